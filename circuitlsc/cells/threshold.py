@@ -1,0 +1,53 @@
+r"""Threshold cell: s = f_w(a_w(u)) (nonnegative codes) or the soft threshold of u (signed codes), as a voltage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.cells.base import Cell, Wires, number
+from circuitlsc.cells.tables import Table
+from circuitlsc.model import Array
+
+if TYPE_CHECKING:
+    from circuitlsc.scaling import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold(Cell):
+    """The code s of the state u (Fang et al. 2022, section 3.1), through comparators of finite gain.
+
+    Parameters
+    ----------
+    table : Table
+        s(u), both in model units; tabulated from the prior's smooth `latent`.
+    """
+
+    table: Table
+
+    quantity = "s"
+    ports = ("u",)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return s(u)."""
+        return self.table(inputs["u"])
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ds/du."""
+        return {"u": self.table.slope(inputs["u"])}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_threshold u s``: a table that drives a current through a resistor."""
+        cell = SubCircuit("lsc_threshold", "u", "s")
+        current = self.table.spice("u", scaling.volt, scaling.volt / scaling.r_node)
+        cell.B("s", 0, "s", current_expression=current)
+        cell.R("s", "s", 0, number(scaling.r_node))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one threshold cell per latent."""
+        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
+            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s)

@@ -1,0 +1,120 @@
+"""Electrical checks on a PySpice circuit, with networkx, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+from PySpice.Spice.Netlist import Circuit, Netlist
+
+from circuitlsc.errors import NetlistError
+from circuitlsc.model import Array
+
+GROUND = "0"
+CONDUCTS = {"R", "V", "L", "E", "H"}  # a DC current can flow between the first two nodes
+FIXES_VOLTAGE = {"V", "E", "H", "L"}
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of the flattened circuit: its name, its kind (first letter) and its nodes."""
+
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+
+
+def flatten(circuit: Netlist) -> list[Element]:
+    """Return the elements of a circuit with all subcircuits expanded; names as ngspice forms them."""
+    return list(_expand(circuit, "", {}, {}))
+
+
+def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist]) -> Iterator[Element]:
+    known = {**known, **{str(s.name).lower(): s for s in netlist.subcircuits}}
+    for element in netlist.elements:
+        name, nodes = str(element.name), [_node(str(n), path, pins) for n in element.nodes]
+        kind = name[0].upper()
+        if kind != "X":
+            yield Element(f"{kind}.{path}{name}".lower() if path else name.lower(), kind, tuple(nodes))
+            continue
+        called = str(element.subcircuit_name).lower()
+        if called not in known:
+            raise NetlistError(f"{name} calls the subcircuit {called!r}, which is not defined in this circuit.")
+        definition = known[called]
+        external = [str(p).lower() for p in definition.external_nodes]
+        if len(external) != len(nodes):
+            raise NetlistError(
+                f"{name} has {len(nodes)} nodes, but the subcircuit {called!r} has {len(external)} pins."
+            )
+        inner = dict(zip(external, nodes, strict=True))
+        yield from _expand(definition, f"{path}{name}.".lower(), inner, known)
+
+
+def _node(name: str, path: str, pins: dict[str, str]) -> str:
+    name = name.lower()
+    if name in (GROUND, "gnd"):
+        return GROUND
+    return pins.get(name, f"{path}{name}" if path else name)
+
+
+def check_circuit(circuit: Circuit) -> list[Element]:
+    """Check that every node has a DC path to ground, that no voltage sources form a loop, and that no node dangles.
+
+    Parameters
+    ----------
+    circuit : PySpice Circuit
+
+    Returns
+    -------
+    list of Element
+        The flattened circuit.
+
+    Raises
+    ------
+    NetlistError
+        If a rule is broken; the message names the node or the elements.
+    """
+    elements = flatten(circuit)
+    dc, voltages = nx.Graph(), nx.Graph()
+    dc.add_node(GROUND)
+    touched: dict[str, list[str]] = {}
+    for element in elements:
+        for node in element.nodes:
+            touched.setdefault(node, []).append(element.name)
+            dc.add_node(node)
+        if element.kind not in CONDUCTS and not (element.kind == "B" and _is_voltage(element, circuit)):
+            continue
+        a, b = element.nodes[:2]
+        dc.add_edge(a, b)
+        if element.kind in FIXES_VOLTAGE:
+            if a == b or (voltages.has_node(a) and voltages.has_node(b) and nx.has_path(voltages, a, b)):
+                raise NetlistError(
+                    f"{element.name} closes a loop of voltage sources between {a} and {b}: the current in it has no bound. "
+                    "Put a resistor in series."
+                )
+            voltages.add_edge(a, b)
+    for node, names in touched.items():
+        if node != GROUND and len(names) < 2:
+            raise NetlistError(f"node {node} dangles: only {names[0]} is connected to it. Connect or remove it.")
+    grounded = nx.node_connected_component(dc, GROUND)
+    floating = sorted(set(dc) - grounded)
+    if floating:
+        raise NetlistError(
+            f"node {floating[0]} has no DC path to ground ({len(floating)} such nodes): its voltage is undefined. "
+            "Connect a resistor to ground."
+        )
+    return elements
+
+
+def _is_voltage(element: Element, circuit: Circuit) -> bool:
+    """Whether a B element at the top level is a voltage; inside our subcircuits all B elements are currents."""
+    found = next((e for e in circuit.elements if str(e.name).lower() == element.name), None)
+    return found is not None and getattr(found, "voltage_expression", None) is not None
+
+
+def blocks(gram: Array) -> list[list[int]]:
+    """Return the groups of latents that the Gram matrix does not couple: each could be a circuit of its own."""
+    coupled = nx.from_numpy_array((np.abs(gram) > 1e-12 * np.abs(gram).max()).astype(int))
+    return sorted(sorted(group) for group in nx.connected_components(coupled))

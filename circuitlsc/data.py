@@ -1,0 +1,96 @@
+"""Dictionaries and data: the bars problem, and loading of dictionaries and inputs from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.model import Array
+
+
+def bars(n: int, *, normalise: bool = True) -> Array:
+    """Return the bars dictionary: n horizontal and n vertical bars on an n x n image.
+
+    Parameters
+    ----------
+    n : int
+        Side of the image; >= 1.
+    normalise : bool
+        Unit-norm atoms (default) or 0/1 pixels; it sets the signal-to-noise ratio.
+
+    Returns
+    -------
+    array, shape (n*n, 2*n)
+        Columns 0..n-1 are the rows of the image, n..2n-1 its columns. Its rank is 2n - 1.
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise InputError(f"bars: n = {n!r}, but the image needs at least one pixel a side. Give an integer >= 1.")
+    eye = np.eye(n)
+    rows = np.repeat(eye, n, axis=0)  # pixel (i, j) belongs to row i
+    columns = np.tile(eye, (n, 1))  # ... and to column j
+    A = np.hstack([rows, columns])
+    return A / np.sqrt(n) if normalise else A
+
+
+def load_array(path: Path, what: str) -> Array:
+    """Load a real array from .npy, .npz (one array) or .csv; pickles are refused.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        File to read.
+    what : str
+        The config key that named it, for error messages.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, pickled, of an unknown kind, or holds no numbers.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".npz", ".csv"):
+        raise InputError(f"{what} = {str(path)!r} ends in {suffix!r}, which is no known kind. Give .npy, .npz or .csv.")
+    if not path.is_file():
+        raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
+    try:
+        if suffix == ".csv":
+            return np.loadtxt(path, delimiter=",", ndmin=1, dtype=float)
+        loaded = np.load(path, allow_pickle=False)
+        if suffix == ".npz":
+            with loaded:
+                names = list(loaded.files)
+                if len(names) != 1:
+                    raise InputError(
+                        f"{what} = {str(path)!r} holds the arrays {names}, but one is needed. Save exactly one array."
+                    )
+                array = loaded[names[0]]
+        else:
+            array = loaded
+    except InputError:
+        raise
+    except Exception as error:
+        if "pickle" in str(error).lower():
+            raise InputError(
+                f"{what} = {str(path)!r} is a pickled file, which could run code when loaded. "
+                "Save a plain float array with numpy.save."
+            ) from None
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{what} = {str(path)!r} cannot be read: {first}. Save it again as .npy, .npz or .csv."
+        ) from None
+    return np.asarray(array)
+
+
+def load_dictionary(text: str, folder: Path) -> Array:
+    """Return the dictionary that ``[model] dictionary`` names: ``"bars:4"``, ``"bars:4:01"`` or a file (D, K)."""
+    if text.startswith("bars:"):
+        size, _, option = text[5:].partition(":")
+        if not size.isdecimal() or not 1 <= int(size) <= 64 or option not in ("", "01"):
+            raise InputError(
+                f"model.dictionary = {text!r} is not bars:N with N from 1 to 64. "
+                'Write "bars:4" (unit-norm atoms) or "bars:4:01" (0/1 pixels).'
+            )
+        return bars(int(size), normalise=option == "")
+    return load_array(folder / text, "model.dictionary")

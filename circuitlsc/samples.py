@@ -1,0 +1,181 @@
+"""Samples of a run as a labelled tree (xarray), in memory and in netCDF."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from circuitlsc.errors import InputError
+from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+
+if TYPE_CHECKING:
+    from circuitlsc.runplan import RunPlan
+    from circuitlsc.sampler import Sampler
+    from circuitlsc.spice.engine import ChainResult
+    from circuitlsc.spice.task import ChainTask
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The samples of a run, with everything that is needed to judge them.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        Groups ``posterior`` (``u`` and ``s``, dimensions chain, draw, latent; model units; coordinate ``time`` in tau),
+        ``observed_data`` (``x``), ``constant_data`` (``A``, ``sigma`` and the prior's numbers), ``sample_stats`` (per
+        chain: steps, time points, rejected points, Newton iterations, seconds); attributes with versions, seed,
+        scaling and the deck's hash.
+    """
+
+    tree: xr.DataTree
+
+    @property
+    def u(self) -> Array:
+        """State, shape (chain, draw, latent), in model units."""
+        return np.asarray(self.tree["posterior"]["u"].values)
+
+    @property
+    def s(self) -> Array:
+        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; same shape."""
+        return np.asarray(self.tree["posterior"]["s"].values)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the run."""
+        return {str(k): v for k, v in self.tree.attrs.items()}
+
+    @property
+    def stats(self) -> xr.Dataset:
+        """What ngspice spent, per chain."""
+        return self.tree["sample_stats"].to_dataset()
+
+    def model(self) -> SparseCodingModel:
+        """Return the model that was sampled."""
+        constant = self.tree["constant_data"].to_dataset()
+        kind, signed = self.attrs["prior"], bool(self.attrs["signed"])
+        number = {name: float(constant[name]) for name in ("pi", "lam", "sd") if name in constant}
+        prior: Prior
+        if kind == "spike-slab":
+            prior = SpikeSlab(number["pi"], number["lam"], signed)
+        elif kind == "laplace":
+            prior = Laplace(number["lam"], signed)
+        elif kind == "gaussian":
+            prior = Gaussian(number["sd"])
+        else:
+            raise InputError(f"the samples' prior {kind!r} is not known to this version of circuitlsc.")
+        return SparseCodingModel(constant["A"].values, prior, float(constant["sigma"]))
+
+    @property
+    def x(self) -> Array:
+        """Observation, shape (feature,)."""
+        return np.asarray(self.tree["observed_data"]["x"].values)
+
+    def save(self, path: Path) -> None:
+        """Write netCDF, complete or not at all."""
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            self.tree.to_netcdf(beside, engine="h5netcdf")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Samples:
+        """Read netCDF written by `save`.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or is not such a file.
+        """
+        try:
+            with xr.open_datatree(path, engine="h5netcdf") as tree:
+                loaded = tree.load()
+            for group in ("posterior", "observed_data", "constant_data"):
+                loaded[group]
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
+        except (OSError, KeyError, ValueError) as error:
+            raise InputError(f"{path} is not a file of circuitlsc samples ({str(error).splitlines()[0]}).") from None
+        return cls(loaded)
+
+
+def read_code(model: SparseCodingModel, u: Array) -> Array:
+    """Return the code that is read from u: the ideal s(u), zero below the threshold; shape of u."""
+    return model.latent(u, 0.0)
+
+
+def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:
+    """Label the chains of a run."""
+    model, task = sampler.model, tasks[0]
+    u = np.stack([r.u for r in results])
+    dims = ("chain", "draw", "latent")
+    time = (task.n_warmup + task.thin * (1 + np.arange(u.shape[1]))) * task.step
+    posterior = xr.Dataset(
+        {
+            "u": (dims, u, {"units": "model units", "long_name": "state of the integrator neurons"}),
+            "s": (dims, read_code(model, u), {"units": "model units", "long_name": "code"}),
+        },
+        coords={
+            "chain": [r.chain for r in results],
+            "draw": np.arange(u.shape[1]),
+            "latent": np.arange(u.shape[2]),
+            "time": ("draw", time, {"units": "tau"}),
+        },
+    )
+    constant = xr.Dataset(
+        {
+            "A": (("feature", "latent"), np.array(model.A)),
+            "sigma": ((), float(model.sigma)),
+            **{name: ((), value) for name, value in model.prior.numbers().items()},
+        }
+    )
+    spent = ("steps", "points", "rejected", "iterations", "wall", "cpu", "rss")
+    stats = xr.Dataset(
+        {name: ("chain", np.array([getattr(r, name) for r in results])) for name in spent},
+        coords={"chain": [r.chain for r in results]},
+    )
+    attrs = {
+        "creator": "circuitlsc",
+        "circuitlsc_version": version("circuitlsc"),
+        "pyspice_version": version("PySpice"),
+        "numpy_version": version("numpy"),
+        "python_version": platform.python_version(),
+        "ngspice_version": results[0].ngspice,
+        "prior": model.prior.kind,
+        "signed": int(model.prior.signed),
+        "form": sampler.form,
+        "level": "ideal",
+        "temperature": float(sampler.temperature),
+        "width": sampler.plan.width,
+        "step": sampler.plan.step,
+        "tolerance": sampler.tolerance,
+        "t_stop": float(run.t_stop),
+        "warmup": float(run.warmup),
+        "thin": task.thin,
+        "chunk": task.chunk,
+        "seed": int(run.seed),
+        "scaling": json.dumps(sampler.scaling.attributes(), sort_keys=True),
+        "deck_sha256": sampler.deck_hash,
+    }
+    tree = xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs=attrs),
+            "/posterior": posterior,
+            "/observed_data": xr.Dataset({"x": ("feature", np.array(sampler.x))}),
+            "/constant_data": constant,
+            "/sample_stats": stats,
+        }
+    )
+    return Samples(tree)

@@ -1,0 +1,170 @@
+r"""Model units <-> volts, amperes, seconds: the one object through which every number of a deck passes.
+
+A unit of u and s is ``volt`` volts; a unit of drift is the current that moves u by one unit in one tau,
+
+.. math:: I_{drift} = C_{int} \, volt / \tau
+
+The residual r and the gradient e have voltage scales of their own, so that neither meets the rails.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.model import Array, Gaussian, SparseCodingModel
+
+BOLTZMANN = 1.380649e-23
+ROOM = 300.0  # kelvin, the temperature at which a resistor's own noise is quoted
+HEADROOM = 0.8  # share of the rails that the expected extremes may use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """The scale of every quantity in the circuit; all SI.
+
+    Parameters
+    ----------
+    volt : float
+        Volts per model unit of u and s.
+    volt_r, volt_e : float
+        Volts per unit of the residual r = A s - x and of the gradient e = A^T r / sigma^2.
+    c_int : float
+        Integrating capacitor, farad.
+    tau : float
+        Time constant of the dynamics, seconds.
+    r_node : float
+        Resistor from each summing node to ground, ohm; a crossbar's conductances are multiples of 1/r_node.
+    rails : float
+        The supply is -rails .. +rails volts.
+    """
+
+    volt: float = 0.1
+    volt_r: float = 0.1
+    volt_e: float = 0.1
+    c_int: float = 1e-12
+    tau: float = 1e-6
+    r_node: float = 1e6
+    rails: float = 2.5
+
+    def __post_init__(self) -> None:
+        for name in ("volt", "volt_r", "volt_e", "c_int", "tau", "r_node", "rails"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+                raise InputError(f"{name} = {value!r}, but a scale must be a finite number > 0 (SI units).")
+
+    @property
+    def drift_current(self) -> float:
+        """Amperes per unit of drift."""
+        return self.c_int * self.volt / self.tau
+
+    def volts(self, quantity: str) -> float:
+        """Return volts per unit of ``"u"``, ``"s"``, ``"r"`` or ``"e"``."""
+        return {"u": self.volt, "s": self.volt, "r": self.volt_r, "e": self.volt_e}[quantity]
+
+    @property
+    def leak(self) -> float:
+        """Resistor that gives each integrator its DC path to ground, ohm: a leak of 1e-9 per tau."""
+        return 1e9 * self.tau / self.c_int
+
+    def noise_amperes(self, step: float, temperature: float = 1.0) -> float:
+        """Return the rms of held white noise with sample interval ``step`` (in tau): sqrt(2T/step) drift units."""
+        return math.sqrt(2 * temperature / step) * self.drift_current
+
+    @property
+    def noise_lift(self) -> float:
+        """Power gain from the thermal noise of the resistor tau/c_int at 300 K to the model's noise at T = 1."""
+        return self.c_int * self.volt**2 / (BOLTZMANN * ROOM)
+
+    def attributes(self) -> dict[str, float]:
+        """Return the scales by name, for a file's attributes."""
+        return {
+            "volt": self.volt,
+            "volt_r": self.volt_r,
+            "volt_e": self.volt_e,
+            "c_int": self.c_int,
+            "tau": self.tau,
+            "r_node": self.r_node,
+            "rails": self.rails,
+        }
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How large each quantity may become, in model units (an estimate from above, not a bound)."""
+
+    u: float
+    r: float
+    e: float
+
+
+def expected_ranges(model: SparseCodingModel, x: Array) -> Ranges:
+    """Estimate the largest u, r and e that a run meets, from the data and from the prior's tail (1 in 2e4)."""
+    norms = np.einsum("di,di->i", model.A, model.A)
+    if isinstance(model.prior, Gaussian):
+        precision = model.gram + np.eye(model.n_latents) / model.prior.sd**2
+        cov = np.linalg.inv(precision)
+        mean = cov @ model.drive(x)
+        u = float(np.max(np.abs(mean) + 6 * np.sqrt(np.diag(cov))))
+    else:
+        fitted = float(np.max(np.abs(model.A.T @ x) / norms + 5 * model.sigma / np.sqrt(norms)))
+        tail = 10 * model.prior.slab_scale
+        # a coefficient is bounded by what the data ask for where they say something, and by the prior's tail
+        u = model.prior.threshold + max(min(fitted, tail + fitted), tail / 2)
+    r = float(np.max(np.abs(x))) + 6 * model.sigma
+    # at a fit r is noise of size sigma; before it, r = -x
+    e = float(np.max(np.abs(model.A.T @ x)) + 6 * model.sigma * np.sqrt(norms.max())) / model.sigma**2
+    return Ranges(u=u, r=r, e=e)
+
+
+def scale_for(
+    model: SparseCodingModel,
+    x: Array,
+    *,
+    volt: float | None = None,
+    c_int: float = 1e-12,
+    tau: float = 1e-6,
+    rails: float = 2.5,
+) -> Scaling:
+    """Choose the voltage scales of a model so that no signal meets the rails.
+
+    Parameters
+    ----------
+    volt : float or None
+        Volts per model unit; None takes 0.1 V, or less if the rails ask for it.
+    c_int, tau, rails : float
+        Farad, seconds, volts.
+
+    Raises
+    ------
+    InputError
+        If ``volt`` is given and u would need more than the rails.
+    """
+    base = Scaling(c_int=c_int, tau=tau, rails=rails, volt=0.1 if volt is None else volt)
+    ranges = expected_ranges(model, x)
+    room = HEADROOM * rails
+    fits = room / ranges.u
+    if volt is None:
+        volt = min(0.1, fits)
+    elif volt > fits:
+        raise InputError(
+            f"circuit.volt = {volt!r} V per unit puts u (up to {ranges.u:.3g} units) at {volt * ranges.u:.3g} V, but the "
+            f"rails are +-{rails:g} V and {HEADROOM:.0%} of them can be used. "
+            f"Give volt <= {_round_down(fits):g}, or rails >= {volt * ranges.u / HEADROOM:.3g}."
+        )
+    return Scaling(
+        volt=volt,
+        volt_r=min(0.1, room / ranges.r),
+        volt_e=min(0.1, room / ranges.e),
+        c_int=base.c_int,
+        tau=base.tau,
+        rails=base.rails,
+    )
+
+
+def _round_down(value: float) -> float:
+    digits = 2 - math.floor(math.log10(value))
+    return float(math.floor(value * 10.0**digits) / 10.0**digits)

@@ -1,0 +1,1 @@
+"""ngspice: the library, noise paths, transient runs in worker processes, stand-alone decks."""

@@ -1,0 +1,146 @@
+"""Compiled callbacks that libngspice calls while it integrates: source values, and the length of the next step.
+
+Numba compiles two C functions. ``vsrc`` returns the voltage of each ``external`` source by interpolating its path on
+the grid; ``sync`` puts the next time point on the grid. Both read one block of memory that Python fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from circuitlsc.model import Array
+
+FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share of h, so that they do no harm
+
+VSRC = types.int32(types.CPointer(types.double), types.double, types.CPointer(types.uint8), types.int32, types.voidptr)
+SYNC = types.int32(
+    types.double,
+    types.CPointer(types.double),
+    types.double,
+    types.int32,
+    types.int32,
+    types.int32,
+    types.voidptr,
+)
+
+FNV_OFFSET, FNV_PRIME, MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
+
+
+@intrinsic
+def _pointer(typingctx: Any, address: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), codegen
+
+
+def _hash(name: bytes) -> int:
+    value = FNV_OFFSET
+    for byte in name:
+        value = ((value ^ byte) * FNV_PRIME) & MASK
+    return value
+
+
+class Callbacks:
+    """The two C functions for one circuit, and the memory that they read.
+
+    Parameters
+    ----------
+    devices : sequence of str
+        Names of the external sources as ngspice flattens them, in the order of the path's columns.
+    step : float
+        Grid of the noise, seconds.
+    capacity : int
+        Largest number of steps of one transient.
+    """
+
+    def __init__(self, devices: Sequence[str], step: float, capacity: int) -> None:
+        n = len(devices)
+        self._path = np.zeros((capacity + 3, n))
+        # counters: grid points available, calls for an unknown source, rejected points, accepted points
+        self._counters = np.zeros(4, dtype=np.int64)
+        size = 1 << max(4, int(2 * n).bit_length() + 1)
+        keys, columns = np.zeros(size, dtype=np.uint64), np.full(size, -1, dtype=np.int64)
+        for column, name in enumerate(devices):
+            key = _hash(name.lower().encode())
+            slot = key & (size - 1)
+            while columns[slot] >= 0:
+                if keys[slot] == key:
+                    raise ValueError(f"two sources share the name or hash of {name!r}")
+                slot = (slot + 1) & (size - 1)
+            keys[slot], columns[slot] = key, column
+        self._keys, self._columns = keys, columns
+
+        h, first, slots = step, FIRST * step, size - 1
+        rows = capacity + 3
+        path_at, keys_at, columns_at = self._path.ctypes.data, keys.ctypes.data, columns.ctypes.data
+        counters_at = self._counters.ctypes.data
+        offset, prime = np.uint64(FNV_OFFSET), np.uint64(FNV_PRIME)
+
+        @cfunc(VSRC)
+        def vsrc(value, t, name, ident, user):  # type: ignore[no-untyped-def]
+            key = offset
+            p = 0
+            while name[p] != 0:
+                key = (key ^ np.uint64(name[p])) * prime
+                p += 1
+            table = carray(_pointer(keys_at), (slots + 1,), np.uint64)
+            column = carray(_pointer(columns_at), (slots + 1,), np.int64)
+            slot = np.int64(key & np.uint64(slots))
+            while column[slot] >= 0 and table[slot] != key:
+                slot = (slot + 1) & slots
+            if column[slot] < 0:
+                counters = carray(_pointer(counters_at), (4,), np.int64)
+                counters[1] += 1
+                value[0] = 0.0
+                return 0
+            path = carray(_pointer(path_at), (rows, n), np.float64)
+            q = t / h
+            k = min(int(q + 1e-9), rows - 2)
+            f = max(q - k, 0.0)
+            value[0] = path[k, column[slot]] * (1 - f) + path[k + 1, column[slot]] * f
+            return 0
+
+        @cfunc(SYNC)
+        def sync(t, delta, old_delta, redo, ident, location, user):  # type: ignore[no-untyped-def]
+            if redo == 0:  # after a rejected step ngspice's smaller one stands; the next one returns to the grid
+                if t < 1.5 * first:
+                    delta[0] = first
+                else:
+                    delta[0] = (int(t / h + 1e-6) + 1) * h - t
+            else:
+                counters = carray(_pointer(counters_at), (4,), np.int64)
+                counters[2] += 1
+            return 0
+
+        self._functions = (vsrc, sync)
+
+    def install(self, session: Any) -> None:
+        """Hand the functions to ngspice in place of PySpice's (which stay the owner of the user-data pointer)."""
+        from PySpice.Spice.NgSpice.Shared import ffi
+
+        vsrc, sync = (ffi.cast("void *", f.address) for f in self._functions)
+        session.library.ngSpice_Init_Sync(vsrc, ffi.NULL, sync, session._ngspice_id, ffi.NULL)
+
+    def load(self, increments: Array, unit: float) -> None:
+        """Set the path of the next transient: it starts at 0; increments (n, n_sources), ``unit`` volts each."""
+        n = len(increments)
+        np.cumsum(increments, axis=0, out=self._path[1 : n + 1])
+        self._path[1 : n + 1] *= unit
+        self._path[n + 1 :] = self._path[n]  # flat beyond the end: ngspice may look a rounding error ahead
+
+    @property
+    def unknown_sources(self) -> int:
+        """Calls for a source that has no path; a run with any is not valid."""
+        return int(self._counters[1])
+
+    @property
+    def rejected(self) -> int:
+        """Time points that ngspice took back."""
+        return int(self._counters[2])

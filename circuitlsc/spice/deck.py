@@ -1,0 +1,102 @@
+"""Stand-alone decks: text that plain ``ngspice -b deck.cir`` runs, without Python."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Sequence
+
+from PySpice.Spice.Netlist import Circuit
+
+LINE = 100
+
+
+def options(tolerance: float, volt: float, current: float) -> str:
+    """Return the ``.options`` line: Newton's tolerances in model units, no truncation-error control.
+
+    Parameters
+    ----------
+    tolerance : float
+        Relative, and absolute in model units.
+    volt, current : float
+        Volts per model unit, amperes per unit of drift.
+    """
+    values = {
+        "reltol": tolerance,
+        "vntol": tolerance * volt,
+        "abstol": tolerance * current,
+        "trtol": 1e9,
+        "itl4": 100,
+    }
+    return ".options " + " ".join(f"{k}={float(v)!r}" if k != "itl4" else f"{k}={v}" for k, v in values.items())
+
+
+def body(circuit: Circuit) -> list[str]:
+    """Return a circuit's lines, without PySpice's title and blank lines, wrapped at 100 characters."""
+    lines = [line for line in str(circuit).splitlines() if line.strip() and not line.startswith(".title")]
+    return [piece for line in lines for piece in wrap(line)]
+
+
+def wrap(line: str) -> list[str]:
+    """Break a long line at blanks or commas into ``+`` continuation lines."""
+    if len(line) <= LINE:
+        return [line]
+    pieces = textwrap.wrap(line.replace(",", ", "), LINE - 2, break_long_words=False, break_on_hyphens=False)
+    return [pieces[0], *(f"+ {piece}" for piece in pieces[1:])]
+
+
+def library_deck(circuit: Circuit, nodes: Sequence[str], option_line: str) -> str:
+    """Return the deck that the engine loads: no analysis, because each chunk gives its own."""
+    lines = [
+        f"* {circuit.title}",
+        *(s for s in str(circuit).splitlines() if s.strip() and not s.startswith(".title")),
+    ]
+    return "\n".join([*lines, option_line, ".save " + " ".join(f"v({n})" for n in nodes), ".end", ""])
+
+
+def standalone_deck(
+    circuit: Circuit,
+    *,
+    header: Sequence[str],
+    nodes: Sequence[str],
+    measured: Sequence[str],
+    option_line: str,
+    seed: int,
+    step: float,
+    t_start: float,
+    t_stop: float,
+) -> str:
+    """Return a deck with its own seeded noise, analysis and measurements.
+
+    Parameters
+    ----------
+    circuit : PySpice Circuit
+        Lowered with ``trrandom`` noise.
+    header : sequence of str
+        Comment lines; the first is the title.
+    nodes, measured : sequence of str
+        Nodes to save; nodes whose time average is printed.
+    option_line : str
+    seed : int
+        Of ``trrandom``; the same deck gives the same samples.
+    step, t_start, t_stop : float
+        Seconds: sample interval of the noise, end of warm-up, end.
+    """
+    saved = list(dict.fromkeys([*nodes, *measured]))
+    means = [f".meas tran mean_{node} avg v({node}) from={float(t_start)!r} to={float(t_stop)!r}" for node in measured]
+    lines = [
+        *(f"* {line}" for line in header),
+        *body(circuit),
+        option_line,
+        f".option seed={seed}",
+        *wrap(".save " + " ".join(f"v({n})" for n in saved)),
+        *means,
+        f".tran {float(step)!r} {float(t_stop)!r} 0 {float(step)!r} uic",
+        ".end",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def fingerprint(deck: str) -> str:
+    """Return the SHA-256 of a deck."""
+    return hashlib.sha256(deck.encode()).hexdigest()

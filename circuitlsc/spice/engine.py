@@ -1,0 +1,215 @@
+"""Run chains, each in a worker process of its own, and collect their samples."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from circuitlsc.errors import SimulationError
+from circuitlsc.model import Array
+from circuitlsc.spice.library import find_library
+from circuitlsc.spice.task import ChainTask
+
+Progress = Callable[[int, int], None]  # chain, steps done
+
+
+@dataclass(frozen=True, eq=False)
+class ChainResult:
+    """Samples and cost of one chain.
+
+    Attributes
+    ----------
+    u : array, shape (n_draws, n_states)
+        In model units.
+    steps, points, rejected, iterations : int
+        Steps asked for; time points, rejected points and Newton iterations that ngspice took.
+    wall, cpu : float
+        Seconds inside the worker, without its start.
+    rss : int
+        Peak memory of the worker, bytes.
+    ngspice : str
+        Version of libngspice.
+    log : tuple of str
+        ngspice's last lines.
+    """
+
+    chain: int
+    u: Array
+    steps: int
+    points: int
+    rejected: int
+    iterations: int
+    wall: float
+    cpu: float
+    rss: int
+    ngspice: str
+    log: tuple[str, ...]
+
+
+class ChainsFailed(SimulationError):
+    """At least one chain failed; the others' results are kept in ``completed``."""
+
+    completed: tuple[ChainResult, ...] = ()
+
+
+def run_chains(
+    tasks: Sequence[ChainTask],
+    *,
+    workers: int | None = None,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+    keep: Path | None = None,
+) -> list[ChainResult]:
+    """Run every task in its own process, ``workers`` at a time.
+
+    Parameters
+    ----------
+    tasks : sequence of ChainTask
+    workers : int or None
+        Processes at a time; None means one per processor.
+    timeout : float or None
+        Seconds after which a chain is stopped.
+    progress : callable or None
+        Called as ``progress(chain, steps_done)`` from other threads.
+    keep : pathlib.Path or None
+        Folder for the deck of a chain that fails; None makes a temporary one.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If libngspice cannot be found.
+    ChainsFailed
+        If a chain crashed, did not converge or ran out of time. The other chains ran to their end.
+    """
+    find_library()  # say so here, once, and not in every worker
+    root = Path(tempfile.mkdtemp(prefix="circuitlsc-"))
+    stop = threading.Event()
+    count = max(1, min(len(tasks), workers or os.cpu_count() or 1))
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            futures = [pool.submit(_run_chain, task, root, timeout, progress, stop) for task in tasks]
+            try:
+                while any(not f.done() for f in futures):
+                    time.sleep(0.02)  # an interrupt reaches the main thread here
+            except BaseException:
+                stop.set()
+                raise
+        outcomes = [f.result() for f in futures]
+        failed = [o for o in outcomes if isinstance(o, SimulationError)]
+        if failed:
+            first = failed[0]
+            error = ChainsFailed(first.reason, first.chain, _keep(tasks, first.chain, keep), first.log)
+            error.completed = tuple(o for o in outcomes if isinstance(o, ChainResult))
+            raise error
+        return [o for o in outcomes if isinstance(o, ChainResult)]
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _keep(tasks: Sequence[ChainTask], chain: int, keep: Path | None) -> Path:
+    """Write the deck of a failed chain where its owner finds it."""
+    folder = keep or Path(tempfile.mkdtemp(prefix="circuitlsc-failed-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"failed-chain{chain}.cir"
+    path.write_text(next(t for t in tasks if t.chain == chain).deck, encoding="utf-8")
+    return path
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the worker's environment: a home without .spiceinit, one thread, this package on the path."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
+    package = str(Path(__file__).resolve().parents[2])
+    env.update(
+        HOME=str(folder),
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        NGSPICE_LIBRARY_PATH=find_library(),
+        PYTHONPATH=os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    )
+    return env
+
+
+def _run_chain(
+    task: ChainTask, root: Path, timeout: float | None, progress: Progress | None, stop: threading.Event
+) -> ChainResult | SimulationError:
+    folder = root / f"chain{task.chain}"
+    folder.mkdir()
+    task.save(folder / "task.json")
+    begin = time.monotonic()
+    with (folder / "worker.log").open("w", encoding="utf-8") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "circuitlsc.spice.worker", str(folder)],
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
+        )
+        reader = threading.Thread(target=_forward, args=(worker, task.chain, progress), daemon=True)
+        reader.start()
+        late = False
+        while worker.poll() is None:
+            late = timeout is not None and time.monotonic() - begin > timeout
+            if stop.is_set() or late:
+                worker.kill()
+            time.sleep(0.01)
+        reader.join(5)
+        if worker.stdout:
+            worker.stdout.close()
+    if late:
+        return SimulationError(
+            f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop.",
+            task.chain,
+            log=_tail(folder),
+        )
+    return _collect(task, folder, worker.returncode)
+
+
+def _forward(worker: subprocess.Popen[str], chain: int, progress: Progress | None) -> None:
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        # libngspice may print too: only whole numbers are ours
+        if progress is not None and line.strip().isdecimal():
+            progress(chain, int(line))
+
+
+def _collect(task: ChainTask, folder: Path, code: int) -> ChainResult | SimulationError:
+    path = folder / "result.json"
+    if not path.exists():
+        what = (
+            f"libngspice crashed ({signal.Signals(-code).name})" if code < 0 else f"the worker ended with code {code}"
+        )
+        return SimulationError(
+            f"{what} before the transient's end. Run the deck in plain ngspice to see where.",
+            task.chain,
+            log=_tail(folder),
+        )
+    result = json.loads(path.read_text(encoding="utf-8"))
+    log = tuple(result.pop("log"))
+    if not result.pop("ok"):
+        return SimulationError(result["reason"], task.chain, log=log)
+    u = np.fromfile(folder / "samples.f64", dtype=float).reshape(-1, len(task.nodes))
+    if len(u) != task.n_draws:
+        return SimulationError(f"{len(u)} samples came back, not {task.n_draws}.", task.chain, log=log)
+    return ChainResult(chain=task.chain, u=u, log=log, **result)
+
+
+def _tail(folder: Path) -> tuple[str, ...]:
+    """Return the last lines of the worker's stderr, for a worker that could not say itself what went wrong."""
+    lines = (folder / "worker.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    return tuple(line for line in lines if line.strip())[-5:]

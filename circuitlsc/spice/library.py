@@ -1,0 +1,92 @@
+"""Find libngspice, and open it through PySpice."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import logging
+import os
+import re
+import sys
+from collections import deque
+from typing import Any
+
+from circuitlsc.errors import MissingSimulatorError
+
+HOW_TO_INSTALL = (
+    "Install it with: apt-get install libngspice0 (Debian, Ubuntu), or set NGSPICE_LIBRARY_PATH to the file."
+)
+
+
+def find_library() -> str:
+    """Return the name or path of libngspice.
+
+    Debian's ``libngspice0`` ships ``libngspice.so.0`` only, where PySpice looks for ``libngspice.so``.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If it is not installed, or cannot be loaded.
+    """
+    named = os.environ.get("NGSPICE_LIBRARY_PATH")
+    for candidate in [named] if named else [ctypes.util.find_library("ngspice"), "libngspice.so.0", "libngspice.so"]:
+        if not candidate:
+            continue
+        try:
+            ctypes.CDLL(candidate)
+        except OSError:
+            continue
+        return candidate
+    asked = f"NGSPICE_LIBRARY_PATH = {named!r} cannot be loaded" if named else "libngspice is not installed"
+    raise MissingSimulatorError(f"{asked}, but the circuit runs in it. {HOW_TO_INSTALL}")
+
+
+def open_session() -> Any:
+    """Return a PySpice session with libngspice; one per process.
+
+    PySpice raises on any line that ngspice writes to stderr, and newer versions write harmless ones ("Using SPARSE
+    1.3"). This session never judges by text: whoever runs an analysis looks at the time reached and at the values.
+    """
+    # PySpice logs each of those lines too; the log that matters is kept in the session
+    logging.getLogger("PySpice").setLevel(logging.CRITICAL)
+    from PySpice.Spice.NgSpice.Shared import NgSpiceShared
+
+    class Session(NgSpiceShared):
+        LIBRARY_PATH = find_library()
+        log: deque[str]
+
+        def send_char(self, message: str, ngspice_id: int) -> int:
+            print(message, file=sys.stderr, flush=True)  # survives a crash of the library
+            return 0
+
+        def exec_command(self, command: str, join_lines: bool = True) -> Any:
+            self._ngspice_shared.ngSpice_Command(command.encode("ascii"))
+            lines = self._stdout
+            self.log.extend([*self._stderr, *lines])
+            self.clear_output()
+            return os.linesep.join(lines) if join_lines else lines
+
+        def load_circuit(self, circuit: str) -> None:
+            from PySpice.Spice.NgSpice.Shared import NgSpiceCircuitError
+
+            try:
+                super().load_circuit(circuit)
+            except NgSpiceCircuitError:
+                pass  # raised for any line that contains "error"; a circuit that is wrong cannot run
+            finally:
+                self.log.extend([*self._stderr, *self._stdout])
+                self.clear_output()
+
+        @property
+        def library(self) -> Any:
+            return self._ngspice_shared
+
+    Session.log = deque(maxlen=200)
+    return Session.new_instance()
+
+
+def library_version() -> str:
+    """Return the version of libngspice, e.g. ``"39"`` (loads it into this process)."""
+    session = open_session()
+    match = re.search(r"ngspice-([\d.]+)", session.exec_command("version -f"))
+    return match.group(1) if match else "unknown"

@@ -1,0 +1,105 @@
+"""Integrate one chain in this process: chunks of a transient, each checked before its samples count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from circuitlsc.model import Array
+from circuitlsc.spice.callbacks import FIRST, Callbacks
+from circuitlsc.spice.library import open_session
+from circuitlsc.spice.noise import BrownianPaths
+from circuitlsc.spice.task import ChainTask
+
+
+class TransientFailed(RuntimeError):
+    """The transient did not reach its end with finite values on the grid."""
+
+
+@dataclass
+class Counts:
+    """What ngspice spent: accepted and rejected time points, Newton iterations, steps asked for."""
+
+    steps: int = 0
+    points: int = 0
+    rejected: int = 0
+    iterations: int = 0
+
+
+def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] | None = None) -> Iterator[Array]:
+    """Yield u on the step grid, chunk by chunk, shape (chunk, n_states), in model units.
+
+    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise path from 0.
+
+    Raises
+    ------
+    TransientFailed
+        If ngspice stopped early, left the grid, or returned a value that is not finite.
+    """
+    session = open_session()
+    h = task.step * task.tau
+    callbacks = Callbacks(task.devices, h, task.chunk)
+    callbacks.install(session)
+    paths = BrownianPaths(task.sources, seed=task.seed, chain=task.chain, step=task.step, temperature=task.temperature)
+    try:
+        session.load_circuit(task.deck)
+        u = np.array(task.start, dtype=float)
+        while counts.steps < task.n_steps:
+            n = min(task.chunk, task.n_steps - counts.steps)
+            callbacks.load(paths.increments(n), task.volt)
+            for capacitor, value in zip(task.capacitors, u, strict=True):
+                session.exec_command(f"alter {capacitor} ic = {float(value * task.volt)!r}")
+            # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
+            session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
+            piece, points = _grid_points(session, task, n, h)
+            if callbacks.unknown_sources:
+                raise TransientFailed("an external source of the deck has no noise path.")
+            counts.points += points
+            counts.steps += n
+            counts.rejected = callbacks.rejected
+            counts.iterations = _iterations(session)
+            session.exec_command("destroy all")
+            u = piece[-1]
+            yield piece
+    finally:
+        if log is not None:
+            log(list(session.log))
+
+
+def _grid_points(session: Any, task: ChainTask, n: int, h: float) -> tuple[Array, int]:
+    """Return u at t = h, 2h, .. nh, and how many time points ngspice took; raise if any is missing or not finite."""
+    name = session.last_plot
+    if not name.startswith("tran"):
+        raise TransientFailed("ngspice ran no transient analysis: it did not accept the deck.")
+    plot = session.plot(None, name)
+    missing = [node for node in ("time", *task.nodes) if node not in plot]
+    if missing:
+        raise TransientFailed(f"ngspice returned no vector {missing[0]!r}.")
+    grid = np.asarray(plot["time"]._data) / h
+    index = np.rint(grid).astype(np.int64)
+    on = (np.abs(grid - index) < 1e-5) & (index >= 1)
+    # a time point that is taken twice (after a breakpoint) counts once: the last one
+    rows = np.full(n + 1, -1, dtype=np.int64)
+    rows[index[on & (index <= n)]] = np.flatnonzero(on & (index <= n))
+    lost = np.flatnonzero(rows[1:] < 0)
+    if len(lost):
+        end = grid[-1] if len(grid) else 0.0
+        raise TransientFailed(
+            f"the transient has no point at step {int(lost[0]) + 1} of {n} (it ended at step {end:.6g}): Newton's iteration "
+            "did not converge. Use a smaller step or a larger width."
+        )
+    u = np.stack([np.asarray(plot[node]._data)[rows[1:]] for node in task.nodes], axis=1) / task.volt
+    bad = np.argwhere(~np.isfinite(u))
+    if len(bad):
+        raise TransientFailed(f"v({task.nodes[bad[0][1]]}) is not finite at step {bad[0][0] + 1}.")
+    return u, len(grid)
+
+
+def _iterations(session: Any) -> int:
+    """Return ngspice's count of Newton iterations since the deck was loaded."""
+    match = re.search(r"=\s*(\d+)", session.exec_command("rusage totiter"))
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,132 @@
+r"""Comparator width and time step: how they follow from the model, and when a given one is refused.
+
+Width.  A comparator of input width w rounds the corners of the energy. It stays out of the posterior's way if w is small
+against the likelihood's own width and the slab's: :math:`w = \min(0.05,\; 0.1\,\sigma/\max_i|a_i|,\; 0.1/\lambda)`.
+
+Step.  The trapezoid keeps linear covariances exact at every step, but a comparator with gradient e at its gate makes the
+implicit step ambiguous once :math:`h |e| / (8 w) > 1`: :math:`h = \min(0.05,\; 6 w / \max_i |A^T x|_i/\sigma^2)`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.model import Array, Gaussian, SparseCodingModel
+
+LARGEST_STEP = 0.05
+LARGEST_WIDTH = 0.05
+RINGING = 4.0  # a h beyond which the fastest mode changes sign from step to step for longer than it lives
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """Width and step of a run, and how they came about.
+
+    Attributes
+    ----------
+    width : float
+        Comparator width, in model units.
+    step : float
+        Noise and time step, in units of tau.
+    fastest_mode : float
+        Largest rate of the linear dynamics, in 1/tau.
+    explanation, warnings : tuple of str
+        Lines for the report.
+    """
+
+    width: float
+    step: float
+    fastest_mode: float
+    explanation: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def fastest_mode(model: SparseCodingModel) -> float:
+    """Return the largest eigenvalue of A^T A / sigma^2 (+ 1/sd^2 for a Gaussian prior), in 1/tau."""
+    rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2
+    return rate + 1 / model.prior.sd**2 if isinstance(model.prior, Gaussian) else rate
+
+
+def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None, step: float | None = None) -> StepPlan:
+    """Choose or check the comparator width and the step.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    width : float or None
+        Comparator width in model units; None chooses it.
+    step : float or None
+        Step in units of tau; None chooses it.
+
+    Raises
+    ------
+    InputError
+        If a given width or step cannot be used.
+    """
+    linear = isinstance(model.prior, Gaussian)
+    rate = fastest_mode(model)
+    ratio = model.sigma / float(np.sqrt(np.einsum("di,di->i", model.A, model.A).max()))
+    lines, warnings = [f"fastest mode: {rate:.4g} / tau, the largest eigenvalue of A^T A / sigma^2"], []
+
+    best_width = min(LARGEST_WIDTH, 0.1 * ratio, 0.1 * model.prior.slab_scale)
+    if width is None:
+        width = best_width
+        lines.append(
+            f"width {width:.4g} = min({LARGEST_WIDTH:g}, 0.1 sigma/|a|_max = {0.1 * ratio:.4g}, "
+            f"0.1 slab = {0.1 * model.prior.slab_scale:.4g})"
+        )
+    else:
+        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
+        if not linear and width > ratio:
+            raise InputError(
+                f"circuit.width = {width!r}, but the likelihood is only sigma/|a| = {ratio:.3g} wide: a comparator that "
+                f"coarse samples another posterior. Give width <= {best_width:.3g}, or leave it out."
+            )
+        lines.append(f"width {width:.4g} as given (the rule would give {best_width:.4g})")
+        if not linear and width > 2 * best_width:
+            warnings.append(f"width = {width:.3g} is above {2 * best_width:.3g}: expect a bias from rounded corners.")
+
+    drive = float(np.max(np.abs(model.drive(x))))
+    unique = math.inf if linear or not _gated(model) else 6 * width / max(drive, 1e-300)
+    best_step = min(LARGEST_STEP, unique, 2.5 / rate if not linear else math.inf)
+    # the ringing of a linear circuit dies within one tau; it is exact at every step, so that is all that is asked
+    limit = min(0.5, 2 / math.sqrt(rate)) if linear else min(0.5, RINGING / rate)
+    if step is None:
+        step = best_step
+        lines.append(
+            f"step {step:.4g} tau = min({LARGEST_STEP:g}, 6 width/|A^T x/sigma^2|_max = {unique:.4g}, "
+            f"2.5/fastest mode = {2.5 / rate:.4g})"
+        )
+    else:
+        _check_positive("run.step", step, "time goes forward")
+        if step > limit:
+            raise InputError(
+                f"run.step = {step!r} tau is too large for the fastest mode, {rate:.4g} / tau: the limit is {limit:.3g} tau. "
+                f'Give step <= {best_step:.3g}, or step = "auto".'
+            )
+        lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
+        if step > 8 / 6 * unique:
+            warnings.append(
+                f"step = {step:.3g} tau is above 8 width/|A^T x/sigma^2|_max = {8 / 6 * unique:.3g}: "
+                "the implicit step may have several solutions, and the samples a bias."
+            )
+    if not linear and ratio < 0.2:
+        warnings.append(
+            f"sigma/|a|_max = {ratio:.3g} < 0.2: the posterior is narrow and mixes slowly; check R-hat and ess_min."
+        )
+    return StepPlan(float(width), float(step), rate, tuple(lines), tuple(warnings))
+
+
+def _gated(model: SparseCodingModel) -> bool:
+    """Whether a comparator gates the likelihood's force."""
+    return model.prior.sparse or not model.prior.signed
+
+
+def _check_positive(name: str, value: float, why: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+        raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")
