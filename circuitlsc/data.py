@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -55,21 +56,7 @@ def load_array(path: Path, what: str) -> Array:
     if not path.is_file():
         raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
     try:
-        if suffix == ".csv":
-            return np.loadtxt(path, delimiter=",", ndmin=1, dtype=float)
-        loaded = np.load(path, allow_pickle=False)
-        if suffix == ".npz":
-            with loaded:
-                names = list(loaded.files)
-                if len(names) != 1:
-                    raise InputError(
-                        f"{what} = {str(path)!r} holds the arrays {names}, but one is needed. Save exactly one array."
-                    )
-                array = loaded[names[0]]
-        else:
-            array = loaded
-    except InputError:
-        raise
+        array = _read(path, suffix)
     except Exception as error:
         if "pickle" in str(error).lower():
             raise InputError(
@@ -78,9 +65,36 @@ def load_array(path: Path, what: str) -> Array:
             ) from None
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{what} = {str(path)!r} cannot be read: {first}. Save it again as .npy, .npz or .csv."
+            f"{what} = {str(path)!r} cannot be read: {first.rstrip('.')}. Save it again as .npy, .npz or .csv."
         ) from None
-    return np.asarray(array)
+    if isinstance(array, list):
+        raise InputError(f"{what} = {str(path)!r} holds the arrays {array}, but one is needed. Save exactly one array.")
+    return array
+
+
+def _read(path: Path, suffix: str) -> Array | list[str]:
+    """Read the one array of a file, or the names of its arrays if they are not one."""
+    if suffix == ".csv":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said below
+            array = np.loadtxt(path, delimiter=",", ndmin=1, dtype=float)
+    else:
+        with path.open("rb") as file:
+            magic = file.read(6)
+            # numpy takes whatever is neither .npy nor .npz for a pickle
+            if not magic.startswith(b"\x80") and not magic.startswith(b"\x93NUMPY" if suffix == ".npy" else b"PK"):
+                raise ValueError(f"its first bytes are not those of a {suffix} file")
+            file.seek(0)
+            loaded = np.load(file, allow_pickle=False)
+            if suffix == ".npz":
+                with loaded:
+                    if len(loaded.files) != 1:
+                        return list(loaded.files)
+                    loaded = loaded[loaded.files[0]]
+            array = np.asarray(loaded)
+    if array.size == 0:
+        raise ValueError("it holds no numbers")
+    return array
 
 
 def load_dictionary(text: str, folder: Path) -> Array:

@@ -28,9 +28,23 @@ class SignalFlowGraph:
         return cell
 
     def wire(self, source: Cell, target: Cell, port: str) -> None:
-        """Connect the output of ``source`` to an input port of ``target``."""
+        """Connect the output of ``source`` to an input port of ``target``; a port takes one wire."""
+        for cell in (source, target):
+            if cell.name not in self.graph:
+                raise NetlistError(f"cell {cell.name!r} is not in this graph. Add it first.")
         if port not in target.ports:
-            raise NetlistError(f"cell {target.name!r} has no port {port!r}; it has {', '.join(target.ports)}.")
+            has = ", ".join(target.ports) or "none"
+            raise NetlistError(f"cell {target.name!r} has no port {port!r}; it has {has}.")
+        if self.graph.has_edge(source.name, target.name):
+            used = self.graph.edges[source.name, target.name]["port"]
+            raise NetlistError(
+                f"cell {source.name!r} feeds cell {target.name!r} already (port {used!r}); put a cell in between."
+            )
+        if port in (fed := self.inputs(target)):
+            raise NetlistError(
+                f"port {port!r} of cell {target.name!r} is fed by {fed[port].name!r} already; "
+                f"{source.name!r} cannot feed it too."
+            )
         self.graph.add_edge(source.name, target.name, port=port)
 
     @property

@@ -346,8 +346,12 @@ class Gaussian:
         return {"sd": float(self.sd)}
 
 
-def _real_array(name: str, value: ArrayLike) -> Array:
-    raw = np.asarray(value)
+def real_array(name: str, value: ArrayLike) -> Array:
+    """Return a read-only float copy of an array, or raise InputError if an entry is not a finite real number."""
+    try:
+        raw = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} is ragged: its rows differ in length. Pass a rectangular array.") from None
     if raw.dtype == object or not (np.issubdtype(raw.dtype, np.number) or raw.dtype == bool):
         raise InputError(f"{name} has dtype {raw.dtype}, but real numbers are needed. Pass an array of floats.")
     if np.iscomplexobj(raw):
@@ -392,7 +396,7 @@ class SparseCodingModel:
     sigma: float
 
     def __post_init__(self) -> None:
-        A = _real_array("A", self.A)
+        A = real_array("A", self.A)
         if A.ndim != 2 or 0 in A.shape:
             raise InputError(
                 f"A has shape {A.shape}, but a dictionary is (n_features, n_latents) with both >= 1. "
@@ -433,7 +437,7 @@ class SparseCodingModel:
 
     def check_x(self, x: ArrayLike) -> Array:
         """Return x as a finite float array of shape (n_features,), or raise InputError."""
-        x = _real_array("x", x)
+        x = real_array("x", x)
         if x.shape != (self.n_features,):
             raise InputError(
                 f"x has shape {x.shape}, but the dictionary A has n_features = {self.n_features}. "

@@ -11,7 +11,10 @@ from circuitlsc.checks import blocks, flatten
 from circuitlsc.scaling import expected_ranges
 
 if TYPE_CHECKING:
+    from circuitlsc.compare import Entry
+    from circuitlsc.experiment import Judgement
     from circuitlsc.sampler import Sampler
+    from circuitlsc.samples import Samples
 
 LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance within 1/LAG
 
@@ -62,3 +65,56 @@ def scaling_report(sampler: Sampler) -> str:
         *(("warning", line) for line in plan.warnings),
     ]
     return "\n".join(f"{name:<14} {text}" for name, text in rows)
+
+
+def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) -> str:
+    """Return the comparison as a table: per latent circuit, SDE, exact, MCSE and z; then the checks and the verdict."""
+    c, stats = judgement.comparison, samples.stats
+    names = [n for n in ("p_active", "mean", "sd") if n != "p_active" or sampler.model.prior.sparse]
+    titles = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
+    block = f"{'circuit':>8} {'SDE':>8} {'exact':>8} {'MCSE':>7} {'z':>6}"
+    lines = [
+        " " * 7 + " | ".join(f"{titles[n]:^{len(block)}}" for n in names),
+        "latent " + " | ".join(block for _ in names),
+    ]
+    for k, latent in enumerate(c.latents):
+        lines.append(f"{k:>6} " + " | ".join(_entry(getattr(latent, n)) for n in names))
+    steps = float(stats["steps"].sum())
+    wall = float((stats["wall"] / stats["steps"]).mean()) * 1e6
+    tv = c.support
+    lines += [
+        "",
+        f"reference      {c.reference}; z against it, limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
+        f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}, limit {c.z_limit_pairs:.2f}",
+        "supports       "
+        + (f"total variation {tv.tv:.4f}, sampling floor {tv.tv_floor:.4f}" if tv.tv is not None else str(tv.reason)),
+        "same noise     "
+        + (
+            f"circuit - NumPy: rms {c.pathwise.rms:.2g}, max {c.pathwise.max_abs:.2g} units over {c.pathwise.time:g} tau"
+            if c.pathwise.rms is not None
+            else str(judgement.path_reason)
+        ),
+        f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}",
+        f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, exact {c.residual_power.exact:.4f} "
+        f"(z {c.residual_power.z:+.2f})",
+        f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
+        f"{c.ess_min:.0f}, largest rank R-hat {'infinite' if c.rhat_max is None else f'{c.rhat_max:.3f}'}",
+        f"ngspice        {wall:.1f} us per step and chain, {float(stats['points'].sum()) / steps:.4f} time points and "
+        f"{float(stats['iterations'].sum()) / steps:.2f} Newton iterations per step, "
+        f"{int(stats['rejected'].sum())} points rejected",
+        f"verdict        {c.verdict}: {c.reason}",
+    ]
+    return "\n".join(lines)
+
+
+def _entry(e: Entry) -> str:
+    sde = "-" if e.sde is None else f"{e.sde:.4f}"
+    return f"{e.circuit:8.4f} {sde:>8} {e.exact:8.4f} {e.mcse:7.4f} {e.z:+6.2f}"
+
+
+def _virial(rows: tuple[Entry, ...] | None) -> str:
+    if not rows:
+        return "not available"
+    values = [row.circuit for row in rows]
+    worst = max(rows, key=lambda row: abs(row.z))
+    return f"{min(values):.3f} .. {max(values):.3f} (1 is right; largest |z| {abs(worst.z):.2f})"

@@ -145,7 +145,7 @@ class Sampler:
         if (n_steps - n_warmup) // thin < 4:
             raise InputError(
                 f"run.t_stop = {run.t_stop!r} tau leaves {(n_steps - n_warmup) // thin} samples per chain "
-                f"(step {step:g}, thin {thin}), but statistics need 4 at least. Give t_stop >= {run.warmup + 4 * thin * step:g}."
+                f"(step {step:g}, thin {thin}), but statistics need 4. Give t_stop >= {run.warmup + 4 * thin * step:g}."
             )
         starts = self.starts(run.chains, run.seed)
         return [

@@ -50,6 +50,16 @@ class Samples:
         return np.asarray(self.tree["posterior"]["s"].values)
 
     @property
+    def time(self) -> Array:
+        """Time of each draw, shape (draw,), in units of tau."""
+        return np.asarray(self.tree["posterior"]["time"].to_numpy())
+
+    @property
+    def chains(self) -> list[int]:
+        """Numbers of the chains."""
+        return [int(c) for c in self.tree["posterior"]["chain"].to_numpy()]
+
+    @property
     def attrs(self) -> dict[str, Any]:
         """Attributes of the run."""
         return {str(k): v for k, v in self.tree.attrs.items()}
@@ -79,6 +89,14 @@ class Samples:
     def x(self) -> Array:
         """Observation, shape (feature,)."""
         return np.asarray(self.tree["observed_data"]["x"].values)
+
+    def check_made_by(self, sampler: Sampler) -> None:
+        """Raise InputError unless the samples came from this sampler's deck."""
+        if self.attrs.get("deck_sha256") != sampler.deck_hash:
+            raise InputError(
+                "the samples were made by another deck than the one that the config builds (their SHA-256 differ). "
+                "Run circuitlsc run again."
+            )
 
     def save(self, path: Path) -> None:
         """Write netCDF, complete or not at all."""
@@ -141,7 +159,7 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
             **{name: ((), value) for name, value in model.prior.numbers().items()},
         }
     )
-    spent = ("steps", "points", "rejected", "iterations", "wall", "cpu", "rss")
+    spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")
     stats = xr.Dataset(
         {name: ("chain", np.array([getattr(r, name) for r in results])) for name in spent},
         coords={"chain": [r.chain for r in results]},

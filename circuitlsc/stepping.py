@@ -4,7 +4,9 @@ Width.  A comparator of input width w rounds the corners of the energy. It stays
 against the likelihood's own width and the slab's: :math:`w = \min(0.05,\; 0.1\,\sigma/\max_i|a_i|,\; 0.1/\lambda)`.
 
 Step.  The trapezoid keeps linear covariances exact at every step, but a comparator with gradient e at its gate makes the
-implicit step ambiguous once :math:`h |e| / (8 w) > 1`: :math:`h = \min(0.05,\; 6 w / \max_i |A^T x|_i/\sigma^2)`.
+implicit step ambiguous once :math:`h |e| g'_{max} / 2 > 1`, where the gate's steepest slope is 1/(4w) at a threshold:
+:math:`h = \min(0.05,\; 1.5 / (g'_{max} e_{max}))` with :math:`e_{max} = \max(\max_i |A^T x|_i/\sigma^2,\; 3 |a|/\sigma)`,
+that is 6 w / e_max for a spike-and-slab prior.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from circuitlsc.model import Array, Gaussian, SparseCodingModel
 
 LARGEST_STEP = 0.05
 LARGEST_WIDTH = 0.05
+UNIQUE = 1.5  # h x gradient x steepest slope of the gate; above 2 an implicit step can have several solutions
 RINGING = 4.0  # a h beyond which the fastest mode changes sign from step to step for longer than it lives
 
 
@@ -91,15 +94,17 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
         if not linear and width > 2 * best_width:
             warnings.append(f"width = {width:.3g} is above {2 * best_width:.3g}: expect a bias from rounded corners.")
 
-    drive = float(np.max(np.abs(model.drive(x))))
-    unique = math.inf if linear or not _gated(model) else 6 * width / max(drive, 1e-300)
+    # the gradient at the gate: before a fit it is the drive, at a fit it is noise of size |a|/sigma
+    drive = max(float(np.max(np.abs(model.drive(x)))), 3 / ratio)
+    slope = _steepest_gate(model, width)
+    unique = UNIQUE / (slope * drive) if slope * drive > 0 else math.inf
     best_step = min(LARGEST_STEP, unique, 2.5 / rate if not linear else math.inf)
     # the ringing of a linear circuit dies within one tau; it is exact at every step, so that is all that is asked
     limit = min(0.5, 2 / math.sqrt(rate)) if linear else min(0.5, RINGING / rate)
     if step is None:
         step = best_step
         lines.append(
-            f"step {step:.4g} tau = min({LARGEST_STEP:g}, 6 width/|A^T x/sigma^2|_max = {unique:.4g}, "
+            f"step {step:.4g} tau = min({LARGEST_STEP:g}, {UNIQUE:g}/(steepest gate x e_max = {drive:.4g}) = {unique:.4g}, "
             f"2.5/fastest mode = {2.5 / rate:.4g})"
         )
     else:
@@ -110,9 +115,9 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
                 f'Give step <= {best_step:.3g}, or step = "auto".'
             )
         lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
-        if step > 8 / 6 * unique:
+        if step > 2 / UNIQUE * unique:
             warnings.append(
-                f"step = {step:.3g} tau is above 8 width/|A^T x/sigma^2|_max = {8 / 6 * unique:.3g}: "
+                f"step = {step:.3g} tau is above 2/(steepest gate x e_max) = {2 / UNIQUE * unique:.3g}: "
                 "the implicit step may have several solutions, and the samples a bias."
             )
     if not linear and ratio < 0.2:
@@ -122,9 +127,11 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
     return StepPlan(float(width), float(step), rate, tuple(lines), tuple(warnings))
 
 
-def _gated(model: SparseCodingModel) -> bool:
-    """Whether a comparator gates the likelihood's force."""
-    return model.prior.sparse or not model.prior.signed
+def _steepest_gate(model: SparseCodingModel, width: float) -> float:
+    """Return the largest slope of the comparator's gate: 1/(4w) at a threshold, up to 1/w at u = 0; 0 if linear."""
+    u = np.linspace(-4, 4, 801) * width
+    grids = (u, u + model.prior.threshold)
+    return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
 
 
 def _check_positive(name: str, value: float, why: str) -> None:

@@ -9,7 +9,7 @@ from circuitlsc.cells import Cell, Crossbar, Gate, Gradient, Input, Integrator, 
 from circuitlsc.cells.tables import Table, crowded_knots, tabulate
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph
-from circuitlsc.model import Array, Gaussian, Prior, SparseCodingModel
+from circuitlsc.model import Array, Gaussian, Prior, SparseCodingModel, real_array
 
 FORMS = ("gram", "residual")
 
@@ -48,8 +48,8 @@ def lsc(
 
     Notes
     -----
-    The comparators are tables of 17 knots per corner; the resulting drift differs from -grad E_w by less than
-    2 % of the width times the local force at any u, and by nothing on average over a segment.
+    The comparators are tables of 17 knots per corner: the code is within 0.05 w of the smooth one, the gate within 0.025,
+    and the sign's four knots within 0.23 lam. The drift is the gradient of the tables' own energy at any u.
     """
     if form not in FORMS:
         raise InputError(f"form = {form!r} is not one of {', '.join(FORMS)}.")
@@ -59,7 +59,7 @@ def lsc(
         raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
     x = model.check_x(x)
     n = model.n_latents
-    u0 = np.zeros(n) if start is None else np.array(start, dtype=float)
+    u0 = np.zeros(n) if start is None else real_array("start", start)
     if u0.shape != (n,):
         raise InputError(f"start has shape {u0.shape}, but the model has n_latents = {n}. Pass shape ({n},).")
 
@@ -123,8 +123,15 @@ def comparator_tables(
         return None, None, sign, 0.0
     u0 = prior.threshold
     knots = crowded_knots(np.array([-u0, u0]), width, per_side=per_side)
-    gate = tabulate(lambda u: prior.latent_grad(u, width), knots)
+    gate = _saturated(tabulate(lambda u: prior.latent_grad(u, width), knots), prior, width)
     return _integral(gate, prior, width), gate, sign, 0.0
+
+
+def _saturated(gate: Table, prior: Prior, width: float) -> Table:
+    """Return a comparator's table that ends in flat segments, and so stays flat however large u becomes."""
+    knots = np.concatenate([[gate.knots[0] - width], gate.knots, [gate.knots[-1] + width]])
+    low, high = prior.latent_grad(np.array([knots[0], knots[-1]]) + np.array([-40.0, 40.0]) * width, width)
+    return Table(knots, np.concatenate([[low, low], gate.values[1:-1], [high, high]]))
 
 
 def _integral(gate: Table, prior: Prior, width: float) -> Table:

@@ -36,8 +36,8 @@ class ChainResult:
         In model units.
     steps, points, rejected, iterations : int
         Steps asked for; time points, rejected points and Newton iterations that ngspice took.
-    wall, cpu : float
-        Seconds inside the worker, without its start.
+    setup, wall, cpu : float
+        Seconds inside the worker: to load the library and the deck, to integrate, and processor time of both.
     rss : int
         Peak memory of the worker, bytes.
     ngspice : str
@@ -52,6 +52,7 @@ class ChainResult:
     points: int
     rejected: int
     iterations: int
+    setup: float
     wall: float
     cpu: float
     rss: int

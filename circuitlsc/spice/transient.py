@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,13 @@ class TransientFailed(RuntimeError):
 
 @dataclass
 class Counts:
-    """What ngspice spent: accepted and rejected time points, Newton iterations, steps asked for."""
+    """What ngspice spent: steps asked for, accepted and rejected time points, Newton iterations, seconds to get ready."""
 
     steps: int = 0
     points: int = 0
     rejected: int = 0
     iterations: int = 0
+    setup: float = 0.0
 
 
 def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] | None = None) -> Iterator[Array]:
@@ -40,6 +42,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
     TransientFailed
         If ngspice stopped early, left the grid, or returned a value that is not finite.
     """
+    begin = time.perf_counter()
     session = open_session()
     h = task.step * task.tau
     callbacks = Callbacks(task.devices, h, task.chunk)
@@ -47,6 +50,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
     paths = BrownianPaths(task.sources, seed=task.seed, chain=task.chain, step=task.step, temperature=task.temperature)
     try:
         session.load_circuit(task.deck)
+        counts.setup = time.perf_counter() - begin
         u = np.array(task.start, dtype=float)
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)

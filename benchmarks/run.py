@@ -1,0 +1,200 @@
+"""Measure the speed and memory that the README quotes; prints a table and writes it to RESULTS.md beside this file.
+
+    python benchmarks/run.py [--quick]
+
+Ratios compare runs of the same minute on the same core. Needs libngspice, and the ngspice program for the comparisons
+with plain decks; the photograph rows need the extra ``photograph``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from circuitlsc import Gaussian, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc.sampler import Sampler
+from circuitlsc.samples import Samples
+
+HERE = Path(__file__).parent
+
+
+def bars_sampler(sigma: float = 0.5, form: str = "gram", **options: float) -> Sampler:
+    """Return the 16 x 8 sampler of the table."""
+    model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), sigma)
+    return build_sampler(model, model.draw(np.random.default_rng(1))[1], form=form, **options)
+
+
+def dense_sampler(n_features: int, n_latents: int, sigma: float, form: str) -> Sampler:
+    """Return a sampler with a dense random dictionary."""
+    rng = np.random.default_rng([n_features, n_latents])
+    A = rng.standard_normal((n_features, n_latents))
+    model = SparseCodingModel(A / np.linalg.norm(A, axis=0), SpikeSlab(0.3, 1.0, signed=True), sigma)
+    return build_sampler(model, model.draw(rng)[1], form=form)
+
+
+def run_steps(sampler: Sampler, n_steps: int) -> Samples:
+    """Run one chain for a number of steps."""
+    return sampler.run(t_stop=n_steps * sampler.plan.step, warmup=0.0, chains=1, seed=1)
+
+
+def per_step(samples: Samples) -> float:
+    """Return wall microseconds per step, without the start of the worker."""
+    return float(samples.stats["wall"][0] / samples.stats["steps"][0]) * 1e6
+
+
+def cost_row(name: str, sampler: Sampler, n_steps: int, repeats: int = 3) -> list[str]:
+    """Return one row of the cost table: the median of several runs."""
+    runs = [run_steps(sampler, n_steps) for _ in range(repeats)]
+    stats = runs[0].stats
+    steps = float(stats["steps"][0])
+    times = sorted(per_step(r) for r in runs)
+    return [
+        name,
+        f"{sampler.plan.step:.4g}",
+        f"{times[len(times) // 2]:.1f} ({times[0]:.1f} .. {times[-1]:.1f})",
+        f"{float(stats['points'][0]) / steps:.4f}",
+        f"{float(stats['iterations'][0]) / steps:.2f}",
+        str(int(stats["rejected"][0])),
+        f"{float(stats['setup'][0]):.2f}",
+    ]
+
+
+def plain_ngspice(deck: str) -> float:
+    """Return the wall seconds of plain ``ngspice -b`` on a deck."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "deck.cir"
+        path.write_text(deck, encoding="utf-8")
+        begin = time.perf_counter()
+        done = subprocess.run(["ngspice", "-b", path.name], cwd=folder, capture_output=True, text=True, check=False)
+        wall = time.perf_counter() - begin
+        if done.returncode or "mean_s_0" not in done.stdout:
+            raise RuntimeError(f"ngspice did not finish:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return wall
+
+
+def hand_written_deck(sampler: Sampler, t_stop: float) -> str:
+    """Return the deck that one writes by hand: ideal u() and sgn() in B sources, trnoise; same tau, scales and input."""
+    model, s, h = sampler.model, sampler.scaling, 0.05
+    unit, volt, u0 = s.drift_current, s.volt, model.prior.threshold * s.volt
+    G, b = model.gram, model.drive(sampler.x)
+    lines = ["* L0-LSC as one writes it by hand"]
+    for i in range(model.n_latents):
+        lines += [
+            f"C{i} u{i} 0 {s.c_int!r} ic=0",
+            f"R{i} u{i} 0 1e15",
+            f"Bs{i} s{i} 0 V=u(abs(v(u{i}))-{u0!r})*(abs(v(u{i}))-{u0!r})",
+            f"Bg{i} u{i} 0 I={unit!r}*sgn(v(u{i}))*({model.prior.numbers()['lam']!r}"
+            f"+u(abs(v(u{i}))-{u0!r})*v(e{i}))",
+            f"Re{i} e{i} 0 1",
+            f"Ie{i} e{i} 0 {float(b[i])!r}",
+            *(f"G{i}_{j} 0 e{i} s{j} 0 {float(G[i, j] / volt)!r}" for j in range(model.n_latents) if G[i, j]),
+            f"In{i} 0 u{i} trnoise({s.noise_amperes(h)!r} {h * s.tau!r} 0 0)",
+        ]
+    lines += [
+        ".options reltol=1e-3 method=trap",
+        ".save " + " ".join(f"v(s{i})" for i in range(model.n_latents)),
+        f".meas tran mean_s_0 avg v(s0) from=0 to={t_stop * s.tau!r}",
+        f".tran {h * s.tau!r} {t_stop * s.tau!r} 0 {h * s.tau!r} uic",
+        ".end",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def plain_rows(quick: bool) -> list[list[str]]:
+    """Compare wall time per tau with plain decks, each on one core, one after the other."""
+    sampler = bars_sampler()
+    rows = []
+    ours = run_steps(sampler, 200_000)
+    ours_per_tau = per_step(ours) / sampler.plan.step
+    rows.append(["circuitlsc, from Python", "10,000", f"{ours_per_tau:.3g}", "1"])
+    t_own = 200.0 if quick else 2000.0
+    own = plain_ngspice(sampler.deck(t_stop=t_own, seed=1)) / t_own * 1e6
+    rows.append(
+        ["our stand-alone deck (trrandom), plain ngspice", f"{t_own:,.0f}", f"{own:.3g}", f"{own / ours_per_tau:.1f}"]
+    )
+    t_hand = 5.0 if quick else 20.0
+    hand = plain_ngspice(hand_written_deck(sampler, t_hand)) / t_hand * 1e6
+    rows.append(
+        [
+            "hand-written deck (u(), sgn(), trnoise), plain ngspice",
+            f"{t_hand:g}",
+            f"{hand:.3g}",
+            f"{hand / ours_per_tau:,.0f}",
+        ]
+    )
+    return rows
+
+
+def memory_rows(quick: bool) -> list[list[str]]:
+    """Return peak memory of the worker against the number of steps."""
+    rows = []
+    for n_steps in (50_000, 200_000) if quick else (100_000, 300_000, 1_000_000):
+        stats = run_steps(bars_sampler(), n_steps).stats
+        rows.append([f"{n_steps:,}", f"{float(stats['rss'][0]) / 1e6:.0f}"])
+    return rows
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small runs; prints only")
+    quick = parser.parse_args().quick
+    n = 20_000 if quick else 200_000
+    costs = [
+        cost_row(f"16 x 8 bars, {form}, sigma {sigma:g}", bars_sampler(sigma, form), n)
+        for form in ("gram", "residual")
+        for sigma in (0.5, 0.2)
+    ]
+    gaussian = SparseCodingModel(bars(4), Gaussian(1.0), 0.5)
+    x = gaussian.draw(np.random.default_rng(1))[1]
+    costs.append(cost_row("16 x 8 bars, gram, Gaussian prior", build_sampler(gaussian, x), n))
+    costs.append(cost_row("16 x 16 dense, gram, sigma 0.5", dense_sampler(16, 16, 0.5, "gram"), n // 4))
+    costs.append(cost_row("64 x 64 dense, gram, sigma 0.5", dense_sampler(64, 64, 0.5, "gram"), max(n // 100, 400)))
+    costs.append(cost_row("64 x 64 dense, residual, sigma 0.5", dense_sampler(64, 64, 0.5, "residual"), max(n // 400, 200), 1))
+    version = run_steps(bars_sampler(), 1000).attrs["ngspice_version"]
+    parts = [
+        "# Measured speed and memory",
+        f"Python {platform.python_version()}, libngspice {version}, {os.cpu_count()} processors ({platform.machine()}); "
+        "one chain on one core. Written by `python benchmarks/run.py`.",
+        "## Wall time per step, from Python",
+        "Median (smallest .. largest) of three runs; `setup` is the time to load the library and the deck.",
+        table(
+            [
+                "circuit",
+                "step (tau)",
+                "us per step",
+                "time points per step",
+                "Newton iterations per step",
+                "rejected",
+                "setup (s)",
+            ],
+            costs,
+        ),
+    ]
+    if shutil.which("ngspice"):
+        parts += [
+            "## Against plain ngspice decks of the same circuit (16 x 8 bars, sigma 0.5)",
+            table(["deck", "tau simulated", "us per tau", "ratio"], plain_rows(quick)),
+        ]
+    parts += ["## Peak memory of a worker, K = 8", table(["steps", "MB"], memory_rows(quick))]
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if not quick:
+        (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

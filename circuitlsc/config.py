@@ -1,0 +1,289 @@
+"""The config file: TOML in, frozen dataclasses out; every message names the key, the value and what would do."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from circuitlsc.data import load_array, load_dictionary
+from circuitlsc.errors import InputError
+from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+from circuitlsc.runplan import RunPlan
+from circuitlsc.sampler import LEVELS, Sampler, build_sampler
+from circuitlsc.systems import FORMS
+
+AUTO = "auto"
+PRIORS = {"spike-slab": ("pi", "lam", "signed"), "laplace": ("lam", "signed"), "gaussian": ("sd",)}
+KEYS = {
+    "model": ("dictionary", "x", "sigma", "seed"),
+    "prior": ("kind", "pi", "lam", "sd", "signed"),
+    "circuit": ("level", "form", "tau", "c_int", "volt", "width", "rails"),
+    "run": ("t_stop", "step", "warmup", "chains", "seed", "thin", "timeout"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A checked config file; ``None`` stands for "auto".
+
+    Attributes
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    dictionary, x_source : str
+        What the file said, with absolute paths.
+    model_seed : int
+    level, form : str
+    tau, c_int, rails : float
+        SI.
+    volt, width, step : float or None
+    run : RunPlan
+    timeout : float or None
+        Seconds per chain.
+    """
+
+    model: SparseCodingModel
+    x: Array
+    dictionary: str
+    x_source: str
+    model_seed: int
+    level: str
+    form: str
+    tau: float
+    c_int: float
+    rails: float
+    volt: float | None
+    width: float | None
+    step: float | None
+    run: RunPlan
+    timeout: float | None
+
+    def sampler(self) -> Sampler:
+        """Compile the sampler that the config describes."""
+        return build_sampler(
+            self.model,
+            self.x,
+            form=self.form,
+            level=self.level,
+            width=self.width,
+            step=self.step,
+            volt=self.volt,
+            c_int=self.c_int,
+            tau=self.tau,
+            rails=self.rails,
+        )
+
+
+class _Table:
+    """One table of the file, read key by key; it knows its name for messages."""
+
+    def __init__(self, path: Path, name: str, values: Mapping[str, Any]) -> None:
+        self.path, self.name, self.values = path, name, values
+
+    def fail(self, key: str, why: str) -> InputError:
+        value = f" = {self.values[key]!r}" if key in self.values else ""
+        return InputError(f"{self.path}: {self.name}.{key}{value}{why}")
+
+    def required(self, key: str, what: str) -> Any:
+        if key not in self.values:
+            raise self.fail(key, f" is missing. Give {what}.")
+        return self.values[key]
+
+    def number(self, key: str, default: float | None = None, *, low: float = 0.0, what: str = "a number > 0") -> float:
+        value = self.values.get(key, default) if default is not None else self.required(key, what)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.fail(key, f" is not a number. Give {what}.")
+        if not math.isfinite(value) or value <= low:
+            raise self.fail(key, f", but it must be finite and > {low:g}. Give {what}.")
+        return float(value)
+
+    def number_or_auto(self, key: str, what: str) -> float | None:
+        if self.values.get(key, AUTO) == AUTO:
+            return None
+        return self.number(key, what=f'{what}, or "auto"')
+
+    def integer(self, key: str, default: int, *, low: int) -> int:
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise self.fail(key, f" is not a whole number >= {low}. Give one, for example {max(default, low)}.")
+        return value
+
+    def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:
+        listed = ", ".join(f'"{o}"' for o in options)
+        value = self.values.get(key, default) if default is not None else self.required(key, f"one of {listed}")
+        if value not in options:
+            raise self.fail(key, f" is not known.{_nearest(value, options)} Give one of {listed}.")
+        return str(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, " is not true or false. Write it without quotes.")
+        return value
+
+
+def _nearest(word: object, options: tuple[str, ...]) -> str:
+    found = difflib.get_close_matches(str(word), options, n=1, cutoff=0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a config file; relative paths in it are relative to its folder.
+
+    Raises
+    ------
+    InputError
+        With one line that names the file, the key, the value, why it cannot be, and what can.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        data = tomllib.loads(text)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist. Give the path of a config file (see examples/).") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}). Give a TOML file in UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from None
+    return parse_config(data, path)
+
+
+def parse_config(data: Mapping[str, Any], path: Path) -> Config:
+    """Check the tables of a config file; ``path`` is for messages and for relative paths."""
+    for table, values in data.items():
+        if table not in KEYS:
+            raise InputError(
+                f"{path}: [{table}] is not a known table.{_nearest(table, tuple(KEYS))} The tables are {', '.join(KEYS)}."
+            )
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: {table} = {values!r} is not a table. Write [{table}] on a line of its own.")
+        for key in values:
+            if key not in KEYS[table]:
+                raise InputError(
+                    f"{path}: {table}.{key} = {values[key]!r} is not a known key.{_nearest(key, KEYS[table])} "
+                    f"[{table}] has {', '.join(KEYS[table])}."
+                )
+    tables = {name: _Table(path, name, data.get(name, {})) for name in KEYS}
+    model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
+    prior = _read_prior(tables["prior"])
+    model, x, dictionary, x_source = _read_model(model_table, prior, path)
+    return Config(
+        model=model,
+        x=x,
+        dictionary=dictionary,
+        x_source=x_source,
+        model_seed=model_table.integer("seed", 0, low=0),
+        level=circuit.choice("level", LEVELS, "ideal"),
+        form=circuit.choice("form", FORMS, "gram"),
+        tau=circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
+        c_int=circuit.number("c_int", 1e-12, what="farad, for example 1e-12"),
+        rails=circuit.number("rails", 2.5, what="volts, for example 2.5"),
+        volt=circuit.number_or_auto("volt", "volts per model unit, for example 0.1"),
+        width=circuit.number_or_auto("width", "a width in model units, for example 0.05"),
+        step=run.number_or_auto("step", "a step in units of tau, for example 0.05"),
+        run=_named(
+            path,
+            lambda: RunPlan(
+                t_stop=run.number("t_stop", 20_000.0, what="a time in units of tau"),
+                warmup=run.number("warmup", 20.0, low=-1e-300, what="a time in units of tau, >= 0"),
+                chains=run.integer("chains", 2, low=1),
+                seed=run.integer("seed", 0, low=0),
+                thin=None if run.values.get("thin", AUTO) == AUTO else run.integer("thin", 1, low=1),
+            ),
+        ),
+        timeout=None if "timeout" not in run.values else run.number("timeout", what="seconds"),
+    )
+
+
+def _named(path: Path, make: Any) -> Any:
+    """Call ``make`` and put the file's name before its complaint."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read_prior(table: _Table) -> Prior:
+    kind = table.choice("kind", tuple(PRIORS))
+    for key in table.values:
+        if key != "kind" and key not in PRIORS[kind]:
+            raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(PRIORS[kind])}.")
+    if kind == "gaussian":
+        return Gaussian(table.number("sd", what="a standard deviation > 0"))
+    lam = table.number("lam", what="a rate > 0")
+    if kind == "laplace":
+        return Laplace(lam, table.flag("signed", True))
+    pi = table.number("pi", what="a probability in (0, 1]")
+    if pi > 1:
+        raise table.fail("pi", ", but a probability lies in (0, 1]. Give P(active), for example 0.3.")
+    return SpikeSlab(pi, lam, table.flag("signed", False))
+
+
+def _read_model(table: _Table, prior: Prior, path: Path) -> tuple[SparseCodingModel, Array, str, str]:
+    dictionary = table.required("dictionary", 'a file (D, K), or "bars:4"')
+    if not isinstance(dictionary, str):
+        raise table.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
+    sigma = table.number("sigma", what="a noise level > 0")
+    A = _named(path, lambda: load_dictionary(dictionary, path.parent))
+    model: SparseCodingModel = _named(path, lambda: SparseCodingModel(A, prior, sigma))
+    source = table.values.get("x", "draw")
+    if not isinstance(source, str):
+        raise table.fail("x", ' is not a string. Give "draw", or a file with n_features values.')
+    seed = table.integer("seed", 0, low=0)
+    if source == "draw":
+        x = model.draw(np.random.default_rng(seed))[1]
+    else:
+        loaded = _named(path, lambda: load_array(path.parent / source, "model.x"))
+        if loaded.ndim == 2 and 1 in loaded.shape:  # a .csv of one row or one column
+            loaded = loaded.ravel()
+        x = _named(path, lambda: model.check_x(loaded))
+        source = str((path.parent / source).resolve())
+    if not dictionary.startswith("bars:"):
+        dictionary = str((path.parent / dictionary).resolve())
+    return model, x, dictionary, source
+
+
+def resolved_toml(config: Config, sampler: Sampler) -> str:
+    """Return the config with every choice written out, as TOML: running it gives the same samples."""
+    prior = config.model.prior
+    numbers = {k: v for k, v in prior.numbers().items() if k in PRIORS[prior.kind]}
+    if "signed" in PRIORS[prior.kind]:
+        numbers["signed"] = prior.signed
+    run: dict[str, Any] = {
+        "t_stop": float(config.run.t_stop),
+        "step": sampler.plan.step,
+        "warmup": float(config.run.warmup),
+        "chains": config.run.chains,
+        "seed": config.run.seed,
+        "thin": sampler.tasks(config.run)[0].thin,
+    }
+    if config.timeout is not None:
+        run["timeout"] = config.timeout
+    return tomli_w.dumps(
+        {
+            "model": {
+                "dictionary": config.dictionary,
+                "x": config.x_source,
+                "sigma": float(config.model.sigma),
+                "seed": config.model_seed,
+            },
+            "prior": {"kind": prior.kind, **numbers},
+            "circuit": {
+                "level": config.level,
+                "form": config.form,
+                "tau": config.tau,
+                "c_int": config.c_int,
+                "volt": sampler.scaling.volt,
+                "width": sampler.plan.width,
+                "rails": config.rails,
+            },
+            "run": run,
+        }
+    )

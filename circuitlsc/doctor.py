@@ -1,0 +1,93 @@
+"""What is installed, what is missing, what to do."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+
+from circuitlsc.errors import MissingSimulatorError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    state: str  # "ok", "missing" or "optional"
+    what: str
+    advice: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether circuitlsc cannot work like this."""
+        return self.state == "missing"
+
+    def __str__(self) -> str:
+        return f"{self.state:<9} {self.what}" + (f": {self.advice}" if self.advice else "")
+
+
+def examine() -> list[Finding]:
+    """Look at Python, the packages, libngspice and the ngspice program."""
+    return [_python(), *_packages(), _library(), _program(), *_extras()]
+
+
+def _python() -> Finding:
+    return Finding("ok", f"Python {platform.python_version()}")
+
+
+def _name(requirement: str) -> str:
+    return requirement.split(";")[0].split(">")[0].split("=")[0].split("<")[0].strip()
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for requirement in requires("circuitlsc") or []:
+        if "extra ==" in requirement:
+            continue
+        name = _name(requirement)
+        found.append(_package(name, "missing", f"pip install '{requirement}'"))
+    return found
+
+
+def _package(name: str, absent: str, advice: str) -> Finding:
+    try:
+        return Finding("ok", f"{name} {version(name)}")
+    except PackageNotFoundError:
+        return Finding(absent, name, f"install it with: {advice}")
+
+
+def _extras() -> list[Finding]:
+    return [
+        _package(_name(r), "optional", "pip install 'circuitlsc[photograph]' (only for the photograph example)")
+        for r in requires("circuitlsc") or []
+        if 'extra == "photograph"' in r or "extra == 'photograph'" in r
+    ]
+
+
+def _library() -> Finding:
+    # in a process of its own: a broken library may crash it
+    code = "from circuitlsc.spice.library import find_library, library_version as v; print(find_library(), v())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if run.returncode == 0:
+        name, number = run.stdout.split()[-2:]
+        return Finding("ok", f"libngspice {number} ({name})")
+    from circuitlsc.spice.library import find_library
+
+    try:
+        find_library()
+    except MissingSimulatorError as error:
+        return Finding("missing", "libngspice", str(error))
+    last = run.stderr.strip().splitlines()[-1:] or ["it crashed"]
+    return Finding("missing", "libngspice", f"it is there, but does not start ({last[0]}). Reinstall libngspice0.")
+
+
+def _program() -> Finding:
+    path = shutil.which("ngspice")
+    if path is None:
+        return Finding(
+            "optional", "ngspice program", "only to run decks without Python; apt-get install ngspice (Debian, Ubuntu)"
+        )
+    return Finding("ok", f"ngspice program ({path})")

@@ -1,0 +1,133 @@
+"""One run judged: the circuit's samples beside the software SDE, the exact posterior and the same-noise trapezoid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from circuitlsc.compare import Comparison, compare
+from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.model import Gaussian, SparseCodingModel
+from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
+from circuitlsc.reference.gibbs import gibbs
+from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
+from circuitlsc.reference.sde import software_sde
+from circuitlsc.statistics import PosteriorStatistics, summarize, virial
+
+if TYPE_CHECKING:
+    from circuitlsc.model import Array
+    from circuitlsc.sampler import Sampler
+    from circuitlsc.samples import Samples
+
+ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
+GIBBS_WORK = 6e7  # sweeps times K^1.5 or so: a few seconds
+PATH_STEPS = 20_000  # 1,000 tau at the usual step; fewer for large models, where each takes longer
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A comparison, and the statistics behind it.
+
+    Attributes
+    ----------
+    circuit, sde, exact : PosteriorStatistics
+    path : PathDifference or None
+        None if the trapezoid found no solution (``path_reason`` says so).
+    comparison : Comparison
+    """
+
+    circuit: PosteriorStatistics
+    sde: PosteriorStatistics
+    exact: PosteriorStatistics
+    path: PathDifference | None
+    path_reason: str | None
+    comparison: Comparison
+
+
+def exact_statistics(model: SparseCodingModel, x: Array, *, seed: int = 0) -> PosteriorStatistics:
+    """Return the posterior's statistics by the best method that holds: closed form, enumeration, or Gibbs sampling.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    seed : int
+        Of the Gibbs sampler.
+    """
+    if isinstance(model.prior, Gaussian):
+        return gaussian_statistics(model, x)
+    if model.n_latents == 1:
+        return single_latent(model, x)
+    if model.n_latents <= ENUMERATED_LATENTS:
+        try:
+            return enumerate_supports(model, x)
+        except ReferenceRefusedError:
+            pass  # a singular A_S: the posterior is proper all the same, and Gibbs needs no inverse
+    sweeps = int(np.clip(GIBBS_WORK / model.n_latents**1.5 / 4, 20_000, 400_000))
+    s = gibbs(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // 100_000))
+    return summarize(s, s != 0, model=model, x=x, method="Gibbs sampling")
+
+
+def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:
+    """Return the unit in which errors of mean and sd are judged, in model units.
+
+    It is the slab's size, 1/lam or sd; where the data say more than the prior, it is the posterior's own size.
+    """
+    likelihood = model.sigma / float(np.sqrt(np.einsum("di,di->i", model.A, model.A).max()))
+    return float(min(model.prior.slab_scale, max(2 * np.max(exact.sd), likelihood)))
+
+
+def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Judgement:
+    """Compare a run with the software SDE, the exact posterior, and the trapezoid on the same noise.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    samples : Samples
+        What `Sampler.run` returned.
+    note : callable or None
+        Called with a few words before each part.
+    """
+    say = note or (lambda _: None)
+    x, seed = sampler.x, int(samples.attrs["seed"])
+    target = sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
+
+    say("circuit statistics")
+    u = samples.u
+    circuit = summarize(samples.s, sampler.model.active(u), model=target, x=x, method="circuit")
+
+    say("exact posterior")
+    exact = exact_statistics(target, x, seed=seed)
+
+    say("software SDE")
+    t_stop, warmup = float(samples.attrs["t_stop"]), float(samples.attrs["warmup"])
+    v, _ = software_sde(
+        sampler.model, x, total_time=(t_stop - warmup) * u.shape[0], seed=seed, temperature=sampler.temperature
+    )
+    sde = summarize(sampler.model.latent(v), sampler.model.active(v), model=target, x=x, method="software SDE")
+
+    say("same noise in NumPy")
+    path, reason = None, None
+    try:
+        path = path_difference(sampler, samples, int(PATH_STEPS * min(1.0, 16 / sampler.model.n_latents)))
+    except TrapezoidFailed as error:
+        reason = str(error)
+
+    say("comparison")
+    comparison = compare(
+        circuit,
+        exact,
+        sde,
+        scale=tolerance_scale(target, exact),
+        t_stop=t_stop,
+        warmup=warmup,
+        seed=seed,
+        virial=virial(sampler.model, u, x, width=sampler.plan.width, temperature=sampler.temperature),
+        pathwise=None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time},
+    )
+    return Judgement(circuit, sde, exact, path, reason, comparison)

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Install what is missing, then lint, check types, and run every test and notebook.
+# usage: ./test.sh [PYTEST_ARGUMENT ...]     ./test.sh --slow   runs the statistics that need about half an hour instead
+set -euo pipefail
+cd "$(dirname "$0")"
+. tools/setup.sh
+setup libngspice0 ngspice -- -e '.[photograph,notebook]' --group dev
+
+export CIRCUITLSC_REQUIRE_NGSPICE=1 CIRCUITLSC_REQUIRE_EXTRAS=1 # here a skipped test would hide a missing install step
+export MPLBACKEND=Agg
+if [ "${1:-}" = "--slow" ]; then
+    shift
+    exec .venv/bin/python -m pytest -m slow -s "$@"
+fi
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+exec .venv/bin/python -m pytest -n 2 --dist worksteal --nbmake --nbmake-timeout=600 tests notebooks "$@"
