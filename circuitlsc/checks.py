@@ -13,17 +13,39 @@ from circuitlsc.errors import NetlistError
 from circuitlsc.model import Array
 
 GROUND = "0"
-CONDUCTS = {"R", "V", "L", "E", "H"}  # a DC current can flow between the first two nodes
-FIXES_VOLTAGE = {"V", "E", "H", "L"}
+FIXES_VOLTAGE = {"V", "E", "H", "L"}  # between the first two nodes, as a B element of a voltage does
+#: positions of the nodes between which a DC current can flow, by an element's first letter
+CONDUCTS = {
+    **dict.fromkeys("RVLEHDSW", ((0, 1),)),
+    "Q": ((0, 1), (1, 2)),  # collector, base, emitter
+    "J": ((0, 2), (1, 2)),  # drain, gate, source
+    "M": ((0, 2), (2, 3)),  # drain, gate, source, bulk: nothing through the gate
+}
 
 
 @dataclass(frozen=True)
 class Element:
-    """One element of the flattened circuit: its name, its kind (first letter) and its nodes."""
+    """One element of the flattened circuit.
+
+    Attributes
+    ----------
+    name, kind : str
+        As ngspice forms it; its first letter.
+    nodes : tuple of str
+    fixes_voltage : bool
+        Whether it holds the voltage between its first two nodes.
+    """
 
     name: str
     kind: str
     nodes: tuple[str, ...]
+    fixes_voltage: bool
+
+    @property
+    def paths(self) -> list[tuple[str, str]]:
+        """Pairs of nodes between which a DC current can flow."""
+        pairs = ((0, 1),) if self.fixes_voltage else CONDUCTS.get(self.kind, ())
+        return [(self.nodes[a], self.nodes[b]) for a, b in pairs if b < len(self.nodes)]
 
 
 def flatten(circuit: Netlist) -> list[Element]:
@@ -37,7 +59,9 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
         name, nodes = str(element.name), [_node(str(n), path, pins) for n in element.nodes]
         kind = name[0].upper()
         if kind != "X":
-            yield Element(f"{kind}.{path}{name}".lower() if path else name.lower(), kind, tuple(nodes))
+            # a B element is a voltage or a current
+            fixes = kind in FIXES_VOLTAGE or getattr(element, "voltage_expression", None) is not None
+            yield Element(f"{kind}.{path}{name}".lower() if path else name.lower(), kind, tuple(nodes), fixes)
             continue
         called = str(element.subcircuit_name).lower()
         if called not in known:
@@ -84,11 +108,9 @@ def check_circuit(circuit: Circuit) -> list[Element]:
         for node in element.nodes:
             touched.setdefault(node, []).append(element.name)
             dc.add_node(node)
-        if element.kind not in CONDUCTS and not (element.kind == "B" and _is_voltage(element, circuit)):
-            continue
-        a, b = element.nodes[:2]
-        dc.add_edge(a, b)
-        if element.kind in FIXES_VOLTAGE:
+        dc.add_edges_from(element.paths)
+        if element.fixes_voltage:
+            a, b = element.nodes[:2]
             if a == b or (voltages.has_node(a) and voltages.has_node(b) and nx.has_path(voltages, a, b)):
                 raise NetlistError(
                     f"{element.name} closes a loop of voltage sources between {a} and {b}: the current in it has no bound. "
@@ -106,12 +128,6 @@ def check_circuit(circuit: Circuit) -> list[Element]:
             "Connect a resistor to ground."
         )
     return elements
-
-
-def _is_voltage(element: Element, circuit: Circuit) -> bool:
-    """Whether a B element at the top level is a voltage; inside our subcircuits all B elements are currents."""
-    found = next((e for e in circuit.elements if str(e.name).lower() == element.name), None)
-    return found is not None and getattr(found, "voltage_expression", None) is not None
 
 
 def blocks(gram: Array) -> list[list[int]]:

@@ -188,18 +188,18 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         volt=circuit.number_or_auto("volt", "volts per model unit, for example 0.1"),
         width=circuit.number_or_auto("width", "a width in model units, for example 0.05"),
         step=run.number_or_auto("step", "a step in units of tau, for example 0.05"),
-        run=_named(
-            path,
-            lambda: RunPlan(
-                t_stop=run.number("t_stop", 20_000.0, what="a time in units of tau"),
-                warmup=run.number("warmup", 20.0, low=-1e-300, what="a time in units of tau, >= 0"),
-                chains=run.integer("chains", 2, low=1),
-                seed=run.integer("seed", 0, low=0),
-                thin=None if run.values.get("thin", AUTO) == AUTO else run.integer("thin", 1, low=1),
-            ),
-        ),
+        run=_read_run(run, path),
         timeout=None if "timeout" not in run.values else run.number("timeout", what="seconds"),
     )
+
+
+def _read_run(table: _Table, path: Path) -> RunPlan:
+    t_stop = table.number("t_stop", 20_000.0, what="a time in units of tau")
+    warmup = table.number("warmup", 20.0, low=-1e-300, what="a time in units of tau, >= 0")
+    chains, seed = table.integer("chains", 2, low=1), table.integer("seed", 0, low=0)
+    thin = None if table.values.get("thin", AUTO) == AUTO else table.integer("thin", 1, low=1)
+    plan: RunPlan = _named(path, lambda: RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin))
+    return plan
 
 
 def _named(path: Path, make: Any) -> Any:

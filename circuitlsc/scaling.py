@@ -10,6 +10,7 @@ The residual r and the gradient e have voltage scales of their own, so that neit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,7 +154,7 @@ def scale_for(
         raise InputError(
             f"circuit.volt = {volt!r} V per unit puts u (up to {ranges.u:.3g} units) at {volt * ranges.u:.3g} V, but the "
             f"rails are +-{rails:g} V and {HEADROOM:.0%} of them can be used. "
-            f"Give volt <= {_round_down(fits):g}, or rails >= {volt * ranges.u / HEADROOM:.3g}."
+            f"Give volt <= {_round(fits, math.floor):g}, or rails >= {_round(volt * ranges.u / HEADROOM, math.ceil):g}."
         )
     return Scaling(
         volt=volt,
@@ -165,6 +166,7 @@ def scale_for(
     )
 
 
-def _round_down(value: float) -> float:
+def _round(value: float, direction: Callable[[float], int]) -> float:
+    """Return three digits, rounded to the side on which the advice still holds."""
     digits = 2 - math.floor(math.log10(value))
-    return float(math.floor(value * 10.0**digits) / 10.0**digits)
+    return float(direction(value * 10.0**digits) / 10.0**digits)

@@ -74,7 +74,8 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
     linear = isinstance(model.prior, Gaussian)
     rate = fastest_mode(model)
     ratio = model.sigma / float(np.sqrt(np.einsum("di,di->i", model.A, model.A).max()))
-    lines, warnings = [f"fastest mode: {rate:.4g} / tau, the largest eigenvalue of A^T A / sigma^2"], []
+    matrix = "A^T A / sigma^2" + (" + 1/sd^2" if linear else "")
+    lines, warnings = [f"fastest mode: {rate:.4g} / tau, the largest eigenvalue of {matrix}"], []
 
     best_width = min(LARGEST_WIDTH, 0.1 * ratio, 0.1 * model.prior.slab_scale)
     if width is None:
@@ -98,15 +99,17 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
     drive = max(float(np.max(np.abs(model.drive(x)))), 3 / ratio)
     slope = _steepest_gate(model, width)
     unique = UNIQUE / (slope * drive) if slope * drive > 0 else math.inf
-    best_step = min(LARGEST_STEP, unique, 2.5 / rate if not linear else math.inf)
     # the ringing of a linear circuit dies within one tau; it is exact at every step, so that is all that is asked
     limit = min(0.5, 2 / math.sqrt(rate)) if linear else min(0.5, RINGING / rate)
+    best_step = min(LARGEST_STEP, 0.95 * limit) if linear else min(LARGEST_STEP, unique, 2.5 / rate)
     if step is None:
         step = best_step
-        lines.append(
-            f"step {step:.4g} tau = min({LARGEST_STEP:g}, {UNIQUE:g}/(steepest gate x e_max = {drive:.4g}) = {unique:.4g}, "
-            f"2.5/fastest mode = {2.5 / rate:.4g})"
+        rules = (
+            f"1.9/sqrt(fastest mode) = {1.9 / math.sqrt(rate):.4g}"
+            if linear
+            else f"{UNIQUE:g}/(steepest gate x e_max = {drive:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
         )
+        lines.append(f"step {step:.4g} tau = min({LARGEST_STEP:g}, {rules})")
     else:
         _check_positive("run.step", step, "time goes forward")
         if step > limit:

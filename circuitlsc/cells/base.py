@@ -75,6 +75,12 @@ class Wires:
     target: tuple[str, ...]
 
 
+def described(subcircuit: SubCircuit, text: str) -> SubCircuit:
+    """Give a subcircuit the comment that decks carry at its head: pins, equation."""
+    subcircuit.raw_spice = f"* {text}"
+    return subcircuit
+
+
 def number(value: float) -> float:
     """Return a Python float, whose repr goes into a deck (NumPy's would read ``np.float64(...)``)."""
     value = float(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.cells.base import Cell, Wires, number
+from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.model import Array
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ class Crossbar(Cell):
         """Return ``lsc_<name> out_0 .. in_0 ..`` with one G element per nonzero entry."""
         n_in = self.matrix.shape[1]
         outs, ins = [f"out_{j}" for j in range(self.size)], [f"in_{i}" for i in range(n_in)]
-        cell = SubCircuit(f"lsc_{self.name}", *outs, *ins)
+        cell = described(
+            SubCircuit(f"lsc_{self.name}", *outs, *ins),
+            f"crossbar: current out_j = sum_i g_ji V(in_i), {self.size} x {n_in}",
+        )
         g = self.conductances(scaling)
         for j, i in zip(*np.nonzero(g), strict=True):
             cell.VCCS(f"{j}_{i}", 0, outs[j], ins[i], 0, number(g[j, i]))

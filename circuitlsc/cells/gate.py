@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.cells.base import Cell, Wires, number
+from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.cells.tables import Table
 from circuitlsc.model import Array
 
@@ -57,7 +57,7 @@ class Gate(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e``: a current out of node u that depends on V(u) and V(e)."""
-        cell = SubCircuit("lsc_gate", "u", "e")
+        cell = described(SubCircuit("lsc_gate", "u", "e"), "comparator gate: drift current -(s'(u) e + c'(u)) into u")
         per_volt_e = scaling.drift_current / scaling.volt_e
         terms = []
         if self.prior is not None:

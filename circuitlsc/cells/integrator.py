@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.cells.base import Cell, Wires, number
+from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.model import Array
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class Integrator(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_neuron u n``: capacitor from u to n, leak from u to ground."""
-        cell = SubCircuit("lsc_neuron", "u", "n", ic=0.0)
+        cell = described(
+            SubCircuit("lsc_neuron", "u", "n", ic=0.0), "integrator neuron: c_int dV(u,n)/dt = current into u"
+        )
         cell.C("int", "u", "n", "{c_int}", initial_condition="{ic}")
         cell.R("leak", "u", 0, number(scaling.leak))
         return (cell,)

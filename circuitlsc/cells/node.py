@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.cells.base import Cell, Wires, number
+from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.model import Array
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Sum(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_node v``: the resistor that turns the summed current into a voltage."""
-        cell = SubCircuit("lsc_node", "v")
+        cell = described(SubCircuit("lsc_node", "v"), "summing node: V(v) = resistance times the sum of currents")
         cell.R("sum", "v", 0, number(scaling.r_node))
         return (cell,)
 
@@ -79,7 +79,7 @@ class Input(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_input v``: a current source of parameter ``i_in``."""
-        cell = SubCircuit("lsc_input", "v", i_in=0.0)
+        cell = described(SubCircuit("lsc_input", "v", i_in=0.0), "input: constant current i_in into v")
         cell.I("in", 0, "v", "{i_in}")
         return (cell,)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.cells.base import Cell, Wires
+from circuitlsc.cells.base import Cell, Wires, described
 from circuitlsc.errors import InputError
 from circuitlsc.model import Array
 
@@ -68,7 +68,12 @@ class Noise(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_noise n u``: a source at the capacitor's lower plate n, or a current into u."""
-        cell = SubCircuit("lsc_noise", "n", "u")
+        text = "thermal noise: " + (
+            "a Brownian voltage at n, in series with the capacitor"
+            if self.form == "external"
+            else "i_rms, held for t_hold, into u"
+        )
+        cell = described(SubCircuit("lsc_noise", "n", "u"), text)
         if self.form == "external":
             cell.V("n", "n", 0, "external")
         else:

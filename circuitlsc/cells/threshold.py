@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.cells.base import Cell, Wires, number
+from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.cells.tables import Table
 from circuitlsc.model import Array
 
@@ -41,7 +41,7 @@ class Threshold(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u s``: a table that drives a current through a resistor."""
-        cell = SubCircuit("lsc_threshold", "u", "s")
+        cell = described(SubCircuit("lsc_threshold", "u", "s"), "threshold: V(s) = s(V(u)), the code of a state")
         current = self.table.spice("u", scaling.volt, scaling.volt / scaling.r_node)
         cell.B("s", 0, "s", current_expression=current)
         cell.R("s", "s", 0, number(scaling.r_node))

@@ -1,6 +1,6 @@
-r"""Integrals of a normal density over the positive orthant, in logarithms, accurate in the far tails.
+r"""Mass and moments of a normal density on the positive orthant, accurate in the far tails.
 
-.. math:: Z = \int_{t > 0} e^{-t^T H t / 2 + c^T t}\, dt
+.. math:: Z = \int_{t > 0} e^{-t^T H t / 2 + c^T t}\, dt, \quad E\,t, \quad E\,t t^T
 
 One dimension is closed. More are a quasi-Monte-Carlo integral (folded, shifted Sobol points) of the sequential
 sampler of Geweke and Genz, tilted as in Botev 2017, doi:10.1111/rssb.12162. So the relative error stays small
@@ -11,6 +11,7 @@ error, has no digits. A latent that the data push below zero is such a tail, and
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import root
@@ -28,7 +29,36 @@ def log_slab_mass(a: float) -> float:
     return float(math.log(0.5 * erfcx(-a * math.sqrt(0.5))) if a < 0 else 0.5 * a * a + log_ndtr(a))
 
 
-class OrthantIntegral:
+def half_normal_moments(a: float) -> tuple[float, float]:
+    """Return E y and E y^2 for the density exp(-(y - a)^2/2) on y > 0."""
+    if a < -100:  # a + phi/Phi would cancel
+        y = 1 / (a * a)
+        return -(1 - 2 * y + 10 * y * y) / a, 2 * y * (1 - 5 * y + 37 * y * y)
+    first = a + math.sqrt(2 / math.pi) / float(erfcx(-a * math.sqrt(0.5)))
+    return first, 1 + a * first
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The integral of exp(-t H t/2 + c t) over t > 0, as log_z, and E t (n,), E t t^T (n, n) under that density.
+
+    ``log_z_error``, ``first_error`` (n,) and ``second_error`` (n,), of the diagonal, are standard errors.
+    """
+
+    log_z: float
+    first: Array
+    second: Array
+    log_z_error: float
+    first_error: Array
+    second_error: Array
+
+    def error(self, scale: float) -> float:
+        """Return the largest error of log Z, of E t / scale and of E t^2 / scale^2; NaN if an integral failed."""
+        errors = ([self.log_z_error], self.first_error / scale, self.second_error / scale**2)
+        return float(np.concatenate(errors).max())
+
+
+class OrthantMoments:
     """Integrals over positive orthants of up to ``n_max`` dimensions, all with the same quasi-random points.
 
     Parameters
@@ -38,15 +68,14 @@ class OrthantIntegral:
     """
 
     def __init__(self, n_max: int) -> None:
-        if n_max > 1:
-            sobol = qmc.Sobol(n_max - 1, scramble=False).random_base2(_LOG2_POINTS)
-            # A fixed seed: the integral is a number, and the same on every call.
-            shifts = np.random.default_rng(0).random((_SHIFTS, 1, n_max - 1))
-            points = np.abs(2 * ((sobol + shifts) % 1.0) - 1)  # folded: the integrand becomes periodic
-            self._log_points = np.log(np.clip(points.reshape(-1, n_max - 1).T, 1e-15, 1 - 1e-15))
+        sobol = qmc.Sobol(n_max, scramble=False).random_base2(_LOG2_POINTS)
+        # A fixed seed: the integral is a number, and the same on every call.
+        shifts = np.random.default_rng(0).random((_SHIFTS, 1, n_max))
+        points = np.abs(2 * ((sobol + shifts) % 1.0) - 1)  # folded: the integrand becomes periodic
+        self._log_points = np.log(np.clip(points.reshape(-1, n_max).T, 1e-15, 1 - 1e-15))
 
-    def log(self, H: Array, c: Array) -> tuple[float, float]:
-        """Return log Z and its absolute error.
+    def moments(self, H: Array, c: Array) -> Moments:
+        """Return log Z, E t and E t t^T.
 
         Parameters
         ----------
@@ -57,31 +86,58 @@ class OrthantIntegral:
 
         Returns
         -------
-        log_z, error : float
-            The error is the standard error over random shifts of the points (0 for n = 1), about 1e-5.
+        Moments
+            Its errors are those over random shifts of the points, and 0 for n = 0 and n = 1, which are closed.
         """
         n = len(c)
+        if n == 0:
+            return Moments(0.0, np.zeros(0), np.zeros((0, 0)), 0.0, np.zeros(0), np.zeros(0))
         if n == 1:
-            h = float(H[0, 0])
-            return 0.5 * math.log(2 * math.pi / h) + log_slab_mass(float(c[0]) / math.sqrt(h)), 0.0
+            root_h = math.sqrt(H[0, 0])
+            a = float(c[0]) / root_h
+            first, second = half_normal_moments(a)
+            log_z = 0.5 * math.log(2 * math.pi) - math.log(root_h) + log_slab_mass(a)
+            return Moments(
+                log_z, np.array([first / root_h]), np.array([[second / root_h**2]]), 0.0, np.zeros(1), np.zeros(1)
+            )
+        with np.errstate(all="ignore"):  # nearly dependent atoms may give NaN, and the caller sees it
+            return self._integrate(H, c)
+
+    def _integrate(self, H: Array, c: Array) -> Moments:
+        n = len(c)
         cov = np.linalg.inv(H)
         centre = np.asarray(cov @ c)
         L = np.asarray(np.linalg.cholesky((cov + cov.T) / 2))
         mu = _tilt(L, centre)
-        z = np.zeros((n - 1, self._log_points.shape[1]))
+        z = np.empty((n, self._log_points.shape[1]))
         log_ratio = np.zeros(self._log_points.shape[1])
         for k in range(n):  # t = centre + L z > 0 bounds z_k from below, given z_0 .. z_(k-1)
             low = (-centre[k] - L[k, :k] @ z[:k]) / L[k, k] - mu[k]
             log_tail = log_ndtr(-low)
-            log_ratio += log_tail + 0.5 * mu[k] ** 2
-            if k < n - 1:
-                z[k] = mu[k] - ndtri_exp(self._log_points[k] + log_tail)
-                log_ratio -= mu[k] * z[k]
+            z[k] = mu[k] - ndtri_exp(self._log_points[k] + log_tail)
+            log_ratio += log_tail + (0.5 * mu[k] - z[k]) * mu[k]
         top = log_ratio.max()
-        estimates = np.exp(log_ratio - top).reshape(_SHIFTS, -1).mean(1)
-        error = float(estimates.std(ddof=1) / estimates.mean() / math.sqrt(_SHIFTS))
+        weight = np.exp(log_ratio - top).reshape(_SHIFTS, -1)
+        mass = weight.mean(1)
+        t = (centre[:, None] + L @ z).reshape(n, _SHIFTS, -1).swapaxes(0, 1)  # (shift, n, point)
+        weighted = t * weight[:, None]
+        first = weighted.mean(2) / mass[:, None]
+        second = weighted @ t.swapaxes(1, 2) / (t.shape[2] * mass[:, None, None])
         log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * c @ centre
-        return float(log_normal + top + math.log(estimates.mean())), error
+        share = mass / mass.sum()
+        return Moments(
+            float(log_normal + top + np.log(mass.mean())),
+            share @ first,
+            np.einsum("r,rij->ij", share, second),
+            float(_standard_error(mass / mass.mean())),
+            _standard_error(first),
+            _standard_error(np.einsum("rii->ri", second)),
+        )
+
+
+def _standard_error(estimates: Array) -> Array:
+    """Return the standard error of the mean of independent estimates, along the first axis."""
+    return np.asarray(estimates.std(0, ddof=1) / math.sqrt(len(estimates)))
 
 
 def _tilt(L: Array, centre: Array) -> Array:

@@ -159,8 +159,8 @@ def software_sde(
     Notes
     -----
     (For a Gaussian prior the last term is 1/sd^2.) Bias of this step on P(active), measured: 4x4 bars at sigma = 0.5
-    and 0.2, at most 0.0015 +- 0.001, and 0.035 times (h rho) for larger steps. One latent, exactly, at the worst
-    P(active) = 0.5: 0.0016 at sigma = 0.2 abs(a), 0.0024 at 0.05 abs(a); the prior alone: 0.0017.
+    and 0.2, at most 0.0015 with a standard error of 0.0012; larger steps have 0.04 h rho. One latent, without sampling,
+    at the worst P(active) = 0.5: 0.0016 at sigma = 0.2 abs(a), 0.0024 at 0.05 abs(a); the prior alone: 0.0017.
     """
     for name, value in (("total_time", total_time), ("temperature", temperature), ("spacing", spacing)):
         if not (math.isfinite(value) and value > 0):

@@ -1,0 +1,162 @@
+"""The config file: every bad input is one line that names the key, the value, why it cannot be, and what can."""
+
+import re
+import tomllib
+
+import numpy as np
+import pytest
+
+from circuitlsc.config import load_config, resolved_toml
+from circuitlsc.errors import InputError
+
+GOOD = {
+    "model": {"dictionary": "bars:2", "x": "draw", "sigma": 0.5, "seed": 3},
+    "prior": {"kind": "spike-slab", "pi": 0.3, "lam": 1.0},
+    "circuit": {"form": "gram"},
+    "run": {"t_stop": 100.0, "chains": 2, "seed": 1},
+}
+
+
+def write(tmp_path, changes=None, name="config.toml"):
+    import tomli_w
+
+    data = {table: dict(values) for table, values in GOOD.items()}
+    for key, value in (changes or {}).items():
+        table, _, key = key.partition(".")
+        if value is None:
+            data[table].pop(key)
+        else:
+            data.setdefault(table, {})[key] = value
+    path = tmp_path / name
+    path.write_text(tomli_w.dumps(data))
+    return path
+
+
+def test_defaults_and_relative_paths(tmp_path):
+    np.save(tmp_path / "A.npy", np.eye(3, 2))
+    np.savetxt(tmp_path / "x.csv", [[0.1, 0.2, 0.3]], delimiter=",")
+    path = write(tmp_path, {"model.dictionary": "A.npy", "model.x": "x.csv"})
+    config = load_config(path)
+    assert config.model.A.shape == (3, 2)
+    np.testing.assert_array_equal(config.x, [0.1, 0.2, 0.3])
+    assert (config.form, config.level, config.tau, config.c_int) == ("gram", "ideal", 1e-6, 1e-12)
+    assert (config.volt, config.width, config.step) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("prior", "signed"),
+    [
+        ({"kind": "spike-slab", "pi": 0.2, "lam": 2.0, "signed": True}, True),
+        ({"kind": "spike-slab", "pi": 1, "lam": 2}, False),
+        ({"kind": "laplace", "lam": 2.0}, True),
+        ({"kind": "laplace", "lam": 2.0, "signed": False}, False),
+        ({"kind": "gaussian", "sd": 0.7}, True),
+    ],
+)
+def test_priors_and_resolved_config(tmp_path, prior, signed):
+    import tomli_w
+
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps({**GOOD, "prior": prior}))
+    config = load_config(path)
+    assert config.model.prior.signed is signed
+    sampler = config.sampler()
+    again = tmp_path / "config.resolved.toml"
+    again.write_text(resolved_toml(config, sampler))
+    second = load_config(again)
+    assert second.sampler().library_deck == sampler.library_deck
+    assert resolved_toml(second, second.sampler()) == again.read_text()
+    assert tomllib.loads(again.read_text())["run"]["step"] == sampler.plan.step
+    np.testing.assert_array_equal(second.x, config.x)
+
+
+BAD = [
+    ({"model.dictionry": "bars:2"}, r"model\.dictionry = 'bars:2' is not a known key\. Did you mean 'dictionary'\?"),
+    ({"modle.sigma": 1.0}, r"\[modle\] is not a known table\. Did you mean 'model'\?"),
+    ({"prior.pi": 0.0}, r"prior\.pi = 0\.0, but it must be finite and > 0\. Give a probability in \(0, 1\]"),
+    ({"prior.pi": 1.5}, r"prior\.pi = 1\.5, but a probability lies in \(0, 1\]"),
+    ({"prior.pi": -0.3}, r"prior\.pi = -0\.3"),
+    ({"prior.pi": float("nan")}, r"prior\.pi = nan"),
+    ({"prior.pi": None}, r"prior\.pi is missing"),
+    ({"prior.lam": 0}, r"prior\.lam = 0, but it must be finite and > 0"),
+    ({"prior.lam": float("inf")}, r"prior\.lam = inf"),
+    ({"prior.sd": 1.0}, r"prior\.sd = 1\.0 does not belong to a spike-slab prior"),
+    ({"prior.kind": "spike_slab"}, r"prior\.kind = 'spike_slab' is not known\. Did you mean 'spike-slab'\?"),
+    ({"prior.signed": "yes"}, r"prior\.signed = 'yes' is not true or false"),
+    ({"model.sigma": -1.0}, r"model\.sigma = -1\.0, but it must be finite and > 0"),
+    ({"model.sigma": "0.5"}, r"model\.sigma = '0\.5' is not a number"),
+    ({"model.sigma": True}, r"model\.sigma = True is not a number"),
+    ({"model.sigma": None}, r"model\.sigma is missing"),
+    ({"model.dictionary": "nowhere.npy"}, r"model\.dictionary = '.*nowhere\.npy' is not a file that exists"),
+    ({"model.dictionary": "bars:zwei"}, r"model\.dictionary = 'bars:zwei' is not bars:N"),
+    ({"model.dictionary": 4}, r"model\.dictionary = 4 is not a string"),
+    ({"model.x": "nowhere.npy"}, r"model\.x = '.*nowhere\.npy' is not a file that exists"),
+    ({"model.seed": -1}, r"model\.seed = -1 is not a whole number >= 0"),
+    ({"circuit.form": "grams"}, r"circuit\.form = 'grams' is not known\. Did you mean 'gram'\?"),
+    ({"circuit.level": "device"}, r"circuit\.level = 'device' is not known"),
+    ({"circuit.tau": 0.0}, r"circuit\.tau = 0\.0"),
+    ({"run.t_stop": 5.0}, r"run\.t_stop = 5\.0 tau is not beyond run\.warmup = 20\.0 tau"),
+    ({"run.chains": 0}, r"run\.chains = 0 is not a whole number >= 1"),
+    ({"run.chains": 2.5}, r"run\.chains = 2\.5 is not a whole number"),
+    ({"run.step": "fast"}, r"run\.step = 'fast' is not a number"),
+    ({"run.thin": 0}, r"run\.thin = 0 is not a whole number >= 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), BAD, ids=[next(iter(c)) + "=" + str(next(iter(c.values()))) for c, _ in BAD]
+)
+def test_bad_values(tmp_path, changes, message):
+    path = write(tmp_path, changes)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {message}") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_arrays(tmp_path):
+    cases = {
+        "nan.npy": (np.array([[1.0, np.nan]]), r"A\[0, 1\] = nan, but every entry must be finite"),
+        "zero.npy": (np.array([[1.0, 0.0]]), r"A\[:, 1\] is a zero column"),
+        "flat.npy": (np.ones(3), r"A has shape \(3,\), but a dictionary is \(n_features, n_latents\)"),
+        "empty.npy": (np.ones((0, 3)), r"empty\.npy' cannot be read: it holds no numbers"),
+        "text.npy": (np.array([["a"]]), r"A has dtype <U1, but real numbers are needed"),
+    }
+    for name, (array, message) in cases.items():
+        np.save(tmp_path / name, array)
+        with pytest.raises(InputError, match=message):
+            load_config(write(tmp_path, {"model.dictionary": name}))
+
+
+def test_x_of_wrong_length_and_not_finite(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones(5))
+    with pytest.raises(InputError, match=r"x has shape \(5,\), but the dictionary A has n_features = 4"):
+        load_config(write(tmp_path, {"model.x": "x.npy"}))
+    np.save(tmp_path / "x.npy", np.array([1.0, np.inf, 0.0, 0.0]))
+    with pytest.raises(InputError, match=r"x\[1\] = inf, but every entry must be finite"):
+        load_config(write(tmp_path, {"model.x": "x.npy"}))
+
+
+def test_pickled_and_unreadable_files(tmp_path):
+    np.save(tmp_path / "A.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"model\.dictionary = .* is a pickled file, which could run code"):
+        load_config(write(tmp_path, {"model.dictionary": "A.npy"}))
+    (tmp_path / "B.npy").write_bytes(b"not an array")
+    with pytest.raises(InputError, match=r"model\.dictionary = .*B\.npy"):
+        load_config(write(tmp_path, {"model.dictionary": "B.npy"}))
+
+
+def test_files_that_are_no_config(tmp_path):
+    with pytest.raises(InputError, match=r"none\.toml does not exist"):
+        load_config(tmp_path / "none.toml")
+    path = tmp_path / "bad.toml"
+    path.write_text("[model\nsigma = 1")
+    with pytest.raises(InputError, match=r"bad\.toml is not valid TOML"):
+        load_config(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match=r"bad\.toml cannot be read"):
+        load_config(path)
+    path.write_text("model = 3")
+    with pytest.raises(InputError, match=r"model = 3 is not a table"):
+        load_config(path)
+    with pytest.raises(InputError, match=r"cannot be read"):
+        load_config(tmp_path)
