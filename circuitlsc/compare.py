@@ -48,8 +48,7 @@ _RESOLUTION = 1e-6
 # `t_stop_needed`: R-hat to aim at, and the chance that an unbiased run of that length is inconclusive again.
 _GOOD_RHAT, _RISK = 1.03, 0.1
 
-# A value and its MCSE.
-_Measured = tuple[float, float]
+_Measured = tuple[float, float]  # a value and its MCSE
 
 
 @dataclass(frozen=True)
@@ -193,10 +192,8 @@ def compare(
         Simulated time per chain and how much of it was thrown away, in tau.
     seed : int
         Of the multinomials that give the floor of the total variation.
-    virial : tuple of array, shape (n_latents,)
-        Value and MCSE from `virial`.
-    pathwise : mapping
-        ``max_abs``, ``rms`` (model units) and ``time`` (tau) of circuit against NumPy on one noise path.
+    virial, pathwise : tuple of array, and mapping
+        Value and MCSE from `virial`; ``max_abs``, ``rms`` (model units), ``time`` (tau) as in `Pathwise`.
     alpha : float
         Chance of a false ``disagrees``, for the 3 K marginals and again for the pairs.
     allowance, tolerance : float
@@ -209,12 +206,10 @@ def compare(
 
     Notes
     -----
-    The MCSEs have the floors of `floored_mcse`; with each column's own MCSE alone, 5 to 30 % of the correct samplers
-    of ESS 200 to 500 would disagree.
-
-    With ess_min < 100 or R-hat > 1.05 a run does not agree. With R-hat > 1.05 or ess_min < 25 it does not disagree
-    either: such an MCSE means nothing, and a stuck chain is not a wrong circuit. From 25 to 100 it disagrees only beyond
-    twice the margin. No sample tells that *all* chains miss a mode: start them from opposite ones.
+    The MCSEs have the floors of `floored_mcse`. With ess_min < 100 or R-hat > 1.05 a run does not agree. With
+    R-hat > 1.05 or ess_min < 25 it does not disagree either: such an MCSE means nothing, and a stuck chain is not a
+    wrong circuit. From 25 to 100 it disagrees only beyond twice the margin. No sample tells that *all* chains miss a
+    mode: start them from opposite ones.
     """
     for other in (exact, sde):
         if other is not None and other.n_latents != circuit.n_latents:
@@ -272,16 +267,9 @@ def _entry(unit: float, circuit: _Measured, exact: _Measured, sde: _Measured | N
     def z(value: float, mcse: float) -> float:
         return float((value - exact[0]) / max(math.hypot(mcse, exact[1]), _RESOLUTION * unit))
 
-    return Entry(
-        circuit=float(circuit[0]),
-        sde=None if sde is None else float(sde[0]),
-        exact=float(exact[0]),
-        mcse=float(circuit[1]),
-        mcse_sde=None if sde is None else float(sde[1]),
-        mcse_exact=float(exact[1]),
-        z=z(*circuit),
-        z_sde=None if sde is None else z(*sde),
-    )
+    (value, mcse), (truth, mcse_truth) = map(float, circuit), map(float, exact)
+    soft = (None, None, None) if sde is None else (float(sde[0]), float(sde[1]), z(*sde))
+    return Entry(value, soft[0], truth, mcse, soft[1], mcse_truth, z(*circuit), soft[2])
 
 
 def _latents(
@@ -366,7 +354,7 @@ def _judge(
     margin = judged.z * np.hypot(judged.mcse, judged.mcse_exact)
     longer = judged.longer(circuit, allowance, tolerance)
     if circuit.rhat_max > MAX_RHAT:
-        return "inconclusive", f"The chains do not agree with each other: {quality(circuit)}.", longer
+        return "inconclusive", f"The chains have not converged: {quality(circuit)}.", longer
     # A margin from few effective samples is itself uncertain: only a gross difference counts.
     excess = judged.d - margin * (1 if circuit.ess_min >= MIN_ESS else 2) - allowance
     worst = int(excess.argmax())
@@ -378,7 +366,7 @@ def _judge(
     worst = int(reach.argmax())
     if reach[worst] <= tolerance:
         return "agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.", None
-    if longer is None:
+    if longer is None and exact.sampled:
         return "inconclusive", f"The reference is too short: {judged.told(worst)}; draw more from it.", None
     return "inconclusive", f"The run is too short: {judged.told(worst)}.", longer
 
@@ -405,6 +393,5 @@ def _support(circuit: PosteriorStatistics, exact: PosteriorStatistics, seed: int
 
 
 def _round_up(value: float) -> float:
-    """Round up to two significant digits."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)  # two significant digits
     return float(math.ceil(value / unit) * unit)

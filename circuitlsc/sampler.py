@@ -215,8 +215,8 @@ class Sampler:
         return collect(self, run, tasks, results)
 
     @cached_property
-    def deck_hash(self) -> str:
-        """SHA-256 of the deck that the engine runs."""
+    def engine_deck_hash(self) -> str:
+        """SHA-256 of the deck that the engine loads."""
         return fingerprint(self.library_deck)
 
     def report(self) -> str:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from circuitlsc.errors import InputError
 from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+from circuitlsc.spice.deck import fingerprint
 
 if TYPE_CHECKING:
     from circuitlsc.runplan import RunPlan
@@ -92,7 +93,7 @@ class Samples:
 
     def check_made_by(self, sampler: Sampler) -> None:
         """Raise InputError unless the samples came from this sampler's deck."""
-        if self.attrs.get("deck_sha256") != sampler.deck_hash:
+        if self.attrs.get("engine_deck_sha256") != sampler.engine_deck_hash:
             raise InputError(
                 "the samples were made by another deck than the one that the config builds (their SHA-256 differ). "
                 "Run circuitlsc run again."
@@ -120,8 +121,10 @@ class Samples:
         try:
             with xr.open_datatree(path, engine="h5netcdf") as tree:
                 loaded = tree.load()
-            for group in ("posterior", "observed_data", "constant_data"):
-                loaded[group]
+            for name in ("posterior/u", "posterior/s", "observed_data/x", "constant_data/A", "sample_stats"):
+                loaded[name]
+            if missing := sorted({"prior", "signed", "step", "engine_deck_sha256"} - set(loaded.attrs)):
+                raise KeyError(f"attribute {missing[0]}")
         except FileNotFoundError:
             raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
         except (OSError, KeyError, ValueError) as error:
@@ -185,7 +188,9 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
         "chunk": task.chunk,
         "seed": int(run.seed),
         "scaling": json.dumps(sampler.scaling.attributes(), sort_keys=True),
-        "deck_sha256": sampler.deck_hash,
+        # the stand-alone deck of this run (deck.cir), and what the engine loaded: the same cells, external noise
+        "deck_sha256": fingerprint(sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed)),
+        "engine_deck_sha256": sampler.engine_deck_hash,
     }
     tree = xr.DataTree.from_dict(
         {

@@ -21,6 +21,7 @@ from circuitlsc.model import Array, Gaussian, SparseCodingModel
 
 LARGEST_STEP = 0.05
 LARGEST_WIDTH = 0.05
+NARROWEST = 0.1  # sigma/|a| down to which random dictionaries were compared with the exact posterior
 UNIQUE = 1.5  # h x gradient x steepest slope of the gate; above 2 an implicit step can have several solutions
 RINGING = 4.0  # a h beyond which the fastest mode changes sign from step to step for longer than it lives
 
@@ -99,9 +100,10 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
     drive = max(float(np.max(np.abs(model.drive(x)))), 3 / ratio)
     slope = _steepest_gate(model, width)
     unique = UNIQUE / (slope * drive) if slope * drive > 0 else math.inf
-    # the ringing of a linear circuit dies within one tau; it is exact at every step, so that is all that is asked
-    limit = min(0.5, 2 / math.sqrt(rate)) if linear else min(0.5, RINGING / rate)
-    best_step = min(LARGEST_STEP, 0.95 * limit) if linear else min(LARGEST_STEP, unique, 2.5 / rate)
+    # a linear circuit is exact at every step; all that is asked is that its ringing, of length rate h^2/4, dies within
+    # 4 tau (1 tau if the step is ours to choose)
+    limit = min(0.5, 4 / math.sqrt(rate)) if linear else min(0.5, RINGING / rate)
+    best_step = min(LARGEST_STEP, 1.9 / math.sqrt(rate)) if linear else min(LARGEST_STEP, unique, 2.5 / rate)
     if step is None:
         step = best_step
         rules = (
@@ -123,9 +125,10 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
                 f"step = {step:.3g} tau is above 2/(steepest gate x e_max) = {2 / UNIQUE * unique:.3g}: "
                 "the implicit step may have several solutions, and the samples a bias."
             )
-    if not linear and ratio < 0.2:
+    if not linear and ratio < NARROWEST:
         warnings.append(
-            f"sigma/|a|_max = {ratio:.3g} < 0.2: the posterior is narrow and mixes slowly; check R-hat and ess_min."
+            f"sigma/|a|_max = {ratio:.3g} is below {NARROWEST:g}, the narrowest likelihood that was checked: the step is "
+            "short, modes are far apart, and the chains may not mix in the time given. Look at R-hat and ess_min."
         )
     return StepPlan(float(width), float(step), rate, tuple(lines), tuple(warnings))
 

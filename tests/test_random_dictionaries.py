@@ -53,7 +53,7 @@ def test_random_dictionary(seed):
 @pytest.mark.slow
 @pytest.mark.ngspice
 def test_a_wrong_slab_is_noticed():
-    model, x = problem(9)
-    wrong = SparseCodingModel(model.A, SpikeSlab(0.3, 1.5, signed=True), model.sigma)
+    model, x = problem(4)
+    wrong = SparseCodingModel(model.A, SpikeSlab(0.3, 2.0), model.sigma)
     _, _, rows = errors(model, x, t_stop=3_000.0, truth=wrong)
     assert any(abs(d) > BIAS + Z * se for _, d, se in rows)

@@ -53,8 +53,8 @@ class Moments:
     second_error: Array
 
     def error(self, scale: float) -> float:
-        """Return the largest error of log Z, of E t / scale and of E t^2 / scale^2; NaN if an integral failed."""
-        errors = ([self.log_z_error], self.first_error / scale, self.second_error / scale**2)
+        """Return the largest error of log Z, E t / scale and E t^2 / (2 scale^2); NaN if an integral failed."""
+        errors = ([self.log_z_error], self.first_error / scale, self.second_error / (2 * scale**2))
         return float(np.concatenate(errors).max())
 
 
@@ -69,8 +69,12 @@ class OrthantMoments:
 
     def __init__(self, n_max: int) -> None:
         sobol = qmc.Sobol(n_max, scramble=False).random_base2(_LOG2_POINTS)
-        # A fixed seed: the integral is a number, and the same on every call.
-        shifts = np.random.default_rng(0).random((_SHIFTS, 1, n_max))
+        rng = np.random.default_rng(0)  # a fixed seed: the integral is a number, and the same on every call
+        # Random by whole cells; stratified within a cell, so that all shifts together are one finer regular grid in
+        # each dimension: log(u), which moments of nearly exponential densities need, converges as 1/points only.
+        strata = rng.permuted(np.tile(np.arange(_SHIFTS)[:, None], (1, n_max)), axis=0)
+        shifts = rng.integers(len(sobol), size=(_SHIFTS, n_max)) + (strata + rng.random(n_max)) / _SHIFTS
+        shifts = (shifts / len(sobol))[:, None]
         points = np.abs(2 * ((sobol + shifts) % 1.0) - 1)  # folded: the integrand becomes periodic
         self._log_points = np.log(np.clip(points.reshape(-1, n_max).T, 1e-15, 1 - 1e-15))
 
@@ -119,10 +123,12 @@ class OrthantMoments:
         top = log_ratio.max()
         weight = np.exp(log_ratio - top).reshape(_SHIFTS, -1)
         mass = weight.mean(1)
-        t = (centre[:, None] + L @ z).reshape(n, _SHIFTS, -1).swapaxes(0, 1)  # (shift, n, point)
-        weighted = t * weight[:, None]
-        first = weighted.mean(2) / mass[:, None]
-        second = weighted @ t.swapaxes(1, 2) / (t.shape[2] * mass[:, None, None])
+        points = (centre[:, None] + L @ z).reshape(n, _SHIFTS, -1)
+        first, second = np.empty((_SHIFTS, n)), np.empty((_SHIFTS, n, n))
+        for r in range(_SHIFTS):
+            weighted = points[:, r] * (weight[r] / weight[r].sum())
+            first[r] = weighted.sum(1)
+            second[r] = weighted @ points[:, r].T
         log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * c @ centre
         share = mass / mass.sum()
         return Moments(

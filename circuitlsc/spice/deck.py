@@ -45,6 +45,13 @@ def wrap(line: str) -> list[str]:
     return [pieces[0], *(f"+ {piece}" for piece in pieces[1:])]
 
 
+def comment(line: str) -> list[str]:
+    """Return a line as comment lines; what does not fit goes on below, indented."""
+    return textwrap.wrap(
+        line, LINE, initial_indent="* ", subsequent_indent="*          ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def library_deck(circuit: Circuit, nodes: Sequence[str], option_line: str) -> str:
     """Return the deck that the engine loads: no analysis, because each chunk gives its own."""
     lines = [
@@ -85,9 +92,9 @@ def standalone_deck(
     saved = list(dict.fromkeys([*nodes, *measured]))
     means = [f".meas tran mean_{node} avg v({node}) from={float(t_start)!r} to={float(t_stop)!r}" for node in measured]
     lines = [
-        *(f"* {line}" for line in header),
+        *(piece for line in header for piece in comment(line)),
         *body(circuit),
-        option_line,
+        *wrap(option_line),
         f".option seed={seed}",
         *wrap(".save " + " ".join(f"v({n})" for n in saved)),
         *means,

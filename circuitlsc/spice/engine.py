@@ -129,12 +129,11 @@ def _keep(tasks: Sequence[ChainTask], chain: int, keep: Path | None) -> Path:
     return path
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Return the worker's environment: a home without .spiceinit, one thread, this package on the path."""
+def _environment() -> dict[str, str]:
+    """Return the worker's environment: nothing of ngspice's, one thread, this package on the path."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
     package = str(Path(__file__).resolve().parents[2])
     env.update(
-        HOME=str(folder),
         OMP_NUM_THREADS="1",
         OPENBLAS_NUM_THREADS="1",
         NGSPICE_LIBRARY_PATH=find_library(),
@@ -149,12 +148,14 @@ def _run_chain(
     folder = root / f"chain{task.chain}"
     folder.mkdir()
     task.save(folder / "task.json")
+    # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
+    (folder / ".spiceinit").write_text("* no commands\n", encoding="ascii")
     begin = time.monotonic()
     with (folder / "worker.log").open("w", encoding="utf-8") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "circuitlsc.spice.worker", str(folder)],
             cwd=folder,
-            env=_environment(folder),
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

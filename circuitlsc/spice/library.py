@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from circuitlsc.errors import MissingSimulatorError
@@ -32,6 +33,8 @@ def find_library() -> str:
     for candidate in [named] if named else [ctypes.util.find_library("ngspice"), "libngspice.so.0", "libngspice.so"]:
         if not candidate:
             continue
+        if os.sep in candidate:
+            candidate = str(Path(candidate).absolute())  # the workers have folders of their own
         try:
             ctypes.CDLL(candidate)
         except OSError:

@@ -58,5 +58,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    # libngspice runs the commands of a .spiceinit in the working or home folder: the parent made both private
+    # libngspice runs the commands of a .spiceinit in the working or home folder: the parent put an empty one here
     sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,128 @@
+"""Fixtures shared by all tests: every prior, a model in which no parameter is 1, the bars, and ngspice alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import circuitlsc
+from circuitlsc import Gaussian, Laplace, MissingSimulatorError, SparseCodingModel, SpikeSlab
+from circuitlsc.scaling import Scaling
+from circuitlsc.spice.library import find_library
+
+REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
+
+PRIORS = {
+    "spike-slab": SpikeSlab(pi=0.3, lam=1.4),
+    "spike-slab-signed": SpikeSlab(pi=0.3, lam=1.4, signed=True),
+    "spike-slab-pi-1": SpikeSlab(pi=1.0, lam=1.4),
+    "spike-slab-signed-pi-1": SpikeSlab(pi=1.0, lam=1.4, signed=True),
+    "laplace": Laplace(lam=1.4),
+    "exponential": Laplace(lam=1.4, signed=False),
+    "gaussian": Gaussian(sd=0.6),
+}
+
+Solve = Callable[[list[tuple[str, str]]], list[dict[str, NDArray[np.float64]]]]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the tests that need libngspice where it is missing; fail them if the environment promised it."""
+    if item.get_closest_marker("ngspice"):
+        try:
+            find_library()
+        except MissingSimulatorError as error:
+            (pytest.fail if REQUIRED else pytest.skip)(str(error))
+
+
+@pytest.fixture(params=list(PRIORS.values()), ids=list(PRIORS))
+def prior(request: pytest.FixtureRequest) -> circuitlsc.model.Prior:
+    """Every prior."""
+    return request.param
+
+
+@pytest.fixture(params=["gram", "residual"])
+def form(request: pytest.FixtureRequest) -> str:
+    """Both circuit forms."""
+    return request.param
+
+
+@pytest.fixture
+def model(prior: circuitlsc.model.Prior) -> SparseCodingModel:
+    """Return a random 5 x 4 model with each prior; sigma, lam and sd differ from 1 and from each other."""
+    return SparseCodingModel(np.random.default_rng(5).standard_normal((5, 4)), prior, sigma=0.7)
+
+
+@pytest.fixture
+def x(model: SparseCodingModel) -> NDArray[np.float64]:
+    """Return an observation drawn from ``model``."""
+    return model.draw(np.random.default_rng(6))[1]
+
+
+@pytest.fixture(scope="session")
+def bars_model() -> SparseCodingModel:
+    """Return the reference problem: 4x4 bars, pi 0.3, lam 1, sigma 0.5."""
+    return SparseCodingModel(circuitlsc.bars(4), SpikeSlab(0.3, 1.0), 0.5)
+
+
+@pytest.fixture(scope="session")
+def bars_x(bars_model: SparseCodingModel) -> NDArray[np.float64]:
+    """Return two bars and noise."""
+    s = np.zeros(8)
+    s[[1, 6]] = 1.5, 0.8
+    return bars_model.A @ s + 0.5 * np.random.default_rng(2).standard_normal(16)
+
+
+@pytest.fixture
+def odd_scaling() -> Scaling:
+    """Return scales in which nothing is a default and nothing is equal, so that none can be left out."""
+    return Scaling(volt=0.07, volt_r=0.03, volt_e=0.011, c_int=3e-12, tau=2e-6, r_node=0.5e6)
+
+
+class Solver:
+    """A process with one libngspice session; it starts with the first job, and again after a crash."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, jobs: list[tuple[str, str]]) -> list[dict[str, NDArray[np.float64]]]:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("ngspice_solve.py"))],
+                cwd=self._folder,
+                env={**os.environ, "HOME": str(self._folder)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        answers = []
+        for job in jobs:
+            print(json.dumps(job), file=self._process.stdin, flush=True)
+            answer = json.loads(self._process.stdout.readline() or '{"failed": "ngspice crashed"}')
+            assert "failed" not in answer, answer["failed"]
+            answers.append({name: np.array(values) for name, values in answer.items()})
+        return answers
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def solve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Solve]:
+    """Return a function that runs (deck, analysis) pairs in libngspice, in a process of its own."""
+    solver = Solver(tmp_path_factory.mktemp("ngspice"))
+    yield solver
+    solver.close()

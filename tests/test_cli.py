@@ -1,0 +1,248 @@
+"""The command line as a user meets it: files, streams, exit codes, one-line errors, and nothing half-written."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import numpy as np
+import pytest
+
+from circuitlsc.samples import Samples
+
+pytestmark = pytest.mark.ngspice
+
+CONFIG = """
+[model]
+dictionary = "bars:2"
+sigma = 0.7
+seed = 3
+[prior]
+kind = "spike-slab"
+pi = 0.3
+lam = 1.0
+[run]
+t_stop = {t_stop}
+chains = 2
+seed = 1
+"""
+FILES = {"deck.cir", "samples.nc", "comparison.json", "figure.png", "config.resolved.toml"}
+KEYS = {
+    "latents",
+    "support",
+    "pathwise",
+    "ess_min",
+    "max_abs_z",
+    "z_limit",
+    "verdict",
+}
+
+
+def circuitlsc(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "circuitlsc.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def one_line(done, code):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("circuitlsc: error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that is long enough to agree."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "config.toml").write_text(CONFIG.format(t_stop=20000))
+    return folder, circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+
+
+def test_run_agrees_and_writes_everything(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert {p.name for p in (folder / "out").iterdir()} == FILES
+    assert {p.name for p in folder.iterdir()} == {"config.toml", "out"}
+    comparison = json.loads((folder / "out" / "comparison.json").read_text())
+    assert set(comparison) >= KEYS
+    assert comparison["verdict"] == "agrees"
+    assert len(comparison["latents"]) == 4
+    for latent in comparison["latents"]:
+        for name in ("p_active", "mean", "sd"):
+            assert {"circuit", "sde", "exact", "mcse", "z"} <= set(latent[name])
+            assert all(isinstance(v, float) for v in latent[name].values())
+    assert {"tv", "tv_floor"} <= set(comparison["support"])
+    assert comparison["pathwise"]["max_abs"] < 1e-2
+    assert "verdict        agrees" in done.stdout
+    assert "left" in done.stderr
+    assert "left" not in done.stdout
+    resolved = tomllib.loads((folder / "out" / "config.resolved.toml").read_text())
+    assert isinstance(resolved["run"]["step"], float)
+
+
+def test_samples_are_labelled(finished):
+    import hashlib
+
+    folder, _ = finished
+    samples = Samples.load(folder / "out" / "samples.nc")
+    assert samples.tree["posterior"]["u"].dims == ("chain", "draw", "latent")
+    assert samples.tree["posterior"]["s"].dims == ("chain", "draw", "latent")
+    assert samples.x.shape == (4,)
+    assert {"A", "sigma", "pi", "lam"} <= set(samples.tree["constant_data"].data_vars)
+    deck = (folder / "out" / "deck.cir").read_bytes()
+    assert samples.attrs["deck_sha256"] == hashlib.sha256(deck).hexdigest()
+    for key in ("circuitlsc_version", "ngspice_version", "pyspice_version", "seed", "scaling"):
+        assert key in samples.attrs
+
+
+def test_compare_repeats_the_comparison(finished):
+    folder, _ = finished
+    done = circuitlsc("compare", "out", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((folder / "out" / "comparison.json").read_text())
+
+
+def test_the_resolved_config_gives_the_same_samples(finished):
+    folder, _ = finished
+    text = (folder / "out" / "config.resolved.toml").read_text().replace("t_stop = 20000.0", "t_stop = 300.0")
+    (folder / "short.toml").write_text(text)
+    done = circuitlsc("run", "short.toml", "-o", "again", cwd=folder)
+    assert done.returncode == 4, done.stderr + done.stdout
+    long, short = (Samples.load(folder / name / "samples.nc").u for name in ("out", "again"))
+    np.testing.assert_array_equal(short, long[:, : short.shape[1]])
+    shutil.rmtree(folder / "again")
+    (folder / "short.toml").unlink()
+
+
+def test_samples_of_a_wrong_circuit_disagree(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "out", tmp_path / "out")
+    samples = Samples.load(tmp_path / "out" / "samples.nc")
+    samples.tree["posterior"]["u"] *= 1.1
+    samples.tree["posterior"]["s"] *= 1.1
+    samples.save(tmp_path / "out" / "samples.nc")
+    done = circuitlsc("compare", "out", cwd=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "verdict        disagrees" in done.stdout
+
+
+def test_a_short_run_is_inconclusive(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60))
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 4, done.stderr
+    comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert comparison["verdict"] == "inconclusive"
+    assert comparison["t_stop_needed"] > 60
+
+
+def test_build(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=100))
+    done = circuitlsc("build", "config.toml", "-o", "deck.cir", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "fastest mode" in done.stderr
+    printed = circuitlsc("build", "config.toml", cwd=tmp_path)
+    assert printed.stdout == (tmp_path / "deck.cir").read_text()
+    assert printed.stdout.startswith("* circuitlsc sampler")
+
+
+BAD_INPUT = {
+    "pi = 0.3": ("pi = 1.3", r"prior.pi = 1.3"),
+    "lam = 1.0": ("lam = -1.0", "prior.lam = -1.0"),
+    "sigma = 0.7": ("sgima = 0.7", "Did you mean 'sigma'?"),
+    "[run]": ("[run]\nstep = 1.0", "run.step = 1.0 tau is too large for the fastest mode"),
+    "[prior]": ("[circuit]\nvolt = 40.0\n[prior]", "circuit.volt = 40.0 V per unit"),
+    'dictionary = "bars:2"': ('dictionary = "A.npy"', "model.dictionary = "),
+    "chains = 2": ("chains = 0", "run.chains = 0"),
+    "t_stop = 60": ("t_stop = 20.1", "run.t_stop = 20.1 tau leaves"),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "build"])
+@pytest.mark.parametrize("line", list(BAD_INPUT))
+def test_bad_input(tmp_path, command, line):
+    if command == "build" and line == "t_stop = 60":
+        pytest.skip("a deck may be as short as one likes")
+    wrong, message = BAD_INPUT[line]
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60).replace(line, wrong))
+    done = circuitlsc(command, "config.toml", "-o", "out", cwd=tmp_path)
+    assert message in one_line(done, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_an_output_folder_that_exists(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60))
+    (tmp_path / "out").mkdir()
+    assert "-o out exists already" in one_line(circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path), 2)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_missing_library(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60))
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so")
+    assert "apt-get install libngspice0" in one_line(done, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
+    sick = circuitlsc("doctor", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so")
+    assert sick.returncode == 1
+    assert "missing   libngspice" in sick.stdout
+
+
+def test_doctor(tmp_path):
+    done = circuitlsc("doctor", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "ok        libngspice" in done.stdout
+
+
+def test_compare_refuses_what_is_no_run(finished, tmp_path):
+    folder, _ = finished
+    assert "is not a folder" in one_line(circuitlsc("compare", "nowhere", cwd=tmp_path), 2)
+    (tmp_path / "empty").mkdir()
+    assert "samples.nc does not exist" in one_line(circuitlsc("compare", "empty", cwd=tmp_path), 2)
+    shutil.copytree(folder / "out", tmp_path / "out")
+    (tmp_path / "out" / "samples.nc").write_bytes(b"garbage")
+    assert "is not a file of circuitlsc samples" in one_line(circuitlsc("compare", "out", cwd=tmp_path), 2)
+    shutil.copy(folder / "out" / "samples.nc", tmp_path / "out" / "samples.nc")
+    config = tmp_path / "out" / "config.resolved.toml"
+    config.write_text(config.read_text().replace("pi = 0.3", "pi = 0.4"))
+    assert "made by another deck" in one_line(circuitlsc("compare", "out", cwd=tmp_path), 2)
+
+
+def test_interrupt_stops_workers_and_leaves_nothing(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=10_000_000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "circuitlsc.cli", "run", "config.toml", "-o", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not _workers(process.pid):
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = _workers(process.pid)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert "circuitlsc: error: interrupted; nothing was written" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)  # noqa: PTH110
+
+
+def _workers(parent):
+    found = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False)
+    return found.stdout.split()

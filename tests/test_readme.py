@@ -1,0 +1,63 @@
+"""The README's blocks, parsed out of it and used."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from circuitlsc.cli import EXIT_CODES, FAILED, USAGE, app
+from circuitlsc.config import KEYS, load_config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(kind):
+    return re.search(rf"```{kind}\n(.*?)```", README, re.DOTALL)[1]
+
+
+@pytest.mark.ngspice
+def test_python_example_runs(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-"], input=block("python"), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] in EXIT_CODES
+
+
+def test_config_example_is_valid(tmp_path):
+    (tmp_path / "config.toml").write_text(block("toml"))
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "A.npy", rng.standard_normal((5, 3)))
+    np.save(tmp_path / "x.npy", rng.standard_normal(5))
+    config = load_config(tmp_path / "config.toml")
+    assert config.run.t_stop == 20000
+
+
+def test_every_config_key_is_listed():
+    for table, keys in KEYS.items():
+        row = next(line for line in README.splitlines() if line.startswith(f"| `[{table}]`"))
+        assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(keys)
+
+
+def test_commands_and_exit_codes():
+    assert {c.callback.__name__ for c in app.registered_commands} == {"build", "run", "compare", "doctor"}
+    said = re.search(r"Exit codes: (.*?) \(it says", README, re.DOTALL)[1]
+    assert " ".join(said.split()) == "0 agrees, 1 failed, 2 usage, 3 disagrees, 4 inconclusive"
+    assert (FAILED, USAGE, EXIT_CODES) == (1, 2, {"agrees": 0, "disagrees": 3, "inconclusive": 4})
+
+
+def test_links_and_files_exist():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for name in re.findall(r"`((?:circuitlsc|examples|notebooks|netlists|benchmarks)/[\w./-]+)`", README):
+        assert (ROOT / name).exists(), name
+
+
+def test_scripts_are_executable():
+    for name in ("demo.sh", "test.sh", ".ci/run"):
+        assert os.access(ROOT / name, os.X_OK), name
