@@ -34,6 +34,23 @@ app = typer.Typer(
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file; see examples/.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"circuitlsc {version('circuitlsc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Turn every error that has a message for the user into one line and an exit code."""

@@ -19,7 +19,7 @@ class RunPlan:
         End of each chain's transient, and the time whose samples are dropped, in units of tau.
     chains, seed : int
     thin : int or None
-        Steps per kept sample; None keeps about five per tau.
+        Steps per kept sample; None keeps about five per tau (more if the slab is shorter than 1).
     """
 
     t_stop: float

@@ -29,7 +29,7 @@ from circuitlsc.systems import lsc
 
 LEVELS = ("ideal",)
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
-DRAWS_PER_TAU = 5
+DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ class Sampler:
         """Return the chains of a run as data."""
         state, noise, step = self.graph.integrator, self.graph.noise, self.plan.step
         n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
-        thin = run.thin or max(1, round(1 / (DRAWS_PER_TAU * step)))
+        thin = run.thin or max(1, round(min(1.0, self.plan.time_scale) / (DRAWS * step)))
         if (n_steps - n_warmup) // thin < 4:
             raise InputError(
                 f"run.t_stop = {run.t_stop!r} tau leaves {(n_steps - n_warmup) // thin} samples per chain "
@@ -281,7 +281,7 @@ def build_sampler(
     if not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2:
         raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
     x = model.check_x(x)
-    plan = plan_step(model, x, width=width, step=step)
+    plan = plan_step(model, x, width=width, step=step, temperature=temperature)
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails)
     graph, standalone = (
         lsc(model, x, form=form, width=plan.width, temperature=temperature, noise=noise)

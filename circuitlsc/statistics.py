@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from arviz_stats.base import array_stats
@@ -33,8 +34,8 @@ N_BATCHES = 128
 MIN_VISITS, MIN_VISITS_ESS = 1000.0, 100.0
 #: What is measured on each latent.
 MARGINALS = ("p_active", "mean", "sd")
-# Draws turned into residuals at a time: 64 features of 10,000 draws are 5 MB.
-_CHUNK = 10_000
+_CHUNK = 10_000  # draws turned into residuals at a time: 64 features are 5 MB
+_INFINITE_RHAT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,16 +347,16 @@ def _rhat_max(s: Array) -> float:
     moving = columns.min((1, 2)) < columns.max((1, 2))
     if not moving.any():
         return 1.0
-    # Chains that each stand still at different values divide by zero: R-hat = inf, which is the right answer.
+    # Chains that each stand still, at different values, divide by a zero or by its rounding: R-hat is infinite.
     with np.errstate(divide="ignore", invalid="ignore"):
         rhat = np.asarray(array_stats.rhat(columns[moving], chain_axis=1, draw_axis=2, method="rank"))
-    return float(np.nan_to_num(rhat, nan=np.inf, posinf=np.inf).max())
+    return float(np.where(rhat < _INFINITE_RHAT, rhat, np.inf).max())
 
 
 def _coactivation(active: NDArray[np.bool_], p_active: Array, p_active_mcse: Array) -> tuple[Array, Array]:
     K = active.shape[2]
     # float32 counts exactly up to 2^24, and twice as fast.
-    flat = active.reshape(-1, K).astype(np.float32 if active.size < 2**24 * K else np.float64)
+    flat: NDArray[Any] = active.reshape(-1, K).astype(np.float32 if active.size < 2**24 * K else np.float64)
     coactive = (flat.T @ flat).astype(float) / len(flat)
     np.fill_diagonal(coactive, p_active)
     if K > MAX_ESS_PAIR_LATENTS:

@@ -1,12 +1,15 @@
 r"""Comparator width and time step: how they follow from the model, and when a given one is refused.
 
+The slab's size at temperature T, :math:`\ell = T/\lambda`, is the unit of length, and :math:`\ell^2/T` (in tau), the time to
+diffuse over it, the unit of time; at lam = T = 1 both are 1.
+
 Width.  A comparator of input width w rounds the corners of the energy. It stays out of the posterior's way if w is small
-against the likelihood's own width and the slab's: :math:`w = \min(0.05,\; 0.1\,\sigma/\max_i|a_i|,\; 0.1/\lambda)`.
+against the slab and against the likelihood's own width: :math:`w = \min(0.05\,\ell,\; 0.1\,\sigma\sqrt{T}/|a|_{max})`.
 
 Step.  The trapezoid keeps linear covariances exact at every step, but a comparator with gradient e at its gate makes the
 implicit step ambiguous once :math:`h |e| g'_{max} / 2 > 1`, where the gate's steepest slope is 1/(4w) at a threshold:
-:math:`h = \min(0.05,\; 1.5 / (g'_{max} e_{max}))` with :math:`e_{max} = \max(\max_i |A^T x|_i/\sigma^2,\; 3 |a|/\sigma)`,
-that is 6 w / e_max for a spike-and-slab prior.
+:math:`h = \min(0.05\,\ell^2/T,\; 1.5 / (g'_{max} e_{max}),\; 2.5/a)` with
+:math:`e_{max} = \max(\max_i |A^T x|_i/\sigma^2,\; 3 |a| \sqrt{T}/\sigma)` and a the fastest mode.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.model import Array, Gaussian, SparseCodingModel
 
-LARGEST_STEP = 0.05
-LARGEST_WIDTH = 0.05
+LARGEST_STEP = 0.05  # in units of the slab's diffusion time
+LARGEST_WIDTH = 0.05  # in units of the slab
 NARROWEST = 0.1  # sigma/|a| down to which random dictionaries were compared with the exact posterior
 UNIQUE = 1.5  # h x gradient x steepest slope of the gate; above 2 an implicit step can have several solutions
 RINGING = 4.0  # a h beyond which the fastest mode changes sign from step to step for longer than it lives
@@ -37,7 +40,9 @@ class StepPlan:
     step : float
         Noise and time step, in units of tau.
     fastest_mode : float
-        Largest rate of the linear dynamics, in 1/tau.
+        Largest rate of the dynamics, in 1/tau.
+    time_scale : float
+        Time to diffuse over the slab, in tau: how often samples are worth keeping.
     explanation, warnings : tuple of str
         Lines for the report.
     """
@@ -45,17 +50,25 @@ class StepPlan:
     width: float
     step: float
     fastest_mode: float
+    time_scale: float
     explanation: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def fastest_mode(model: SparseCodingModel) -> float:
-    """Return the largest eigenvalue of A^T A / sigma^2 (+ 1/sd^2 for a Gaussian prior), in 1/tau."""
+def fastest_mode(model: SparseCodingModel, temperature: float = 1.0) -> float:
+    """Return the largest rate: that of A^T A / sigma^2 plus the prior's, lam^2/T or 1/sd^2, in 1/tau."""
     rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2
-    return rate + 1 / model.prior.sd**2 if isinstance(model.prior, Gaussian) else rate
+    return rate + 1 / model.prior.slab_scale**2 / (1 if isinstance(model.prior, Gaussian) else temperature)
 
 
-def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None, step: float | None = None) -> StepPlan:
+def plan_step(
+    model: SparseCodingModel,
+    x: Array,
+    *,
+    width: float | None = None,
+    step: float | None = None,
+    temperature: float = 1.0,
+) -> StepPlan:
     """Choose or check the comparator width and the step.
 
     Parameters
@@ -66,24 +79,32 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
         Comparator width in model units; None chooses it.
     step : float or None
         Step in units of tau; None chooses it.
+    temperature : float
+        T in exp(-E/T).
 
     Raises
     ------
     InputError
         If a given width or step cannot be used.
     """
+    if not math.isfinite(temperature) or temperature <= 0:
+        raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
     linear = isinstance(model.prior, Gaussian)
-    rate = fastest_mode(model)
-    ratio = model.sigma / float(np.sqrt(np.einsum("di,di->i", model.A, model.A).max()))
-    matrix = "A^T A / sigma^2" + (" + 1/sd^2" if linear else "")
-    lines, warnings = [f"fastest mode: {rate:.4g} / tau, the largest eigenvalue of {matrix}"], []
+    rate = fastest_mode(model, temperature)
+    slab = model.prior.slab_scale * (math.sqrt(temperature) if linear else temperature)
+    time_scale = slab**2 / temperature
+    ratio = model.sigma * math.sqrt(temperature / np.einsum("di,di->i", model.A, model.A).max())
+    lines = [
+        f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({'1/sd^2' if linear else 'lam^2/T'})"
+    ]
+    warnings = []
 
-    best_width = min(LARGEST_WIDTH, 0.1 * ratio, 0.1 * model.prior.slab_scale)
+    best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
     if width is None:
         width = best_width
         lines.append(
-            f"width {width:.4g} = min({LARGEST_WIDTH:g}, 0.1 sigma/|a|_max = {0.1 * ratio:.4g}, "
-            f"0.1 slab = {0.1 * model.prior.slab_scale:.4g})"
+            f"width {width:.4g} = min({LARGEST_WIDTH:g} slab = {LARGEST_WIDTH * slab:.4g}, "
+            f"0.1 sigma/|a|_max = {0.1 * ratio:.4g})"
         )
     else:
         _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
@@ -97,13 +118,14 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
             warnings.append(f"width = {width:.3g} is above {2 * best_width:.3g}: expect a bias from rounded corners.")
 
     # the gradient at the gate: before a fit it is the drive, at a fit it is noise of size |a|/sigma
-    drive = max(float(np.max(np.abs(model.drive(x)))), 3 / ratio)
+    drive = max(float(np.max(np.abs(model.drive(x)))), 3 * temperature / ratio)
     slope = _steepest_gate(model, width)
     unique = UNIQUE / (slope * drive) if slope * drive > 0 else math.inf
     # a linear circuit is exact at every step; all that is asked is that its ringing, of length rate h^2/4, dies within
     # 4 tau (1 tau if the step is ours to choose)
-    limit = min(0.5, 4 / math.sqrt(rate)) if linear else min(0.5, RINGING / rate)
-    best_step = min(LARGEST_STEP, 1.9 / math.sqrt(rate)) if linear else min(LARGEST_STEP, unique, 2.5 / rate)
+    largest = LARGEST_STEP if linear else LARGEST_STEP * time_scale
+    limit = min(0.5, 4 / math.sqrt(rate)) if linear else min(10 * largest, RINGING / rate)
+    best_step = min(largest, 1.9 / math.sqrt(rate) if linear else min(unique, 2.5 / rate))
     if step is None:
         step = best_step
         rules = (
@@ -111,7 +133,7 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
             if linear
             else f"{UNIQUE:g}/(steepest gate x e_max = {drive:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
         )
-        lines.append(f"step {step:.4g} tau = min({LARGEST_STEP:g}, {rules})")
+        lines.append(f"step {step:.4g} tau = min({largest:.4g}, {rules})")
     else:
         _check_positive("run.step", step, "time goes forward")
         if step > limit:
@@ -130,7 +152,7 @@ def plan_step(model: SparseCodingModel, x: Array, *, width: float | None = None,
             f"sigma/|a|_max = {ratio:.3g} is below {NARROWEST:g}, the narrowest likelihood that was checked: the step is "
             "short, modes are far apart, and the chains may not mix in the time given. Look at R-hat and ess_min."
         )
-    return StepPlan(float(width), float(step), rate, tuple(lines), tuple(warnings))
+    return StepPlan(float(width), float(step), rate, time_scale, tuple(lines), tuple(warnings))
 
 
 def _steepest_gate(model: SparseCodingModel, width: float) -> float:

@@ -55,8 +55,6 @@ def lsc(
         raise InputError(f"form = {form!r} is not one of {', '.join(FORMS)}.")
     if not np.isfinite(width) or width <= 0:
         raise InputError(f"width = {width!r}, but a comparator has a finite width > 0 (model units).")
-    if not np.isfinite(temperature) or temperature <= 0:
-        raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
     x = model.check_x(x)
     n = model.n_latents
     u0 = np.zeros(n) if start is None else real_array("start", start)

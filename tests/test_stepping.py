@@ -29,9 +29,7 @@ def problem(request):
 
 def test_fastest_mode_is_the_largest_eigenvalue_of_the_hessian(problem):
     model, _ = problem
-    hessian = model.gram
-    if isinstance(model.prior, Gaussian):
-        hessian = hessian + np.eye(model.n_latents) / model.prior.sd**2
+    hessian = model.gram + np.eye(model.n_latents) / model.prior.slab_scale**2
     assert fastest_mode(model) == pytest.approx(np.linalg.eigvalsh(hessian)[-1])
 
 
@@ -39,11 +37,11 @@ def test_automatic_width_and_step_follow_their_rules(problem):
     model, x = problem
     plan = plan_step(model, x)
     atom = np.linalg.norm(model.A, axis=0).max()
-    assert plan.width == pytest.approx(min(0.05, 0.1 * model.sigma / atom, 0.1 * model.prior.slab_scale))
+    assert plan.width == pytest.approx(min(0.05 * model.prior.slab_scale, 0.1 * model.sigma / atom))
     if isinstance(model.prior, Gaussian):
         assert plan.step == pytest.approx(min(0.05, 1.9 / np.sqrt(plan.fastest_mode)))
         return
-    rules = [0.05, 2.5 / plan.fastest_mode]
+    rules = [0.05 * model.prior.slab_scale**2, 2.5 / plan.fastest_mode]
     u = np.linspace(-3, 3, 600_001)
     gate_slope = np.abs(np.gradient(model.prior.latent_grad(u, plan.width), u)).max()
     if gate_slope > 1e-9:  # the gate of a signed Laplace prior is 1

@@ -41,6 +41,8 @@ class Noise(Cell):
     form: str = "external"
 
     def __post_init__(self) -> None:
+        if not np.isfinite(self.temperature) or self.temperature <= 0:
+            raise InputError(f"temperature = {self.temperature!r}, but it must be a finite number > 0.")
         if self.form == "trnoise":
             raise InputError(
                 "noise = 'trnoise' is refused: ngspice seeds it from the process id, so that no run can be repeated. "
