@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
 GIBBS_WORK = 6e7  # sweeps times K^1.5 or so: a few seconds
+SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
 PATH_STEPS = 20_000  # 1,000 tau at the usual step; fewer for large models, where each takes longer
 
 Note = Callable[[str], None]
@@ -35,14 +36,16 @@ class Judgement:
 
     Attributes
     ----------
-    circuit, sde, exact : PosteriorStatistics
+    circuit, exact : PosteriorStatistics
+    sde : PosteriorStatistics or None
+        None if the software SDE would take too long.
     path : PathDifference or None
         None if the trapezoid found no solution (``path_reason`` says so).
     comparison : Comparison
     """
 
     circuit: PosteriorStatistics
-    sde: PosteriorStatistics
+    sde: PosteriorStatistics | None
     exact: PosteriorStatistics
     path: PathDifference | None
     path_reason: str | None
@@ -82,6 +85,29 @@ def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> flo
     return float(min(model.prior.slab_scale, max(2 * np.max(exact.sd), likelihood)))
 
 
+def _software(
+    sampler: Sampler, total: float, warmup: float, seed: int, target: SparseCodingModel
+) -> PosteriorStatistics | None:
+    """Return the statistics of the software SDE, simulated for as long as the circuit; None if that takes too long."""
+    unit = min(1.0, sampler.plan.time_scale)
+    spacing, warmup = 0.1 * unit, max(warmup, 10 * unit)
+    try:
+        u, _ = software_sde(
+            sampler.model,
+            sampler.x,
+            total_time=total,
+            seed=seed,
+            n_chains=int(np.clip(total / (10 * warmup), 4, 200)),  # warm-up is a tenth of the work at most
+            temperature=sampler.temperature,
+            spacing=spacing,
+            warmup=warmup,
+            max_steps=SDE_STEPS,
+        )
+    except ReferenceRefusedError:
+        return None
+    return summarize(sampler.model.latent(u), sampler.model.active(u), model=target, x=sampler.x, method="software SDE")
+
+
 def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Judgement:
     """Compare a run with the software SDE, the exact posterior, and the trapezoid on the same noise.
 
@@ -106,10 +132,7 @@ def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Ju
 
     say("software SDE")
     t_stop, warmup = float(samples.attrs["t_stop"]), float(samples.attrs["warmup"])
-    v, _ = software_sde(
-        sampler.model, x, total_time=(t_stop - warmup) * u.shape[0], seed=seed, temperature=sampler.temperature
-    )
-    sde = summarize(sampler.model.latent(v), sampler.model.active(v), model=target, x=x, method="software SDE")
+    sde = _software(sampler, (t_stop - warmup) * u.shape[0], warmup, seed, target)
 
     say("same noise in NumPy")
     path, reason = None, None

@@ -22,7 +22,8 @@ from circuitlsc.errors import InputError
 from circuitlsc.model import Array
 
 CUTOFF = 200 / 512  # f0 in cycles per pixel: 200 cycles per picture of 512 pixels
-SPARSITY = 0.5  # weight of the L1 penalty, for patches of unit variance
+SPARSITY = 0.4  # weight of the L1 penalty, for patches of unit variance
+EPOCHS, BATCH = 5, 256
 SMALLEST = 8  # pixels a side: below this a photograph has no spectrum to speak of
 
 
@@ -138,7 +139,23 @@ def patch_dictionary(patches: Array, n_atoms: int, seed: int, *, sparsity: float
             f"{n_atoms} atoms cannot be learned from patches of shape {patches.shape}. "
             "Pass (n, n_features) with at least as many patches as atoms."
         )
-    learner = learn(n_atoms, alpha=sparsity, batch_size=256, max_iter=20, fit_algorithm="cd", random_state=seed)
+    # The first guess is n_atoms of the patches: scikit-learn's own, the principal components, is hard to get away from.
+    norms = np.linalg.norm(patches, axis=1)
+    usable = np.flatnonzero(norms > 1e-6 * norms.max())
+    if len(usable) < n_atoms:
+        raise InputError(f"only {len(usable)} of {len(patches)} patches are not uniformly 0. Pass at least {n_atoms}.")
+    first = np.random.default_rng(seed).choice(usable, n_atoms, replace=False)
+    learner = learn(
+        n_atoms,
+        alpha=sparsity,
+        batch_size=BATCH,
+        max_iter=EPOCHS,
+        tol=0.0,  # do not stop early
+        max_no_improvement=None,
+        fit_algorithm="cd",
+        dict_init=patches[first] / norms[first, None],
+        random_state=seed,
+    )
     with _repeatable():
         atoms = np.asarray(learner.fit(patches).components_, dtype=float).T
     norms = np.linalg.norm(atoms, axis=0)

@@ -125,7 +125,9 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
         plot_statistic(comparison, "p_active" if sparse else "mean", first)
         plot_statistic(comparison, "mean" if sparse else "sd", fig.add_subplot(grid[1, 1]))
         if len(comparison.latents) <= CROWD:
-            first.legend(loc="best")
+            first.legend(
+                ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, columnspacing=1, handletextpad=0.4
+            )
         last = fig.add_subplot(grid[1, 2])
         if sparse and judgement.exact.support is not None and judgement.circuit.support is not None:
             plot_supports(judgement, sampler.model.n_latents, last)

@@ -80,7 +80,9 @@ class Sampler:
     def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
         """Return the whole sampler as one subcircuit, to put into a circuit of your own.
 
-        Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``).
+        Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``). Give the
+        circuit around it the options ``trtol=1e9 reltol=1e-5``: the noise sets the time step, and ngspice's own
+        step control would fight it.
         """
         return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
 

@@ -144,6 +144,13 @@ def test_wrong_joint_probabilities_with_right_marginals_disagree():
     assert c.reason.startswith("P(both active) of latents 0 and 3 is ")
 
 
+def test_a_bias_within_the_allowance_agrees():
+    biased = Law(EASY.p - 0.004, shape=25.0, size=0.4).sampled(0, draws=100_000)
+    assert judge(biased, EASY.exact()).verdict == "agrees"
+    assert judge(biased, EASY.exact()).max_abs_z > 3.5
+    assert judge(biased, EASY.exact(), allowance=0.0).verdict == "disagrees"
+
+
 def test_a_short_run_is_inconclusive_and_says_how_long_would_do():
     step, agreed = 0.05, 0
     for seed in range(10):
@@ -166,10 +173,13 @@ def test_warmup_is_not_scaled():
 def test_few_effective_samples_never_agree():
     # 4 x 15 draws of a law so narrow that every error is far below the tolerance.
     law = Law([1.0, 1.0], shape=1e4, size=0.1)
-    c = judge(law.sampled(0, draws=15), law.exact())
-    assert c.ess_min < 100
+    few = replace(law.sampled(0, draws=15), rhat_max=1.0)
+    assert few.ess_min < 100
+    c = judge(few, law.exact())
     assert c.verdict == "inconclusive"
+    assert c.reason.startswith("The run is too short: circuit has ")
     assert "effective samples (at least 100 are needed)" in c.reason
+    assert judge(replace(few, ess_min=100.0), law.exact()).verdict == "agrees"
     assert judge(law.sampled(0, draws=500), law.exact()).verdict == "agrees"
 
 
@@ -225,7 +235,9 @@ def test_a_short_reference_is_named():
     assert c.verdict == "agrees", c.reason
     assert c.reference == "gibbs"
     assert c.ess_exact > 100_000
-    assert c.latents[0].mean.mcse_exact > 0
+    entry = c.latents[0].mean
+    assert entry.mcse_exact > 0
+    assert entry.z == pytest.approx((entry.circuit - entry.exact) / math.hypot(entry.mcse, entry.mcse_exact))
 
 
 def test_states_never_visited_are_no_disagreement():
@@ -251,9 +263,11 @@ def test_probabilities_of_zero_and_one_have_z_zero(p):
     q[0] = p
     exact = Law(q, 25.0, 0.4).exact()
     mean, sd = exact.mean.copy(), exact.sd.copy()
-    mean[0], sd[0] = (exact.mean[1] + 0.1, exact.sd[1]) if p else (0.0, 0.0)
+    mean[0], sd[0] = (exact.mean[1] + 0.1, exact.sd[1]) if p else (1e-12, 0.0)
     c = judge(circuit, replace(exact, mean=mean, sd=sd))
     assert c.latents[0].p_active.z == 0
+    if not p:
+        assert abs(c.latents[0].mean.z) < 1e-3, "rounding of an exact calculation is no disagreement"
     assert finite(c.to_dict())
     assert c.max_abs_z < c.z_limit
     flipped = replace(exact, p_active=np.where(np.arange(4) == 0, 1 - p, exact.p_active))

@@ -168,7 +168,7 @@ def test_first_steps_are_those_of_the_trapezoid(tight, two_chains):
 def test_chunks_make_one_continuous_path(tight, two_chains):
     """Every chunk restarts the capacitors where the last one ended; each start costs about 2e-5 units."""
     (pieces,) = run_chains(tasks_of(tight, chunk=97))
-    np.testing.assert_allclose(pieces.u, two_chains[0].u, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(pieces.u, two_chains[0].u, rtol=0, atol=2e-4)
     assert pieces.points <= 1000 + 3 * 11
 
 
@@ -254,8 +254,9 @@ def test_crashed_worker_leaves_the_other_chains_unharmed(tight, two_chains, scra
     good, bad = tasks_of(tight, chains=2)
 
     def crash(chain, _):
-        if chain == 1:
-            os.kill(workers_of(os.getpid())[1], signal.SIGSEGV)
+        victim = workers_of(os.getpid()).get(1)
+        if chain == 1 and victim is not None:
+            os.kill(victim, signal.SIGSEGV)
 
     with pytest.raises(ChainsFailed) as caught:
         run_chains([good, replace(bad, n_steps=1_000_000, chunk=500)], progress=crash)
@@ -292,6 +293,19 @@ def test_timeout(scratch):
     assert time.monotonic() - begin < 30
     assert caught.value.reason == "it was stopped after 1.5 s. Raise the timeout, or shorten t_stop."
     assert workers_of(os.getpid()) == {}
+
+
+@pytest.mark.ngspice
+def test_failing_progress_callback_stops_the_run_and_is_raised(scratch):
+    (task,) = tasks_of(make_sampler(), steps=10_000_000, chunk=500)
+
+    def broken(chain, steps):
+        raise ZeroDivisionError(f"chain {chain} after {steps}")
+
+    with pytest.raises(ZeroDivisionError, match=r"^chain 0 after 500$"):
+        run_chains([replace(task, thin=1000)], progress=broken)
+    assert workers_of(os.getpid()) == {}
+    assert list(scratch.iterdir()) == []
 
 
 # --- the library ---
@@ -420,3 +434,13 @@ def is_worker(pid):
         return b"circuitlsc.spice.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+@pytest.mark.ngspice
+def test_a_capacitor_that_is_not_there_is_noticed(bars_model, bars_x):
+    (task,) = build_sampler(bars_model, bars_x).tasks(RunPlan(t_stop=30.0, chains=1))
+    task = replace(task, start=(1.0,) * 8)
+    run_chains([task])
+    wrong = replace(task, capacitors=("c.xneuron_0.cnone", *task.capacitors[1:]))
+    with pytest.raises(SimulationError, match="the capacitors did not start from the voltages"):
+        run_chains([wrong])

@@ -228,6 +228,9 @@ def test_floors_give_a_state_never_visited_an_error():
     variance_of_square = p * 24 - (p * m2) ** 2  # E s^4 = 24 p, up to O(p^2)
     assert floor["sd"][0] == pytest.approx(math.sqrt(variance_of_square / n) / (2 * exact.sd[0]), rel=0.01)
     assert floor["coactive"][0, 1] == floor["p_active"][0]
+    large = {f"{name}_mcse": np.full(2, 9.0) for name in ("p_active", "mean", "sd")}
+    for name, value in floored_mcse(PosteriorStatistics(**{**vars(st), **large}), exact).items():
+        assert name == "coactive" or (value == 9).all(), "a floor never lowers an error"
     for name in ("p_active", "mean", "sd"):
         assert floor[name][1] == getattr(st, name + "_mcse")[1], "what was visited keeps its own error"
         assert floored_mcse(exact, exact)[name][0] == 0, "exact numbers have none"

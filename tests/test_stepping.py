@@ -1,6 +1,7 @@
 """Comparator width and step: the rules, the refusals with a suggestion that works, the warnings."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,38 @@ def test_automatic_width_and_step_follow_their_rules(problem):
         gradient = max(np.abs(model.drive(x)).max(), 3 * atom / model.sigma)
         rules.append(1.5 / (gate_slope * gradient))
     assert plan.step == pytest.approx(min(rules), rel=0.01)
+
+
+@pytest.fixture(params=[name for name, (_, prior, _) in CASES.items() if not isinstance(prior, Gaussian)])
+def nonlinear(request):
+    """Give a problem whose step is bound to the slab (a linear circuit's is not)."""
+    model = SparseCodingModel(*CASES[request.param])
+    return model, model.draw(np.random.default_rng(3))[1]
+
+
+def scaled(prior, c):
+    """Return the prior of c times the code."""
+    return replace(prior, lam=prior.lam / c)
+
+
+@pytest.mark.parametrize("c", [0.1, 7.0])
+def test_rules_do_not_depend_on_the_unit_of_the_code(nonlinear, c):
+    """Codes in a unit 1/c as large: widths grow by c, and diffusion over them takes c^2 as long."""
+    model, x = nonlinear
+    one, other = plan_step(model, x), plan_step(SparseCodingModel(model.A / c, scaled(model.prior, c), model.sigma), x)
+    assert other.width == pytest.approx(c * one.width)
+    assert other.step == pytest.approx(c**2 * one.step)
+    assert other.time_scale == pytest.approx(c**2 * one.time_scale)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 4.0])
+def test_temperature_is_that_of_the_tempered_model(nonlinear, temperature):
+    """E at temperature T is E/T at temperature 1, with T times the speed."""
+    model, x = nonlinear
+    hot, tempered = plan_step(model, x, temperature=temperature), plan_step(model.tempered(temperature), x)
+    assert hot.width == pytest.approx(tempered.width)
+    assert hot.step * temperature == pytest.approx(tempered.step)
+    assert hot.fastest_mode == pytest.approx(tempered.fastest_mode * temperature)
 
 
 def test_automatic_choice_is_accepted_when_given(problem):

@@ -97,11 +97,21 @@ def run_chains(
     """
     find_library()  # say so here, once, and not in every worker
     root = Path(tempfile.mkdtemp(prefix="circuitlsc-"))
-    stop = threading.Event()
+    stop, trouble = threading.Event(), list[Exception]()
     count = max(1, min(len(tasks), workers or os.cpu_count() or 1))
+
+    def report(chain: int, steps: int) -> None:
+        """Call ``progress``; if that fails, stop everything and let the caller's thread raise its error."""
+        try:
+            if progress is not None:
+                progress(chain, steps)
+        except Exception as error:
+            trouble.append(error)
+            stop.set()
+
     try:
         with ThreadPoolExecutor(count) as pool:
-            futures = [pool.submit(_run_chain, task, root, timeout, progress, stop) for task in tasks]
+            futures = [pool.submit(_run_chain, task, root, timeout, report, stop) for task in tasks]
             try:
                 while any(not f.done() for f in futures):
                     time.sleep(0.02)  # an interrupt reaches the main thread here
@@ -109,10 +119,13 @@ def run_chains(
                 stop.set()
                 raise
         outcomes = [f.result() for f in futures]
+        if trouble:
+            raise trouble[0]
         failed = [o for o in outcomes if isinstance(o, SimulationError)]
         if failed:
             first = failed[0]
-            error = ChainsFailed(first.reason, first.chain, _keep(tasks, first.chain, keep), first.log)
+            others = f" ({len(failed)} of {len(tasks)} chains failed.)" if len(failed) > 1 else ""
+            error = ChainsFailed(first.reason + others, first.chain, _keep(tasks, first.chain, keep), first.log)
             error.completed = tuple(o for o in outcomes if isinstance(o, ChainResult))
             raise error
         return [o for o in outcomes if isinstance(o, ChainResult)]
@@ -143,7 +156,7 @@ def _environment() -> dict[str, str]:
 
 
 def _run_chain(
-    task: ChainTask, root: Path, timeout: float | None, progress: Progress | None, stop: threading.Event
+    task: ChainTask, root: Path, timeout: float | None, report: Progress, stop: threading.Event
 ) -> ChainResult | SimulationError:
     folder = root / f"chain{task.chain}"
     folder.mkdir()
@@ -162,7 +175,7 @@ def _run_chain(
             text=True,
             start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
         )
-        reader = threading.Thread(target=_forward, args=(worker, task.chain, progress), daemon=True)
+        reader = threading.Thread(target=_forward, args=(worker, task.chain, report), daemon=True)
         reader.start()
         late = False
         while worker.poll() is None:
@@ -182,12 +195,12 @@ def _run_chain(
     return _collect(task, folder, worker.returncode)
 
 
-def _forward(worker: subprocess.Popen[str], chain: int, progress: Progress | None) -> None:
+def _forward(worker: subprocess.Popen[str], chain: int, report: Progress) -> None:
     assert worker.stdout is not None
     for line in worker.stdout:
         # libngspice may print too: only whole numbers are ours
-        if progress is not None and line.strip().isdecimal():
-            progress(chain, int(line))
+        if line.strip().isdecimal():
+            report(chain, int(line))
 
 
 def _collect(task: ChainTask, folder: Path, code: int) -> ChainResult | SimulationError:

@@ -16,6 +16,8 @@ from circuitlsc.spice.library import open_session
 from circuitlsc.spice.noise import BrownianPaths
 from circuitlsc.spice.task import ChainTask
 
+STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
+
 
 class TransientFailed(RuntimeError):
     """The transient did not reach its end with finite values on the grid."""
@@ -59,7 +61,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
                 session.exec_command(f"alter {capacitor} ic = {float(value * task.volt)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
             session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
-            piece, points = _grid_points(session, task, n, h)
+            piece, points = _grid_points(session, task, n, h, u)
             if callbacks.unknown_sources:
                 raise TransientFailed("an external source of the deck has no noise path.")
             counts.points += points
@@ -74,7 +76,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
             log(list(session.log))
 
 
-def _grid_points(session: Any, task: ChainTask, n: int, h: float) -> tuple[Array, int]:
+def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, int]:
     """Return u at t = h, 2h, .. nh, and how many time points ngspice took; raise if any is missing or not finite."""
     name = session.last_plot
     if not name.startswith("tran"):
@@ -83,6 +85,10 @@ def _grid_points(session: Any, task: ChainTask, n: int, h: float) -> tuple[Array
     missing = [node for node in ("time", *task.nodes) if node not in plot]
     if missing:
         raise TransientFailed(f"ngspice returned no vector {missing[0]!r}.")
+    # ngspice says nothing if `alter` finds no such capacitor
+    first = np.array([plot[node]._data[0] if len(plot[node]._data) else 0.0 for node in task.nodes]) / task.volt
+    if len(plot["time"]._data) and not np.all(np.abs(first - start) <= STARTED * (1 + np.abs(start))):
+        raise TransientFailed("the capacitors did not start from the voltages that they were given.")
     grid = np.asarray(plot["time"]._data) / h
     index = np.rint(grid).astype(np.int64)
     on = (np.abs(grid - index) < 1e-5) & (index >= 1)
