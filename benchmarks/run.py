@@ -91,8 +91,7 @@ def hand_written_deck(sampler: Sampler, t_stop: float) -> str:
             f"C{i} u{i} 0 {s.c_int!r} ic=0",
             f"R{i} u{i} 0 1e15",
             f"Bs{i} s{i} 0 V=u(abs(v(u{i}))-{u0!r})*(abs(v(u{i}))-{u0!r})",
-            f"Bg{i} u{i} 0 I={unit!r}*sgn(v(u{i}))*({model.prior.numbers()['lam']!r}"
-            f"+u(abs(v(u{i}))-{u0!r})*v(e{i}))",
+            f"Bg{i} u{i} 0 I={unit!r}*sgn(v(u{i}))*({model.prior.numbers()['lam']!r}+u(abs(v(u{i}))-{u0!r})*v(e{i}))",
             f"Re{i} e{i} 0 1",
             f"Ie{i} e{i} 0 {float(b[i])!r}",
             *(f"G{i}_{j} 0 e{i} s{j} 0 {float(G[i, j] / volt)!r}" for j in range(model.n_latents) if G[i, j]),
@@ -163,7 +162,9 @@ def main() -> None:
     costs.append(cost_row("16 x 8 bars, gram, Gaussian prior", build_sampler(gaussian, x), n))
     costs.append(cost_row("16 x 16 dense, gram, sigma 0.5", dense_sampler(16, 16, 0.5, "gram"), n // 4))
     costs.append(cost_row("64 x 64 dense, gram, sigma 0.5", dense_sampler(64, 64, 0.5, "gram"), max(n // 100, 400)))
-    costs.append(cost_row("64 x 64 dense, residual, sigma 0.5", dense_sampler(64, 64, 0.5, "residual"), max(n // 400, 200), 1))
+    costs.append(
+        cost_row("64 x 64 dense, residual, sigma 0.5", dense_sampler(64, 64, 0.5, "residual"), max(n // 400, 200), 1)
+    )
     version = run_steps(bars_sampler(), 1000).attrs["ngspice_version"]
     parts = [
         "# Measured speed and memory",

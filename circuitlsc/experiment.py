@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from circuitlsc.samples import Samples
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
-GIBBS_WORK = 6e7  # sweeps times K^1.5 or so: a few seconds
+GIBBS_WORK = 2.4e8  # sweeps times K^1.5 or so, over four chains: a few seconds
 SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
 PATH_STEPS = 20_000  # 1,000 tau at the usual step; fewer for large models, where each takes longer
 
@@ -72,7 +72,8 @@ def exact_statistics(model: SparseCodingModel, x: Array, *, seed: int = 0) -> Po
         except ReferenceRefusedError:
             pass  # a singular A_S: the posterior is proper all the same, and Gibbs needs no inverse
     sweeps = int(np.clip(GIBBS_WORK / model.n_latents**1.5 / 4, 20_000, 400_000))
-    s = gibbs(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // 100_000))
+    draws = int(np.clip(1_600_000 / model.n_latents, 20_000, 100_000))
+    s = gibbs(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
     return summarize(s, s != 0, model=model, x=x, method="Gibbs sampling")
 
 

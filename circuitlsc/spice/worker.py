@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from dataclasses import asdict
@@ -21,6 +20,12 @@ from circuitlsc.spice.task import ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
 
 LOG_LINES = 12
+
+
+def peak_memory() -> int:
+    """Return the peak memory of this process, bytes (getrusage would count the parent's, from before exec)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def main(folder: Path) -> int:
@@ -48,7 +53,7 @@ def main(folder: Path) -> int:
             "ngspice": library_version(),
             "wall": time.perf_counter() - start - counts.setup,
             "cpu": time.process_time() - busy,
-            "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "rss": peak_memory(),
         }
     except TransientFailed as error:
         result["reason"] = str(error)
