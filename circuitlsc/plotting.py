@@ -6,9 +6,10 @@ are two Monte-Carlo standard errors.
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
 import numpy as np
@@ -60,7 +61,9 @@ def plot_statistic(comparison: Comparison, name: str, ax: Axes) -> Axes:
     if len(rows) > CROWD:
         low, high = min(exact.min(), circuit.min()), max(exact.max(), circuit.max())
         ax.plot([low, high], [low, high], color="0.6", lw=0.8, zorder=0)
-        ax.errorbar(exact, circuit, 2 * mcse, fmt="o", ms=2.5, lw=0.7, color="C0")
+        ax.errorbar(exact, circuit, 2 * mcse, fmt="o", ms=2.5, lw=0.7, color="C0", label="circuit")
+        ax.plot(exact, sde, "kx", ms=2.5, mew=0.6, label="software SDE")
+        ax.legend(loc="upper left")
         ax.set(xlabel=f"{LABELS[name]}, exact", ylabel=f"{LABELS[name]}, circuit")
         return ax
     k = np.arange(len(rows))
@@ -73,24 +76,47 @@ def plot_statistic(comparison: Comparison, name: str, ax: Axes) -> Axes:
 
 
 def plot_difference(comparison: Comparison, ax: Axes) -> Axes:
-    """Draw circuit - exact of every statistic with z_limit standard errors, and the tolerance."""
+    """Draw circuit - exact of every statistic with z_limit standard errors and the tolerance; z alone for a crowd."""
     k = np.arange(len(comparison.latents))
+    crowd = len(k) > CROWD
     for color, (name, label) in enumerate(LABELS.items()):
         unit = 1.0 if name == "p_active" else comparison.scale
         rows = [getattr(latent, name) for latent in comparison.latents]
+        style: dict[str, Any] = {"ms": 2.5 if crowd else 3, "color": f"C{color}", "label": label}
+        if crowd:
+            ax.plot(k, [r.z for r in rows], "o", **style)
+            continue
         d = np.array([r.circuit - r.exact for r in rows]) / unit
         se = np.array([np.hypot(r.mcse, r.mcse_exact) for r in rows]) / unit
-        ax.errorbar(
-            k + 0.22 * (color - 1), d, comparison.z_limit * se, fmt="o", ms=3, lw=0.8, color=f"C{color}", label=label
-        )
-    for level in (-comparison.tolerance, comparison.tolerance):
-        ax.axhline(level, color="0.6", lw=0.8, ls=":")
+        ax.errorbar(k + 0.22 * (color - 1), d, comparison.z_limit * se, fmt="o", lw=0.8, **style)
+    level = comparison.z_limit if crowd else comparison.tolerance
+    for sign in (-1, 1):
+        ax.axhline(sign * level, color="0.6", lw=0.8, ls=":")
     ax.axhline(0, color="0.6", lw=0.7, zorder=0)
-    ax.set(xlabel="latent", ylabel="circuit - exact")
+    scaled = "" if comparison.scale == 1 else f" (mean, sd: / {comparison.scale:.3g})"
+    ax.set(xlabel="latent", ylabel="z = (circuit - exact) / SE" if crowd else f"circuit - exact{scaled}")
     ax.set_xticks(k if len(k) <= 12 else k[:: max(1, len(k) // 8)])
     reach = max(abs(v) for v in ax.get_ylim())
-    ax.set_ylim(-1.25 * reach, 1.25 * reach)
+    ax.set_ylim(-1.3 * reach, 1.3 * reach)
     ax.legend(ncols=3, loc="upper left", columnspacing=0.8, handletextpad=0.1)
+    return ax
+
+
+def plot_images(sampler: Sampler, judgement: Judgement, ax: Axes) -> Axes:
+    """Draw x and its reconstruction A <s>, by the circuit and exact, as square images on one grey scale."""
+    side = math.isqrt(sampler.model.n_features)
+    images = {
+        "x": sampler.x,
+        "circuit": sampler.model.A @ judgement.circuit.mean,
+        "exact": sampler.model.A @ judgement.exact.mean,
+    }
+    gap = np.full((side, 1), np.nan)
+    strips = [part for image in images.values() for part in (gap, image.reshape(side, side))][1:]
+    reach = max(float(np.abs(image).max()) for image in images.values())
+    ax.imshow(np.hstack(strips), cmap="gray", vmin=-reach, vmax=reach)
+    for i, name in enumerate(["x", r"$A\langle s\rangle$, circuit", r"$A\langle s\rangle$, exact"]):
+        ax.text(i * (side + 1) + (side - 1) / 2, side, name, ha="center", va="top", fontsize=7.5)
+    ax.axis("off")
     return ax
 
 
@@ -117,8 +143,10 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
         fig = Figure(figsize=(9.2, 5.4), layout="constrained")
         grid = fig.add_gridspec(2, 3)
         wave, diff = fig.add_subplot(grid[0, :2]), fig.add_subplot(grid[0, 2])
-        spread = judgement.circuit.sd
-        plot_waveforms(samples, judgement, [int(k) for k in np.argsort(-spread, kind="stable")[:2]], wave)
+        # the liveliest neurons: those that cross the threshold most, or that move most
+        p = judgement.circuit.p_active
+        lively = p * (1 - p) if sparse else judgement.circuit.sd
+        plot_waveforms(samples, judgement, [int(k) for k in np.argsort(-lively, kind="stable")[:2]], wave)
         plot_difference(comparison, diff)
         diff.set_title(f"verdict: {comparison.verdict}")
         first = fig.add_subplot(grid[1, 0])
@@ -131,6 +159,8 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
         last = fig.add_subplot(grid[1, 2])
         if sparse and judgement.exact.support is not None and judgement.circuit.support is not None:
             plot_supports(judgement, sampler.model.n_latents, last)
+        elif len(comparison.latents) > CROWD and math.isqrt(sampler.model.n_features) ** 2 == sampler.model.n_features:
+            plot_images(sampler, judgement, last)
         elif sparse:
             plot_statistic(comparison, "sd", last)
         else:

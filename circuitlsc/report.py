@@ -11,11 +11,12 @@ from circuitlsc.checks import blocks, flatten
 from circuitlsc.scaling import expected_ranges
 
 if TYPE_CHECKING:
-    from circuitlsc.compare import Entry
+    from circuitlsc.compare import Entry, Latent
     from circuitlsc.experiment import Judgement
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
 
+ALL_ROWS = 24  # more latents than this are too many to read
 LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance within 1/LAG
 
 
@@ -77,8 +78,12 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         " " * 7 + " | ".join(f"{titles[n]:^{len(block)}}" for n in names),
         "latent " + " | ".join(block for _ in names),
     ]
-    for k, latent in enumerate(c.latents):
-        lines.append(f"{k:>6} " + " | ".join(_entry(getattr(latent, n)) for n in names))
+    shown = _rows(c.latents, names)
+    lines += [f"{k:>6} " + " | ".join(_entry(getattr(c.latents[k], n)) for n in names) for k in shown]
+    if len(shown) < len(c.latents):
+        lines.append(
+            f"({len(shown)} of {len(c.latents)} latents: the largest means, and the largest |z|; comparison.json has all)"
+        )
     steps = float(stats["steps"].sum())
     wall = float((stats["wall"] / stats["steps"]).mean()) * 1e6
     tv = c.support
@@ -105,6 +110,15 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _rows(latents: tuple[Latent, ...], names: list[str]) -> list[int]:
+    """Return which latents to print: all, or of a crowd those that say most."""
+    if len(latents) <= ALL_ROWS:
+        return list(range(len(latents)))
+    by_mean = sorted(range(len(latents)), key=lambda k: -abs(latents[k].mean.exact))
+    by_z = sorted(range(len(latents)), key=lambda k: -max(abs(getattr(latents[k], n).z) for n in names))
+    return sorted({*by_mean[: ALL_ROWS // 2], *by_z[: ALL_ROWS // 4]})
 
 
 def _entry(e: Entry) -> str:
