@@ -9,10 +9,10 @@ from circuitlsc.errors import MissingSimulatorError as MissingSimulatorError
 from circuitlsc.errors import NetlistError as NetlistError
 from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
 from circuitlsc.errors import SimulationError as SimulationError
-from circuitlsc.model import Gaussian as Gaussian
-from circuitlsc.model import Laplace as Laplace
 from circuitlsc.model import SparseCodingModel as SparseCodingModel
-from circuitlsc.model import SpikeSlab as SpikeSlab
+from circuitlsc.priors import Gaussian as Gaussian
+from circuitlsc.priors import Laplace as Laplace
+from circuitlsc.priors import SpikeSlab as SpikeSlab
 from circuitlsc.runplan import RunPlan as RunPlan
 from circuitlsc.sampler import Sampler as Sampler
 from circuitlsc.sampler import build_sampler as build_sampler

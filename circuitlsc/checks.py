@@ -9,8 +9,8 @@ import networkx as nx
 import numpy as np
 from PySpice.Spice.Netlist import Circuit, Netlist
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import NetlistError
-from circuitlsc.model import Array
 
 GROUND = "0"
 FIXES_VOLTAGE = {"V", "E", "H", "L"}  # between the first two nodes, as a B element of a voltage does

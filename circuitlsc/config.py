@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from circuitlsc.arrays import Array
 from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import LEVELS, Sampler, build_sampler
 from circuitlsc.systems import FORMS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array
 
 
 def bars(n: int, *, normalise: bool = True) -> Array:

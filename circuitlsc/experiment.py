@@ -10,7 +10,8 @@ import numpy as np
 
 from circuitlsc.compare import Comparison, compare
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.model import Gaussian, SparseCodingModel
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian
 from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
@@ -18,7 +19,7 @@ from circuitlsc.reference.sde import software_sde
 from circuitlsc.statistics import PosteriorStatistics, summarize, virial
 
 if TYPE_CHECKING:
-    from circuitlsc.model import Array
+    from circuitlsc.arrays import Array
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
+from circuitlsc.arrays import Array
 from circuitlsc.cells import Cell, Integrator, Noise, Wires
 from circuitlsc.errors import NetlistError
-from circuitlsc.model import Array
 
 
 class SignalFlowGraph:

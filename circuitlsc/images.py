@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.fft import dctn, idctn
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array
 
 CUTOFF = 200 / 512  # f0 in cycles per pixel: 200 cycles per picture of 512 pixels
 SPARSITY = 0.4  # weight of the L1 penalty, for patches of unit variance

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
+from circuitlsc.arrays import Array
 from circuitlsc.checks import check_circuit
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.lowering import lower, lower_to_subcircuit
-from circuitlsc.model import Array, SparseCodingModel
+from circuitlsc.model import SparseCodingModel
 from circuitlsc.report import scaling_report
 from circuitlsc.runplan import RunPlan
 from circuitlsc.samples import Samples, collect

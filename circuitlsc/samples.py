@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
 from circuitlsc.spice.deck import fingerprint
 
 if TYPE_CHECKING:

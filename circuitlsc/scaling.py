@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array, Gaussian, SparseCodingModel
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian
 
 BOLTZMANN = 1.380649e-23
 ROOM = 300.0  # kelvin, the temperature at which a resistor's own noise is quoted

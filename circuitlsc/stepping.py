@@ -19,8 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array, Gaussian, SparseCodingModel
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
 LARGEST_WIDTH = 0.05  # in units of the slab

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from circuitlsc.arrays import Array, real_array
 from circuitlsc.cells import Cell, Crossbar, Gate, Gradient, Input, Integrator, Noise, Residual, Threshold
 from circuitlsc.cells.tables import Table, crowded_knots, tabulate
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph
-from circuitlsc.model import Array, Gaussian, Prior, SparseCodingModel, real_array
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Prior
 
 FORMS = ("gram", "residual")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import circuitlsc
 from circuitlsc import Gaussian, Laplace, MissingSimulatorError, SparseCodingModel, SpikeSlab
+from circuitlsc.priors import Prior
 from circuitlsc.scaling import Scaling
 from circuitlsc.spice.library import find_library
 
@@ -43,7 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(params=list(PRIORS.values()), ids=list(PRIORS))
-def prior(request: pytest.FixtureRequest) -> circuitlsc.model.Prior:
+def prior(request: pytest.FixtureRequest) -> Prior:
     """Every prior."""
     return request.param
 
@@ -55,7 +56,7 @@ def form(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def model(prior: circuitlsc.model.Prior) -> SparseCodingModel:
+def model(prior: Prior) -> SparseCodingModel:
     """Return a random 5 x 4 model with each prior; sigma, lam and sd differ from 1 and from each other."""
     return SparseCodingModel(np.random.default_rng(5).standard_normal((5, 4)), prior, sigma=0.7)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.model import Array
+from circuitlsc.arrays import Array
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
+from circuitlsc.arrays import Array
 from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.cells.tables import Table
-from circuitlsc.model import Array
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling

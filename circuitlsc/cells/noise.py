@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
+from circuitlsc.arrays import Array
 from circuitlsc.cells.base import Cell, Wires, described
 from circuitlsc.errors import InputError
-from circuitlsc.model import Array
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling

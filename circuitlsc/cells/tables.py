@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.model import Array
+from circuitlsc.arrays import Array
 
 
 @dataclass(frozen=True, eq=False)

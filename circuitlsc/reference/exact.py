@@ -16,8 +16,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
 from circuitlsc.reference.orthant import OrthantMoments, half_normal_moments, log_slab_mass
 from circuitlsc.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
 

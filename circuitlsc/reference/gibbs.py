@@ -19,8 +19,10 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import Array, Gaussian, Laplace, SparseCodingModel, SpikeSlab
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
 
 _SQRT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

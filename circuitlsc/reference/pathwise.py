@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.graph import Twin
-from circuitlsc.model import Array
 from circuitlsc.spice.callbacks import FIRST
 from circuitlsc.spice.noise import BrownianPaths
 

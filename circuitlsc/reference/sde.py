@@ -16,8 +16,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import Array, Gaussian, Laplace, Prior, SparseCodingModel, SpikeSlab
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
 
 _RATE_STEP = 0.02  # h times the fastest rate; the measurements behind it are in `software_sde`
 _LARGEST_STEP = 0.01  # in tau

@@ -14,7 +14,7 @@ from numba import carray, cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from circuitlsc.model import Array
+from circuitlsc.arrays import Array
 
 FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share of h, so that they do no harm
 

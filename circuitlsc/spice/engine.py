@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from circuitlsc.arrays import Array
 from circuitlsc.errors import SimulationError
-from circuitlsc.model import Array
 from circuitlsc.spice.library import find_library
 from circuitlsc.spice.task import ChainTask
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from circuitlsc.model import Array
+from circuitlsc.arrays import Array
 
 
 def stream(seed: int, chain: int, source: str) -> np.random.Generator:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitlsc.model import Array
+from circuitlsc.arrays import Array
 from circuitlsc.spice.callbacks import FIRST, Callbacks
 from circuitlsc.spice.library import open_session
 from circuitlsc.spice.noise import BrownianPaths

@@ -1,0 +1,42 @@
+"""Arrays and numbers as they come from a user: checked once, here."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from circuitlsc.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+def check_positive(owner: str, name: str, value: float, why: str) -> None:
+    """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+        raise InputError(f"{owner}: {name} = {value!r} is not a number. Give a finite number > 0.")
+    if not math.isfinite(value) or value <= 0:
+        raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give a finite number > 0.")
+
+
+def real_array(name: str, value: ArrayLike) -> Array:
+    """Return a read-only float copy of an array, or raise InputError if an entry is not a finite real number."""
+    try:
+        raw = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} is ragged: its rows differ in length. Pass a rectangular array.") from None
+    if raw.dtype == object or not (np.issubdtype(raw.dtype, np.number) or raw.dtype == bool):
+        raise InputError(f"{name} has dtype {raw.dtype}, but real numbers are needed. Pass an array of floats.")
+    if np.iscomplexobj(raw):
+        raise InputError(f"{name} is complex, but the model is real. Pass an array of real numbers.")
+    array = np.array(raw, dtype=float)
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        where = ", ".join(str(int(k)) for k in bad[0])
+        raise InputError(
+            f"{name}[{where}] = {array[tuple(bad[0])]}, but every entry must be finite ({len(bad)} are not). "
+            "Remove NaN and inf first."
+        )
+    array.flags.writeable = False
+    return array
