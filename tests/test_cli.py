@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,9 +242,17 @@ def test_interrupt_stops_workers_and_leaves_nothing(tmp_path):
     assert "Traceback" not in err
     assert out == ""
     assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)  # noqa: PTH110
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 def _workers(parent):
-    found = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False)
-    return found.stdout.split()
+    """Children of a process, from /proc (pgrep is not everywhere)."""
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state_and_parent = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(state_and_parent[1]) == parent:
+            children.append(int(stat.parent.name))
+    return children
