@@ -230,13 +230,16 @@ def test_interrupt_stops_workers_and_leaves_nothing(tmp_path):
         text=True,
         start_new_session=True,
     )
-    while not _workers(process.pid):
-        assert process.poll() is None
-        time.sleep(0.05)
-    workers = _workers(process.pid)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
+    try:
+        while not _workers(process.pid):
+            assert process.poll() is None
+            time.sleep(0.05)
+        workers = _workers(process.pid)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "circuitlsc: error: interrupted; nothing was written" in err
     assert "Traceback" not in err
