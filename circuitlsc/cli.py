@@ -6,6 +6,7 @@ Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or don
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -216,6 +217,7 @@ def _print_result(sampler: Sampler, samples: Samples, judgement: Judgement) -> N
 
 def main() -> None:
     """Entry point of the ``circuitlsc`` command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
     app(prog_name="circuitlsc")
 
 

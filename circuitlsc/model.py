@@ -64,6 +64,7 @@ class SparseCodingModel:
                 )
         check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
         object.__setattr__(self, "A", A)
+        object.__setattr__(self, "sigma", float(self.sigma))  # a NumPy scalar would show in decks and messages
 
     @property
     def n_features(self) -> int:

@@ -82,6 +82,8 @@ def plot_difference(comparison: Comparison, ax: Axes) -> Axes:
     for color, (name, label) in enumerate(LABELS.items()):
         unit = 1.0 if name == "p_active" else comparison.scale
         rows = [getattr(latent, name) for latent in comparison.latents]
+        if name == "p_active" and all(r.exact == 1 and r.mcse == 0 for r in rows):
+            continue  # a prior without a spike: nothing to see
         style: dict[str, Any] = {"ms": 2.5 if crowd else 3, "color": f"C{color}", "label": label}
         if crowd:
             ax.plot(k, [r.z for r in rows], "o", **style)

@@ -130,6 +130,8 @@ class SpikeSlab:
         check_positive("SpikeSlab", "pi", self.pi, "P(active) must lie in (0, 1]")
         if self.pi > 1:
             raise InputError(f"SpikeSlab: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
+        object.__setattr__(self, "pi", float(self.pi))
+        object.__setattr__(self, "lam", float(self.lam))
 
     @property
     def kind(self) -> str:
@@ -210,6 +212,7 @@ class Laplace:
 
     def __post_init__(self) -> None:
         check_positive("Laplace", "lam", self.lam, "the rate must be positive")
+        object.__setattr__(self, "lam", float(self.lam))
 
     @property
     def _slab(self) -> SpikeSlab:
@@ -278,6 +281,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         check_positive("Gaussian", "sd", self.sd, "a standard deviation must be positive")
+        object.__setattr__(self, "sd", float(self.sd))
 
     @property
     def kind(self) -> str:

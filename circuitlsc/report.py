@@ -11,7 +11,7 @@ from circuitlsc.checks import blocks, flatten
 from circuitlsc.scaling import expected_ranges
 
 if TYPE_CHECKING:
-    from circuitlsc.compare import Entry, Latent
+    from circuitlsc.compare import Comparison, Entry, Latent
     from circuitlsc.experiment import Judgement
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
@@ -86,16 +86,14 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         )
     steps = float(stats["steps"].sum())
     wall = float((stats["wall"] / stats["steps"]).mean()) * 1e6
-    tv = c.support
     lines += [
         "",
         f"reference      {c.reference}; z against it, limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
-        f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}, limit {c.z_limit_pairs:.2f}",
-        "supports       "
-        + (f"total variation {tv.tv:.4f}, sampling floor {tv.tv_floor:.4f}" if tv.tv is not None else str(tv.reason)),
+        *(_joint(c) if sampler.model.prior.sparse else ()),
         "same noise     "
         + (
-            f"circuit - NumPy: rms {c.pathwise.rms:.2g}, max {c.pathwise.max_abs:.2g} units over {c.pathwise.time:g} tau"
+            f"circuit - NumPy: rms {c.pathwise.rms:.2g}, max {c.pathwise.max_abs:.2g} units "
+            f"over the first {c.pathwise.time:g} of {c.t_stop:g} tau"
             if c.pathwise.rms is not None
             else str(judgement.path_reason)
         ),
@@ -110,6 +108,16 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _joint(c: Comparison) -> tuple[str, str]:
+    """Return the lines on which latents are active together."""
+    tv = c.support
+    return (
+        f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}, limit {c.z_limit_pairs:.2f}",
+        "supports       "
+        + (f"total variation {tv.tv:.4f}, sampling floor {tv.tv_floor:.4f}" if tv.tv is not None else str(tv.reason)),
+    )
 
 
 def _rows(latents: tuple[Latent, ...], names: list[str]) -> list[int]:

@@ -220,7 +220,8 @@ def test_compare_refuses_what_is_no_run(finished, tmp_path):
     assert "made by another deck" in one_line(circuitlsc("compare", "out", cwd=tmp_path), 2)
 
 
-def test_interrupt_stops_workers_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_stops_workers_and_leaves_nothing(tmp_path, kill):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=10_000_000, x="draw"))
     process = subprocess.Popen(
         [sys.executable, "-m", "circuitlsc.cli", "run", "config.toml", "-o", "out"],
@@ -236,7 +237,7 @@ def test_interrupt_stops_workers_and_leaves_nothing(tmp_path):
             time.sleep(0.05)
         workers = _workers(process.pid)
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(kill)
         out, err = process.communicate()
     finally:
         process.kill()

@@ -234,3 +234,11 @@ def test_something_else_than_a_prior_is_refused():
 def test_bad_temperature_is_refused(temperature):
     with refused(f"tempered: temperature = {temperature!r}, but a temperature must be positive. {NUMBER}"):
         SparseCodingModel(np.eye(2), Gaussian(1.0), 0.5).tempered(temperature)
+
+
+def test_numpy_scalars_become_floats():
+    model = SparseCodingModel(np.eye(2), SpikeSlab(np.float32(0.25), np.int64(1), signed=False), np.float32(0.5))
+    assert repr(model.sigma) == "0.5"
+    assert repr(model.prior) == "SpikeSlab(pi=0.25, lam=1.0, signed=False)"
+    assert repr(Laplace(np.float64(2.0))) == "Laplace(lam=2.0, signed=True)"
+    assert repr(Gaussian(np.float32(0.5))) == "Gaussian(sd=0.5)"

@@ -41,7 +41,8 @@ def find_library() -> str:
             continue
         return candidate
     asked = f"NGSPICE_LIBRARY_PATH = {named!r} cannot be loaded" if named else "libngspice is not installed"
-    raise MissingSimulatorError(f"{asked}, but the circuit runs in it. {HOW_TO_INSTALL}")
+    correct = "Correct or unset that variable. " if named else ""
+    raise MissingSimulatorError(f"{asked}, but the circuit runs in it. {correct}{HOW_TO_INSTALL}")
 
 
 def open_session() -> Any:
