@@ -324,7 +324,7 @@ INSTALL = (
 def test_wrong_library_path(monkeypatch, scratch):
     monkeypatch.setenv("NGSPICE_LIBRARY_PATH", "/nonexistent")
     with refused(
-        f"NGSPICE_LIBRARY_PATH = '/nonexistent' cannot be loaded, "
+        "NGSPICE_LIBRARY_PATH = '/nonexistent' cannot be loaded, "
         + INSTALL.replace("Install", "Correct or unset that variable. Install")
     ):
         run_chains(tasks_of(make_sampler()))
