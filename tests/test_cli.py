@@ -171,11 +171,12 @@ BAD_INPUT = {
 }
 
 
-@pytest.mark.parametrize("command", ["run", "build"])
-@pytest.mark.parametrize("line", list(BAD_INPUT))
+# a deck may be as short as one likes: only a run is refused for that
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [(c, line) for c in ("run", "build") for line in BAD_INPUT if (c, line) != ("build", "t_stop = 60")],
+)
 def test_bad_input(tmp_path, command, line):
-    if command == "build" and line == "t_stop = 60":
-        pytest.skip("a deck may be as short as one likes")
     wrong, message = BAD_INPUT[line]
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60, x="draw").replace(line, wrong))
     done = circuitlsc(command, "config.toml", "-o", "out", cwd=tmp_path)
