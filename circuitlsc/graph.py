@@ -107,7 +107,7 @@ class Twin:
         state = graph.integrator
         open_loop = graph.graph.copy()
         open_loop.remove_edges_from(list(graph.graph.in_edges(state.name)))
-        self._state = state.name
+        self._state, self._integrator, self._noise = state.name, state, graph.noise
         self._temperature = graph.noise.temperature
         self._inputs = {cell.name: {p: c.name for p, c in graph.inputs(cell).items()} for cell in graph.cells}
         upstream = nx.ancestors(open_loop, drift := self._inputs[state.name]["drift"]) | {drift}
@@ -133,7 +133,11 @@ class Twin:
 
     def drift(self, u: Array) -> Array:
         """Return the drift of states u (..., n_latents), in units per tau."""
-        return self.signals(u)[self._drift]
+        u = np.asarray(u, dtype=float)
+        return self._velocity(u, self.signals(u)[self._drift])
+
+    def _velocity(self, u: Array, current: Array) -> Array:
+        return self._integrator.velocity(u, current + self._noise.evaluate({}))
 
     def linearise(self, u: Array) -> tuple[Array, Array]:
         """Return the drift of one or many states (n, n_latents) and its Jacobian (n, n_latents, n_latents)."""
@@ -147,9 +151,9 @@ class Twin:
                 tangent = tangents.get(sources[port])
                 if tangent is None:
                     continue
-                linear = partial.ndim == 2 and partial.shape == (cell.size, tangent.shape[-2]) and "v" in cell.ports
-                term = partial @ tangent if linear else partial[..., :, None] * tangent
+                term = partial @ tangent if cell.linear else partial[..., :, None] * tangent
                 total = term if total is None else total + term
             if total is not None:
                 tangents[cell.name] = total
-        return values[self._drift], tangents[self._drift]
+        current, jacobian = values[self._drift], tangents[self._drift]
+        return self._velocity(values[self._state], current), self._integrator.velocity_jacobian(jacobian)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.arrays import Array
+from circuitlsc.cells import State
 from circuitlsc.checks import check_circuit
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
+from circuitlsc.hardware import Hardware
 from circuitlsc.lowering import lower, lower_to_subcircuit
 from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import IDEAL, Nonidealities
 from circuitlsc.report import scaling_report
 from circuitlsc.runplan import RunPlan
 from circuitlsc.samples import Samples, collect
@@ -28,7 +31,7 @@ from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan, plan_step
 from circuitlsc.systems import lsc
 
-LEVELS = ("ideal",)
+LEVELS = ("ideal", "device")
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
@@ -51,6 +54,11 @@ class Sampler:
         The graph's netlist, with `external` noise sources.
     tolerance : float
         Of Newton's iteration.
+    level : str
+    nonideal : Nonidealities
+        What the parts of a device-level circuit do wrong.
+    halvings : int
+        How often the noise path's step was halved to get the plan's.
     """
 
     model: SparseCodingModel
@@ -62,6 +70,9 @@ class Sampler:
     graph: SignalFlowGraph
     circuit: Circuit
     tolerance: float = TOLERANCE
+    level: str = "ideal"
+    nonideal: Nonidealities = IDEAL
+    halvings: int = 0
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
 
     @cached_property
@@ -72,7 +83,14 @@ class Sampler:
     @cached_property
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
-        return library_deck(self.circuit, self.graph.integrator.nodes, self.options)
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *(state.node for state in self._held)])
+        return library_deck(self.circuit, list(nodes), self.options)
+
+    @property
+    def _held(self) -> list[State]:
+        """Capacitors other than the neurons'."""
+        state = self.graph.integrator
+        return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
 
     @property
     def options(self) -> str:
@@ -150,14 +168,17 @@ class Sampler:
                 f"run.t_stop = {run.t_stop!r} tau leaves {(n_steps - n_warmup) // thin} samples per chain "
                 f"(step {step:g}, thin {thin}), but statistics need 4. Give t_stop >= {run.warmup + 4 * thin * step:g}."
             )
-        starts = self.starts(run.chains, run.seed)
+        starts, held = self.starts(run.chains, run.seed), self._held
         return [
             ChainTask(
                 deck=self.library_deck,
                 nodes=state.nodes,
-                capacitors=state.capacitors(),
+                capacitors=tuple(s.capacitor for s in (*state.states(self.scaling), *held)),
+                held=tuple(s.node for s in held),
+                held_start=tuple(s.start for s in held),
                 devices=noise.devices(),
                 sources=noise.sources,
+                units=noise.units(self.scaling),
                 volt=self.scaling.volt,
                 tau=self.scaling.tau,
                 step=step,
@@ -168,6 +189,7 @@ class Sampler:
                 seed=int(run.seed),
                 chain=c,
                 temperature=float(self.temperature),
+                halvings=self.halvings,
                 start=tuple(float(v) for v in starts[c]),
             )
             for c in range(run.chains)
@@ -233,6 +255,7 @@ def build_sampler(
     *,
     form: str = "gram",
     level: str = "ideal",
+    nonideal: Nonidealities | None = None,
     width: float | None = None,
     step: float | None = None,
     volt: float | None = None,
@@ -241,6 +264,7 @@ def build_sampler(
     rails: float = 2.5,
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
+    halvings: int = 0,
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -256,7 +280,10 @@ def build_sampler(
     form : str
         ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns.
     level : str
-        ``"ideal"``.
+        ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
+        noise sources, with the imperfections of ``nonideal``.
+    nonideal : Nonidealities or None
+        At device level: what the parts do wrong; None is ideal parts.
     width : float or None
         Comparator width in model units; None follows from the model (`circuitlsc.stepping`).
     step : float or None
@@ -267,6 +294,8 @@ def build_sampler(
         T in exp(-E/T).
     tolerance : float
         Of Newton's iteration, relative and in model units.
+    halvings : int
+        Halve the step so often, on the same noise path (a Brownian bridge fills it in).
 
     Returns
     -------
@@ -284,10 +313,22 @@ def build_sampler(
     if not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2:
         raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
     x = model.check_x(x)
-    plan = plan_step(model, x, width=width, step=step, temperature=temperature)
+    if nonideal is not None and level != "device":
+        raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
+    if isinstance(halvings, bool) or not isinstance(halvings, int) or not 0 <= halvings <= 10:
+        raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
+    parts = nonideal if nonideal is not None else IDEAL
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails)
+    if parts.comparator.width is not None:
+        if width is not None:
+            raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
+        width = parts.comparator.width / scaling.volt
+    plan = plan_step(model, x, width=width, step=step, temperature=temperature)
+    if halvings:
+        plan = replace(plan, step=plan.step / 2**halvings)
+    hardware = Hardware(parts, scaling) if level == "device" else None
     graph, standalone = (
-        lsc(model, x, form=form, width=plan.width, temperature=temperature, noise=noise)
+        lsc(model, x, form=form, width=plan.width, temperature=temperature, noise=noise, hardware=hardware)
         for noise in ("external", "trrandom")
     )
     sampler = Sampler(
@@ -300,6 +341,9 @@ def build_sampler(
         graph=graph,
         circuit=lower(graph, scaling, step=plan.step),
         tolerance=tolerance,
+        level=level,
+        nonideal=parts,
+        halvings=halvings,
         _standalone=standalone,
     )
     check_circuit(sampler.circuit)

@@ -65,8 +65,8 @@ class Scaling:
         return self.c_int * self.volt / self.tau
 
     def volts(self, quantity: str) -> float:
-        """Return volts per unit of ``"u"``, ``"s"``, ``"r"`` or ``"e"``."""
-        return {"u": self.volt, "s": self.volt, "r": self.volt_r, "e": self.volt_e}[quantity]
+        """Return volts per unit of ``"u"``, ``"s"``, ``"r"`` or ``"e"``, or of the negative of one: ``"ns"``, ``"nr"``."""
+        return {"u": self.volt, "s": self.volt, "r": self.volt_r, "e": self.volt_e}[quantity.removeprefix("n")]
 
     @property
     def leak(self) -> float:

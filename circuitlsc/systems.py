@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.arrays import Array, real_array
-from circuitlsc.cells import Cell, Crossbar, Gate, Gradient, Input, Integrator, Noise, Residual, Threshold
+from circuitlsc.cells import (
+    Buffer,
+    Cell,
+    Crossbar,
+    DeviceGate,
+    DeviceGradient,
+    DeviceInput,
+    DeviceIntegrator,
+    DeviceResidual,
+    DeviceThreshold,
+    Gate,
+    Gradient,
+    Input,
+    Integrator,
+    NegatedCode,
+    NegatedResidual,
+    Noise,
+    Residual,
+    ResistorCrossbar,
+    ThermalNoise,
+    Threshold,
+)
 from circuitlsc.cells.tables import Table, crowded_knots, tabulate
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph
+from circuitlsc.hardware import Hardware
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Prior
 
@@ -25,6 +49,7 @@ def lsc(
     temperature: float = 1.0,
     noise: str = "external",
     start: ArrayLike | None = None,
+    hardware: Hardware | None = None,
 ) -> SignalFlowGraph:
     r"""Wire up Langevin sparse coding: overdamped Langevin dynamics of the model's smooth energy.
 
@@ -47,6 +72,8 @@ def lsc(
         ``"external"`` or ``"trrandom"``.
     start : array, shape (n_latents,), or None
         Initial u; None starts at zero.
+    hardware : Hardware or None
+        The parts of a device-level circuit; None wires up ideal cells.
 
     Notes
     -----
@@ -64,43 +91,95 @@ def lsc(
         raise InputError(f"start has shape {u0.shape}, but the model has n_latents = {n}. Pass shape ({n},).")
 
     graph = SignalFlowGraph()
-    state = graph.add(Integrator("neuron", n, start=u0))
-    noise_cell = graph.add(Noise("noise", n, temperature=temperature, form=noise))
-    graph.wire(noise_cell, state, "noise")
+    state: Integrator
+    noise_cell: Noise
+    if hardware is None:
+        state = Integrator("neuron", n, start=u0)
+        noise_cell = Noise("noise", n, temperature=temperature, form=noise)
+    else:
+        state = DeviceIntegrator("neuron", n, start=u0, hardware=hardware)
+        sizes = state.capacitor_factors
+        noise_cell = ThermalNoise("noise", n, temperature, noise, hardware=hardware, capacitors=sizes)
+    graph.add(state)
+    graph.wire(graph.add(noise_cell), state, "noise")
 
     threshold, comparator, prior, stiffness = comparator_tables(model, width)
-    code: Cell = state
-    if threshold is not None:
-        code = graph.add(Threshold("threshold", n, table=threshold))
-        graph.wire(state, code, "u")
+    code = _code(graph, state, threshold, hardware)
 
-    gradient = graph.add(Gradient("gradient", n))
     if form == "gram":
-        _weighted_sum(graph, code, gradient, "inhibition", model.gram, -model.drive(x))
+        gradient = _weighted_sum(graph, code, "gradient", "inhibition", model.gram, -model.drive(x), hardware)
     else:
-        residual = graph.add(Residual("residual", model.n_features))
-        _weighted_sum(graph, code, residual, "forward", model.A, -x)
-        _weighted_sum(graph, residual, gradient, "backward", model.A.T / model.sigma**2, None)
+        residual = _weighted_sum(graph, code, "residual", "forward", model.A, -x, hardware)
+        gradient = _weighted_sum(graph, residual, "gradient", "backward", model.A.T / model.sigma**2, None, hardware)
 
-    gate = graph.add(Gate("gate", n, comparator=comparator, prior=prior, stiffness=stiffness))
+    gate: Gate = (
+        Gate("gate", n, comparator=comparator, prior=prior, stiffness=stiffness)
+        if hardware is None
+        else DeviceGate("gate", n, comparator=comparator, prior=prior, stiffness=stiffness, hardware=hardware)
+    )
+    graph.add(gate)
     graph.wire(state, gate, "u")
     graph.wire(gradient, gate, "e")
     graph.wire(gate, state, "drift")
     return graph
 
 
+def _code(graph: SignalFlowGraph, state: Cell, table: Table | None, hardware: Hardware | None) -> Cell:
+    """Wire up the code s(u): a threshold cell; without one the state itself, behind a buffer if it has to drive parts."""
+    if table is None and hardware is None:
+        return state
+    code: Cell
+    if table is None:
+        assert hardware is not None
+        code = Buffer("buffer", state.size, hardware=hardware)
+    elif hardware is None:
+        code = Threshold("threshold", state.size, table=table)
+    else:
+        code = DeviceThreshold("threshold", state.size, table=table, hardware=hardware)
+    graph.wire(state, graph.add(code), "u")
+    return code
+
+
 def _weighted_sum(
-    graph: SignalFlowGraph, source: Cell, target: Cell, name: str, matrix: Array, constant: Array | None
-) -> None:
-    """Wire target = matrix @ source + constant: a crossbar and an input that share the target's nodes."""
-    crossbar = graph.add(
-        Crossbar(name, target.size, matrix=np.asarray(matrix), source=source.quantity, target=target.quantity)
-    )
-    graph.wire(source, crossbar, "v")
-    graph.wire(crossbar, target, "crossbar")
+    graph: SignalFlowGraph,
+    source: Cell,
+    target: str,
+    name: str,
+    matrix: Array,
+    constant: Array | None,
+    hardware: Hardware | None,
+) -> Cell:
+    """Wire up target = matrix @ source + constant: a crossbar and an input that share the target's nodes."""
+    matrix, size = np.asarray(matrix), len(matrix)
+    crossbar: Cell
+    total: Cell
+    if hardware is None:
+        total = {"gradient": Gradient, "residual": Residual}[target](target, size)
+        crossbar = Crossbar(name, size, matrix=matrix, source=source.quantity, target=total.quantity)
+        bias = Input
+    else:
+        crossbar = ResistorCrossbar(name, size, matrix=matrix, hardware=hardware)
+        amplifiers = {"gradient": DeviceGradient, "residual": DeviceResidual}[target]
+        total = amplifiers(
+            target,
+            size,
+            crossbar=crossbar,
+            source=source.quantity,
+            has_input=constant is not None,
+            hardware=hardware,
+        )
+        inverters = {"s": NegatedCode, "r": NegatedResidual}[source.quantity]
+        minus = graph.add(inverters(f"{name}_inverter", source.size, source=source.quantity, hardware=hardware))
+        graph.wire(source, minus, "v")
+        bias = partial(DeviceInput, crossbar=crossbar, source=source.quantity)
+    graph.add(total)
+    graph.wire(source, graph.add(crossbar), "v")
+    if hardware is not None:
+        graph.wire(minus, crossbar, "minus")
+    graph.wire(crossbar, total, "crossbar")
     if constant is not None:
-        bias = graph.add(Input(f"{name}_input", target.size, value=constant, target=target.quantity))
-        graph.wire(bias, target, "input")
+        graph.wire(graph.add(bias(f"{name}_input", size, value=constant, target=total.quantity)), total, "input")
+    return total
 
 
 def comparator_tables(

@@ -38,6 +38,8 @@ class Cell(ABC):
     quantity: ClassVar[str] = ""
     #: names of the input ports, in the order of `evaluate`'s mapping
     ports: ClassVar[tuple[str, ...]] = ()
+    #: whether `partials` returns matrices (size, n) rather than slopes (..., size)
+    linear: ClassVar[bool] = False
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -60,9 +62,22 @@ class Cell(ABC):
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the subcircuit definitions that `emit` uses."""
 
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the cell's capacitors, if it has any."""
+        return ()
+
     @abstractmethod
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add the cell's instances to a circuit."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A capacitor whose voltage the next piece of a run takes up again: its flattened name, its node, its first voltage."""
+
+    capacitor: str
+    node: str
+    start: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Crossbar(Cell):
     target: str
 
     ports = ("v",)
+    linear = True
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return M v."""

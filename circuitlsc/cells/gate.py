@@ -3,15 +3,16 @@ r"""Comparator gate: the force -(g(u) e + c'(u)) on a neuron, from the gradient 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells.base import Cell, Wires, described, number
+from circuitlsc.cells.base import Cell, State, Wires, described, number
 from circuitlsc.cells.tables import Table
+from circuitlsc.hardware import Hardware
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
@@ -76,3 +77,125 @@ class Gate(Cell):
         """Add one gate per latent."""
         for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
             netlist.X(f"{self.name}_{i}", "lsc_gate", u, e)
+
+
+REGENERATION = 1e-3  # tau: how long a comparator with hysteresis takes to flip if it has no delay
+R_LAG = 1e6  # ohm
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceGate(Gate):
+    r"""The gate with what real comparators and multipliers do.
+
+    .. math:: \mathrm{drift}_i = -\left[ (1+\epsilon_i)\, g(u_i + o_i)\, (e_i + \delta_i) + (1+\lambda_i)\, c'(u_i) \right]
+
+    Offset o, multiplier gain error epsilon and offset delta, error of the prior's current. Hysteresis moves the
+    thresholds apart by itself: +-u0 + hysteresis/2 on the way out, less it on the way in. A delay is a first-order lag
+    of the gate's signal; a hysteresis without one takes 1e-3 tau to flip.
+
+    *What it does to the posterior.* An error lam_i of the prior's current adds lam_i c(u_i) to the energy; an offset delta
+    of the multiplier adds delta_i s_i. A gate offset that differs from the threshold cell's makes the drift no gradient
+    any more: there is no energy to add to.
+
+    Parameters
+    ----------
+    hardware : Hardware
+    """
+
+    hardware: Hardware = field(kw_only=True)
+
+    def _draws(self) -> tuple[Array, Array, Array, Array]:
+        """Return comparator offset (V), multiplier gain, multiplier offset (V), prior's factor; each (size,)."""
+        parts = self.hardware.parts
+        names = [f"{self.name}_{i}" for i in range(self.size)]
+        return (
+            parts.normals(names, "offset", parts.comparator.gate_offset),
+            parts.factors(names, "multiplier_gain", parts.multiplier.gain_error),
+            parts.normals(names, "multiplier_offset", parts.multiplier.offset),
+            (1 + parts.prior.lam_error) * parts.factors(names, "lam", parts.prior.lam_mismatch),
+        )
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the drift, in units per tau, without delay and hysteresis."""
+        offset, gain, shift, prior = self._draws()
+        u, e = inputs["u"], inputs["e"] + shift / self.hardware.scaling.volt_e
+        force = e * gain
+        if self.comparator is not None:
+            force = force * self.comparator(u + offset / self.hardware.scaling.volt)
+        return -(force + prior * (self.stiffness * u if self.prior is None else self.prior(u)))
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return d(drift)/du at fixed e, and d(drift)/de."""
+        offset, gain, shift, prior = self._draws()
+        u, e = inputs["u"], inputs["e"] + shift / self.hardware.scaling.volt_e
+        du = prior * (np.full_like(u, self.stiffness) if self.prior is None else self.prior.slope(u))
+        if self.comparator is None:
+            return {"u": -du, "e": -gain * np.ones_like(e)}
+        at = u + offset / self.hardware.scaling.volt
+        return {"u": -(du + gain * e * self.comparator.slope(at)), "e": -gain * self.comparator(at)}
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which the comparator's signal lags; 0 if it follows at once."""
+        part = self.hardware.parts.comparator
+        if self.comparator is None:
+            return 0.0
+        return part.delay or (REGENERATION * self.hardware.scaling.tau if part.hysteresis > 0 else 0.0)
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_gate u e`` with its errors as parameters."""
+        defaults = {"vos": 0.0, "gain": 1.0, "e_os": 0.0, "prior": 1.0}
+        cell = described(
+            SubCircuit("lsc_gate", "u", "e", **defaults),
+            "comparator gate: drift current -(gain s'(u + vos) (e + e_os) + prior c'(u)) into u",
+        )
+        per_volt_e = scaling.drift_current / scaling.volt_e
+        prior = (
+            f"V(u)*{number(scaling.drift_current / scaling.volt * self.stiffness)!r}"
+            if self.prior is None
+            else self.prior.spice("u", scaling.volt, scaling.drift_current)
+        )
+        e = "{gain}*(V(e)+{e_os})"
+        if self.comparator is None:
+            force = f"{e}*{number(per_volt_e)!r}"
+        elif self.lag == 0:
+            force = f"{e}*{self.comparator.spice_of('V(u)+{vos}', scaling.volt, per_volt_e)}"
+        else:
+            cell.B("c", 0, "g", current_expression=self.comparator.spice_of(self._input(scaling), scaling.volt, 1 / R_LAG))
+            cell.R("g", "g", 0, R_LAG)
+            cell.C("g", "g", 0, number(self.lag / R_LAG), initial_condition=0.0)
+            force = f"{e}*V(g)*{number(per_volt_e)!r}"
+        cell.B("g", "u", 0, current_expression=f"{{prior}}*{prior}+{force}")
+        return (cell,)
+
+    def _input(self, scaling: Scaling) -> str:
+        """Return the comparator's input: u, moved by its own output if there is hysteresis."""
+        half = self.hardware.parts.comparator.hysteresis / 2
+        assert self.comparator is not None
+        if half == 0:
+            return "V(u)+{vos}"
+        if self._single:  # the output itself says on which side of its threshold it is
+            return f"V(u)+{{vos}}+{half!r}*V(g)"
+        side = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, -1.0, 1.0, 1.0]))
+        unit = 0.05 * scaling.volt
+        return f"V(u)+{{vos}}+{half!r}*(2*abs(V(g))-1)*{side.spice('u', unit, 1.0)}"
+
+    @property
+    def _single(self) -> bool:
+        """Whether the gate has one threshold, at 0, and not two at +-u0: is it steep there?"""
+        assert self.comparator is not None
+        slopes = np.abs(self.comparator.slope(self.comparator.knots[:-1]))
+        return bool(np.abs(self.comparator.slope(np.zeros(1)))[0] > slopes.max() / 2)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one gate per latent."""
+        draws = np.transpose(self._draws())
+        for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
+            vos, gain, e_os, prior = (number(v) for v in draws[i])
+            netlist.X(f"{self.name}_{i}", "lsc_gate", u, e, vos=vos, gain=gain, e_os=e_os, prior=prior)
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the capacitors of the lags."""
+        if self.lag == 0:
+            return ()
+        return tuple(State(f"c.x{self.name}_{i}.cg", f"x{self.name}_{i}.g") for i in range(self.size))

@@ -1,16 +1,23 @@
-r"""Summing node and constant input: currents into a resistor, :math:`v = R \sum I`."""
+r"""Summing node and constant input: currents into a resistor, :math:`v = R \sum I`.
+
+At device level the resistor is the feedback of an op-amp whose virtual ground collects the currents.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells.base import Cell, Wires, described, number
+from circuitlsc.cells.base import Cell, State, Wires, described, number
+from circuitlsc.cells.op_amp import finite_gain, op_amp, op_amp_states
+from circuitlsc.cells.resistors import ResistorCrossbar, full_scale
+from circuitlsc.hardware import Hardware
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
@@ -55,6 +62,111 @@ class Gradient(Sum):
 
 
 @dataclass(frozen=True, eq=False)
+class TransimpedanceSum(Sum):
+    r"""A vector of virtual grounds whose op-amps turn the summed currents into voltages; see `DeviceResidual`.
+
+    .. math:: \left(1 + \frac{N}{A_0}\right) v = R_f \sum I + N v_{os}, \qquad N = 1 + R_f (Y + 1/R_x)
+
+    with Y the admittance of the crossbar's rows (a matrix, if its wires or drivers resist) and 1/R_x that of the input.
+
+    Parameters
+    ----------
+    crossbar : ResistorCrossbar
+        What feeds the virtual grounds; it fixes the feedback resistor.
+    source : str
+        Quantity at the crossbar's input.
+    has_input : bool
+        Whether a constant input feeds them too.
+    hardware : Hardware
+    """
+
+    crossbar: ResistorCrossbar
+    source: str
+    has_input: bool
+    hardware: Hardware
+
+    linear = True
+
+    def port_nodes(self, port: str) -> tuple[str, ...]:
+        """Currents go into the virtual grounds."""
+        return tuple(f"v{node}" for node in self.nodes)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names under which the op-amps' errors are drawn."""
+        return tuple(f"{self.name}_{i}" for i in range(self.size))
+
+    @property
+    def feedback(self) -> float:
+        """Feedback resistor, ohm: full scale of the crossbar's matrix over its window of conductances."""
+        return self.hardware.ohm(feedback_resistor(self.crossbar, self.source, self.quantity))
+
+    @property
+    def noise_gain(self) -> Array:
+        """N, shape (size, size): what an op-amp's input offset is multiplied by."""
+        eye = np.eye(self.size)
+        return np.asarray(self.feedback * self.crossbar.network[1] + (2.0 if self.has_input else 1.0) * eye)
+
+    @property
+    def offset(self) -> Array:
+        """Input offset voltages, volt, shape (size,)."""
+        parts = self.hardware.parts
+        return parts.normals(self.elements, "offset", parts.op_amp.offset)
+
+    @cached_property
+    def _loop(self) -> tuple[Array, Array]:
+        closed = np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware))
+        return closed, closed @ self.noise_gain @ self.offset / self.hardware.scaling.volts(self.quantity)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the sum of the inputs, with the op-amps' finite gain and offsets."""
+        closed, offset = self._loop
+        return np.asarray(sum(inputs.values()) @ closed.T + offset)
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the closed loop's matrix for each input."""
+        return {port: self._loop[0] for port in inputs}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the op-amp, and ``lsc_tia a y``: it with its feedback resistor."""
+        cell = described(
+            SubCircuit("lsc_tia", "a", "y", rf=1.0, vos=0.0), "transimpedance amplifier: V(y) = -rf I(a)"
+        )
+        cell.R("f", "a", "y", "{rf}")
+        cell.X("amp", "lsc_op_amp", 0, "a", "y", vos="{vos}")
+        return (op_amp(self.hardware), cell)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one amplifier per component."""
+        rf = number(self.feedback)
+        for i, (ground, out) in enumerate(zip(self.port_nodes("crossbar"), self.nodes, strict=True)):
+            netlist.X(self.elements[i], "lsc_tia", ground, out, rf=rf, vos=number(self.offset[i]))
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the op-amps' poles."""
+        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))
+
+
+class DeviceResidual(TransimpedanceSum):
+    """The residual r = A s - x, from op-amps."""
+
+    quantity = "r"
+
+
+class DeviceGradient(TransimpedanceSum):
+    """The likelihood's gradient e, from op-amps."""
+
+    quantity = "e"
+
+
+def feedback_resistor(crossbar: ResistorCrossbar, source: str, target: str) -> float:
+    """Return R_f, ohm: an entry M of the matrix times one unit of the source is M units of the target."""
+    part, scaling = crossbar.hardware.parts.crossbar, crossbar.hardware.scaling
+    gain = full_scale(crossbar.matrix) * scaling.volts(target) / scaling.volts(source)
+    return gain / (part.g_on - part.g_off)
+
+
+@dataclass(frozen=True, eq=False)
 class Input(Cell):
     """A constant current into each summing node: -x of the residual form, -b of the Gram form.
 
@@ -88,3 +200,32 @@ class Input(Cell):
         unit = scaling.volts(self.target) / scaling.r_node
         for i, node in enumerate(wires.output):
             netlist.X(f"{self.name}_{i}", "lsc_input", node, i_in=number(self.value[i] * unit))
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceInput(Input):
+    """The same input as a voltage behind a resistor R_x = R_f, into a virtual ground.
+
+    Parameters
+    ----------
+    crossbar : ResistorCrossbar
+        The one that feeds the same virtual grounds.
+    source : str
+        Quantity at the crossbar's input.
+    """
+
+    crossbar: ResistorCrossbar
+    source: str
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_input v``: a voltage ``v_in`` behind a resistor."""
+        hardware = self.crossbar.hardware
+        cell = described(SubCircuit("lsc_input", "v", v_in=0.0), "input: a voltage v_in behind a resistor into v")
+        cell.V("in", "x", 0, "{v_in}")
+        cell.R("x", "x", "v", number(hardware.ohm(feedback_resistor(self.crossbar, self.source, self.target))))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one source per component; the amplifier inverts."""
+        for i, node in enumerate(wires.output):
+            netlist.X(f"{self.name}_{i}", "lsc_input", node, v_in=number(-self.value[i] * scaling.volts(self.target)))

@@ -41,10 +41,14 @@ class Table:
 
     def spice(self, node: str, knot_unit: float, value_unit: float) -> str:
         """Return ``pwl(V(node),...)`` with knots and values in SI units."""
+        return self.spice_of(f"V({node})", knot_unit, value_unit)
+
+    def spice_of(self, expression: str, knot_unit: float, value_unit: float) -> str:
+        """Return ``pwl(expression,...)`` with knots and values in SI units."""
         pairs = ",".join(
             f"{float(k)!r},{float(v)!r}" for k, v in zip(self.knots * knot_unit, self.values * value_unit, strict=True)
         )
-        return f"pwl(V({node}),{pairs})"
+        return f"pwl({expression},{pairs})"
 
 
 def crowded_knots(centres: Array, width: float, *, per_side: int, span: float = 12.0) -> Array:

@@ -11,6 +11,7 @@ from PySpice.Spice.Netlist import Netlist, SubCircuit
 from circuitlsc.arrays import Array
 from circuitlsc.cells.base import Cell, Wires, described, number
 from circuitlsc.cells.tables import Table
+from circuitlsc.hardware import Hardware
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
@@ -51,3 +52,41 @@ class Threshold(Cell):
         """Add one threshold cell per latent."""
         for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
             netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceThreshold(Threshold):
+    """The same cell with an input offset of its own, and an output that can drive a crossbar.
+
+    Parameters
+    ----------
+    hardware : Hardware
+    """
+
+    hardware: Hardware
+
+    @property
+    def offset(self) -> Array:
+        """Input offset voltages, volt, shape (size,)."""
+        parts = self.hardware.parts
+        names = [f"{self.name}_{i}" for i in range(self.size)]
+        return parts.normals(names, "offset", parts.comparator.threshold_offset)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return s(u + offset)."""
+        return self.table(inputs["u"] + self.offset / self.hardware.scaling.volt)
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ds/du."""
+        return {"u": self.table.slope(inputs["u"] + self.offset / self.hardware.scaling.volt)}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_threshold u s``: a table that holds the voltage of s."""
+        cell = described(SubCircuit("lsc_threshold", "u", "s", vos=0.0), "threshold: V(s) = s(V(u) + vos)")
+        cell.B("s", "s", 0, voltage_expression=self.table.spice_of("V(u)+{vos}", scaling.volt, scaling.volt))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one threshold cell per latent."""
+        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
+            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s, vos=number(self.offset[i]))

@@ -152,14 +152,20 @@ def same_noise(
     n_warmup = round(float(attrs["warmup"]) / step)
     n_steps = min(max(n_steps, n_warmup + 4 * thin), n_warmup + circuit.shape[1] * thin)
     chains = samples.chains
-    sources = sampler.graph.noise.sources
-    increments = np.stack(
-        [
-            BrownianPaths(sources, seed=seed, chain=c, step=step, temperature=sampler.temperature).increments(n_steps)
-            for c in chains
-        ],
-        axis=1,
-    )
+    noise = sampler.graph.noise
+
+    def path(chain: int) -> Array:
+        paths = BrownianPaths(
+            noise.sources,
+            seed=seed,
+            chain=chain,
+            step=step,
+            temperature=sampler.temperature,
+            halvings=sampler.halvings,
+        )
+        return paths.increments(n_steps) @ noise.mix
+
+    increments = np.stack([path(c) for c in chains], axis=1)
     start = sampler.starts(max(chains) + 1, seed)[chains]
     u = trapezoid(sampler.twin, start, increments, step, chunk=int(attrs["chunk"]), progress=progress)
     kept = u[n_warmup + thin - 1 :: thin].transpose(1, 0, 2)

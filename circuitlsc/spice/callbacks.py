@@ -128,11 +128,11 @@ class Callbacks:
         vsrc, sync = (ffi.cast("void *", f.address) for f in self._functions)
         session.library.ngSpice_Init_Sync(vsrc, ffi.NULL, sync, session._ngspice_id, ffi.NULL)
 
-    def load(self, increments: Array, unit: float) -> None:
-        """Set the path of the next transient: it starts at 0; increments (n, n_sources), ``unit`` volts each."""
+    def load(self, increments: Array, units: Array) -> None:
+        """Set the path of the next transient: it starts at 0; increments (n, n_sources), ``units`` (n_sources) volts each."""
         n = len(increments)
         np.cumsum(increments, axis=0, out=self._path[1 : n + 1])
-        self._path[1 : n + 1] *= unit
+        self._path[1 : n + 1] *= units
         self._path[n + 1 :] = self._path[n]  # flat beyond the end: ngspice may look a rounding error ahead
 
     @property

@@ -30,12 +30,39 @@ class BrownianPaths:
         h, in units of tau.
     temperature : float
         T in exp(-E/T).
+    halvings : int
+        The path is that of step h 2^halvings, each of whose increments is halved so often by a Brownian bridge: what
+        runs at different steps then differs by the step alone.
     """
 
-    def __init__(self, sources: Sequence[str], *, seed: int, chain: int, step: float, temperature: float = 1.0) -> None:
-        self._streams = [stream(seed, chain, name) for name in sources]
-        self._size = np.sqrt(2 * temperature * step)
+    def __init__(
+        self,
+        sources: Sequence[str],
+        *,
+        seed: int,
+        chain: int,
+        step: float,
+        temperature: float = 1.0,
+        halvings: int = 0,
+    ) -> None:
+        names = [lambda s: s, *((lambda s, k=k: f"{s}.bridge_{k}") for k in range(1, halvings + 1))]
+        self._streams = [[stream(seed, chain, name(s)) for s in sources] for name in names]
+        self._size = np.sqrt(2 * temperature * step * 2.0**halvings)
+        self._carry = np.empty((0, len(sources)))
 
     def increments(self, n: int) -> Array:
         """Return the next n increments, shape (n, n_sources), in model units."""
-        return np.asarray(np.stack([g.standard_normal(n) for g in self._streams], axis=1) * self._size)
+        halvings = len(self._streams) - 1
+        coarse = -(-(n - len(self._carry)) // 2**halvings)
+        dw = self._draw(self._streams[0], coarse) * self._size
+        for k, streams in enumerate(self._streams[1:]):
+            # given dw over a step, its first half is dw/2 plus an independent normal of a quarter of dw's variance
+            bend = self._draw(streams, len(dw)) * (self._size / 2.0 ** (k / 2) / 2)
+            dw = np.stack([dw / 2 + bend, dw / 2 - bend], axis=1).reshape(-1, dw.shape[1])
+        dw = np.concatenate([self._carry, dw])
+        self._carry = dw[n:]
+        return dw[:n]
+
+    @staticmethod
+    def _draw(streams: Sequence[np.random.Generator], n: int) -> Array:
+        return np.asarray(np.stack([g.standard_normal(n) for g in streams], axis=1))

@@ -16,8 +16,18 @@ class ChainTask:
     ----------
     deck : str
         Netlist with options and ``.save``, without an analysis.
-    nodes, capacitors, devices, sources : tuple of str
-        Per state: its node, its capacitor and its external source as ngspice flattens them, and its random stream.
+    nodes : tuple of str
+        The neurons' nodes, whose voltages are the samples.
+    capacitors : tuple of str
+        All capacitors as ngspice flattens them, the neurons' first.
+    held : tuple of str
+        The nodes from which the other capacitors (poles of op-amps and noise sources) are taken up again.
+    held_start : tuple of float
+        Their first voltages.
+    devices, sources : tuple of str
+        The external sources as ngspice flattens them, and their random streams.
+    units : tuple of float
+        Volts of each source per model unit of its path.
     volt, tau : float
         Volts per model unit; seconds.
     step : float
@@ -26,6 +36,8 @@ class ChainTask:
         Steps in all, steps whose samples are dropped, steps per kept sample, steps per transient.
     seed, chain : int
     temperature : float
+    halvings : int
+        How often each step of the noise path is halved by a Brownian bridge: the same path, on a finer grid.
     start : tuple of float
         Initial u, in model units.
     """
@@ -33,8 +45,11 @@ class ChainTask:
     deck: str
     nodes: tuple[str, ...]
     capacitors: tuple[str, ...]
+    held: tuple[str, ...]
+    held_start: tuple[float, ...]
     devices: tuple[str, ...]
     sources: tuple[str, ...]
+    units: tuple[float, ...]
     volt: float
     tau: float
     step: float
@@ -45,6 +60,7 @@ class ChainTask:
     seed: int
     chain: int
     temperature: float
+    halvings: int
     start: tuple[float, ...]
 
     @property

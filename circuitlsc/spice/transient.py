@@ -37,7 +37,7 @@ class Counts:
 def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] | None = None) -> Iterator[Array]:
     """Yield u on the step grid, chunk by chunk, shape (chunk, n_states), in model units.
 
-    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise path from 0.
+    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise paths from 0.
 
     Raises
     ------
@@ -49,19 +49,27 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
     h = task.step * task.tau
     callbacks = Callbacks(task.devices, h, task.chunk)
     callbacks.install(session)
-    paths = BrownianPaths(task.sources, seed=task.seed, chain=task.chain, step=task.step, temperature=task.temperature)
+    paths = BrownianPaths(
+        task.sources,
+        seed=task.seed,
+        chain=task.chain,
+        step=task.step,
+        temperature=task.temperature,
+        halvings=task.halvings,
+    )
+    units = np.array(task.units)
     try:
         session.load_circuit(task.deck)
         counts.setup = time.perf_counter() - begin
-        u = np.array(task.start, dtype=float)
+        u, held = np.array(task.start, dtype=float), np.array(task.held_start, dtype=float)
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
-            callbacks.load(paths.increments(n), task.volt)
-            for capacitor, value in zip(task.capacitors, u, strict=True):
-                session.exec_command(f"alter {capacitor} ic = {float(value * task.volt)!r}")
+            callbacks.load(paths.increments(n), units)
+            for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
+                session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
             session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
-            piece, points = _grid_points(session, task, n, h, u)
+            piece, held, points = _grid_points(session, task, n, h, u)
             if callbacks.unknown_sources:
                 raise TransientFailed("an external source of the deck has no noise path.")
             counts.points += points
@@ -76,13 +84,16 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
             log(list(session.log))
 
 
-def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, int]:
-    """Return u at t = h, 2h, .. nh, and how many time points ngspice took; raise if any is missing or not finite."""
+def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:
+    """Return u at t = h, 2h, .. nh, the other capacitors' last voltages, and how many time points ngspice took.
+
+    Raises TransientFailed if a point is missing or not finite.
+    """
     name = session.last_plot
     if not name.startswith("tran"):
         raise TransientFailed("ngspice ran no transient analysis: it did not accept the deck.")
     plot = session.plot(None, name)
-    missing = [node for node in ("time", *task.nodes) if node not in plot]
+    missing = [node for node in ("time", *task.nodes, *task.held) if node not in plot]
     if missing:
         raise TransientFailed(f"ngspice returned no vector {missing[0]!r}.")
     # ngspice says nothing if `alter` finds no such capacitor
@@ -106,7 +117,11 @@ def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) 
     bad = np.argwhere(~np.isfinite(u))
     if len(bad):
         raise TransientFailed(f"v({task.nodes[bad[0][1]]}) is not finite at step {bad[0][0] + 1}.")
-    return u, len(grid)
+    held = np.array([plot[node]._data[rows[-1]] for node in task.held], dtype=float)
+    lost_held = np.flatnonzero(~np.isfinite(held))
+    if len(lost_held):
+        raise TransientFailed(f"v({task.held[lost_held[0]]}) is not finite at step {n}.")
+    return u, held, len(grid)
 
 
 def _iterations(session: Any) -> int:
