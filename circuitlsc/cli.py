@@ -1,4 +1,4 @@
-"""The command line: build, run, compare, doctor.
+"""The command line: build, run, compare, budget, yield, draw, doctor.
 
 Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or done), 1 failed, 2 usage, 3 disagrees,
 4 inconclusive.
@@ -11,15 +11,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError
 
 if TYPE_CHECKING:
+    from circuitlsc.config import Config
+    from circuitlsc.energy import EnergyReport
     from circuitlsc.experiment import Judgement
     from circuitlsc.sampler import Sampler
+    from circuitlsc.nonideal import Nonidealities
     from circuitlsc.samples import Samples
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -33,6 +36,13 @@ app = typer.Typer(
     help="Compile a sparse-coding posterior into an analog circuit, run it in ngspice, and compare its samples.",
 )
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file; see examples/.")]
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
+TStop = Annotated[
+    float | None,
+    typer.Option(
+        "--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (differences need less)."
+    ),
+]
 
 
 def _version(asked: bool) -> None:
@@ -101,11 +111,12 @@ def build(
 @app.command()
 def run(
     config: ConfigArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")],
+    output: OutputFolder,
 ) -> None:
     """Run the circuit in ngspice and compare its samples with the software SDE and the exact posterior."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.energy import energy_text
     from circuitlsc.experiment import judge
     from circuitlsc.plotting import figure, save_figure
     from circuitlsc.spice.library import find_library
@@ -117,6 +128,7 @@ def run(
         sampler = loaded.sampler()
         sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
         print(sampler.report(), file=sys.stderr)
+        _print_rules(sampler)
         keep = output.with_name(output.name + ".failed")
         with out.new_folder(output) as folder:
             deck = sampler.deck(t_stop=loaded.run.t_stop, warmup=loaded.run.warmup, seed=loaded.run.seed)
@@ -128,7 +140,12 @@ def run(
             judgement = judge(sampler, samples, note=_note)
             out.write_json(folder / out.COMPARISON, judgement.comparison.to_dict())
             save_figure(figure(sampler, samples, judgement), folder / out.FIGURE)
+            energy = _energy(sampler, samples)
+            if energy is not None:
+                out.write_json(folder / out.ENERGY, energy.to_dict())
         _print_result(sampler, samples, judgement)
+        if energy is not None:
+            print("\n" + energy_text(energy))
         raise typer.Exit(EXIT_CODES[judgement.comparison.verdict])
 
 
@@ -160,6 +177,113 @@ def compare(
 
 
 @app.command()
+def budget(
+    config: ConfigArgument,
+    output: OutputFolder,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="PART.PARAMETER=START:STOP:N", help="Try N values of one parameter alone."),
+    ] = None,
+    corners: Annotated[bool, typer.Option("--corners", help="Add temperature, supply, R and C corners.")] = False,
+    t_stop: TStop = None,
+) -> None:
+    """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
+    from circuitlsc import output as out
+    from circuitlsc.budget import error_budget, parse_sweep
+    from circuitlsc.budget_plot import budget_figure, sweep_figure
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.report import budget_report
+    from circuitlsc.spice.library import find_library
+
+    with _one_line_errors():
+        out.check_free(output)
+        sweeps = [parse_sweep(text) for text in sweep or ()]
+        loaded = load_config(config)
+        find_library()
+        sampler, nonideal, circuit = _device(loaded)
+        _print_rules(sampler)
+        with out.new_folder(output) as folder:
+            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+            measured = error_budget(
+                loaded.model,
+                loaded.x,
+                nonideal,
+                sweeps=sweeps,
+                corners=corners,
+                **_short_run(loaded, t_stop),
+                timeout=loaded.timeout,
+                note=_note,
+                **circuit,
+            )
+            out.write_json(folder / out.BUDGET, measured.to_list())
+            save_figure(budget_figure(measured), folder / out.BUDGET_FIGURE)
+            if (swept := sweep_figure(measured)) is not None:
+                save_figure(swept, folder / out.SWEEP_FIGURE)
+        print(budget_report(measured))
+
+
+@app.command(name="yield")
+def chip_yield(
+    config: ConfigArgument,
+    output: OutputFolder,
+    chips: Annotated[int, typer.Option("--chips", help="How many chips, each with random errors of its own.")] = 20,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Largest error of P(active) and mean/slab.")] = 0.02,
+    t_stop: TStop = None,
+) -> None:
+    """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
+    from circuitlsc import chips as lot
+    from circuitlsc import output as out
+    from circuitlsc.budget_plot import chips_figure
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.report import chips_report
+    from circuitlsc.spice.library import find_library
+
+    with _one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        sampler, nonideal, circuit = _device(loaded)
+        _print_rules(sampler)
+        with out.new_folder(output) as folder:
+            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+            measured = lot.chip_yield(
+                loaded.model,
+                loaded.x,
+                nonideal,
+                chips=chips,
+                tolerance=tolerance,
+                **_short_run(loaded, t_stop),
+                timeout=loaded.timeout,
+                note=_note,
+                **circuit,
+            )
+            out.write_json(folder / out.CHIPS, measured.to_dict())
+            save_figure(chips_figure(measured), folder / out.CHIPS_FIGURE)
+        print(chips_report(measured))
+
+
+@app.command()
+def draw(config: ConfigArgument, output: OutputFolder) -> None:
+    """Draw one neuron, the whole signal path and, at device level, the crossbars of a config's circuit."""
+    from circuitlsc import output as out
+    from circuitlsc.config import load_config
+    from circuitlsc.crossbar_plot import crossbar_figure
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.schematic import neuron_schematic, signal_path_schematic
+
+    with _one_line_errors():
+        out.check_free(output)
+        sampler = load_config(config).sampler()
+        with out.new_folder(output) as folder:
+            neuron_schematic(sampler, folder / "neuron.svg")
+            signal_path_schematic(sampler, folder / "signal_path.svg")
+            if sampler.level == "device":
+                save_figure(crossbar_figure(sampler), folder / "crossbars.png")
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed, what is missing, and what to do about it."""
     from circuitlsc.doctor import examine
@@ -170,6 +294,43 @@ def doctor() -> None:
             print(finding)
         if any(finding.wrong for finding in findings):
             raise typer.Exit(FAILED)
+
+
+def _device(config: Config) -> tuple[Sampler, Nonidealities, dict[str, Any]]:
+    """Return a config's device-level sampler, its imperfections, and the other arguments of its circuit."""
+    from circuitlsc.nonideal import IDEAL
+
+    if config.level != "device":
+        raise InputError(
+            f'circuit.level = "{config.level}" has no parts that could be imperfect. '
+            'Set level = "device" in [circuit], and give the imperfections in [nonideal].'
+        )
+    circuit = config.circuit()
+    return config.sampler(), circuit.pop("nonideal") or IDEAL, circuit
+
+
+def _short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
+    """Return the run of a budget: the config's, but no longer than paired differences need."""
+    from circuitlsc.budget import T_STOP
+
+    run = config.run
+    length = t_stop if t_stop is not None else min(run.t_stop, max(T_STOP, 2 * run.warmup))
+    return {"t_stop": length, "warmup": run.warmup, "chains": run.chains, "seed": run.seed, "thin": run.thin}
+
+
+def _print_rules(sampler: Sampler) -> None:
+    """Check the design rules; those that are broken go to stderr as warnings."""
+    from circuitlsc.rules import check_rules
+
+    for rule in check_rules(sampler):
+        print(f"{'rule' if rule.ok else 'WARNING':<14} {rule}", file=sys.stderr)
+
+
+def _energy(sampler: Sampler, samples: Samples) -> EnergyReport | None:
+    """Return the power and speed of a device-level run."""
+    from circuitlsc.energy import energy_report
+
+    return energy_report(sampler, samples, note=_note) if sampler.level == "device" else None
 
 
 def _note(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from circuitlsc.arrays import Array
 from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import PARTS, Nonidealities, nearest
 from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import LEVELS, Sampler, build_sampler
@@ -28,6 +28,7 @@ KEYS = {
     "model": ("dictionary", "x", "sigma", "seed"),
     "prior": ("kind", "pi", "lam", "sd", "signed"),
     "circuit": ("level", "form", "tau", "c_int", "volt", "width", "rails"),
+    "nonideal": ("preset", "seed", *PARTS),
     "run": ("t_stop", "step", "warmup", "chains", "seed", "thin", "timeout"),
 }
 
@@ -47,6 +48,8 @@ class Config:
     tau, c_int, rails : float
         SI.
     volt, width, step : float or None
+    nonideal : Nonidealities or None
+        Imperfections of a device-level circuit.
     run : RunPlan
     timeout : float or None
         Seconds per chain.
@@ -65,23 +68,27 @@ class Config:
     volt: float | None
     width: float | None
     step: float | None
+    nonideal: Nonidealities | None
     run: RunPlan
     timeout: float | None
 
+    def circuit(self) -> dict[str, Any]:
+        """Return the arguments of `build_sampler` beyond the model and its input."""
+        return {
+            "form": self.form,
+            "level": self.level,
+            "nonideal": self.nonideal,
+            "width": self.width,
+            "step": self.step,
+            "volt": self.volt,
+            "c_int": self.c_int,
+            "tau": self.tau,
+            "rails": self.rails,
+        }
+
     def sampler(self) -> Sampler:
         """Compile the sampler that the config describes."""
-        return build_sampler(
-            self.model,
-            self.x,
-            form=self.form,
-            level=self.level,
-            width=self.width,
-            step=self.step,
-            volt=self.volt,
-            c_int=self.c_int,
-            tau=self.tau,
-            rails=self.rails,
-        )
+        return build_sampler(self.model, self.x, **self.circuit())
 
 
 class _Table:
@@ -122,7 +129,7 @@ class _Table:
         listed = ", ".join(f'"{o}"' for o in options)
         value = self.values.get(key, default) if default is not None else self.required(key, f"one of {listed}")
         if value not in options:
-            raise self.fail(key, f" is not known.{_nearest(value, options)} Give one of {listed}.")
+            raise self.fail(key, f" is not known.{nearest(value, options)} Give one of {listed}.")
         return str(value)
 
     def flag(self, key: str, default: bool) -> bool:
@@ -130,11 +137,6 @@ class _Table:
         if not isinstance(value, bool):
             raise self.fail(key, " is not true or false. Write it without quotes.")
         return value
-
-
-def _nearest(word: object, options: tuple[str, ...]) -> str:
-    found = difflib.get_close_matches(str(word), options, n=1, cutoff=0.5)
-    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def load_config(path: Path) -> Config:
@@ -162,27 +164,35 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     for table, values in data.items():
         if table not in KEYS:
             raise InputError(
-                f"{path}: [{table}] is not a known table.{_nearest(table, tuple(KEYS))} The tables are {', '.join(KEYS)}."
+                f"{path}: [{table}] is not a known table.{nearest(table, tuple(KEYS))} The tables are {', '.join(KEYS)}."
             )
         if not isinstance(values, dict):
             raise InputError(f"{path}: {table} = {values!r} is not a table. Write [{table}] on a line of its own.")
         for key in values:
             if key not in KEYS[table]:
                 raise InputError(
-                    f"{path}: {table}.{key} = {values[key]!r} is not a known key.{_nearest(key, KEYS[table])} "
+                    f"{path}: {table}.{key} = {values[key]!r} is not a known key.{nearest(key, KEYS[table])} "
                     f"[{table}] has {', '.join(KEYS[table])}."
                 )
     tables = {name: _Table(path, name, data.get(name, {})) for name in KEYS}
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
     prior = _read_prior(tables["prior"])
     model, x, dictionary, x_source = _read_model(model_table, prior, path)
+    level = circuit.choice("level", LEVELS, "ideal")
+    nonideal = _read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
+    if nonideal is not None and level != "device":
+        raise InputError(
+            f'{path}: [nonideal] needs circuit.level = "device", and it is "{level}": the ideal level has no parts that could '
+            'be imperfect. Set level = "device", or remove [nonideal].'
+        )
     return Config(
         model=model,
         x=x,
         dictionary=dictionary,
         x_source=x_source,
         model_seed=model_table.integer("seed", 0, low=0),
-        level=circuit.choice("level", LEVELS, "ideal"),
+        level=level,
+        nonideal=nonideal,
         form=circuit.choice("form", FORMS, "gram"),
         tau=circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
         c_int=circuit.number("c_int", 1e-12, what="farad, for example 1e-12"),
@@ -202,6 +212,22 @@ def _read_run(table: _Table, path: Path) -> RunPlan:
     thin = None if table.values.get("thin", AUTO) == AUTO else table.integer("thin", 1, low=1)
     plan: RunPlan = _named(path, lambda: RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin))
     return plan
+
+
+def _read_nonideal(table: _Table, path: Path) -> Nonidealities:
+    seed = table.integer("seed", 0, low=0)
+    given = {key: values for key, values in table.values.items() if key in PARTS}
+    preset = table.values.get("preset", "ideal")
+
+    def make() -> Nonidealities:
+        if not isinstance(preset, str):
+            raise InputError(f'nonideal.preset = {preset!r} is not a name. Give one in quotes, for example "rram".')
+        checked = Nonidealities(given)  # names what is wrong with the file's own numbers
+        changes = {f"{part}.{k}": getattr(getattr(checked, part), k) for part, values in given.items() for k in values}
+        return Nonidealities.preset(preset, seed=seed).changed(changes)
+
+    nonideal: Nonidealities = _named(path, make)
+    return nonideal
 
 
 def _named(path: Path, make: Any) -> Any:
@@ -283,9 +309,14 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
                 "tau": config.tau,
                 "c_int": config.c_int,
                 "volt": sampler.scaling.volt,
-                "width": sampler.plan.width,
+                **({} if sampler.nonideal.comparator.width is not None else {"width": sampler.plan.width}),
                 "rails": config.rails,
             },
+            **(
+                {}
+                if config.nonideal is None
+                else {"nonideal": {"seed": config.nonideal.seed, **config.nonideal.attributes()}}
+            ),
             "run": run,
         }
     )

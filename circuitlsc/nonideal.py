@@ -87,7 +87,10 @@ class CrossbarParts(_Part):
     levels: int | None = _quantity(None, "1", "the number of conductance levels, 2 or more", low=2, whole=True)
     programming_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each conductance", high=2.0)
     programming_polynomial: tuple[float, ...] = _quantity(
-        (), "sd/g_on", "c0, c1, c2 of sd/g_on = c0 + c1 g/g_on + c2 (g/g_on)^2", low=()  # type: ignore[arg-type]
+        (),
+        "sd/g_on",
+        "c0, c1, c2 of sd/g_on = c0 + c1 g/g_on + c2 (g/g_on)^2",
+        low=(),  # type: ignore[arg-type]
     )
     stuck_on: float = _quantity(0.0, "1", "the fraction of cells stuck at g_on", high=1.0)
     stuck_off: float = _quantity(0.0, "1", "the fraction of cells stuck at g_off", high=1.0)
@@ -133,7 +136,9 @@ class IntegratorParts(_Part):
 
     key = "integrator"
 
-    output_resistance: float = _quantity(math.inf, "ohm", "the resistance that loads the capacitor (a leak)", above=True)
+    output_resistance: float = _quantity(
+        math.inf, "ohm", "the resistance that loads the capacitor (a leak)", above=True
+    )
     offset_current: float = _quantity(0.0, "A", "the sd of a constant current into the capacitor", high=1.0)
     rail: float = _quantity(math.inf, "V", "the voltage at which the neuron is clamped", above=True)
     capacitance_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on the capacitor", high=1.0)
@@ -145,7 +150,9 @@ class ComparatorParts(_Part):
 
     key = "comparator"
 
-    width: float | None = _quantity(None, "V", "the input width w of the comparators (their gain is 1/(4w))", above=True)
+    width: float | None = _quantity(
+        None, "V", "the input width w of the comparators (their gain is 1/(4w))", above=True
+    )
     threshold_offset: float = _quantity(0.0, "V", "the sd of the threshold cell's input offset", high=10.0)
     gate_offset: float = _quantity(0.0, "V", "the sd of the gate's input offset", high=10.0)
     hysteresis: float = _quantity(0.0, "V", "the distance between the gate's upper and lower threshold", high=10.0)
@@ -179,9 +186,13 @@ class NoiseParts(_Part):
     key = "noise"
 
     resistance: float = _quantity(1e6, "ohm", "the resistor whose thermal noise is used", above=True, design=True)
-    capacitance: float = _quantity(0.0, "F", "the capacitance across it: variance kT/C, corner 1/(2 pi R C); 0 is white")
+    capacitance: float = _quantity(
+        0.0, "F", "the capacitance across it: variance kT/C, corner 1/(2 pi R C); 0 is white"
+    )
     temperature: float = _quantity(ROOM, "K", "its temperature (the amplifier is designed for 300 K)", above=True)
-    temperature_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each temperature", high=2.0)
+    temperature_mismatch: float = _quantity(
+        0.0, "relative", "the sd of a lognormal factor on each temperature", high=2.0
+    )
     offset: float = _quantity(0.0, "V", "the sd of the amplifier's offset, referred to the resistor", high=10.0)
     flicker_corner: float = _quantity(0.0, "Hz", "where the amplifier's 1/f noise equals the thermal noise")
     ac_corner: float = _quantity(0.0, "Hz", "the corner of the AC coupling after the amplifier; 0 is DC-coupled")
@@ -236,7 +247,9 @@ def _part(key: str, given: Any) -> Any:
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     for name in given:
         if name not in known:
-            raise InputError(f"{key}.{name} is not a known parameter.{nearest(name, known)} {key} has {', '.join(known)}.")
+            raise InputError(
+                f"{key}.{name} is not a known parameter.{nearest(name, known)} {key} has {', '.join(known)}."
+            )
     return cls(**given)
 
 
@@ -379,7 +392,9 @@ def split_name(name: str) -> tuple[str, str]:
     """Return (part, parameter) of ``part.parameter``, or raise InputError."""
     part, _, parameter = str(name).partition(".")
     if part not in PARTS:
-        raise InputError(f"{name!r}: {part!r} is not a known part.{nearest(part, PARTS)} The parts are {', '.join(PARTS)}.")
+        raise InputError(
+            f"{name!r}: {part!r} is not a known part.{nearest(part, PARTS)} The parts are {', '.join(PARTS)}."
+        )
     known = [f.name for f in fields(PARTS[part])]  # type: ignore[arg-type]
     if parameter not in known:
         raise InputError(

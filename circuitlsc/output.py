@@ -19,6 +19,9 @@ DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
     "figure.png",
     "config.resolved.toml",
 )
+ENERGY = "energy.json"  # of a device-level run
+BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
+CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
 
 
 def check_free(folder: Path) -> None:

@@ -11,6 +11,8 @@ from circuitlsc.checks import blocks, flatten
 from circuitlsc.scaling import expected_ranges
 
 if TYPE_CHECKING:
+    from circuitlsc.budget import BudgetEntry, ErrorBudget
+    from circuitlsc.chips import ChipReport
     from circuitlsc.compare import Comparison, Entry, Latent
     from circuitlsc.experiment import Judgement
     from circuitlsc.sampler import Sampler
@@ -140,3 +142,58 @@ def _virial(rows: tuple[Entry, ...] | None) -> str:
     values = [row.circuit for row in rows]
     worst = max(rows, key=lambda row: abs(row.z))
     return f"{min(values):.3f} .. {max(values):.3f} (1 is right; largest |z| {abs(worst.z):.2f})"
+
+
+def budget_report(budget: ErrorBudget) -> str:
+    """Return an error budget as a table: changes with standard errors, prediction, and the check at half the step."""
+    latents = budget.sampler.model.n_latents
+    head = f"{'circuit':<34} {'dP(active)':>18} {'dmean':>18} {'TV of supports':>17} {'dP(both)':>17}   notes"
+    lines = [head, *(_budget_row(entry) for entry in budget.entries)]
+    run = budget.run
+    lines += [
+        "",
+        f"changes against the circuit with ideal parts on the same noise, of the latent (of {latents}) or pair that changes "
+        "most; (standard error of the paired difference)",
+        "ideal: against the exact posterior, unpaired",
+        f"{run.chains} x {run.t_stop:g} tau per circuit, step {budget.sampler.plan.step:.4g} tau, {budget.sampler.form} form",
+    ]
+    return "\n".join(lines)
+
+
+def _budget_row(entry: BudgetEntry) -> str:
+    data = entry.to_dict()
+
+    def cell(what: str, width: int) -> str:
+        value, se = data[f"d_{what}"], data[f"d_{what}_se"]
+        return " " * (width - 1) + "-" if value is None else f"{value:+.4f} ({se:.4f})".rjust(width)
+
+    name = entry.name
+    if len(entry.parameters) == 1 and "=" not in name:
+        ((_, value),) = entry.parameters.items()
+        name += f" = {value:.4g}" if isinstance(value, (int, float)) else f" = {value}"
+    notes = []
+    if (p := entry.prediction) is not None:
+        k, j = entry.latent("p_active"), entry.latent("mean")
+        notes.append(
+            f"small signals: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}"
+            + ("" if entry.prediction_holds else ": beyond them")
+        )
+    if entry.step_agrees is not None:
+        notes.append(
+            "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"
+        )
+    row = f"{name:<34} {cell('p_active', 18)} {cell('mean', 18)} {cell('tv', 17)} {cell('coactive', 17)}"
+    return row + ("   " + "; ".join(notes) if notes else "")
+
+
+def chips_report(report: ChipReport) -> str:
+    """Return a lot of chips as a table, and the yield."""
+    low, high = report.interval
+    lines = [f"{'chip':>6} {'largest error':>14} {'s.e.':>8}   verdict"]
+    lines += [f"{c.seed:>6} {c.error:>14.4f} {c.error_se:>8.4f}   {c.verdict}" for c in report.chips]
+    lines += [
+        "",
+        f"yield {report.passed} of {len(report.chips)} within {report.tolerance:g} of the ideal circuit in every P(active), "
+        f"and mean in units of the slab; 95 % interval {low:.0%} to {high:.0%}",
+    ]
+    return "\n".join(lines)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -173,6 +174,7 @@ class Sampler:
             ChainTask(
                 deck=self.library_deck,
                 nodes=state.nodes,
+                observed=(),
                 capacitors=tuple(s.capacitor for s in (*state.states(self.scaling), *held)),
                 held=tuple(s.node for s in held),
                 held_start=tuple(s.start for s in held),
@@ -348,3 +350,24 @@ def build_sampler(
     )
     check_circuit(sampler.circuit)
     return sampler
+
+
+def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
+    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
+    scaling = sampler.scaling
+    nonideal = changes.get("nonideal", sampler.nonideal)
+    arguments: dict[str, Any] = {
+        "form": sampler.form,
+        "level": sampler.level,
+        "nonideal": nonideal if sampler.level == "device" else None,
+        "width": None if nonideal.comparator.width is not None else sampler.plan.width,
+        "step": sampler.plan.step * 2**sampler.halvings,
+        "volt": scaling.volt,
+        "c_int": scaling.c_int,
+        "tau": scaling.tau,
+        "rails": scaling.rails,
+        "temperature": sampler.temperature,
+        "tolerance": sampler.tolerance,
+        "halvings": sampler.halvings,
+    }
+    return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

@@ -104,7 +104,7 @@ class DeviceGate(Gate):
 
     hardware: Hardware = field(kw_only=True)
 
-    def _draws(self) -> tuple[Array, Array, Array, Array]:
+    def draws(self) -> tuple[Array, Array, Array, Array]:
         """Return comparator offset (V), multiplier gain, multiplier offset (V), prior's factor; each (size,)."""
         parts = self.hardware.parts
         names = [f"{self.name}_{i}" for i in range(self.size)]
@@ -117,7 +117,7 @@ class DeviceGate(Gate):
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the drift, in units per tau, without delay and hysteresis."""
-        offset, gain, shift, prior = self._draws()
+        offset, gain, shift, prior = self.draws()
         u, e = inputs["u"], inputs["e"] + shift / self.hardware.scaling.volt_e
         force = e * gain
         if self.comparator is not None:
@@ -126,7 +126,7 @@ class DeviceGate(Gate):
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return d(drift)/du at fixed e, and d(drift)/de."""
-        offset, gain, shift, prior = self._draws()
+        offset, gain, shift, prior = self.draws()
         u, e = inputs["u"], inputs["e"] + shift / self.hardware.scaling.volt_e
         du = prior * (np.full_like(u, self.stiffness) if self.prior is None else self.prior.slope(u))
         if self.comparator is None:
@@ -161,7 +161,9 @@ class DeviceGate(Gate):
         elif self.lag == 0:
             force = f"{e}*{self.comparator.spice_of('V(u)+{vos}', scaling.volt, per_volt_e)}"
         else:
-            cell.B("c", 0, "g", current_expression=self.comparator.spice_of(self._input(scaling), scaling.volt, 1 / R_LAG))
+            cell.B(
+                "c", 0, "g", current_expression=self.comparator.spice_of(self._input(scaling), scaling.volt, 1 / R_LAG)
+            )
             cell.R("g", "g", 0, R_LAG)
             cell.C("g", "g", 0, number(self.lag / R_LAG), initial_condition=0.0)
             force = f"{e}*V(g)*{number(per_volt_e)!r}"
@@ -189,7 +191,7 @@ class DeviceGate(Gate):
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one gate per latent."""
-        draws = np.transpose(self._draws())
+        draws = np.transpose(self.draws())
         for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
             vos, gain, e_os, prior = (number(v) for v in draws[i])
             netlist.X(f"{self.name}_{i}", "lsc_gate", u, e, vos=vos, gain=gain, e_os=e_os, prior=prior)

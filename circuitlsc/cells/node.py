@@ -129,9 +129,7 @@ class TransimpedanceSum(Sum):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_tia a y``: it with its feedback resistor."""
-        cell = described(
-            SubCircuit("lsc_tia", "a", "y", rf=1.0, vos=0.0), "transimpedance amplifier: V(y) = -rf I(a)"
-        )
+        cell = described(SubCircuit("lsc_tia", "a", "y", rf=1.0, vos=0.0), "transimpedance amplifier: V(y) = -rf I(a)")
         cell.R("f", "a", "y", "{rf}")
         cell.X("amp", "lsc_op_amp", 0, "a", "y", vos="{vos}")
         return (op_amp(self.hardware), cell)

@@ -230,7 +230,12 @@ class ThermalNoise(Noise):
             SubCircuit("lsc_noise", *pins, **defaults),
             f"thermal noise of {part.resistance:g} ohm and {part.capacitance:g} F, lifted into u by {self.gain:.6g} S",
         )
-        lag = 2 * np.pi * part.ac_corner / (self.hardware.parts.corner.resistance * self.hardware.parts.corner.capacitance)
+        lag = (
+            2
+            * np.pi
+            * part.ac_corner
+            / (self.hardware.parts.corner.resistance * self.hardware.parts.corner.capacitance)
+        )
         heard: list[str] = []  # nodes whose voltage the transconductor turns into a current
         (self._white if part.capacitance == 0 else self._coloured)(cell, heard)
         for k, (rate, variance) in enumerate(self._sections):
@@ -258,7 +263,9 @@ class ThermalNoise(Noise):
             cell.VCCS("my", "u", 0, "y", 0, number(self.gain))
         supply = ()
         if self._correlated:
-            common = described(SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply")
+            common = described(
+                SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply"
+            )
             common.V("n", "sup", 0, "external" if self.form == "external" else "trrandom(2 {t_hold} 0 1.0 0)")
             supply = (common,)
         return (cell, *supply)

@@ -57,7 +57,10 @@ class ResistorCrossbar(Cell):
         """What the cells became, siemens, shape (size, 2 n_inputs): columns +v_0, -v_0, +v_1, ..."""
         g = target_conductances(self.matrix, self.hardware)
         part, parts = self.hardware.parts.crossbar, self.hardware.parts
-        names = [[f"{self.name}_{j}_{i}{'pm'[c]}" for i in range(self.matrix.shape[1]) for c in (0, 1)] for j in range(self.size)]
+        names = [
+            [f"{self.name}_{j}_{i}{'pm'[c]}" for i in range(self.matrix.shape[1]) for c in (0, 1)]
+            for j in range(self.size)
+        ]
         if part.levels is not None:
             step = (part.g_on - part.g_off) / (part.levels - 1)
             g = part.g_off + np.rint((g - part.g_off) / step) * step

@@ -34,6 +34,8 @@ class ChainResult:
     ----------
     u : array, shape (n_draws, n_states)
         In model units.
+    observed : array, shape (n_draws, n_observed)
+        Voltages of the observed nodes, in units of ``volt``.
     steps, points, rejected, iterations : int
         Steps asked for; time points, rejected points and Newton iterations that ngspice took.
     setup, wall, cpu : float
@@ -48,6 +50,7 @@ class ChainResult:
 
     chain: int
     u: Array
+    observed: Array
     steps: int
     points: int
     rejected: int
@@ -142,7 +145,7 @@ def _keep(tasks: Sequence[ChainTask], chain: int, keep: Path | None) -> Path:
     return path
 
 
-def _environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """Return the worker's environment: nothing of ngspice's, one thread, this package on the path."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
     package = str(Path(__file__).resolve().parents[2])
@@ -168,7 +171,7 @@ def _run_chain(
         worker = subprocess.Popen(
             [sys.executable, "-m", "circuitlsc.spice.worker", str(folder)],
             cwd=folder,
-            env=_environment(),
+            env=worker_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -218,10 +221,11 @@ def _collect(task: ChainTask, folder: Path, code: int) -> ChainResult | Simulati
     log = tuple(result.pop("log"))
     if not result.pop("ok"):
         return SimulationError(result["reason"], task.chain, log=log)
-    u = np.fromfile(folder / "samples.f64", dtype=float).reshape(-1, len(task.nodes))
+    u = np.fromfile(folder / "samples.f64", dtype=float).reshape(-1, len(task.nodes) + len(task.observed))
     if len(u) != task.n_draws:
         return SimulationError(f"{len(u)} samples came back, not {task.n_draws}.", task.chain, log=log)
-    return ChainResult(chain=task.chain, u=u, log=log, **result)
+    k = len(task.nodes)
+    return ChainResult(chain=task.chain, u=u[:, :k], observed=u[:, k:], log=log, **result)
 
 
 def _tail(folder: Path) -> tuple[str, ...]:

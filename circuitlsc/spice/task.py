@@ -18,6 +18,8 @@ class ChainTask:
         Netlist with options and ``.save``, without an analysis.
     nodes : tuple of str
         The neurons' nodes, whose voltages are the samples.
+    observed : tuple of str
+        Nodes whose voltages are kept beside the samples, in units of ``volt`` too.
     capacitors : tuple of str
         All capacitors as ngspice flattens them, the neurons' first.
     held : tuple of str
@@ -44,6 +46,7 @@ class ChainTask:
 
     deck: str
     nodes: tuple[str, ...]
+    observed: tuple[str, ...]
     capacitors: tuple[str, ...]
     held: tuple[str, ...]
     held_start: tuple[float, ...]

@@ -35,7 +35,7 @@ class Counts:
 
 
 def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] | None = None) -> Iterator[Array]:
-    """Yield u on the step grid, chunk by chunk, shape (chunk, n_states), in model units.
+    """Yield u (and the observed voltages) on the step grid, chunk by chunk, shape (chunk, n_nodes), in model units.
 
     Every chunk restarts the capacitors from the voltages that the last one reached, and the noise paths from 0.
 
@@ -77,7 +77,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
             counts.rejected = callbacks.rejected
             counts.iterations = _iterations(session)
             session.exec_command("destroy all")
-            u = piece[-1]
+            u = piece[-1, : len(u)]
             yield piece
     finally:
         if log is not None:
@@ -85,7 +85,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
 
 
 def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:
-    """Return u at t = h, 2h, .. nh, the other capacitors' last voltages, and how many time points ngspice took.
+    """Return u and what is observed at t = h, 2h, .. nh, the other capacitors' last voltages, and how many time points ngspice took.
 
     Raises TransientFailed if a point is missing or not finite.
     """
@@ -93,7 +93,7 @@ def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) 
     if not name.startswith("tran"):
         raise TransientFailed("ngspice ran no transient analysis: it did not accept the deck.")
     plot = session.plot(None, name)
-    missing = [node for node in ("time", *task.nodes, *task.held) if node not in plot]
+    missing = [node for node in ("time", *task.nodes, *task.observed, *task.held) if node not in plot]
     if missing:
         raise TransientFailed(f"ngspice returned no vector {missing[0]!r}.")
     # ngspice says nothing if `alter` finds no such capacitor
@@ -113,10 +113,11 @@ def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) 
             f"the transient has no point at step {int(lost[0]) + 1} of {n} (it ended at step {end:.6g}): Newton's iteration "
             "did not converge. Use a smaller step or a larger width."
         )
-    u = np.stack([np.asarray(plot[node]._data)[rows[1:]] for node in task.nodes], axis=1) / task.volt
+    shown = (*task.nodes, *task.observed)
+    u = np.stack([np.asarray(plot[node]._data)[rows[1:]] for node in shown], axis=1) / task.volt
     bad = np.argwhere(~np.isfinite(u))
     if len(bad):
-        raise TransientFailed(f"v({task.nodes[bad[0][1]]}) is not finite at step {bad[0][0] + 1}.")
+        raise TransientFailed(f"v({shown[bad[0][1]]}) is not finite at step {bad[0][0] + 1}.")
     held = np.array([plot[node]._data[rows[-1]] for node in task.held], dtype=float)
     lost_held = np.flatnonzero(~np.isfinite(held))
     if len(lost_held):

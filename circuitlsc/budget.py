@@ -1,0 +1,396 @@
+"""The error budget: what each imperfection alone, and all together, do to the posterior, on the same noise paths."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from circuitlsc.arrays import Array
+from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.experiment import exact_statistics
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import Nonidealities, ideal_value, split_name, unit_of
+from circuitlsc.paired import PairedDifference, paired_difference
+from circuitlsc.response import Prediction, predict
+from circuitlsc.runplan import RunPlan
+from circuitlsc.sampler import Sampler, build_sampler, rebuilt
+from circuitlsc.samples import Samples
+from circuitlsc.spice.task import ChainTask
+from circuitlsc.statistics import PosteriorStatistics, summarize
+
+T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
+STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay")
+STEP_ALLOWANCE = 0.005  # the bias that the verdict of a run allows to width and step
+MAX_SWEEP = 1000
+#: the corners of `corner_cases`: temperatures -40 and 85 C, supply, resistors, capacitors
+CORNERS = {
+    "corner.temperature": (233.15, 358.15),
+    "corner.supply": (0.9, 1.1),
+    "corner.resistance": (0.8, 1.2),
+    "corner.capacitance": (0.8, 1.2),
+}
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Values of one parameter, each of which is tried alone."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+def parse_sweep(text: str) -> Sweep:
+    """Read ``part.parameter=start:stop:n`` (n values, both ends included).
+
+    Raises
+    ------
+    InputError
+        If it is not of that form, or names no parameter.
+    """
+    name, equals, numbers = text.partition("=")
+    pieces = numbers.split(":")
+    form = "Write part.parameter=start:stop:n, for example op_amp.offset=0:20e-3:5."
+    if not equals or len(pieces) != 3:
+        raise InputError(f"--sweep {text!r} is not a sweep. {form}")
+    split_name(name)
+    try:
+        start, stop, n = float(pieces[0]), float(pieces[1]), int(pieces[2])
+    except ValueError:
+        raise InputError(f"--sweep {text!r}: {numbers!r} is not start:stop:n. {form}") from None
+    if not (math.isfinite(start) and math.isfinite(stop)) or not 1 <= n <= MAX_SWEEP:
+        raise InputError(f"--sweep {text!r} needs finite ends and 1 to {MAX_SWEEP} values. {form}")
+    return Sweep(name, tuple(float(v) for v in np.linspace(start, stop, n)))
+
+
+@dataclass(frozen=True, eq=False)
+class BudgetEntry:
+    """What one circuit does differently from the ideal one.
+
+    Attributes
+    ----------
+    name : str
+        ``part.parameter``, with ``=value`` in a sweep; ``"ideal"`` or ``"all"``.
+    parameters : dict
+        Imperfections by ``part.parameter``, SI units.
+    change : PairedDifference
+        Against the circuit with ideal parts, on the same noise; for ``"ideal"``, against the exact posterior.
+    prediction : Prediction or None
+        To first order, where there is a formula (`circuitlsc.response`).
+    half_step : PairedDifference or None
+        The same circuit at half the step on the same (bridged) path, minus this one; for parts whose effect may depend
+        on the step (slew rate, hysteresis, delay).
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    change: PairedDifference
+    prediction: Prediction | None = None
+    half_step: PairedDifference | None = None
+
+    def latent(self, statistic: str) -> int:
+        """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
+        return int(np.argmax(np.abs(getattr(self.change, statistic))))
+
+    @property
+    def step_agrees(self) -> bool | None:
+        """Whether half the step gives the same result within errors and 0.005; None if it was not tried."""
+        d = self.half_step
+        if d is None:
+            return None
+        limit = float(stats.norm.isf(0.005 / (2 * len(d.p_active))))
+        excess = [np.abs(v) - limit * se for v, se in ((d.p_active, d.p_active_se), (d.mean, d.mean_se))]
+        return bool(np.max(excess) <= STEP_ALLOWANCE)
+
+    @property
+    def prediction_holds(self) -> bool | None:
+        """Whether P(active), mean and sd move as predicted, within 20 % + 3 standard errors; None without a prediction.
+
+        Each is looked at in the latent whose change is predicted to be largest.
+        """
+        if (p := self.prediction) is None:
+            return None
+        d = self.change
+        for name in ("p_active", "mean", "sd"):
+            k = int(np.argmax(np.abs(getattr(p, name))))
+            got, want = getattr(d, name)[k], getattr(p, name)[k]
+            error = math.hypot(getattr(d, f"{name}_se")[k], getattr(p, f"{name}_se")[k])
+            if abs(got - want) > 0.2 * abs(want) + 3 * error:
+                return False
+        return True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; None for what is not available."""
+        d = self.change
+        worst = {name: self.latent(name) for name in ("p_active", "mean", "sd")}
+        out: dict[str, Any] = {
+            "name": self.name,
+            "against": "exact" if self.name == "ideal" else "ideal",
+            "parameters": {n: list(v) if isinstance(v, tuple) else v for n, v in self.parameters.items()},
+            **{f"d_{name}{se}": float(getattr(d, f"{name}{se}")[k]) for name, k in worst.items() for se in ("", "_se")},
+            "d_tv": d.tv,
+            "d_tv_se": d.tv_se,
+            "tv_floor": d.tv_floor,
+            "d_coactive": d.coactive,
+            "d_coactive_se": d.coactive_se,
+            "d_p_active_unpaired_se": float(d.p_active_unpaired_se[worst["p_active"]]),
+            "d_mean_unpaired_se": float(d.mean_unpaired_se[worst["mean"]]),
+            "worst_latent": worst,
+            "latents": {
+                n: [float(v) for v in getattr(d, n)]
+                for n in ("p_active", "p_active_se", "mean", "mean_se", "sd", "sd_se")
+            },
+            "predicted": None,
+            "prediction_holds": self.prediction_holds,
+            "half_step": None,
+            "step_agrees": self.step_agrees,
+        }
+        if (p := self.prediction) is not None:
+            out["predicted"] = {
+                n: [float(v) for v in getattr(p, n)]
+                for n in ("p_active", "p_active_se", "mean", "mean_se", "sd", "sd_se")
+            }
+        if (h := self.half_step) is not None:
+            out["half_step"] = {
+                n: [float(v) for v in getattr(h, n)] for n in ("p_active", "p_active_se", "mean", "mean_se")
+            }
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorBudget:
+    """All entries of a budget, and what they were measured with.
+
+    Attributes
+    ----------
+    entries : tuple of BudgetEntry
+        ``"ideal"`` first, then each imperfection, ``"all"``, sweeps and corners.
+    run : RunPlan
+    sampler : Sampler
+        The circuit with ideal parts.
+    """
+
+    entries: tuple[BudgetEntry, ...]
+    run: RunPlan
+    sampler: Sampler
+
+    def __getitem__(self, name: str) -> BudgetEntry:
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise KeyError(name)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return what budget.json holds."""
+        return [entry.to_dict() for entry in self.entries]
+
+    def sweeps(self) -> dict[str, list[BudgetEntry]]:
+        """Return the entries of each sweep, by parameter."""
+        out: dict[str, list[BudgetEntry]] = {}
+        for entry in self.entries:
+            if "=" in entry.name and not entry.name.startswith("corner"):
+                out.setdefault(entry.name.partition("=")[0], []).append(entry)
+        return out
+
+
+def error_budget(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    nonideal: Nonidealities,
+    *,
+    sweeps: Iterable[Sweep | str] = (),
+    corners: bool = False,
+    t_stop: float = T_STOP,
+    warmup: float = 20.0,
+    chains: int = 2,
+    seed: int = 0,
+    thin: int | None = None,
+    step_check: bool = True,
+    workers: int | None = None,
+    timeout: float | None = None,
+    note: Note | None = None,
+    **circuit: Any,
+) -> ErrorBudget:
+    """Measure what each imperfection does: alone, and all together, on the noise paths of the ideal circuit.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    nonideal : Nonidealities
+        The imperfections; each parameter that differs from ideal is an entry.
+    sweeps : iterable of Sweep or str
+        ``"part.parameter=start:stop:n"``.
+    corners : bool
+        Add -40 and 85 C, supply +-10 %, resistors and capacitors +-20 %.
+    t_stop, warmup, chains, seed, thin
+        As for `Sampler.run`; times in units of tau.
+    step_check : bool
+        Run slew rate, hysteresis and delay at half the step too.
+    workers : int or None
+        Processes at a time.
+    timeout : float or None
+        Seconds per chain.
+    note : callable or None
+        Called with a few words as each circuit is done.
+    **circuit
+        ``form``, ``tau``, ``volt``, ... as for `build_sampler`.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to measure, or an argument cannot be used.
+    SimulationError
+        If a circuit did not run to its end; the message names it.
+    """
+    run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
+    variants = _variants(nonideal, asked, corners)
+    if not variants:
+        raise InputError(
+            "the budget is empty: no part has an imperfection, and no sweep was asked for. "
+            "Give [nonideal] parameters, a preset, or --sweep part.parameter=start:stop:n."
+        )
+    circuit = {**circuit, "level": "device"}
+    ideal = _common_step(model, x, nonideal.only(), [v for _, v in variants], circuit)
+    # everything is compiled before anything runs: a bad value stops the budget here
+    jobs: list[tuple[str, Sampler]] = [("ideal", ideal)]
+    for name, parts in variants:
+        device = rebuilt(ideal, nonideal=parts)
+        jobs.append((name, device))
+        if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
+            jobs.append((f"{name} at half the step", rebuilt(device, halvings=1)))
+    done = run_all(jobs, run, workers, timeout, note)
+    before = done["ideal"].u
+    entries = [_against_exact(ideal, done["ideal"])]
+    for name, parts in variants:
+        u, device = done[name].u, dict(jobs)[name]
+        half = done.get(f"{name} at half the step")
+        entries.append(
+            BudgetEntry(
+                name,
+                {i.name: i.value for i in parts.imperfections()},
+                paired_difference(model, before, u),
+                predict(ideal, device, before),
+                None if half is None else paired_difference(model, u, half.u),
+            )
+        )
+    return ErrorBudget(tuple(entries), run, ideal)
+
+
+def _variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
+    """Return (name, parts) of every circuit beside the ideal one."""
+    found = nonideal.imperfections()
+    out = [(i.name, nonideal.only(i.name)) for i in found]
+    if len(found) > 1:
+        out.append(("all", nonideal))
+    ideal = nonideal.only()
+    for sweep in sweeps:
+        for value in sweep.values:
+            exact = int(value) if sweep.name == "crossbar.levels" and value == int(value) else value
+            out.append((f"{sweep.name}={exact:.6g}", ideal.changed({sweep.name: exact})))
+    if corners:
+        for name, values in CORNERS.items():
+            out += [(f"{name}={value:g}", nonideal.changed({name: value})) for value in values]
+    names = [name for name, _ in out]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise InputError(f"{twice[0]} stands twice in the budget. Remove it from one of the sweeps.")
+    return out
+
+
+def _common_step(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    ideal: Nonidealities,
+    variants: Sequence[Nonidealities],
+    circuit: dict[str, Any],
+) -> Sampler:
+    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path."""
+    base = build_sampler(model, x, **{**circuit, "nonideal": ideal})
+    if circuit.get("step") is not None:
+        return base
+    steps = [base.plan.step]
+    for parts in variants:
+        if parts.comparator.width is not None:
+            narrow = {k: v for k, v in circuit.items() if k != "width"}
+            steps.append(build_sampler(model, x, **{**narrow, "nonideal": parts}).plan.step)
+    return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
+
+
+def run_all(
+    jobs: Sequence[tuple[str, Sampler]], run: RunPlan, workers: int | None, timeout: float | None, note: Note | None
+) -> dict[str, Samples]:
+    """Run every circuit, several at a time, each chain of one after the other; equal circuits run once."""
+    count = max(1, workers or os.cpu_count() or 1)
+    tasks = {name: sampler.tasks(run)[0] for name, sampler in jobs}
+    first: dict[ChainTask, str] = {}
+    for name, task in tasks.items():
+        first.setdefault(task, name)
+    unique = [(name, sampler) for name, sampler in jobs if first[tasks[name]] == name]
+
+    def one(job: tuple[str, Sampler]) -> Samples:
+        name, sampler = job
+        try:
+            thin = run.thin or ideal_thin
+            plan = RunPlan(
+                t_stop=run.t_stop,
+                warmup=run.warmup,
+                chains=run.chains,
+                seed=run.seed,
+                thin=thin * 2**sampler.halvings,
+            )
+            samples = sampler.run(plan, workers=max(1, count // len(unique)), timeout=timeout)
+        except SimulationError as error:
+            raise SimulationError(f"the circuit {name!r} of the budget failed: {error.reason}", error.chain) from None
+        if note is not None:
+            note(name)
+        return samples
+
+    ideal_thin = jobs[0][1].tasks(run)[0].thin
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(one, job) for job in unique]
+        try:
+            results = {name: future.result() for (name, _), future in zip(unique, futures, strict=True)}
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return {name: results[first[task]] for name, task in tasks.items()}
+
+
+def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
+    """Return how far the circuit with ideal parts is from the exact posterior: the budget's zero."""
+    target = ideal.model if ideal.temperature == 1 else ideal.model.tempered(ideal.temperature)
+    exact = exact_statistics(target, ideal.x, seed=int(samples.attrs["seed"]))
+    found = summarize(samples.s, ideal.model.active(samples.u), model=target, x=ideal.x, method="circuit")
+
+    def both(name: str) -> tuple[Array, Array]:
+        return getattr(found, name) - getattr(exact, name), np.hypot(
+            getattr(found, f"{name}_mcse"), getattr(exact, f"{name}_mcse")
+        )
+
+    p, p_se = both("p_active")
+    mean, mean_se = both("mean")
+    sd, sd_se = both("sd")
+    change = PairedDifference(p, p_se, p_se, mean, mean_se, mean_se, sd, sd_se, None, None, *_tv(found, exact))
+    return BudgetEntry("ideal", {}, change)
+
+
+def _tv(found: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[float | None, float | None, float | None]:
+    """Return the total variation over supports and, twice, the size that sampling noise alone gives it."""
+    if found.support is None or exact.support is None:
+        return None, None, None
+    keys = set(found.support) | set(exact.support)
+    tv = sum(abs(found.support.get(k, 0.0) - exact.support.get(k, 0.0)) for k in keys) / 2
+    p = np.array([exact.support.get(k, 0.0) for k in keys])
+    # a multinomial of ess_min draws: E|error| of each support, summed
+    noise = float(np.sum(np.sqrt(2 * p * (1 - p) / (np.pi * found.ess_min))) / 2)
+    return tv, noise, noise
