@@ -17,7 +17,7 @@ from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.experiment import exact_statistics
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import Nonidealities, ideal_value, split_name, unit_of
+from circuitlsc.nonideal import Nonidealities, ideal_value, split_name
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.response import Prediction, predict
 from circuitlsc.runplan import RunPlan

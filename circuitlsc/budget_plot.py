@@ -48,7 +48,7 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
     if what == "tv":
         floors = [np.nan if e.change.tv_floor is None else e.change.tv_floor for e in entries]
         ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, label="what noise alone makes")
-        ax.legend(loc="lower right")
+        ax.legend(loc="upper right", bbox_to_anchor=(1, -0.12 - 0.3 / len(entries)), borderaxespad=0)
     return ax
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from circuitlsc.config import Config
     from circuitlsc.energy import EnergyReport
     from circuitlsc.experiment import Judgement
-    from circuitlsc.sampler import Sampler
     from circuitlsc.nonideal import Nonidealities
+    from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130

@@ -6,7 +6,7 @@ Columns come in from above, in pairs +v_i, -v_i; rows leave to the right, into t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import matplotlib.style
 import numpy as np
@@ -22,15 +22,14 @@ from circuitlsc.cells import ResistorCrossbar
 from circuitlsc.cells.resistors import cell_currents
 from circuitlsc.errors import InputError
 from circuitlsc.plotting import STYLE
-from circuitlsc.schematic import si_prefix
+from circuitlsc.schematic import NODES, si_prefix
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Affine2DBase
 
     from circuitlsc.sampler import Sampler
 
-#: letters of the input and output nodes of the crossbars of `circuitlsc.systems`; any other has its pins' names
-NODES = {"inhibition": ("s", "e"), "forward": ("s", "r"), "backward": ("r", "e")}
 CELL = 0.78  # side of a square, in row pitches
 PAIR_GAP = 0.55  # between the pairs of columns, in row pitches
 HEAD = 1.45  # from the first row up to the drivers, in row pitches
@@ -129,7 +128,7 @@ def crossbar_figure(sampler: Sampler, voltages: Mapping[str, ArrayLike] | None =
         for ax, cell in zip(fig.axes, cells, strict=True):
             plot_crossbar(cell, voltages=None if voltages is None else voltages[cell.name], ax=ax)
             rows, columns = cell.conductances_siemens.shape
-            ax.set_title(f"{cell.name}: {rows} × {columns} cells", pad=16)
+            ax.set_title(f"{cell.name}: {rows} $\\times$ {columns} cells", pad=16)
     return fig
 
 
@@ -202,7 +201,7 @@ def _draw_wires(ax: Axes, rows: int, x: Array) -> None:
 
 def _label_nodes(cell: ResistorCrossbar, ax: Axes, x: Array) -> None:
     """Name the rows by their output nodes and the pairs of columns by their input nodes; of a crowd, every so many."""
-    source, target = NODES.get(cell.name, ("in", "out"))
+    source, target = NODES.get(cell.name, ("in", "out"))  # any other crossbar: its pins
     size = matplotlib.rcParams["ytick.labelsize"]
     rows, pairs = cell.matrix.shape
     for j in range(0, rows, _every(rows)):
@@ -241,7 +240,7 @@ def _every(n: int) -> int:
 def _colour_bar(ax: Axes, squares: PolyCollection, label: str) -> None:
     """Add a colour bar as high as the crossbar, at a fixed distance from it in inches."""
     fig = ax.figure
-    right = fig.dpi_scale_trans + ScaledTranslation(1.0, 0.0, ax.transAxes)
+    right = fig.dpi_scale_trans + ScaledTranslation(1.0, 0.0, cast("Affine2DBase", ax.transAxes))
     bottom, top = ax.get_ylim()
     first = (bottom + CELL / 2) / (bottom - top)  # the bar begins where the first row does
     bar = ax.inset_axes((0.3, 0.0, 0.09, first), transform=blended_transform_factory(right, ax.transAxes))

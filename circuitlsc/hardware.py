@@ -16,10 +16,14 @@ class Hardware:
     ----------
     parts : Nonidealities
     scaling : Scaling
+    reduced : bool
+        Whether a crossbar with resistive wires is written as the mesh of resistors that its terminals see (star-mesh
+        transformation: exact, and much faster to simulate), or with every segment of wire.
     """
 
     parts: Nonidealities
     scaling: Scaling
+    reduced: bool = False
 
     def ohm(self, value: float) -> float:
         """Return a resistance at the chip's corner."""

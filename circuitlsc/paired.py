@@ -71,13 +71,13 @@ def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> 
     m0, m1 = s0.mean((0, 1)), s1.mean((0, 1))
     var, var_se = mean_with_mcse((s1 - m1) ** 2 - (s0 - m0) ** 2)
     sd0, sd1 = np.sqrt(((s0 - m0) ** 2).mean((0, 1))), np.sqrt(((s1 - m1) ** 2).mean((0, 1)))
-    coactive = tv = (None, None)
-    floor = None
+    coactive: tuple[float | None, float | None] = (None, None)
+    tv: tuple[float | None, float | None, float | None] = (None, None, None)
     if model.prior.sparse:
         if model.n_latents <= MAX_PAIR_LATENTS:
             coactive = _coactivation(a0, a1)
         if model.n_latents <= MAX_SUPPORT_LATENTS:
-            *tv, floor = _total_variation(a0, a1)  # type: ignore[assignment]
+            tv = _total_variation(a0, a1)
     return PairedDifference(
         p,
         p_se,
@@ -89,7 +89,6 @@ def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> 
         var_se / np.maximum(sd0 + sd1, 1e-12),
         *coactive,
         *tv,
-        floor,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuitlsc.cells import Crossbar
+from circuitlsc.cells import Buffer, Crossbar, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
 from circuitlsc.checks import blocks, flatten
 from circuitlsc.scaling import expected_ranges
 
@@ -26,14 +26,14 @@ def scaling_report(sampler: Sampler) -> str:
     """Return how model units became volts, amperes and seconds, and what the hardware would have to do."""
     s, plan, model = sampler.scaling, sampler.plan, sampler.model
     ranges = expected_ranges(model, sampler.x)
-    conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, Crossbar)]
+    conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])
     groups = blocks(model.gram)
     noise = s.noise_amperes(plan.step, sampler.temperature)
     rows = [
         (
             "circuit",
-            f"{sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances, "
+            f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances, "
             f"{len(flatten(sampler.circuit))} elements",
         ),
         *(("step", line) for line in plan.explanation),
@@ -59,6 +59,7 @@ def scaling_report(sampler: Sampler) -> str:
             f"{noise:.4g} A rms held for {plan.step:.4g} tau: {s.noise_lift * sampler.temperature:.3g} times the "
             f"thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K",
         ),
+        *_device_rows(sampler),
         (
             "blocks",
             "1 (every latent is coupled to every other, directly or not)"
@@ -68,6 +69,40 @@ def scaling_report(sampler: Sampler) -> str:
         *(("warning", line) for line in plan.warnings),
     ]
     return "\n".join(f"{name:<14} {text}" for name, text in rows)
+
+
+def _device_rows(sampler: Sampler) -> list[tuple[str, str]]:
+    """Return what a device-level circuit adds: crossbars and amplifiers, the lifted noise, the imperfections."""
+    if sampler.level != "device":
+        return []
+    rows = []
+    for cell in sampler.graph.cells:
+        if isinstance(cell, TransimpedanceSum):
+            shape = cell.crossbar.conductances_siemens.shape
+            gains = np.diag(cell.noise_gain)
+            rows.append(
+                (
+                    "crossbar",
+                    f"{cell.crossbar.name}: {shape[0] * shape[1]} resistors ({shape[0]} rows, {shape[1] // 2} column pairs), "
+                    f"R_f {cell.feedback:.4g} ohm, noise gains {gains.min():.3g} .. {gains.max():.3g}",
+                )
+            )
+        elif isinstance(cell, ThermalNoise):
+            part = sampler.nonideal.noise
+            b = cell.corner_rate
+            rows.append(
+                (
+                    "thermal noise",
+                    f"R_n {part.resistance:.4g} ohm at {cell.hardware.noise_kelvin:.4g} K, "
+                    + ("white" if np.isinf(b) else f"corner {b / (2 * np.pi * sampler.scaling.tau):.3g} Hz")
+                    + f", lifted into the neuron by g_m = {cell.gain:.4g} S",
+                )
+            )
+    amps = sum(c.size for c in sampler.graph.cells if isinstance(c, (TransimpedanceSum, Inverter, Buffer)))
+    rows.append(("op-amps", f"{amps} in all"))
+    found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
+    rows.append(("imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"))
+    return rows
 
 
 def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) -> str:
@@ -94,7 +129,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         *(_joint(c) if sampler.model.prior.sparse else ()),
         "same noise     "
         + (
-            f"circuit - NumPy: rms {c.pathwise.rms:.2g}, max {c.pathwise.max_abs:.2g} units "
+            f"{_twin_name(sampler)}: rms {c.pathwise.rms:.2g}, max {c.pathwise.max_abs:.2g} units "
             f"over the first {c.pathwise.time:g} of {c.t_stop:g} tau"
             if c.pathwise.rms is not None
             else str(judgement.path_reason)
@@ -110,6 +145,13 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _twin_name(sampler: Sampler) -> str:
+    """Say what the circuit is compared with on the same noise."""
+    if sampler.nonideal.imperfections():
+        return "circuit - NumPy (with the parts' static errors, without lags, rails and noise colour)"
+    return "circuit - NumPy"
 
 
 def _joint(c: Comparison) -> tuple[str, str]:

@@ -33,6 +33,7 @@ from circuitlsc.stepping import StepPlan, plan_step
 from circuitlsc.systems import lsc
 
 LEVELS = ("ideal", "device")
+WIRES = ("reduced", "segments")
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
@@ -60,6 +61,8 @@ class Sampler:
         What the parts of a device-level circuit do wrong.
     halvings : int
         How often the noise path's step was halved to get the plan's.
+    wires : str
+        How resistive wires are simulated.
     """
 
     model: SparseCodingModel
@@ -74,6 +77,7 @@ class Sampler:
     level: str = "ideal"
     nonideal: Nonidealities = IDEAL
     halvings: int = 0
+    wires: str = "reduced"
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
 
     @cached_property
@@ -267,6 +271,7 @@ def build_sampler(
     temperature: float = 1.0,
     tolerance: float = TOLERANCE,
     halvings: int = 0,
+    wires: str = "reduced",
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -298,6 +303,9 @@ def build_sampler(
         Of Newton's iteration, relative and in model units.
     halvings : int
         Halve the step so often, on the same noise path (a Brownian bridge fills it in).
+    wires : str
+        How the engine simulates resistive wires: ``"reduced"`` to the mesh that a crossbar's terminals see (exact), or
+        ``"segments"``, one resistor each. Stand-alone decks always have every segment.
 
     Returns
     -------
@@ -328,10 +336,19 @@ def build_sampler(
     plan = plan_step(model, x, width=width, step=step, temperature=temperature)
     if halvings:
         plan = replace(plan, step=plan.step / 2**halvings)
-    hardware = Hardware(parts, scaling) if level == "device" else None
+    if wires not in WIRES:
+        raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
     graph, standalone = (
-        lsc(model, x, form=form, width=plan.width, temperature=temperature, noise=noise, hardware=hardware)
-        for noise in ("external", "trrandom")
+        lsc(
+            model,
+            x,
+            form=form,
+            width=plan.width,
+            temperature=temperature,
+            noise=noise,
+            hardware=Hardware(parts, scaling, reduced) if level == "device" else None,
+        )
+        for noise, reduced in (("external", wires == "reduced"), ("trrandom", False))
     )
     sampler = Sampler(
         model=model,
@@ -346,6 +363,7 @@ def build_sampler(
         level=level,
         nonideal=parts,
         halvings=halvings,
+        wires=wires,
         _standalone=standalone,
     )
     check_circuit(sampler.circuit)
@@ -369,5 +387,6 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
         "temperature": sampler.temperature,
         "tolerance": sampler.tolerance,
         "halvings": sampler.halvings,
+        "wires": sampler.wires,
     }
     return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

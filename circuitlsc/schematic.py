@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
 
 Point = tuple[float, float]
-C = TypeVar("C", bound=Cell)
+Found = TypeVar("Found", bound=Cell)
+
+#: letters of the input and output nodes of the crossbars of `circuitlsc.systems`, and what they multiply by
+NODES = {"inhibition": ("s", "e"), "forward": ("s", "r"), "backward": ("r", "e")}
+MATRICES = {
+    "inhibition": r"A^\mathsf{T} A / \sigma^2",
+    "forward": "A",
+    "backward": r"A^\mathsf{T} / \sigma^2",
+}
 
 PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 INCH = 0.3  # per unit
@@ -50,6 +58,9 @@ GHOST = "#9a9a9a"  # parts that stand for many more
 CURVE = "#0072B2"  # transfer curves in boxes
 CURVE_BOX = (2.2, 1.5)  # width and height of a box with a transfer curve
 MARGIN = 0.3  # around a drawing
+GATE = (-11.9, 4.7, 2.0)  # centre, width and height of the gate in a signal path
+CODE = -3.2  # where the cell of the code begins in a signal path
+ROW, GHOST_ROW = -2.5, -4.3  # of a crossbar in a signal path, below its driver's wire
 AMP = 0.75  # scale of op-amps
 AMP_LENGTH, AMP_INPUT = AMP * 2.5 * math.sqrt(3) / 2, AMP * 2.5 / 4  # along the axis; from it to an input
 
@@ -171,7 +182,7 @@ class _Sheet:
             wire.set_snap(False)  # to pixels: wires that meet would not
         low, high = ax.dataLim.get_points()
         self._frame(low, high)
-        renderer = FigureCanvasAgg(fig).get_renderer()
+        renderer = FigureCanvasAgg(fig).get_renderer()  # type: ignore[no-untyped-call]
         for text in ax.texts:  # as large as it will be: the scale stays
             corners = ax.transData.inverted().transform(text.get_window_extent(renderer).get_points())
             low, high = np.minimum(low, corners[0]), np.maximum(high, corners[1])
@@ -180,7 +191,7 @@ class _Sheet:
 
     def _frame(self, low: Array, high: Array) -> None:
         self._axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-        self._figure.set_size_inches(INCH * (high - low))
+        self._figure.set_size_inches(*(INCH * (high - low)))
 
     def _add(self, element: Any, color: str) -> None:
         self._drawing.add(element.color(color))
@@ -189,7 +200,7 @@ class _Sheet:
         """Draw a wire through points."""
         element = self._elements.Element().at((0, 0)).theta(0)
         element.segments.append(
-            self._schemdraw.Segment(points, arrow=arrow, lw=width, arrowwidth=0.24, arrowlength=0.34)
+            self._schemdraw.Segment(points, arrow=arrow, lw=width, arrowwidth=0.22, arrowlength=0.32)
         )
         self._add(element, color)
 
@@ -308,9 +319,14 @@ class _Parts:
 
     sampler: Sampler
 
-    def find(self, kind: type[C]) -> C | None:
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells."""
+        return self.sampler.graph.cells
+
+    def find(self, kind: type[Found]) -> Found | None:
         """Return the first cell of a kind, if there is one."""
-        return next((cell for cell in self.sampler.graph.cells if isinstance(cell, kind)), None)
+        return next((cell for cell in self.cells if isinstance(cell, kind)), None)
 
     @property
     def device(self) -> bool:
@@ -392,7 +408,7 @@ def _draw_neuron(sheet: _Sheet, sampler: Sampler) -> None:
         sheet.curve_box((2, 2.6), gate.comparator, parts.reach)
         sheet.line((2, 2.6 - h / 2), (2, 0.45), arrow="->")
         sheet.text((2, 2.6 + h / 2 + 0.2), "comparator $s'(u_i)$", "center", "bottom")
-        sheet.text((2 - w / 2 - 0.25, 2.6), "\n".join(_comparator(parts)), "right")
+        sheet.text((2 - w / 2 - 0.25, 2.6 + h / 2), "\n".join(_comparator(parts)), "right", "top")
         sheet.line((6.4, 0), (6.4, 2.6), (2 + w / 2, 2.6), arrow="->")
         sheet.dot((6.4, 0))
     out = sheet.transconductor((3.4, 0), sign="$-$")
@@ -410,15 +426,12 @@ def _draw_neuron(sheet: _Sheet, sampler: Sampler) -> None:
         x += 3.7
     sheet.text((x, 0.3), "$u_i$", "center", "bottom")
     if noise is None:
-        sheet.dot((x, 0))
-        sheet.part("Capacitor", (x, 0), (x, -1.5))
-        sheet.text((x + 0.55, -0.75), parts.capacitor)
-        _draw_brownian(sheet, (x, -1.5), 1.5)
-        sheet.text((x + 0.75, -2.25), "$V_1 \\sqrt{2 T}\\; W(t / \\tau)$\n" + f"$V_1$ = {engineering(s.volt, 'V')}")
+        brownian = r"$V_1 \sqrt{2 T}\; W(t / \tau)$" + f"\n$V_1$ = {engineering(s.volt, 'V')}"
+        _draw_noisy_capacitor(sheet, (x, 0), parts.capacitor, brownian)
     else:
         sheet.shunt("Capacitor", (x, 0), 2.4, parts.capacitor)
         x = _draw_leaks(sheet, state, x)
-    start = (x + (4.6 if noise is None else 2.4), 0.0)
+    start = (x + (5.0 if noise is None else 3.2), 0.0)
     sheet.line(out, start)
     end = _draw_code(sheet, parts, start)
     sheet.line(end, (end[0] + 1.0, 0))
@@ -440,16 +453,18 @@ def _prior_factor(gate: Gate) -> float:
     return 1.0 + gate.hardware.parts.prior.lam_error if isinstance(gate, DeviceGate) else 1.0
 
 
-def _draw_brownian(sheet: _Sheet, top: Point, length: float) -> None:
-    """Draw the Brownian voltage in series with a capacitor, down to ground."""
+def _draw_noisy_capacitor(sheet: _Sheet, top: Point, label: str, noise: str) -> None:
+    """Draw the integrating capacitor with a Brownian voltage in series, down to ground."""
     x, y = top
-    sheet.part("Source", top, (x, y - length))
+    sheet.dot(top)
+    sheet.part("Capacitor", top, (x, y - 1.4))
+    sheet.text((x + 0.75, y - 0.75), label)
+    sheet.part("Source", (x, y - 1.4), (x, y - 2.8))
     path = np.array([0.0, 0.5, -0.1, 0.45, 0.9, 0.2, 0.5, -0.35, -0.9, -0.3, -0.65, 0.1, 0.0])
     places = np.linspace(-0.36, 0.36, len(path))
-    sheet.line(
-        *((x + float(a), y - length / 2 + 0.28 * float(b)) for a, b in zip(places, path, strict=True)), width=0.7
-    )
-    sheet.ground((x, y - length))
+    sheet.line(*((x + float(a), y - 2.1 + 0.28 * float(b)) for a, b in zip(places, path, strict=True)), width=0.7)
+    sheet.ground((x, y - 2.8))
+    sheet.text((x + 0.75, y - 2.15), noise)
 
 
 def _draw_leaks(sheet: _Sheet, state: DeviceIntegrator | None, x: float) -> float:
@@ -498,57 +513,44 @@ def _draw_noise(sheet: _Sheet, noise: ThermalNoise) -> float:
 
 
 def _draw_signal_path(sheet: _Sheet, sampler: Sampler) -> None:
-    """Draw the loop: gate and neuron, then one stage for each crossbar, and the gradient's way back."""
+    """Draw the loop: gate and neuron, then a stage for each crossbar, and the gradient's way back."""
     parts = _Parts(sampler)
-    _draw_loop_neuron(sheet, parts)
     crossbars = [cell for cell in sampler.graph.cells if isinstance(cell, (Crossbar, ResistorCrossbar))]
-    at: Point = (0.0, 0.0)
-    end = at
-    for k, cell in enumerate(crossbars):
-        stage = _Stage(sheet, sampler, cell, at, 1 - 2 * k)
-        end = stage.draw()
-        if k == 0 and len(crossbars) == 2:
-            at = (end[0], end[1] - 9.5)
-            sheet.line(end, at)
-            end = at
-    gate_x = GATE[0]
-    low = end[1] if len(crossbars) == 2 else end[1] - 5.6
-    sheet.line(end, (end[0], low), (gate_x, low), (gate_x, -GATE[2] / 2), arrow="->")
-    sheet.text((gate_x + 0.3, -GATE[2] / 2 - 1.0), "$e_i$")
-    quantities = ("us", "r", "e") if len(crossbars) == 2 else ("us", "e")
-    k, d = sampler.model.n_latents, sampler.model.n_features
-    text = f"$K$ = {k} latents, $D$ = {d} features\n" + parts.units(*quantities)
-    sheet.text((gate_x + 1.4, -4.8), text, vertical="top")
-
-
-GATE = (-13.6, 4.9, 2.0)  # centre, width and height of the gate in a signal path
+    residual = len(crossbars) == 2
+    _draw_loop_neuron(sheet, parts)
+    end = _Stage(sheet, parts, crossbars[0], (0.0, 0.0), 1).draw()
+    if residual:
+        start = (end[0], end[1] - (8.6 if parts.device else 5.6))
+        sheet.line(end, start)
+        end = _Stage(sheet, parts, crossbars[1], start, -1).draw()
+    x, _, height = GATE
+    low = end[1] if residual else end[1] - 5.2
+    sheet.line(end, (end[0], low), (x, low), (x, -height / 2), arrow="->")
+    sheet.text((x + 0.3, -height / 2 - 1.0), "$e_i$" if residual else "$e_i$  ($j = i$)")
+    sizes = f"$K$ = {sampler.model.n_latents} latents, $D$ = {sampler.model.n_features} features\n"
+    sheet.text((x + 1.4, -4.4), sizes + parts.units("us", *("r" * residual), "e"), vertical="top")
 
 
 def _draw_loop_neuron(sheet: _Sheet, parts: _Parts) -> None:
     """Draw gate, noise, capacitor and code, which ends at the origin."""
-    x, w, h = GATE
-    noise = parts.find(ThermalNoise)
-    sheet.box((x, 0), w, h)
-    force = "e_i" if parts.gate.comparator is None else "s'(u_i)\\,e_i"
-    sheet.text((x, 0), f"gate\n$-[\\,{force} + c'(u_i)\\,]$", "center")
-    w /= 2
-    sheet.line((x + w, 0), (-3.4, 0))
-    sheet.line((x + w + 0.7, 0), (x + w + 0.7, 2.0), (x, 2.0), (x, h / 2), arrow="->")
-    sheet.dot((x + w + 0.7, 0))
-    c = -6.7
-    sheet.text((c, 0.3), "$u_i$", "center", "bottom")
-    if noise is None:
-        sheet.dot((c, 0))
-        sheet.part("Capacitor", (c, 0), (c, -1.5))
-        sheet.text((c + 0.55, -0.75), parts.capacitor)
-        _draw_brownian(sheet, (c, -1.5), 1.5)
-        sheet.text((c + 0.75, -2.25), "noise")
+    left, width, height = GATE
+    sheet.box((left, 0), width, height)
+    force = "e_i" if parts.gate.comparator is None else r"s'(u_i)\,e_i"
+    sheet.text((left, 0), "gate\n" + rf"$-[\,{force} + c'(u_i)\,]$", "center")
+    x = left + width / 2 + 0.6
+    sheet.line((x, 0), (x, 2.0), (left, 2.0), (left, height / 2), arrow="->")
+    sheet.dot((x, 0))
+    sheet.line((left + width / 2, 0), (CODE, 0))
+    x += 3.2
+    sheet.text((x, 0.3), "$u_i$", "center", "bottom")
+    if parts.device:
+        sheet.shunt("SourceI", (x - 2.4, 0), 2.4, "noise")
+        sheet.shunt("Capacitor", (x, 0), 2.4, parts.capacitor)
     else:
-        sheet.shunt("Capacitor", (c, 0), 2.4, parts.capacitor)
-        sheet.shunt("SourceI", (c - 2.6, 0), 2.4, "noise")
-    end = _draw_code(sheet, parts, (-3.4, 0))
+        _draw_noisy_capacitor(sheet, (x, 0), parts.capacitor, "noise")
+    end = _draw_code(sheet, parts, (CODE, 0))
     sheet.line(end, (0, 0))
-    sheet.text((-0.2, 0.3), "$s_i$", "center", "bottom")
+    sheet.text((-0.3, 0.3), "$s_i$", "center", "bottom")
 
 
 @dataclass(frozen=True)
@@ -556,16 +558,16 @@ class _Stage:
     """One crossbar with what drives and reads it, from ``at`` to the right (d = 1) or to the left (d = -1)."""
 
     sheet: _Sheet
-    sampler: Sampler
+    parts: _Parts
     cell: Crossbar | ResistorCrossbar
     at: Point
     d: int
 
     def draw(self) -> Point:
         """Draw the stage; return its output."""
-        return (
-            self._resistors(self.cell) if isinstance(self.cell, ResistorCrossbar) else self._transconductors(self.cell)
-        )
+        if isinstance(self.cell, ResistorCrossbar):
+            return self._resistors(self.cell)
+        return self._transconductors(self.cell)
 
     def _to(self, x: float, y: float) -> Point:
         return self.at[0] + self.d * x, self.at[1] + y
@@ -580,91 +582,134 @@ class _Stage:
             align = {"left": "right", "right": "left"}.get(align, align)
         self.sheet.text(self._to(x, y), text, align, vertical, color)
 
+    def _node(self, letter: str) -> str:
+        """Return a node's name with the index that it has in the picture."""
+        index = "j" if letter == "r" or (letter == "e" and self.cell.name == "inhibition") else "i"
+        return f"{letter}_{index}"
+
+    @property
+    def _ends(self) -> tuple[str, str]:
+        source, target = NODES[self.cell.name]
+        return self._node(source), self._node(target)
+
+    @property
+    def _index(self) -> str:
+        source, target = self._ends
+        return target[-1] + source[-1]
+
     def _resistors(self, cell: ResistorCrossbar) -> Point:
+        """Draw inverter, pairs of resistors, input and amplifier."""
         sheet, hardware, d = self.sheet, cell.hardware, self.d
         part = hardware.parts.crossbar
-        source, target = self._ends()
+        source, target = self._ends
+        plus, minus, ghosts, end_x = 5.8, 7.9, (10.6, 11.9), 14.9
         # drivers: +v straight on, -v by way of an inverter above
-        plus, minus, row, ghost = 6.8, 9.0, -2.5, -4.3
         ohm = engineering(hardware.ohm(1 / part.g_on), "Ω")
-        self._line((0, 0), (plus, 0), (plus, ghost - 0.7))
-        sheet.dot(self._to(0.7, 0))
-        self._line((0.7, 0), (0.7, 2.4))
-        sheet.part("Resistor", self._to(0.7, 2.4), self._to(2.9, 2.4))
-        self._text(1.8, 2.8, ohm, "center", "bottom")
-        out = sheet.amplifier(self._to(2.9, 2.4), d, ohm)
-        sheet.line(out, (self._to(minus, 0)[0], out[1]), self._to(minus, ghost - 0.7))
-        self._text(plus - 0.3, 0.3, f"$+{source}$", "right", "bottom")
-        self._text(minus + 0.3, 0.3, f"$-{source}$", "left", "bottom")
+        self._line((0, 0), (plus, 0), (plus, GHOST_ROW - 0.7))
+        sheet.dot(self._to(0.5, 0))
+        self._line((0.5, 0), (0.5, 2.4))
+        sheet.part("Resistor", self._to(0.5, 2.4), self._to(2.5, 2.4))
+        self._text(1.5, 2.8, ohm, "center", "bottom")
+        out = sheet.amplifier(self._to(2.5, 2.4), d, ohm)
+        sheet.line(out, (self._to(minus, 0)[0], out[1]), self._to(minus, GHOST_ROW - 0.7))
+        self._text(4.6, 0.95, "inverter", "center", "bottom")
+        self._text(plus - 0.2, 0.25, f"$+{source}$", "right", "bottom")
+        self._text(minus + 0.25, 0.25, f"$-{source}$", "left", "bottom")
         # the array
-        for y, color in ((ghost, GHOST), (row, "black")):
-            self._line((plus - 0.7, y), (15.2 if y == ghost else 17.0, y), color=color)
-        for x in (12.0, 13.4):
-            self._line((x, -0.8), (x, ghost - 0.7), color=GHOST)
-            for y in (row, ghost):
-                self._cell(x, y, GHOST)
+        self._rows_and_ghosts(plus - 0.7, end_x, 13.1, ghosts)
         for x, name in ((plus, "G^-"), (minus, "G^+")):
-            self._cell(x, ghost, GHOST)
-            self._cell(x, row, "black")
-            self._text(x + 0.85, row + 0.75, f"${name}_{{{self._index()}}}$")
-        self._text(11.2, -1.1, r"$\cdots$", "center", color=GHOST)
-        self._dimensions(plus - 0.7, 14.6, row, ghost, "pairs of columns")
-        low, high = (
-            engineering(hardware_g / part_corner, "S")
-            for hardware_g, part_corner in (
-                (part.g_off, hardware.parts.corner.resistance),
-                (part.g_on, hardware.parts.corner.resistance),
-            )
-        )
-        self._text(0.5, -0.8, f"{cell.name} crossbar\n${self._matrix()}$\n{low} to {high}", "left", "top")
+            self._pass_through(x, GHOST_ROW, GHOST)
+            self._pass_through(x, ROW, "black")
+            self._text(x + 0.85, ROW + 0.75, f"${name}_{{{self._index}}}$")
+        self._dimensions(plus - 0.7, 13.1, "pairs of columns")
+        corner = hardware.parts.corner.resistance
+        lines = [f"{engineering(part.g_off / corner, 'S')} to {engineering(part.g_on / corner, 'S')}"]
+        for what, value in (("wires", part.wire_resistance), ("drivers", part.driver_resistance)):
+            lines += [f"{what} {engineering(hardware.ohm(value), 'Ω')}"] if value > 0 else []
+        self._title(lines)
         # the amplifier, and the input behind its resistor
-        amplifier = next(c for c in self.sampler.graph.cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell)
+        amplifier = next(c for c in self.parts.cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell)
         rf = engineering(amplifier.feedback, "Ω")
-        out = sheet.amplifier(self._to(17.0, row), d, f"$R_f$ = {rf}")
+        out = sheet.amplifier(self._to(end_x, ROW), d, f"$R_f$ = {rf}")
         if amplifier.has_input:
-            sheet.dot(self._to(15.4, row))
-            sheet.part("Resistor", self._to(15.4, 0.2), self._to(15.4, row))
-            sheet.dot(self._to(15.4, 0.3), terminal=True)
-            self._text(15.4, 0.65, f"${self._input()}$", "center", "bottom")
-            self._text(15.1, -0.6, f"$R_x$\n{rf}", "right")
-        end = (out[0] + 1.0 * d, out[1])
-        sheet.line(out, end)
-        sheet.text((end[0] + 0.0 * d, end[1] + 0.3), f"${target}$", "center", "bottom")
-        return end
-
-    def _cell(self, x: float, y: float, color: str) -> None:
-        """Draw a resistor from a column to a row."""
-        self.sheet.part("Resistor", self._to(x, y + 0.95), self._to(x + 0.95, y), color)
-        for p in ((x, y + 0.95), (x + 0.95, y)):
-            self.sheet.dot(self._to(*p), color=color)
-
-    def _dimensions(self, left: float, right: float, row: float, ghost: float, columns: str) -> None:
-        low = ghost - 1.2
-        n_rows, n_columns = self._letters()
-        self._line((left, low), (right, low), arrow="<->")
-        self._text((left + right) / 2, low - 0.2, f"${n_columns}$ {columns}", "center", "top")
-        self._line((left - 0.6, row + 0.1), (left - 0.6, ghost - 0.1), arrow="<->")
-        self._text(left - 0.9, (row + ghost) / 2, f"${n_rows}$ rows", "right")
-
-    def _ends(self) -> tuple[str, str]:
-        return {"inhibition": ("s_i", "e_j"), "forward": ("s_i", "r_j"), "backward": ("r_j", "e_i")}[self.cell.name]
-
-    def _index(self) -> str:
-        return "ij" if self.cell.name == "backward" else "ji"
-
-    def _letters(self) -> tuple[str, str]:
-        d, k = f"D = {self.sampler.model.n_features}", f"K = {self.sampler.model.n_latents}"
-        return {"inhibition": (k, k), "forward": (d, k), "backward": (k, d)}[self.cell.name]
-
-    def _matrix(self) -> str:
-        return {
-            "inhibition": r"A^\top\!A / \sigma^2",
-            "forward": "A",
-            "backward": r"A^\top / \sigma^2",
-        }[self.cell.name]
-
-    def _input(self) -> str:
-        return r"(A^\top x)_j / \sigma^2" if self.cell.name == "inhibition" else "x_j"
+            x = end_x - 1.2
+            sheet.dot(self._to(x, ROW))
+            sheet.part("Resistor", self._to(x, 0.2), self._to(x, ROW))
+            sheet.dot(self._to(x, 0.3), terminal=True)
+            self._text(x, 0.65, f"${self._input()}$", "center", "bottom")
+            self._text(x - 0.45, -0.3, f"$R_x$ = {rf}", "right")
+        return self._output(out, target)
 
     def _transconductors(self, cell: Crossbar) -> Point:
-        return self.at
+        """Draw one transconductor per entry, input current and summing resistor."""
+        sheet, scaling = self.sheet, self.parts.sampler.scaling
+        _, target = self._ends
+        column, end_x = 5.8, 14.0
+        self._line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
+        self._rows_and_ghosts(column - 0.7, end_x, 9.7, (8.5,))
+        self._pass_through(column, GHOST_ROW, GHOST)
+        self._pass_through(column, ROW, "black")
+        self._text(column + 0.85, ROW + 0.75, f"$g_{{{self._index}}}$")
+        self._dimensions(column - 0.7, 9.7, "columns")
+        g = np.abs(cell.conductances(scaling))
+        low, high = engineering(float(g[g > 0].min()), "S"), engineering(float(g.max()), "S")
+        self._title([low if low == high else f"{low} to {high}"])
+        biases = [c for c in self.parts.cells if isinstance(c, Input) and c.name == f"{cell.name}_input"]
+        if biases:
+            unit = engineering(scaling.volts(biases[0].target) / scaling.r_node, "A")
+            sheet.shunt("SourceI", self._to(end_x - 3.6, ROW), 2.4, f"$-{self._input()}$\n$\\times$ {unit}")
+        sheet.shunt("Resistor", self._to(end_x, ROW), 2.4, f"$R$\n{engineering(scaling.r_node, 'Ω')}")
+        return self._output(self._to(end_x, ROW), target)
+
+    def _rows_and_ghosts(self, left: float, right: float, ghost_right: float, columns: tuple[float, ...]) -> None:
+        """Draw the row, and in grey those parts of the array that stand for the others."""
+        self._line((left, GHOST_ROW), (ghost_right, GHOST_ROW), color=GHOST)
+        self._line((left, ROW), (right, ROW))
+        for x in columns:
+            self._line((x, -0.9), (x, GHOST_ROW - 0.7), color=GHOST)
+            for y in (ROW, GHOST_ROW):
+                self._pass_through(x, y, GHOST)
+        self._text(columns[0] - 0.75, -1.2, r"$\cdots$", "center", color=GHOST)
+        self._text(columns[0] - 0.75, (ROW + GHOST_ROW) / 2, r"$\vdots$", "center", color=GHOST)
+
+    def _pass_through(self, x: float, y: float, color: str) -> None:
+        """Draw what leads from a column to a row."""
+        start, end = self._to(x, y + 0.95), self._to(x + 0.95, y)
+        if isinstance(self.cell, ResistorCrossbar):
+            self.sheet.part("Resistor", start, end, color)
+        else:
+            along, across = np.array([self.d, -1.0]) * 0.95, np.array([self.d, 1.0]) * 0.24
+            base, tip = np.array(start) + 0.3 * along, np.array(start) + 0.75 * along
+            corners = [base + across, tip, base - across, base + across]
+            self.sheet.line(*((float(a), float(b)) for a, b in corners), color=color)
+            self.sheet.line(start, (float(base[0]), float(base[1])), color=color)
+            self.sheet.line((float(tip[0]), float(tip[1])), end, color=color)
+        for at in (start, end):
+            self.sheet.dot(at, color=color)
+
+    def _dimensions(self, left: float, right: float, columns: str) -> None:
+        """Say how many rows and columns there are."""
+        source, target = (self._size(letter) for letter in NODES[self.cell.name])
+        low = GHOST_ROW - 1.1
+        self._line((left, low), (right, low), arrow="<->")
+        self._text((left + right) / 2, low - 0.2, f"{source} {columns}", "center", "top")
+        self._line((left - 0.5, ROW + 0.1), (left - 0.5, GHOST_ROW - 0.1), arrow="<->")
+        self._text(left - 0.8, (ROW + GHOST_ROW) / 2, f"{target} rows", "right")
+
+    def _size(self, letter: str) -> str:
+        model = self.parts.sampler.model
+        return f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}"
+
+    def _title(self, lines: list[str]) -> None:
+        self._text(
+            0.3, -0.6, "\n".join([f"{self.cell.name} crossbar", f"${MATRICES[self.cell.name]}$", *lines]), "left", "top"
+        )
+
+    def _input(self) -> str:
+        return r"(A^\mathsf{T} x)_j / \sigma^2" if self.cell.name == "inhibition" else "x_j"
+
+    def _output(self, out: Point, name: str) -> Point:
+        end = (out[0] + 1.1 * self.d, out[1])
+        self.sheet.line(out, end)
+        self.sheet.text((end[0], end[1] + 0.3), f"${name}$", "center", "bottom")
+        return end

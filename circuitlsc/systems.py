@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -153,6 +154,7 @@ def _weighted_sum(
     matrix, size = np.asarray(matrix), len(matrix)
     crossbar: Cell
     total: Cell
+    bias: Callable[..., Input]
     if hardware is None:
         total = {"gradient": Gradient, "residual": Residual}[target](target, size)
         crossbar = Crossbar(name, size, matrix=matrix, source=source.quantity, target=total.quantity)

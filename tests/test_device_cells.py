@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc import SparseCodingModel
 from circuitlsc.cells import (
     Buffer,
     DeviceGate,
@@ -19,7 +18,7 @@ from circuitlsc.cells import (
 )
 from circuitlsc.hardware import Hardware
 from circuitlsc.nonideal import Nonidealities
-from circuitlsc.systems import comparator_tables, lsc
+from circuitlsc.systems import comparator_tables
 
 WIDTH = 0.06
 RTOL = 1e-9
@@ -93,7 +92,10 @@ def test_threshold(model, reach, odd_scaling, solve):
     if table is None:
         return
     cell = DeviceThreshold(
-        "threshold", SIZE, table=table, hardware=chip(odd_scaling, comparator={"threshold_offset": 5e-3, "gate_offset": 1.0})
+        "threshold",
+        SIZE,
+        table=table,
+        hardware=chip(odd_scaling, comparator={"threshold_offset": 5e-3, "gate_offset": 1.0}),
     )
     circuit = bench(cell, scaling=odd_scaling, threshold=Wires({"u": ("u_0",) * SIZE}, cell.nodes, cell.nodes))
     circuit.V("u", "u_0", 0, 0.0)
@@ -181,7 +183,9 @@ AMPLIFIERS = {
 @pytest.mark.parametrize(("kind", "source"), [(NegatedCode, "s"), (NegatedResidual, "r"), (Buffer, "u")])
 def test_inverters_and_buffer(kind, source, part, odd_scaling, solve):
     hardware = chip(odd_scaling, op_amp=part)
-    cell = kind("amp", SIZE, hardware=hardware) if kind is Buffer else kind("amp", SIZE, source=source, hardware=hardware)
+    cell = (
+        kind("amp", SIZE, hardware=hardware) if kind is Buffer else kind("amp", SIZE, source=source, hardware=hardware)
+    )
     (port,) = cell.ports
     circuit = bench(cell, scaling=odd_scaling, amp=Wires({port: ("a",) * SIZE}, cell.nodes, cell.nodes))
     circuit.V("a", "a", 0, 0.0)
@@ -238,9 +242,7 @@ def clamp(u, rail, scaling):
     """Return the drift that rails take from a state u (model units): 0 up to 97 % of them, then ever steeper."""
     v = np.abs(u) * scaling.volt / rail
     knots, slopes = [0.97, 1.0, 1.03], [100.0, 1000.0, 1000.0]
-    taken = sum(
-        s * np.clip(v - a, 0, b - a) for a, b, s in zip(knots, [*knots[1:], np.inf], slopes, strict=True)
-    )
+    taken = sum(s * np.clip(v - a, 0, b - a) for a, b, s in zip(knots, [*knots[1:], np.inf], slopes, strict=True))
     return np.sign(u) * taken * rail / scaling.volt
 
 
@@ -300,24 +302,162 @@ def test_integrator_moves_at_its_velocity(odd_scaling, solve):
     np.testing.assert_allclose(jacobian, -np.diag(rate), rtol=1e-12)
 
 
+# --- the noise amplifier's offset ---
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("capacitance", [0.0, 1e-14])
+@pytest.mark.parametrize("flicker", [0.0, 1e4])
+@pytest.mark.parametrize("coupled", ["DC", "AC"])
+def test_offset_of_the_noise_amplifier(capacitance, flicker, coupled, odd_scaling, solve):
+    """It is a drift, unless a capacitor is in its way."""
+    noise = {"offset": 1e-5, "capacitance": capacitance, "flicker_corner": flicker}
+    hardware = chip(odd_scaling, noise={**noise, "ac_corner": 1e3 * (coupled == "AC")})
+    cell = ThermalNoise("noise", SIZE, 1.7, "trrandom", hardware=hardware, capacitors=np.ones(SIZE))
+    lower, upper = tuple(f"n_{i}" for i in range(SIZE)), tuple(f"u_{i}" for i in range(SIZE))
+    circuit = bench(cell, scaling=odd_scaling, noise=Wires({}, lower, upper))
+    circuit.parameter("t_hold", repr(0.01 * odd_scaling.tau))
+    circuit.parameter("i_rms", "0")
+    for i in range(SIZE):
+        circuit.R(f"n{i}", lower[i], 0, 1.0)
+        circuit.V(f"m{i}", upper[i], 0, 0.0)
+    (answer,) = solve([(deck(circuit), "op")])
+    got = drifts(answer, cell, odd_scaling)[0]
+    np.testing.assert_allclose(got, cell.evaluate({}), rtol=1e-8, atol=1e-9)
+    drift = hardware.noise_gain(1.7) * cell.offsets / odd_scaling.drift_current
+    assert np.abs(drift).min() > 1e-3
+    np.testing.assert_allclose(got, drift if coupled == "DC" else 0.0, rtol=1e-8, atol=1e-9)
+
+
 # --- comparators with hysteresis and delay ---
 
 
-def switching(answer, scaling, *, rising):
-    """Return where the gate's signal passes half its way, with u rising or falling, in model units."""
-    t, u, g = answer["time"], answer["u_0"] / scaling.volt, answer["xgate_0.g"]
-    here = np.flatnonzero((t < t[-1] / 2) == rising)
-    middle = (g.max() + g.min()) / 2 if g.min() < -0.5 else 0.5
-    crossings = [k for k in here[:-1] if (g[k] - middle) * (g[k + 1] - middle) < 0]
-    return [float(u[k]) for k in crossings]
-
-
 def triangle(cell, scaling, solve, low, high, ramp):
-    """Sweep u up and down once, each in ``ramp`` seconds."""
+    """Sweep u up and down once, each in ``ramp`` seconds; return u and the gate's signal, rising and falling."""
     circuit = gate_bench(cell, scaling)
     circuit.V("e", "e_0", 0, 0.0)
     a, b = float(low * scaling.volt), float(high * scaling.volt)
     source = f"vu u_0 0 pwl(0 {a!r} {ramp!r} {b!r} {2 * ramp!r} {a!r})"
     job = (deck(circuit, source, tight=False), f"tran {ramp / 4000!r} {2 * ramp!r} 0 {ramp / 4000!r}")
     (answer,) = solve([job])
-    return answer
+    u, g = answer["u_0"] / scaling.volt, answer["xgate_0.g"]
+    top = int(np.argmax(u))
+    return (u[: top + 1], g[: top + 1]), (u[top:], g[top:])
+
+
+def switching(u, g, single):
+    """Return where the gate's signal passes half its way: abs(g) = 1/2, or 0 for a gate from -1 to 1."""
+    signal = g if single else np.abs(g) - 0.5
+    k = np.flatnonzero(signal[1:] * signal[:-1] < 0)
+    return u[k] - signal[k] * (u[k + 1] - u[k]) / (signal[k + 1] - signal[k])
+
+
+def folds(comparator, hysteresis, single, centre):
+    """Return the thresholds (up, down) around ``centre``: where u(x) = x - (h/2) output(x) turns, x the comparator's input.
+
+    Without turning points there is one threshold, and no hysteresis.
+    """
+    x = np.linspace(centre - hysteresis, centre + hysteresis, 400_001)
+    g = comparator(x)
+    u = x - hysteresis / 2 * (g if single else np.sign(centre) * (2 * np.abs(g) - 1))
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(u)))) + 1
+    return (float(u[turns].max()), float(u[turns].min())) if len(turns) else (centre, centre)
+
+
+HYSTERESIS = [(5e-4, 0.4, 0.0), (1e-3, 0.4, 0.1), (0.01, 0.4, 0.1), (0.03, 0.2, 0.0)]  # width, hysteresis, offset's sd
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize(("width", "hysteresis", "offset"), HYSTERESIS)
+def test_hysteresis(model, width, hysteresis, offset, odd_scaling, solve):
+    """Up and down slowly: the gate switches ``hysteresis`` apart, around u0 and -u0, or around 0 if it has one threshold."""
+    volt, tau = odd_scaling.volt, odd_scaling.tau
+    part = {"hysteresis": hysteresis * volt, "gate_offset": offset * volt}
+    cell = gate_of(model, odd_scaling, size=1, width=width, comparator=part)
+    if cell.comparator is None:
+        assert cell.lag == 0
+        return
+    single, u0 = not model.prior.sparse, model.prior.threshold
+    shift = -chip(odd_scaling, comparator=part).parts.normal("gate_0", "offset", offset)
+    assert (shift != 0) == (offset > 0)
+    rising, falling = triangle(cell, odd_scaling, solve, -u0 - 0.7, u0 + 0.7, 100 * tau)
+    up, down = switching(*rising, single), switching(*falling, single)
+    outside = np.array([folds(cell.comparator, hysteresis, single, c) for c in ([u0] if single else [-u0, u0])])
+    np.testing.assert_allclose(up, outside[:, 0] + shift, atol=0.01 * hysteresis)
+    np.testing.assert_allclose(down[::-1], outside[:, 1] + shift, atol=0.01 * hysteresis)
+    if hysteresis > 300 * width:  # a comparator that is sharp enough to have two thresholds and nothing else
+        centres = np.array([0.0] if single else [-u0, u0])
+        np.testing.assert_allclose(up - down[::-1], hysteresis, rtol=0.05)
+        np.testing.assert_allclose(up, centres + hysteresis / 2 + shift, atol=0.025 * hysteresis)
+        np.testing.assert_allclose(down[::-1], centres - hysteresis / 2 + shift, atol=0.025 * hysteresis)
+    else:
+        assert (up - down[::-1] < 0.98 * hysteresis).all()
+        assert (up - down[::-1] > 0.1 * hysteresis).all()
+
+
+@pytest.mark.ngspice
+def test_without_hysteresis_both_ways_are_one(model, odd_scaling, solve):
+    """Negative control: a delayed gate, swept as slowly."""
+    tau = odd_scaling.tau
+    cell = gate_of(model, odd_scaling, size=1, width=1e-3, comparator={"delay": 1e-3 * tau})
+    if cell.comparator is None:
+        return
+    single, u0 = not model.prior.sparse, model.prior.threshold
+    ways = triangle(cell, odd_scaling, solve, -u0 - 0.7, u0 + 0.7, 100 * tau)
+    up, down = (switching(*way, single) for way in ways)
+    np.testing.assert_allclose(up, [0.0] if single else [-u0, u0], atol=2e-3)
+    np.testing.assert_allclose(down[::-1], up, atol=2e-3)
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("size", [0.5, 1.0])
+def test_delay_is_a_first_order_lag(model, size, odd_scaling, solve):
+    """The gate opens along 1 - exp(-t/delay) after u has jumped; the prior's current jumps with u."""
+    delay, e = 3e-8, 4.0
+    part = {"delay": delay, "hysteresis": 0.0, "gate_offset": 2e-3}
+    cell = gate_of(model, odd_scaling, size=1, comparator=part, multiplier={"gain_error": 0.2, "offset": 1e-3})
+    circuit = gate_bench(cell, odd_scaling)
+    circuit.V("e", "e_0", 0, e * odd_scaling.volt_e)
+    low, high = -0.3, model.prior.threshold + size
+    before, jump = 0.5 * delay, 1e-3 * delay
+    a, b = low * odd_scaling.volt, high * odd_scaling.volt
+    source = f"vu u_0 0 pwl(0 {a!r} {before!r} {a!r} {before + jump!r} {b!r})"
+    (answer,) = solve([(deck(circuit, source, tight=False), f"tran {delay / 200!r} {6 * delay!r} 0 {delay / 200!r}")])
+    t = answer["time"] - before - jump / 2
+    first, last = (cell.evaluate({"u": np.array([u]), "e": np.array([e])})[0] for u in (low, high))
+    pull = [
+        cell.evaluate({"u": np.array([u]), "e": np.array([-cell.draws()[2][0] / odd_scaling.volt_e])})[0]
+        for u in (low, high)
+    ]
+    got = drifts(answer, cell, odd_scaling)[:, 0]
+    rest = t < -jump
+    np.testing.assert_allclose(got[rest], first, rtol=1e-5, atol=1e-6)
+    after = t > jump
+    if cell.comparator is None:
+        np.testing.assert_allclose(got[after], last, rtol=1e-5)
+        return
+    force = (first - pull[0]) + ((last - pull[1]) - (first - pull[0])) * (1 - np.exp(-t[after] / delay))
+    assert abs((last - pull[1]) - (first - pull[0])) > 1
+    np.testing.assert_allclose(got[after], pull[1] + force, atol=3e-3 * abs(last - first))
+    slower = (first - pull[0]) + ((last - pull[1]) - (first - pull[0])) * (1 - np.exp(-t[after] / (1.05 * delay)))
+    assert np.abs(got[after] - pull[1] - slower).max() > 1e-2, "negative control: a delay wrong by 5 % would be seen"
+
+
+def test_lag(odd_scaling, model):
+    """The delay if there is one; a hysteresis alone needs a short time to flip; without either there is no capacitor."""
+    linear = tables_of(model)[1] is None
+    for part, lag in [
+        ({}, 0.0),
+        ({"delay": 3e-8}, 3e-8),
+        ({"delay": 3e-8, "hysteresis": 1e-3}, 3e-8),
+        ({"hysteresis": 1e-3}, 1e-3 * odd_scaling.tau),
+    ]:
+        cell = gate_of(model, odd_scaling, comparator=part)
+        expected = 0.0 if linear else lag
+        assert cell.lag == pytest.approx(expected)
+        states = cell.states(odd_scaling)
+        assert len(states) == (SIZE if expected else 0)
+        (definition,) = cell.subcircuits(odd_scaling)
+        assert ("Cg" in [element.name for element in definition.elements]) == bool(states)
+        if states:
+            assert (states[1].capacitor, states[1].node) == ("c.xgate_1.cg", "xgate_1.g")

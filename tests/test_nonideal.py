@@ -21,7 +21,10 @@ VALUES = {
     "crossbar.g_off": ([0.0, 9.9e-6], [-1e-9, 1e-5, 1.0]),
     "crossbar.levels": ([2, 2.0, np.int64(16), 10**6], [1, 0, -2, 2.5]),
     "crossbar.programming_error": ([0.0, 2.0], [-0.1, 2.1]),
-    "crossbar.programming_polynomial": ([[], [0.1, -0.2, 0.1], (0, 1, 2)], [0.1, [0.1], [0.1, 0.2], [0.1, 0.2, 0.3, 0.4]]),
+    "crossbar.programming_polynomial": (
+        [[], [0.1, -0.2, 0.1], (0, 1, 2)],
+        [0.1, [0.1], [0.1, 0.2], [0.1, 0.2, 0.3, 0.4]],
+    ),
     "crossbar.stuck_on": ([0.0, 1.0], [-0.1, 1.1]),
     "crossbar.stuck_off": ([0.0, 1.0], [-0.1, 1.1]),
     "crossbar.wire_resistance": ([0.0, 1e6], [-1.0]),
@@ -162,11 +165,23 @@ def test_bad_coefficients_are_refused(bad):
 
 def test_messages_say_what_is_wrong_and_in_which_unit():
     for message, name, value in [
-        ("crossbar.g_off = 2e-05 S is not below crossbar.g_on = 1e-05 S: the window is empty. ", "crossbar.g_off", 2e-5),
-        ("crossbar.levels = 1, but it must be >= 2 (1): the number of conductance levels, 2 or more.", "crossbar.levels", 1),
+        (
+            "crossbar.g_off = 2e-05 S is not below crossbar.g_on = 1e-05 S: the window is empty. ",
+            "crossbar.g_off",
+            2e-5,
+        ),
+        (
+            "crossbar.levels = 1, but it must be >= 2 (1): the number of conductance levels, 2 or more.",
+            "crossbar.levels",
+            1,
+        ),
         ("op_amp.gbw = -1, but it must be > 0 (Hz): the gain-bandwidth product.", "op_amp.gbw", -1.0),
         ("crossbar.stuck_on = 1.5, but it must be >= 0 and <= 1 (1): the fraction", "crossbar.stuck_on", 1.5),
-        ("op_amp.offset = '5 mV' is not a number. Give the sd of the input offset voltage (V).", "op_amp.offset", "5 mV"),
+        (
+            "op_amp.offset = '5 mV' is not a number. Give the sd of the input offset voltage (V).",
+            "op_amp.offset",
+            "5 mV",
+        ),
     ]:
         assert message in refused(name.split(".")[1], given(name, value))
 
@@ -202,7 +217,9 @@ def test_only_refuses_unknown_names():
 
 
 def test_unknown_preset_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"^preset 'rrram' is not known\. Did you mean 'rram'\? The presets are ideal, .*\.$"):
+    with pytest.raises(
+        InputError, match=r"^preset 'rrram' is not known\. Did you mean 'rram'\? The presets are ideal, .*\.$"
+    ):
         Nonidealities.preset("rrram")
     with pytest.raises(InputError, match=r"^preset 3 is not known\."):
         Nonidealities.preset(3)
@@ -379,7 +396,9 @@ def test_one_imperfection_does_not_move_anothers_draws(name, form):
     )
     # switched off, it takes nothing else with it
     without = values_in(sampler_with(chip.changed({name: 0.0}), form))
-    assert {k: v for k, v in everything.items() if k not in alone} == {k: v for k, v in without.items() if k not in alone}
+    assert {k: v for k, v in everything.items() if k not in alone} == {
+        k: v for k, v in without.items() if k not in alone
+    }
 
 
 @pytest.mark.parametrize("name", ALL_ON)

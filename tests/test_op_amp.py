@@ -242,7 +242,12 @@ def test_slew_rate(limits, height, solve):
 def test_output_saturates_at_the_rails(part, supply, solve):
     """Not more than 3 % beyond them, even if driven three times as far; below 97 % of them nothing changes."""
     (answer,) = solve(
-        [(deck(inverter(hardware(corner={"supply": supply}, **part)), "va a 0 0"), f"dc va {-3 * supply} {3 * supply} 0.01")]
+        [
+            (
+                deck(inverter(hardware(corner={"supply": supply}, **part)), "va a 0 0"),
+                f"dc va {-3 * supply} {3 * supply} 0.01",
+            )
+        ]
     )
     a, y = answer["v-sweep"] / supply, answer["y"] / supply
     below = np.abs(a) < 0.96
@@ -360,6 +365,6 @@ def test_noise_that_reaches_the_neuron_is_the_models(temperature, odd_scaling, s
     _, circuit = noise_bench(Hardware(parts, odd_scaling), 2, temperature=temperature)
     lines = ["va a 0 dc 0 ac 1", "ra a 0 1", f".options temp={ROOM - ZERO_CELSIUS!r}"]
     for i in range(2):
-        f, density, _ = spectrum(circuit, solve, f"v(y_{i})", *lines, sweep="dec 10 1 1e5")
+        _, density, _ = spectrum(circuit, solve, f"v(y_{i})", *lines, sweep="dec 10 1 1e5")
         drift = density / odd_scaling.drift_current**2
         np.testing.assert_allclose(drift, 4 * temperature * odd_scaling.tau, rtol=1e-4)

@@ -184,7 +184,7 @@ class DeviceGate(Gate):
 
     @property
     def _single(self) -> bool:
-        """Whether the gate has one threshold, at 0, and not two at +-u0: is it steep there?"""
+        """Whether the gate has one threshold, at 0, where it is steep, and not two at +-u0."""
         assert self.comparator is not None
         slopes = np.abs(self.comparator.slope(self.comparator.knots[:-1]))
         return bool(np.abs(self.comparator.slope(np.zeros(1)))[0] > slopes.max() / 2)

@@ -249,7 +249,7 @@ class ThermalNoise(Noise):
             # a series capacitor lets pass what a low-pass does not: its voltage y is taken off again
             unit = number(lag * C_SECTION)
             cell.R("y", "y", 0, number(1 / unit))
-            cell.C("y", "y", "z", C_SECTION, initial_condition=0.0)
+            cell.C("y", "y", "z", C_SECTION, initial_condition="{v_os}")
             for node in heard:
                 cell.VCCS(f"y{node}", 0, "y", node, 0, unit)
             if part.offset > 0:
@@ -261,7 +261,7 @@ class ThermalNoise(Noise):
                 if part.capacitance == 0:
                     cell.VCCS("yw", 0, "y", "w", 0, number(unit / self.gain))
             cell.VCCS("my", "u", 0, "y", 0, number(self.gain))
-        supply = ()
+        supply: tuple[SubCircuit, ...] = ()
         if self._correlated:
             common = described(
                 SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply"

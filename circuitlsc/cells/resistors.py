@@ -105,7 +105,7 @@ class ResistorCrossbar(Cell):
         return self.conductances_siemens
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_<name> out_0 .. plus_0 minus_0 plus_1 ..``: resistors, and wires if they resist."""
+        """Return ``lsc_<name> out_0 .. plus_0 minus_0 plus_1 ..``: resistors, and wires if they resist (or their mesh)."""
         part = self.hardware.parts.crossbar
         rows, columns = self.conductances_siemens.shape
         outs = [f"out_{j}" for j in range(rows)]
@@ -115,6 +115,13 @@ class ResistorCrossbar(Cell):
             f"crossbar of resistors: {rows} rows, {columns // 2} differential pairs of columns",
         )
         wire, driver = self.hardware.ohm(part.wire_resistance), self.hardware.ohm(part.driver_resistance)
+        if wire > 0 and self.hardware.reduced:
+            mesh = -terminal_admittance(self.conductances_siemens, wire, driver)
+            pins = [*outs, *ins]
+            for a, b in zip(*np.triu_indices(len(pins), 1), strict=True):
+                if mesh[a, b] > 0:
+                    cell.R(f"{a}_{b}", pins[a], pins[b], number(1 / mesh[a, b]))
+            return (cell,)
         for c in range(columns):
             if wire > 0:
                 for j in range(rows):
@@ -201,6 +208,35 @@ def reduce_crossbar(g: Array, wire: float, driver: float) -> tuple[Array, Array]
     transfer = (answer[index[0]] * head).T
     admittance = tail * (np.eye(rows) - answer[n + index[:, -1]])
     return np.asarray(transfer), np.asarray(admittance)
+
+
+def terminal_admittance(g: Array, wire: float, driver: float) -> Array:
+    r"""Return the admittance matrix of a crossbar with resistive wires as its terminals see it: rows, then columns.
+
+    .. math:: Y = Y_{tt} - Y_{ti} Y_{ii}^{-1} Y_{it}
+
+    (Kron reduction; t terminals, i inner nodes.) Off-diagonal entries are minus the conductances of the equivalent mesh.
+
+    Parameters
+    ----------
+    g : array, shape (rows, columns)
+        Siemens.
+    wire, driver : float
+        Ohm; wire > 0.
+
+    Returns
+    -------
+    array, shape (rows + columns, rows + columns)
+        Siemens.
+    """
+    rows, columns = g.shape
+    matrix, index, head, tail = _ladder(g, wire, driver)
+    drive = np.zeros((2 * g.size, rows + columns))
+    drive[g.size + index[:, -1], np.arange(rows)] = tail
+    drive[index[0], rows + np.arange(columns)] = head
+    own = np.concatenate([np.full(rows, tail), np.full(columns, head)])
+    reduced = np.diag(own) - drive.T @ splu(matrix).solve(drive)
+    return np.asarray((reduced + reduced.T) / 2)
 
 
 def cell_currents(g: Array, wire: float, driver: float, columns: Array) -> Array:

@@ -45,8 +45,8 @@ class BrownianPaths:
         temperature: float = 1.0,
         halvings: int = 0,
     ) -> None:
-        names = [lambda s: s, *((lambda s, k=k: f"{s}.bridge_{k}") for k in range(1, halvings + 1))]
-        self._streams = [[stream(seed, chain, name(s)) for s in sources] for name in names]
+        suffixes = ["", *(f".bridge_{k}" for k in range(1, halvings + 1))]
+        self._streams = [[stream(seed, chain, f"{s}{suffix}") for s in sources] for suffix in suffixes]
         self._size = np.sqrt(2 * temperature * step * 2.0**halvings)
         self._carry = np.empty((0, len(sources)))
 

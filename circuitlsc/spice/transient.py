@@ -85,7 +85,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
 
 
 def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:
-    """Return u and what is observed at t = h, 2h, .. nh, the other capacitors' last voltages, and how many time points ngspice took.
+    """Return u and what is observed at t = h, 2h, .. nh, the other capacitors' last voltages, and ngspice's time points.
 
     Raises TransientFailed if a point is missing or not finite.
     """
