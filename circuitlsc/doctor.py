@@ -29,6 +29,9 @@ class Finding:
         return f"{self.state:<9} {self.what}" + (f": {self.advice}" if self.advice else "")
 
 
+EXTRAS = {"photograph": "the photograph example", "schematic": "circuitlsc draw"}
+
+
 def examine() -> list[Finding]:
     """Look at Python, the packages, libngspice and the ngspice program."""
     return [_python(), *_packages(), _library(), _program(), *_extras()]
@@ -61,9 +64,10 @@ def _package(name: str, absent: str, advice: str) -> Finding:
 
 def _extras() -> list[Finding]:
     return [
-        _package(_name(r), "optional", "pip install 'circuitlsc[photograph]' (only for the photograph example)")
+        _package(_name(r), "optional", f"pip install 'circuitlsc[{extra}]' (only for {what})")
+        for extra, what in EXTRAS.items()
         for r in requires("circuitlsc") or []
-        if 'extra == "photograph"' in r or "extra == 'photograph'" in r
+        if f'extra == "{extra}"' in r or f"extra == '{extra}'" in r
     ]
 
 

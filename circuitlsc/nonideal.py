@@ -35,7 +35,16 @@ def _quantity(
     design: bool = False,
 ) -> Any:
     """Declare a parameter: ``above`` excludes the lower end, ``design`` marks a choice that is no imperfection."""
-    meta = {"unit": unit, "text": text, "low": low, "high": high, "above": above, "whole": whole, "design": design}
+    meta = {
+        "default": default,
+        "unit": unit,
+        "text": text,
+        "low": low,
+        "high": high,
+        "above": above,
+        "whole": whole,
+        "design": design,
+    }
     return field(default=default, metadata=meta)
 
 
@@ -67,7 +76,7 @@ def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
     else:
         value = float(value)
     low, high = meta["low"], meta["high"]
-    ideal_inf = value == math.inf and high == math.inf
+    ideal_inf = value == math.inf and meta["default"] == math.inf  # an infinite gain is ideal; an infinite g_on is none
     if math.isnan(value) or value < low or value > high or (meta["above"] and value == low):
         bounds = f"{'>' if meta['above'] else '>='} {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
         raise InputError(f"{name} = {value:g}, but it must be {bounds} ({meta['unit']}): {meta['text']}.")
@@ -104,8 +113,6 @@ class CrossbarParts(_Part):
                 f"crossbar.g_off = {self.g_off:g} S is not below crossbar.g_on = {self.g_on:g} S: the window is empty. "
                 "Give g_off < g_on."
             )
-        if math.isinf(self.g_on) or math.isinf(self.wire_resistance) or math.isinf(self.driver_resistance):
-            raise InputError("crossbar: g_on, wire_resistance and driver_resistance must be finite.")
         if self.stuck_on + self.stuck_off > 1:
             raise InputError(
                 f"crossbar.stuck_on + crossbar.stuck_off = {self.stuck_on + self.stuck_off:g}, but they are fractions of "
@@ -157,6 +164,13 @@ class ComparatorParts(_Part):
     gate_offset: float = _quantity(0.0, "V", "the sd of the gate's input offset", high=10.0)
     hysteresis: float = _quantity(0.0, "V", "the distance between the gate's upper and lower threshold", high=10.0)
     delay: float = _quantity(0.0, "s", "the gate's delay: a first-order lag", high=1.0)
+    regeneration: float | None = _quantity(
+        None,
+        "s",
+        "how long the gate's output takes to move its threshold (0.05 tau if not given)",
+        above=True,
+        design=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,6 +364,8 @@ class Nonidealities:
 
     def only(self, *names: str) -> Nonidealities:
         """Return the same chip with these imperfections alone; with none, the ideal parts of the same design."""
+        for name in names:
+            split_name(name)
         ideal = {i.name: ideal_value(i.name) for i in self.imperfections() if i.name not in names}
         return self.changed(ideal)
 

@@ -17,7 +17,8 @@ the docstrings of the cells; here is the list:
 ==========================================  ==========================================================
 
 A lag theta of the loop (op-amps: the sum of noise gain/(2 pi GBW)) and a noise corner b have a formula for linear modes,
-hence for a Gaussian prior: a mode's variance 1/a becomes (1 + a theta)/a, and b/(a (a + b)).
+hence for a Gaussian prior: the variance 1/a of a mode of rate a = a_l + 1/sd^2, of which a_l goes through the amplifiers,
+becomes (1 + a_l theta)/a, and b/(a (a + b)).
 """
 
 from __future__ import annotations
@@ -144,10 +145,11 @@ def _linear_modes(ideal: Sampler, device: Sampler) -> Prediction:
     """Return the change of a Gaussian posterior's sd by a lag or a noise corner; its mean does not move."""
     model, zero = ideal.model, np.zeros(ideal.model.n_latents)
     assert isinstance(model.prior, Gaussian)
-    rates, modes = np.linalg.eigh(model.gram + np.eye(model.n_latents) / model.prior.sd**2)
+    looped, modes = np.linalg.eigh(model.gram)
+    rates = looped + 1 / model.prior.sd**2
     noise = device.graph.noise
     b = noise.corner_rate if isinstance(noise, ThermalNoise) else np.inf
-    variance = (1 + rates * loop_lag(device) / device.scaling.tau) / (rates * (1 + rates / b))
+    variance = (1 + looped * loop_lag(device) / device.scaling.tau) / (rates * (1 + rates / b))
     t = ideal.temperature
     before = np.sqrt(t * np.einsum("ik,k,ik->i", modes, 1 / rates, modes))
     after = np.sqrt(t * np.einsum("ik,k,ik->i", modes, variance, modes))

@@ -207,11 +207,11 @@ class _Sheet:
     def text(self, at: Point, text: str, align: str = "left", vertical: str = "center", color: str = "black") -> None:
         """Write lines of text; ``vertical`` says where their block is held: top, center or bottom."""
         lines = text.split("\n")
-        above = {"top": 0.36, "center": 0.5 * (len(lines) - 1) * PITCH + 0.13, "bottom": len(lines) * PITCH - PITCH}
+        rise = (len(lines) - 1) * PITCH
+        first = {"top": -0.36, "center": rise / 2 - 0.13, "bottom": rise}[vertical]
         for k, line in enumerate(lines):  # each by itself, because mathematics would disturb a block's spacing
-            y = at[1] + above[vertical] * (-1 if vertical == "top" else 1) - k * PITCH
-            y -= 0.26 if vertical == "center" else 0.0
-            self._axes.text(at[0], y, line, ha=align, va="baseline", color=color, fontsize=FONT)
+            at_line = (at[0], at[1] + first - k * PITCH)
+            self._axes.text(*at_line, line, ha=align, va="baseline", color=color, fontsize=FONT)
 
     def part(self, name: str, start: Point, end: Point, color: str = "black") -> None:
         """Draw a part with two terminals, with its leads."""
@@ -221,20 +221,20 @@ class _Sheet:
         """Draw a junction, or a terminal as an open circle."""
         self._add(self._elements.Dot(open=terminal, radius=0.1 if terminal else 0.08).at(at), color)
 
-    def ground(self, at: Point, color: str = "black") -> None:
+    def ground(self, at: Point) -> None:
         """Draw a ground with its lead."""
-        self._add(self._elements.Ground().at(at).theta(0), color)
+        self._add(self._elements.Ground().at(at).theta(0), "black")
 
     def shunt(self, name: str, top: Point, length: float, label: str) -> None:
-        """Draw a part from a node on a rail down to ground, with a label to its right; a source's arrow points down."""
+        """Draw a part from a node on a rail down to ground, with a label to its right."""
         x, y = top
         self.dot(top)
         ends = (top, (x, y - length))
-        self.part(name, *(ends[::-1] if name == "SourceI" else ends))  # a current into the node
+        self.part(name, *(ends[::-1] if name == "SourceI" else ends))  # its current goes into the node
         self.ground((x, y - length))
         self.text((x + 0.75, y - length / 2), label)
 
-    def op_amp(self, inverting: Point, d: int, *, flip: bool = False, color: str = "black") -> Point:
+    def op_amp(self, inverting: Point, d: int, *, flip: bool = False) -> Point:
         """Draw an op-amp that points to the right (d = 1) or left, by its inverting input; return its output.
 
         The inverting input is above the other, or below it if flipped.
@@ -242,7 +242,7 @@ class _Sheet:
         element = self._elements.Opamp().scale(AMP).theta(0 if d > 0 else 180)
         if (d < 0) != flip:
             element = element.flip()
-        self._add(element.anchor("in1").at(inverting), color)
+        self._add(element.anchor("in1").at(inverting), "black")
         return inverting[0] + d * AMP_LENGTH, inverting[1] + (AMP_INPUT if flip else -AMP_INPUT)
 
     def amplifier(self, node: Point, d: int, label: str) -> Point:
@@ -263,13 +263,12 @@ class _Sheet:
         self.text(((x + end[0]) / 2, y + 1.6), label, "center", "bottom")
         return end
 
-    def transconductor(self, start: Point, d: int = 1, *, sign: str = "", size: float = 1.5) -> Point:
-        """Draw a triangle that turns a voltage into a current; return its output."""
+    def transconductor(self, start: Point, sign: str = "") -> Point:
+        """Draw a triangle that turns a voltage into a current, to the right; return its output."""
         x, y = start
-        end = (x + d * size, y)
-        self.line(start, (x, y + size / 2), end, (x, y - size / 2), start)
-        if sign:
-            self.text((x + 0.4 * d * size, y), sign, "center")
+        end = (x + 1.5, y)
+        self.line(start, (x, y + 0.75), end, (x, y - 0.75), start)
+        self.text((x + 0.6, y), sign, "center")
         return end
 
     def box(self, centre: Point, width: float, height: float) -> None:
@@ -411,7 +410,7 @@ def _draw_neuron(sheet: _Sheet, sampler: Sampler) -> None:
         sheet.text((2 - w / 2 - 0.25, 2.6 + h / 2), "\n".join(_comparator(parts)), "right", "top")
         sheet.line((6.4, 0), (6.4, 2.6), (2 + w / 2, 2.6), arrow="->")
         sheet.dot((6.4, 0))
-    out = sheet.transconductor((3.4, 0), sign="$-$")
+    out = sheet.transconductor((3.4, 0), "$-$")
     sheet.text((4.0, -0.95), f"$G_e$ = {transconductance}", "center", "top")
     # what hangs on the neuron's node
     x = 7.9 if noise is None else _draw_noise(sheet, noise) + 1.3
@@ -624,8 +623,10 @@ class _Stage:
         self._dimensions(plus - 0.7, 13.1, "pairs of columns")
         corner = hardware.parts.corner.resistance
         lines = [f"{engineering(part.g_off / corner, 'S')} to {engineering(part.g_on / corner, 'S')}"]
-        for what, value in (("wires", part.wire_resistance), ("drivers", part.driver_resistance)):
-            lines += [f"{what} {engineering(hardware.ohm(value), 'Ω')}"] if value > 0 else []
+        if part.wire_resistance > 0:
+            lines.append(f"wires {engineering(hardware.ohm(part.wire_resistance), 'Ω')} per cell")
+        if part.driver_resistance > 0:
+            lines.append(f"drivers {engineering(hardware.ohm(part.driver_resistance), 'Ω')}")
         self._title(lines)
         # the amplifier, and the input behind its resistor
         amplifier = next(c for c in self.parts.cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell)
@@ -659,7 +660,7 @@ class _Stage:
             unit = engineering(scaling.volts(biases[0].target) / scaling.r_node, "A")
             sheet.shunt("SourceI", self._to(end_x - 3.6, ROW), 2.4, f"$-{self._input()}$\n$\\times$ {unit}")
         sheet.shunt("Resistor", self._to(end_x, ROW), 2.4, f"$R$\n{engineering(scaling.r_node, 'Ω')}")
-        return self._output(self._to(end_x, ROW), target)
+        return self._output(self._to(end_x, ROW), target, 2.6)
 
     def _rows_and_ghosts(self, left: float, right: float, ghost_right: float, columns: tuple[float, ...]) -> None:
         """Draw the row, and in grey those parts of the array that stand for the others."""
@@ -701,15 +702,14 @@ class _Stage:
         return f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}"
 
     def _title(self, lines: list[str]) -> None:
-        self._text(
-            0.3, -0.6, "\n".join([f"{self.cell.name} crossbar", f"${MATRICES[self.cell.name]}$", *lines]), "left", "top"
-        )
+        title = f"{self.cell.name} crossbar: ${MATRICES[self.cell.name]}$"
+        self._text(0.3, -0.6, "\n".join([title, *lines]), "left", "top")
 
     def _input(self) -> str:
         return r"(A^\mathsf{T} x)_j / \sigma^2" if self.cell.name == "inhibition" else "x_j"
 
-    def _output(self, out: Point, name: str) -> Point:
-        end = (out[0] + 1.1 * self.d, out[1])
+    def _output(self, out: Point, name: str, length: float = 1.1) -> Point:
+        end = (out[0] + length * self.d, out[1])
         self.sheet.line(out, end)
         self.sheet.text((end[0], end[1] + 0.3), f"${name}$", "center", "bottom")
         return end

@@ -8,6 +8,7 @@ import pytest
 
 from circuitlsc.config import load_config, resolved_toml
 from circuitlsc.errors import InputError
+from circuitlsc.nonideal import Nonidealities
 
 GOOD = {
     "model": {"dictionary": "bars:2", "x": "draw", "sigma": 0.5, "seed": 3},
@@ -93,7 +94,7 @@ BAD = [
     ({"model.x": "nowhere.npy"}, r"model\.x = '.*nowhere\.npy' is not a file that exists"),
     ({"model.seed": -1}, r"model\.seed = -1 is not a whole number >= 0"),
     ({"circuit.form": "grams"}, r"circuit\.form = 'grams' is not known\. Did you mean 'gram'\?"),
-    ({"circuit.level": "device"}, r"circuit\.level = 'device' is not known"),
+    ({"circuit.level": "devise"}, r"circuit\.level = 'devise' is not known\. Did you mean 'device'\?"),
     ({"circuit.tau": 0.0}, r"circuit\.tau = 0\.0"),
     ({"run.t_stop": 5.0}, r"run\.t_stop = 5\.0 tau is not beyond run\.warmup = 20\.0 tau"),
     ({"run.chains": 0}, r"run\.chains = 0 is not a whole number >= 1"),
@@ -160,3 +161,70 @@ def test_files_that_are_no_config(tmp_path):
         load_config(path)
     with pytest.raises(InputError, match=r"cannot be read"):
         load_config(tmp_path)
+
+
+DEVICE = """
+[model]
+dictionary = "bars:2"
+sigma = 0.5
+[prior]
+kind = "spike-slab"
+pi = 0.3
+lam = 1.0
+[circuit]
+level = "{level}"
+[nonideal]
+{nonideal}
+"""
+
+
+def device_config(tmp_path, nonideal, level="device"):
+    path = tmp_path / "device.toml"
+    path.write_text(DEVICE.format(level=level, nonideal=nonideal))
+    return path
+
+
+def test_nonideal_preset_and_changes(tmp_path):
+    path = device_config(
+        tmp_path, 'preset = "discrete-board"\nseed = 4\nop_amp.gbw = 5e8\n[nonideal.crossbar]\nlevels = 16'
+    )
+    nonideal = load_config(path).nonideal
+    preset = Nonidealities.preset("discrete-board", seed=4)
+    assert nonideal == preset.changed({"op_amp.gbw": 5e8, "crossbar.levels": 16})
+    assert nonideal.op_amp.slew_rate == preset.op_amp.slew_rate
+
+
+def test_resolved_device_config_is_the_same_circuit(tmp_path):
+    config = load_config(device_config(tmp_path, 'preset = "rram"\nseed = 7\nop_amp.gain = inf\ncorner.supply = 0.9'))
+    sampler = config.sampler()
+    (tmp_path / "resolved.toml").write_text(resolved_toml(config, sampler))
+    again = load_config(tmp_path / "resolved.toml").sampler()
+    assert again.nonideal == sampler.nonideal
+    assert again.library_deck == sampler.library_deck
+
+
+@pytest.mark.parametrize(
+    ("nonideal", "message"),
+    [
+        ("op_amps.offset = 1e-3", r"nonideal\.op_amps = .* is not a known key\. Did you mean 'op_amp'\?"),
+        ("op_amp.ofset = 1e-3", r"op_amp\.ofset is not a known parameter\. Did you mean 'offset'\?"),
+        ("op_amp = 3", r"op_amp = 3 is not a table of parameters"),
+        ("op_amp.gbw = -1e6", r"op_amp\.gbw = -1e\+06, but it must be > 0"),
+        ("crossbar.levels = 1", r"crossbar\.levels = 1, but it must be >= 2"),
+        ("crossbar.g_off = 1e-4", r"crossbar\.g_off = 0\.0001 S is not below crossbar\.g_on = 1e-05 S"),
+        ('preset = "rrram"', r"preset 'rrram' is not known\. Did you mean 'rram'\?"),
+        ("preset = 3", r"nonideal\.preset = 3 is not a name"),
+        ("seed = -1", r"nonideal\.seed = -1 is not a whole number >= 0"),
+    ],
+)
+def test_bad_nonideal(tmp_path, nonideal, message):
+    path = device_config(tmp_path, nonideal)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {message}") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_nonideal_needs_the_device_level(tmp_path):
+    path = device_config(tmp_path, "op_amp.gain = 1e3", level="ideal")
+    with pytest.raises(InputError, match=r'\[nonideal\] needs circuit\.level = "device", and it is "ideal"'):
+        load_config(path)

@@ -45,6 +45,7 @@ VALUES = {
     "comparator.gate_offset": ([0.0, 10.0], [-1e-3, 10.1]),
     "comparator.hysteresis": ([0.0, 10.0], [-1e-3, 10.1]),
     "comparator.delay": ([0.0, 1.0], [-1e-9, 1.1]),
+    "comparator.regeneration": ([1e-12, 1e-6], [0.0, -1e-9]),
     "multiplier.gain_error": ([0.0, 1.0], [-0.1, 1.1]),
     "multiplier.offset": ([0.0, 10.0], [-1e-3, 10.1]),
     "prior.lam_error": ([-0.95, 0.0, 10.0], [-0.96, 10.1]),
@@ -63,8 +64,21 @@ VALUES = {
     "corner.resistance": ([0.1, 1.3], [0.0, -1.0]),
     "corner.capacitance": ([0.1, 1.3], [0.0, -1.0]),
 }
-OPTIONAL = {"crossbar.levels", "op_amp.quiescent_current", "comparator.width", "supply.voltage"}  # None is "not given"
-DESIGN = {"crossbar.g_on", "crossbar.g_off", "op_amp.quiescent_current", "noise.resistance", "supply.voltage"}
+OPTIONAL = {  # None is "not given"
+    "crossbar.levels",
+    "op_amp.quiescent_current",
+    "comparator.width",
+    "comparator.regeneration",
+    "supply.voltage",
+}
+DESIGN = {
+    "crossbar.g_on",
+    "crossbar.g_off",
+    "op_amp.quiescent_current",
+    "comparator.regeneration",
+    "noise.resistance",
+    "supply.voltage",
+}
 ALL_ON = {  # each random parameter, without the two that would hide another: stuck cells, and a polynomial
     "crossbar.programming_error": 0.1,
     "op_amp.offset": 1e-3,
@@ -422,8 +436,9 @@ def test_both_circuits_of_a_sampler_have_the_same_chip():
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_make_circuits_that_ngspice_takes(preset, form, solve):
-    sampler = sampler_with(Nonidealities.preset(preset, seed=1), form)
+@pytest.mark.parametrize("wires", ["reduced", "segments"])
+def test_presets_make_circuits_that_ngspice_takes(preset, wires, form, solve):
+    sampler = sampler_with(Nonidealities.preset(preset, seed=1), form, wires=wires)
     step = sampler.plan.step * sampler.scaling.tau
     (answer,) = solve([(sampler.deck(t_stop=30.0), f"tran {step!r} {20 * step!r} 0 {step!r} uic")])
     assert answer["time"][-1] == pytest.approx(20 * step)
@@ -439,6 +454,17 @@ def test_presets_are_refused_with_ideal_cells():
         build_sampler(model, np.ones(4), nonideal=Nonidealities.preset("rram"))
     with pytest.raises(InputError, match=r"^level = 'devise' is not one of ideal, device\.$"):
         build_sampler(model, np.ones(4), level="devise")
+
+
+@pytest.mark.parametrize("wires", ["reduced", "segments"])
+def test_cells_that_do_not_conduct_may_stand_at_the_ends_of_wires(wires, form):
+    sampler = sampler_with(Nonidealities(crossbar={"g_off": 0.0, "wire_resistance": 0.5}), form, wires=wires)
+    assert sampler.wires == wires
+
+
+def test_unknown_wires_are_refused():
+    with pytest.raises(InputError, match=r"^wires = 'thick' is not one of reduced, segments\.$"):
+        sampler_with(IDEAL, wires="thick")
 
 
 def test_the_comparators_width_is_volts_and_given_once():

@@ -12,7 +12,13 @@ from PySpice.Spice.Netlist import Circuit
 from scipy import stats
 
 from circuitlsc.cells import DeviceGradient, DeviceInput, NegatedCode, ResistorCrossbar, Wires
-from circuitlsc.cells.resistors import cell_currents, full_scale, reduce_crossbar, target_conductances
+from circuitlsc.cells.resistors import (
+    cell_currents,
+    full_scale,
+    reduce_crossbar,
+    target_conductances,
+    terminal_admittance,
+)
 from circuitlsc.hardware import Hardware
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.scaling import Scaling
@@ -36,14 +42,15 @@ def scaling(request, odd_scaling):
     return Scaling() if request.param == "default scaling" else odd_scaling
 
 
-def hardware(scaling=None, seed=0, **parts):
-    return Hardware(Nonidealities(parts, seed=seed), scaling or Scaling())
+def hardware(scaling=None, seed=0, *, reduced=False, **parts):
+    return Hardware(Nonidealities(parts, seed=seed), scaling or Scaling(), reduced)
 
 
-def crossbar(matrix, *, name="weights", seed=0, scaling=None, corner=None, **part):
+def crossbar(matrix, *, name="weights", seed=0, scaling=None, corner=None, reduced=False, **part):
     parts = {"crossbar": part} | ({"corner": corner} if corner else {})
     matrix = np.asarray(matrix, dtype=float)
-    return ResistorCrossbar(name, len(matrix), matrix=matrix, hardware=hardware(scaling, seed, **parts))
+    chip = hardware(scaling, seed, reduced=reduced, **parts)
+    return ResistorCrossbar(name, len(matrix), matrix=matrix, hardware=chip)
 
 
 def conductances(shape, seed=0):
@@ -183,6 +190,36 @@ def test_reduced_crossbar_is_a_passive_resistor_network(wire, driver):
     close(cell_currents(g, wire, driver, columns).sum(axis=1), transfer @ columns, 1e-10)
 
 
+@pytest.mark.parametrize("driver", [0.0, 900.0])
+@pytest.mark.parametrize("wire", [0.01, 7.0, 1000.0])
+def test_terminal_admittance(wire, driver):
+    """A mesh of conductances between the terminals, and the two blocks of `reduce_crossbar` in it."""
+    g = conductances((5, 8))
+    mesh = terminal_admittance(g, wire, driver)
+    assert mesh.shape == (13, 13)
+    close(mesh, mesh.T, 1e-15)
+    assert np.abs(mesh.sum(axis=1)).max() < 1e-9 * np.abs(mesh).max()
+    assert (mesh[~np.eye(13, dtype=bool)] <= 0).all()
+    transfer, admittance = reduce_crossbar(g, wire, driver)
+    close(-mesh[:5, 5:], transfer, 1e-9)
+    close(mesh[:5, :5], admittance, 1e-9)
+    columns, rows = np.random.default_rng(2).standard_normal(8), np.random.default_rng(3).standard_normal(5)
+    expected, _ = nodal(g, wire, driver, columns, rows)
+    close(-(mesh @ [*rows, *columns])[:5], expected, 1e-9)
+
+
+def test_mesh_has_no_inner_nodes():
+    """Only the pins are left; without resistive wires the netlist is the same either way."""
+    matrix = np.random.default_rng(3).standard_normal((3, 2))
+    (mesh,) = crossbar(matrix, reduced=True, wire_resistance=5.0).subcircuits(Scaling())
+    (segments,) = crossbar(matrix, wire_resistance=5.0).subcircuits(Scaling())
+    pins = {"out_0", "out_1", "out_2", "plus_0", "minus_0", "plus_1", "minus_1"}
+    assert {str(node) for element in mesh.elements for node in element.nodes} == pins
+    assert len({str(node) for element in segments.elements for node in element.nodes}) == 7 + 2 * 3 * 4
+    ideal = [str(crossbar(matrix, reduced=r, driver_resistance=9.0).subcircuits(Scaling())[0]) for r in (False, True)]
+    assert ideal[0] == ideal[1]
+
+
 def test_ideal_wires_and_drivers_are_the_conductances_themselves():
     g = conductances((3, 4))
     transfer, admittance = reduce_crossbar(g, 0.0, 0.0)
@@ -203,9 +240,12 @@ def test_wires_of_almost_no_resistance_are_ideal_wires(wire, driver):
 @pytest.mark.ngspice
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (16, 8)], ids=str)
 @pytest.mark.parametrize("wire", WIRES)
-def test_netlist_against_an_independent_solver(size, wire, badcrossbar, solve):
+@pytest.mark.parametrize("reduced", [False, True], ids=["segments", "mesh"])
+def test_netlist_against_an_independent_solver(size, wire, reduced, badcrossbar, solve):
+    """With every segment of wire, and as the mesh that stands for them."""
     matrix = np.random.default_rng(3).standard_normal(size)
-    cell = crossbar(matrix, g_on=1e-3, g_off=1e-6, programming_error=0.3, wire_resistance=wire)
+    part = {"g_on": 1e-3, "g_off": 1e-6, "programming_error": 0.3, "wire_resistance": wire}
+    cell = crossbar(matrix, reduced=reduced, **part)
     v = np.random.default_rng(4).standard_normal(2 * size[1])
     expected = badcrossbar.compute(v[:, None], 1 / cell.conductances_siemens.T, wire).currents.output[0]
     close(terminal_currents(cell, v, np.zeros(size[0]), solve), expected, 1e-6)
@@ -215,12 +255,13 @@ def test_netlist_against_an_independent_solver(size, wire, badcrossbar, solve):
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize(("wire", "driver"), [(0.0, 0.0), (0.0, 300.0), (20.0, 0.0), (20.0, 300.0)])
-def test_netlist_against_the_reduced_network(wire, driver, solve):
+@pytest.mark.parametrize("reduced", [False, True], ids=["segments", "mesh"])
+def test_netlist_against_the_reduced_network(wire, driver, reduced, solve):
     """Every corner case of the netlist, rows off ground, and a corner at which every resistor is larger."""
     rng = np.random.default_rng(5)
     matrix = rng.standard_normal((4, 3))
     part = {"g_on": 1e-3, "g_off": 0.0, "programming_error": 0.3, "wire_resistance": wire, "driver_resistance": driver}
-    cell = crossbar(matrix, corner={"resistance": 1.3}, **part)
+    cell = crossbar(matrix, corner={"resistance": 1.3}, reduced=reduced, **part)
     columns, rows = rng.standard_normal(6), rng.standard_normal(4)
     nominal = crossbar(matrix, **part)
     transfer, admittance = (y / 1.3 for y in reduce_crossbar(nominal.conductances_siemens, wire, driver))
@@ -233,9 +274,9 @@ def test_netlist_against_the_reduced_network(wire, driver, solve):
 # --- the product ---
 
 
-def products(matrix, constant, scaling, seed, **parts):
+def products(matrix, constant, scaling, seed, *, reduced=False, **parts):
     """Return crossbar, inverters, amplifiers and input of ``e = matrix @ s + constant``, and how they are wired."""
-    chip = hardware(scaling, seed, **parts)
+    chip = hardware(scaling, seed, reduced=reduced, **parts)
     rows, columns = np.shape(matrix)
     cell = ResistorCrossbar("weights", rows, matrix=np.asarray(matrix), hardware=chip)
     minus = NegatedCode("weights_inverter", columns, source="s", hardware=chip)
@@ -317,6 +358,9 @@ def test_product_with_imperfect_parts(parts, biased, odd_scaling, solve):
     rng = np.random.default_rng(7)
     matrix, s = rng.standard_normal((4, 3)), rng.standard_normal(3)
     constant = rng.standard_normal(4) if biased else None
+    if "wire_resistance" in parts.get("crossbar", {}):
+        mesh = product_in_ngspice(matrix, s, constant, odd_scaling, solve, seed=3, reduced=True, **parts)
+        close(mesh, product_in_numpy(matrix, s, constant, odd_scaling, seed=3, **parts), 1e-8)
     got = product_in_ngspice(matrix, s, constant, odd_scaling, solve, seed=3, **parts)
     close(got, product_in_numpy(matrix, s, constant, odd_scaling, seed=3, **parts), 1e-8)
     expected = matrix @ s + (0 if constant is None else constant)

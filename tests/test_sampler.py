@@ -15,7 +15,9 @@ def refused(message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"level": "device"}, "level = 'device' is not one of ideal."),
+        ({"level": "devices"}, "level = 'devices' is not one of ideal, device."),
+        ({"halvings": -1}, "halvings = -1 is not a whole number from 0 to 10."),
+        ({"wires": "mesh"}, "wires = 'mesh' is not one of reduced, segments."),
         ({"form": "lca"}, "form = 'lca' is not one of gram, residual."),
         ({"tolerance": 0.0}, "tolerance = 0.0, but Newton's iteration needs one in (0, 0.01]."),
         ({"tolerance": 0.1}, "tolerance = 0.1, but Newton's iteration needs one in (0, 0.01]."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
+from scipy.optimize import brentq
 
 from circuitlsc.arrays import Array
 from circuitlsc.cells.base import Cell, State, Wires, described, number
@@ -79,8 +80,21 @@ class Gate(Cell):
             netlist.X(f"{self.name}_{i}", "lsc_gate", u, e)
 
 
-REGENERATION = 1e-3  # tau: how long a comparator with hysteresis takes to flip if it has no delay
+# tau: how long a comparator's output takes to move its threshold. A faster one makes the implicit step ambiguous (two
+# stable outputs within a step): at 0.001 tau ngspice rejected more points than it took
+REGENERATION = 0.05
 R_LAG = 1e6  # ohm
+
+
+def _feedback(distance: float, width: float) -> float:
+    """Return the feedback k that sets the thresholds of a logistic of input width w ``distance`` apart; same units."""
+
+    def reached(k: float) -> float:
+        r = np.sqrt(1 - 4 * width / k)
+        return float(k * r - 2 * width * np.log((1 + r) / (1 - r)))
+
+    low = 4 * width * (1 + 1e-12)
+    return float(brentq(lambda k: reached(k) - distance, low, 2 * distance + 20 * width))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +103,14 @@ class DeviceGate(Gate):
 
     .. math:: \mathrm{drift}_i = -\left[ (1+\epsilon_i)\, g(u_i + o_i)\, (e_i + \delta_i) + (1+\lambda_i)\, c'(u_i) \right]
 
-    Offset o, multiplier gain error epsilon and offset delta, error of the prior's current. Hysteresis moves the
-    thresholds apart by itself: +-u0 + hysteresis/2 on the way out, less it on the way in. A delay is a first-order lag
-    of the gate's signal; a hysteresis without one takes 1e-3 tau to flip.
+    Offset o, multiplier gain error epsilon and offset delta, error of the prior's current. Hysteresis is positive feedback
+    of the comparator's output k (g - 1/2) into its input; it flips where the loop gain reaches 1, and k follows from the
+    distance that the two thresholds shall have,
+
+    .. math:: \Delta = k r - 2 w \log\frac{1 + r}{1 - r}, \qquad r = \sqrt{1 - 4 w/k}
+
+    So a comparator with any hysteresis is a switch (k > 4 w), however wide its input is without. The threshold follows
+    the output with the time constant ``comparator.regeneration``. A delay is a first-order lag of the gate's signal.
 
     *What it does to the posterior.* An error lam_i of the prior's current adds lam_i c(u_i) to the energy; an offset delta
     of the multiplier adds delta_i s_i. A gate offset that differs from the threshold cell's makes the drift no gradient
@@ -137,10 +156,14 @@ class DeviceGate(Gate):
     @property
     def lag(self) -> float:
         """Seconds by which the comparator's signal lags; 0 if it follows at once."""
-        part = self.hardware.parts.comparator
-        if self.comparator is None:
+        return 0.0 if self.comparator is None else self.hardware.parts.comparator.delay
+
+    @property
+    def memory(self) -> float:
+        """Seconds after which the comparator's output has moved its threshold; 0 without hysteresis."""
+        if self.comparator is None or self.hardware.parts.comparator.hysteresis == 0:
             return 0.0
-        return part.delay or (REGENERATION * self.hardware.scaling.tau if part.hysteresis > 0 else 0.0)
+        return self.hardware.parts.comparator.regeneration or REGENERATION * self.hardware.scaling.tau
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e`` with its errors as parameters."""
@@ -158,29 +181,37 @@ class DeviceGate(Gate):
         e = "{gain}*(V(e)+{e_os})"
         if self.comparator is None:
             force = f"{e}*{number(per_volt_e)!r}"
-        elif self.lag == 0:
+        elif self.lag == self.memory == 0:
             force = f"{e}*{self.comparator.spice_of('V(u)+{vos}', scaling.volt, per_volt_e)}"
         else:
-            cell.B(
-                "c", 0, "g", current_expression=self.comparator.spice_of(self._input(scaling), scaling.volt, 1 / R_LAG)
-            )
-            cell.R("g", "g", 0, R_LAG)
-            cell.C("g", "g", 0, number(self.lag / R_LAG), initial_condition=0.0)
+            signal = self.comparator.spice_of(self._input(scaling), scaling.volt, 1 / R_LAG)
+            for node, seconds in self._lags:
+                cell.B(f"c{node}", 0, node, current_expression=signal)
+                cell.R(node, node, 0, R_LAG)
+                if seconds > 0:
+                    cell.C(node, node, 0, number(seconds / R_LAG), initial_condition=0.0)
             force = f"{e}*V(g)*{number(per_volt_e)!r}"
         cell.B("g", "u", 0, current_expression=f"{{prior}}*{prior}+{force}")
         return (cell,)
 
+    @property
+    def _lags(self) -> list[tuple[str, float]]:
+        """Inner nodes that carry the comparator's signal, each with its lag: the gate's g, the memory m."""
+        return [("g", self.lag), *([("m", self.memory)] if self.memory > 0 else [])]
+
     def _input(self, scaling: Scaling) -> str:
         """Return the comparator's input: u, moved by its own output if there is hysteresis."""
-        half = self.hardware.parts.comparator.hysteresis / 2
-        assert self.comparator is not None
-        if half == 0:
+        distance = self.hardware.parts.comparator.hysteresis / scaling.volt
+        if distance == 0:
             return "V(u)+{vos}"
-        if self._single:  # the output itself says on which side of its threshold it is
-            return f"V(u)+{{vos}}+{half!r}*V(g)"
+        assert self.comparator is not None
+        steepest = float(np.max(np.abs(self.comparator.slope(self.comparator.knots[:-1]))))
+        if self._single:  # from -1 to 1: half of it is a step of height 1
+            half = _feedback(distance, 1 / (2 * steepest)) * scaling.volt / 2
+            return f"V(u)+{{vos}}+{number(half)!r}*V(m)"
+        half = _feedback(distance, 1 / (4 * steepest)) * scaling.volt / 2
         side = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, -1.0, 1.0, 1.0]))
-        unit = 0.05 * scaling.volt
-        return f"V(u)+{{vos}}+{half!r}*(2*abs(V(g))-1)*{side.spice('u', unit, 1.0)}"
+        return f"V(u)+{{vos}}+{number(half)!r}*(2*abs(V(m))-1)*{side.spice('u', 0.05 * scaling.volt, 1.0)}"
 
     @property
     def _single(self) -> bool:
@@ -198,6 +229,9 @@ class DeviceGate(Gate):
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the capacitors of the lags."""
-        if self.lag == 0:
-            return ()
-        return tuple(State(f"c.x{self.name}_{i}.cg", f"x{self.name}_{i}.g") for i in range(self.size))
+        return tuple(
+            State(f"c.x{self.name}_{i}.c{node}", f"x{self.name}_{i}.{node}")
+            for i in range(self.size)
+            for node, seconds in self._lags
+            if self.comparator is not None and seconds > 0
+        )

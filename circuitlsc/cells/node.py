@@ -115,7 +115,9 @@ class TransimpedanceSum(Sum):
 
     @cached_property
     def _loop(self) -> tuple[Array, Array]:
-        closed = np.asarray(np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)), dtype=float)
+        closed = np.asarray(
+            np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)), dtype=float
+        )
         return closed, closed @ self.noise_gain @ self.offset / self.hardware.scaling.volts(self.quantity)
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:

@@ -2,11 +2,12 @@ r"""Op-amp, inverter and buffer: what drives and reads the crossbars at device l
 
 Small signals see one pole, :math:`A(s) = A_0 / (1 + s A_0/(2\pi\,\mathrm{GBW}))`. In feedback with noise gain N (1 plus the
 ratio of the feedback resistor to what is connected to the virtual ground) an input offset v_os becomes N v_os at the
-output, and the closed loop lags by :math:`N/(2\pi\,\mathrm{GBW})`.
+output, and the closed loop lags by :math:`N/(2\pi\,\mathrm{GBW})`. The output resistance is divided by the loop gain; the
+NumPy forms leave it out.
 
 *What it does to the posterior.* An offset of the amplifier that makes e_i adds N v_os to it: the energy gains
-N v_os s_i. A lag multiplies the variance of a linear mode of rate a by 1 + a * lag (a Gaussian prior; for others see
-docs/device.md).
+N v_os s_i. A lag multiplies the variance of a linear mode by 1 + a_l * lag, with a_l the part of its rate that goes
+through the amplifiers (a Gaussian prior; for others there is no formula, and the budget measures).
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
 
 INFINITE_GAIN = 1e12  # what stands for an infinite gain: products of a crossbar are then right to 1e-10
-SATURATING_GAIN = 1e6  # the same, in an op-amp that saturates
 FASTEST = 1e5  # 2 pi GBW tau that stands for an infinite GBW where a slew rate needs a capacitor
 C_POLE = 1e-12  # farad
 
@@ -68,8 +68,7 @@ def op_amp(hardware: Hardware) -> SubCircuit:
         cell.VCVS("o", output, 0, "inp", "inn", part.gain if math.isfinite(part.gain) else INFINITE_GAIN)
         return cell
     cell.VCVS("o", output, 0, "a", 0, 1.0)
-    saturates = math.isfinite(part.rail) or math.isfinite(part.slew_rate)
-    gain = part.gain if math.isfinite(part.gain) else SATURATING_GAIN if saturates else INFINITE_GAIN
+    gain = part.gain if math.isfinite(part.gain) else INFINITE_GAIN
     crossover = 2 * math.pi * part.gbw / hardware.parts.corner.capacitance
     if math.isinf(crossover) and math.isfinite(part.slew_rate):
         crossover = FASTEST / tau

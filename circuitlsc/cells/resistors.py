@@ -28,6 +28,8 @@ from circuitlsc.hardware import Hardware
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
 
+OPEN = 1e-18  # siemens: stands for an open cell at the end of a wire, which must not dangle
+
 
 @dataclass(frozen=True, eq=False)
 class ResistorCrossbar(Cell):
@@ -136,7 +138,8 @@ class ResistorCrossbar(Cell):
                     cell.R(f"wr{j}_{c}", f"r{j}_{c}", right, number(wire))
         for j in range(rows):
             for c in range(columns):
-                if (g := self.conductances_siemens[j, c]) > 0:
+                g = max(self.conductances_siemens[j, c], OPEN if wire > 0 else 0.0)
+                if g > 0:
                     line = f"c{j}_{c}" if wire > 0 else f"c{c}" if driver > 0 else ins[c]
                     cell.R(f"{j}_{c}", line, f"r{j}_{c}" if wire > 0 else outs[j], number(1 / g))
         return (cell,)

@@ -1,0 +1,77 @@
+"""Power and speed of a device-level circuit, against sums written out by hand."""
+
+import numpy as np
+import pytest
+
+from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc.energy import energy_report, energy_text, probe
+from circuitlsc.nonideal import Nonidealities
+
+pytestmark = pytest.mark.ngspice
+
+
+@pytest.fixture(scope="module")
+def run():
+    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
+    x = model.draw(np.random.default_rng(4))[1]
+    parts = Nonidealities(op_amp={"quiescent_current": 1e-4, "gbw": 1e9})
+    sampler = build_sampler(model, x, form="residual", level="device", nonideal=parts)
+    return sampler, sampler.run(t_stop=300, seed=1)
+
+
+def test_probe_sees_the_nodes(run):
+    sampler, _ = run
+    volts = probe(sampler, ("s_0", "ns_0", "r_0", "e_0"), t_stop=50)
+    assert len(volts["time"]) == len(volts["s_0"]) == round(40 / sampler.plan.step)
+    np.testing.assert_allclose(volts["ns_0"], -volts["s_0"], atol=0.02)
+    assert volts["s_0"].std() > 0
+
+
+def test_power_by_hand(run):
+    sampler, samples = run
+    report = energy_report(sampler, samples, software=False)
+    rows = {r.part: r for r in report.rows}
+    assert rows["transimpedance op-amps"].count == rows["inverters"].count == 8  # 4 pixels + 4 latents, twice
+    assert rows["inverters"].quiescent == pytest.approx(8e-4)
+    assert report.supply == 5.0
+    for row in report.rows:
+        assert row.watts == pytest.approx(5.0 * (row.quiescent + row.sourced))
+    assert report.watts == pytest.approx(sum(r.watts for r in report.rows))
+    # the inverters of r and s: their columns, and their own two resistors
+    volts = probe(sampler, tuple(f"{q}_{i}" for q in ("ns", "nr") for i in range(4)))
+    cells = {c.name: c for c in sampler.graph.cells}
+    sourced = 0.0
+    for q, name in (("ns", "forward"), ("nr", "backward")):
+        load = cells[name].conductances_siemens[:, 1::2].sum(0) + sampler.nonideal.crossbar.g_on
+        sourced += sum(load[i] * np.mean(np.abs(volts[f"{q}_{i}"])) for i in range(4))
+    assert rows["inverters"].sourced == pytest.approx(sourced, rel=1e-6)
+    noise = rows["noise transconductors"]
+    assert noise.quiescent == pytest.approx(4 * 0.2 * sampler.graph.noise.gain)
+    assert report.seconds == pytest.approx(2 * 280 * 1e-6)
+    assert report.joule_per_sample == pytest.approx(report.watts * report.seconds / report.ess_min)
+
+
+def test_supply_corner_scales_the_power(run):
+    sampler, samples = run
+    low = build_sampler(
+        sampler.model,
+        sampler.x,
+        form="residual",
+        level="device",
+        nonideal=sampler.nonideal.changed({"corner.supply": 0.8}),
+    )
+    a, b = (energy_report(s, samples, software=False) for s in (sampler, low))
+    assert b.watts == pytest.approx(0.8 * a.watts)
+
+
+def test_software_is_timed(run):
+    report = energy_report(*run)
+    assert [s.ess_per_second > 0 for s in report.software] == [True, True]
+    text = energy_text(report)
+    assert "energy per effective sample" in text
+    assert "numba Gibbs" in text
+
+
+def test_ideal_level_has_no_power(bars_model, bars_x, run):
+    with pytest.raises(InputError, match="the power of an ideal circuit has no meaning"):
+        energy_report(build_sampler(bars_model, bars_x), run[1])

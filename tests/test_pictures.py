@@ -1,0 +1,393 @@
+"""Pictures of crossbars and schematics: the numbers that they show are the sampler's, and no label collides."""
+
+import functools
+import importlib
+import itertools
+import math
+import os
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc.cells import ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.crossbar_plot import column_voltages, crossbar_figure, plot_crossbar
+from circuitlsc.nonideal import Nonidealities
+from circuitlsc.schematic import (
+    NODES,
+    engineering,
+    neuron_figure,
+    neuron_schematic,
+    si_prefix,
+    signal_path_figure,
+    signal_path_schematic,
+)
+
+REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
+PRIORS = {
+    "spike-slab": SpikeSlab(0.3, 1.4),
+    "spike-slab-signed": SpikeSlab(0.3, 1.4, signed=True),
+    "laplace": Laplace(1.4),
+    "exponential": Laplace(1.4, signed=False),
+    "gaussian": Gaussian(0.6),
+}
+CHIP = Nonidealities(
+    crossbar={"g_on": 2e-5, "g_off": 3e-7, "programming_error": 0.2, "stuck_on": 0.05, "driver_resistance": 700.0},
+    integrator={"output_resistance": 7e9, "offset_current": 4e-12},
+    comparator={"hysteresis": 6e-3, "delay": 4e-9},
+    noise={"resistance": 3e5, "capacitance": 8e-14, "ac_corner": 1500.0},
+    prior={"lam_error": 0.1},
+    corner={"resistance": 1.2, "capacitance": 0.9, "temperature": 330.0},
+    seed=3,
+)
+
+
+def sampler_of(prior="spike-slab", form="gram", level="device", nonideal=CHIP, **keywords):
+    A = bars(2)[:3]  # 3 features, 4 latents: rows and columns cannot be confused
+    model = SparseCodingModel(A, PRIORS[prior], 0.5)
+    x = np.array([0.9, -0.4, 1.3])
+    return build_sampler(model, x, form=form, level=level, nonideal=nonideal if level == "device" else None, **keywords)
+
+
+def crossbars(sampler):
+    return [cell for cell in sampler.graph.cells if isinstance(cell, ResistorCrossbar)]
+
+
+def squares(ax):
+    return next(c for c in ax.collections if isinstance(c, PolyCollection))
+
+
+def bar_label(ax):
+    return ax.child_axes[0].get_ylabel()
+
+
+def rendered(fig):
+    return FigureCanvasAgg(fig).get_renderer()
+
+
+# --- crossbars ---
+
+
+def test_squares_are_the_conductances_in_microsiemens_row_by_row():
+    cell = crossbars(sampler_of(form="residual"))[0]
+    ax = plot_crossbar(cell)
+    shown = squares(ax).get_array().reshape(3, 8)
+    assert np.allclose(shown * 1e-6, cell.conductances_siemens, rtol=1e-12)
+    assert len(np.unique(shown)) > 8  # the errors are in it
+    assert bar_label(ax) == "conductance (µS)"
+    assert squares(ax).norm.vmin == 0
+    assert squares(ax).norm.vmax == pytest.approx(shown.max())
+    # where each square stands: rows downwards, the two columns of a pair closer than two pairs
+    centres = np.array([path.vertices[:4].mean(axis=0) for path in squares(ax).get_paths()]).reshape(3, 8, 2)
+    assert np.allclose(centres[:, :, 1], np.arange(3)[:, None])
+    assert ax.yaxis_inverted()
+    gaps = np.diff(centres[0, :, 0])
+    assert gaps[::2].max() < gaps[1::2].min()
+
+
+def test_squares_are_the_currents_of_the_given_voltages():
+    cell = crossbars(sampler_of())[0]
+    volts = np.array([0.1, -0.1, 0.02, -0.02, -0.3, 0.3, 0.0, 0.0])
+    ax = plot_crossbar(cell, voltages=volts)
+    g = cell.conductances_siemens
+    load = 1 + 700.0 * 1.2 * g.sum(axis=0)  # the drivers' resistance, at the corner
+    expected = g * volts / load
+    assert 1e-6 < np.abs(expected).max() < 1e-3
+    assert bar_label(ax) == "current (µA)"
+    assert np.allclose(squares(ax).get_array().reshape(g.shape) * 1e-6, expected, rtol=1e-9)
+    low, high = squares(ax).norm.vmin, squares(ax).norm.vmax
+    assert -low == high == pytest.approx(np.abs(expected).max() * 1e6)
+    small = plot_crossbar(cell, voltages=volts * 1e-3)
+    assert bar_label(small) == "current (nA)"
+    assert np.allclose(squares(small).get_array() * 1e-9, expected.ravel() * 1e-3, rtol=1e-9)
+
+
+def test_no_current_is_drawn_in_the_middle_of_the_scale():
+    ax = plot_crossbar(crossbars(sampler_of())[0], voltages=np.zeros(8))
+    norm = squares(ax).norm
+    assert norm(0.0) == 0.5
+    assert bar_label(ax) == "current (A)"
+
+
+def test_voltages_of_another_shape_are_refused():
+    cell = crossbars(sampler_of())[0]
+    for wrong in (np.zeros(4), np.zeros((8, 1))):
+        with pytest.raises(InputError, match=r"inhibition has 8 columns.*Pass shape \(8,\)"):
+            plot_crossbar(cell, voltages=wrong)
+    with pytest.raises(InputError, match="finite"):
+        plot_crossbar(cell, voltages=np.full(8, np.nan))
+
+
+@pytest.mark.parametrize("form", ["gram", "residual"])
+def test_rows_and_columns_are_called_as_in_the_graph(form):
+    sampler = sampler_of(form=form)
+    for cell in crossbars(sampler):
+        wires = sampler.graph.wires(cell)
+        assert wires.inputs["v"][0] == f"{NODES[cell.name][0]}_0"
+        assert wires.target[0] == f"{NODES[cell.name][1]}_0"
+        shown = [text.get_text() for text in plot_crossbar(cell).texts]
+        nodes = [*wires.target, *wires.inputs["v"]]
+        assert shown == ["${}_{{{}}}$".format(*node.split("_")) for node in nodes]
+
+
+def test_of_a_crowd_only_some_nodes_are_named():
+    A = np.random.default_rng(0).standard_normal((30, 30))
+    model = SparseCodingModel(A / np.linalg.norm(A, axis=0), SpikeSlab(0.1, 1.0), 0.5)
+    cell = crossbars(build_sampler(model, np.zeros(30), level="device"))[0]
+    shown = {text.get_text() for text in plot_crossbar(cell).texts}
+    assert shown == {f"${letter}_{{{k}}}$" for letter in "es" for k in range(0, 30, 2)}
+
+
+def test_figure_shows_every_crossbar_at_one_pitch():
+    sampler = sampler_of(form="residual")
+    fig = crossbar_figure(sampler)
+    cells = crossbars(sampler)
+    assert [c.name for c in cells] == ["forward", "backward"]
+    assert [ax.get_title(loc="left").split(":")[0] for ax in fig.axes] == ["forward", "backward"]
+    rendered(fig)
+    pitches = []
+    for ax, cell in zip(fig.axes, cells, strict=True):
+        assert np.allclose(squares(ax).get_array() * 1e-6, cell.conductances_siemens.ravel())
+        ax.apply_aspect()
+        pitches.append(float(np.diff(ax.transData.transform([(0, 0), (1, 0)])[:, 0])[0]))
+    assert pitches[0] == pytest.approx(pitches[1])
+    boxes = [ax.get_tightbbox(rendered(fig)) for ax in fig.axes]
+    assert boxes[0].x1 < boxes[1].x0
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= fig.bbox.x1
+    assert min(box.y0 for box in boxes) >= 0
+    assert max(box.y1 for box in boxes) <= fig.bbox.y1
+
+
+def test_figure_of_a_state_shows_the_currents_that_the_rows_collect():
+    sampler = sampler_of(form="residual", nonideal=Nonidealities())
+    u = np.array([0.5, -2.0, 1.7, 0.1])
+    voltages = column_voltages(sampler, u)
+    s = sampler.model.latent(u, sampler.plan.width)
+    assert np.allclose(voltages["forward"][0::2], s * sampler.scaling.volt, atol=2e-3 * sampler.scaling.volt)
+    assert np.allclose(voltages["forward"][1::2], -voltages["forward"][0::2])
+    fig = crossbar_figure(sampler, voltages)
+    signals = sampler.twin.signals(u)
+    for ax, cell, output in zip(fig.axes, crossbars(sampler), ["residual", "gradient"], strict=True):
+        factor = {"µA": 1e-6, "nA": 1e-9}[bar_label(ax).removeprefix("current (").removesuffix(")")]
+        rows = squares(ax).get_array().reshape(cell.size, -1).sum(axis=1) * factor
+        amplifier = next(c for c in sampler.graph.cells if c.name == output)
+        unit = sampler.scaling.volts(amplifier.quantity)
+        constant = -sampler.x if output == "residual" else 0.0
+        assert np.allclose(-rows * amplifier.feedback / unit, signals[output] - constant, rtol=1e-6, atol=1e-9)
+
+
+def test_figure_refuses_what_has_no_resistors_and_wrong_names():
+    with pytest.raises(InputError, match='level = "device"'):
+        crossbar_figure(sampler_of(level="ideal"))
+    with pytest.raises(InputError, match="the crossbars are inhibition"):
+        crossbar_figure(sampler_of(), {"forward": np.zeros(8)})
+    with pytest.raises(InputError, match=r"u has shape \(3,\)"):
+        column_voltages(sampler_of(), np.zeros(3))
+
+
+def test_crossbar_is_drawn_into_given_axes():
+    ax = Figure().add_subplot()
+    assert plot_crossbar(crossbars(sampler_of())[0], ax=ax) is ax
+
+
+# --- numbers ---
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-12, "1 pF"),
+        (1.5532e-3, "1.55 mF"),
+        (999.6, "1 kF"),
+        (999.4, "999 F"),
+        (0.0, "0 F"),
+        (-4.7e-8, "-47 nF"),
+        (1e5, "100 kF"),
+        (2.2e-11, "22 pF"),
+        (1e-3, "1 mF"),
+        (1e-6, "1 µF"),
+        (5e15, "5000 TF"),
+    ],
+)
+def test_engineering_notation(value, text):
+    assert engineering(value, "F") == text
+
+
+def test_prefix_leaves_numbers_from_1_to_1000():
+    for value in np.geomspace(1e-17, 1e14, 200):
+        factor, _ = si_prefix(value)
+        assert 0.999 <= value / factor < 1000
+    assert si_prefix(math.inf) == (1.0, "")
+
+
+# --- schematics ---
+
+
+@pytest.fixture(autouse=True)
+def _schemdraw_extra(request):
+    """Skip what needs the extra where it is missing; fail if the environment promised it."""
+    if "schematic" in request.node.name:
+        (importlib.import_module if REQUIRED else pytest.importorskip)("schemdraw")
+
+
+@functools.cache
+def drawn(figure, prior="spike-slab", form="gram", level="device"):
+    """Return a figure of the chip, drawn once."""
+    return figure(sampler_of(prior, form, level))
+
+
+def texts(fig):
+    return [text.get_text() for text in fig.axes[0].texts if text.get_text()]
+
+
+def collisions(fig):
+    """Return the labels that touch another label or a line, and those beyond the edge."""
+    renderer, ax = rendered(fig), fig.axes[0]
+    labels = [text for text in ax.texts if text.get_text()]
+    boxes = [text.get_window_extent(renderer).padded(-1.0) for text in labels]
+    paths = [line.get_transform().transform_path(line.get_path()) for line in ax.lines]
+    paths += [patch.get_transform().transform_path(patch.get_path()) for patch in ax.patches]
+    found = []
+    for (a, box), (b, other) in itertools.combinations(zip(labels, boxes, strict=True), 2):
+        if box.overlaps(other):
+            found.append((a.get_text(), b.get_text()))
+    for label, box in zip(labels, boxes, strict=True):
+        if any(path.intersects_bbox(box, filled=False) for path in paths):
+            found.append((label.get_text(), "a line"))
+        if box.x0 < 0 or box.y0 < 0 or box.x1 > fig.bbox.x1 or box.y1 > fig.bbox.y1:
+            found.append((label.get_text(), "the edge"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("level", "prior"), [*(("device", prior) for prior in PRIORS), ("ideal", "spike-slab"), ("ideal", "gaussian")]
+)
+def test_no_label_collides_in_a_neuron_schematic(prior, level):
+    assert collisions(drawn(neuron_figure, prior, level=level)) == []
+
+
+@pytest.mark.parametrize("prior", ["spike-slab", "gaussian"])
+@pytest.mark.parametrize("level", ["ideal", "device"])
+@pytest.mark.parametrize("form", ["gram", "residual"])
+def test_no_label_collides_in_a_signal_path_schematic(prior, level, form):
+    assert collisions(drawn(signal_path_figure, prior, form, level)) == []
+
+
+def test_neuron_schematic_carries_the_values_of_the_sampler():
+    sampler = sampler_of(c_int=2e-12)
+    noise = next(c for c in sampler.graph.cells if isinstance(c, ThermalNoise))
+    volt = sampler.scaling.volt
+    expected = [
+        "1.8 pF",  # 2 pF at the corner
+        "8.4 GΩ",  # 7 GOhm at the corner
+        "360 kΩ",  # R_n at the corner
+        "72 fF",
+        "330 K",
+        "±4 pA",
+        "hysteresis 6 mV",
+        "delay 4 ns",
+        f"$g_m$ = {engineering(noise.gain, 'S')}",
+        f"$u_0$ = {engineering(-math.log(0.3) / 1.4 * volt, 'V')}",
+        f"$w$ = {engineering(sampler.plan.width * volt, 'V')}",
+        engineering(1.4 * 1.1 * 2e-12 * volt / 1e-6, "A"),  # the prior's current, with its error
+        engineering(1500.0 / (1.2 * 0.9), "Hz"),
+        f"$G_e$ = {engineering(sampler.scaling.drift_current / sampler.scaling.volt_e, 'S')}",
+        "threshold",
+    ]
+    shown = texts(neuron_figure(sampler))
+    assert [label for label in expected if label not in shown] == []
+
+
+def test_what_is_ideal_or_absent_is_not_in_a_neuron_schematic():
+    shown = "\n".join(texts(neuron_figure(sampler_of(nonideal=Nonidealities()))))
+    for absent in ("leak", "C_n", "os}", "high-pass", "hysteresis", "delay"):
+        assert absent not in shown
+    assert "R_n" in shown
+    ideal = "\n".join(texts(drawn(neuron_figure, level="ideal")))
+    assert "R_n" not in ideal
+    assert "W(t" in ideal  # the Brownian voltage
+    # every wire ends somewhere: the noise source has its resistor, and its capacitor if it has one
+    with_c = neuron_figure(sampler_of(nonideal=Nonidealities(noise={"capacitance": 1e-13})))
+    assert "100 fF" in texts(with_c)
+
+
+@pytest.mark.parametrize("prior", ["laplace", "gaussian"])
+def test_schematics_of_linear_codes_have_a_buffer_and_no_comparator(prior):
+    shown = texts(drawn(neuron_figure, prior))
+    for labels in (shown, texts(drawn(signal_path_figure, "gaussian"))):
+        assert "buffer" in labels
+        assert not any("threshold" in text or "comparator" in text or "s'" in text for text in labels)
+    assert "$s_i = u_i$" in texts(drawn(neuron_figure, prior, level="ideal"))
+    assert ("$R_p$" in shown) == (prior == "gaussian")
+    if prior == "gaussian":  # c'(u) = u/sd^2 is a resistor: tau/C_int sd^2 / (1 + lam_error)
+        assert engineering(1e6 * 0.6**2 / 1.1, "Ω") in shown
+
+
+@pytest.mark.parametrize("form", ["gram", "residual"])
+def test_signal_path_schematic_carries_the_values_of_the_sampler(form):
+    sampler, fig = sampler_of(form=form), drawn(signal_path_figure, form=form)
+    shown = texts(fig)
+    amplifiers = [c for c in sampler.graph.cells if isinstance(c, TransimpedanceSum)]
+    assert len(amplifiers) == (1 if form == "gram" else 2)
+    for amplifier in amplifiers:
+        rf = engineering(amplifier.feedback, "Ω")
+        assert f"$R_f$ = {rf}" in shown
+        assert (f"$R_x$ = {rf}" in shown) == amplifier.has_input
+    inverters = len(amplifiers)
+    assert shown.count("inverter") == inverters
+    assert shown.count(engineering(1.2 / 2e-5, "Ω")) == 2 * inverters
+    assert shown.count("250 nS to 16.7 µS") == inverters  # the window at the corner
+    assert shown.count("drivers 840 Ω") == inverters
+    pairs = ["$K$ = 4 pairs of columns"] if form == "gram" else ["$D$ = 3 pairs of columns", "$K$ = 4 pairs of columns"]
+    rows = ["$K$ = 4 rows"] if form == "gram" else ["$D$ = 3 rows", "$K$ = 4 rows"]
+    assert sorted(t for t in shown if "pairs of" in t) == pairs
+    assert sorted(t for t in shown if t.endswith("rows")) == rows
+    # a negative entry sits in the column of +v
+    at = {text.get_text(): text.get_position() for text in fig.axes[0].texts}
+    assert at["$G^-_{ji}$"][0] < at["$G^+_{ji}$"][0]
+    assert at["$+s_i$"][0] < at["$-s_i$"][0]
+
+
+def test_signal_path_schematic_of_ideal_cells_has_transconductors():
+    shown = texts(drawn(signal_path_figure, form="residual", level="ideal"))
+    assert "$g_{ji}$" in shown
+    assert "$g_{ij}$" in shown
+    assert shown.count("1 MΩ") == 2  # the summing nodes
+    assert "inverter" not in shown
+    assert not any("R_f" in text for text in shown)
+    assert "$K$ = 4 columns" in shown
+
+
+def test_schematic_is_saved_by_suffix_and_the_same_every_time(tmp_path):
+    sampler = sampler_of("gaussian", level="ideal")
+    for name in ("a.svg", "b.SVG", "a.png"):
+        neuron_schematic(sampler, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.SVG").read_bytes()
+    assert ET.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    signal_path_schematic(sampler, tmp_path / "c.svg")
+    assert (tmp_path / "c.svg").stat().st_size > (tmp_path / "a.svg").stat().st_size
+
+
+def test_schematic_refuses_other_files_and_missing_folders(tmp_path):
+    with pytest.raises(InputError, match=r"'\.jpg', which cannot be drawn\. Give \.svg or \.png"):
+        neuron_schematic(sampler_of(), tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="does not exist"):
+        signal_path_schematic(sampler_of(), tmp_path / "no" / "a.svg")
+
+
+@pytest.mark.parametrize("draw", [neuron_schematic, signal_path_schematic])
+def test_missing_schemdraw_is_said_in_one_line(draw, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "schemdraw"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "schemdraw", None)  # as if it were not there
+    with pytest.raises(InputError, match=r"pip install 'circuitlsc\[schematic\]'") as caught:
+        draw(sampler_of(), tmp_path / "a.svg")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "a.svg").exists()

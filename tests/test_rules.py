@@ -1,0 +1,91 @@
+"""Design rules against formulas written out here, and the loop gain against its closed form."""
+
+import numpy as np
+import pytest
+
+from circuitlsc import Gaussian, SparseCodingModel, bars, build_sampler
+from circuitlsc.nonideal import Nonidealities
+from circuitlsc.rules import check_rules, loop_gain
+
+
+def device(model, x, form="gram", **parts):
+    return build_sampler(model, x, form=form, level="device", nonideal=Nonidealities(parts))
+
+
+def rule(rules, name):
+    return next(r for r in rules if r.name == name)
+
+
+def test_ideal_parts_break_no_rule(bars_model, bars_x, form):
+    assert all(r.ok for r in check_rules(device(bars_model, bars_x, form), ac=False))
+    assert check_rules(build_sampler(bars_model, bars_x)) == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "name", "said"),
+    [
+        ({"op_amp": {"gbw": 1e7}}, "op-amp lag", "Raise op_amp.gbw"),
+        ({"noise": {"capacitance": 1e-13}}, "noise bandwidth", "noise's correlation time"),
+        ({"comparator": {"delay": 1e-7}}, "comparator delay", "Raise tau"),
+        ({"op_amp": {"slew_rate": 1e5}}, "slew rate", "1e+05 V/s"),
+        ({"op_amp": {"rail": 0.5}}, "voltage of e", "the rail is 0.5 V"),
+        ({"integrator": {"rail": 0.2}}, "voltage of u", "the rail is 0.2 V"),
+        ({"integrator": {"offset_current": 5e-8}}, "offset", "the prior's current is 1e-07 A"),
+        ({"op_amp": {"offset": 20e-3}}, "offset", "the op-amps' offsets at e"),
+        ({"noise": {"offset": 1e-3}}, "offset", "AC-couple"),
+    ],
+)
+def test_broken_rules_say_both_numbers(bars_model, bars_x, parts, name, said):
+    rules = check_rules(device(bars_model, bars_x, **parts), ac=False)
+    broken = [r for r in rules if not r.ok]
+    assert [r.name for r in broken] == [name]
+    assert said in str(broken[0])
+    assert f"{broken[0].value:.3g}" in str(broken[0])
+
+
+def test_lag_by_hand(bars_model, bars_x):
+    """A tenth of the bandwidth, ten times the lag; at the advised tau the rule holds."""
+    slow, fast = (
+        rule(check_rules(device(bars_model, bars_x, op_amp={"gbw": f}), ac=False), "op-amp lag") for f in (1e8, 1e9)
+    )
+    assert slow.value == pytest.approx(10 * fast.value)
+    assert not slow.ok
+    assert fast.ok
+    tau = float(str(slow).split("tau to ")[1].split(" s")[0])
+    longer = build_sampler(
+        bars_model, bars_x, level="device", tau=1.05 * tau, nonideal=Nonidealities(op_amp={"gbw": 1e8})
+    )
+    assert rule(check_rules(longer, ac=False), "op-amp lag").ok
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("prior", ["spike-slab", "gaussian"])
+def test_loop_gain_of_ideal_parts(bars_model, bars_x, form, prior):
+    """L = a/(j omega tau): the crossover at a/(2 pi tau), and 90 degrees."""
+    model = bars_model if prior == "spike-slab" else SparseCodingModel(bars(4), Gaussian(1.0), 0.5)
+    sampler = device(model, bars_x, form)
+    loop = loop_gain(sampler)
+    a = np.linalg.eigvalsh(model.gram)[-1]
+    np.testing.assert_allclose(loop.gain, a / (2j * np.pi * loop.frequency * 1e-6), rtol=1e-6)
+    assert loop.crossover == pytest.approx(a / (2 * np.pi * 1e-6), rel=1e-3)
+    assert loop.phase_margin == pytest.approx(90, abs=0.01)
+
+
+@pytest.mark.ngspice
+def test_loop_gain_with_lags():
+    """One latent, gram form: an inverter of bandwidth GBW/2 and an amplifier of GBW/N in series, and a delay."""
+    model = SparseCodingModel(np.array([[2.0]]), Gaussian(1.0), 0.5)
+    parts = {"op_amp": {"gbw": 3e7}}
+    sampler = device(model, np.ones(1), **parts)
+    loop = loop_gain(sampler)
+    gain = float(next(c.noise_gain[0, 0] for c in sampler.graph.cells if c.name == "gradient"))
+    f = loop.frequency
+    pole = [1 + 1j * f / 3e7, 1 + 2j * f / 3e7, 1 + gain * 1j * f / 3e7]  # follower, inverter, amplifier
+    # 16 goes through the inverter; g_off, a hundredth of g_on, through both halves of the pair
+    small = 16 * 1e-7 / (1e-5 - 1e-7)
+    e = ((16 + small) / pole[1] - small) / pole[2]
+    np.testing.assert_allclose(loop.gain, e / pole[0] / (2j * np.pi * f * 1e-6), rtol=2e-3)
+    late = loop_gain(device(model, np.ones(1), op_amp={"gbw": 3e6}))
+    assert late.phase_margin < loop.phase_margin < 85
+    (margin,) = [r for r in check_rules(device(model, np.ones(1), op_amp={"gbw": 3e6})) if r.name == "phase margin"]
+    assert not margin.ok
