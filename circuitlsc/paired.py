@@ -69,7 +69,7 @@ def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> 
     p, p_se = mean_with_mcse(a1.astype(float) - a0)
     mean, mean_se = mean_with_mcse(s1 - s0)
     m0, m1 = s0.mean((0, 1)), s1.mean((0, 1))
-    var, var_se = mean_with_mcse((s1 - m1) ** 2 - (s0 - m0) ** 2)
+    _, var_se = mean_with_mcse((s1 - m1) ** 2 - (s0 - m0) ** 2)
     sd0, sd1 = np.sqrt(((s0 - m0) ** 2).mean((0, 1))), np.sqrt(((s1 - m1) ** 2).mean((0, 1)))
     coactive: tuple[float | None, float | None] = (None, None)
     tv: tuple[float | None, float | None, float | None] = (None, None, None)

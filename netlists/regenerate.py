@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from circuitlsc import Gaussian, Laplace, Sampler, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import Gaussian, Laplace, Nonidealities, Sampler, SparseCodingModel, SpikeSlab, bars, build_sampler
 
 FOLDER = Path(__file__).resolve().parent
 SIGMA, MODEL_SEED = 0.5, 5  # two bars of both images are on
@@ -23,6 +23,30 @@ DECKS = {
     "bars4x4-signed": (4, SpikeSlab(0.3, 1.0, signed=True), "gram"),
     "bars4x4-laplace": (4, Laplace(1.0), "gram"),
     "bars4x4-gaussian": (4, Gaussian(1.0), "gram"),
+    "bars2x2-device": (2, SpikeSlab(0.3, 1.0), "residual"),
+    "bars2x2-imperfect": (2, SpikeSlab(0.3, 1.0), "residual"),
+}
+#: the device-level ones: ideal parts, and one of everything that can be wrong
+PARTS = {
+    "bars2x2-device": Nonidealities(),
+    "bars2x2-imperfect": Nonidealities(
+        crossbar={"levels": 32, "programming_error": 0.05, "wire_resistance": 1.0, "driver_resistance": 50.0},
+        op_amp={"gain": 1e4, "gbw": 1e9, "offset": 5e-4, "rail": 2.4, "slew_rate": 1e9, "output_resistance": 50.0},
+        integrator={"output_resistance": 1e9, "offset_current": 1e-10, "rail": 2.4, "capacitance_mismatch": 0.01},
+        comparator={"threshold_offset": 1e-3, "gate_offset": 1e-3, "hysteresis": 2e-3, "delay": 1e-9},
+        multiplier={"gain_error": 0.01, "offset": 1e-3},
+        prior={"lam_error": 0.01, "lam_mismatch": 0.01},
+        noise={
+            "capacitance": 1e-15,
+            "temperature_mismatch": 0.02,
+            "offset": 1e-4,
+            "flicker_corner": 1e3,
+            "ac_corner": 1e3,
+            "supply_correlation": 0.05,
+        },
+        corner={"temperature": 310.0, "resistance": 1.05, "capacitance": 0.95, "supply": 0.95},
+        seed=1,
+    ),
 }
 
 
@@ -31,7 +55,8 @@ def sampler(name: str) -> Sampler:
     side, prior, form = DECKS[name]
     model = SparseCodingModel(bars(side), prior, SIGMA)
     _, x = model.draw(np.random.default_rng(MODEL_SEED))
-    return build_sampler(model, x, form=form)
+    parts = PARTS.get(name)
+    return build_sampler(model, x, form=form, level="ideal" if parts is None else "device", nonideal=parts)
 
 
 def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:

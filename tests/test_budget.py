@@ -162,8 +162,8 @@ def test_nothing_to_measure(bars_model, bars_x):
         error_budget(bars_model, bars_x, Nonidealities())
     with pytest.raises(InputError, match="every chip would be the same"):
         chip_yield(bars_model, bars_x, Nonidealities())
+    nonideal = Nonidealities(op_amp={"offset": 1e-3})
     with pytest.raises(InputError, match="stands twice"):
-        nonideal = Nonidealities(op_amp={"offset": 1e-3})
         error_budget(bars_model, bars_x, nonideal, sweeps=["op_amp.gain=10:10:2"])
     with pytest.raises(InputError, match=r"crossbar\.levels = 1, but it must be >= 2"):
         error_budget(bars_model, bars_x, Nonidealities(), sweeps=["crossbar.levels=1:3:3"])

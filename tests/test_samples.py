@@ -36,6 +36,7 @@ def made_up(sampler, *, chains=2, seed=9):
         ChainResult(
             chain=task.chain,
             u=rng.standard_normal((task.n_draws, sampler.model.n_latents)) * 2,
+            observed=np.empty((task.n_draws, 0)),
             steps=task.n_steps,
             points=task.n_steps + 2,
             rejected=0,
