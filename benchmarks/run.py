@@ -16,28 +16,39 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from circuitlsc import Gaussian, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import Gaussian, Nonidealities, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc.presets import PRESETS
 from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
 
 HERE = Path(__file__).parent
+COSTS = [
+    "circuit",
+    "step (tau)",
+    "us per step",
+    "time points per step",
+    "Newton iterations per step",
+    "rejected",
+    "setup (s)",
+]
 
 
-def bars_sampler(sigma: float = 0.5, form: str = "gram", **options: float) -> Sampler:
+def bars_sampler(sigma: float = 0.5, form: str = "gram", **options: Any) -> Sampler:
     """Return the 16 x 8 sampler of the table."""
     model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), sigma)
     return build_sampler(model, model.draw(np.random.default_rng(1))[1], form=form, **options)
 
 
-def dense_sampler(n_features: int, n_latents: int, sigma: float, form: str) -> Sampler:
+def dense_sampler(n_features: int, n_latents: int, sigma: float, form: str, **options: Any) -> Sampler:
     """Return a sampler with a dense random dictionary."""
     rng = np.random.default_rng([n_features, n_latents])
     A = rng.standard_normal((n_features, n_latents))
     model = SparseCodingModel(A / np.linalg.norm(A, axis=0), SpikeSlab(0.3, 1.0, signed=True), sigma)
-    return build_sampler(model, model.draw(rng)[1], form=form)
+    return build_sampler(model, model.draw(rng)[1], form=form, **options)
 
 
 def run_steps(sampler: Sampler, n_steps: int) -> Samples:
@@ -65,6 +76,31 @@ def cost_row(name: str, sampler: Sampler, n_steps: int, repeats: int = 3) -> lis
         str(int(stats["rejected"][0])),
         f"{float(stats['setup'][0]):.2f}",
     ]
+
+
+def device_rows(n_steps: int) -> list[list[str]]:
+    """Return the cost of the device level, beside the ideal level of the same circuit in the same minutes."""
+    errors = {"gain": 1e5, "gbw": 1e9, "offset": 1e-3}
+    limits = {"slew_rate": 1e9, "rail": 2.4}
+    rows = []
+    for form in ("gram", "residual"):
+        name = f"16 x 8 bars, {form}"
+        rows.append(cost_row(f"{name}, ideal level", bars_sampler(form=form), 10 * n_steps))
+        parts = {
+            "ideal parts": Nonidealities(),
+            "op-amps with gain, GBW and offset": Nonidealities(op_amp=errors),
+            "and slew rate and rails": Nonidealities(op_amp={**errors, **limits}),
+            "wires of 1 ohm per segment": Nonidealities(crossbar={"wire_resistance": 1.0}),
+            **{f'"{preset}"': Nonidealities.preset(preset) for preset in PRESETS if preset != "ideal"},
+        }
+        for what, nonideal in parts.items():
+            sampler = bars_sampler(form=form, level="device", nonideal=nonideal)
+            rows.append(cost_row(f"{name}, {what}", sampler, n_steps))
+        sampler = bars_sampler(
+            form=form, level="device", wires="segments", nonideal=parts["wires of 1 ohm per segment"]
+        )
+        rows.append(cost_row(f"{name}, wires of 1 ohm, every segment simulated", sampler, max(n_steps // 20, 100), 1))
+    return rows
 
 
 def plain_ngspice(deck: str) -> float:
@@ -163,6 +199,14 @@ def main() -> None:
     costs.append(
         cost_row("64 x 64 dense, residual, sigma 0.5", dense_sampler(64, 64, 0.5, "residual"), max(n // 400, 200), 1)
     )
+    costs.append(
+        cost_row(
+            "64 x 64 dense, gram, sigma 0.5, device level",
+            dense_sampler(64, 64, 0.5, "gram", level="device"),
+            max(n // 400, 200),
+            1,
+        )
+    )
     version = run_steps(bars_sampler(), 1000).attrs["ngspice_version"]
     parts = [
         "# Measured speed and memory",
@@ -170,18 +214,9 @@ def main() -> None:
         "one chain on one core. Written by `python benchmarks/run.py`.",
         "## Wall time per step, from Python",
         "Median (smallest .. largest) of three runs; `setup` is the time to load the library and the deck.",
-        table(
-            [
-                "circuit",
-                "step (tau)",
-                "us per step",
-                "time points per step",
-                "Newton iterations per step",
-                "rejected",
-                "setup (s)",
-            ],
-            costs,
-        ),
+        table(COSTS, costs),
+        "## Device level (128 resistors and 16 op-amps in the Gram form, 512 and 48 in the residual form)",
+        table(COSTS, device_rows(n // 10)),
     ]
     if shutil.which("ngspice"):
         parts += [
