@@ -95,7 +95,14 @@ class Samples:
 
     def check_made_by(self, sampler: Sampler) -> None:
         """Raise InputError unless the samples came from this sampler's deck."""
-        if self.attrs.get("engine_deck_sha256") != sampler.engine_deck_hash:
+        # the size of the noise is no part of the deck that the engine loads: compare the parts themselves too
+        mine = (
+            sampler.engine_deck_hash,
+            json.dumps(sampler.nonideal.attributes(), sort_keys=True),
+            sampler.nonideal.seed,
+        )
+        made = tuple(self.attrs.get(k) for k in ("engine_deck_sha256", "nonideal", "nonideal_seed"))
+        if made != mine:
             raise InputError(
                 "the samples were made by another deck than the one that the config builds (their SHA-256 differ). "
                 "Run circuitlsc run again."

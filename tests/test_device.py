@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.cells import ThermalNoise
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.reference.pathwise import path_difference
@@ -155,3 +156,35 @@ def test_temperature_of_a_linear_circuit():
         assert np.abs(u.var(0) / (variance * heat) - 1).max() < 4 * error, parts
         rho = np.corrcoef(u.T)[0, 1]
         assert abs(rho - parts.get("noise", {}).get("supply_correlation", 0.0)) < 4 * error, parts
+
+
+@pytest.mark.ngspice
+def test_samples_know_the_size_of_their_noise(bars_model, bars_x):
+    """A hotter circuit loads the same deck (the noise is played into it): its samples are another circuit's all the same."""
+    warm, cold = (device(bars_model, bars_x, parts={"noise": {"temperature": t}}) for t in (310.0, 300.0))
+    samples = warm.run(t_stop=30, seed=1)
+    samples.check_made_by(warm)
+    with pytest.raises(InputError, match="were made by another deck"):
+        samples.check_made_by(cold)
+
+
+@pytest.mark.ngspice
+def test_the_whole_sampler_in_a_circuit_of_ones_own(solve):
+    """`subcircuit()` at device level: one subcircuit with pins u, that runs inside another circuit."""
+    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
+    parts = {
+        "noise": {"supply_correlation": 0.2},
+        "op_amp": {"offset": 1e-3, "gbw": 1e9},
+        "crossbar": {"wire_resistance": 1.0},
+    }
+    sampler = device(model, np.ones(4), "residual", parts)
+    circuit = Circuit("a circuit of one's own")
+    circuit.subcircuit(sampler.subcircuit("my_sampler"))
+    circuit.X("s", "my_sampler", *(f"u_{i}" for i in range(4)))
+    deck = "\n".join([str(circuit), sampler.options, ".option seed=3", ".end", ""])
+    h = sampler.plan.step * 1e-6
+    (answer,) = solve([(deck, f"tran {h!r} {200 * h!r} 0 {h!r} uic")])
+    assert answer["time"][-1] == pytest.approx(200 * h)
+    u = np.stack([answer[f"u_{i}"] for i in range(4)])
+    assert np.isfinite(u).all()
+    assert (u.std(axis=1) > 0.01).all()
