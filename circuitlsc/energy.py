@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells import Buffer, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.cells import Buffer, DeviceInput, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.cells.node import feedback_resistor
 from circuitlsc.errors import InputError
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.sde import software_sde
@@ -211,6 +212,11 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
     if code:
         sourced = float(sum(np.mean(amps.get(node, np.zeros(1))) for node in code))
         rows.append(_row("threshold drivers", len(code), len(code) * each, sourced, supply, f"quiescent: {text}"))
+    for cell in graph.cells:
+        if isinstance(cell, DeviceInput):
+            ohm = _ohm(sampler, feedback_resistor(cell.crossbar, cell.source, cell.target))
+            sourced = float(np.abs(cell.value).sum() * scaling.volts(cell.target) / ohm)
+            rows.append(_row("inputs", cell.size, 0.0, sourced, supply, "voltage sources: their converters are not counted"))
     # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
     e = np.stack([volts[f"e_{i}"] for i in range(n)], axis=1) / scaling.volt_e
     full = expected_ranges(sampler.model, sampler.x).e * scaling.drift_current
