@@ -216,7 +216,9 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
         if isinstance(cell, DeviceInput):
             ohm = _ohm(sampler, feedback_resistor(cell.crossbar, cell.source, cell.target))
             sourced = float(np.abs(cell.value).sum() * scaling.volts(cell.target) / ohm)
-            rows.append(_row("inputs", cell.size, 0.0, sourced, supply, "voltage sources: their converters are not counted"))
+            rows.append(
+                _row("inputs", cell.size, 0.0, sourced, supply, "voltage sources: their converters are not counted")
+            )
     # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
     e = np.stack([volts[f"e_{i}"] for i in range(n)], axis=1) / scaling.volt_e
     full = expected_ranges(sampler.model, sampler.x).e * scaling.drift_current

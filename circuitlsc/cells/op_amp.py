@@ -32,18 +32,6 @@ INFINITE_GAIN = 1e12  # what stands for an infinite gain: products of a crossbar
 FASTEST = 1e5  # 2 pi GBW tau that stands for an infinite GBW where a slew rate needs a capacitor
 C_POLE = 1e-12  # farad
 
-# tanh, with the exact gain for small signals, and flat ends
-SLEW = Table(
-    np.array([-4.0, -3.0, -2.2, -1.6, -1.15, -0.8, -0.5, -0.25, 0.25, 0.5, 0.8, 1.15, 1.6, 2.2, 3.0, 4.0]),
-    np.concatenate(
-        [
-            np.tanh([-4.0, -4.0, -2.2, -1.6, -1.15, -0.8, -0.5]),
-            [-0.25, 0.25],
-            np.tanh([0.5, 0.8, 1.15, 1.6, 2.2, 4.0, 4.0]),
-        ]
-    ),
-)
-
 
 def clamp(rail: float, drive: float) -> str:
     """Return a current that leaves a node only beyond +-rail, smoothly: at most 3 % beyond it for a current ``drive``."""
@@ -74,13 +62,19 @@ def op_amp(hardware: Hardware) -> SubCircuit:
         crossover = FASTEST / tau
     gm = crossover * C_POLE if math.isfinite(crossover) else 1e-3
     strongest = gm * min(part.rail, 1e3)
+    cell.VCCS("m", 0, "a", *(("d", 0) if math.isfinite(part.slew_rate) else ("inp", "inn")), number(gm))
     if math.isfinite(part.slew_rate):
+        # the input stage's voltage d is clamped, rather than its current cut off: Newton's iteration follows a conductance
+        # that grows, and cycles between two that vanish
         strongest = part.slew_rate * C_POLE
-        limited = SLEW.spice_of("V(inp,inn)+{vos}", strongest / gm, strongest)
-        cell.B("m", 0, "a", current_expression=limited)
-    else:
-        cell.VCCS("m", 0, "a", "inp", "inn", number(gm))
-        cell.I("os", 0, "a", f"{{{number(gm)!r}*vos}}")
+        largest = strongest / gm
+        cell.VCCS("d", 0, "d", "inp", "inn", number(gm))
+        cell.R("d", "d", 0, number(1 / gm))
+        strongest *= 1.05  # a little more passes the clamp
+        steep = min(max(100.0 / largest, 1e3), 1e9) * gm
+        limit = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, 0.0, 0.0, 1.0]))
+        cell.B("slew", "d", 0, current_expression=limit.spice("d", largest, steep * largest))
+    cell.I("os", 0, "d" if math.isfinite(part.slew_rate) else "a", f"{{{number(gm)!r}*vos}}")
     cell.R("a", "a", 0, number(gain / gm))
     if math.isfinite(crossover):
         cell.C("pole", "a", 0, C_POLE, initial_condition=0.0)
