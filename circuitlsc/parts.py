@@ -26,7 +26,7 @@ def _quantity(
     design: bool = False,
     three: bool = False,
 ) -> Any:
-    """Declare a parameter: ``above`` excludes the lower end, ``design`` marks a choice, not an imperfection, ``three`` a list."""
+    """Declare a parameter: ``above`` excludes the lower end, ``design`` marks what is no imperfection, ``three`` a list."""
     meta = {
         "default": default,
         "unit": unit,
