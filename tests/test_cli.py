@@ -231,6 +231,8 @@ def test_interrupt_stops_workers_and_leaves_nothing(tmp_path, kill):
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a test run in the background inherits an ignored SIGINT, and so would everything that it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         while not _workers(process.pid):
@@ -239,7 +241,7 @@ def test_interrupt_stops_workers_and_leaves_nothing(tmp_path, kill):
         workers = _workers(process.pid)
         time.sleep(0.5)
         process.send_signal(kill)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -411,6 +411,8 @@ def test_no_worker_survives(number, tmp_path, scratch):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a test run in the background inherits an ignored SIGINT, and so would everything that it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     started = set()
     while started != {"0", "1"}:
@@ -418,7 +420,10 @@ def test_no_worker_survives(number, tmp_path, scratch):
     pids = workers_of(parent.pid)
     assert sorted(pids) == [0, 1]
     parent.send_signal(number)
-    _, stderr = parent.communicate()
+    try:
+        _, stderr = parent.communicate(timeout=60)
+    finally:
+        parent.kill()
     assert parent.returncode != 0
     for _ in range(1000):  # a worker whose parent was killed ends after its chunk
         alive = [pid for pid in pids.values() if Path(f"/proc/{pid}/cmdline").exists() and is_worker(pid)]
