@@ -197,7 +197,7 @@ class ErrorBudget:
         """Return the entries of each sweep, by parameter."""
         out: dict[str, list[BudgetEntry]] = {}
         for entry in self.entries:
-            if "=" in entry.name and not entry.name.startswith("corner"):
+            if "=" in entry.name and not entry.name.startswith("all, "):
                 out.setdefault(entry.name.partition("=")[0], []).append(entry)
         return out
 
@@ -261,7 +261,7 @@ def error_budget(
             "Give [nonideal] parameters, a preset, or --sweep part.parameter=start:stop:n."
         )
     circuit = {**circuit, "level": "device"}
-    ideal = _common_step(model, x, nonideal.only(), [v for _, v in circuits], circuit)
+    ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], circuit)
     # everything is compiled before anything runs: a bad value stops the budget here
     jobs: list[tuple[str, Sampler]] = [("ideal", ideal)]
     for name, parts in circuits:
@@ -278,7 +278,7 @@ def error_budget(
         entries.append(
             BudgetEntry(
                 name,
-                {i.name: i.value for i in parts.imperfections()},
+                _parameters(name, parts),
                 paired_difference(model, before, u),
                 predict(ideal, device, before),
                 None if half is None else paired_difference(model, u, half.u),
@@ -300,14 +300,20 @@ def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) ->
             out.append((f"{sweep.name}={exact:.6g}", ideal.changed({sweep.name: exact})))
     if corners:
         for name, values in CORNERS.items():
-            out += [(f"{name}={value:g}", nonideal.changed({name: value})) for value in values]
+            out += [(f"all, {name}={value:g}", nonideal.changed({name: value})) for value in values]
     names = [name for name, _ in out]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise InputError(f"{twice[0]} stands twice in the budget. Remove it from one of the sweeps.")
     return out
 
 
-def _common_step(
+def _parameters(name: str, parts: Nonidealities) -> dict[str, Any]:
+    """Return what a circuit's parts are given: their imperfections, and what a sweep sets (ideal or not)."""
+    swept, equals, _ = name.removeprefix("all, ").partition("=")
+    return {i.name: i.value for i in parts.imperfections()} | ({swept: parts.get(swept)} if equals else {})
+
+
+def common_step(
     model: SparseCodingModel,
     x: ArrayLike,
     ideal: Nonidealities,
@@ -386,7 +392,7 @@ def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
 
 def _tv(found: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[float | None, float | None, float | None]:
     """Return the total variation over supports and, twice, the size that sampling noise alone gives it."""
-    if found.support is None or exact.support is None:
+    if found.support is None or exact.support is None or len(found.support) == len(exact.support) == 1:
         return None, None, None
     keys = set(found.support) | set(exact.support)
     tv = sum(abs(found.support.get(k, 0.0) - exact.support.get(k, 0.0)) for k in keys) / 2

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from circuitlsc.budget import T_STOP, Note, run_all
+from circuitlsc.budget import T_STOP, Note, common_step, run_all
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.runplan import RunPlan
-from circuitlsc.sampler import Sampler, build_sampler, rebuilt
+from circuitlsc.sampler import Sampler, rebuilt
 
 CONFIDENCE = 0.95
 
@@ -152,12 +152,10 @@ def chip_yield(
             "every chip would be the same: no part has an imperfection. Give [nonideal] parameters or a preset."
         )
     run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
-    # width and step are those of the imperfect chip, so that all share one noise path
-    device = build_sampler(model, x, **{**circuit, "level": "device", "nonideal": nonideal})
-    ideal = rebuilt(device, nonideal=nonideal.only())
+    ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
     jobs = [("ideal", ideal)]
-    jobs += [(f"chip {s}", rebuilt(device, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
+    jobs += [(f"chip {s}", rebuilt(ideal, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
     done = run_all(jobs, run, workers, timeout, note)
     before = done["ideal"].u
     found = [_judge(model, s, paired_difference(model, before, done[f"chip {s}"].u), tolerance) for s in seeds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +222,9 @@ def _read_nonideal(table: _Table, path: Path) -> Nonidealities:
     def make() -> Nonidealities:
         if not isinstance(preset, str):
             raise InputError(f'nonideal.preset = {preset!r} is not a name. Give one in quotes, for example "rram".')
-        checked = Nonidealities(given)  # names what is wrong with the file's own numbers
-        changes = {f"{part}.{k}": getattr(getattr(checked, part), k) for part, values in given.items() for k in values}
-        return Nonidealities.preset(preset, seed=seed).changed(changes)
+        base = asdict(Nonidealities.preset(preset))
+        merged = {k: {**base[k], **v} if isinstance(v, dict) else v for k, v in given.items()}
+        return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=seed)
 
     nonideal: Nonidealities = _named(path, make)
     return nonideal

@@ -1,10 +1,11 @@
 r"""Power, energy per effective sample and speed of a device-level circuit, beside the software samplers of this machine.
 
-.. math:: P = V_{DD} \sum_{parts} \left( I_q + \overline{|I|} \right)
+.. math:: P = V_{DD} \sum_{parts} \left( I_q + \overline{\max(I, 0)} \right)
 
 Currents come from simulated node voltages: what each op-amp and driver sources into its crossbar columns, feedback and
-inverter resistors. Quiescent currents are given (``op_amp.quiescent_current``) or estimated, as the text of each row says:
-an op-amp needs :math:`I_q = 2\pi\,\mathrm{GBW}\,C_L\,V_{ov}`, a transconductor :math:`I_q = g_m V_{ov}`.
+inverter resistors (half of the mean of abs(I): the supply is symmetric, and what it sinks comes from the other rail).
+Quiescent currents are given (``op_amp.quiescent_current``) or estimated, as the text of each row says: an op-amp needs
+:math:`I_q = 2\pi\,\mathrm{GBW}\,C_L\,V_{ov}`, a transconductor :math:`I_q = g_m V_{ov}`.
 """
 
 from __future__ import annotations
@@ -237,7 +238,9 @@ def _ohm(sampler: Sampler, value: float) -> float:
     return value * sampler.nonideal.corner.resistance
 
 
-def _row(part: str, count: int, quiescent: float, sourced: float, supply: float, text: str) -> PowerRow:
+def _row(part: str, count: int, quiescent: float, flowing: float, supply: float, text: str) -> PowerRow:
+    """Return a row; ``flowing`` is the mean of the currents' sizes, half of which comes from each rail."""
+    sourced = flowing / 2
     return PowerRow(part, count, quiescent, sourced, supply * (quiescent + sourced), text)
 
 

@@ -67,6 +67,14 @@ def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> 
     a0, a1 = model.active(before), model.active(after)
     s0, s1 = model.latent(before), model.latent(after)
     p, p_se = mean_with_mcse(a1.astype(float) - a0)
+    unpaired = np.hypot(mean_with_mcse(a0.astype(float))[1], mean_with_mcse(a1.astype(float))[1])
+    if np.any(before != after):
+        # no draw that differs is not no difference: it could well have been one in as many as are independent
+        share = a0.mean((0, 1))
+        independent = np.divide(
+            2 * share * (1 - share), unpaired**2, out=np.full_like(share, a0[..., 0].size), where=unpaired > 0
+        )
+        p_se = np.where((a0 == a1).all((0, 1)), 1 / independent, p_se)
     mean, mean_se = mean_with_mcse(s1 - s0)
     m0, m1 = s0.mean((0, 1)), s1.mean((0, 1))
     _, var_se = mean_with_mcse((s1 - m1) ** 2 - (s0 - m0) ** 2)
@@ -81,7 +89,7 @@ def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> 
     return PairedDifference(
         p,
         p_se,
-        np.hypot(mean_with_mcse(a0.astype(float))[1], mean_with_mcse(a1.astype(float))[1]),
+        unpaired,
         mean,
         mean_se,
         np.hypot(mean_with_mcse(s0)[1], mean_with_mcse(s1)[1]),

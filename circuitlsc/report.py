@@ -214,7 +214,10 @@ def _budget_row(entry: BudgetEntry) -> str:
         ((_, value),) = entry.parameters.items()
         name += f" = {value:.4g}" if isinstance(value, (int, float)) else f" = {value}"
     notes = []
-    if (p := entry.prediction) is not None:
+    d = entry.change
+    if entry.parameters and not (d.p_active.any() or d.mean.any() or d.sd.any()):
+        notes.append("no effect at all: the circuit does not depend on it")
+    elif (p := entry.prediction) is not None:
         k, j = entry.latent("p_active"), entry.latent("mean")
         notes.append(
             f"small signals: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}"

@@ -10,13 +10,13 @@ The loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PySpice.Spice.Netlist import Circuit
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells import DeviceGate, DeviceIntegrator, Noise, ThermalNoise, Threshold
+from circuitlsc.cells import DeviceGate, DeviceIntegrator, Input, Noise, ThermalNoise, Threshold
 from circuitlsc.cells.op_amp import Buffer
 from circuitlsc.priors import Gaussian
 from circuitlsc.response import gradient_offset, loop_lag
@@ -94,6 +94,8 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
             "gate",
         ):
             continue
+        if isinstance(cell, Input):
+            cell = replace(cell, value=np.zeros(cell.size))  # an operating point in the middle of the rails
         for definition in cell.subcircuits(scaling):
             if definition.name not in defined:
                 circuit.subcircuit(definition)
@@ -105,7 +107,6 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
     middle = rate / (2 * math.pi * scaling.tau)
     lag = loop_lag(sampler) if sampler.level == "device" else 0.0
     top = max(1e3 * middle, 10 / (2 * math.pi * lag) if lag > 0 else 0.0)
-    # ngspice finds an operating point first; the inputs are constant, so their level does not matter
     deck = "\n".join([str(circuit), ".end", ""])
     answer = analyse(deck, f"ac dec {points} {middle / 1e3!r} {top!r}")
     f = np.real(answer["frequency"])
@@ -119,8 +120,11 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
             gain = gain / (1 + w * cell.lag)
         elif isinstance(cell, Buffer):
             gain = gain / (1 + w / (2 * np.pi * sampler.nonideal.op_amp.gbw))
-    size = np.log(np.abs(gain))
-    last = int(np.flatnonzero(size > 0)[-1])
+    size = np.log(np.maximum(np.abs(gain), 1e-300))
+    above = np.flatnonzero(size > 0)
+    if not len(above):
+        return LoopGain(f, gain, 0.0, 180.0)  # it is never above 1: nothing comes back
+    last = int(above[-1])
     if last + 1 == len(f):
         return LoopGain(f, gain, float(f[-1]), 0.0)  # it never falls below 1
     share = size[last] / (size[last] - size[last + 1])
@@ -144,6 +148,7 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
         return []
     rules = [*_speed(sampler), *_voltages(sampler), *_currents(sampler)]
     if ac:
+        rules.append(_stability(sampler))
         loop = loop_gain(sampler)
         ok = loop.phase_margin >= MARGIN
         rules.append(
@@ -157,6 +162,23 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
             )
         )
     return rules
+
+
+def _stability(sampler: Sampler) -> Rule:
+    """Find the slowest mode with every gate open: errors of the crossbars must not turn it into one that grows."""
+    model, n = sampler.model, sampler.model.n_latents
+    code = next(c.name for c in sampler.graph.cells if c.quantity == "s")
+    far = model.prior.threshold + 20 * sampler.plan.width + 1.0
+    start, moved = sampler.twin.signals(np.zeros((1, n))), sampler.twin.signals(far * np.eye(n))
+    s = moved[code] - start[code]
+    loop = np.linalg.solve(s, moved["gradient"] - start["gradient"]).T
+    own = 1 / model.prior.sd**2 if isinstance(model.prior, Gaussian) else 0.0
+    value = float(np.min(np.linalg.eigvals(loop).real)) + own
+    limit = -1e-3 * sampler.plan.fastest_mode
+    ok = value >= limit
+    text = f"slowest mode with all gates open {value:.3g} / tau, needed {limit:.3g}"
+    cure = ": it grows without bound. Use smaller errors of the crossbar, or rails."
+    return Rule("stability", text + ("" if ok else cure), value, limit, ok)
 
 
 def _speed(sampler: Sampler) -> list[Rule]:
@@ -183,6 +205,18 @@ def _speed(sampler: Sampler) -> list[Rule]:
     for cell in sampler.graph.cells:
         if isinstance(cell, DeviceGate) and cell.lag > 0:
             slow("comparator delay", "the comparator's delay", cell.lag, "Raise tau to {tau:.2g} s.")
+    slow_rate = 1 / sampler.plan.time_scale
+    for name, corner, what, cure in (
+        ("1/f noise", parts.noise.flicker_corner, "the corner of the 1/f noise", "Lower it, or tau to {tau:.2g} s."),
+        ("AC coupling", parts.noise.ac_corner, "the AC coupling's corner", "Lower it, or tau to {tau:.2g} s."),
+    ):
+        if corner > 0:
+            value = 2 * math.pi * corner * scaling.tau / slow_rate
+            ok = value <= LAG
+            own = slow_rate / (2 * math.pi * scaling.tau)
+            text = f"{what} {corner:.3g} Hz over the prior's own rate {own:.3g} Hz is {value:.3g}, limit {LAG:g}"
+            text += "" if ok else f": slow modes get another temperature. {cure.format(tau=scaling.tau * LAG / value)}"
+            out.append(Rule(name, text, value, LAG, ok))
     value = rate * sampler.plan.step
     ok = value <= 4.0
     text = f"step {sampler.plan.step:.3g} tau times the fastest mode {rate:.3g} / tau is {value:.3g}, limit 4"
@@ -197,6 +231,26 @@ def _speed(sampler: Sampler) -> list[Rule]:
         out.append(
             Rule("slew rate", text + ("" if ok else ": raise tau or the slew rate."), value, parts.op_amp.slew_rate, ok)
         )
+    out += _comparators(sampler)
+    return out
+
+
+def _comparators(sampler: Sampler) -> list[Rule]:
+    """Compare what separates gate and threshold with the slab."""
+    part, scaling = sampler.nonideal.comparator, sampler.scaling
+    if all(c.comparator is None for c in sampler.graph.cells if isinstance(c, DeviceGate)):
+        return []
+    out = []
+    limit = OFFSET * sampler.model.prior.slab_scale * scaling.volt
+    apart = 3 * math.hypot(part.gate_offset, part.threshold_offset)
+    for what, value in (
+        ("gate and threshold are apart by (3 sd)", apart),
+        ("the comparators' hysteresis is", part.hysteresis),
+    ):
+        if value > 0:
+            ok = value <= limit
+            text = f"{what} {value:.3g} V, a tenth of the slab is {limit:.3g} V"
+            out.append(Rule("comparator", text + ("" if ok else ": the drift is no gradient."), value, limit, ok))
     return out
 
 
@@ -232,6 +286,8 @@ def _currents(sampler: Sampler) -> list[Rule]:
             found["the neurons' offset currents"] = cell.offset * drift
         elif isinstance(cell, ThermalNoise):
             found["the noise amplifiers' offsets"] = cell.drift_offset * drift
+        elif isinstance(cell, DeviceGate):
+            found["the multipliers' offsets at e"] = cell.draws()[2] / sampler.scaling.volt_e * drift
     if sampler.nonideal.op_amp.offset > 0:
         found["the op-amps' offsets at e"] = gradient_offset(sampler) * drift
     out = []

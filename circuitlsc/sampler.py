@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from PySpice.Spice.Netlist import Circuit, SubCircuit
 from circuitlsc.arrays import Array
 from circuitlsc.cells import State
 from circuitlsc.checks import check_circuit
-from circuitlsc.errors import InputError
+from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.hardware import Hardware
 from circuitlsc.lowering import lower, lower_to_subcircuit
@@ -27,7 +27,7 @@ from circuitlsc.runplan import RunPlan
 from circuitlsc.samples import Samples, collect
 from circuitlsc.scaling import Scaling, scale_for
 from circuitlsc.spice.deck import fingerprint, library_deck, options, standalone_deck
-from circuitlsc.spice.engine import run_chains
+from circuitlsc.spice.engine import ChainResult, run_chains
 from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan, plan_step
 from circuitlsc.systems import lsc
@@ -35,6 +35,7 @@ from circuitlsc.systems import lsc
 LEVELS = ("ideal", "device")
 WIRES = ("reduced", "segments")
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
+BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
 DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
 
@@ -243,7 +244,21 @@ class Sampler:
             run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
         tasks = self.tasks(run)
         results = run_chains(tasks, workers=workers, timeout=timeout, progress=progress, keep=keep)
+        if self.level == "device":
+            self._check_supply(results)
         return collect(self, run, tasks, results)
+
+    def _check_supply(self, results: Sequence[ChainResult]) -> None:
+        """Raise SimulationError if a neuron went where no supply can drive it: nothing there means anything."""
+        limit = BEYOND * self.scaling.rails
+        for result in results:
+            reached = float(np.max(np.abs(result.u), initial=0.0)) * self.scaling.volt
+            if reached > limit:
+                raise SimulationError(
+                    f"a neuron reached {reached:.3g} V on a supply of +-{self.scaling.rails:g} V: the circuit is unstable, or "
+                    "an error is far too large. Look at the design rules; integrator.rail and op_amp.rail clamp the voltages.",
+                    result.chain,
+                )
 
     @cached_property
     def engine_deck_hash(self) -> str:

@@ -92,14 +92,15 @@ def test_report_and_figures(budget):
 
 def test_corners():
     nonideal = Nonidealities(op_amp={"offset": 1e-3}, corner={"supply": 0.95})
-    corners = [(n, p) for n, p in variants(nonideal, [], True) if n.startswith("corner.") and "=" in n]
+    corners = [(n, p) for n, p in variants(nonideal, [], True) if n.startswith("all, corner.")]
     assert [n for n, _ in corners] == [
-        *("corner.temperature=233.15", "corner.temperature=358.15", "corner.supply=0.9", "corner.supply=1.1"),
-        *("corner.resistance=0.8", "corner.resistance=1.2", "corner.capacitance=0.8", "corner.capacitance=1.2"),
+        *("all, corner.temperature=233.15", "all, corner.temperature=358.15", "all, corner.supply=0.9"),
+        *("all, corner.supply=1.1", "all, corner.resistance=0.8", "all, corner.resistance=1.2"),
+        *("all, corner.capacitance=0.8", "all, corner.capacitance=1.2"),
     ]
     for name, parts in corners:
         assert parts.op_amp.offset == 1e-3  # the whole chip, at that corner
-        key, _, value = name.partition("=")
+        key, _, value = name.removeprefix("all, ").partition("=")
         assert parts.get(key) == float(value)
 
 
@@ -114,7 +115,8 @@ def test_paired_difference_by_hand():
     d = paired_difference(model, before, after)
     crossed = (before[..., 0] <= u0) & (after[..., 0] > u0)
     assert d.p_active[0] == pytest.approx(crossed.mean())
-    assert d.p_active[1] == d.mean[1] == d.p_active_se[1] == 0
+    assert d.p_active[1] == d.mean[1] == 0
+    assert 0 < d.p_active_se[1] < 1e-3  # no event, but there could have been one
     assert d.mean[0] == pytest.approx((np.maximum(after - u0, 0) - np.maximum(before - u0, 0))[..., 0].mean())
     assert d.p_active_se[0] == pytest.approx(np.sqrt(crossed.var() / crossed.size), rel=0.15)
     assert d.p_active_se[0] < d.p_active_unpaired_se[0] / 3

@@ -44,10 +44,10 @@ def test_power_by_hand(run):
     for q, name in (("ns", "forward"), ("nr", "backward")):
         load = cells[name].conductances_siemens[:, 1::2].sum(0) + sampler.nonideal.crossbar.g_on
         sourced += sum(load[i] * np.mean(np.abs(volts[f"{q}_{i}"])) for i in range(4))
-    assert rows["inverters"].sourced == pytest.approx(sourced, rel=1e-6)
+    assert rows["inverters"].sourced == pytest.approx(sourced / 2, rel=1e-6)
     window = sampler.nonideal.crossbar.g_on - sampler.nonideal.crossbar.g_off
     r_x = sampler.model.A.max() * sampler.scaling.volt_r / sampler.scaling.volt / window
-    assert rows["inputs"].sourced == pytest.approx(np.abs(sampler.x).sum() * sampler.scaling.volt_r / r_x)
+    assert rows["inputs"].sourced == pytest.approx(np.abs(sampler.x).sum() * sampler.scaling.volt_r / r_x / 2)
     noise = rows["noise transconductors"]
     assert noise.quiescent == pytest.approx(4 * 0.2 * sampler.graph.noise.gain)
     assert report.seconds == pytest.approx(2 * 280 * 1e-6)

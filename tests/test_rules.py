@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from circuitlsc import Gaussian, SparseCodingModel, bars, build_sampler
+from circuitlsc import Gaussian, SimulationError, SparseCodingModel, bars, build_sampler
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.rules import check_rules, loop_gain
 
@@ -33,6 +33,11 @@ def test_ideal_parts_break_no_rule(bars_model, bars_x, form):
         ({"integrator": {"offset_current": 5e-8}}, "offset", "the prior's current is 1e-07 A"),
         ({"op_amp": {"offset": 20e-3}}, "offset", "the op-amps' offsets at e"),
         ({"noise": {"offset": 1e-3}}, "offset", "AC-couple"),
+        ({"multiplier": {"offset": 50e-3}}, "offset", "the multipliers' offsets at e"),
+        ({"noise": {"flicker_corner": 1e5}}, "1/f noise", "1e+05 Hz"),
+        ({"noise": {"ac_corner": 1e5}}, "AC coupling", "1e+05 Hz"),
+        ({"comparator": {"gate_offset": 20e-3}}, "comparator", "no gradient"),
+        ({"comparator": {"hysteresis": 50e-3}}, "comparator", "hysteresis is 0.05 V"),
     ],
 )
 def test_broken_rules_say_both_numbers(bars_model, bars_x, parts, name, said):
@@ -89,3 +94,30 @@ def test_loop_gain_with_lags():
     assert late.phase_margin < loop.phase_margin < 85
     (margin,) = [r for r in check_rules(device(model, np.ones(1), op_amp={"gbw": 3e6})) if r.name == "phase margin"]
     assert not margin.ok
+
+
+@pytest.mark.ngspice
+def test_rails_do_not_hide_the_loop(bars_model, bars_x):
+    """The operating point of the .ac run is in the middle of the rails, whatever x is."""
+    free, clamped = (loop_gain(device(bars_model, 20 * bars_x, "residual", op_amp=p)) for p in ({}, {"rail": 0.5}))
+    assert clamped.crossover == pytest.approx(free.crossover, rel=1e-3)
+
+
+@pytest.mark.ngspice
+def test_a_loop_without_gain_is_no_traceback(bars_model, bars_x):
+    rules = check_rules(device(bars_model, bars_x, crossbar={"stuck_off": 1.0}))
+    assert rule(rules, "phase margin").ok
+    assert loop_gain(device(bars_model, bars_x, crossbar={"stuck_off": 1.0})).crossover == 0
+
+
+@pytest.mark.ngspice
+def test_an_unstable_chip_is_refused():
+    """Stuck cells can make a mode grow: the rules say so, and a run does not pass for a measurement."""
+    model = SparseCodingModel(bars(2), Gaussian(1.0), 0.5)
+    sampler = device(model, np.ones(4), crossbar={"stuck_on": 0.2})
+    value = rule(check_rules(sampler), "stability")
+    jacobian = sampler.twin.linearise(np.zeros((1, 4)))[1][0]
+    assert value.value == pytest.approx(-np.max(np.linalg.eigvals(jacobian).real), rel=1e-6)
+    assert not value.ok
+    with pytest.raises(SimulationError, match="a neuron reached"):
+        sampler.run(t_stop=200, seed=1)
