@@ -57,7 +57,7 @@ class SparseCodingModel:
                 f"A[:, {zero[0]}] is a zero column ({len(zero)} in all): its latent would see no data and "
                 "divide by zero. Remove the column."
             )
-        for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold"):
+        for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold", "cells"):
             if not hasattr(self.prior, name):
                 raise InputError(
                     f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam) or Gaussian(sd)."

@@ -14,6 +14,7 @@ import numpy as np
 
 from circuitlsc.arrays import Array, check_positive
 from circuitlsc.errors import InputError
+from circuitlsc.prior_cells import PriorCells, comparator_cells
 
 
 def smooth_abs(u: Array, width: float) -> Array:
@@ -82,6 +83,10 @@ class Prior(Protocol):
 
     def cost_grad(self, u: Array, width: float = 0.0) -> Array:
         """Return dc/du."""
+        ...
+
+    def cells(self, width: float, reach: float) -> PriorCells:
+        """Return the cells that realise the prior, with comparators of input width w; tables cover abs(u) <= reach."""
         ...
 
     def tempered(self, temperature: float) -> Prior:
@@ -179,6 +184,10 @@ class SpikeSlab:
         """Return lam tanh(u/w)."""
         return self.lam * smooth_sign(np.asarray(u, dtype=float), width)
 
+    def cells(self, width: float, reach: float) -> PriorCells:
+        """Return comparators of input width w: their tables end in flat segments, whatever the reach."""
+        return comparator_cells(self, width)
+
     def tempered(self, temperature: float) -> SpikeSlab:
         """Return the prior of exp(-E/T): lam/T with the same u0, hence pi**(1/T)."""
         return replace(self, pi=self.pi ** (1.0 / temperature), lam=self.lam / temperature)
@@ -254,6 +263,10 @@ class Laplace:
         """Return lam tanh(u/w)."""
         return self._slab.cost_grad(u, width)
 
+    def cells(self, width: float, reach: float) -> PriorCells:
+        """Return comparators of input width w: their tables end in flat segments, whatever the reach."""
+        return comparator_cells(self, width)
+
     def tempered(self, temperature: float) -> Laplace:
         """Return the prior of exp(-E/T)."""
         return replace(self, lam=self.lam / temperature)
@@ -323,6 +336,10 @@ class Gaussian:
     def cost_grad(self, u: Array, width: float = 0.0) -> Array:
         """Return u / sd^2."""
         return np.asarray(u, dtype=float) / self.sd**2
+
+    def cells(self, width: float, reach: float) -> PriorCells:
+        """Return a conductance, the quadratic cost; there is nothing to compare."""
+        return PriorCells(None, None, None, 1.0 / self.sd**2)
 
     def tempered(self, temperature: float) -> Gaussian:
         """Return the prior of exp(-E/T)."""

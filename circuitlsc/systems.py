@@ -31,14 +31,15 @@ from circuitlsc.cells import (
     ThermalNoise,
     Threshold,
 )
-from circuitlsc.cells.tables import Table, crowded_knots, tabulate
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph
 from circuitlsc.hardware import Hardware
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Prior
+from circuitlsc.scaling import expected_ranges
+from circuitlsc.tables import Table
 
 FORMS = ("gram", "residual")
+REACH = 4.0  # a prior's tables reach so many times beyond the largest u that is expected
 
 
 def lsc(
@@ -51,6 +52,7 @@ def lsc(
     noise: str = "external",
     start: ArrayLike | None = None,
     hardware: Hardware | None = None,
+    reach: float | None = None,
 ) -> SignalFlowGraph:
     r"""Wire up Langevin sparse coding: overdamped Langevin dynamics of the model's smooth energy.
 
@@ -75,6 +77,8 @@ def lsc(
         Initial u; None starts at zero.
     hardware : Hardware or None
         The parts of a device-level circuit; None wires up ideal cells.
+    reach : float or None
+        Largest abs(u) that the prior's tables cover, in model units; None takes four times what is expected.
 
     Notes
     -----
@@ -104,8 +108,8 @@ def lsc(
     graph.add(state)
     graph.wire(graph.add(noise_cell), state, "noise")
 
-    threshold, comparator, prior, stiffness = comparator_tables(model, width)
-    code = _code(graph, state, threshold, hardware)
+    cells = model.prior.cells(width, reach if reach is not None else REACH * expected_ranges(model, x).u)
+    code = _code(graph, state, cells.threshold, hardware)
 
     if form == "gram":
         gradient = _weighted_sum(graph, code, "gradient", "inhibition", model.gram, -model.drive(x), hardware)
@@ -114,9 +118,16 @@ def lsc(
         gradient = _weighted_sum(graph, residual, "gradient", "backward", model.A.T / model.sigma**2, None, hardware)
 
     gate: Gate = (
-        Gate("gate", n, comparator=comparator, prior=prior, stiffness=stiffness)
+        Gate("gate", n, comparator=cells.comparator, prior=cells.prior, stiffness=cells.stiffness)
         if hardware is None
-        else DeviceGate("gate", n, comparator=comparator, prior=prior, stiffness=stiffness, hardware=hardware)
+        else DeviceGate(
+            "gate",
+            n,
+            comparator=cells.comparator,
+            prior=cells.prior,
+            stiffness=cells.stiffness,
+            hardware=hardware,
+        )
     )
     graph.add(gate)
     graph.wire(state, gate, "u")
@@ -182,45 +193,3 @@ def _weighted_sum(
     if constant is not None:
         graph.wire(graph.add(bias(f"{name}_input", size, value=constant, target=total.quantity)), total, "input")
     return total
-
-
-def comparator_tables(
-    model: SparseCodingModel, width: float, *, per_side: int = 8
-) -> tuple[Table | None, Table | None, Table | None, float]:
-    """Tabulate a prior's cells: (threshold, comparator, prior, stiffness); None where a cell is linear.
-
-    The code's table is the exact integral of the comparator's between any two knots, so that the pair stays a
-    gradient: the mean gate over a segment is the slope of s there.
-    """
-    prior = model.prior
-    if isinstance(prior, Gaussian):
-        return None, None, None, 1.0 / prior.sd**2
-    # two knots a side suffice for the sign's corner at 0: its table is odd, and noise crosses it fast
-    sign = Table(
-        np.array([-3.0, -1.8, 1.8, 3.0]) * width,
-        prior.cost_grad(np.array([-40.0, -40.0, 40.0, 40.0]) * width, width),
-    )
-    if prior.signed and not prior.sparse:
-        return None, None, sign, 0.0
-    u0 = prior.threshold
-    knots = crowded_knots(np.array([-u0, u0]), width, per_side=per_side)
-    gate = _saturated(tabulate(lambda u: prior.latent_grad(u, width), knots), prior, width)
-    return _integral(gate, prior, width), gate, sign, 0.0
-
-
-def _saturated(gate: Table, prior: Prior, width: float) -> Table:
-    """Return a comparator's table that ends in flat segments, and so stays flat however large u becomes."""
-    knots = np.concatenate([[gate.knots[0] - width], gate.knots, [gate.knots[-1] + width]])
-    low, high = prior.latent_grad(np.array([knots[0], knots[-1]]) + np.array([-40.0, 40.0]) * width, width)
-    return Table(knots, np.concatenate([[low, low], gate.values[1:-1], [high, high]]))
-
-
-def _integral(gate: Table, prior: Prior, width: float) -> Table:
-    """Return the code's table as the integral of the comparator's, so that the pair stays a gradient."""
-    rise = np.diff(gate.knots) * (gate.values[1:] + gate.values[:-1]) / 2
-    s = np.concatenate([[0.0], np.cumsum(rise)])
-    if prior.signed:
-        s -= (s[0] + s[-1]) / 2  # odd
-    else:
-        s += prior.latent(gate.knots[:1], width)  # exact far from the corners; 1e-3 w at most inside
-    return Table(gate.knots, s)

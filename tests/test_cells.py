@@ -9,8 +9,8 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc import InputError, SparseCodingModel
 from circuitlsc.cells import Crossbar, Gate, Gradient, Input, Integrator, Noise, Residual, Threshold, Wires
 from circuitlsc.cells.base import number
-from circuitlsc.cells.tables import Table, crowded_knots
-from circuitlsc.systems import comparator_tables, lsc
+from circuitlsc.systems import lsc
+from circuitlsc.tables import Table, crowded_knots
 
 WIDTH = 0.06
 RTOL = 1e-9
@@ -37,8 +37,9 @@ def deck(circuit, *options):
     return "\n".join([str(circuit), tight, *options, ".end", ""])
 
 
-def tables_of(model):
-    return comparator_tables(model, WIDTH)
+def tables_of(model, width=WIDTH):
+    cells = model.prior.cells(width, reach=30.0)
+    return cells.threshold, cells.comparator, cells.prior, cells.stiffness
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_tables_follow_the_smooth_prior(model):
 @pytest.mark.parametrize("width", [0.05, 0.001])
 def test_comparators_stay_saturated_however_large_the_state(model, width):
     """A slope left over from the last knots would grow with u/w: 5 % too much gate at u = 6, w = 0.01."""
-    threshold, comparator, _, _ = comparator_tables(model, width)
+    threshold, comparator, _, _ = tables_of(model, width)
     if threshold is None:
         return
     u = np.array([-1000.0, -6.0, 6.0, 1000.0])

@@ -18,7 +18,6 @@ from circuitlsc.cells import (
 )
 from circuitlsc.hardware import Hardware
 from circuitlsc.nonideal import Nonidealities
-from circuitlsc.systems import comparator_tables
 
 WIDTH = 0.06
 RTOL = 1e-9
@@ -53,7 +52,8 @@ def sweep_of(source, low, high, points=400):
 
 
 def tables_of(model, width=WIDTH):
-    return comparator_tables(model, width)
+    cells = model.prior.cells(width, reach=30.0)
+    return cells.threshold, cells.comparator, cells.prior, cells.stiffness
 
 
 def gate_of(model, scaling, size=SIZE, width=WIDTH, **parts):

@@ -8,7 +8,7 @@ import pytest
 from circuitlsc import Gaussian, InputError, NetlistError, SparseCodingModel, SpikeSlab
 from circuitlsc.cells import Crossbar, Gradient, Input, Integrator, Noise
 from circuitlsc.graph import SignalFlowGraph, Twin
-from circuitlsc.systems import comparator_tables, lsc
+from circuitlsc.systems import lsc
 
 WIDTH = 0.05
 
@@ -65,7 +65,8 @@ def test_jacobian_is_that_of_the_drift(model, x, form):
     twin, u, d = twin_of(model, x, form), states(model), 1e-6
     drift, jacobian = twin.linearise(u)
     np.testing.assert_allclose(drift, twin.drift(u), rtol=1e-14)
-    tables = [t for t in comparator_tables(model, WIDTH)[:3] if t is not None]
+    cells = model.prior.cells(WIDTH, reach=30.0)
+    tables = [t for t in (cells.threshold, cells.comparator, cells.prior) if t is not None]
     knots = np.concatenate([np.zeros(0), *(t.knots for t in tables)])
     near = np.min(np.abs(u[..., None] - knots), axis=(1, 2)) < 10 * d if knots.size else np.zeros(len(u), bool)
     assert near.mean() < 0.1

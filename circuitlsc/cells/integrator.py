@@ -11,8 +11,8 @@ from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.arrays import Array
 from circuitlsc.cells.base import Cell, State, Wires, described, number
-from circuitlsc.cells.tables import Table
 from circuitlsc.hardware import Hardware
+from circuitlsc.tables import Table
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
