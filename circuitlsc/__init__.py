@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from circuitlsc.budget import error_budget as error_budget
+    from circuitlsc.build import build_sampler as build_sampler
     from circuitlsc.chips import chip_yield as chip_yield
+    from circuitlsc.cost_priors import Cauchy as Cauchy
+    from circuitlsc.cost_priors import SquareRoot as SquareRoot
+    from circuitlsc.custom_prior import CustomPrior as CustomPrior
     from circuitlsc.data import bars as bars
+    from circuitlsc.dynamics import Dynamics as Dynamics
     from circuitlsc.errors import CircuitLSCError as CircuitLSCError
     from circuitlsc.errors import InputError as InputError
     from circuitlsc.errors import MissingSimulatorError as MissingSimulatorError
@@ -24,14 +29,17 @@ if TYPE_CHECKING:
     from circuitlsc.priors import SpikeSlab as SpikeSlab
     from circuitlsc.runplan import RunPlan as RunPlan
     from circuitlsc.sampler import Sampler as Sampler
-    from circuitlsc.sampler import build_sampler as build_sampler
     from circuitlsc.samples import Samples as Samples
     from circuitlsc.scaling import Scaling as Scaling
 
 _HOMES = {
     "error_budget": "budget",
     "chip_yield": "chips",
+    "Cauchy": "cost_priors",
+    "SquareRoot": "cost_priors",
+    "CustomPrior": "custom_prior",
     "bars": "data",
+    "Dynamics": "dynamics",
     "CircuitLSCError": "errors",
     "InputError": "errors",
     "MissingSimulatorError": "errors",
@@ -45,7 +53,7 @@ _HOMES = {
     "SpikeSlab": "priors",
     "RunPlan": "runplan",
     "Sampler": "sampler",
-    "build_sampler": "sampler",
+    "build_sampler": "build",
     "Samples": "samples",
     "Scaling": "scaling",
 }

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from circuitlsc.arrays import Array
+from circuitlsc.build import build_sampler, rebuilt
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.experiment import exact_statistics
 from circuitlsc.model import SparseCodingModel
@@ -21,7 +22,7 @@ from circuitlsc.nonideal import Nonidealities, ideal_value, split_name
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.response import Prediction, predict
 from circuitlsc.runplan import RunPlan
-from circuitlsc.sampler import Sampler, build_sampler, rebuilt
+from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
 from circuitlsc.spice.task import ChainTask
 from circuitlsc.statistics import PosteriorStatistics, summarize

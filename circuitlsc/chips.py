@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from circuitlsc.budget import T_STOP, Note, common_step, run_all
+from circuitlsc.build import rebuilt
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.runplan import RunPlan
-from circuitlsc.sampler import Sampler, rebuilt
+from circuitlsc.sampler import Sampler
 
 CONFIDENCE = 0.95
 

@@ -20,7 +20,6 @@ from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError
 if TYPE_CHECKING:
     from circuitlsc.config import Config
     from circuitlsc.energy import EnergyReport
-    from circuitlsc.experiment import Judgement
     from circuitlsc.nonideal import Nonidealities
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
@@ -113,12 +112,12 @@ def run(
     config: ConfigArgument,
     output: OutputFolder,
 ) -> None:
-    """Run the circuit in ngspice and compare its samples with the software SDE and the exact posterior."""
+    """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config, resolved_toml
     from circuitlsc.energy import energy_text
-    from circuitlsc.experiment import judge
-    from circuitlsc.plotting import figure, save_figure
+    from circuitlsc.outcome import outcome
+    from circuitlsc.plotting import save_figure
     from circuitlsc.spice.library import find_library
 
     with _one_line_errors():
@@ -137,29 +136,29 @@ def run(
             with _progress(sampler.tasks(loaded.run)[0].n_steps * loaded.run.chains) as advance:
                 samples = sampler.run(loaded.run, timeout=loaded.timeout, progress=advance, keep=keep)
             samples.save(folder / out.SAMPLES)
-            judgement = judge(sampler, samples, note=_note)
-            out.write_json(folder / out.COMPARISON, judgement.comparison.to_dict())
-            save_figure(figure(sampler, samples, judgement), folder / out.FIGURE)
+            result = outcome(sampler, samples, note=_note)
+            out.write_json(folder / result.file, result.numbers)
+            save_figure(result.draw(), folder / out.FIGURE)
             energy = _energy(sampler, samples)
             if energy is not None:
                 out.write_json(folder / out.ENERGY, energy.to_dict())
-        _print_result(sampler, samples, judgement)
+        print(result.text)
         if energy is not None:
             print("\n" + energy_text(energy))
-        raise typer.Exit(EXIT_CODES[judgement.comparison.verdict])
+        raise typer.Exit(EXIT_CODES[result.verdict])
 
 
 @app.command()
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder that `run` made.")],
-    json: Annotated[bool, typer.Option("--json", help="Print comparison.json instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the JSON (comparison, map) instead of a table.")] = False,
 ) -> None:
     """Compare the samples in a folder again, from samples.nc and config.resolved.toml, and print the result."""
     import json as text
 
     from circuitlsc import output as out
     from circuitlsc.config import load_config
-    from circuitlsc.experiment import judge
+    from circuitlsc.outcome import outcome
     from circuitlsc.samples import Samples
 
     with _one_line_errors():
@@ -168,12 +167,9 @@ def compare(
         samples = Samples.load(folder / out.SAMPLES)
         sampler = load_config(folder / out.CONFIG).sampler()
         samples.check_made_by(sampler)
-        judgement = judge(sampler, samples, note=_note)
-        if json:
-            print(text.dumps(judgement.comparison.to_dict(), indent=2, allow_nan=False))
-        else:
-            _print_result(sampler, samples, judgement)
-        raise typer.Exit(EXIT_CODES[judgement.comparison.verdict])
+        result = outcome(sampler, samples, note=_note)
+        print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
+        raise typer.Exit(EXIT_CODES[result.verdict])
 
 
 @app.command()
@@ -327,10 +323,11 @@ def _print_rules(sampler: Sampler) -> None:
 
 
 def _energy(sampler: Sampler, samples: Samples) -> EnergyReport | None:
-    """Return the power and speed of a device-level run."""
+    """Return the power and speed of a device-level sampler (its rows know of no momentum, and of no settling)."""
     from circuitlsc.energy import energy_report
 
-    return energy_report(sampler, samples, note=_note) if sampler.level == "device" else None
+    fits = sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None
+    return energy_report(sampler, samples, note=_note) if fits else None
 
 
 def _note(text: str) -> None:
@@ -368,12 +365,6 @@ def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=sum(done.values()))
 
         yield advance
-
-
-def _print_result(sampler: Sampler, samples: Samples, judgement: Judgement) -> None:
-    from circuitlsc.report import comparison_report
-
-    print(comparison_report(sampler, samples, judgement))
 
 
 def main() -> None:

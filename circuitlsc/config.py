@@ -13,23 +13,38 @@ import numpy as np
 import tomli_w
 
 from circuitlsc.arrays import Array
+from circuitlsc.build import LEVELS, build_sampler
+from circuitlsc.calibration import draw_inputs
+from circuitlsc.cost_priors import Cauchy, SquareRoot
+from circuitlsc.custom_prior import CustomPrior
 from circuitlsc.data import load_array, load_dictionary
+from circuitlsc.dynamics import KINDS, THRESHOLDS, Dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import PARTS, Nonidealities, nearest
 from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
-from circuitlsc.runplan import RunPlan
-from circuitlsc.sampler import LEVELS, Sampler, build_sampler
+from circuitlsc.runplan import RunPlan, choose_run
+from circuitlsc.sampler import Sampler
+from circuitlsc.stream import INTERPOLATIONS, Stream
 from circuitlsc.systems import FORMS
 
 AUTO = "auto"
-PRIORS = {"spike-slab": ("pi", "lam", "signed"), "laplace": ("lam", "signed"), "gaussian": ("sd",)}
+MOST_DRAWN = 1_000_000  # inputs of "draw:N"
+PRIORS = {
+    "spike-slab": ("pi", "lam", "signed"),
+    "laplace": ("lam", "signed"),
+    "gaussian": ("sd",),
+    "cauchy": ("lam", "scale", "signed"),
+    "square-root": ("lam", "epsilon", "signed"),
+    "table": ("file", "signed"),
+}
 KEYS = {
     "model": ("dictionary", "x", "sigma", "seed"),
-    "prior": ("kind", "pi", "lam", "sd", "signed"),
+    "prior": ("kind", "pi", "lam", "sd", "scale", "epsilon", "file", "signed"),
+    "dynamics": ("kind", "temperature", "friction", "mass", "threshold"),
     "circuit": ("level", "form", "tau", "c_int", "volt", "width", "rails"),
     "nonideal": ("preset", "seed", *PARTS),
-    "run": ("t_stop", "step", "warmup", "chains", "seed", "thin", "timeout"),
+    "run": ("t_stop", "step", "warmup", "hold", "interpolate", "chains", "seed", "thin", "timeout"),
 }
 
 
@@ -40,10 +55,16 @@ class Config:
     Attributes
     ----------
     model : SparseCodingModel
-    x : array, shape (n_features,)
+    x : array, shape (n_features,) or (n_rows, n_features)
     dictionary, x_source : str
         What the file said, with absolute paths.
+    prior_file : str or None
+        Absolute path of the prior's table.
     model_seed : int
+    dynamics : Dynamics
+    hold : float or None
+        Time that each of several inputs takes, in tau.
+    interpolate : str
     level, form : str
     tau, c_int, rails : float
         SI.
@@ -59,7 +80,11 @@ class Config:
     x: Array
     dictionary: str
     x_source: str
+    prior_file: str | None
     model_seed: int
+    dynamics: Dynamics
+    hold: float | None
+    interpolate: str
     level: str
     form: str
     tau: float
@@ -75,6 +100,9 @@ class Config:
     def circuit(self) -> dict[str, Any]:
         """Return the arguments of `build_sampler` beyond the model and its input."""
         return {
+            "dynamics": self.dynamics,
+            "hold": self.hold,
+            "interpolate": self.interpolate,
             "form": self.form,
             "level": self.level,
             "nonideal": self.nonideal,
@@ -178,6 +206,16 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
     prior = _read_prior(tables["prior"])
     model, x, dictionary, x_source = _read_model(model_table, prior, path)
+    dynamics = _read_dynamics(tables["dynamics"], path)
+    hold = run.number("hold", what="a time in units of tau, for example 20") if "hold" in run.values else None
+    interpolate = run.choice("interpolate", INTERPOLATIONS, "hold")
+    if x.ndim == 2 and hold is None:
+        raise run.fail(
+            "hold", f" is missing: x has {len(x)} rows. Give the time that each is on, in tau, for example 20."
+        )
+    if x.ndim == 1 and (extra := [key for key in ("hold", "interpolate") if key in run.values]):
+        raise run.fail(extra[0], ", but x is one input. Give x with several rows, or remove the key.")
+    stream = None if hold is None else Stream(x, hold, interpolate)
     level = circuit.choice("level", LEVELS, "ideal")
     nonideal = _read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
     if nonideal is not None and level != "device":
@@ -190,8 +228,12 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         x=x,
         dictionary=dictionary,
         x_source=x_source,
+        prior_file=str((path.parent / data["prior"]["file"]).resolve()) if "file" in data["prior"] else None,
         model_seed=model_table.integer("seed", 0, low=0),
         level=level,
+        dynamics=dynamics,
+        hold=hold,
+        interpolate=interpolate,
         nonideal=nonideal,
         form=circuit.choice("form", FORMS, "gram"),
         tau=circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
@@ -200,18 +242,35 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         volt=circuit.number_or_auto("volt", "volts per model unit, for example 0.1"),
         width=circuit.number_or_auto("width", "a width in model units, for example 0.05"),
         step=run.number_or_auto("step", "a step in units of tau, for example 0.05"),
-        run=_read_run(run, path),
+        run=_read_run(run, path, dynamics, stream),
         timeout=None if "timeout" not in run.values else run.number("timeout", what="seconds"),
     )
 
 
-def _read_run(table: _Table, path: Path) -> RunPlan:
-    t_stop = table.number("t_stop", 20_000.0, what="a time in units of tau")
-    warmup = table.number("warmup", 20.0, low=-1e-300, what="a time in units of tau, >= 0")
-    chains, seed = table.integer("chains", 2, low=1), table.integer("seed", 0, low=0)
-    thin = None if table.values.get("thin", AUTO) == AUTO else table.integer("thin", 1, low=1)
-    plan: RunPlan = _named(path, lambda: RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin))
+def _read_run(table: _Table, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
+    given: dict[str, Any] = {"seed": table.integer("seed", 0, low=0)}
+    if "t_stop" in table.values or (stream is None and not dynamics.settles):
+        given["t_stop"] = table.number("t_stop", 20_000.0, what="a time in units of tau")
+    if "warmup" in table.values:
+        given["warmup"] = table.number("warmup", low=-1e-300, what="a time in units of tau, >= 0")
+    if "chains" in table.values:
+        given["chains"] = table.integer("chains", 2, low=1)
+    if table.values.get("thin", AUTO) != AUTO:
+        given["thin"] = table.integer("thin", 1, low=1)
+    plan: RunPlan = _named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
     return plan
+
+
+def _read_dynamics(table: _Table, path: Path) -> Dynamics:
+    kind = table.choice("kind", KINDS, "langevin")
+    threshold = table.choice("threshold", THRESHOLDS, "soft")
+    given = {
+        key: table.number(key, low=-1e-300 if key == "temperature" else 0.0, what="a number")
+        for key in ("temperature", "friction", "mass")
+        if key in table.values
+    }
+    dynamics: Dynamics = _named(path, lambda: Dynamics(kind=kind, threshold=threshold, **given))
+    return dynamics
 
 
 def _read_nonideal(table: _Table, path: Path) -> Nonidealities:
@@ -245,13 +304,37 @@ def _read_prior(table: _Table) -> Prior:
             raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(PRIORS[kind])}.")
     if kind == "gaussian":
         return Gaussian(table.number("sd", what="a standard deviation > 0"))
+    if kind == "table":
+        return _tabulated_prior(table)
     lam = table.number("lam", what="a rate > 0")
+    if kind == "cauchy":
+        scale, signed = table.number("scale", 1.0, what="a scale > 0"), table.flag("signed", True)
+        prior: Cauchy = _named(table.path, lambda: Cauchy(lam, scale, signed))
+        return prior
+    if kind == "square-root":
+        epsilon = table.number("epsilon", what="a smoothing scale > 0") if "epsilon" in table.values else None
+        return SquareRoot(lam, epsilon, table.flag("signed", True))
     if kind == "laplace":
         return Laplace(lam, table.flag("signed", True))
     pi = table.number("pi", what="a probability in (0, 1]")
     if pi > 1:
         raise table.fail("pi", ", but a probability lies in (0, 1]. Give P(active), for example 0.3.")
     return SpikeSlab(pi, lam, table.flag("signed", False))
+
+
+def _tabulated_prior(table: _Table) -> CustomPrior:
+    """Return the prior of a file with two columns, s and its cost."""
+    name = table.required("file", "a .csv, .npy or .npz file with two columns, s and its cost")
+    if not isinstance(name, str):
+        raise table.fail("file", " is not a string. Give a .csv, .npy or .npz file with two columns, s and its cost.")
+    columns = _named(table.path, lambda: load_array(table.path.parent / name, "prior.file"))
+    if columns.ndim != 2 or columns.shape[1] != 2:
+        raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
+    signed = table.flag("signed", True)
+    prior: CustomPrior = _named(
+        table.path, lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
+    )
+    return prior
 
 
 def _read_model(table: _Table, prior: Prior, path: Path) -> tuple[SparseCodingModel, Array, str, str]:
@@ -263,15 +346,20 @@ def _read_model(table: _Table, prior: Prior, path: Path) -> tuple[SparseCodingMo
     model: SparseCodingModel = _named(path, lambda: SparseCodingModel(A, prior, sigma))
     source = table.values.get("x", "draw")
     if not isinstance(source, str):
-        raise table.fail("x", ' is not a string. Give "draw", or a file with n_features values.')
+        raise table.fail("x", ' is not a string. Give "draw", "draw:100", or a file with rows of n_features values.')
     seed = table.integer("seed", 0, low=0)
     if source == "draw":
         x = model.draw(np.random.default_rng(seed))[1]
+    elif source.startswith("draw:"):
+        count = source.removeprefix("draw:")
+        if not count.isascii() or not count.isdecimal() or not 1 < int(count) <= MOST_DRAWN:
+            raise table.fail("x", f", but after draw: comes a number of inputs, 2 to {MOST_DRAWN:,}, as in draw:100.")
+        x = draw_inputs(model, int(count), np.random.default_rng(seed))[1]
     else:
         loaded = _named(path, lambda: load_array(path.parent / source, "model.x"))
         if loaded.ndim == 2 and 1 in loaded.shape:  # a .csv of one row or one column
             loaded = loaded.ravel()
-        x = _named(path, lambda: model.check_x(loaded))
+        x = _named(path, lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
         source = str((path.parent / source).resolve())
     if not dictionary.startswith("bars:"):
         dictionary = str((path.parent / dictionary).resolve())
@@ -281,13 +369,16 @@ def _read_model(table: _Table, prior: Prior, path: Path) -> tuple[SparseCodingMo
 def resolved_toml(config: Config, sampler: Sampler) -> str:
     """Return the config with every choice written out, as TOML: running it gives the same samples."""
     prior = config.model.prior
-    numbers = {k: v for k, v in prior.numbers().items() if k in PRIORS[prior.kind]}
+    numbers: dict[str, Any] = {k: v for k, v in prior.numbers().items() if k in PRIORS[prior.kind]}
     if "signed" in PRIORS[prior.kind]:
         numbers["signed"] = prior.signed
+    if config.prior_file is not None:
+        numbers["file"] = config.prior_file
     run: dict[str, Any] = {
-        "t_stop": float(config.run.t_stop),
+        **({} if sampler.stream is not None else {"t_stop": float(config.run.t_stop)}),
         "step": sampler.plan.step,
         "warmup": float(config.run.warmup),
+        **({} if config.hold is None else {"hold": config.hold, "interpolate": config.interpolate}),
         "chains": config.run.chains,
         "seed": config.run.seed,
         "thin": sampler.tasks(config.run)[0].thin,
@@ -303,6 +394,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
                 "seed": config.model_seed,
             },
             "prior": {"kind": prior.kind, **numbers},
+            "dynamics": sampler.dynamics.numbers(),
             "circuit": {
                 "level": config.level,
                 "form": config.form,

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.arrays import Array
+from circuitlsc.build import rebuilt
 from circuitlsc.cells import Buffer, DeviceInput, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
 from circuitlsc.cells.node import feedback_resistor
 from circuitlsc.errors import InputError
@@ -26,9 +27,8 @@ from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.sde import software_sde
 from circuitlsc.response import loop_lag
 from circuitlsc.runplan import RunPlan
-from circuitlsc.sampler import Sampler, rebuilt
+from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
-from circuitlsc.scaling import expected_ranges
 from circuitlsc.spice.deck import library_deck
 from circuitlsc.spice.engine import run_chains
 from circuitlsc.statistics import summarize
@@ -222,7 +222,7 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
             )
     # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
     e = np.stack([volts[f"e_{i}"] for i in range(n)], axis=1) / scaling.volt_e
-    full = expected_ranges(sampler.model, sampler.x).e * scaling.drift_current
+    full = sampler.ranges.e * scaling.drift_current
     sourced = float(np.mean(np.abs(e), axis=0).sum() * scaling.drift_current)
     rows.append(_row("gates", n, n * full, sourced, supply, "quiescent: the largest current they must deliver"))
     noise = graph.noise

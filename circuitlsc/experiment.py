@@ -11,11 +11,13 @@ import numpy as np
 from circuitlsc.compare import Comparison, compare
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian
+from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
+from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.sde import software_sde
+from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.statistics import PosteriorStatistics, summarize, virial
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
 GIBBS_WORK = 2.4e8  # sweeps times K^1.5 or so, over four chains: a few seconds
+SLICE_WORK = 1e6  # sweeps times K^1.5 or so, over four chains: a few seconds
 SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
 PATH_STEPS = 20_000  # 1,000 tau at the usual step; fewer for large models, where each takes longer
 
@@ -54,17 +57,21 @@ class Judgement:
 
 
 def exact_statistics(model: SparseCodingModel, x: Array, *, seed: int = 0) -> PosteriorStatistics:
-    """Return the posterior's statistics by the best method that holds: closed form, enumeration, or Gibbs sampling.
+    """Return the posterior's statistics by the best method that holds.
+
+    Closed form, enumeration, or Gibbs sampling; for a prior with a smooth cost quadrature, or slice sampling.
 
     Parameters
     ----------
     model : SparseCodingModel
     x : array, shape (n_features,)
     seed : int
-        Of the Gibbs sampler.
+        Of the Gibbs or slice sampler.
     """
     if isinstance(model.prior, Gaussian):
         return gaussian_statistics(model, x)
+    if not isinstance(model.prior, (SpikeSlab, Laplace)):
+        return _smooth_statistics(model, x, seed)
     if model.n_latents == 1:
         return single_latent(model, x)
     if model.n_latents <= ENUMERATED_LATENTS:
@@ -76,6 +83,19 @@ def exact_statistics(model: SparseCodingModel, x: Array, *, seed: int = 0) -> Po
     draws = int(np.clip(1_600_000 / model.n_latents, 20_000, 100_000))
     s = gibbs(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
     return summarize(s, s != 0, model=model, x=x, method="Gibbs sampling")
+
+
+def _smooth_statistics(model: SparseCodingModel, x: Array, seed: int) -> PosteriorStatistics:
+    """Return the statistics under a prior with a smooth cost, which neither closed form nor Gibbs sampler knows."""
+    if model.n_latents <= 2:
+        try:
+            return quadrature(model, x)
+        except ReferenceRefusedError:
+            pass  # it did not converge
+    sweeps = int(np.clip(SLICE_WORK / model.n_latents**1.5, 10_000, 200_000))
+    draws = int(np.clip(1_600_000 / model.n_latents, 10_000, 100_000))
+    s = slice_sampling(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
+    return summarize(s, np.ones(s.shape, bool), model=model, x=x, method="slice sampling")
 
 
 def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import networkx as nx
 import numpy as np
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells import Cell, Integrator, Noise, Wires
+from circuitlsc.cells import Cell, Input, Integrator, Noise, Wires
 from circuitlsc.errors import NetlistError
 
 
@@ -53,20 +55,30 @@ class SignalFlowGraph:
         return tuple(data["cell"] for _, data in self.graph.nodes(data=True))
 
     @property
+    def integrators(self) -> tuple[Integrator, ...]:
+        """The cells that hold the state: the neurons u first, then their momenta if they have any."""
+        return tuple(cell for cell in self.cells if isinstance(cell, Integrator))
+
+    @property
     def integrator(self) -> Integrator:
-        """The cell that holds the state."""
-        found = [cell for cell in self.cells if isinstance(cell, Integrator)]
+        """The neurons u, whose voltages are the samples."""
+        found = [cell for cell in self.integrators if cell.quantity == "u"]
         if len(found) != 1:
-            raise NetlistError(f"the graph holds {len(found)} integrators, but one state vector is needed.")
+            raise NetlistError(f"the graph holds {len(found)} vectors of neurons u, but one is needed.")
         return found[0]
 
     @property
-    def noise(self) -> Noise:
-        """The noise cell."""
+    def noise(self) -> Noise | None:
+        """The noise cell; None if the circuit has none."""
         found = [cell for cell in self.cells if isinstance(cell, Noise)]
-        if len(found) != 1:
-            raise NetlistError(f"the graph holds {len(found)} noise cells, but one is needed.")
-        return found[0]
+        if len(found) > 1:
+            raise NetlistError(f"the graph holds {len(found)} noise cells, but one is the most that it can have.")
+        return found[0] if found else None
+
+    @property
+    def inputs_from_outside(self) -> tuple[Input, ...]:
+        """The cells whose values come from a stream of inputs."""
+        return tuple(cell for cell in self.cells if isinstance(cell, Input) and cell.streamed)
 
     def inputs(self, cell: Cell) -> dict[str, Cell]:
         """Return the cells that feed ``cell``, by port."""
@@ -100,50 +112,81 @@ class SignalFlowGraph:
 class Twin:
     r"""The NumPy twin of a graph: the same tables, the same sums, evaluated by walking the graph.
 
-    .. math:: \tau\,du = \mathrm{drift}(u)\,dt + \sqrt{2 T \tau}\,dW
+    .. math:: \tau\,dz = \mathrm{drift}(z, x)\,dt + \sqrt{2 T \tau}\,B\,dW
+
+    The state z is u, followed by the momenta p of underdamped dynamics. x is the input, where it is streamed: a mapping
+    from the name of an `Input` cell to its value, shape (n_inputs,); without it the circuit has its first input.
     """
 
     def __init__(self, graph: SignalFlowGraph) -> None:
-        state = graph.integrator
+        states, noise = graph.integrators, graph.noise
+        names = {cell.name for cell in states}
         open_loop = graph.graph.copy()
-        open_loop.remove_edges_from(list(graph.graph.in_edges(state.name)))
-        self._state, self._integrator, self._noise = state.name, state, graph.noise
-        self._temperature = graph.noise.temperature
+        open_loop.remove_edges_from([edge for name in names for edge in graph.graph.in_edges(name)])
         self._inputs = {cell.name: {p: c.name for p, c in graph.inputs(cell).items()} for cell in graph.cells}
-        upstream = nx.ancestors(open_loop, drift := self._inputs[state.name]["drift"]) | {drift}
-        self._drift = drift
+        self._drifts = {name: self._inputs[name]["drift"] for name in names}
+        upstream = {name for drift in self._drifts.values() for name in {drift, *nx.ancestors(open_loop, drift)}}
         self._order = [
             graph.graph.nodes[name]["cell"]
             for name in nx.lexicographical_topological_sort(open_loop)
-            if name in upstream and name != state.name
+            if name in upstream and name not in names
         ]
-        self.size = state.size
+        ends = np.cumsum([cell.size for cell in states])
+        self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
+        self.size = int(ends[-1])
+        self.n_latents = graph.integrator.size
+        self.temperature = 0.0 if noise is None else noise.temperature
+        self._spread = np.zeros((0, self.size))
+        self._mean = np.zeros(self.size)
+        if noise is not None:
+            fed = next(cell for cell, _ in graph.outputs(noise))
+            columns = next(place for cell, place in self._states if cell.name == fed.name)
+            self._spread = np.zeros((len(noise.sources), self.size))
+            self._spread[:, columns] = noise.mix
+            self._mean[columns] = noise.evaluate({})
 
-    @property
-    def temperature(self) -> float:
-        """T of the noise."""
-        return self._temperature
+    def full_state(self, u: Array) -> Array:
+        """Return states z (..., size) with the neurons at u (..., n_latents) and every momentum at 0."""
+        u = np.asarray(u, dtype=float)
+        return np.concatenate([u, np.zeros((*u.shape[:-1], self.size - self.n_latents))], axis=-1)
 
-    def signals(self, u: Array) -> dict[str, Array]:
-        """Return the output of every cell by name, for states u (..., n_latents)."""
-        values = {self._state: np.asarray(u, dtype=float)}
+    def spread(self, increments: Array) -> Array:
+        """Return what increments of the noise sources (n, n_sources) add to the state, (n, size)."""
+        return np.asarray(increments @ self._spread)
+
+    def signals(self, z: Array, x: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Return the output of every cell by name, for states z (..., size)."""
+        z = np.asarray(z, dtype=float)
+        if z.shape[-1] == self.n_latents != self.size:
+            z = self.full_state(z)
+        values = {cell.name: z[..., place] for cell, place in self._states}
         for cell in self._order:
-            values[cell.name] = cell.evaluate({p: values[s] for p, s in self._inputs[cell.name].items()})
+            if x is not None and cell.name in x:
+                values[cell.name] = x[cell.name]
+            else:
+                values[cell.name] = cell.evaluate({p: values[s] for p, s in self._inputs[cell.name].items()})
         return values
 
-    def drift(self, u: Array) -> Array:
-        """Return the drift of states u (..., n_latents), in units per tau."""
-        u = np.asarray(u, dtype=float)
-        return self._velocity(u, self.signals(u)[self._drift])
+    def drift(self, z: Array, x: Mapping[str, Array] | None = None) -> Array:
+        """Return the drift of states z (..., size), in units per tau."""
+        return self._velocity(self.signals(z, x))
 
-    def _velocity(self, u: Array, current: Array) -> Array:
-        return self._integrator.velocity(u, current + self._noise.evaluate({}))
+    def _velocity(self, values: Mapping[str, Array]) -> Array:
+        return np.concatenate(
+            [
+                cell.velocity(values[cell.name], values[self._drifts[cell.name]] + self._mean[place])
+                for cell, place in self._states
+            ],
+            axis=-1,
+        )
 
-    def linearise(self, u: Array) -> tuple[Array, Array]:
-        """Return the drift of one or many states (n, n_latents) and its Jacobian (n, n_latents, n_latents)."""
-        values = self.signals(u)
-        eye = np.eye(self.size)
-        tangents: dict[str, Array] = {self._state: np.broadcast_to(eye, (*np.shape(u), self.size))}
+    def linearise(self, z: Array, x: Mapping[str, Array] | None = None) -> tuple[Array, Array]:
+        """Return the drift of one or many states (n, size) and its Jacobian (n, size, size)."""
+        values, eye = self.signals(z, x), np.eye(self.size)
+        tangents: dict[str, Array] = {
+            cell.name: np.broadcast_to(eye[place], (*np.shape(z)[:-1], cell.size, self.size))
+            for cell, place in self._states
+        }
         for cell in self._order:
             sources = self._inputs[cell.name]
             total: Array | None = None
@@ -155,5 +198,5 @@ class Twin:
                 total = term if total is None else total + term
             if total is not None:
                 tangents[cell.name] = total
-        current, jacobian = values[self._drift], tangents[self._drift]
-        return self._velocity(values[self._state], current), self._integrator.velocity_jacobian(jacobian)
+        rows = [cell.velocity_jacobian(tangents[self._drifts[cell.name]], eye[place]) for cell, place in self._states]
+        return self._velocity(values), np.concatenate(rows, axis=-2)

@@ -11,9 +11,10 @@ from circuitlsc.scaling import Scaling
 def parameters(graph: SignalFlowGraph, scaling: Scaling, step: float) -> dict[str, float]:
     """Return the ``.param`` values that the subcircuits refer to."""
     values = {"c_int": float(scaling.c_int)}
-    if graph.noise.form == "trrandom":
+    noise = graph.noise
+    if noise is not None and noise.form == "trrandom":
         values["t_hold"] = float(step * scaling.tau)
-        values["i_rms"] = float(scaling.noise_amperes(step, graph.noise.temperature))
+        values["i_rms"] = float(scaling.noise_amperes(step, noise.temperature))
     return values
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.arrays import Array, check_positive, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.priors import Prior
+from circuitlsc.priors import Laplace, Prior, SpikeSlab
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +150,22 @@ class SparseCodingModel:
         """Return the model whose posterior is exp(-E/T): pi**(1/T), lam/T, sigma sqrt(T)."""
         check_positive("tempered", "temperature", temperature, "a temperature must be positive")
         return SparseCodingModel(self.A, self.prior.tempered(temperature), self.sigma * math.sqrt(temperature))
+
+    def without_spike(self) -> SparseCodingModel:
+        """Return the model with the slab alone: DSC and LCA always have the L1 prior (Fang et al. 2022, section 2.2)."""
+        if not isinstance(self.prior, SpikeSlab):
+            return self
+        return SparseCodingModel(self.A, Laplace(self.prior.lam, self.prior.signed), self.sigma)
+
+    def check_rows(self, x: ArrayLike) -> Array:
+        """Return many observations as a finite float array of shape (n_rows, n_features), or raise InputError."""
+        x = real_array("x", x)
+        if x.ndim != 2 or x.shape[1] != self.n_features or len(x) == 0:
+            raise InputError(
+                f"x has shape {x.shape}, but many observations are rows of n_features = {self.n_features} values. "
+                f"Pass x with shape (n_rows, {self.n_features})."
+            )
+        return x
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise."""

@@ -31,6 +31,7 @@ from circuitlsc.parts import (
     OpAmpParts,
     PriorParts,
     SupplyParts,
+    TransconductorParts,
 )
 
 
@@ -92,6 +93,7 @@ class Nonidealities:
     integrator: IntegratorParts
     comparator: ComparatorParts
     multiplier: MultiplierParts
+    transconductor: TransconductorParts
     prior: PriorParts
     noise: NoiseParts
     supply: SupplyParts

@@ -19,6 +19,7 @@ DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
     "figure.png",
     "config.resolved.toml",
 )
+MAP = "map.json"  # of a circuit that settles
 ENERGY = "energy.json"  # of a device-level run
 BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
 CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"

@@ -144,6 +144,9 @@ class IntegratorParts(Part):
     offset_current: float = _quantity(0.0, "A", "the sd of a constant current into the capacitor", high=1.0)
     rail: float = _quantity(math.inf, "V", "the voltage at which the neuron is clamped", above=True)
     capacitance_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on the capacitor", high=1.0)
+    friction_mismatch: float = _quantity(
+        0.0, "relative", "the sd of a lognormal factor on a momentum's friction", high=1.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +179,16 @@ class MultiplierParts(Part):
 
     gain_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
     offset: float = _quantity(0.0, "V", "the sd of the offset at its input e", high=10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransconductorParts(Part):
+    """What turns a momentum into the current of its neuron (underdamped dynamics)."""
+
+    key = "transconductor"
+
+    gain_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
+    offset: float = _quantity(0.0, "V", "the sd of its input offset", high=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +252,7 @@ PARTS: dict[str, type[Part]] = {
         IntegratorParts,
         ComparatorParts,
         MultiplierParts,
+        TransconductorParts,
         PriorParts,
         NoiseParts,
         SupplyParts,

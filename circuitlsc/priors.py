@@ -69,6 +69,11 @@ class Prior(Protocol):
         """The size of a typical active coefficient, in model units."""
         ...
 
+    @property
+    def curvature(self) -> float:
+        """The largest abs(c''), in 1/(model unit)^2, leaving out the corners that comparators round off."""
+        ...
+
     def latent(self, u: Array, width: float = 0.0) -> Array:
         """Return s(u)."""
         ...
@@ -157,6 +162,11 @@ class SpikeSlab:
     def slab_scale(self) -> float:
         """Mean size of an active coefficient, 1/lam."""
         return 1.0 / self.lam
+
+    @property
+    def curvature(self) -> float:
+        """0: the cost is straight beside its corner."""
+        return 0.0
 
     def latent(self, u: Array, width: float = 0.0) -> Array:
         """Return s(u), in model units."""
@@ -247,6 +257,11 @@ class Laplace:
         """Mean size of a coefficient, 1/lam."""
         return 1.0 / self.lam
 
+    @property
+    def curvature(self) -> float:
+        """0: the cost is straight beside its corner."""
+        return 0.0
+
     def latent(self, u: Array, width: float = 0.0) -> Array:
         """Return s(u), in model units."""
         return self._slab.latent(u, width)
@@ -320,6 +335,11 @@ class Gaussian:
     def slab_scale(self) -> float:
         """The prior's standard deviation."""
         return float(self.sd)
+
+    @property
+    def curvature(self) -> float:
+        """1/sd^2."""
+        return 1.0 / self.sd**2
 
     def latent(self, u: Array, width: float = 0.0) -> Array:
         """Return s = u."""

@@ -8,15 +8,17 @@ import numpy as np
 
 from circuitlsc.cells import Buffer, Crossbar, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
 from circuitlsc.checks import blocks, flatten
-from circuitlsc.scaling import expected_ranges
+from circuitlsc.statistics import mean_with_mcse
 
 if TYPE_CHECKING:
     from circuitlsc.budget import BudgetEntry, ErrorBudget
     from circuitlsc.chips import ChipReport
     from circuitlsc.compare import Comparison, Entry, Latent
     from circuitlsc.experiment import Judgement
+    from circuitlsc.map_result import MapResult
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
+    from circuitlsc.stream_compare import StreamComparison
 
 ALL_ROWS = 24  # more latents than this are too many to read
 LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance within 1/LAG
@@ -25,17 +27,18 @@ LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance
 def scaling_report(sampler: Sampler) -> str:
     """Return how model units became volts, amperes and seconds, and what the hardware would have to do."""
     s, plan, model = sampler.scaling, sampler.plan, sampler.model
-    ranges = expected_ranges(model, sampler.x)
+    ranges = sampler.ranges
     conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])
     groups = blocks(model.gram)
-    noise = s.noise_amperes(plan.step, sampler.temperature)
     rows = [
         (
             "circuit",
             f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances, "
             f"{len(flatten(sampler.circuit))} elements",
         ),
+        ("dynamics", sampler.what()),
+        *_stream_rows(sampler),
         *(("step", line) for line in plan.explanation),
         (
             "units",
@@ -48,17 +51,13 @@ def scaling_report(sampler: Sampler) -> str:
             f"{ranges.e * s.volt_e:.3g} V; rails +-{s.rails:g} V",
         ),
         ("currents", f"into a neuron up to {ranges.e * s.drift_current:.3g} A"),
-        ("conductances", f"{g.min():.3g} .. {g.max():.3g} S (ratio {g.max() / g.min():.3g})"),
+        *([("conductances", f"{g.min():.3g} .. {g.max():.3g} S (ratio {g.max() / g.min():.3g})")] if len(g) else []),
         (
             "op-amps",
             f"closed-loop bandwidth >= {LAG * plan.fastest_mode / (2 * np.pi * s.tau):.3g} Hz "
             f"({LAG} times the fastest mode) keeps a mode's variance within {1 / LAG:.0%}",
         ),
-        (
-            "noise",
-            f"{noise:.4g} A rms held for {plan.step:.4g} tau: {s.noise_lift * sampler.temperature:.3g} times the "
-            f"thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K",
-        ),
+        _noise_row(sampler),
         *_device_rows(sampler),
         (
             "blocks",
@@ -69,6 +68,28 @@ def scaling_report(sampler: Sampler) -> str:
         *(("warning", line) for line in plan.warnings),
     ]
     return "\n".join(f"{name:<14} {text}" for name, text in rows)
+
+
+def _noise_row(sampler: Sampler) -> tuple[str, str]:
+    s, noise = sampler.scaling, sampler.graph.noise
+    if noise is None:
+        return ("noise", "none: the circuit settles")
+    power = sampler.temperature * noise.strength**2
+    amperes = s.noise_amperes(sampler.plan.step, power)
+    return (
+        "noise",
+        f"{amperes:.4g} A rms held for {sampler.plan.step:.4g} tau: {s.noise_lift * power:.3g} times the "
+        f"thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K",
+    )
+
+
+def _stream_rows(sampler: Sampler) -> list[tuple[str, str]]:
+    """Return how the inputs follow each other."""
+    if sampler.stream is None:
+        return []
+    stream = sampler.stream
+    how = "one after the other" if stream.interpolate == "hold" else "with lines between them"
+    return [("inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}: {stream.t_stop:g} tau in all")]
 
 
 def _device_rows(sampler: Sampler) -> list[tuple[str, str]]:
@@ -121,8 +142,6 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         lines.append(
             f"({len(shown)} of {len(c.latents)} latents: the largest means, and the largest |z|; comparison.json has all)"
         )
-    steps = float(stats["steps"].sum())
-    wall = float((stats["wall"] / stats["steps"]).mean()) * 1e6
     lines += [
         "",
         f"reference      {c.reference}; z against it, limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
@@ -139,12 +158,112 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"(z {c.residual_power.z:+.2f})",
         f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
         f"{c.ess_min:.0f}, largest rank R-hat {'infinite' if c.rhat_max is None else f'{c.rhat_max:.3f}'}",
-        f"ngspice        {wall:.1f} us per step and chain, {float(stats['points'].sum()) / steps:.4f} time points and "
-        f"{float(stats['iterations'].sum()) / steps:.2f} Newton iterations per step, "
-        f"{int(stats['rejected'].sum())} points rejected",
+        *_momentum(sampler, samples),
+        _spent(samples),
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _spent(samples: Samples) -> str:
+    """Say what ngspice spent."""
+    stats = samples.stats
+    steps = float(stats["steps"].sum())
+    wall = float((stats["wall"] / stats["steps"]).mean()) * 1e6
+    return (
+        f"ngspice        {wall:.1f} us per step and chain, {float(stats['points'].sum()) / steps:.4f} time points and "
+        f"{float(stats['iterations'].sum()) / steps:.2f} Newton iterations per step, "
+        f"{int(stats['rejected'].sum())} points rejected"
+    )
+
+
+def _momentum(sampler: Sampler, samples: Samples) -> list[str]:
+    """Say how warm the momenta are: <p^2> is T, whatever the posterior is."""
+    posterior = samples.tree["posterior"]
+    if "p" not in posterior:
+        return []
+    value, mcse = mean_with_mcse(np.asarray(posterior["p"].values) ** 2 / sampler.temperature)
+    worst = float(np.max(np.abs(value - 1) / mcse))
+    return [
+        f"momentum       <p^2> / T per latent: {value.min():.3f} .. {value.max():.3f} (1 is right; largest |z| {worst:.2f})"
+    ]
+
+
+def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
+    """Return what a circuit settled on as a table: code, software's code, objective, settling time."""
+    if result.streamed:
+        rows = result.rows
+        gaps, times = np.array([row.gap for row in rows]), np.array([row.settling_time for row in rows])
+        lines = [
+            f"inputs         {len(rows)}; {sum(row.settled for row in rows)} settled, "
+            f"{sum(row.same_support for row in rows)} with software's support",
+            f"objective      above software's minimum, relative: median {np.median(gaps):.1e}, largest {gaps.max():.1e}",
+            f"settling       median {np.median(times):.3g} tau, longest {times.max():.3g} tau (each starts from the last)",
+        ]
+    else:
+        (row,) = result.rows
+        k = np.flatnonzero((row.code != 0) | (row.reference.code != 0))
+        shown = k[np.argsort(-np.abs(row.code[k]), kind="stable")][:ALL_ROWS]
+        lines = [
+            f"{'latent':>6} {'circuit':>12} {'software':>12} {'difference':>12}",
+            *(
+                f"{i:>6} {row.code[i]:12.6f} {row.reference.code[i]:12.6f} {row.code[i] - row.reference.code[i]:+12.1e}"
+                for i in np.sort(shown)
+            ),
+            f"({len(k)} of {len(row.code)} coefficients are not zero"
+            + (f"; the {len(shown)} largest are shown)" if len(shown) < len(k) else ")"),
+            "",
+            f"objective      {row.objective:.9g}, software {row.reference.objective:.9g} (relative gap {row.gap:.1e})",
+            f"support        {'the same' if row.same_support else 'different'} (below 1 % of the largest left out)",
+            f"settling       {row.settling_time:.4g} tau = {row.settling_time * sampler.scaling.tau:.3g} s to 1 %",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            f"reference      {result.rows[0].reference.method}; cost: {result.cost}",
+            _spent(samples),
+            f"verdict        {result.verdict}: {result.reason}",
+        ]
+    )
+
+
+def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> str:
+    """Return the comparison of many inputs as a table: averages over inputs, circuit and exact."""
+    block = f"{'circuit':>8} {'exact':>8} {'SE':>7} {'z':>6}"
+    titles = [("P(active)", c.p_active), ("mean of s", c.mean)]
+    tables = [(title, rows) for title, rows in titles if rows]
+    lines = []
+    if tables:
+        lines = [
+            " " * 7 + " | ".join(f"{title:^{len(block)}}" for title, _ in tables),
+            "latent " + " | ".join(block for _ in tables),
+        ]
+        crowd = len(c.mean) > ALL_ROWS
+        worst = sorted(range(len(c.mean)), key=lambda k: -max(abs(rows[k].z) for _, rows in tables))
+        for k in sorted(worst[:ALL_ROWS]):
+            cells = (rows[k] for _, rows in tables)
+            lines.append(
+                f"{k:>6} " + " | ".join(f"{r.circuit:8.4f} {r.exact:8.4f} {r.se:7.4f} {r.z:+6.2f}" for r in cells)
+            )
+        lines += [f"({ALL_ROWS} of {len(c.mean)} latents: the largest |z|; comparison.json has all)"] if crowd else []
+        lines += [
+            "",
+            f"reference      averages over {c.compared_rows} inputs; z limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
+        ]
+    if c.pathwise is not None:
+        p = c.pathwise
+        lines.append(
+            f"same noise     {_twin_name(sampler)}: rms {p['rms']:.2g}, max {p['max_abs']:.2g} units over {p['time']:g} tau"
+        )
+    return "\n".join(
+        [
+            *lines,
+            f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
+            *_momentum(sampler, samples),
+            _spent(samples),
+            f"verdict        {c.verdict}: {c.reason}",
+        ]
+    )
 
 
 def _twin_name(sampler: Sampler) -> str:

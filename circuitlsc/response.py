@@ -28,10 +28,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitlsc.arrays import Array
+from circuitlsc.build import rebuilt
 from circuitlsc.cells import DeviceGate, DeviceIntegrator, Inverter, ThermalNoise, TransimpedanceSum
 from circuitlsc.cells.op_amp import Buffer
 from circuitlsc.priors import Gaussian
-from circuitlsc.sampler import Sampler, rebuilt
+from circuitlsc.sampler import Sampler
 from circuitlsc.statistics import mean_with_mcse
 
 HEAT = ("noise.temperature", "corner.temperature", "corner.resistance", "corner.capacitance")
@@ -102,8 +103,10 @@ def perturbation(device: Sampler, u: Array) -> Array:
             total += cell.leak_rate / 2 * np.sum(u**2, axis=-1) - u @ cell.offset
         elif isinstance(cell, ThermalNoise):
             total -= u @ cell.drift_offset
+    noise = device.graph.noise
+    assert noise is not None
     heat = float(
-        device.graph.noise.mix[0, 0] ** 2 * parts.corner.capacitance
+        noise.mix[0, 0] ** 2 * parts.corner.capacitance
         if any(parts.get(name) != (300.0 if "temperature" in name else 1.0) for name in HEAT)
         else 1.0
     )

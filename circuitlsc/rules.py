@@ -21,7 +21,7 @@ from circuitlsc.cells.op_amp import Buffer
 from circuitlsc.priors import Gaussian
 from circuitlsc.response import gradient_offset, loop_lag
 from circuitlsc.sampler import Sampler
-from circuitlsc.scaling import HEADROOM, expected_ranges
+from circuitlsc.scaling import HEADROOM
 from circuitlsc.spice.analysis import analyse
 
 LAG = 0.02  # of a linear mode's variance
@@ -256,7 +256,7 @@ def _comparators(sampler: Sampler) -> list[Rule]:
 
 def _voltages(sampler: Sampler) -> list[Rule]:
     parts, scaling = sampler.nonideal, sampler.scaling
-    ranges = expected_ranges(sampler.model, sampler.x)
+    ranges = sampler.ranges
     supply = parts.corner.supply
     out = []
     volts = {"u": ranges.u * scaling.volt, "r": ranges.r * scaling.volt_r, "e": ranges.e * scaling.volt_e}

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from circuitlsc.errors import InputError
+
+if TYPE_CHECKING:
+    from circuitlsc.stream import Stream
+
+MAP_T_STOP = 2000.0  # tau: a circuit that settles is given up after so long
+WARMUP = 20.0  # tau
 
 
 @dataclass(frozen=True)
@@ -46,3 +53,62 @@ class RunPlan:
                 f"run.t_stop = {self.t_stop!r} tau is not beyond run.warmup = {self.warmup!r} tau: no sample would be left. "
                 "Give t_stop > warmup."
             )
+
+
+def choose_run(
+    *,
+    settles: bool,
+    stream: Stream | None,
+    t_stop: float | None = None,
+    warmup: float | None = None,
+    chains: int | None = None,
+    seed: int = 0,
+    thin: int | None = None,
+) -> RunPlan:
+    """Return the plan of a run, with what is left out chosen for the system; times in units of tau.
+
+    Parameters
+    ----------
+    settles : bool
+        Whether the circuit settles on a code instead of sampling.
+    stream : Stream or None
+        Inputs that follow each other.
+    t_stop : float or None
+        A stream of inputs fixes it; a circuit that settles ends when it has, or here (2,000 tau).
+    warmup : float or None
+        Dropped at the start, or at the start of each input: 20, or half of each input if that is less; a circuit that
+        settles drops nothing.
+    chains : int or None
+        2; 1 for a stream and for a circuit that settles.
+    seed, thin
+        As for `RunPlan`.
+
+    Raises
+    ------
+    InputError
+        If t_stop is missing or does not fit the stream, or a number is out of range.
+    """
+    if stream is not None:
+        whole = stream.t_stop
+        if t_stop is not None and abs(t_stop - whole) > 1e-6 * whole:
+            raise InputError(
+                f"run.t_stop = {t_stop!r}, but {len(stream.rows)} inputs of {stream.hold:g} tau take {whole:g}. "
+                "Leave t_stop out, or change run.hold."
+            )
+        t_stop = whole
+        if warmup is None:
+            warmup = 0.0 if settles else min(WARMUP, stream.hold / 2)
+        elif warmup >= stream.hold:
+            raise InputError(
+                f"run.warmup = {warmup!r} tau is dropped of every input, and each is on for {stream.hold:g} tau: no sample "
+                "would be left. Give warmup < hold."
+            )
+    elif t_stop is None:
+        if not settles:
+            raise InputError("run() needs t_stop, the length of each chain in units of tau.")
+        t_stop = MAP_T_STOP
+    if warmup is None:
+        warmup = 0.0 if settles else WARMUP
+    if chains is None:
+        chains = 1 if settles or stream is not None else 2
+    return RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)

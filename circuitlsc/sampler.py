@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.arrays import Array
 from circuitlsc.cells import State
-from circuitlsc.checks import check_circuit
+from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
-from circuitlsc.hardware import Hardware
+from circuitlsc.lca import lca_model, threshold_code
 from circuitlsc.lowering import lower, lower_to_subcircuit
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
+from circuitlsc.priors import Laplace
 from circuitlsc.report import scaling_report
-from circuitlsc.runplan import RunPlan
-from circuitlsc.samples import Samples, collect
-from circuitlsc.scaling import Scaling, scale_for
+from circuitlsc.runplan import RunPlan, choose_run
+from circuitlsc.samples import Samples, collect, read_code
+from circuitlsc.scaling import Ranges, Scaling
 from circuitlsc.spice.deck import fingerprint, library_deck, options, standalone_deck
 from circuitlsc.spice.engine import ChainResult, run_chains
 from circuitlsc.spice.task import ChainTask, chunk_length
-from circuitlsc.stepping import StepPlan, plan_step
-from circuitlsc.systems import lsc
+from circuitlsc.stepping import StepPlan
+from circuitlsc.stream import Stream
 
-LEVELS = ("ideal", "device")
-WIRES = ("reduced", "segments")
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
+SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
+SETTLING_CHUNK = 500  # steps
+LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles
+ZERO = 3.0  # widths below which a settled code is read as zero
 DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
 
@@ -45,12 +48,16 @@ class Sampler:
 
     Attributes
     ----------
-    model, x : the model and its input, shape (n_features,)
+    model : SparseCodingModel
+        What the circuit realises: the model as given, without its spike if the dynamics settle.
+    x : array, shape (n_features,), or (n_rows, n_features) if it is streamed
     form : str
-    temperature : float
+    dynamics : Dynamics
     scaling : Scaling
     plan : StepPlan
         Width, step, and how they follow from the model.
+    ranges : Ranges
+        How large the signals become.
     graph : SignalFlowGraph
         The vector cells and their wires.
     circuit : PySpice Circuit
@@ -64,14 +71,17 @@ class Sampler:
         How often the noise path's step was halved to get the plan's.
     wires : str
         How resistive wires are simulated.
+    stream : Stream or None
+        The inputs that follow each other, if there are several.
     """
 
     model: SparseCodingModel
     x: Array
     form: str
-    temperature: float
+    dynamics: Dynamics
     scaling: Scaling
     plan: StepPlan
+    ranges: Ranges
     graph: SignalFlowGraph
     circuit: Circuit
     tolerance: float = TOLERANCE
@@ -79,7 +89,41 @@ class Sampler:
     nonideal: Nonidealities = IDEAL
     halvings: int = 0
     wires: str = "reduced"
+    stream: Stream | None = None
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
+
+    @property
+    def temperature(self) -> float:
+        """T in exp(-E/T); 0 for a circuit that settles."""
+        return self.dynamics.T
+
+    @property
+    def first_x(self) -> Array:
+        """The input, or the first of several, shape (n_features,)."""
+        return self.x if self.stream is None else self.x[0]
+
+    def read(self, u: Array) -> Array:
+        """Return the code that is read from states u (..., n_latents), in model units.
+
+        A sampler's is the ideal s(u). What settles rests a few widths beside zero: values below 3 w are read as zero (any
+        below zero if codes are nonnegative).
+        """
+        if not self.dynamics.settles:
+            return read_code(self.model, u)
+        width = self.plan.width
+        if self.dynamics.kind == "lca":
+            prior = lca_model(self.model).prior
+            hard = self.dynamics.threshold == "hard"
+            s = threshold_code(u, prior.lam, signed=prior.signed, hard=hard, width=width)
+        else:
+            s = np.asarray(u, dtype=float) if self.model.prior.signed else np.maximum(u, 0.0)
+            if not isinstance(self.model.prior, Laplace):
+                return s
+        return np.where(np.abs(s) < ZERO * width, 0.0, s)
+
+    def active(self, u: Array) -> NDArray[np.bool_]:
+        """Return which latents are active at states u (..., n_latents)."""
+        return self.read(u) != 0 if self.dynamics.settles else self.model.active(u)
 
     @cached_property
     def twin(self) -> Twin:
@@ -127,15 +171,20 @@ class Sampler:
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
         header = [
-            f"circuitlsc sampler: {m.n_features} x {m.n_latents}, {m.prior.kind} prior, {self.form} form",
+            f"circuitlsc {'solver' if self.dynamics.settles else 'sampler'}: {m.n_features} x {m.n_latents}, {m.prior.kind} "
+            f"prior, {self.form} form",
             f"generated by circuitlsc {version('circuitlsc')}; regenerate it instead of editing",
             f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
-            f"energy   |x - A s|^2/(2 sigma^2) + sum c(u), sampled at temperature {float(self.temperature)!r}",
+            f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}",
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
-            f"cells    comparator width {self.plan.width!r} units; noise held for {self.plan.step!r} tau",
-            f"seed     {seed + 1} (circuitlsc seed {seed})",
+            f"cells    comparator width {self.plan.width!r} units; step {self.plan.step!r} tau",
         ]
+        if self.stream is not None:
+            rows, hold = len(self.stream.rows), self.stream.hold
+            header.append(f"input    {rows} rows of {hold!r} tau each, interpolate = {self.stream.interpolate}")
+        if not self.dynamics.settles:
+            header.append(f"seed     {seed + 1} (circuitlsc seed {seed})")
         return standalone_deck(
             circuit,
             header=header,
@@ -148,13 +197,24 @@ class Sampler:
             t_stop=t_stop * s.tau,
         )
 
+    def what(self) -> str:
+        """Say in a few words what the circuit does with its energy."""
+        d = self.dynamics
+        if d.kind == "langevin":
+            return f"sampled at temperature {d.T!r}"
+        if d.kind == "underdamped":
+            return f"sampled at temperature {d.T!r} with momentum: mass {d.mass!r} tau, friction {d.friction!r}"
+        if d.kind == "gradient":
+            return "descended, without noise"
+        return f"minimised by LCA, {d.threshold} threshold lam sigma^2"
+
     def starts(self, chains: int, seed: int) -> Array:
         """Return initial states (chains, n_latents): opposite modes (all off, all on), then draws from the prior."""
         model = self.model
         starts = np.zeros((chains, model.n_latents))
         if chains > 1:
             ridge = model.A.T @ model.A + model.sigma**2 * np.eye(model.n_latents)
-            fit = np.linalg.solve(ridge, model.A.T @ self.x)
+            fit = np.linalg.solve(ridge, model.A.T @ self.first_x)
             code = fit if model.prior.signed else np.abs(fit)
             starts[1] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)
         rng = np.random.default_rng([seed, 1])
@@ -166,50 +226,90 @@ class Sampler:
 
     def tasks(self, run: RunPlan) -> list[ChainTask]:
         """Return the chains of a run as data."""
-        state, noise, step = self.graph.integrator, self.graph.noise, self.plan.step
+        step = self.plan.step
         n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
-        thin = run.thin or max(1, round(min(1.0, self.plan.time_scale) / (DRAWS * step)))
-        if (n_steps - n_warmup) // thin < 4:
+        period = 0 if self.stream is None else round(self.stream.hold / step)
+        thin = run.thin or self._thin(period or n_steps, n_warmup)
+        kept = ((period or n_steps) - n_warmup) // thin
+        if kept < (least := 1 if self.dynamics.settles or period else 4):
+            name, length = ("run.hold", self.stream.hold) if self.stream is not None else ("run.t_stop", run.t_stop)
+            needed = (n_warmup + least * thin) * step
             raise InputError(
-                f"run.t_stop = {run.t_stop!r} tau leaves {(n_steps - n_warmup) // thin} samples per chain "
-                f"(step {step:g}, thin {thin}), but statistics need 4. Give t_stop >= {run.warmup + 4 * thin * step:g}."
+                f"{name} = {length!r} tau leaves {kept} samples per {'input' if period else 'chain'} "
+                f"(step {step:g}, warmup {run.warmup:g}, thin {thin}), but {least} is the least. "
+                f"Give {name} >= {needed:.6g}{', or a shorter warmup' if period else ''}."
             )
-        starts, held = self.starts(run.chains, run.seed), self._held
-        return [
-            ChainTask(
-                deck=self.library_deck,
-                nodes=state.nodes,
-                observed=(),
-                capacitors=tuple(s.capacitor for s in (*state.states(self.scaling), *held)),
-                held=tuple(s.node for s in held),
-                held_start=tuple(s.start for s in held),
-                devices=noise.devices(),
-                sources=noise.sources,
-                units=noise.units(self.scaling),
-                volt=self.scaling.volt,
-                tau=self.scaling.tau,
-                step=step,
-                n_steps=n_steps,
-                n_warmup=n_warmup,
-                thin=thin,
-                chunk=chunk_length(self.model.n_latents),
-                seed=int(run.seed),
-                chain=c,
-                temperature=float(self.temperature),
-                halvings=self.halvings,
-                start=tuple(float(v) for v in starts[c]),
-            )
-            for c in range(run.chains)
-        ]
+        return [self._task(run, c, start, thin, n_warmup) for c, start in enumerate(self.starts(run.chains, run.seed))]
+
+    def _thin(self, n_steps: int, n_warmup: int) -> int:
+        """Return how many steps apart samples are kept."""
+        if self.dynamics.settles:  # the waveform is wanted
+            return max(1, n_steps // LONGEST_WAVEFORM)
+        draws = 2 * DRAWS if self.dynamics.kind == "underdamped" else DRAWS  # what mixes faster is worth keeping
+        thin = max(1, round(min(1.0, self.plan.time_scale) / (draws * self.plan.step)))
+        return max(1, min(thin, n_steps - n_warmup)) if self.stream is not None else thin
+
+    def _task(self, run: RunPlan, chain: int, start: Array, thin: int, n_warmup: int) -> ChainTask:
+        state, noise, step, held = self.graph.integrator, self.graph.noise, self.plan.step, self._held
+        observed = tuple(n for cell in self.graph.integrators if cell is not state for n in cell.nodes)
+        outside = self.graph.inputs_from_outside
+        streamed: dict[str, Any] = {}
+        if self.stream is not None:
+            streams = [(c, c.stream.rows * c.unit(self.scaling)) for c in outside if c.stream is not None]
+            streamed = {
+                "period": round(self.stream.hold / step),
+                "inputs": tuple(name for cell, _ in streams for name in cell.devices()),
+                "rows": np.concatenate([rows for _, rows in streams], axis=1),
+                "interpolate": self.stream.interpolate,
+            }
+        settle = SETTLED * self.plan.width if self.dynamics.settles and self.stream is None else 0.0
+        return ChainTask(
+            deck=self.library_deck,
+            nodes=state.nodes,
+            observed=observed,
+            capacitors=tuple(s.capacitor for s in (*state.states(self.scaling), *held)),
+            held=tuple(s.node for s in held),
+            held_start=tuple(s.start for s in held),
+            devices=() if noise is None else noise.devices(),
+            sources=() if noise is None else noise.sources,
+            units=() if noise is None else noise.units(self.scaling),
+            volt=self.scaling.volt,
+            tau=self.scaling.tau,
+            step=step,
+            n_steps=round(run.t_stop / step) if self.stream is None else len(self.x) * streamed["period"],
+            n_warmup=n_warmup,
+            thin=thin,
+            chunk=SETTLING_CHUNK if settle > 0 else chunk_length(self.model.n_latents),
+            seed=int(run.seed),
+            chain=chain,
+            temperature=float(self.temperature),
+            halvings=self.halvings,
+            start=tuple(float(v) for v in start),
+            settle=settle,
+            **streamed,
+        )
+
+    def run_plan(
+        self,
+        *,
+        t_stop: float | None = None,
+        warmup: float | None = None,
+        chains: int | None = None,
+        seed: int = 0,
+        thin: int | None = None,
+    ) -> RunPlan:
+        """Return the plan of a run; what is left out is chosen as `circuitlsc.runplan.choose_run` says."""
+        given: dict[str, Any] = {"t_stop": t_stop, "warmup": warmup, "chains": chains, "seed": seed, "thin": thin}
+        return choose_run(settles=self.dynamics.settles, stream=self.stream, **given)
 
     def run(
         self,
         run: RunPlan | None = None,
         *,
         t_stop: float | None = None,
-        chains: int = 2,
+        chains: int | None = None,
         seed: int = 0,
-        warmup: float = 20.0,
+        warmup: float | None = None,
         thin: int | None = None,
         workers: int | None = None,
         timeout: float | None = None,
@@ -221,7 +321,7 @@ class Sampler:
         Parameters
         ----------
         run : RunPlan or None
-            The plan; or give ``t_stop``, ``chains``, ``seed``, ``warmup``, ``thin`` (times in units of tau).
+            The plan; or give what `run_plan` takes.
         workers : int or None
             Processes at a time; None means one per processor.
         timeout : float or None
@@ -239,9 +339,7 @@ class Sampler:
             If libngspice is not installed.
         """
         if run is None:
-            if t_stop is None:
-                raise InputError("run() needs t_stop, the length of each chain in units of tau.")
-            run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+            run = self.run_plan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
         tasks = self.tasks(run)
         results = run_chains(tasks, workers=workers, timeout=timeout, progress=progress, keep=keep)
         if self.level == "device":
@@ -268,140 +366,3 @@ class Sampler:
     def report(self) -> str:
         """Return the scaling report: step and width with their reasons, currents, voltages, conductances, noise."""
         return scaling_report(self)
-
-
-def build_sampler(
-    model: SparseCodingModel,
-    x: ArrayLike,
-    *,
-    form: str = "gram",
-    level: str = "ideal",
-    nonideal: Nonidealities | None = None,
-    width: float | None = None,
-    step: float | None = None,
-    volt: float | None = None,
-    c_int: float = 1e-12,
-    tau: float = 1e-6,
-    rails: float = 2.5,
-    temperature: float = 1.0,
-    tolerance: float = TOLERANCE,
-    halvings: int = 0,
-    wires: str = "reduced",
-) -> Sampler:
-    r"""Compile a model and an input into a circuit whose noise samples the posterior.
-
-    .. math:: C\,\dot V_i = -I_{drift}\,\partial_i E_w(u; x) + \sqrt{2 T}\,\text{noise}
-
-    Fang et al. 2022, eqs. (2.29), (3.5), (3.9) corrected.
-
-    Parameters
-    ----------
-    model : SparseCodingModel
-    x : array, shape (n_features,)
-        Observation, in data units.
-    form : str
-        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns.
-    level : str
-        ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
-        noise sources, with the imperfections of ``nonideal``.
-    nonideal : Nonidealities or None
-        At device level: what the parts do wrong; None is ideal parts.
-    width : float or None
-        Comparator width in model units; None follows from the model (`circuitlsc.stepping`).
-    step : float or None
-        Step in units of tau; None follows from the model.
-    volt, c_int, tau, rails : float
-        Volts per model unit (None: 0.1 V, or less if the rails ask for it), farad, seconds, volts.
-    temperature : float
-        T in exp(-E/T).
-    tolerance : float
-        Of Newton's iteration, relative and in model units.
-    halvings : int
-        Halve the step so often, on the same noise path (a Brownian bridge fills it in).
-    wires : str
-        How the engine simulates resistive wires: ``"reduced"`` to the mesh that a crossbar's terminals see (exact), or
-        ``"segments"``, one resistor each. Stand-alone decks always have every segment.
-
-    Returns
-    -------
-    Sampler
-
-    Raises
-    ------
-    InputError
-        If an argument cannot be used; the message says what can.
-    NetlistError
-        If the circuit breaks an electrical rule.
-    """
-    if level not in LEVELS:
-        raise InputError(f"level = {level!r} is not one of {', '.join(LEVELS)}.")
-    if not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2:
-        raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
-    x = model.check_x(x)
-    if nonideal is not None and level != "device":
-        raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
-    if isinstance(halvings, bool) or not isinstance(halvings, int) or not 0 <= halvings <= 10:
-        raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
-    parts = nonideal if nonideal is not None else IDEAL
-    scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails)
-    if parts.comparator.width is not None:
-        if width is not None:
-            raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
-        width = parts.comparator.width / scaling.volt
-    plan = plan_step(model, x, width=width, step=step, temperature=temperature)
-    if halvings:
-        plan = replace(plan, step=plan.step / 2**halvings)
-    if wires not in WIRES:
-        raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
-    graph, standalone = (
-        lsc(
-            model,
-            x,
-            form=form,
-            width=plan.width,
-            temperature=temperature,
-            noise=noise,
-            hardware=Hardware(parts, scaling, reduced) if level == "device" else None,
-        )
-        for noise, reduced in (("external", wires == "reduced"), ("trrandom", False))
-    )
-    sampler = Sampler(
-        model=model,
-        x=x,
-        form=form,
-        temperature=temperature,
-        scaling=scaling,
-        plan=plan,
-        graph=graph,
-        circuit=lower(graph, scaling, step=plan.step),
-        tolerance=tolerance,
-        level=level,
-        nonideal=parts,
-        halvings=halvings,
-        wires=wires,
-        _standalone=standalone,
-    )
-    check_circuit(sampler.circuit)
-    return sampler
-
-
-def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
-    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
-    scaling = sampler.scaling
-    nonideal = changes.get("nonideal", sampler.nonideal)
-    arguments: dict[str, Any] = {
-        "form": sampler.form,
-        "level": sampler.level,
-        "nonideal": nonideal if sampler.level == "device" else None,
-        "width": None if nonideal.comparator.width is not None else sampler.plan.width,
-        "step": sampler.plan.step * 2**sampler.halvings,
-        "volt": scaling.volt,
-        "c_int": scaling.c_int,
-        "tau": scaling.tau,
-        "rails": scaling.rails,
-        "temperature": sampler.temperature,
-        "tolerance": sampler.tolerance,
-        "halvings": sampler.halvings,
-        "wires": sampler.wires,
-    }
-    return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

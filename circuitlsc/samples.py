@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.prior_io import prior_from, prior_numbers
+from circuitlsc.runplan import RunPlan
 from circuitlsc.spice.deck import fingerprint
 
 if TYPE_CHECKING:
-    from circuitlsc.runplan import RunPlan
     from circuitlsc.sampler import Sampler
     from circuitlsc.spice.engine import ChainResult
     from circuitlsc.spice.task import ChainTask
@@ -35,7 +36,7 @@ class Samples:
     ----------
     tree : xarray.DataTree
         Groups ``posterior`` (``u`` and ``s``, dimensions chain, draw, latent; model units; coordinate ``time`` in tau),
-        ``observed_data`` (``x``), ``constant_data`` (``A``, ``sigma`` and the prior's numbers), ``sample_stats`` (per
+        ``observed_data`` (``x``), ``constant_data`` (``A``, ``sigma`` and the prior's numbers or table), ``sample_stats`` (per
         chain: steps, time points, rejected points, Newton iterations, seconds); attributes with versions, seed,
         scaling and the deck's hash.
     """
@@ -53,6 +54,25 @@ class Samples:
         return np.asarray(self.tree["posterior"]["s"].values)
 
     @property
+    def rows(self) -> NDArray[np.int64] | None:
+        """Row of x that was on at each draw, shape (draw,); None if x is one observation."""
+        posterior = self.tree["posterior"]
+        return np.asarray(posterior["row"].to_numpy()) if "row" in posterior.coords else None
+
+    def by_row(self, name: str = "s") -> Array:
+        """Return the draws of each input apart, shape (chain, row, draw, latent); ``name`` is u, s or p.
+
+        Raises
+        ------
+        InputError
+            If x is one observation.
+        """
+        if self.rows is None:
+            raise InputError("the samples are of one input, not of rows. Use .s or .u.")
+        values = np.asarray(self.tree["posterior"][name].values)
+        return values.reshape(len(values), int(self.rows[-1]) + 1, -1, values.shape[-1])
+
+    @property
     def time(self) -> Array:
         """Time of each draw, shape (draw,), in units of tau."""
         return np.asarray(self.tree["posterior"]["time"].to_numpy())
@@ -67,6 +87,12 @@ class Samples:
         """Attributes of the run."""
         return {str(k): v for k, v in self.tree.attrs.items()}
 
+    def run_plan(self) -> RunPlan:
+        """Return the plan of the run."""
+        a = self.attrs
+        numbers = {name: int(a[name]) for name in ("seed", "thin")}
+        return RunPlan(t_stop=float(a["t_stop"]), warmup=float(a["warmup"]), chains=max(self.chains) + 1, **numbers)
+
     @property
     def stats(self) -> xr.Dataset:
         """What ngspice spent, per chain."""
@@ -75,22 +101,12 @@ class Samples:
     def model(self) -> SparseCodingModel:
         """Return the model that was sampled."""
         constant = self.tree["constant_data"].to_dataset()
-        kind, signed = self.attrs["prior"], bool(self.attrs["signed"])
-        number = {name: float(constant[name]) for name in ("pi", "lam", "sd") if name in constant}
-        prior: Prior
-        if kind == "spike-slab":
-            prior = SpikeSlab(number["pi"], number["lam"], signed)
-        elif kind == "laplace":
-            prior = Laplace(number["lam"], signed)
-        elif kind == "gaussian":
-            prior = Gaussian(number["sd"])
-        else:
-            raise InputError(f"the samples' prior {kind!r} is not known to this version of circuitlsc.")
+        prior = prior_from(self.attrs["prior"], bool(self.attrs["signed"]), constant)
         return SparseCodingModel(constant["A"].values, prior, float(constant["sigma"]))
 
     @property
     def x(self) -> Array:
-        """Observation, shape (feature,)."""
+        """Observation, shape (feature,), or (row, feature) if several followed each other."""
         return np.asarray(self.tree["observed_data"]["x"].values)
 
     def check_made_by(self, sampler: Sampler) -> None:
@@ -149,26 +165,33 @@ def read_code(model: SparseCodingModel, u: Array) -> Array:
 def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:
     """Label the chains of a run."""
     model, task = sampler.model, tasks[0]
-    u = np.stack([r.u for r in results])
+    # what settled early stays where it is
+    longest = max(len(r.u) for r in results)
+    u, observed = (
+        np.stack([np.pad(v, ((0, longest - len(v)), (0, 0)), mode="edge") for v in values])
+        for values in ([r.u for r in results], [r.observed for r in results])
+    )
     dims = ("chain", "draw", "latent")
-    time = (task.n_warmup + task.thin * (1 + np.arange(u.shape[1]))) * task.step
+    time = task.times()[:longest]
     posterior = xr.Dataset(
         {
             "u": (dims, u, {"units": "model units", "long_name": "state of the integrator neurons"}),
-            "s": (dims, read_code(model, u), {"units": "model units", "long_name": "code"}),
+            "s": (dims, sampler.read(u), {"units": "model units", "long_name": "code"}),
+            **({"p": (dims, observed, {"units": "model units", "long_name": "momentum"})} if observed.size else {}),
         },
         coords={
             "chain": [r.chain for r in results],
             "draw": np.arange(u.shape[1]),
             "latent": np.arange(u.shape[2]),
             "time": ("draw", time, {"units": "tau"}),
+            **({} if sampler.stream is None else {"row": ("draw", np.arange(len(time)) // task.draws_per_row)}),
         },
     )
     constant = xr.Dataset(
         {
             "A": (("feature", "latent"), np.array(model.A)),
             "sigma": ((), float(model.sigma)),
-            **{name: ((), value) for name, value in model.prior.numbers().items()},
+            **prior_numbers(model.prior),
         }
     )
     spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")
@@ -190,6 +213,7 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
         "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
         "nonideal_seed": sampler.nonideal.seed,
         "halvings": sampler.halvings,
+        "dynamics": json.dumps(sampler.dynamics.numbers(), sort_keys=True),
         "temperature": float(sampler.temperature),
         "width": sampler.plan.width,
         "step": sampler.plan.step,
@@ -208,7 +232,7 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
         {
             "/": xr.Dataset(attrs=attrs),
             "/posterior": posterior,
-            "/observed_data": xr.Dataset({"x": ("feature", np.array(sampler.x))}),
+            "/observed_data": xr.Dataset({"x": (("row", "feature")[2 - sampler.x.ndim :], np.array(sampler.x))}),
             "/constant_data": constant,
             "/sample_stats": stats,
         }

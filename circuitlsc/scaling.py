@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitlsc.arrays import Array
+from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian
@@ -105,7 +106,14 @@ class Ranges:
 
 
 def expected_ranges(model: SparseCodingModel, x: Array) -> Ranges:
-    """Estimate the largest u, r and e that a run meets, from the data and from the prior's tail (1 in 2e4)."""
+    """Estimate the largest u, r and e that a run meets, from the data and from the prior's tail (1 in 2e4).
+
+    ``x`` may be one observation (n_features,) or many (n_rows, n_features): then the largest of any.
+    """
+    if x.ndim == 2:
+        rows = x[sorted({int(np.argmax(np.abs(x @ model.A).max(axis=1))), int(np.argmax(np.abs(x).max(axis=1)))})]
+        found = [expected_ranges(model, row) for row in rows]
+        return Ranges(u=max(f.u for f in found), r=max(f.r for f in found), e=max(f.e for f in found))
     norms = np.einsum("di,di->i", model.A, model.A)
     if isinstance(model.prior, Gaussian):
         precision = model.gram + np.eye(model.n_latents) / model.prior.sd**2
@@ -117,10 +125,23 @@ def expected_ranges(model: SparseCodingModel, x: Array) -> Ranges:
         tail = 10 * model.prior.slab_scale
         # a coefficient is bounded by what the data ask for where they say something, and by the prior's tail
         u = model.prior.threshold + max(min(fitted, tail + fitted), tail / 2)
+        if isinstance(model.prior, CostPrior):
+            u = max(fitted, _heavy_tail(model, model.prior, x))
     r = float(np.max(np.abs(x))) + 6 * model.sigma
     # at a fit r is noise of size sigma; before it, r = -x
     e = float(np.max(np.abs(model.A.T @ x)) + 6 * model.sigma * np.sqrt(norms.max())) / model.sigma**2
     return Ranges(u=u, r=r, e=e)
+
+
+def _heavy_tail(model: SparseCodingModel, prior: CostPrior, x: Array) -> float:
+    """Return what the prior exceeds as rarely as a Laplace prior 5 slabs, or less where the data do not allow it.
+
+    What the data allow is five standard deviations of the Gaussian posterior under a prior as wide as that tail.
+    """
+    tail = prior.exceeded(math.exp(-5.0))
+    cov = np.linalg.inv(model.gram + np.eye(model.n_latents) / tail**2)
+    allowed = float(np.max(np.abs(cov @ model.drive(x)) + 5 * np.sqrt(np.diag(cov))))
+    return min(tail, allowed)
 
 
 def scale_for(
@@ -131,6 +152,7 @@ def scale_for(
     c_int: float = 1e-12,
     tau: float = 1e-6,
     rails: float = 2.5,
+    ranges: Ranges | None = None,
 ) -> Scaling:
     """Choose the voltage scales of a model so that no signal meets the rails.
 
@@ -140,6 +162,8 @@ def scale_for(
         Volts per model unit; None takes 0.1 V, or less if the rails ask for it.
     c_int, tau, rails : float
         Farad, seconds, volts.
+    ranges : Ranges or None
+        How large u, r and e become; None estimates it for a sampler.
 
     Raises
     ------
@@ -147,7 +171,7 @@ def scale_for(
         If ``volt`` is given and u would need more than the rails.
     """
     base = Scaling(c_int=c_int, tau=tau, rails=rails, volt=0.1 if volt is None else volt)
-    ranges = expected_ranges(model, x)
+    ranges = ranges or expected_ranges(model, x)
     room = HEADROOM * rails
     fits = room / ranges.u
     if volt is None:

@@ -10,6 +10,9 @@ Step.  The trapezoid keeps linear covariances exact at every step, but a compara
 implicit step ambiguous once :math:`h |e| g'_{max} / 2 > 1`, where the gate's steepest slope is 1/(4w) at a threshold:
 :math:`h = \min(0.05\,\ell^2/T,\; 1.5 / (g'_{max} e_{max}),\; 2.5/a)` with
 :math:`e_{max} = \max(\max_i |A^T x|_i/\sigma^2,\; 3 |a| \sqrt{T}/\sigma)` and a the fastest mode.
+
+A smooth cost C has for :math:`\ell` the distance over which C/T rises by 1, and bends by itself: its largest |c''|, rounded
+corner at 0 included, is added to :math:`g'_{max} e_{max}`, and its curvature away from that corner to the fastest mode.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitlsc.arrays import Array
+from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian
+from circuitlsc.priors import Gaussian, Prior
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
 LARGEST_WIDTH = 0.05  # in units of the slab
@@ -58,8 +62,10 @@ class StepPlan:
 
 
 def fastest_mode(model: SparseCodingModel, temperature: float = 1.0) -> float:
-    """Return the largest rate: that of A^T A / sigma^2 plus the prior's, lam^2/T or 1/sd^2, in 1/tau."""
+    """Return the largest rate: that of A^T A / sigma^2 plus the prior's, lam^2/T, 1/sd^2 or max abs(C''), in 1/tau."""
     rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2
+    if isinstance(model.prior, CostPrior):
+        return rate + max(model.prior.curvature, temperature / _slab(model.prior, temperature) ** 2)
     return rate + 1 / model.prior.slab_scale**2 / (1 if isinstance(model.prior, Gaussian) else temperature)
 
 
@@ -93,12 +99,11 @@ def plan_step(
         raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
     linear = isinstance(model.prior, Gaussian)
     rate = fastest_mode(model, temperature)
-    slab = model.prior.slab_scale * (math.sqrt(temperature) if linear else temperature)
+    slab = _slab(model.prior, temperature)
     time_scale = slab**2 / temperature
     ratio = model.sigma * math.sqrt(temperature / np.einsum("di,di->i", model.A, model.A).max())
-    lines = [
-        f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({'1/sd^2' if linear else 'lam^2/T'})"
-    ]
+    own = "1/sd^2" if linear else "max |C''|" if isinstance(model.prior, CostPrior) else "lam^2/T"
+    lines = [f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({own})"]
     warnings = []
 
     best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
@@ -122,7 +127,10 @@ def plan_step(
     # the gradient at the gate: before a fit it is the drive, at a fit it is noise of size |a|/sigma
     drive = max(float(np.max(np.abs(model.drive(x)))), 3 * temperature / ratio)
     slope = _steepest_gate(model, width)
-    unique = UNIQUE / (slope * drive) if slope * drive > 0 else math.inf
+    bend = _steepest_force(model.prior, width) if isinstance(model.prior, CostPrior) else 0.0
+    steepest = slope * drive + bend
+    unique = UNIQUE / steepest if steepest > 0 else math.inf
+    named, value = ("steepest force", steepest) if bend > 0 else ("steepest gate x e_max", drive)
     # a linear circuit is exact at every step; all that is asked is that its ringing, of length rate h^2/4, dies within
     # 4 tau (1 tau if the step is ours to choose)
     largest = LARGEST_STEP if linear else LARGEST_STEP * time_scale
@@ -133,7 +141,7 @@ def plan_step(
         rules = (
             f"1.9/sqrt(fastest mode) = {1.9 / math.sqrt(rate):.4g}"
             if linear
-            else f"{UNIQUE:g}/(steepest gate x e_max = {drive:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
+            else f"{UNIQUE:g}/({named} = {value:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
         )
         lines.append(f"step {step:.4g} tau = min({largest:.4g}, {rules})")
     else:
@@ -146,7 +154,7 @@ def plan_step(
         lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
         if step > 2 / UNIQUE * unique:
             warnings.append(
-                f"step = {step:.3g} tau is above 2/(steepest gate x e_max) = {2 / UNIQUE * unique:.3g}: "
+                f"step = {step:.3g} tau is above 2/({named}) = {2 / UNIQUE * unique:.3g}: "
                 "the implicit step may have several solutions, and the samples a bias."
             )
     if not linear and ratio < NARROWEST:
@@ -162,6 +170,20 @@ def _steepest_gate(model: SparseCodingModel, width: float) -> float:
     u = np.linspace(-4, 4, 801) * width
     grids = (u, u + model.prior.threshold)
     return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
+
+
+def _slab(prior: Prior, temperature: float) -> float:
+    """Return the slab's size in exp(-c/T), in model units."""
+    if isinstance(prior, CostPrior):
+        return prior.tempered(temperature).slab_scale
+    return prior.slab_scale * (math.sqrt(temperature) if isinstance(prior, Gaussian) else temperature)
+
+
+def _steepest_force(prior: CostPrior, width: float) -> float:
+    """Return the largest abs(c''), in 1/tau: the cost's own, or where a comparator rounds off its corner at 0."""
+    u = np.linspace(-4, 4, 801) * width
+    corner = 0.0 if prior.signed else float(np.max(np.abs(np.gradient(prior.cost_grad(u, width), u))))
+    return max(prior.curvature, corner)
 
 
 def _check_positive(name: str, value: float, why: str) -> None:

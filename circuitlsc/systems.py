@@ -2,58 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, real_array
 from circuitlsc.cells import (
-    Buffer,
-    Cell,
-    Crossbar,
-    DeviceGate,
-    DeviceGradient,
-    DeviceInput,
     DeviceIntegrator,
-    DeviceResidual,
-    DeviceThreshold,
-    Gate,
-    Gradient,
-    Input,
+    DeviceMomentum,
+    DeviceTransconductor,
     Integrator,
-    NegatedCode,
-    NegatedResidual,
-    Noise,
-    Residual,
-    ResistorCrossbar,
-    ThermalNoise,
-    Threshold,
+    Momentum,
+    Transconductor,
 )
-from circuitlsc.errors import InputError
+from circuitlsc.dynamics import Dynamics
 from circuitlsc.graph import SignalFlowGraph
-from circuitlsc.hardware import Hardware
+from circuitlsc.lca import lca_model, lca_threshold
 from circuitlsc.model import SparseCodingModel
+from circuitlsc.prior_cells import PriorCells, rectified_cells
 from circuitlsc.scaling import expected_ranges
 from circuitlsc.tables import Table
+from circuitlsc.wiring import FORMS as FORMS
+from circuitlsc.wiring import Wiring, add_noise, code_of, force, gate_of, gram_gradient, integrators, residual_gradient
 
-FORMS = ("gram", "residual")
-REACH = 4.0  # a prior's tables reach so many times beyond the largest u that is expected
+
+def system(model: SparseCodingModel, x: ArrayLike, dynamics: Dynamics, **wiring: Any) -> SignalFlowGraph:
+    """Wire up the system that ``dynamics`` names; keywords as for `Wiring`."""
+    if dynamics.kind == "lca":
+        return lca(model, x, threshold=dynamics.threshold, **wiring)
+    if dynamics.kind == "gradient":
+        return gradient(model, x, **wiring)
+    if dynamics.kind == "underdamped":
+        assert dynamics.mass is not None
+        assert dynamics.friction is not None
+        momentum = {"mass": dynamics.mass, "friction": dynamics.friction}
+        return underdamped(model, x, temperature=dynamics.T, **momentum, **wiring)
+    return lsc(model, x, temperature=dynamics.T, **wiring)
 
 
-def lsc(
-    model: SparseCodingModel,
-    x: ArrayLike,
-    *,
-    form: str = "gram",
-    width: float,
-    temperature: float = 1.0,
-    noise: str = "external",
-    start: ArrayLike | None = None,
-    hardware: Hardware | None = None,
-    reach: float | None = None,
-) -> SignalFlowGraph:
+def lsc(model: SparseCodingModel, x: ArrayLike, *, temperature: float = 1.0, **wiring: Any) -> SignalFlowGraph:
     r"""Wire up Langevin sparse coding: overdamped Langevin dynamics of the model's smooth energy.
 
     .. math:: \tau\,du = -\nabla E_w(u; x)\,dt + \sqrt{2 T \tau}\,dW
@@ -64,132 +51,122 @@ def lsc(
     ----------
     model : SparseCodingModel
     x : array, shape (n_features,)
-        Observation, in data units.
-    form : str
-        ``"gram"`` (lateral inhibition A^T A / sigma^2) or ``"residual"`` (r = A s - x, then A^T r / sigma^2).
-    width : float
-        Input width w of the comparators, in model units.
+        Observation, in data units (the first one of a stream).
     temperature : float
         T in exp(-E/T).
-    noise : str
-        ``"external"`` or ``"trrandom"``.
-    start : array, shape (n_latents,), or None
-        Initial u; None starts at zero.
-    hardware : Hardware or None
-        The parts of a device-level circuit; None wires up ideal cells.
-    reach : float or None
-        Largest abs(u) that the prior's tables cover, in model units; None takes four times what is expected.
+    **wiring
+        See `Wiring`.
 
     Notes
     -----
     The comparators are tables of 17 knots per corner: the code is within 0.05 w of the smooth one, the gate within 0.025,
     and the sign's four knots within 0.23 lam. The drift is the gradient of the tables' own energy at any u.
     """
-    if form not in FORMS:
-        raise InputError(f"form = {form!r} is not one of {', '.join(FORMS)}.")
-    if not np.isfinite(width) or width <= 0:
-        raise InputError(f"width = {width!r}, but a comparator has a finite width > 0 (model units).")
-    x = model.check_x(x)
-    n = model.n_latents
-    u0 = np.zeros(n) if start is None else real_array("start", start)
-    if u0.shape != (n,):
-        raise InputError(f"start has shape {u0.shape}, but the model has n_latents = {n}. Pass shape ({n},).")
-
-    graph = SignalFlowGraph()
-    state: Integrator
-    noise_cell: Noise
-    if hardware is None:
-        state = Integrator("neuron", n, start=u0)
-        noise_cell = Noise("noise", n, temperature=temperature, form=noise)
-    else:
-        state = DeviceIntegrator("neuron", n, start=u0, hardware=hardware)
-        sizes = state.capacitor_factors
-        noise_cell = ThermalNoise("noise", n, temperature, noise, hardware=hardware, capacitors=sizes)
-    graph.add(state)
-    graph.wire(graph.add(noise_cell), state, "noise")
-
-    cells = model.prior.cells(width, reach if reach is not None else REACH * expected_ranges(model, x).u)
-    code = _code(graph, state, cells.threshold, hardware)
-
-    if form == "gram":
-        gradient = _weighted_sum(graph, code, "gradient", "inhibition", model.gram, -model.drive(x), hardware)
-    else:
-        residual = _weighted_sum(graph, code, "residual", "forward", model.A, -x, hardware)
-        gradient = _weighted_sum(graph, residual, "gradient", "backward", model.A.T / model.sigma**2, None, hardware)
-
-    gate: Gate = (
-        Gate("gate", n, comparator=cells.comparator, prior=cells.prior, stiffness=cells.stiffness)
-        if hardware is None
-        else DeviceGate(
-            "gate",
-            n,
-            comparator=cells.comparator,
-            prior=cells.prior,
-            stiffness=cells.stiffness,
-            hardware=hardware,
-        )
-    )
-    graph.add(gate)
-    graph.wire(state, gate, "u")
-    graph.wire(gradient, gate, "e")
-    graph.wire(gate, state, "drift")
+    how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
+    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n))
+    add_noise(graph, state, temperature, how)
+    graph.wire(force(graph, state, model, x, how), state, "drift")
     return graph
 
 
-def _code(graph: SignalFlowGraph, state: Cell, table: Table | None, hardware: Hardware | None) -> Cell:
-    """Wire up the code s(u): a threshold cell; without one the state itself, behind a buffer if it has to drive parts."""
-    if table is None and hardware is None:
-        return state
-    code: Cell
-    if table is None:
-        assert hardware is not None
-        code = Buffer("buffer", state.size, hardware=hardware)
-    elif hardware is None:
-        code = Threshold("threshold", state.size, table=table)
-    else:
-        code = DeviceThreshold("threshold", state.size, table=table, hardware=hardware)
-    graph.wire(state, graph.add(code), "u")
-    return code
+def gradient(model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
+    r"""Wire up gradient descent on the energy: DSC's inner loop in continuous time, and the inference of SSC.
+
+    .. math:: \tau\,\dot u = -\nabla E_w(u; x)
+
+    Fang et al. 2022, eqs. (2.13), (2.25) (the sign of the likelihood in (2.14) is reversed in print). Arguments as for
+    `lsc`. The circuit has no noise source. Nonnegative codes are the state itself, behind a rectifier: the sampler's
+    s = abs(u) would keep a latent at u = 0 once it is there (see `rectified_cells`).
+    """
+    how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
+    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
+    cells = model.prior.cells(how.width, how.reaching(model, x))
+    if not model.prior.signed:
+        rows = how.rows(model, x)
+        cells = rectified_cells(model.prior, how.width, how.reaching(model, x), expected_ranges(model, rows).e)
+    graph.wire(force(graph, state, model, x, how, cells=cells), state, "drift")
+    return graph
 
 
-def _weighted_sum(
-    graph: SignalFlowGraph,
-    source: Cell,
-    target: str,
-    name: str,
-    matrix: Array,
-    constant: Array | None,
-    hardware: Hardware | None,
-) -> Cell:
-    """Wire up target = matrix @ source + constant: a crossbar and an input that share the target's nodes."""
-    matrix, size = np.asarray(matrix), len(matrix)
-    crossbar: Cell
-    total: Cell
-    bias: Callable[..., Input]
-    if hardware is None:
-        total = {"gradient": Gradient, "residual": Residual}[target](target, size)
-        crossbar = Crossbar(name, size, matrix=matrix, source=source.quantity, target=total.quantity)
-        bias = Input
+def underdamped(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    mass: float,
+    friction: float,
+    temperature: float = 1.0,
+    **wiring: Any,
+) -> SignalFlowGraph:
+    r"""Wire up second-order Langevin dynamics: each neuron gets a momentum, by a second integrator.
+
+    .. math:: \tau\,du = \omega p\,dt, \qquad
+              \tau\,dp = -(\omega \nabla E_w + \omega^2\gamma\,p)\,dt + \omega\sqrt{2\gamma T\tau}\,dW, \qquad
+              \omega = 1/\sqrt m
+
+    Stationary law exp(-(E + p^2/2)/T): that of u does not depend on m and gamma. The paper asks for it in its discussion.
+
+    Parameters
+    ----------
+    mass : float
+        m, in units of tau.
+    friction : float
+        gamma, relative to the overdamped circuit's.
+    model, x, temperature, **wiring
+        As for `lsc`.
+    """
+    how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
+    omega = 1 / np.sqrt(mass)
+    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
+    momentum = integrators(
+        graph,
+        Momentum,
+        DeviceMomentum,
+        how,
+        "momentum",
+        np.zeros(n),
+        capacitor=float(1 / omega),
+        conductance=float(omega * friction),
+    )
+    add_noise(graph, momentum, temperature, how, strength=float(np.sqrt(friction)))
+    velocity: Transconductor = (
+        Transconductor("velocity", n, gain=float(omega))
+        if how.hardware is None
+        else DeviceTransconductor("velocity", n, gain=float(omega), hardware=how.hardware)
+    )
+    graph.add(velocity)
+    graph.wire(momentum, velocity, "p")
+    graph.wire(velocity, state, "drift")
+    graph.wire(force(graph, state, model, x, how, apart=True), momentum, "drift")
+    return graph
+
+
+def lca(model: SparseCodingModel, x: ArrayLike, *, threshold: str = "soft", **wiring: Any) -> SignalFlowGraph:
+    r"""Wire up the locally competitive algorithm: leaky integrators that inhibit each other through a threshold.
+
+    .. math:: \tau\,\dot u = A^T x - u - (A^T A - I)\,s, \qquad s = g_\theta(u), \qquad \theta = \lambda\sigma^2
+
+    Rozell et al. (2008); Fang et al. 2022, eqs. (2.22)-(2.24), whose threshold is lambda because they leave sigma out.
+    With the soft threshold its fixed point is the L1 minimum, for atoms of any norm; with the hard one a local minimum of
+    abs(x - A s)^2 + theta^2 count(s != 0), for atoms of unit norm. The residual form computes A^T (A s - x) with two
+    crossbars, and each neuron adds its own u - s: the same equation.
+
+    Parameters
+    ----------
+    threshold : str
+        ``"soft"`` or ``"hard"``.
+    model, x, **wiring
+        As for `lsc`; the prior gives lam and the sign.
+    """
+    how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
+    unit = lca_model(model)
+    table = lca_threshold(unit.prior.lam, how.width, signed=unit.prior.signed, hard=threshold == "hard")
+    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
+    code = code_of(graph, state, table, how.hardware)
+    if how.form == "gram":
+        e = gram_gradient(graph, code, unit, unit.gram - np.eye(n), x, how)
+        leak = PriorCells(None, None, None, 1.0)
     else:
-        crossbar = ResistorCrossbar(name, size, matrix=matrix, hardware=hardware)
-        amplifiers = {"gradient": DeviceGradient, "residual": DeviceResidual}[target]
-        total = amplifiers(
-            target,
-            size,
-            crossbar=crossbar,
-            source=source.quantity,
-            has_input=constant is not None,
-            hardware=hardware,
-        )
-        inverters = {"s": NegatedCode, "r": NegatedResidual}[source.quantity]
-        minus = graph.add(inverters(f"{name}_inverter", source.size, source=source.quantity, hardware=hardware))
-        graph.wire(source, minus, "v")
-        bias = partial(DeviceInput, crossbar=crossbar, source=source.quantity)
-    graph.add(total)
-    graph.wire(source, graph.add(crossbar), "v")
-    if hardware is not None:
-        graph.wire(minus, crossbar, "minus")
-    graph.wire(crossbar, total, "crossbar")
-    if constant is not None:
-        graph.wire(graph.add(bias(f"{name}_input", size, value=constant, target=total.quantity)), total, "input")
-    return total
+        e = residual_gradient(graph, code, unit, x, how)
+        leak = PriorCells(None, None, Table(table.knots, table.knots - table.values))
+    graph.wire(gate_of(graph, state, e, leak, how), state, "drift")
+    return graph

@@ -14,7 +14,16 @@ import pytest
 from numpy.typing import NDArray
 
 import circuitlsc
-from circuitlsc import Gaussian, Laplace, MissingSimulatorError, SparseCodingModel, SpikeSlab
+from circuitlsc import (
+    Cauchy,
+    CustomPrior,
+    Gaussian,
+    Laplace,
+    MissingSimulatorError,
+    SparseCodingModel,
+    SpikeSlab,
+    SquareRoot,
+)
 from circuitlsc.priors import Prior
 from circuitlsc.scaling import Scaling
 from circuitlsc.spice.library import find_library
@@ -29,6 +38,9 @@ PRIORS = {
     "laplace": Laplace(lam=1.4),
     "exponential": Laplace(lam=1.4, signed=False),
     "gaussian": Gaussian(sd=0.6),
+    "cauchy": Cauchy(lam=1.4, scale=0.6),
+    "square-root-nonneg": SquareRoot(lam=1.4, signed=False),
+    "custom": CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09) + 0.3 * s, reach=20.0),
 }
 
 Solve = Callable[[list[tuple[str, str]]], list[dict[str, NDArray[np.float64]]]]

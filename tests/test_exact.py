@@ -251,7 +251,7 @@ REFUSALS = [
     ),
     (
         lambda: prior_statistics("flat", 2),
-        r"^The prior 'flat' is of no known kind\. Use SpikeSlab, Laplace or Gaussian\.$",
+        r"^The prior 'flat' has no closed form: only SpikeSlab, Laplace and Gaussian have\. Use quadrature .*\.$",
     ),
 ]
 

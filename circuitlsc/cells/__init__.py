@@ -7,7 +7,9 @@ from circuitlsc.cells.crossbar import Crossbar as Crossbar
 from circuitlsc.cells.gate import DeviceGate as DeviceGate
 from circuitlsc.cells.gate import Gate as Gate
 from circuitlsc.cells.integrator import DeviceIntegrator as DeviceIntegrator
+from circuitlsc.cells.integrator import DeviceMomentum as DeviceMomentum
 from circuitlsc.cells.integrator import Integrator as Integrator
+from circuitlsc.cells.integrator import Momentum as Momentum
 from circuitlsc.cells.node import DeviceGradient as DeviceGradient
 from circuitlsc.cells.node import DeviceInput as DeviceInput
 from circuitlsc.cells.node import DeviceResidual as DeviceResidual
@@ -24,3 +26,5 @@ from circuitlsc.cells.op_amp import NegatedResidual as NegatedResidual
 from circuitlsc.cells.resistors import ResistorCrossbar as ResistorCrossbar
 from circuitlsc.cells.threshold import DeviceThreshold as DeviceThreshold
 from circuitlsc.cells.threshold import Threshold as Threshold
+from circuitlsc.cells.transconductor import DeviceTransconductor as DeviceTransconductor
+from circuitlsc.cells.transconductor import Transconductor as Transconductor

@@ -35,13 +35,31 @@ class Gate(Cell):
         c'(u) against u; None for a quadratic cost.
     stiffness : float
         c'(u)/u of a quadratic cost (1/sd^2); 0 if ``prior`` is a table.
+    apart : bool
+        Whether the force acts on another node than u (on the momentum p).
     """
 
     comparator: Table | None
     prior: Table | None
     stiffness: float = 0.0
+    apart: bool = field(default=False, kw_only=True)
 
     ports = ("u", "e")
+
+    @property
+    def _pins(self) -> tuple[str, ...]:
+        """Pins of the subcircuit."""
+        return ("u", "e", "p") if self.apart else ("u", "e")
+
+    @property
+    def _on(self) -> str:
+        """The pin that the force acts on."""
+        return "p" if self.apart else "u"
+
+    def _instances(self, wires: Wires) -> list[tuple[str, ...]]:
+        """Return the nodes of each gate."""
+        nodes = (wires.inputs["u"], wires.inputs["e"], *((wires.output,) if self.apart else ()))
+        return list(zip(*nodes, strict=True))
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the drift, in units per tau."""
@@ -58,8 +76,11 @@ class Gate(Cell):
         return {"u": -(du + e * self.comparator.slope(u)), "e": -self.comparator(u)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_gate u e``: a current out of node u that depends on V(u) and V(e)."""
-        cell = described(SubCircuit("lsc_gate", "u", "e"), "comparator gate: drift current -(s'(u) e + c'(u)) into u")
+        """Return ``lsc_gate u e``: a current out of node u (or p) that depends on V(u) and V(e)."""
+        on = self._on
+        cell = described(
+            SubCircuit("lsc_gate", *self._pins), f"comparator gate: drift current -(s'(u) e + c'(u)) into {on}"
+        )
         per_volt_e = scaling.drift_current / scaling.volt_e
         terms = []
         if self.prior is not None:
@@ -67,17 +88,17 @@ class Gate(Cell):
         if self.comparator is not None:
             terms.append(f"V(e)*{self.comparator.spice('u', scaling.volt, per_volt_e)}")
         if terms:
-            cell.B("g", "u", 0, current_expression="+".join(terms))
+            cell.B("g", on, 0, current_expression="+".join(terms))
         if self.comparator is None:
-            cell.VCCS("e", "u", 0, "e", 0, number(per_volt_e))
+            cell.VCCS("e", on, 0, "e", 0, number(per_volt_e))
         if self.prior is None:
-            cell.VCCS("p", "u", 0, "u", 0, number(scaling.drift_current / scaling.volt * self.stiffness))
+            cell.VCCS("p", on, 0, "u", 0, number(scaling.drift_current / scaling.volt * self.stiffness))
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one gate per latent."""
-        for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_gate", u, e)
+        for i, nodes in enumerate(self._instances(wires)):
+            netlist.X(f"{self.name}_{i}", "lsc_gate", *nodes)
 
 
 # tau: how long a comparator's output takes to move its threshold. A faster one makes the implicit step ambiguous (two
@@ -169,8 +190,8 @@ class DeviceGate(Gate):
         """Return ``lsc_gate u e`` with its errors as parameters."""
         defaults = {"vos": 0.0, "gain": 1.0, "e_os": 0.0, "prior": 1.0}
         cell = described(
-            SubCircuit("lsc_gate", "u", "e", **defaults),
-            "comparator gate: drift current -(gain s'(u + vos) (e + e_os) + prior c'(u)) into u",
+            SubCircuit("lsc_gate", *self._pins, **defaults),
+            f"comparator gate: drift current -(gain s'(u + vos) (e + e_os) + prior c'(u)) into {self._on}",
         )
         per_volt_e = scaling.drift_current / scaling.volt_e
         prior = (
@@ -191,7 +212,7 @@ class DeviceGate(Gate):
                 if seconds > 0:
                     cell.C(node, node, 0, number(seconds / R_LAG), initial_condition=0.0)
             force = f"{e}*V(g)*{number(per_volt_e)!r}"
-        cell.B("g", "u", 0, current_expression=f"{{prior}}*{prior}+{force}")
+        cell.B("g", self._on, 0, current_expression=f"{{prior}}*{prior}+{force}")
         return (cell,)
 
     @property
@@ -223,9 +244,9 @@ class DeviceGate(Gate):
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one gate per latent."""
         draws = np.transpose(self.draws())
-        for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
+        for i, nodes in enumerate(self._instances(wires)):
             vos, gain, e_os, prior = (number(v) for v in draws[i])
-            netlist.X(f"{self.name}_{i}", "lsc_gate", u, e, vos=vos, gain=gain, e_os=e_os, prior=prior)
+            netlist.X(f"{self.name}_{i}", "lsc_gate", *nodes, vos=vos, gain=gain, e_os=e_os, prior=prior)
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the capacitors of the lags."""

@@ -6,9 +6,9 @@ At device level the resistor is the feedback of an op-amp whose virtual ground c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -18,6 +18,7 @@ from circuitlsc.cells.base import Cell, State, Wires, described, number
 from circuitlsc.cells.op_amp import finite_gain, op_amp, op_amp_states
 from circuitlsc.cells.resistors import ResistorCrossbar, full_scale
 from circuitlsc.hardware import Hardware
+from circuitlsc.stream import Stream
 
 if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
@@ -168,18 +169,43 @@ def feedback_resistor(crossbar: ResistorCrossbar, source: str, target: str) -> f
 
 @dataclass(frozen=True, eq=False)
 class Input(Cell):
-    """A constant current into each summing node: -x of the residual form, -b of the Gram form.
+    """A current into each summing node: -x of the residual form, -b of the Gram form; constant, or streamed.
 
     Parameters
     ----------
     value : array, shape (size,)
-        In units of the target.
+        In units of the target; the first row if it is streamed.
     target : str
         Quantity of the node that it feeds.
+    stream : Stream or None
+        The values that follow each other, rows of shape (size,).
+    form : str
+        How a stream enters: ``"external"`` (from the engine), or ``"pwl"`` (written into the deck).
+    step : float
+        Step of the noise in tau: how long a change takes in a deck.
     """
 
     value: Array
     target: str
+    stream: Stream | None = field(default=None, kw_only=True)
+    form: str = field(default="external", kw_only=True)
+    step: float = field(default=0.0, kw_only=True)
+
+    source_letter: ClassVar[str] = "i"
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the values come from outside."""
+        return self.stream is not None
+
+    def unit(self, scaling: Scaling) -> float:
+        """Return what the source gives per unit of the target: ampere here, volt at device level."""
+        return scaling.volts(self.target) / scaling.r_node
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the sources as ngspice flattens them."""
+        letter = self.source_letter
+        return tuple(f"{letter}.x{self.name}_{i}.{letter}in".lower() for i in range(self.size))
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the constant."""
@@ -190,16 +216,31 @@ class Input(Cell):
         return {}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_input v``: a current source of parameter ``i_in``."""
-        cell = described(SubCircuit("lsc_input", "v", i_in=0.0), "input: constant current i_in into v")
-        cell.I("in", 0, "v", "{i_in}")
+        """Return ``lsc_input v``: a current source."""
+        if self.stream is not None and self.form == "pwl":
+            return ()  # a source of its own for each component
+        defaults = {} if self.streamed else {"i_in": 0.0}
+        text = "input: a current from outside into v" if self.streamed else "input: constant current i_in into v"
+        cell = described(SubCircuit("lsc_input", "v", **defaults), text)
+        cell.I("in", 0, "v", "external" if self.streamed else "{i_in}")
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one source per component."""
-        unit = scaling.volts(self.target) / scaling.r_node
+        if self.stream is not None and self.form == "pwl":
+            for i, node in enumerate(wires.output):
+                netlist.I(f"{self.name}_{i}", 0, node, self.waveform(i, scaling))
+            return
         for i, node in enumerate(wires.output):
-            netlist.X(f"{self.name}_{i}", "lsc_input", node, i_in=number(self.value[i] * unit))
+            given = {} if self.streamed else {"i_in": number(self.value[i] * self.unit(scaling))}
+            netlist.X(f"{self.name}_{i}", "lsc_input", node, **given)
+
+    def waveform(self, i: int, scaling: Scaling) -> str:
+        """Return ``PWL(...)`` of one component of the stream."""
+        assert self.stream is not None
+        times, rows = self.stream.corners(self.step)
+        pairs = zip(times * scaling.tau, rows[:, i] * self.unit(scaling), strict=True)
+        return "PWL(" + " ".join(f"{number(t)!r} {number(v)!r}" for t, v in pairs) + ")"
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,18 +255,34 @@ class DeviceInput(Input):
         Quantity at the crossbar's input.
     """
 
-    crossbar: ResistorCrossbar
-    source: str
+    crossbar: ResistorCrossbar = field(kw_only=True)
+    source: str = field(kw_only=True)
+
+    source_letter = "v"
+
+    def unit(self, scaling: Scaling) -> float:
+        """Return volts per unit of the target; the amplifier inverts."""
+        return -scaling.volts(self.target)
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_input v``: a voltage ``v_in`` behind a resistor."""
+        """Return ``lsc_input v``: a voltage behind a resistor."""
         hardware = self.crossbar.hardware
-        cell = described(SubCircuit("lsc_input", "v", v_in=0.0), "input: a voltage v_in behind a resistor into v")
-        cell.V("in", "x", 0, "{v_in}")
+        pwl = self.streamed and self.form == "pwl"
+        pins = ("x", "v") if pwl else ("v",)
+        defaults = {} if self.streamed else {"v_in": 0.0}
+        text = "input: a voltage from outside" if self.streamed else "input: a voltage v_in"
+        cell = described(SubCircuit("lsc_input", *pins, **defaults), text + " behind a resistor into v")
+        if not pwl:
+            cell.V("in", "x", 0, "external" if self.streamed else "{v_in}")
         cell.R("x", "x", "v", number(hardware.ohm(feedback_resistor(self.crossbar, self.source, self.target))))
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one source per component; the amplifier inverts."""
+        """Add one source per component."""
         for i, node in enumerate(wires.output):
-            netlist.X(f"{self.name}_{i}", "lsc_input", node, v_in=number(-self.value[i] * scaling.volts(self.target)))
+            if self.streamed and self.form == "pwl":
+                netlist.V(f"{self.name}_{i}", f"x_{i}", 0, self.waveform(i, scaling))
+                netlist.X(f"{self.name}_{i}", "lsc_input", f"x_{i}", node)
+                continue
+            given = {} if self.streamed else {"v_in": number(self.value[i] * self.unit(scaling))}
+            netlist.X(f"{self.name}_{i}", "lsc_input", node, **given)

@@ -37,10 +37,16 @@ class Noise(Cell):
         T in exp(-E/T).
     form : str
         ``"external"`` or ``"trrandom"``.
+    strength : float
+        Amplitude of the noise current over that of the overdamped circuit: sqrt(friction).
+    capacitor : float
+        The integrators' capacitor, relative to C_int.
     """
 
     temperature: float
     form: str = "external"
+    strength: float = field(default=1.0, kw_only=True)
+    capacitor: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.temperature) or self.temperature <= 0:
@@ -72,12 +78,12 @@ class Noise(Cell):
 
     def units(self, scaling: Scaling) -> tuple[float, ...]:
         """Return the volts of each source per model unit of its path."""
-        return (scaling.volt,) * len(self.sources)
+        return (float(scaling.volt * self.strength / self.capacitor),) * len(self.sources)
 
     @property
     def mix(self) -> Array:
         """What each source's path adds to each neuron, as white noise, shape (n_sources, size)."""
-        return np.eye(self.size)
+        return np.eye(self.size) * (self.strength / self.capacitor)
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_noise n u``: a source at the capacitor's lower plate n, or a current into u."""
@@ -91,7 +97,8 @@ class Noise(Cell):
             cell.V("n", "n", 0, "external")
         else:
             cell.V("n", "n", 0, 0.0)
-            cell.I("n", 0, "u", "trrandom(2 {t_hold} 0 {i_rms} 0)")
+            rms = "i_rms" if self.strength == 1 else f"i_rms*{number(self.strength)!r}"
+            cell.I("n", 0, "u", f"trrandom(2 {{t_hold}} 0 {{{rms}}} 0)")
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
@@ -134,7 +141,7 @@ class ThermalNoise(Noise):
     @property
     def gain(self) -> float:
         """g_m, siemens."""
-        return self.hardware.noise_gain(self.temperature)
+        return self.hardware.noise_gain(self.temperature) * self.strength
 
     @property
     def power(self) -> Array:
@@ -206,7 +213,7 @@ class ThermalNoise(Noise):
         """Volts in series with the neuron's capacitor (white) or with C_n, per model unit of the path; (size,)."""
         part, hardware = self.hardware.parts.noise, self.hardware
         if part.capacitance == 0:
-            return np.asarray(scaling.volt * np.sqrt(self.power) / self.capacitors)
+            return np.asarray(scaling.volt * self.strength * np.sqrt(self.power) / self.capacitors)
         kelvin = 300.0 * self.power / hardware.parts.corner.resistance
         r, c = hardware.ohm(part.resistance), hardware.farad(part.capacitance)
         return np.asarray(np.sqrt(BOLTZMANN * kelvin * scaling.tau / (r * self.temperature)) / c)
@@ -215,7 +222,7 @@ class ThermalNoise(Noise):
     def mix(self) -> Array:
         """What each source's path adds to each neuron, as white noise, shape (n_sources, size)."""
         rho = self.hardware.parts.noise.supply_correlation
-        size = np.sqrt(self.power) / self.capacitors
+        size = self.strength * np.sqrt(self.power) / self.capacitors
         rows = [np.diag(size * np.sqrt(1 - rho)), np.zeros((self.size * len(self._sections), self.size))]
         if self._correlated:
             rows.append(size[None, :] * np.sqrt(rho))
@@ -319,7 +326,7 @@ class ThermalNoise(Noise):
             own, common = np.ones(self.size), self._unit(scaling) * np.sqrt(rho) / scaling.volt
         else:
             # a held current: of R_n itself (its density falls with the corner's resistance), or of the lifted white noise
-            size = np.sqrt(self.power) / (corner if part.capacitance > 0 else 1.0)
+            size = np.sqrt(self.power) * (1 / corner if part.capacitance > 0 else self.strength)
             own, common = size * np.sqrt(1 - rho), size * np.sqrt(rho)
         for i, (n, u) in enumerate(zip(wires.output, wires.target, strict=True)):
             nodes = (n, u, SUPPLY) if self._correlated else (n, u)

@@ -80,7 +80,7 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
     Parameters
     ----------
     model : SparseCodingModel
-        A model with n_latents = 1, of any prior.
+        A model with n_latents = 1 and a SpikeSlab, Laplace or Gaussian prior (for others: `quadrature`).
     x : array, shape (n_features,)
         Observation, in data units.
 
@@ -94,7 +94,7 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
     InputError
         If x does not fit the model.
     ReferenceRefusedError
-        If the model has more than one latent.
+        If the model has more than one latent, or the prior has no closed form.
     """
     if model.n_latents != 1:
         raise ReferenceRefusedError(
@@ -145,7 +145,7 @@ def prior_statistics(prior: Prior, n_latents: int, x: ArrayLike | None = None) -
     InputError
         If n_latents is no positive integer.
     ReferenceRefusedError
-        If the prior is of an unknown kind.
+        If the prior has no closed form.
     """
     if isinstance(n_latents, bool) or not isinstance(n_latents, (int, np.integer)) or n_latents < 1:
         raise InputError(f"prior_statistics: n_latents = {n_latents!r} cannot be used. Give an integer >= 1.")
@@ -262,7 +262,10 @@ def _slab(prior: Prior) -> tuple[float, float, bool]:
         return float(prior.pi), float(prior.lam), prior.signed
     if isinstance(prior, Laplace):
         return 1.0, float(prior.lam), prior.signed
-    raise ReferenceRefusedError(f"The prior {prior!r} is of no known kind. Use SpikeSlab, Laplace or Gaussian.")
+    raise ReferenceRefusedError(
+        f"The prior {prior!r} has no closed form: only SpikeSlab, Laplace and Gaussian have. Use quadrature (one or two "
+        "latents) or slice_sampling."
+    )
 
 
 def _exact(

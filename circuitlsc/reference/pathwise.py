@@ -8,7 +8,7 @@ each chunk two backward-Euler steps of 1e-4 h.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,18 @@ from circuitlsc.errors import CircuitLSCError
 from circuitlsc.graph import Twin
 from circuitlsc.spice.callbacks import FIRST
 from circuitlsc.spice.noise import BrownianPaths
+from circuitlsc.stream import grid_rows
 
 if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
+    from circuitlsc.spice.task import ChainTask
 
 NEWTON_STEPS = 60
+FULL_STEPS = 12  # of them without a line search
+HALVINGS = 20
 CONVERGED = 1e-11
+RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
 SHOWN = 1000  # samples of the twin that are kept for a figure
 
 
@@ -33,20 +38,24 @@ class TrapezoidFailed(CircuitLSCError):
     """Newton's iteration found no solution of an implicit step."""
 
 
-def implicit_step(twin: Twin, base: Array, weight: float, guess: Array) -> tuple[Array, Array]:
+def implicit_step(
+    twin: Twin, base: Array, weight: float, guess: Array, x: Mapping[str, Array] | None = None
+) -> tuple[Array, Array]:
     r"""Solve :math:`v = base + weight\, f(v)` by Newton's iteration.
 
     Parameters
     ----------
     twin : Twin
-    base, guess : array, shape (n, n_latents)
+    base, guess : array, shape (n, twin.size)
         n independent systems.
     weight : float
         h/2 for the trapezoid, h for backward Euler.
+    x : mapping or None
+        The input at the end of the step, if it is streamed (see `Twin`).
 
     Returns
     -------
-    v, f(v) : arrays, shape (n, n_latents)
+    v, f(v) : arrays, shape (n, twin.size)
 
     Raises
     ------
@@ -54,14 +63,23 @@ def implicit_step(twin: Twin, base: Array, weight: float, guess: Array) -> tuple
         If it does not converge.
     """
     v, eye = guess, np.eye(twin.size)
+    f, jacobian = twin.linearise(v, x)
+    error = base + weight * f - v
     for attempt in range(NEWTON_STEPS):
-        f, jacobian = twin.linearise(v)
-        error = base + weight * f - v
         if np.max(np.abs(error)) < CONVERGED:
             return v, f
         move = np.linalg.solve(eye - weight * jacobian, error[..., None])[..., 0]
-        # tables have corners, where full steps can cycle: damp what has not settled
-        v = v + (move if attempt < NEWTON_STEPS // 2 else 0.5 * move)
+        size, share = np.linalg.norm(error, axis=-1), np.ones(len(v))
+        for _ in range(HALVINGS if attempt >= FULL_STEPS else 1):
+            trial = v + share[:, None] * move
+            f, jacobian = twin.linearise(trial, x)
+            error = base + weight * f - trial
+            # tables have corners, where full steps can cycle: shorten those that lead away
+            worse = np.linalg.norm(error, axis=-1) > (1 - 1e-4 * share) * size
+            if not worse.any():
+                break
+            share = np.where(worse, share / 2, share)
+        v = trial
     raise TrapezoidFailed(
         "the implicit step has no solution that Newton's iteration finds. Use a smaller step or a larger width."
     )
@@ -74,6 +92,8 @@ def trapezoid(
     step: float,
     *,
     chunk: int,
+    inputs: Mapping[str, Array] | None = None,
+    restarts: Mapping[int, Array] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Array:
     """Integrate the twin on given noise increments.
@@ -81,36 +101,51 @@ def trapezoid(
     Parameters
     ----------
     twin : Twin
-    start : array, shape (n_chains, n_latents)
-        Initial u, in model units.
-    increments : array, shape (n_steps, n_chains, n_latents)
-        sqrt(2T) (W_k+1 - W_k), in model units.
+    start : array, shape (n_chains, twin.size)
+        Initial state, in model units.
+    increments : array, shape (n_steps, n_chains, twin.size)
+        What the noise adds to the state in each step, in model units.
     step : float
         h, in units of tau.
     chunk : int
         Steps between restarts of the integration.
+    inputs : mapping or None
+        By cell, the streamed input at the grid points 0 .. n_steps, shape (n_steps + 1, n_inputs).
+    restarts : mapping or None
+        States (n_chains, twin.size) to go on from after so many steps.
     progress : callable or None
         Called with the number of steps done, now and then.
 
     Returns
     -------
-    array, shape (n_steps, n_chains, n_latents)
-        u at t = h, 2h, ...
+    array, shape (n_steps, n_chains, twin.size)
+        State at t = h, 2h, ...
     """
     out = np.empty_like(increments)
     u = np.array(start, dtype=float)
     for k, dw in enumerate(increments):
         h, noise = step, dw
+        if restarts is not None and k in restarts:
+            u = restarts[k]
+            f = twin.drift(u, _between(inputs, k, 0.0))
         if k % chunk == 0:
-            for _ in range(2):
-                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u)
+            for part in (FIRST, 2 * FIRST):
+                x = _between(inputs, k, part)
+                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
             h, noise = (1 - 2 * FIRST) * step, (1 - 2 * FIRST) * dw
         base = u + 0.5 * h * f + noise
-        u, f = implicit_step(twin, base, 0.5 * h, base + 0.5 * h * f)
+        u, f = implicit_step(twin, base, 0.5 * h, base + 0.5 * h * f, _between(inputs, k, 1.0))
         out[k] = u
         if progress is not None and k % 500 == 0:
             progress(k)
     return out
+
+
+def _between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:
+    """Return the streamed input a share of the step after the grid point k."""
+    if inputs is None:
+        return None
+    return {name: path[k] + share * (path[k + 1] - path[k]) for name, path in inputs.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +182,16 @@ def same_noise(
         How far to integrate; capped at the run's length.
     """
     attrs, step = samples.attrs, sampler.plan.step
-    seed, thin = int(attrs["seed"]), int(attrs["thin"])
-    circuit = samples.u
-    n_warmup = round(float(attrs["warmup"]) / step)
-    n_steps = min(max(n_steps, n_warmup + 4 * thin), n_warmup + circuit.shape[1] * thin)
-    chains = samples.chains
-    noise = sampler.graph.noise
+    seed = int(attrs["seed"])
+    task = sampler.tasks(samples.run_plan())[0]
+    circuit, chains, noise, twin = samples.u, samples.chains, sampler.graph.noise, sampler.twin
+    least = task.n_warmup + 4 * task.thin
+    last = int(np.rint(samples.time[-1] / step))
+    n_steps = min(max(n_steps, least), last)
 
     def path(chain: int) -> Array:
+        if noise is None:
+            return np.zeros((n_steps, twin.size))
         paths = BrownianPaths(
             noise.sources,
             seed=seed,
@@ -163,13 +200,34 @@ def same_noise(
             temperature=sampler.temperature,
             halvings=sampler.halvings,
         )
-        return paths.increments(n_steps) @ noise.mix
+        return twin.spread(paths.increments(n_steps))
 
+    inputs = {
+        cell.name: grid_rows(cell.stream.rows, task.steps_per_row, 0, n_steps, cell.stream.interpolate)
+        for cell in sampler.graph.inputs_from_outside
+        if cell.stream is not None
+    }
     increments = np.stack([path(c) for c in chains], axis=1)
-    start = sampler.starts(max(chains) + 1, seed)[chains]
-    u = trapezoid(sampler.twin, start, increments, step, chunk=int(attrs["chunk"]), progress=progress)
-    kept = u[n_warmup + thin - 1 :: thin].transpose(1, 0, 2)
+    start = twin.full_state(sampler.starts(max(chains) + 1, seed)[chains])
+    chunk = int(attrs["chunk"])
+    restarts = _restarts(samples, task, n_steps) if twin.size > twin.n_latents else None
+    z = trapezoid(
+        twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
+    )
+    kept = z[task.kept(0, n_steps), :, : twin.n_latents].transpose(1, 0, 2)
     return circuit[:, : kept.shape[1]], kept
+
+
+def _restarts(samples: Samples, task: ChainTask, n_steps: int) -> dict[int, Array]:
+    """Return the circuit's own states every few tau.
+
+    With little friction two paths on the same noise part as exp(t): their difference over a long time says nothing
+    about the circuit, that over a short time says all.
+    """
+    z = np.concatenate([samples.u, np.asarray(samples.tree["posterior"]["p"].values)], axis=-1)
+    steps = np.flatnonzero(task.kept(0, n_steps)) + 1
+    every = max(1, round(RESTART / (task.thin * task.step)))
+    return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
 
 def path_difference(
@@ -178,10 +236,9 @@ def path_difference(
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
     circuit, twin = same_noise(sampler, samples, n_steps, progress)
     d = circuit - twin
-    time = round(float(samples.attrs["warmup"]) / sampler.plan.step) + circuit.shape[1] * int(samples.attrs["thin"])
     return PathDifference(
         max_abs=float(np.abs(d).max()),
         rms=float(np.sqrt(np.mean(d**2))),
-        time=time * sampler.plan.step,
+        time=float(samples.time[circuit.shape[1] - 1]),
         twin=twin[0, :SHOWN],
     )

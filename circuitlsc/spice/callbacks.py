@@ -53,7 +53,7 @@ class Callbacks:
     Parameters
     ----------
     devices : sequence of str
-        Names of the external sources as ngspice flattens them, in the order of the path's columns.
+        Names of the external sources as ngspice flattens them, in the order of the path's columns: noise, then inputs.
     step : float
         Grid of the noise, seconds.
     capacity : int
@@ -122,18 +122,33 @@ class Callbacks:
         self._functions = (vsrc, sync)
 
     def install(self, session: Any) -> None:
-        """Hand the functions to ngspice in place of PySpice's (which stay the owner of the user-data pointer)."""
+        """Hand the functions to ngspice in place of PySpice's (which stay the owner of the user-data pointer).
+
+        Voltage and current sources are asked for in the same way, and have different names.
+        """
         from PySpice.Spice.NgSpice.Shared import ffi
 
         vsrc, sync = (ffi.cast("void *", f.address) for f in self._functions)
-        session.library.ngSpice_Init_Sync(vsrc, ffi.NULL, sync, session._ngspice_id, ffi.NULL)
+        session.library.ngSpice_Init_Sync(vsrc, vsrc, sync, session._ngspice_id, ffi.NULL)
 
-    def load(self, increments: Array, units: Array) -> None:
-        """Set the path of the next transient: it starts at 0; increments (n, n_sources), ``units`` (n_sources) volts each."""
-        n = len(increments)
-        np.cumsum(increments, axis=0, out=self._path[1 : n + 1])
-        self._path[1 : n + 1] *= units
-        self._path[n + 1 :] = self._path[n]  # flat beyond the end: ngspice may look a rounding error ahead
+    def load(self, increments: Array, units: Array, inputs: Array | None = None) -> None:
+        """Set the path of the next transient: the noise starts at 0.
+
+        Parameters
+        ----------
+        increments : array, shape (n, n_noise)
+        units : array, shape (n_noise,)
+            Volts per model unit of each noise source.
+        inputs : array, shape (n + 1, n_inputs), or None
+            Values of the input sources at the grid points from the start on, in volts or amperes.
+        """
+        n, k = increments.shape
+        path = self._path
+        np.cumsum(increments, axis=0, out=path[1 : n + 1, :k])
+        path[1 : n + 1, :k] *= units
+        if inputs is not None:
+            path[: n + 1, k:] = inputs
+        path[n + 1 :] = path[n]  # flat beyond the end: ngspice may look a rounding error ahead
 
     @property
     def unknown_sources(self) -> int:

@@ -222,7 +222,7 @@ def _collect(task: ChainTask, folder: Path, code: int) -> ChainResult | Simulati
     if not result.pop("ok"):
         return SimulationError(result["reason"], task.chain, log=log)
     u = np.fromfile(folder / "samples.f64", dtype=float).reshape(-1, len(task.nodes) + len(task.observed))
-    if len(u) != task.n_draws:
+    if len(u) != task.n_draws and task.settle == 0:
         return SimulationError(f"{len(u)} samples came back, not {task.n_draws}.", task.chain, log=log)
     k = len(task.nodes)
     return ChainResult(chain=task.chain, u=u[:, :k], observed=u[:, k:], log=log, **result)

@@ -65,4 +65,5 @@ class BrownianPaths:
 
     @staticmethod
     def _draw(streams: Sequence[np.random.Generator], n: int) -> Array:
-        return np.asarray(np.stack([g.standard_normal(n) for g in streams], axis=1))
+        draws = [g.standard_normal(n) for g in streams]
+        return np.stack(draws, axis=1) if draws else np.empty((n, 0))

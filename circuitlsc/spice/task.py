@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitlsc.arrays import Array
+
+ROWS = "rows.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +42,23 @@ class ChainTask:
     step : float
         In units of tau.
     n_steps, n_warmup, thin, chunk : int
-        Steps in all, steps whose samples are dropped, steps per kept sample, steps per transient.
+        Steps in all, steps whose samples are dropped (of every input), steps per kept sample, steps per transient.
+    period : int
+        Steps per input; 0 if there is one input for all of them.
     seed, chain : int
     temperature : float
     halvings : int
         How often each step of the noise path is halved by a Brownian bridge: the same path, on a finer grid.
     start : tuple of float
         Initial u, in model units.
+    settle : float
+        End the run once no node moves by more than this within a chunk, in model units; 0 runs to the end.
+    inputs : tuple of str
+        External sources that carry the input, as ngspice flattens them.
+    rows : array, shape (n_rows, n_inputs), or None
+        Their values, in volts or amperes, one row per period.
+    interpolate : str
+        ``"hold"`` or ``"linear"``: see `circuitlsc.stream.grid_rows`.
     """
 
     deck: str
@@ -65,15 +82,44 @@ class ChainTask:
     temperature: float
     halvings: int
     start: tuple[float, ...]
+    period: int = 0
+    settle: float = 0.0
+    inputs: tuple[str, ...] = ()
+    rows: Array | None = field(default=None, compare=False)
+    interpolate: str = "hold"
+
+    @property
+    def steps_per_row(self) -> int:
+        """How many steps each input takes."""
+        return self.period or self.n_steps
+
+    @property
+    def draws_per_row(self) -> int:
+        """How many samples the chain keeps of each input."""
+        return (self.steps_per_row - self.n_warmup) // self.thin
 
     @property
     def n_draws(self) -> int:
         """How many samples the chain keeps."""
-        return (self.n_steps - self.n_warmup) // self.thin
+        return self.n_steps // self.steps_per_row * self.draws_per_row
+
+    def kept(self, first: int, n: int) -> NDArray[np.bool_]:
+        """Return which of the steps first + 1 .. first + n are kept, shape (n,)."""
+        index = np.arange(first, first + n) % self.steps_per_row + 1 - self.n_warmup
+        return np.asarray((index > 0) & (index % self.thin == 0), dtype=bool)
+
+    def times(self) -> Array:
+        """Return the times of the kept samples, in units of tau."""
+        within = self.n_warmup + self.thin * (1 + np.arange(self.draws_per_row))
+        starts = self.steps_per_row * np.arange(self.n_steps // self.steps_per_row)
+        return np.asarray((starts[:, None] + within).ravel() * self.step, dtype=float)
 
     def save(self, path: Path) -> None:
-        """Write the task as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        """Write the task as JSON, and its rows beside it."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}
+        path.write_text(json.dumps(plain), encoding="utf-8")
+        if self.rows is not None:
+            np.save(path.with_name(ROWS), self.rows, allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path) -> ChainTask:
@@ -82,6 +128,9 @@ class ChainTask:
         for name, value in values.items():
             if isinstance(value, list):
                 values[name] = tuple(value)
+        rows = path.with_name(ROWS)
+        if rows.exists():
+            values["rows"] = np.load(rows, allow_pickle=False)
         return cls(**values)
 
     def with_chain(self, chain: int, start: tuple[float, ...]) -> ChainTask:

@@ -15,6 +15,7 @@ from circuitlsc.spice.callbacks import FIRST, Callbacks
 from circuitlsc.spice.library import open_session
 from circuitlsc.spice.noise import BrownianPaths
 from circuitlsc.spice.task import ChainTask
+from circuitlsc.stream import grid_rows
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
 
@@ -47,7 +48,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
     begin = time.perf_counter()
     session = open_session()
     h = task.step * task.tau
-    callbacks = Callbacks(task.devices, h, task.chunk)
+    callbacks = Callbacks([*task.devices, *task.inputs], h, task.chunk)
     callbacks.install(session)
     paths = BrownianPaths(
         task.sources,
@@ -64,14 +65,17 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
         u, held = np.array(task.start, dtype=float), np.array(task.held_start, dtype=float)
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
-            callbacks.load(paths.increments(n), units)
+            inputs = None
+            if task.rows is not None:
+                inputs = grid_rows(task.rows, task.steps_per_row, counts.steps, n, task.interpolate)
+            callbacks.load(paths.increments(n), units, inputs)
             for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
                 session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
             session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
             piece, held, points = _grid_points(session, task, n, h, u)
             if callbacks.unknown_sources:
-                raise TransientFailed("an external source of the deck has no noise path.")
+                raise TransientFailed("an external source of the deck has no path.")
             counts.points += points
             counts.steps += n
             counts.rejected = callbacks.rejected
@@ -79,6 +83,8 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
             session.exec_command("destroy all")
             u = piece[-1, : len(u)]
             yield piece
+            if task.settle > 0 and float(np.max(np.ptp(piece, axis=0))) <= task.settle:
+                return
     finally:
         if log is not None:
             log(list(session.log))

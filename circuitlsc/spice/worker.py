@@ -13,8 +13,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from circuitlsc.spice.library import library_version
 from circuitlsc.spice.task import ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
@@ -39,8 +37,7 @@ def main(folder: Path) -> int:
         with (folder / "samples.f64").open("wb") as out:
             done = 0
             for u in integrate(task, counts, lines.extend):
-                index = np.arange(done + 1, done + len(u) + 1) - task.n_warmup  # the first step after warm-up is 1
-                out.write(u[(index > 0) & (index % task.thin == 0)].tobytes())
+                out.write(u[task.kept(done, len(u))].tobytes())
                 done += len(u)
                 print(done, flush=True)
                 if os.getppid() != parent:

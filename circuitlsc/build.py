@@ -1,0 +1,200 @@
+"""Compile a model and an input into a circuit: plan, scales, graph, netlist, checks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.arrays import Array
+from circuitlsc.checks import check_circuit
+from circuitlsc.dynamics import LANGEVIN, Dynamics, as_dynamics
+from circuitlsc.errors import InputError
+from circuitlsc.hardware import Hardware
+from circuitlsc.lowering import lower
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import IDEAL, Nonidealities
+from circuitlsc.planning import make_plan
+from circuitlsc.sampler import TOLERANCE, Sampler
+from circuitlsc.scaling import scale_for
+from circuitlsc.stream import Stream
+from circuitlsc.systems import system
+
+LEVELS = ("ideal", "device")
+WIRES = ("reduced", "segments")
+
+
+def build_sampler(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    dynamics: Dynamics | str = LANGEVIN,
+    hold: float | None = None,
+    interpolate: str = "hold",
+    form: str = "gram",
+    level: str = "ideal",
+    nonideal: Nonidealities | None = None,
+    width: float | None = None,
+    step: float | None = None,
+    volt: float | None = None,
+    c_int: float = 1e-12,
+    tau: float = 1e-6,
+    rails: float = 2.5,
+    tolerance: float | None = None,
+    halvings: int = 0,
+    wires: str = "reduced",
+) -> Sampler:
+    r"""Compile a model and an input into a circuit whose noise samples the posterior.
+
+    .. math:: C\,\dot V_i = -I_{drift}\,\partial_i E_w(u; x) + \sqrt{2 T}\,\text{noise}
+
+    Fang et al. 2022, eqs. (2.29), (3.5), (3.9) corrected.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,) or (n_rows, n_features)
+        Observation, in data units; several follow each other in one transient.
+    dynamics : Dynamics or str
+        What the circuit does with its energy, or the name of a kind: ``"langevin"``, ``"gradient"``, ``"lca"``,
+        ``"underdamped"``.
+    hold : float or None
+        How long each of several observations is on, in units of tau; the step divides it.
+    interpolate : str
+        ``"hold"``: one after the other. ``"linear"``: lines between them, for what varies smoothly.
+    form : str
+        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns.
+    level : str
+        ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
+        noise sources, with the imperfections of ``nonideal``.
+    nonideal : Nonidealities or None
+        At device level: what the parts do wrong; None is ideal parts.
+    width : float or None
+        Comparator width in model units; None follows from the model (`circuitlsc.stepping`).
+    step : float or None
+        Step in units of tau; None follows from the model.
+    volt, c_int, tau, rails : float
+        Volts per model unit (None: 0.1 V, or less if the rails ask for it), farad, seconds, volts.
+    tolerance : float or None
+        Of Newton's iteration, relative and in model units; None is 1e-5, or a thousandth of a narrow comparator's width.
+    halvings : int
+        Halve the step so often, on the same noise path (a Brownian bridge fills it in).
+    wires : str
+        How the engine simulates resistive wires: ``"reduced"`` to the mesh that a crossbar's terminals see (exact), or
+        ``"segments"``, one resistor each. Stand-alone decks always have every segment.
+
+    Returns
+    -------
+    Sampler
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used; the message says what can.
+    NetlistError
+        If the circuit breaks an electrical rule.
+    """
+    if level not in LEVELS:
+        raise InputError(f"level = {level!r} is not one of {', '.join(LEVELS)}.")
+    if tolerance is not None and (not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2):
+        raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
+    dynamics = as_dynamics(dynamics)
+    if dynamics.settles:
+        model = model.without_spike()
+    x, stream = _observations(model, x, hold, interpolate)
+    if nonideal is not None and level != "device":
+        raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
+    if isinstance(halvings, bool) or not isinstance(halvings, int) or not 0 <= halvings <= 10:
+        raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
+    parts = nonideal if nonideal is not None else IDEAL
+    if parts.comparator.width is not None:
+        if width is not None:
+            raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
+        volts = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails).volt
+        width = parts.comparator.width / volts
+    whole = make_plan(model, x, dynamics, width=width, step=step)
+    dynamics, plan = whole.dynamics, whole.step
+    scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
+    if stream is not None:
+        plan = replace(plan, step=stream.hold / math.ceil(stream.hold / plan.step - 1e-9))
+    if halvings:
+        plan = replace(plan, step=plan.step / 2**halvings)
+    if wires not in WIRES:
+        raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
+    graph, standalone = (
+        system(
+            model,
+            x if stream is None else x[0],
+            dynamics,
+            form=form,
+            width=plan.width,
+            noise=noise,
+            hardware=Hardware(parts, scaling, reduced) if level == "device" else None,
+            stream=stream,
+            step=plan.step,
+        )
+        for noise, reduced in (("external", wires == "reduced"), ("trrandom", False))
+    )
+    sampler = Sampler(
+        model=model,
+        x=x,
+        form=form,
+        dynamics=dynamics,
+        scaling=scaling,
+        plan=plan,
+        ranges=whole.ranges,
+        graph=graph,
+        circuit=lower(graph, scaling, step=plan.step),
+        tolerance=tolerance or min(TOLERANCE, 1e-3 * plan.width if dynamics.settles else 1.0),
+        level=level,
+        nonideal=parts,
+        halvings=halvings,
+        wires=wires,
+        stream=stream,
+        _standalone=standalone,
+    )
+    check_circuit(sampler.circuit)
+    return sampler
+
+
+def _observations(
+    model: SparseCodingModel, x: ArrayLike, hold: float | None, interpolate: str
+) -> tuple[Array, Stream | None]:
+    """Return one observation (n_features,), or several (n_rows, n_features) with the stream that they make."""
+    if np.ndim(x) != 2:
+        if hold is not None:
+            raise InputError(f"hold = {hold!r} belongs to several observations, and x is one. Leave it out.")
+        return model.check_x(x), None
+    rows = model.check_rows(x)
+    if hold is None:
+        raise InputError(
+            f"x has {len(rows)} rows, and nothing says how long each is on. Give hold, in units of tau (for example 20)."
+        )
+    return rows, Stream(rows, hold, interpolate)
+
+
+def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
+    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
+    scaling = sampler.scaling
+    nonideal = changes.get("nonideal", sampler.nonideal)
+    arguments: dict[str, Any] = {
+        "form": sampler.form,
+        "level": sampler.level,
+        "nonideal": nonideal if sampler.level == "device" else None,
+        "width": None if nonideal.comparator.width is not None else sampler.plan.width,
+        "step": sampler.plan.step * 2**sampler.halvings,
+        "volt": scaling.volt,
+        "c_int": scaling.c_int,
+        "tau": scaling.tau,
+        "rails": scaling.rails,
+        "dynamics": sampler.dynamics,
+        "hold": None if sampler.stream is None else sampler.stream.hold,
+        "interpolate": "hold" if sampler.stream is None else sampler.stream.interpolate,
+        "tolerance": sampler.tolerance,
+        "halvings": sampler.halvings,
+        "wires": sampler.wires,
+    }
+    return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

@@ -1,0 +1,227 @@
+"""What a circuit settled on: its code, how long it took, and how far it is from the minimum that software finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from circuitlsc.arrays import Array
+from circuitlsc.errors import InputError
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace
+from circuitlsc.reference.map_estimate import (
+    MapEstimate,
+    best_minimum,
+    descend_from,
+    hard_objective,
+    many_lca,
+    map_reference,
+    objective,
+)
+
+if TYPE_CHECKING:
+    from circuitlsc.sampler import Sampler
+    from circuitlsc.samples import Samples
+
+TOLERANCE = 1e-3  # of the objective, relative: how far above the minimum a code may be to agree
+SETTLED = 0.01  # of the largest coefficient: how close to its last value a code is once it has settled
+REST = 0.1  # share of a waveform at whose end the state must be at rest
+MARGIN = 0.01  # of the largest coefficient: smaller ones may be zero in one code and not in the other
+
+Verdict = Literal["agrees", "disagrees", "inconclusive"]
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """One input's code.
+
+    Attributes
+    ----------
+    code : array, shape (n_latents,)
+        What the circuit rests on, read from it, in model units.
+    objective : float
+        Energy of the code, dimensionless: abs(x - A s)^2/(2 sigma^2) + sum C(s).
+    reference : MapEstimate
+        What software finds.
+    local_objective : float
+        The minimum that software reaches from the circuit's code; the reference's where there is one minimum only.
+    settling_time : float
+        In tau, from the start of the input: after it no coefficient is farther than 1 % of the largest from its last value.
+    settled : bool
+        Whether the state is at rest.
+    """
+
+    code: Array
+    objective: float
+    reference: MapEstimate
+    local_objective: float
+    settling_time: float
+    settled: bool
+
+    @property
+    def gap(self) -> float:
+        """How far the objective is above the minimum that the circuit is in, relative."""
+        return (self.objective - self.local_objective) / max(abs(self.local_objective), 1e-12)
+
+    @property
+    def same_support(self) -> bool:
+        """Whether circuit and reference have the same nonzero coefficients, those near zero left out."""
+        least = MARGIN * float(np.max(np.abs(self.reference.code), initial=0.0))
+        clear = np.maximum(np.abs(self.code), np.abs(self.reference.code)) > least
+        return bool(np.all(((self.code != 0) == (self.reference.code != 0)) | ~clear))
+
+
+@dataclass(frozen=True, eq=False)
+class MapResult:
+    """What a circuit settled on, for one input or for each of several.
+
+    Attributes
+    ----------
+    kind : str
+        ``"gradient"`` or ``"lca"``.
+    cost : str
+        What is minimised.
+    rows : tuple of Settled
+        One per input.
+    streamed : bool
+        Whether there are several inputs.
+    verdict, reason : str
+        ``agrees`` if every code's objective is within 1e-3 of the minimum, ``disagrees`` if a settled one's is not,
+        ``inconclusive`` if one has not settled.
+    """
+
+    kind: str
+    cost: str
+    rows: tuple[Settled, ...]
+    streamed: bool
+    verdict: Verdict
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists, strings and finite numbers; a list for each quantity if there are several inputs."""
+        each = {
+            "code": [row.code.tolist() for row in self.rows],
+            "objective": [row.objective for row in self.rows],
+            "reference_code": [row.reference.code.tolist() for row in self.rows],
+            "reference_objective": [row.reference.objective for row in self.rows],
+            "relative_gap": [row.gap for row in self.rows],
+            "same_support": [row.same_support for row in self.rows],
+            "settling_time": [row.settling_time for row in self.rows],
+            "settled": [row.settled for row in self.rows],
+        }
+        values = each if self.streamed else {name: value[0] for name, value in each.items()}
+        method = self.rows[0].reference.method
+        return {
+            "kind": self.kind,
+            "cost": self.cost,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "reference": method,
+            **values,
+        }
+
+
+def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] | None = None) -> MapResult:
+    """Read the codes that a circuit settled on, and compare them with software.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        With dynamics that settle.
+    samples : Samples
+        What its `run` returned.
+    note : callable or None
+        Called with a few words before each part.
+
+    Raises
+    ------
+    InputError
+        If the circuit is one that samples.
+    """
+    if not sampler.dynamics.settles:
+        raise InputError(
+            f'dynamics.kind = "{sampler.dynamics.kind}" samples and does not settle. Use experiment.judge.'
+        )
+    say = note or (lambda _: None)
+    say("the minimum in software")
+    u, step = samples.u[0], sampler.plan.step
+    if sampler.stream is None:
+        pieces, inputs = [u], [sampler.x]
+    else:
+        pieces, inputs = list(samples.by_row("u")[0]), list(sampler.x)
+        if sampler.stream.interpolate == "linear":
+            # a code is compared with the input at the end of its piece: the next row, which the last one repeats
+            inputs = [*inputs[1:], inputs[-1]]
+    per_draw = int(samples.attrs["thin"]) * step
+    rows = tuple(_settled(sampler, piece, x, per_draw) for piece, x in zip(pieces, inputs, strict=True))
+    verdict, reason = _judge(rows)
+    d = sampler.dynamics
+    hard = d.kind == "lca" and d.threshold == "hard"
+    cost = "count of s != 0, times (lam sigma)^2/2" if hard else f"{sampler.model.prior.kind} cost"
+    return MapResult(d.kind, cost, rows, sampler.stream is not None, verdict, reason)
+
+
+def _settled(sampler: Sampler, u: Array, x: Array, per_draw: float) -> Settled:
+    s = sampler.read(u)
+    code = s[-1]
+    tail = u[-max(1, round(REST * len(u))) :]
+    at_rest = bool(np.max(np.ptp(tail, axis=0)) <= sampler.plan.width) and len(u) > 1
+    near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
+    away = np.flatnonzero(np.max(np.abs(s - code), axis=1) > near)
+    time = per_draw * (float(away[-1]) + 2 if len(away) else 1.0)
+    value, reference, local = _references(sampler, code, x)
+    return Settled(code, value, reference, local, time, at_rest)
+
+
+def _references(sampler: Sampler, code: Array, x: Array) -> tuple[float, MapEstimate, float]:
+    """Return a code's objective, software's minimum, and the minimum that software reaches from the code."""
+    model, d = sampler.model, sampler.dynamics
+    if d.kind == "lca" and d.threshold == "hard":
+        return _hard(model, code, x)
+    value = float(objective(model, code, x))
+    if isinstance(model.prior, (Laplace, Gaussian)):  # convex: one minimum
+        reference = map_reference(model, x)
+        return value, reference, reference.objective
+    near = descend_from(model, code, x)
+    best = best_minimum(model, x)
+    return value, min(best, near, key=lambda m: m.objective), near.objective
+
+
+def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[float, MapEstimate, float]:
+    """Compare with LCA in software: the hard threshold's minima are many, and the start decides which is reached."""
+    other = many_lca(model, x[None], hard=True)[0]
+    reference = MapEstimate(
+        other, float(hard_objective(model, other, x)), "LCA with a hard threshold in NumPy, from u = 0"
+    )
+    on = code != 0
+    local = np.zeros_like(code)
+    local[on] = np.linalg.lstsq(model.A[:, on], x, rcond=None)[0]  # the minimum on the code's support
+    return float(hard_objective(model, code, x)), reference, float(hard_objective(model, local, x))
+
+
+def _judge(rows: tuple[Settled, ...]) -> tuple[Verdict, str]:
+    n = len(rows)
+    worst = max(rows, key=lambda row: row.gap)
+    of = f" of {n} inputs" if n > 1 else ""
+    moving = sum(not row.settled for row in rows)
+    if moving:
+        what = f"{moving}{of} had not settled" if n > 1 else "the circuit had not settled"
+        length = "run.hold" if n > 1 else "run.t_stop"
+        return (
+            "inconclusive",
+            f"{what} when time was over (objective {worst.gap:.1e} above the minimum). Raise {length}.",
+        )
+    high = sum(row.gap > TOLERANCE for row in rows)
+    if high:
+        what = f"{high}{of} rest" if n > 1 else "the circuit rests"
+        return (
+            "disagrees",
+            f"{what} at an objective up to {worst.gap:.1e} above the minimum (limit {TOLERANCE:g}, relative).",
+        )
+    return (
+        "agrees",
+        f"the objective is at most {max(worst.gap, 0.0):.1e} above the minimum (limit {TOLERANCE:g}, relative).",
+    )

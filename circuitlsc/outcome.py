@@ -1,0 +1,74 @@
+"""What comes of a run, whatever the circuit does: a verdict, numbers for a file, a table, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from circuitlsc.experiment import judge
+from circuitlsc.map_plot import map_figure
+from circuitlsc.map_result import read_map
+from circuitlsc.output import COMPARISON, MAP
+from circuitlsc.plotting import figure
+from circuitlsc.report import comparison_report, map_report, stream_report
+from circuitlsc.stream_compare import compare_stream
+from circuitlsc.stream_plot import stream_figure
+
+if TYPE_CHECKING:
+    from circuitlsc.sampler import Sampler
+    from circuitlsc.samples import Samples
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, judged.
+
+    Attributes
+    ----------
+    verdict : str
+        ``agrees``, ``disagrees`` or ``inconclusive``.
+    file : str
+        Name of the JSON file that ``numbers`` belong into.
+    numbers : dict
+    text : str
+        For the terminal.
+    draw : callable
+        Returns the figure.
+    """
+
+    verdict: str
+    file: str
+    numbers: dict[str, Any]
+    text: str
+    draw: Callable[[], Figure]
+
+
+def outcome(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] | None = None) -> Outcome:
+    """Judge a run by what its circuit does: settle, follow a stream of inputs, or sample one posterior.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    samples : Samples
+        What its `run` returned.
+    note : callable or None
+        Called with a few words before each part.
+    """
+    if sampler.dynamics.settles:
+        settled = read_map(sampler, samples, note=note)
+        text = map_report(sampler, samples, settled)
+        return Outcome(settled.verdict, MAP, settled.to_dict(), text, lambda: map_figure(sampler, samples, settled))
+    if sampler.stream is not None:
+        stream = compare_stream(sampler, samples, note=note)
+        text = stream_report(sampler, samples, stream)
+        return Outcome(
+            stream.verdict, COMPARISON, stream.to_dict(), text, lambda: stream_figure(sampler, samples, stream)
+        )
+    judgement = judge(sampler, samples, note=note)
+    comparison, text = judgement.comparison, comparison_report(sampler, samples, judgement)
+    return Outcome(
+        comparison.verdict, COMPARISON, comparison.to_dict(), text, lambda: figure(sampler, samples, judgement)
+    )
