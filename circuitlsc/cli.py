@@ -261,6 +261,95 @@ def chip_yield(
 
 
 @app.command()
+def calibrate(
+    config: ConfigArgument,
+    output: OutputFolder,
+    inputs: Annotated[int, typer.Option("--inputs", help="How many inputs are drawn from the model.")] = 300,
+    draws: Annotated[int, typer.Option("--draws", help="Samples kept of each input.")] = 19,
+    spacing: Annotated[float, typer.Option("--spacing", help="Time between kept samples, tau.")] = 5.0,
+    warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
+) -> None:
+    """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
+    from circuitlsc import output as out
+    from circuitlsc.calibration import calibration_report
+    from circuitlsc.calibration_plot import calibration_figure
+    from circuitlsc.circuit_calibration import plan_calibration
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with _one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate")}
+        temperature = loaded.dynamics.T
+        model = loaded.model if temperature in (0, 1) else loaded.model.tempered(temperature)
+        plan = plan_calibration(
+            model,
+            built=loaded.model,
+            inputs=inputs,
+            draws=draws,
+            spacing=spacing,
+            warmup=warmup,
+            seed=loaded.run.seed,
+            **circuit,
+        )
+        print(plan.sampler.report(), file=sys.stderr)
+        keep = output.with_name(output.name + ".failed")
+        with out.new_folder(output) as folder:
+            with _progress(plan.sampler.tasks(plan.run)[0].n_steps) as advance:
+                measured = plan.measure(timeout=loaded.timeout, progress=advance, keep=keep)
+            measured.samples.save(folder / out.SAMPLES)
+            out.write_text(folder / out.CONFIG, resolved_toml(loaded, loaded.sampler()))
+            out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
+            out.write_json(folder / out.CALIBRATION, measured.result.to_dict())
+            save_figure(calibration_figure(measured.result), folder / out.CALIBRATION_FIGURE)
+        print(calibration_report(measured.result))
+        raise typer.Exit(EXIT_CODES[measured.result.verdict])
+
+
+@app.command()
+def friction(
+    config: ConfigArgument,
+    output: OutputFolder,
+    frictions: Annotated[
+        list[float] | None, typer.Option("--friction", help="A friction to try; may be given several times.")
+    ] = None,
+    t_stop: TStop = None,
+) -> None:
+    """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
+    from circuitlsc import output as out
+    from circuitlsc.config import load_config
+    from circuitlsc.friction import friction_figure, friction_report, friction_sweep
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with _one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}
+        run = _short_run(loaded, t_stop)
+        with out.new_folder(output) as folder:
+            measured = friction_sweep(
+                loaded.model,
+                loaded.x,
+                frictions=frictions or None,
+                t_stop=run["t_stop"],
+                warmup=run["warmup"],
+                chains=run["chains"],
+                seed=run["seed"],
+                timeout=loaded.timeout,
+                note=_note,
+                **circuit,
+            )
+            out.write_json(folder / out.FRICTION, measured.to_dict())
+            save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
+        print(friction_report(measured))
+
+
+@app.command()
 def draw(config: ConfigArgument, output: OutputFolder) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars of a config's circuit."""
     from circuitlsc import output as out

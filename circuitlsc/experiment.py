@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
 GIBBS_WORK = 2.4e8  # sweeps times K^1.5 or so, over four chains: a few seconds
-SLICE_WORK = 1e6  # sweeps times K^1.5 or so, over four chains: a few seconds
+SLICE_WORK = 2e6  # sweeps times K^1.5 or so, over four chains: a few seconds
 SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
 PATH_STEPS = 20_000  # 1,000 tau at the usual step; fewer for large models, where each takes longer
 
@@ -92,7 +92,7 @@ def _smooth_statistics(model: SparseCodingModel, x: Array, seed: int) -> Posteri
             return quadrature(model, x)
         except ReferenceRefusedError:
             pass  # it did not converge
-    sweeps = int(np.clip(SLICE_WORK / model.n_latents**1.5, 10_000, 200_000))
+    sweeps = int(np.clip(SLICE_WORK / model.n_latents**1.5, 20_000, 200_000))
     draws = int(np.clip(1_600_000 / model.n_latents, 10_000, 100_000))
     s = slice_sampling(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
     return summarize(s, np.ones(s.shape, bool), model=model, x=x, method="slice sampling")

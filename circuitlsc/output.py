@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from circuitlsc.errors import InputError
 
 DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
@@ -22,6 +25,8 @@ DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
 MAP = "map.json"  # of a circuit that settles
 ENERGY = "energy.json"  # of a device-level run
 BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
+CALIBRATION, CALIBRATION_FIGURE, INPUTS = "calibration.json", "calibration.png", "inputs.npz"
+FRICTION, FRICTION_FIGURE = "friction.json", "friction.png"
 CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
 
 
@@ -57,6 +62,16 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, **arrays: NDArray[np.float64]) -> None:
+    """Write named arrays as .npz in full or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part.npz")
+    try:
+        np.savez(beside, allow_pickle=False, **arrays)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

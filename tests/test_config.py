@@ -6,6 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
+from circuitlsc import CustomPrior
 from circuitlsc.config import load_config, resolved_toml
 from circuitlsc.errors import InputError
 from circuitlsc.nonideal import Nonidealities
@@ -52,11 +53,21 @@ def test_defaults_and_relative_paths(tmp_path):
         ({"kind": "laplace", "lam": 2.0}, True),
         ({"kind": "laplace", "lam": 2.0, "signed": False}, False),
         ({"kind": "gaussian", "sd": 0.7}, True),
+        ({"kind": "cauchy", "lam": 1.3}, True),
+        ({"kind": "cauchy", "lam": 1.3, "scale": 0.4, "signed": False}, False),
+        ({"kind": "square-root", "lam": 1.3}, True),
+        ({"kind": "square-root", "lam": 1.3, "epsilon": 0.1, "signed": False}, False),
+        ({"kind": "table", "file": "cost.csv"}, True),
+        ({"kind": "table", "file": "costs/half.npy", "signed": False}, False),
     ],
 )
 def test_priors_and_resolved_config(tmp_path, prior, signed):
     import tomli_w
 
+    s = np.linspace(-3, 3, 31)
+    (tmp_path / "costs").mkdir()
+    np.savetxt(tmp_path / "cost.csv", np.column_stack([s, s**2 + s]), delimiter=",")
+    np.save(tmp_path / "costs" / "half.npy", np.column_stack([s[15:], s[15:] ** 2]))
     path = tmp_path / "config.toml"
     path.write_text(tomli_w.dumps({**GOOD, "prior": prior}))
     config = load_config(path)
@@ -112,6 +123,56 @@ def test_bad_values(tmp_path, changes, message):
     with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {message}") as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_is_the_prior_of_its_columns(tmp_path):
+    s = np.linspace(-3, 3, 31)
+    np.save(tmp_path / "cost.npy", np.column_stack([s, s**2]))
+    path = write(tmp_path, {"prior.kind": "table", "prior.file": "cost.npy", "prior.pi": None, "prior.lam": None})
+    config = load_config(path)
+    assert config.model.prior == CustomPrior.from_table(s, s**2, name="cost")
+    assert tomllib.loads(resolved_toml(config, config.sampler()))["prior"] == {
+        "kind": "table",
+        "signed": True,
+        "file": str(tmp_path / "cost.npy"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ({"kind": "cauchy", "lam": 0.4}, r"Cauchy: lam = 0\.4, but .* Give lam > 0\.5"),
+        ({"kind": "cauchy", "lam": 1.0, "scale": 0.0}, r"prior\.scale = 0\.0, but it must be finite and > 0"),
+        ({"kind": "cauchy"}, r"prior\.lam is missing"),
+        ({"kind": "cauchy", "lam": 1.0, "epsilon": 0.1}, r"prior\.epsilon = 0\.1 does not belong to a cauchy prior"),
+        (
+            {"kind": "square-root", "lam": 1.0, "epsilon": -1.0},
+            r"prior\.epsilon = -1\.0, but it must be finite and > 0",
+        ),
+        ({"kind": "table"}, r"prior\.file is missing\. Give a \.csv, \.npy or \.npz file with two columns"),
+        ({"kind": "table", "file": 3}, r"prior\.file = 3 is not a string"),
+        ({"kind": "table", "file": "nowhere.csv"}, r"prior\.file = '.*nowhere\.csv' is not a file that exists"),
+        ({"kind": "table", "file": "cost.py"}, r"prior\.file = '.*cost\.py' ends in '\.py', which is no known kind"),
+        (
+            {"kind": "table", "file": "wide.npy"},
+            r"prior\.file = 'wide\.npy' has shape \(5, 3\), but a table has two columns",
+        ),
+        ({"kind": "table", "file": "half.npy"}, r"CustomPrior: the table covers s = 0 to 3, but signed codes"),
+        ({"kind": "table", "file": "half.npy", "lam": 1.0}, r"prior\.lam = 1\.0 does not belong to a table prior"),
+    ],
+)
+def test_bad_smooth_priors(tmp_path, prior, message):
+    import tomli_w
+
+    np.save(tmp_path / "wide.npy", np.ones((5, 3)))
+    np.save(tmp_path / "half.npy", np.column_stack([np.linspace(0, 3, 9), np.linspace(0, 3, 9) ** 2]))
+    (tmp_path / "cost.py").write_text("raise SystemExit('code of a config must not run')")
+    path = tmp_path / "config.toml"
+    path.write_text(tomli_w.dumps({**GOOD, "prior": prior}))
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {message}") as caught:
+        load_config(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count(str(path)) == 1
 
 
 def test_bad_arrays(tmp_path):

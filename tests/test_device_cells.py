@@ -343,7 +343,7 @@ def test_integrator_moves_at_its_velocity(odd_scaling, solve):
         expected = final[i] + (start[i] - final[i]) * np.exp(-rate[i] * t)
         np.testing.assert_allclose(answer[f"u_{i}"] / odd_scaling.volt, expected, atol=2e-5)
         assert cell.states(odd_scaling)[i].capacitor == f"c.xneuron_{i}.cint"
-    jacobian = cell.velocity_jacobian(np.zeros((SIZE, SIZE)))
+    jacobian = cell.velocity_jacobian(np.zeros((SIZE, SIZE)), np.eye(SIZE))
     np.testing.assert_allclose(jacobian, -np.diag(rate), rtol=1e-12)
 
 

@@ -221,7 +221,7 @@ BAD_DECKS = {
         r"the transient has no point at step 2\d\d of 1000 \(it ended at step .*\): Newton's iteration did not converge\. "
         r"Use a smaller step or a larger width\.",
     ),
-    "source": ("Vbad a 0 external\nRbad a 0 1k", r"an external source of the deck has no noise path\."),
+    "source": ("Vbad a 0 external\nRbad a 0 1k", r"an external source of the deck has no path\."),
 }
 
 

@@ -8,8 +8,10 @@ import pytest
 from scipy import integrate
 
 from circuitlsc import Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.cost_priors import CostPrior
 from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
 from circuitlsc.reference.orthant import OrthantMoments, log_slab_mass
+from circuitlsc.reference.quadrature import quadrature
 
 SPARSE = [SpikeSlab(0.3, 1.4), SpikeSlab(0.3, 1.4, signed=True), Laplace(1.4), Laplace(1.4, signed=False)]
 NAMES = ["spike-slab", "spike-slab-signed", "laplace", "exponential"]
@@ -60,9 +62,11 @@ def one_latent(prior):
 @pytest.mark.parametrize("x", [[1.0, -0.5, 0.2], [-0.6, 0.4, 0.1], [0.5, -0.2, 0.1]])
 def test_one_latent_is_the_quadrature_of_its_energy(one_latent, x):
     x = np.array(x)
-    assert error_against(brute_force(one_latent, x), single_latent(one_latent, x)) < 1e-8
+    exact = quadrature if isinstance(one_latent.prior, CostPrior) else single_latent
+    truth = brute_force(one_latent, x, nodes=400)  # a smoothed square root bends within 0.03
+    assert error_against(truth, exact(one_latent, x)) < 1e-8
     # Negative control: the observation with its sign flipped is told apart.
-    assert error_against(brute_force(one_latent, x), single_latent(one_latent, -x)) > 1e-3 or one_latent.prior.signed
+    assert error_against(truth, exact(one_latent, -x)) > 1e-3 or one_latent.prior.signed
 
 
 @pytest.mark.parametrize("drive", [-5e5, -3e3, -40.0, 2.0, 60.0, 4e3])
@@ -190,6 +194,8 @@ def test_gaussian_posterior_is_the_stationary_point_and_the_curvature():
 
 
 def test_prior_is_what_an_infinite_noise_leaves(prior):
+    if isinstance(prior, CostPrior):  # no closed form: refused, see test_slice
+        return
     exact = prior_statistics(prior, 3, x=[3.0, 4.0])
     assert exact.residual_power == 25
     assert sum(exact.support.values()) == pytest.approx(1)

@@ -191,14 +191,15 @@ def test_a_current_flows_somewhere(graph):
 
 
 def test_one_state_and_one_noise(graph):
-    with refused("the graph holds 0 integrators, but one state vector is needed."):
+    with refused("the graph holds 0 vectors of neurons u, but one is needed."):
         _ = graph.integrator
+    assert graph.noise is None
     for name in ("one", "two"):
         graph.add(Integrator(name, 2, start=np.zeros(2)))
         graph.add(Noise(f"noise {name}", 2, temperature=1.0))
-    with refused("the graph holds 2 integrators, but one state vector is needed."):
+    with refused("the graph holds 2 vectors of neurons u, but one is needed."):
         _ = graph.integrator
-    with refused("the graph holds 2 noise cells, but one is needed."):
+    with refused("the graph holds 2 noise cells, but one is the most that it can have."):
         _ = graph.noise
 
 

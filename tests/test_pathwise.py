@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import Dynamics, Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.graph import Twin
 from circuitlsc.reference.exact import gaussian_posterior
@@ -103,7 +103,7 @@ def test_gaussian_covariance_is_exact_for_any_step(step):
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature(temperature):
     model, x = problem(Gaussian(1.0), n=2)
-    samples = build_sampler(model, x, temperature=temperature).run(t_stop=2000.0, chains=2, seed=6)
+    samples = build_sampler(model, x, dynamics=Dynamics(temperature=temperature)).run(t_stop=2000.0, chains=2, seed=6)
     _, cov = gaussian_posterior(model.tempered(temperature), x)
     got = summarize(samples.s, model.active(samples.u), model=model, x=x, method="circuit")
     limit = stats.norm.isf(ALPHA / 2 / model.n_latents)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, build_sampler
+from circuitlsc import Dynamics, InputError, RunPlan, SparseCodingModel, SpikeSlab, build_sampler
 
 
 def refused(message):
@@ -22,7 +22,8 @@ def refused(message):
         ({"tolerance": 0.0}, "tolerance = 0.0, but Newton's iteration needs one in (0, 0.01]."),
         ({"tolerance": 0.1}, "tolerance = 0.1, but Newton's iteration needs one in (0, 0.01]."),
         ({"tolerance": np.nan}, "tolerance = nan, but Newton's iteration needs one in (0, 0.01]."),
-        ({"temperature": -1.0}, "temperature = -1.0, but it must be a finite number > 0."),
+        ({"dynamics": "sgd"}, "dynamics.kind = 'sgd' is not one of langevin, gradient, lca, underdamped."),
+        ({"hold": 5.0}, "hold = 5.0 belongs to several observations, and x is one. Leave it out."),
         ({"tau": 0.0}, "tau = 0.0, but a scale must be a finite number > 0 (SI units)."),
         ({"c_int": -1e-12}, "c_int = -1e-12, but a scale must be a finite number > 0 (SI units)."),
         ({"volt": np.inf}, "volt = inf, but a scale must be a finite number > 0 (SI units)."),
@@ -72,8 +73,8 @@ def test_run_without_a_length(bars_model, bars_x):
 def test_suggested_t_stop_works_where_a_shorter_one_is_refused(bars_model, bars_x, step):
     sampler = build_sampler(bars_model, bars_x, step=step)
     message = (
-        r"run\.t_stop = 20\.5 tau leaves 2 samples per chain \(step \S+, thin \d+\), but statistics need 4\. "
-        r"Give t_stop >= (\S+)\."
+        r"run\.t_stop = 20\.5 tau leaves 2 samples per chain \(step \S+, warmup 20, thin \d+\), but 4 is the least\. "
+        r"Give run\.t_stop >= (\S+)\."
     )
     with pytest.raises(InputError, match=rf"^{message}$") as refusal:
         sampler.tasks(RunPlan(t_stop=20.5))
@@ -103,7 +104,7 @@ def test_starts_are_kept_off_the_rails():
 
 
 def test_tasks_of_a_run(bars_model, bars_x):
-    sampler = build_sampler(bars_model, bars_x, temperature=2.5, step=0.05)
+    sampler = build_sampler(bars_model, bars_x, dynamics=Dynamics(temperature=2.5), step=0.05)
     tasks = sampler.tasks(RunPlan(t_stop=100.0, chains=3, seed=5))
     assert [t.chain for t in tasks] == [0, 1, 2]
     for task in tasks:

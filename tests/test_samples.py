@@ -11,6 +11,8 @@ import pytest
 import xarray as xr
 
 from circuitlsc import (
+    Cauchy,
+    CustomPrior,
     Gaussian,
     InputError,
     Laplace,
@@ -18,6 +20,7 @@ from circuitlsc import (
     Samples,
     SparseCodingModel,
     SpikeSlab,
+    SquareRoot,
     bars,
     build_sampler,
 )
@@ -100,7 +103,18 @@ def test_round_trip_keeps_everything(sampler, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "prior", [SpikeSlab(0.123456789, 1 / 3, signed=True), Laplace(1 / 7, signed=False), Gaussian(1 / 3)], ids=str
+    "prior",
+    [
+        SpikeSlab(0.123456789, 1 / 3, signed=True),
+        Laplace(1 / 7, signed=False),
+        Gaussian(1 / 3),
+        Cauchy(4 / 3, 1 / 3, signed=False),
+        SquareRoot(4 / 3),
+        SquareRoot(4 / 3, 1 / 7, signed=False),
+        CustomPrior(lambda s: (s**2 - 1 / 3) ** 2, reach=4.0, name="two wells"),
+        CustomPrior.from_table([0.0, 0.1, 0.5, 2.0, 3.0], [0.0, 0.1, 0.7, 2.0, 4.0], signed=False),
+    ],
+    ids=str,
 )
 def test_model_comes_back_to_the_last_bit(prior, tmp_path):
     model = SparseCodingModel(np.random.default_rng(1).standard_normal((3, 2)), prior, 1 / 3)

@@ -226,6 +226,19 @@ def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: 
             np.subtract(u, field, out=u)
 
         return linear
+    if isinstance(prior, CostPrior):
+        inhibition = step * model.gram
+
+        def smooth(u: Array) -> None:
+            code = u if prior.signed else np.abs(u, out=s)
+            np.matmul(code, inhibition, out=field)
+            np.subtract(field, b, out=field)
+            np.add(field, step * prior.code_cost_grad(code), out=field)
+            if not prior.signed:
+                np.multiply(field, np.copysign(1.0, u, out=sign), out=field)
+            np.subtract(u, field, out=u)
+
+        return smooth
     if not isinstance(prior, (SpikeSlab, Laplace)):
 
         def general(u: Array) -> None:

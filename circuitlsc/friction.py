@@ -1,0 +1,232 @@
+r"""Friction: how fast a circuit with momentum mixes, beside the overdamped one.
+
+.. math:: \frac{\mathrm{ESS}}{t} \quad\text{over}\quad \gamma
+
+The stationary law is the same for every friction; only the time between independent samples is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from circuitlsc.build import build_sampler
+from circuitlsc.dynamics import Dynamics
+from circuitlsc.errors import InputError
+from circuitlsc.experiment import exact_statistics, tolerance_scale
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.plotting import STYLE
+from circuitlsc.statistics import MARGINALS, PosteriorStatistics, floored_mcse, summarize
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
+T_STOP = 4000.0
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FrictionRow:
+    """One circuit of a sweep.
+
+    Attributes
+    ----------
+    friction : float or None
+        gamma; None is the overdamped circuit.
+    ess_per_tau : float
+        Effective samples per tau and chain, of the slowest statistic (P(active), mean or sd of any latent).
+    relative : float
+        Over that of the overdamped circuit.
+    step : float
+        In tau.
+    us_per_step : float
+        Wall time of ngspice.
+    max_abs_z : float
+        Largest abs(z) of P(active), mean and sd against the exact posterior.
+    max_error : float
+        Largest abs(difference) of those, P(active) in 1, mean and sd in units of ``scale``.
+    bound : float
+        Largest of abs(difference) - 4 MCSE: at most 0.005 if the law is the same.
+    """
+
+    friction: float | None
+    ess_per_tau: float
+    relative: float
+    step: float
+    us_per_step: float
+    max_abs_z: float
+    max_error: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class FrictionSweep:
+    """A sweep of friction.
+
+    Attributes
+    ----------
+    rows : tuple of FrictionRow
+        The overdamped circuit first.
+    mass : float
+        In tau.
+    t_stop : float
+        Per chain, in tau.
+    reference : str
+    """
+
+    rows: tuple[FrictionRow, ...]
+    mass: float
+    t_stop: float
+    reference: str
+
+    @property
+    def best(self) -> FrictionRow:
+        """The row of the friction that mixes fastest."""
+        return max(self.rows[1:], key=lambda row: row.ess_per_tau)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists, dicts, strings and finite numbers only."""
+        return {**asdict(self), "best_friction": self.best.friction, "speed_up": self.best.relative}
+
+
+def friction_sweep(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    frictions: Sequence[float] | None = None,
+    dynamics: Dynamics | None = None,
+    t_stop: float = T_STOP,
+    warmup: float = 20.0,
+    chains: int = 2,
+    seed: int = 0,
+    timeout: float | None = None,
+    note: Note | None = None,
+    **circuit: Any,
+) -> FrictionSweep:
+    """Run the overdamped circuit, and one with momentum for each friction, and count effective samples per tau.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+        Observation, in data units.
+    frictions : sequence of float or None
+        gamma; None takes 1/8 to 8 times the one that `Dynamics` would choose.
+    dynamics : Dynamics or None
+        Its mass and temperature are used.
+    t_stop, warmup : float
+        In units of tau.
+    chains, seed, timeout
+        As for `Sampler.run`.
+    note : callable or None
+        Called with a few words before each circuit.
+    **circuit
+        Further arguments of `build_sampler`.
+
+    Raises
+    ------
+    InputError
+        If a friction is not positive.
+    """
+    say = note or (lambda _: None)
+    given = dynamics or Dynamics(kind="underdamped")
+    temperature, mass = given.T if not given.settles else 1.0, given.mass
+    base = Dynamics(kind="underdamped", temperature=temperature, mass=mass)
+    if frictions is None:
+        chosen = build_sampler(model, x, dynamics=base, **circuit).dynamics
+        assert chosen.friction is not None
+        frictions = [factor * chosen.friction for factor in FACTORS]
+    if len(frictions) == 0:
+        raise InputError("friction_sweep: frictions is empty. Give at least one.")
+    target = model if temperature == 1 else model.tempered(temperature)
+    say("exact posterior")
+    exact = exact_statistics(target, model.check_x(x), seed=seed)
+    systems = [Dynamics(temperature=temperature), *(replace(base, friction=float(f)) for f in frictions)]
+    rows: list[FrictionRow] = []
+    for system in systems:
+        say("overdamped" if system.friction is None else f"friction {system.friction:.3g}")
+        sampler = build_sampler(model, x, dynamics=system, **circuit)
+        samples = sampler.run(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, timeout=timeout)
+        measured = summarize(samples.s, sampler.active(samples.u), model=target, x=sampler.x, method="circuit")
+        speed = measured.ess_min / (chains * (t_stop - warmup))
+        stats = samples.stats
+        rows.append(
+            FrictionRow(
+                friction=system.friction,
+                ess_per_tau=speed,
+                relative=speed / rows[0].ess_per_tau if rows else 1.0,
+                step=sampler.plan.step,
+                us_per_step=1e6 * float(stats["wall"].sum() / stats["steps"].sum()),
+                **_errors(measured, exact, tolerance_scale(target, exact)),
+            )
+        )
+        mass = sampler.dynamics.mass
+    assert mass is not None
+    return FrictionSweep(tuple(rows), mass, float(t_stop), exact.method)
+
+
+def _errors(measured: PosteriorStatistics, exact: PosteriorStatistics, scale: float) -> dict[str, float]:
+    """Return the largest abs(z), the largest error, and the largest error less 4 MCSE."""
+    z, error, bound = 0.0, 0.0, -np.inf
+    mcse = floored_mcse(measured, exact)
+    for name in MARGINALS:
+        unit = 1.0 if name == "p_active" else scale
+        d = np.abs(getattr(measured, name) - getattr(exact, name)) / unit
+        se = np.hypot(mcse[name], getattr(exact, f"{name}_mcse")) / unit
+        z = max(z, float(np.max(np.divide(d, se, out=np.zeros_like(d), where=se > 1e-9))))
+        error, bound = max(error, float(d.max())), max(bound, float(np.max(d - 4 * se)))
+    return {"max_abs_z": z, "max_error": error, "bound": bound}
+
+
+def friction_report(sweep: FrictionSweep) -> str:
+    """Return a sweep as a table."""
+    lines = [
+        f"{'friction':>10} {'ESS per tau':>12} {'relative':>9} {'step':>9} {'us/step':>8} {'max |z|':>8} {'error':>8}"
+    ]
+    for row in sweep.rows:
+        name = "overdamped" if row.friction is None else f"{row.friction:.4g}"
+        lines.append(
+            f"{name:>10} {row.ess_per_tau:12.3f} {row.relative:9.2f} {row.step:9.4f} {row.us_per_step:8.1f} "
+            f"{row.max_abs_z:8.2f} {row.max_error:8.4f}"
+        )
+    best = sweep.best
+    lines += [
+        "",
+        f"mass {sweep.mass:.4g} tau, t_stop {sweep.t_stop:g} tau per chain; ESS of the slowest statistic; against {sweep.reference}",
+        f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped circuit",
+    ]
+    return "\n".join(lines)
+
+
+def plot_friction(sweep: FrictionSweep, ax: Axes) -> Axes:
+    """Draw effective samples per tau over friction, with the overdamped circuit as a line."""
+    rows = sweep.rows[1:]
+    gamma = [row.friction for row in rows]
+    ax.loglog(gamma, [row.ess_per_tau for row in rows], "o-", color="C0", label="with momentum")
+    ax.axhline(sweep.rows[0].ess_per_tau, color="k", ls="--", lw=1, label="overdamped")
+    ax.set(xlabel=r"friction $\gamma$", ylabel=r"effective samples per $\tau$")
+    ax.legend()
+    return ax
+
+
+def friction_figure(sweep: FrictionSweep) -> Figure:
+    """Return the figure of a sweep: speed, and that the law stays the same."""
+    with matplotlib.style.context(STYLE):
+        fig = Figure(figsize=(7.2, 2.9), layout="constrained")
+        first, second = fig.subplots(1, 2)
+        plot_friction(sweep, first)
+        rows = sweep.rows[1:]
+        second.semilogx([row.friction for row in rows], [row.max_abs_z for row in rows], "o", color="C0")
+        second.axhline(sweep.rows[0].max_abs_z, color="k", ls="--", lw=1, label="overdamped")
+        second.axhline(4, color="0.6", lw=0.8, ls=":", label="4 standard errors")
+        second.set(xlabel=r"friction $\gamma$", ylabel="largest |z| against exact", ylim=(0, None))
+        second.legend()
+    return fig
