@@ -15,6 +15,7 @@ from scipy import stats
 
 from circuitlsc.arrays import Array
 from circuitlsc.build import build_sampler, rebuilt
+from circuitlsc.dynamics import LANGEVIN, as_dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.experiment import exact_statistics
 from circuitlsc.model import SparseCodingModel
@@ -253,6 +254,7 @@ def error_budget(
     SimulationError
         If a circuit did not run to its end; the message names it.
     """
+    check_samples_one("the budget", circuit)
     run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
     circuits = variants(nonideal, asked, corners)
@@ -286,6 +288,18 @@ def error_budget(
             )
         )
     return ErrorBudget(tuple(entries), run, ideal)
+
+
+def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
+    """Raise InputError unless the circuit samples the posterior of one input."""
+    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+    if dynamics.settles:
+        raise InputError(
+            f'{what} compares samples, and dynamics.kind = "{dynamics.kind}" settles on one code. Give "langevin" or '
+            '"underdamped"; for one code, run the circuit with and without the imperfection.'
+        )
+    if circuit.get("hold") is not None:
+        raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
 
 
 def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from circuitlsc.budget import T_STOP, Note, common_step, run_all
+from circuitlsc.budget import T_STOP, Note, check_samples_one, common_step, run_all
 from circuitlsc.build import rebuilt
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
@@ -144,6 +144,7 @@ def chip_yield(
     SimulationError
         If a chip's circuit did not run to its end.
     """
+    check_samples_one("the yield", circuit)
     if isinstance(chips, bool) or not isinstance(chips, (int, np.integer)) or chips < 1:
         raise InputError(f"chips = {chips!r} is not a whole number >= 1.")
     if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:

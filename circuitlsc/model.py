@@ -29,8 +29,8 @@ class SparseCodingModel:
     ----------
     A : array, shape (n_features, n_latents)
         Dictionary; column i is the atom of latent i. Dimensionless (data units per model unit).
-    prior : SpikeSlab, Laplace or Gaussian
-        Prior of each latent.
+    prior : Prior
+        Prior of each latent: SpikeSlab, Laplace, Gaussian, Cauchy, SquareRoot or CustomPrior.
     sigma : float
         Standard deviation of the observation noise, in data units; > 0.
 
@@ -57,10 +57,10 @@ class SparseCodingModel:
                 f"A[:, {zero[0]}] is a zero column ({len(zero)} in all): its latent would see no data and "
                 "divide by zero. Remove the column."
             )
-        for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold", "cells"):
+        for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold", "curvature", "cells"):
             if not hasattr(self.prior, name):
                 raise InputError(
-                    f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam) or Gaussian(sd)."
+                    f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), SquareRoot(lam) or CustomPrior(cost)."
                 )
         check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
         object.__setattr__(self, "A", A)

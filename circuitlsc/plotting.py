@@ -183,4 +183,5 @@ def _plot_reconstruction(sampler: Sampler, judgement: Judgement, ax: Axes) -> Ax
 
 def save_figure(fig: Figure, path: Path) -> None:
     """Write a figure as PNG, without a date in it."""
-    fig.savefig(path, metadata={"Software": "circuitlsc"})
+    with matplotlib.style.context(STYLE):  # its resolution, and colours that are looked up when they are drawn
+        fig.savefig(path, metadata={"Software": "circuitlsc"})

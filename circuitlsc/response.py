@@ -78,6 +78,8 @@ def predict(ideal: Sampler, device: Sampler, u: Array) -> Prediction | None:
     u : array, shape (n_chains, n_draws, n_latents)
         Samples of the ideal circuit.
     """
+    if ideal.dynamics.kind != "langevin":
+        return None  # the formulas are those of the overdamped circuit
     names = [i.name for i in device.nonideal.imperfections()]
     linear = isinstance(ideal.model.prior, Gaussian)
     if not names or not all(n in PREDICTED or (linear and n in LAGS) for n in names):

@@ -147,7 +147,7 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
     if sampler.level != "device":
         return []
     rules = [*_speed(sampler), *_voltages(sampler), *_currents(sampler)]
-    if ac:
+    if ac and sampler.dynamics.kind in ("langevin", "gradient"):
         rules.append(_stability(sampler))
         loop = loop_gain(sampler)
         ok = loop.phase_margin >= MARGIN
@@ -167,8 +167,8 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
 def _stability(sampler: Sampler) -> Rule:
     """Find the slowest mode with every gate open: errors of the crossbars must not turn it into one that grows."""
     model, n = sampler.model, sampler.model.n_latents
-    code = next(c.name for c in sampler.graph.cells if c.quantity == "s")
-    far = model.prior.threshold + 20 * sampler.plan.width + 1.0
+    code = next((c.name for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.integrator.name)
+    far = max(model.prior.threshold + 20 * sampler.plan.width + 1.0, sampler.ranges.u)
     start, moved = sampler.twin.signals(np.zeros((1, n))), sampler.twin.signals(far * np.eye(n))
     s = moved[code] - start[code]
     loop = np.linalg.solve(s, moved["gradient"] - start["gradient"]).T
@@ -186,11 +186,11 @@ def _speed(sampler: Sampler) -> list[Rule]:
     out = []
 
     def slow(name: str, what: str, seconds: float, cure: str) -> None:
-        value = rate * seconds / scaling.tau
+        # what lags takes from a momentum's friction: rate times lag of it
+        value = rate * seconds / scaling.tau / (sampler.dynamics.friction or 1.0)
         ok = value <= LAG
-        text = (
-            f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s is {value:.3g}, limit {LAG:g}"
-        )
+        over = "" if sampler.dynamics.friction is None else f", over the friction {sampler.dynamics.friction:.3g},"
+        text = f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s{over} is {value:.3g}, limit {LAG:g}"
         if not ok:
             text += f": a mode's variance is off by {value:.0%}. {cure.format(tau=scaling.tau * value / LAG)}"
         out.append(Rule(name, text, value, LAG, ok))
@@ -199,7 +199,7 @@ def _speed(sampler: Sampler) -> list[Rule]:
     if lag > 0:
         slow("op-amp lag", "op-amp lag", lag, "Raise op_amp.gbw, or tau to {tau:.2g} s.")
     noise = sampler.graph.noise
-    if isinstance(noise, ThermalNoise) and math.isfinite(noise.corner_rate):
+    if isinstance(noise, ThermalNoise) and sampler.dynamics.kind == "langevin" and math.isfinite(noise.corner_rate):
         cure = "Lower noise.resistance or noise.capacitance, or raise tau to {tau:.2g} s."
         slow("noise bandwidth", "the noise's correlation time", scaling.tau / noise.corner_rate, cure)
     for cell in sampler.graph.cells:

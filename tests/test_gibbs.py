@@ -204,7 +204,7 @@ def test_counts_are_checked(bad):
 def test_an_unknown_prior_is_refused():
     class Uniform:
         threshold, signed, sparse, slab_scale = 0.0, True, False, 1.0
-        latent = latent_grad = cost = cost_grad = cells = None
+        latent = latent_grad = cost = cost_grad = cells = curvature = None
 
     model = SparseCodingModel(np.eye(2), Uniform(), 0.4)
     message = r"^gibbs: the prior .* has no known conditional draw\. Use SpikeSlab, Laplace or Gaussian\.$"

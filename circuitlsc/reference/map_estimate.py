@@ -394,21 +394,20 @@ def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
     Each step lowers the energy: to the minimum for the signs at hand, or along a direction that the data do not see,
     until a coefficient is zero. Then the latent that pulls most joins. Coordinate descent creeps along such directions.
     """
-    G, b, lam = model.gram, model.drive(x), _l1(model, "lasso_map")
-    s = start.copy()
-    sign = np.sign(s)
-    fine = 1e-11 * max(float(np.abs(b).max()), lam)
+    A, lam = model.A / model.sigma, _l1(model, "lasso_map")
+    s, sign = start.copy(), np.sign(start)
+    fine = 1e-10 * lam + 1e-14 * float(np.abs(model.drive(x)).max())
     for _ in range(50 * len(s)):
         on = np.flatnonzero(sign)
-        slope = b - G @ s
-        force = slope[on] - lam * sign[on]
+        force = A[:, on].T @ (x / model.sigma - A @ s) - lam * sign[on]
         free = True  # no coefficient is in the way
         if len(on) and np.abs(force).max() > fine:
-            G_on = G[np.ix_(on, on)]
-            d = np.linalg.lstsq(G_on, force, rcond=1e-12)[0]
-            left = force - G_on @ d
-            unseen = np.abs(left).max() > 1e3 * fine
-            d = left if unseen else d
+            _, stretch, axes = np.linalg.svd(A[:, on])
+            seen = axes[: np.count_nonzero(stretch > 1e-9 * stretch[0])]
+            along = seen @ force
+            left = force - seen.T @ along
+            unseen = np.abs(left).max() > fine
+            d = left if unseen else seen.T @ (along / stretch[: len(seen)] ** 2)
             with np.errstate(divide="ignore", invalid="ignore"):
                 reach = np.where(d * sign[on] < 0, -s[on] / d, np.inf)
             first = int(np.argmin(reach))
@@ -417,7 +416,7 @@ def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
             if not free:
                 s[on[first]] = sign[on[first]] = 0.0
         if free:
-            slope = b - G @ s
+            slope = A.T @ (x / model.sigma - A @ s)
             excess = np.where(sign == 0, (np.abs(slope) if model.prior.signed else slope) - lam, -np.inf)
             i = int(np.argmax(excess))
             if excess[i] <= fine:

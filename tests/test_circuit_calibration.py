@@ -1,0 +1,74 @@
+"""Simulation-based calibration of the circuit: the right one is uniform, wrong ones are found out."""
+
+import numpy as np
+import pytest
+
+from circuitlsc import Dynamics, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.calibration import calibrate, draw_inputs
+from circuitlsc.circuit_calibration import calibrate_circuit, plan_calibration
+
+BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
+pytestmark = pytest.mark.ngspice
+
+
+@pytest.mark.parametrize(("form", "seed"), [("gram", 11), ("residual", 12)])
+def test_the_right_circuit_is_calibrated(form, seed):
+    c = calibrate_circuit(BARS, seed=seed, form=form)  # fails with chance 1 %, alpha
+    assert c.result.verdict == "agrees", c.result.reason
+    assert (c.result.n_inputs, c.result.n_draws) == (300, 19)
+    assert c.samples.by_row().shape == (1, 300, 19, 8)
+    assert abs(c.result.correlation) < 0.15
+    np.testing.assert_allclose(np.diff(c.samples.time[:19]), 5.0)
+    assert c.samples.time[0] == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize(
+    ("built", "dynamics"),
+    [
+        (SparseCodingModel(BARS.A, SpikeSlab(0.3, 2.0), 0.5), Dynamics()),
+        (BARS, Dynamics(temperature=2.0)),
+        (SparseCodingModel(BARS.A, BARS.prior, 0.75), Dynamics()),
+    ],
+    ids=["lam x 2", "T = 2", "sigma x 1.5"],
+)
+def test_a_wrong_circuit_is_found_out(built, dynamics):
+    c = calibrate_circuit(BARS, seed=13, built=built, dynamics=dynamics)
+    assert c.result.verdict == "disagrees"
+    assert c.result.p_value < 1e-4
+
+
+def test_a_sampler_of_the_prior_is_found_out():
+    rng = np.random.default_rng(14)
+    s_true, x = draw_inputs(BARS, 300, rng)
+    c = calibrate(BARS, s_true, x, BARS.prior.draw((300, 19, 8), rng), rng=rng)
+    assert c.verdict == "disagrees"
+    assert "log likelihood" in c.reason
+
+
+def test_temperature_and_momentum_are_calibrated_too():
+    """At T the circuit samples exp(-E/T): the posterior of the tempered model."""
+    dynamics = Dynamics(kind="underdamped", temperature=2.0)
+    c = calibrate_circuit(BARS.tempered(2.0), built=BARS, dynamics=dynamics, seed=15, inputs=120)
+    assert c.result.verdict == "agrees", c.result.reason  # fails with chance 1 %
+
+
+def test_a_signed_prior_without_a_spike():
+    model = SparseCodingModel(np.random.default_rng(5).standard_normal((5, 3)), Laplace(1.0), 0.7)
+    c = calibrate_circuit(model, seed=16, inputs=120)
+    assert c.result.verdict == "agrees", c.result.reason  # fails with chance 1 %
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"inputs": 0}, r"calibrate: inputs = 0\. Give a whole number >= 1\."),
+        ({"inputs": 1}, r"calibrate: one input has one rank, which says nothing\."),
+        ({"draws": 2.5}, r"calibrate: draws = 2\.5\. Give a whole number >= 1\."),
+        ({"spacing": 0.0}, r"calibrate: spacing = 0\.0 is not a time in units of tau\."),
+        ({"warmup": -1.0}, r"calibrate: warmup = -1\.0 is not a time in units of tau\."),
+        ({"dynamics": "lca"}, r"dynamics\.kind = \"lca\" settles on one code, and a posterior is calibrated\."),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(InputError, match=rf"^{message}"):
+        plan_calibration(BARS, **arguments)
