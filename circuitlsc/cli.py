@@ -1,4 +1,4 @@
-"""The command line: build, run, compare, budget, yield, draw, doctor.
+"""The command line: build, run, compare, calibrate, friction, budget, yield, paper, draw, doctor.
 
 Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or done), 1 failed, 2 usage, 3 disagrees,
 4 inconclusive.
@@ -347,6 +347,37 @@ def friction(
             out.write_json(folder / out.FRICTION, measured.to_dict())
             save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
         print(friction_report(measured))
+
+
+@app.command()
+def paper(
+    name: Annotated[str, typer.Argument(metavar="FIGURE", help="fig3, fig4a or fig5 of Fang et al. (2022).")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder; default: paper-FIGURE.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of data and noise.")] = 0,
+    software: Annotated[bool, typer.Option("--software", help="Leave the circuits out: seconds, not minutes.")] = False,
+) -> None:
+    """Make a figure of the paper on the Bars data, in software and as circuits, with the numbers behind it."""
+    from circuitlsc import output as out
+    from circuitlsc.paper_run import FIGURES, reproduce
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with _one_line_errors():
+        if name not in FIGURES:
+            raise InputError(f"paper: {name!r} is not a figure that can be made. Give one of {', '.join(FIGURES)}.")
+        if seed < 0:
+            raise InputError(f"paper: --seed {seed} is not a whole number >= 0.")
+        target = output or Path(f"paper-{name}")
+        out.check_free(target)
+        if not software:
+            find_library()
+        with out.new_folder(target) as folder:
+            made = reproduce(name, seed=seed, circuits=not software, note=_note)
+            out.write_json(folder / f"{name}.json", made.numbers)
+            save_figure(made.figure, folder / f"{name}.png")
+        print(made.text)
 
 
 @app.command()

@@ -200,7 +200,7 @@ def friction_report(sweep: FrictionSweep) -> str:
     best = sweep.best
     lines += [
         "",
-        f"mass {sweep.mass:.4g} tau, t_stop {sweep.t_stop:g} tau per chain; ESS of the slowest statistic; against {sweep.reference}",
+        f"mass {sweep.mass:.4g} tau, {sweep.t_stop:g} tau per chain; ESS of the slowest statistic; against {sweep.reference}",
         f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped circuit",
     ]
     return "\n".join(lines)

@@ -60,7 +60,8 @@ class SparseCodingModel:
         for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold", "curvature", "cells"):
             if not hasattr(self.prior, name):
                 raise InputError(
-                    f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), SquareRoot(lam) or CustomPrior(cost)."
+                    f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), "
+                    "SquareRoot(lam) or CustomPrior(cost)."
                 )
         check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
         object.__setattr__(self, "A", A)
