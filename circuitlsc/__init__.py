@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from circuitlsc.budget import error_budget as error_budget
     from circuitlsc.build import build_sampler as build_sampler
     from circuitlsc.chips import chip_yield as chip_yield
+    from circuitlsc.circuit_calibration import calibrate_circuit as calibrate_circuit
     from circuitlsc.cost_priors import Cauchy as Cauchy
     from circuitlsc.cost_priors import SquareRoot as SquareRoot
     from circuitlsc.custom_prior import CustomPrior as CustomPrior
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from circuitlsc.errors import NetlistError as NetlistError
     from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
     from circuitlsc.errors import SimulationError as SimulationError
+    from circuitlsc.friction import friction_sweep as friction_sweep
+    from circuitlsc.map_result import read_map as read_map
     from circuitlsc.model import SparseCodingModel as SparseCodingModel
     from circuitlsc.nonideal import Nonidealities as Nonidealities
     from circuitlsc.priors import Gaussian as Gaussian
@@ -38,6 +41,9 @@ _HOMES = {
     "Cauchy": "cost_priors",
     "SquareRoot": "cost_priors",
     "CustomPrior": "custom_prior",
+    "calibrate_circuit": "circuit_calibration",
+    "friction_sweep": "friction",
+    "read_map": "map_result",
     "bars": "data",
     "Dynamics": "dynamics",
     "CircuitLSCError": "errors",

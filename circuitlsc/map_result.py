@@ -89,8 +89,8 @@ class MapResult:
     streamed : bool
         Whether there are several inputs.
     verdict, reason : str
-        ``agrees`` if every code's objective is within 1e-3 of the minimum, ``disagrees`` if a settled one's is not,
-        ``inconclusive`` if one has not settled.
+        ``agrees`` if every code's objective is within 1e-3 of the minimum; else ``inconclusive`` if one of the others
+        still moves, and ``disagrees`` if not.
     """
 
     kind: str
@@ -156,7 +156,8 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
             # a code is compared with the input at the end of its piece: the next row, which the last one repeats
             inputs = [*inputs[1:], inputs[-1]]
     per_draw = int(samples.attrs["thin"]) * step
-    rows = tuple(_settled(sampler, piece, x, per_draw) for piece, x in zip(pieces, inputs, strict=True))
+    early = sampler.stream is None and samples.time[-1] < float(samples.attrs["t_stop"]) - step  # the run ended itself
+    rows = tuple(_settled(sampler, piece, x, per_draw, early) for piece, x in zip(pieces, inputs, strict=True))
     verdict, reason = _judge(rows)
     d = sampler.dynamics
     hard = d.kind == "lca" and d.threshold == "hard"
@@ -164,11 +165,11 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
     return MapResult(d.kind, cost, rows, sampler.stream is not None, verdict, reason)
 
 
-def _settled(sampler: Sampler, u: Array, x: Array, per_draw: float) -> Settled:
+def _settled(sampler: Sampler, u: Array, x: Array, per_draw: float, early: bool) -> Settled:
     s = sampler.read(u)
     code = s[-1]
-    tail = u[-max(1, round(REST * len(u))) :]
-    at_rest = bool(np.max(np.ptp(tail, axis=0)) <= sampler.plan.width) and len(u) > 1
+    tail = u[-max(2, round(REST * len(u))) :]
+    at_rest = early or (len(u) > 1 and bool(np.max(np.ptp(tail, axis=0)) <= sampler.plan.width))
     near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
     away = np.flatnonzero(np.max(np.abs(s - code), axis=1) > near)
     time = per_draw * (float(away[-1]) + 2 if len(away) else 1.0)
@@ -206,7 +207,7 @@ def _judge(rows: tuple[Settled, ...]) -> tuple[Verdict, str]:
     n = len(rows)
     worst = max(rows, key=lambda row: row.gap)
     of = f" of {n} inputs" if n > 1 else ""
-    moving = sum(not row.settled for row in rows)
+    moving = sum(not row.settled and row.gap > TOLERANCE for row in rows)  # a low objective needs no rest
     if moving:
         what = f"{moving}{of} had not settled" if n > 1 else "the circuit had not settled"
         length = "run.hold" if n > 1 else "run.t_stop"

@@ -53,7 +53,9 @@ def reproduce(
 
 def _figure3(seed: int, circuits: bool, size: Size, circuit_size: Size | None, note: Note) -> Made:
     data = figure3_data(size.n, seed=seed)
-    text = f"{2 * size.n} bars of {size.n}x{size.n} pixels; samples of lambda = 1, pi = 0.3, without and with noise of sigma 0.5"
+    text = (
+        f"{2 * size.n} bars of {size.n}x{size.n} pixels; samples: lambda 1 and pi 0.3, without noise and with sigma 0.5"
+    )
     return Made(figure3(data), data.to_dict(), text)
 
 

@@ -20,6 +20,7 @@ from circuitlsc.scaling import Ranges, expected_ranges
 from circuitlsc.stepping import StepPlan, plan_step
 
 MAP_WIDTH = 1e-3  # of a typical coefficient
+THRESHOLD_WIDTH = 0.02  # of LCA's threshold
 MAP_STEP = 1.0  # over the fastest rate
 LARGEST_MAP_STEP = 0.1  # tau
 COARSE = 0.1  # of a typical coefficient: a circuit with wider comparators does not find its code
@@ -141,11 +142,14 @@ def _settling(
     else:
         rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2 + 1 / model.prior.slab_scale**2
     best_width, best_step = MAP_WIDTH * typical, min(LARGEST_MAP_STEP, MAP_STEP / rate)
+    why = f"{MAP_WIDTH:g} of a typical coefficient, {typical:.4g}"
+    if dynamics.kind == "lca" and (theta := lca_model(model).prior.lam) * THRESHOLD_WIDTH < best_width:
+        best_width, why = THRESHOLD_WIDTH * theta, f"{THRESHOLD_WIDTH:g} of the threshold lam sigma^2 = {theta:.4g}"
     lines = [f"fastest mode: {rate:.4g} / tau"]
     warnings = []
     if width is None:
         width = best_width
-        lines.append(f"width {width:.4g} = {MAP_WIDTH:g} of a typical coefficient, {typical:.4g}: nothing shakes it")
+        lines.append(f"width {width:.4g} = {why}: nothing shakes it")
     else:
         _check("circuit.width", width, "a comparator has a finite width, in model units")
         if width > COARSE * typical:

@@ -12,7 +12,7 @@ from circuitlsc.errors import InputError
 if TYPE_CHECKING:
     from circuitlsc.stream import Stream
 
-MAP_T_STOP = 2000.0  # tau: a circuit that settles is given up after so long
+MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau
 
 
@@ -74,7 +74,7 @@ def choose_run(
     stream : Stream or None
         Inputs that follow each other.
     t_stop : float or None
-        A stream of inputs fixes it; a circuit that settles ends when it has, or here (2,000 tau).
+        A stream of inputs fixes it; a circuit that settles ends when it has, or here (20,000 tau).
     warmup : float or None
         Dropped at the start, or at the start of each input: 20, or half of each input if that is less; a circuit that
         settles drops nothing.

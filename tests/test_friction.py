@@ -1,0 +1,40 @@
+"""Momentum mixes faster than diffusion where the dictionary is poorly conditioned, and samples the same law."""
+
+import numpy as np
+import pytest
+
+from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, friction_sweep
+from circuitlsc.friction import friction_figure, friction_report
+
+pytestmark = pytest.mark.ngspice
+
+
+def nearly_parallel(prior):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((8, 1)) + 0.15 * rng.standard_normal((8, 6))
+    return SparseCodingModel(A / np.linalg.norm(A, axis=0), prior, 0.2)
+
+
+@pytest.mark.parametrize("prior", [Gaussian(1.0), Laplace(0.7)], ids=repr)
+def test_the_best_friction_is_faster_than_diffusion(prior):
+    model = nearly_parallel(prior)
+    assert np.linalg.cond(model.gram + np.eye(6) / prior.slab_scale**2) > 100
+    x = model.draw(np.random.default_rng(1))[1]
+    sweep = friction_sweep(model, x, frictions=[0.05, 0.2, 1.0], t_stop=1500.0, seed=2)
+    assert sweep.best.relative > 3
+    assert sweep.best.friction < 1
+    assert sweep.rows[0].friction is None
+    assert sweep.rows[-1].relative < sweep.best.relative
+    for row in sweep.rows:
+        assert row.bound <= 0.005, row
+    numbers = sweep.to_dict()
+    assert numbers["best_friction"] == sweep.best.friction
+    assert numbers["speed_up"] == sweep.best.relative
+    assert "overdamped" in friction_report(sweep)
+    assert len(friction_figure(sweep).axes) == 2
+
+
+def test_an_empty_sweep():
+    model = nearly_parallel(Gaussian(1.0))
+    with pytest.raises(InputError, match=r"^friction_sweep: frictions is empty\."):
+        friction_sweep(model, np.zeros(8), frictions=[])
