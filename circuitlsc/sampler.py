@@ -36,6 +36,7 @@ from circuitlsc.stream import Stream
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
 SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
+SETTLED_BY = 0.9  # of a stand-alone deck's length
 SETTLING_CHUNK = 500  # steps
 LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles
 ZERO = 3.0  # widths below which a settled code is read as zero
@@ -161,10 +162,12 @@ class Sampler:
         Parameters
         ----------
         t_stop, warmup : float
-            In units of tau; means are taken over warmup .. t_stop.
+            In units of tau; means are taken over warmup .. t_stop (of a circuit that settles over the last tenth).
         seed : int
             ngspice's seed, >= 0 (0 is written as 1 greater, because ngspice takes 0 for "none").
         """
+        if self.dynamics.settles:
+            warmup = max(warmup, SETTLED_BY * t_stop)
         RunPlan(t_stop=t_stop, warmup=warmup, seed=seed)
         circuit = lower(self._standalone, self.scaling, step=self.plan.step)
         code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from circuitlsc import Gaussian, Laplace, Nonidealities, Sampler, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import (
+    Cauchy,
+    Dynamics,
+    Gaussian,
+    Laplace,
+    Nonidealities,
+    Sampler,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+)
 
 FOLDER = Path(__file__).resolve().parent
 SIGMA, MODEL_SEED = 0.5, 5  # two bars of both images are on
@@ -23,11 +34,34 @@ DECKS = {
     "bars4x4-signed": (4, SpikeSlab(0.3, 1.0, signed=True), "gram"),
     "bars4x4-laplace": (4, Laplace(1.0), "gram"),
     "bars4x4-gaussian": (4, Gaussian(1.0), "gram"),
+    "bars4x4-cauchy": (4, Cauchy(1.0), "gram"),
+    "bars4x4-gradient": (4, Laplace(1.0, signed=False), "gram"),
+    "bars4x4-lca": (4, Laplace(1.0, signed=False), "gram"),
+    "bars4x4-lca-residual": (4, Laplace(1.0), "residual"),
+    "bars4x4-underdamped": (4, SpikeSlab(0.3, 1.0), "gram"),
+    "bars4x4-stream": (4, SpikeSlab(0.3, 1.0), "residual"),
+    "bars2x2-gradient-device": (2, Laplace(1.0), "gram"),
+    "bars2x2-lca-device": (2, Laplace(1.0, signed=False), "gram"),
+    "bars2x2-underdamped-device": (2, SpikeSlab(0.3, 1.0), "gram"),
     "bars2x2-device": (2, SpikeSlab(0.3, 1.0), "residual"),
     "bars2x2-imperfect": (2, SpikeSlab(0.3, 1.0), "residual"),
 }
+#: what those that are no Langevin samplers do
+DYNAMICS = {
+    "bars4x4-gradient": Dynamics(kind="gradient"),
+    "bars4x4-lca": Dynamics(kind="lca"),
+    "bars4x4-lca-residual": Dynamics(kind="lca", threshold="hard"),
+    "bars4x4-underdamped": Dynamics(kind="underdamped"),
+    "bars2x2-gradient-device": Dynamics(kind="gradient"),
+    "bars2x2-lca-device": Dynamics(kind="lca"),
+    "bars2x2-underdamped-device": Dynamics(kind="underdamped"),
+}
+STREAMED = {"bars4x4-stream": 50.0}  # tau that each of four inputs is on
 #: the device-level ones: ideal parts, and one of everything that can be wrong
 PARTS = {
+    "bars2x2-gradient-device": Nonidealities(),
+    "bars2x2-lca-device": Nonidealities(),
+    "bars2x2-underdamped-device": Nonidealities(),
     "bars2x2-device": Nonidealities(),
     "bars2x2-imperfect": Nonidealities(
         crossbar={"levels": 32, "programming_error": 0.05, "wire_resistance": 1.0, "driver_resistance": 50.0},
@@ -51,12 +85,16 @@ PARTS = {
 
 
 def sampler(name: str) -> Sampler:
-    """Return the sampler of a deck; its input is drawn from the model."""
+    """Return the circuit of a deck; its input is drawn from the model."""
     side, prior, form = DECKS[name]
     model = SparseCodingModel(bars(side), prior, SIGMA)
-    _, x = model.draw(np.random.default_rng(MODEL_SEED))
+    rng = np.random.default_rng(MODEL_SEED)
+    hold = STREAMED.get(name)
+    x = model.draw(rng)[1] if hold is None else np.stack([model.draw(rng)[1] for _ in range(round(T_STOP / hold))])
     parts = PARTS.get(name)
-    return build_sampler(model, x, form=form, level="ideal" if parts is None else "device", nonideal=parts)
+    level = "ideal" if parts is None else "device"
+    dynamics = DYNAMICS.get(name, Dynamics())
+    return build_sampler(model, x, dynamics=dynamics, hold=hold, form=form, level=level, nonideal=parts)
 
 
 def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:
