@@ -155,9 +155,10 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
         if sampler.stream.interpolate == "linear":
             # a code is compared with the input at the end of its piece: the next row, which the last one repeats
             inputs = [*inputs[1:], inputs[-1]]
-    per_draw = int(samples.attrs["thin"]) * step
-    early = sampler.stream is None and samples.time[-1] < float(samples.attrs["t_stop"]) - step  # the run ended itself
-    rows = tuple(_settled(sampler, piece, x, per_draw, early) for piece, x in zip(pieces, inputs, strict=True))
+    time = samples.time[: len(pieces[0])]
+    ended = float(samples.attrs["t_stop"]) - step
+    early = sampler.stream is None and bool(samples.time[-1] < ended)  # the run ended itself
+    rows = tuple(_settled(sampler, piece, x, time, early) for piece, x in zip(pieces, inputs, strict=True))
     verdict, reason = _judge(rows)
     d = sampler.dynamics
     hard = d.kind == "lca" and d.threshold == "hard"
@@ -165,16 +166,16 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
     return MapResult(d.kind, cost, rows, sampler.stream is not None, verdict, reason)
 
 
-def _settled(sampler: Sampler, u: Array, x: Array, per_draw: float, early: bool) -> Settled:
+def _settled(sampler: Sampler, u: Array, x: Array, time: Array, early: bool) -> Settled:
     s = sampler.read(u)
     code = s[-1]
     tail = u[-max(2, round(REST * len(u))) :]
     at_rest = early or (len(u) > 1 and bool(np.max(np.ptp(tail, axis=0)) <= sampler.plan.width))
     near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
     away = np.flatnonzero(np.max(np.abs(s - code), axis=1) > near)
-    time = per_draw * (float(away[-1]) + 2 if len(away) else 1.0)
+    since = float(time[int(away[-1]) + 1 if len(away) else 0])
     value, reference, local = _references(sampler, code, x)
-    return Settled(code, value, reference, local, time, at_rest)
+    return Settled(code, value, reference, local, since, at_rest)
 
 
 def _references(sampler: Sampler, code: Array, x: Array) -> tuple[float, MapEstimate, float]:

@@ -163,7 +163,9 @@ def lca(model: SparseCodingModel, x: ArrayLike, *, threshold: str = "soft", **wi
     state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
     code = code_of(graph, state, table, how.hardware)
     if how.form == "gram":
-        e = gram_gradient(graph, code, unit, unit.gram - np.eye(n), x, how)
+        inhibition = unit.gram - np.eye(n)
+        inhibition[np.abs(inhibition) < 1e-12] = 0.0  # atoms of unit norm have no inhibition of their own
+        e = gram_gradient(graph, code, unit, inhibition, x, how)
         leak = PriorCells(None, None, None, 1.0)
     else:
         e = residual_gradient(graph, code, unit, x, how)

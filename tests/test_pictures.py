@@ -15,8 +15,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.cells import ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.cells import Gate, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.cost_priors import Cauchy, SquareRoot
 from circuitlsc.crossbar_plot import column_voltages, crossbar_figure, plot_crossbar
+from circuitlsc.custom_prior import CustomPrior
+from circuitlsc.dynamics import KINDS, Dynamics
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.schematic import (
     NODES,
@@ -27,6 +30,7 @@ from circuitlsc.schematic import (
     signal_path_figure,
     signal_path_schematic,
 )
+from circuitlsc.schematic_sheet import CURVE, CURVE_BOX
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 PRIORS = {
@@ -35,6 +39,10 @@ PRIORS = {
     "laplace": Laplace(1.4),
     "exponential": Laplace(1.4, signed=False),
     "gaussian": Gaussian(0.6),
+    "cauchy": Cauchy(1.2, 0.4),
+    "cauchy-positive": Cauchy(1.2, 0.4, signed=False),
+    "square-root": SquareRoot(1.5),
+    "custom": CustomPrior(lambda s: np.log(np.cosh(2 * s)) + 0.3 * s, reach=6.0),
 }
 CHIP = Nonidealities(
     crossbar={"g_on": 2e-5, "g_off": 3e-7, "programming_error": 0.2, "stuck_on": 0.05, "driver_resistance": 700.0},
@@ -47,10 +55,12 @@ CHIP = Nonidealities(
 )
 
 
-def sampler_of(prior="spike-slab", form="gram", level="device", nonideal=CHIP, **keywords):
-    A = bars(2)[:3]  # 3 features, 4 latents: rows and columns cannot be confused
+X = np.array([0.9, -0.4, 1.3])
+
+
+def sampler_of(prior="spike-slab", form="gram", level="device", nonideal=CHIP, A=None, x=X, **keywords):
+    A = bars(2)[:3] if A is None else A  # 3 features, 4 latents: rows and columns cannot be confused
     model = SparseCodingModel(A, PRIORS[prior], 0.5)
-    x = np.array([0.9, -0.4, 1.3])
     return build_sampler(model, x, form=form, level=level, nonideal=nonideal if level == "device" else None, **keywords)
 
 
@@ -237,9 +247,9 @@ def _schemdraw_extra(request):
 
 
 @functools.cache
-def drawn(figure, prior="spike-slab", form="gram", level="device"):
+def drawn(figure, prior="spike-slab", form="gram", level="device", dynamics="langevin"):
     """Return a figure of the chip, drawn once."""
-    return figure(sampler_of(prior, form, level))
+    return figure(sampler_of(prior, form, level, dynamics=dynamics))
 
 
 def texts(fig):
@@ -266,7 +276,8 @@ def collisions(fig):
 
 
 @pytest.mark.parametrize(
-    ("level", "prior"), [*(("device", prior) for prior in PRIORS), ("ideal", "spike-slab"), ("ideal", "gaussian")]
+    ("level", "prior"),
+    [*(("device", prior) for prior in PRIORS), *(("ideal", prior) for prior in ("spike-slab", "gaussian", "cauchy"))],
 )
 def test_no_label_collides_in_a_neuron_schematic(prior, level):
     assert collisions(drawn(neuron_figure, prior, level=level)) == []
@@ -362,6 +373,184 @@ def test_signal_path_schematic_of_ideal_cells_has_transconductors():
     assert "inverter" not in shown
     assert not any("R_f" in text for text in shown)
     assert "$K$ = 4 columns" in shown
+
+
+def unspaced(fig):
+    return "\n".join(texts(fig)).replace(" ", "")
+
+
+def curves(fig):
+    """Return the transfer curves of a figure, shape (n, 2) each, in the order in which they were drawn."""
+    found = [np.column_stack(line.get_data()) for line in fig.axes[0].lines if line.get_color() == CURVE]
+    return [curve for curve in found if len(curve) > 50]  # and no symbol
+
+
+NOISE = {"ideal": "W(t", "device": "thermal-noise source"}
+
+
+@pytest.mark.parametrize("form", ["gram", "residual"])
+@pytest.mark.parametrize("level", ["ideal", "device"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_schematic_of_every_kind_shows_what_is_in_its_circuit(kind, level, form):
+    sampler = sampler_of(form=form, level=level, dynamics=kind)
+    one, loop = (drawn(figure, form=form, level=level, dynamics=kind) for figure in (neuron_figure, signal_path_figure))
+    assert collisions(one) == []
+    assert collisions(loop) == []
+    noisy = sampler.graph.noise is not None
+    assert noisy == (kind in ("langevin", "underdamped"))
+    assert (NOISE[level] in "\n".join(texts(one))) == noisy
+    assert ("noise" in texts(loop)) == noisy
+    for fig in (one, loop):
+        shown = "\n".join(texts(fig))
+        assert ("$T$" in shown) == noisy
+        assert ("friction" in shown) == (kind == "underdamped")
+        assert ("$p_i$" in shown) == (kind == "underdamped")
+        assert ("$C_\\mathrm{int} \\sqrt{m}$" in shown) == (kind == "underdamped")
+        assert ("u_0" in shown) == (kind in ("langevin", "underdamped"))  # what settles has no spike
+        assert (r"\theta" in shown) == ("soft threshold" in shown) == (kind == "lca")
+    assert any("comparator" in text for text in texts(one)) == noisy
+    assert any("s'(u_i)" in text for text in texts(loop)) == noisy
+    assert (r"\sigma" in unspaced(loop)) == (kind != "lca")
+    assert "(t)" not in unspaced(loop)  # its input is constant
+
+
+@pytest.mark.parametrize("level", ["ideal", "device"])
+def test_schematic_of_a_momentum_carries_its_values(level):
+    sampler = sampler_of(level=level, dynamics=Dynamics(kind="underdamped", mass=0.25, friction=0.5))
+    corner_r, corner_c = (1.2, 0.9) if level == "device" else (1.0, 1.0)
+    volt = sampler.scaling.volt
+    friction = f"$R_\\gamma$ = {engineering(corner_r * 1e6 / (2 * 0.5), 'Ω')}"  # tau/C_int over omega gamma
+    both = [friction, engineering(0.5e-12 * corner_c, "F"), engineering(1e-12 * corner_c, "F"), "$G_\\omega$ = 2 µS"]
+    for figure in (neuron_figure, signal_path_figure):
+        shown = texts(figure(sampler))
+        assert [label for label in both if label not in shown] == []
+        assert "$m$ = 0.25, $\\gamma$ = 0.5" in shown
+    shown = texts(neuron_figure(sampler))
+    source = f"$V_1$ = {engineering(volt * 2 * math.sqrt(0.5), 'V')}"
+    gain = next((f"$g_m$ = {engineering(c.gain, 'S')}" for c in sampler.graph.cells if isinstance(c, ThermalNoise)), "")
+    assert (source if level == "ideal" else gain) in shown
+    assert shown.count("8.4 GΩ") == shown.count("±4 pA") == (2 if level == "device" else 0)  # both integrators leak
+
+
+def test_prior_of_a_momentum_is_a_controlled_source_in_a_schematic():
+    shown = texts(drawn(neuron_figure, "gaussian", dynamics="underdamped"))
+    assert r"$G_p\, u_i$" in shown  # V(u) makes a current into p: no resistor
+    assert f"$G_p$ = {engineering(1.1e-6 / 0.6**2, 'S')}" in shown
+    assert not any("R_p" in text for text in shown)
+
+
+@pytest.mark.parametrize("threshold", ["soft", "hard"])
+@pytest.mark.parametrize("prior", ["laplace", "exponential"])
+def test_schematic_of_lca_shows_its_threshold_and_leak(prior, threshold):
+    dynamics = Dynamics(kind="lca", threshold=threshold)
+    theta = 1.4 * 0.25  # lam sigma^2
+    for form in ("gram", "residual"):
+        sampler = sampler_of(prior, form, "ideal", dynamics=dynamics)
+        fig = neuron_figure(sampler)
+        shown = texts(fig)
+        assert collisions(fig) == []
+        assert f"{threshold} threshold" in shown
+        assert f"$\\theta$ = {engineering(theta * sampler.scaling.volt, 'V')}" in shown
+        assert ("$R_u$ = 1 MΩ" in shown) == (form == "gram")  # tau/C_int
+        assert ("leak $u_i - s_i$" in shown) == (form == "residual")
+        # the code's curve is its table, from -2.2 theta to 2.2 theta
+        s = curves(fig)[-1][:, 1]
+        u = np.linspace(-2.2, 2.2, 241) * theta
+        table = next(cell.table for cell in sampler.graph.cells if cell.quantity == "s")
+        assert np.allclose((s - s[120]) / (s.max() - s[120]), table(u) / table(u).max(), atol=1e-9)
+        assert len(curves(fig)) == (1 if form == "gram" else 2)
+    equations = [
+        unspaced(signal_path_figure(sampler_of(prior, form, "ideal", dynamics=dynamics)))
+        for form in ("gram", "residual")
+    ]
+    assert r"$-[\,e_i+u_i\,]$" in equations[0]
+    assert r"$A^\mathsf{T}A-I$" in equations[0]
+    assert r"(A^\mathsf{T}x)_j$" in equations[0]
+    assert r"$-[\,e_i+u_i-s_i\,]$" in equations[1]
+    assert r"backwardcrossbar:$A^\mathsf{T}$" in equations[1]
+
+
+def test_schematic_of_lca_shows_no_entry_that_is_not_there():
+    unit = bars(2)[:3] / np.linalg.norm(bars(2)[:3], axis=0)
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]  # its products are 1 to rounding
+    for A, entries, diagonal in ((bars(2)[:3], True, True), (unit, True, False), (rotation, False, False)):
+        fig = signal_path_figure(sampler_of("laplace", level="ideal", A=A, dynamics="lca"))
+        shown = texts(fig)
+        assert collisions(fig) == []
+        assert ("$g_{ji}$" in shown) == entries
+        assert ("no entries" in shown) == (not entries)
+        assert ("$g_{ii}$ = 0" in shown) == (entries and not diagonal)
+    rows = signal_path_figure(sampler_of("laplace", A=np.eye(3), dynamics="lca"))
+    assert "$G^-_{ji}$" in texts(rows)  # a pair of resistors is there for an entry of 0 too
+
+
+@pytest.mark.parametrize("level", ["ideal", "device"])
+@pytest.mark.parametrize("prior", ["cauchy", "cauchy-positive", "square-root", "custom"])
+def test_schematic_of_a_cost_shows_the_curve_of_its_table(prior, level):
+    sampler, fig = sampler_of(prior, level=level), drawn(neuron_figure, prior, level=level)
+    gate = next(cell for cell in sampler.graph.cells if isinstance(cell, Gate))
+    shown = "\n".join(texts(fig))
+    assert "$c'(u_i)$" in shown
+    assert "mathrm{sgn}" not in shown
+    assert ("comparator" in shown) == ("rectifier" in shown) == (prior == "cauchy-positive")
+    amperes = np.abs(gate.prior.values).max() * sampler.scaling.drift_current * (1.1 if level == "device" else 1.0)
+    assert f"$|I| \\leq$ {engineering(amperes, 'A')}" in texts(fig)
+    curve = curves(fig)[1 if prior == "cauchy-positive" else 0]
+    middle, size = (curve[0] + curve[-1]) / 2, curve[-1] - curve[0]
+    u = (curve[:, 0] - middle[0]) / size[0] * 6 * sampler.model.prior.slab_scale
+    force = gate.prior(u)
+    slope = np.polyfit(force, curve[:, 1], 1)
+    assert np.allclose(np.polyval(slope, force), curve[:, 1], atol=1e-9)
+    assert np.ptp(curve[:, 1]) < CURVE_BOX[1]
+
+
+@pytest.mark.parametrize("prior", ["exponential", "cauchy-positive"])
+@pytest.mark.parametrize("level", ["ideal", "device"])
+def test_schematic_of_nonnegative_gradient_descent_has_a_rectifier(prior, level):
+    fig = drawn(neuron_figure, prior, level=level, dynamics="gradient")
+    shown = texts(fig)
+    assert collisions(fig) == []
+    assert "rectifier $c'(u_i)$" in shown
+    assert ("$s_i = u_i$" in shown) == (level == "ideal")
+    assert ("buffer" in shown) == (level == "device")
+    (curve,) = curves(fig)
+    assert np.ptp(curve[:, 1]) < CURVE_BOX[1]  # cut where it leaves its box
+    assert np.ptp(curve[:, 0]) < 0.6 * CURVE_BOX[0]
+    if prior == "exponential":
+        assert f"$I \\leq$ {engineering(1.4 * (1.1 if level == 'device' else 1.0) * 1e-7, 'A')}" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "level"),
+    [
+        ("lca", "gram", "ideal"),
+        ("langevin", "gram", "device"),
+        ("underdamped", "gram", "device"),
+        ("gradient", "residual", "device"),
+        ("underdamped", "residual", "ideal"),
+    ],
+)
+def test_schematic_of_a_stream_has_a_waveform_at_its_input(kind, form, level):
+    interpolate = "hold" if level == "ideal" else "linear"
+    sampler = sampler_of("laplace", form, level, x=np.stack([X, -X]), hold=20.0, interpolate=interpolate, dynamics=kind)
+    fig = signal_path_figure(sampler)
+    shown = texts(fig)
+    assert collisions(fig) == []
+    letter = "b" if form == "gram" else "x"
+    assert (f"$-{letter}_j(t)$" if level == "ideal" else f"${letter}_j(t)$") in shown
+    assert (
+        "2 inputs $x(t)$, " + {"hold": "each on for 20 µs", "linear": "joined by lines of 20 µs"}[interpolate] in shown
+    )
+    drive = r"A^\mathsf{T} x(t)" + ("" if kind == "lca" else r" / \sigma^2")
+    assert (f"$b(t) = {drive}$" in shown) == (form == "gram")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_crossbars_of_every_kind_are_drawn(kind):
+    sampler = sampler_of("laplace", A=np.eye(3), x=np.stack([X, -X]), hold=20.0, dynamics=kind)
+    fig = crossbar_figure(sampler, column_voltages(sampler, np.array([0.5, -2.0, 1.7])))
+    assert rendered(fig) is not None
+    assert len(fig.axes) == 1
 
 
 def test_schematic_is_saved_by_suffix_and_the_same_every_time(tmp_path):

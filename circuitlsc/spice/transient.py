@@ -83,7 +83,8 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
             session.exec_command("destroy all")
             u = piece[-1, : len(u)]
             yield piece
-            if task.settle > 0 and float(np.max(np.ptp(piece, axis=0))) <= task.settle:
+            kept = counts.steps >= task.n_warmup + task.thin
+            if task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle:
                 return
     finally:
         if log is not None:

@@ -1,0 +1,183 @@
+"""The command line of every system: one word switches, files, exit codes, one-line errors."""
+
+import json
+import tomllib
+
+import numpy as np
+import pytest
+from test_cli import circuitlsc, one_line
+
+from circuitlsc.config import load_config
+from circuitlsc.samples import Samples
+
+pytestmark = pytest.mark.ngspice
+
+CONFIG = """
+[model]
+dictionary = "bars:2"
+x = "{x}"
+sigma = 0.7
+seed = 3
+[prior]
+kind = "spike-slab"
+pi = 0.3
+lam = 1.0
+[dynamics]
+{dynamics}
+[run]
+seed = 1
+{run}
+"""
+
+
+def write(folder, dynamics, run="", x="draw", name="config.toml"):
+    (folder / name).write_text(CONFIG.format(dynamics=dynamics, run=run, x=x))
+    return name
+
+
+@pytest.mark.parametrize("level", ["ideal", "device"])
+@pytest.mark.parametrize("kind", ["gradient", "lca"])
+def test_a_circuit_that_settles(kind, level, tmp_path):
+    name = write(tmp_path, f'kind = "{kind}"\n[circuit]\nlevel = "{level}"')
+    done = circuitlsc("run", name, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "verdict        agrees: the objective is at most" in done.stdout
+    files = {p.name for p in (tmp_path / "out").iterdir()}
+    assert files == {"deck.cir", "samples.nc", "map.json", "figure.png", "config.resolved.toml"}
+    result = json.loads((tmp_path / "out" / "map.json").read_text())
+    assert {"code", "objective", "reference_objective", "settling_time", "settled", "verdict"} <= set(result)
+    assert len(result["code"]) == 4
+    assert result["objective"] <= result["reference_objective"] * (1 + 1e-3)
+    assert result["settling_time"] > 0
+    again = circuitlsc("compare", "out", "--json", cwd=tmp_path)
+    assert again.returncode == 0
+    assert json.loads(again.stdout) == result
+    resolved = tomllib.loads((tmp_path / "out" / "config.resolved.toml").read_text())
+    assert resolved["dynamics"]["kind"] == kind
+
+
+@pytest.mark.parametrize("warmup", ["", "warmup = 20.0"])
+def test_one_word_switches_the_system(warmup, tmp_path):
+    """The same config for all four kinds, as a user would edit it."""
+    for kind in ("langevin", "underdamped", "gradient", "lca"):
+        name = write(tmp_path, f'kind = "{kind}"', f"t_stop = 300.0\nchains = 2\n{warmup}", name=f"{kind}.toml")
+        done = circuitlsc("run", name, "-o", kind, cwd=tmp_path)
+        assert done.returncode in (0, 4), done.stderr
+        assert "verdict" in done.stdout
+        samples = Samples.load(tmp_path / kind / "samples.nc")
+        assert ("p" in samples.tree["posterior"]) == (kind == "underdamped")
+        sampler = load_config(tmp_path / kind / "config.resolved.toml").sampler()
+        samples.check_made_by(sampler)
+
+
+def test_a_stream_of_inputs(tmp_path):
+    name = write(tmp_path, 'kind = "langevin"', "hold = 20.0\nwarmup = 8.0", x="draw:40")
+    done = circuitlsc("run", name, "-o", "out", cwd=tmp_path)
+    assert done.returncode in (0, 4), done.stderr
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert result["n_rows"] == result["compared_rows"] == 40
+    assert result["verdict"] in ("agrees", "inconclusive")
+    assert result["pathwise"]["rms"] < 1e-5
+    samples = Samples.load(tmp_path / "out" / "samples.nc")
+    assert samples.by_row().shape[:2] == (1, 40)
+    assert samples.x.shape == (40, 4)
+    again = circuitlsc("compare", "out", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == result
+
+
+@pytest.mark.parametrize("kind", ["langevin", "lca"])
+def test_rows_of_a_file(kind, tmp_path):
+    rows = np.random.default_rng(1).standard_normal((12, 4))
+    np.savetxt(tmp_path / "x.csv", rows, delimiter=",")
+    run = 'hold = 15.0\ninterpolate = "linear"' if kind == "langevin" else "hold = 40.0"
+    name = write(tmp_path, f'kind = "{kind}"', run, x="x.csv")
+    done = circuitlsc("run", name, "-o", "out", cwd=tmp_path)
+    assert done.returncode == (4 if kind == "langevin" else 0), done.stderr
+    np.testing.assert_allclose(Samples.load(tmp_path / "out" / "samples.nc").x, rows)
+    if kind == "lca":
+        result = json.loads((tmp_path / "out" / "map.json").read_text())
+        assert np.shape(result["code"]) == (12, 4)
+        assert len(result["settling_time"]) == 12
+
+
+def test_calibrate(tmp_path):
+    name = write(tmp_path, 'kind = "langevin"', "t_stop = 1000.0")
+    done = circuitlsc("calibrate", name, "-o", "out", "--inputs", "120", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr  # fails with chance 1 %
+    files = {p.name for p in (tmp_path / "out").iterdir()}
+    assert files == {"calibration.json", "calibration.png", "inputs.npz", "samples.nc", "config.resolved.toml"}
+    result = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert result["verdict"] == "agrees"
+    with np.load(tmp_path / "out" / "inputs.npz") as inputs:
+        assert inputs["s_true"].shape == (120, 4)
+    lca = write(tmp_path, 'kind = "lca"', name="lca.toml")
+    error = one_line(circuitlsc("calibrate", lca, "-o", "out2", cwd=tmp_path), 2)
+    assert 'dynamics.kind = "lca" settles on one code' in error
+    assert not (tmp_path / "out2").exists()
+
+
+def test_friction(tmp_path):
+    name = write(tmp_path, 'kind = "underdamped"', "t_stop = 400.0")
+    arguments = ("--friction", "0.2", "--friction", "1.0")
+    done = circuitlsc("friction", name, "-o", "out", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "best friction" in done.stdout
+    result = json.loads((tmp_path / "out" / "friction.json").read_text())
+    assert [row["friction"] for row in result["rows"]] == [None, 0.2, 1.0]
+    assert (tmp_path / "out" / "friction.png").stat().st_size > 5000
+    error = one_line(circuitlsc("friction", name, "-o", "bad", "--friction", "-1", cwd=tmp_path), 2)
+    assert "dynamics.friction = -1.0, but it must be a finite number > 0." in error
+
+
+def test_paper(tmp_path):
+    done = circuitlsc("paper", "fig3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "paper-fig3").iterdir()} == {"fig3.json", "fig3.png"}
+    error = one_line(circuitlsc("paper", "fig6", cwd=tmp_path), 2)
+    assert "'fig6' is not a figure that can be made. Give one of fig3, fig4a, fig5." in error
+    one_line(circuitlsc("paper", "fig3", cwd=tmp_path), 2)  # the folder is there already
+
+
+@pytest.mark.parametrize("command", ["budget", "yield"])
+def test_a_budget_needs_samples(command, tmp_path):
+    text = 'kind = "lca"\n[circuit]\nlevel = "device"\n[nonideal]\nop_amp = { offset = 1e-3 }'
+    name = write(tmp_path, text)
+    error = one_line(circuitlsc(command, name, "-o", "out", cwd=tmp_path), 2)
+    assert 'dynamics.kind = "lca" settles on one code' in error
+
+
+@pytest.mark.parametrize(
+    ("dynamics", "run", "x", "message"),
+    [
+        ('kind = "langevine"', "", "draw", "dynamics.kind = 'langevine' is not known. Did you mean \"langevin\"?"),
+        ('kind = "lca"\nfriction = 1.0', "", "draw", 'dynamics.friction = 1.0 belongs to kind = "underdamped"'),
+        ("temperature = 0", "", "draw", "dynamics.temperature = 0.0, but it must be a finite number > 0"),
+        ('kind = "gradient"\ntemperature = 1', "", "draw", 'but kind = "gradient" has no noise'),
+        ('kind = "underdamped"\nmass = "big"', "", "draw", "dynamics.mass = 'big' is not a number."),
+        ('mode = "fast"', "", "draw", "dynamics.mode = 'fast' is not a known key."),
+        ('kind = "langevin"', "", "draw:10", "run.hold is missing: x has 10 rows."),
+        ('kind = "langevin"', "hold = 5.0", "draw", "run.hold = 5.0, but x is one input."),
+        ('kind = "langevin"', "hold = 0.0", "draw:10", "run.hold = 0.0, but it must be finite and > 0."),
+        ('kind = "langevin"', "hold = 5.0", "draw:1", "model.x = 'draw:1', but after draw: comes a number of inputs"),
+        ('kind = "langevin"', "hold = 5.0", "draw:-3", "model.x = 'draw:-3', but after draw: comes"),
+        (
+            'kind = "langevin"',
+            "hold = 5.0\nt_stop = 7.0",
+            "draw:10",
+            "run.t_stop = 7.0, but 10 inputs of 5 tau take 50.",
+        ),
+        ('kind = "langevin"', "hold = 5.0\nwarmup = 5.0", "draw:10", "run.warmup = 5.0 tau is dropped of every input"),
+        (
+            'kind = "langevin"',
+            'hold = 5.0\ninterpolate = "cubic"',
+            "draw:10",
+            "run.interpolate = 'cubic' is not known.",
+        ),
+    ],
+)
+def test_bad_configs_are_one_line(dynamics, run, x, message, tmp_path):
+    name = write(tmp_path, dynamics, run, x)
+    error = one_line(circuitlsc("run", name, "-o", "out", cwd=tmp_path), 2)
+    assert "config.toml" in error
+    assert message in error, error
+    assert not (tmp_path / "out").exists()
