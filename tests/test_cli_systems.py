@@ -149,7 +149,7 @@ def test_a_budget_needs_samples(command, tmp_path):
 @pytest.mark.parametrize(
     ("dynamics", "run", "x", "message"),
     [
-        ('kind = "langevine"', "", "draw", "dynamics.kind = 'langevine' is not known. Did you mean \"langevin\"?"),
+        ('kind = "langevine"', "", "draw", "dynamics.kind = 'langevine' is not known. Did you mean 'langevin'?"),
         ('kind = "lca"\nfriction = 1.0', "", "draw", 'dynamics.friction = 1.0 belongs to kind = "underdamped"'),
         ("temperature = 0", "", "draw", "dynamics.temperature = 0.0, but it must be a finite number > 0"),
         ('kind = "gradient"\ntemperature = 1', "", "draw", 'but kind = "gradient" has no noise'),

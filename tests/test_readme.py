@@ -46,7 +46,7 @@ def test_every_config_key_is_listed():
 
 def test_commands_and_exit_codes():
     assert {c.callback.__name__ for c in app.registered_commands} == {
-        *("build", "run", "compare", "budget", "chip_yield", "draw", "doctor")
+        *("build", "run", "compare", "calibrate", "friction", "budget", "chip_yield", "paper", "draw", "doctor")
     }
     said = re.search(r"Exit codes: (.*?) \(it says", README, re.DOTALL)[1]
     assert " ".join(said.split()) == "0 agrees, 1 failed, 2 usage, 3 disagrees, 4 inconclusive"
