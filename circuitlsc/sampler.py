@@ -24,7 +24,7 @@ from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
 from circuitlsc.priors import Laplace
 from circuitlsc.report import scaling_report
-from circuitlsc.runplan import RunPlan, choose_run
+from circuitlsc.runplan import WARMUP, RunPlan, choose_run
 from circuitlsc.samples import Samples, collect, read_code
 from circuitlsc.scaling import Ranges, Scaling
 from circuitlsc.spice.deck import fingerprint, library_deck, options, standalone_deck
@@ -38,7 +38,8 @@ BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond th
 SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
 SETTLED_BY = 0.9  # of a stand-alone deck's length
 SETTLING_CHUNK = 500  # steps
-LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles
+LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles, unless they would be farther apart than
+FINEST_WAVEFORM = 0.05  # tau
 ZERO = 3.0  # widths below which a settled code is read as zero
 DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
@@ -116,6 +117,8 @@ class Sampler:
             prior = lca_model(self.model).prior
             hard = self.dynamics.threshold == "hard"
             s = threshold_code(u, prior.lam, signed=prior.signed, hard=hard, width=width)
+            if hard:  # between 0 and theta there is only the foot of the comparator's step
+                return np.where(np.abs(s) < prior.lam / 2, 0.0, s)
         else:
             s = np.asarray(u, dtype=float) if self.model.prior.signed else np.maximum(u, 0.0)
             if not isinstance(self.model.prior, Laplace):
@@ -156,7 +159,7 @@ class Sampler:
         """
         return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
 
-    def deck(self, *, t_stop: float, warmup: float = 20.0, seed: int = 0) -> str:
+    def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
         """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise.
 
         Parameters
@@ -166,6 +169,8 @@ class Sampler:
         seed : int
             ngspice's seed, >= 0 (0 is written as 1 greater, because ngspice takes 0 for "none").
         """
+        if warmup is None:
+            warmup = 0.0 if self.dynamics.settles else WARMUP
         if self.dynamics.settles:
             warmup = max(warmup, SETTLED_BY * t_stop)
         RunPlan(t_stop=t_stop, warmup=warmup, seed=seed)
@@ -206,7 +211,7 @@ class Sampler:
         if d.kind == "langevin":
             return f"sampled at temperature {d.T!r}"
         if d.kind == "underdamped":
-            return f"sampled at temperature {d.T!r} with momentum: mass {d.mass!r} tau, friction {d.friction!r}"
+            return f"sampled at temperature {d.T!r} with momentum: mass {d.mass:.6g} tau, friction {d.friction:.6g}"
         if d.kind == "gradient":
             return "descended, without noise"
         return f"minimised by LCA, {d.threshold} threshold lam sigma^2"
@@ -247,7 +252,7 @@ class Sampler:
     def _thin(self, n_steps: int, n_warmup: int) -> int:
         """Return how many steps apart samples are kept."""
         if self.dynamics.settles:  # the waveform is wanted
-            return max(1, n_steps // LONGEST_WAVEFORM)
+            return max(1, min(n_steps // LONGEST_WAVEFORM, round(FINEST_WAVEFORM / self.plan.step)))
         draws = 2 * DRAWS if self.dynamics.kind == "underdamped" else DRAWS  # what mixes faster is worth keeping
         thin = max(1, round(min(1.0, self.plan.time_scale) / (draws * self.plan.step)))
         return max(1, min(thin, n_steps - n_warmup)) if self.stream is not None else thin

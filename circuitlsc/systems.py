@@ -145,7 +145,7 @@ def lca(model: SparseCodingModel, x: ArrayLike, *, threshold: str = "soft", **wi
 
     .. math:: \tau\,\dot u = A^T x - u - (A^T A - I)\,s, \qquad s = g_\theta(u), \qquad \theta = \lambda\sigma^2
 
-    Rozell et al. (2008); Fang et al. 2022, eqs. (2.22)-(2.24), whose threshold is lambda because they leave sigma out.
+    Rozell et al. (2008); Fang et al. 2022, eqs. (2.22)-(2.24), whose threshold lambda is that of sigma = 1.
     With the soft threshold its fixed point is the L1 minimum, for atoms of any norm; with the hard one a local minimum of
     abs(x - A s)^2 + theta^2 count(s != 0), for atoms of unit norm. The residual form computes A^T (A s - x) with two
     crossbars, and each neuron adds its own u - s: the same equation.
