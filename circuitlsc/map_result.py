@@ -223,7 +223,5 @@ def _judge(rows: tuple[Settled, ...]) -> tuple[Verdict, str]:
             "disagrees",
             f"{what} at an objective up to {worst.gap:.1e} above the minimum (limit {TOLERANCE:g}, relative).",
         )
-    return (
-        "agrees",
-        f"the objective is at most {max(worst.gap, 0.0):.1e} above the minimum (limit {TOLERANCE:g}, relative).",
-    )
+    least = f"at most {worst.gap:.1e} above the minimum" if worst.gap > 1e-12 else "at the minimum"
+    return "agrees", f"the objective is {least} (limit {TOLERANCE:g} above it, relative)."

@@ -78,9 +78,9 @@ class Gate(Cell):
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e``: a current out of node u (or p) that depends on V(u) and V(e)."""
         on = self._on
-        cell = described(
-            SubCircuit("lsc_gate", *self._pins), f"comparator gate: drift current -(s'(u) e + c'(u)) into {on}"
-        )
+        force = "force: drift current -(e" if self.comparator is None else "comparator gate: drift current -(s'(u) e"
+        prior = "c'(u)" if self.prior is not None else f"{number(self.stiffness)!r} u"
+        cell = described(SubCircuit("lsc_gate", *self._pins), f"{force} + {prior}) into {on}")
         per_volt_e = scaling.drift_current / scaling.volt_e
         terms = []
         if self.prior is not None:
