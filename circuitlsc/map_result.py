@@ -108,6 +108,7 @@ class MapResult:
             "reference_code": [row.reference.code.tolist() for row in self.rows],
             "reference_objective": [row.reference.objective for row in self.rows],
             "relative_gap": [row.gap for row in self.rows],
+            "distance": [float(np.max(np.abs(row.code - row.reference.code))) for row in self.rows],
             "same_support": [row.same_support for row in self.rows],
             "settling_time": [row.settling_time for row in self.rows],
             "settled": [row.settled for row in self.rows],
