@@ -246,7 +246,14 @@ def main() -> None:
         "## Device level (128 resistors and 16 op-amps in the Gram form, 512 and 48 in the residual form)",
         table(COSTS, device_rows(n // 10)),
     ]
-    systems = ["circuit", "step (tau)", "us per step", "Newton iterations per step", "rejected", "ms per input of 20 tau"]
+    systems = [
+        "circuit",
+        "step (tau)",
+        "us per step",
+        "Newton iterations per step",
+        "rejected",
+        "ms per input of 20 tau",
+    ]
     parts += [
         "## Every system, 16 x 8 bars, inputs of 20 tau each in one transient",
         table(systems, system_rows(20 if quick else 200)),
