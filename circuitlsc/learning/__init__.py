@@ -1,0 +1,16 @@
+"""Learning in software: dictionary, sparsity, scale and noise level, by the equations that a learning circuit has."""
+
+from circuitlsc.learning.history import load_history as load_history
+from circuitlsc.learning.history import save_history as save_history
+from circuitlsc.learning.learned import Learned as Learned
+from circuitlsc.learning.learner import Learner as Learner
+from circuitlsc.learning.learner import LearningRun as LearningRun
+from circuitlsc.learning.match import Match as Match
+from circuitlsc.learning.match import match_atoms as match_atoms
+from circuitlsc.learning.source import FromModel as FromModel
+from circuitlsc.learning.source import Patches as Patches
+from circuitlsc.learning.source import Rows as Rows
+from circuitlsc.learning.source import Source as Source
+from circuitlsc.learning.stage import Stage as Stage
+from circuitlsc.learning.start import overcomplete as overcomplete
+from circuitlsc.learning.start import random_weights as random_weights

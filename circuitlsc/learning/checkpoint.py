@@ -1,0 +1,54 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, in one .npz file without pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.learning.files import whole_file
+
+_FORMAT = 1
+
+
+def save_checkpoint(path: Path, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write a checkpoint, in full or not at all."""
+    text = json.dumps({"format": _FORMAT, **settings}, sort_keys=True)
+    with whole_file(path) as file:
+        np.savez(file, allow_pickle=False, settings=text, **arrays)
+
+
+def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a checkpoint.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a run with other settings wrote it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        theirs = json.loads(str(arrays.pop("settings")))
+    except Exception as error:  # zipfile, NumPy and JSON each have their own
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"checkpoint = {str(path)!r} is not a checkpoint ({first.rstrip('.')}). Give another path, or remove it."
+        ) from None
+    mine = json.loads(json.dumps({"format": _FORMAT, **settings}))
+    for key in sorted({*mine, *theirs}):
+        if mine.get(key) != theirs.get(key):
+            raise InputError(
+                f"checkpoint = {str(path)!r} was written by a run with {key} = {_short(theirs.get(key))}, but this one has "
+                f"{_short(mine.get(key))}. Run with its settings, give another path, or remove it."
+            )
+    return arrays
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

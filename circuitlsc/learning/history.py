@@ -1,0 +1,122 @@
+"""The course of a run: slow variables, errors and activity against time, as a labelled data set (xarray, netCDF)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from circuitlsc.arrays import Array
+from circuitlsc.errors import InputError
+from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
+
+_SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
+_UNITS = {
+    "pi": ("", "P(active) of the prior"),
+    "lam": ("1/(model unit)", "rate of the slab"),
+    "sigma": ("data units", "noise level"),
+    "u0": ("model units", "threshold"),
+    "error": ("(data units)^2", "|x - A s|^2 / D, mean since the last record"),
+    "activity": ("", "share of active latents, mean since the last record"),
+    "size": ("model units", "mean |s| of a latent, active or not, since the last record"),
+}
+
+
+class Recorder:
+    """Arrays that grow with a run: a record at given times, and the dictionary at a few.
+
+    Parameters
+    ----------
+    n_records, n_snapshots : int
+        How many there will be.
+    n_features, n_latents : int
+        D and K.
+    """
+
+    def __init__(self, n_records: int, n_snapshots: int, n_features: int, n_latents: int) -> None:
+        self.records = 0
+        self.snapshots = 0
+        self.series = np.zeros((n_records, len(_SERIES)))
+        self.norms = np.zeros((n_records, n_latents))
+        self.usage = np.zeros((n_records, n_latents))
+        self.snapshot_times = np.zeros(n_snapshots)
+        self.dictionaries = np.zeros((n_snapshots, n_features, n_latents))
+
+    def record(self, time: float, w: Workspace) -> None:
+        """Add a record of the workspace, and set its sums to 0."""
+        u0, lam, sigma = w.slow[U0], w.slow[LAM], w.slow[SIGMA]
+        steps = w.sums[STEPS]
+        means = w.sums[[ERROR, ACTIVE, SIZE]] / steps
+        self.series[self.records] = time, np.exp(-lam * u0), lam, sigma, u0, *means
+        self.norms[self.records] = np.linalg.norm(w.A, axis=1)
+        self.usage[self.records] = w.usage / (steps * len(w.u))
+        self.records += 1
+        w.sums[:] = 0.0
+        w.usage[:] = 0.0
+
+    def snapshot(self, time: float, w: Workspace) -> None:
+        """Add a copy of the dictionary."""
+        self.snapshot_times[self.snapshots] = time
+        self.dictionaries[self.snapshots] = w.A.T
+        self.snapshots += 1
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what a checkpoint keeps."""
+        names = {name: getattr(self, name)[: self.records] for name in ("series", "norms", "usage")}
+        return names | {name: getattr(self, name)[: self.snapshots] for name in ("snapshot_times", "dictionaries")}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take back what `arrays` returned."""
+        self.records, self.snapshots = len(arrays["series"]), len(arrays["snapshot_times"])
+        for name in self.arrays():
+            getattr(self, name)[: len(arrays[name])] = arrays[name]
+
+    def dataset(self) -> xr.Dataset:
+        """Return the history; see `circuitlsc.learning.learner.LearningRun`."""
+        kept = self.arrays()
+        series = dict(zip(_SERIES, kept["series"].T, strict=True))
+        per_latent = {
+            "norm": (("time", "latent"), kept["norms"], {"long_name": "norm of each atom"}),
+            "usage": (("time", "latent"), kept["usage"], {"long_name": "share of time that a latent is active"}),
+        }
+        numbers = {k: ("time", series[k], {"units": units, "long_name": name}) for k, (units, name) in _UNITS.items()}
+        A = {"A": (("snapshot", "feature", "latent"), kept["dictionaries"], {"long_name": "dictionary"})}
+        coords = {
+            "time": ("time", series["time"], {"units": "tau"}),
+            "snapshot_time": ("snapshot", kept["snapshot_times"], {"units": "tau"}),
+        }
+        return xr.Dataset({**numbers, **per_latent, **A}, coords=coords).copy(deep=True)
+
+
+def save_history(history: xr.Dataset, path: Path | str) -> None:
+    """Write netCDF, complete or not at all."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        history.to_netcdf(beside, engine="h5netcdf")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_history(path: Path | str) -> xr.Dataset:
+    """Read netCDF written by `save_history`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not such a file.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            loaded = dataset.load()
+        if missing := [name for name in ("norm", "sigma", "error", "A") if name not in loaded]:
+            raise KeyError(f"no variable {missing[0]}")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a history of learning ({str(error).splitlines()[0]}).") from None
+    return loaded

@@ -1,0 +1,98 @@
+"""What was learned: the parameters, averaged over the end of a run and as they stood last, in one .npz file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitlsc.arrays import Array, real_array
+from circuitlsc.errors import InputError
+from circuitlsc.learning.files import whole_file
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Laplace, SpikeSlab
+
+_NUMBERS = ("pi", "lam", "sigma", "pi_final", "lam_final", "sigma_final")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Learned:
+    """The parameters that a run has learned.
+
+    Attributes
+    ----------
+    A : array, shape (D, K)
+        Dictionary, the average over the last quarter of the run (and no further back than its last stage).
+    pi, lam, sigma : float
+        P(active), rate of the slab and noise level, averaged likewise. pi = 1 stands for the prior without a spike.
+    A_final, pi_final, lam_final, sigma_final : array and float
+        The same at the end of the run: noisier by the fluctuations of learning.
+    signed : bool
+        Whether codes may be negative.
+    meta : mapping
+        How it was learned: settings, JSON-ready.
+    """
+
+    A: Array
+    pi: float
+    lam: float
+    sigma: float
+    A_final: Array
+    pi_final: float
+    lam_final: float
+    sigma_final: float
+    signed: bool
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def u0(self) -> float:
+        """Threshold -log(pi)/lam of the averages, in model units."""
+        return -math.log(self.pi) / self.lam
+
+    @property
+    def u0_final(self) -> float:
+        """Threshold at the end, in model units."""
+        return -math.log(self.pi_final) / self.lam_final
+
+    def model(self, *, final: bool = False) -> SparseCodingModel:
+        """Return the learned model: of the averages, or as it stood last."""
+        pi, lam = (self.pi_final, self.lam_final) if final else (self.pi, self.lam)
+        prior = SpikeSlab(pi, lam, self.signed) if pi < 1 else Laplace(lam, self.signed)
+        return SparseCodingModel(self.A_final if final else self.A, prior, self.sigma_final if final else self.sigma)
+
+    def save(self, path: Path | str) -> None:
+        """Write an .npz file in full or not at all: A, A_final, the numbers, u0, signed, and meta as JSON text.
+
+        ``[model] dictionary`` of a config takes the file as it is: it reads A.
+        """
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in ("A", "A_final", *_NUMBERS, "u0", "u0_final")}
+        arrays |= {"signed": self.signed, "meta": json.dumps(dict(self.meta), sort_keys=True)}
+        with whole_file(Path(path)) as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Learned:
+        """Read a file written by `save`.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or is not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values: dict[str, Any] = {name: float(file[name]) for name in _NUMBERS}
+                values |= {name: real_array(name, file[name]) for name in ("A", "A_final")}
+                return cls(**values, signed=bool(file["signed"]), meta=json.loads(str(file["meta"])))
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
+        except Exception as error:  # zipfile, NumPy and JSON each have their own
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"{path} is not a file of learned parameters ({first.rstrip('.')}). Give one that Learned.save wrote."
+            ) from None

@@ -1,0 +1,249 @@
+r"""The learner: inference and learning run at once, with inputs that switch and time constants that differ.
+
+The equations are those of `circuitlsc.learning.rules` (Fang et al. 2022, sections 2.4 and 3), by Euler-Maruyama with ideal
+thresholds. Nothing is accumulated, and nothing waits: a slow variable averages because it is slow.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.errors import InputError
+from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.run import Run
+from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
+from circuitlsc.learning.threads import thread_choice
+from circuitlsc.model import SparseCodingModel
+
+LEARNABLE = tuple(TIME_CONSTANTS)
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRun:
+    """The result of `Learner.run`.
+
+    Attributes
+    ----------
+    learned : Learned
+        The parameters: averages over the last quarter, and final.
+    history : xarray.Dataset
+        Against ``time`` (in tau): pi, lam, sigma, u0, ``error`` (abs(x - A s)^2 / D), ``activity``, ``size``, and for each
+        latent ``norm`` and ``usage``; ``A`` at a few snapshots. `save_history` writes it.
+    u : array, shape (batch, K)
+        Auxiliary variables at the end, in model units.
+    """
+
+    learned: Learned
+    history: xr.Dataset
+    u: Array
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Learner:
+    r"""Learns a dictionary, and the parameters of prior and noise, by Langevin dynamics.
+
+    Parameters
+    ----------
+    A0 : array, shape (D, K)
+        Dictionary to start from, in data units per model unit: `random_weights`, or one that is kept.
+    pi, lam, sigma : float
+        P(active), rate of the slab, 1/(model unit), and noise level, data units, to start from. pi = 1 is the Laplace
+        (or exponential) prior: u0 = 0.
+    source : Source, SparseCodingModel or array
+        Where inputs come from: `Rows`, `FromModel`, `Patches`, or anything with their methods; a model or an array
+        (n_rows, D) will do.
+    stages : sequence of Stage
+        One after the other.
+    seed : int
+        Of inputs, noise and the start of u; >= 0.
+    learn : tuple of str
+        Which of "A", "pi", "lam", "sigma" move; the others are held.
+    signed : bool
+        Whether codes may be negative.
+    batch : int
+        Inputs shown at once, each with its own u; slow variables follow the mean.
+    temperature : float
+        T; 1 samples the posterior, 0 descends to the minimum of the energy (SSC, section 2.3).
+    normalise : bool
+        Scale atoms to norm 1 after every step (2.15): SSC needs it, sampling does not.
+    dtype : str
+        "float32" or "float64", for u; slow variables are float64 always.
+    records, snapshots : int
+        How many records of the history, and copies of A, there are about.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range, if A and lam are to be learned together, or if a time constant is missing.
+
+    Notes
+    -----
+    A and lam have no value of their own without normalisation: (c A, c lam) has the likelihood of (A, lam) for
+    every c > 0, with s/c for s. The step's bias and that of the switch are stated in `Stage`: halve the step and
+    double the hold to see them.
+    """
+
+    A0: ArrayLike
+    pi: float
+    lam: float
+    sigma: float
+    source: Source | SparseCodingModel | ArrayLike
+    stages: Sequence[Stage]
+    seed: int
+    learn: tuple[str, ...] = ("A",)
+    signed: bool = False
+    batch: int = 100
+    temperature: float = 1.0
+    normalise: bool = False
+    dtype: str = "float32"
+    records: int = 400
+    snapshots: int = 9
+    _source: Source = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        A0 = real_array("A0", self.A0)
+        if A0.ndim != 2 or 0 in A0.shape:
+            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        for name in ("pi", "lam", "sigma"):
+            check_positive("Learner", name, getattr(self, name), "it must be positive")
+        if self.pi > 1:
+            raise InputError(f"Learner: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
+        for name, least in (("seed", 0), ("batch", 1), ("records", 1), ("snapshots", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise InputError(f"Learner: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise InputError(f"Learner: temperature = {self.temperature!r} cannot be used. Give a number >= 0.")
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f'Learner: dtype = {self.dtype!r} is unknown. Give "float32" or "float64".')
+        self._check_learn()
+        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
+            raise InputError(f"Learner: stages = {self.stages!r}. Give a sequence of at least one Stage.")
+        for stage in self.stages:
+            for what in self.learn:
+                stage.rate(what)
+        source = as_source(self.source)
+        check_source(source, len(A0))
+        for name, value in (
+            ("A0", A0),
+            ("_source", source),
+            ("stages", tuple(self.stages)),
+            ("learn", tuple(self.learn)),
+        ):
+            object.__setattr__(self, name, value)
+
+    def _check_learn(self) -> None:
+        words = list(self.learn) if isinstance(self.learn, (tuple, list)) else [None]
+        if not set(words) <= set(LEARNABLE) or len(set(words)) < len(words):
+            raise InputError(
+                f"Learner: learn = {self.learn!r} cannot be used. Give a tuple of different words out of "
+                f"{', '.join(LEARNABLE)}."
+            )
+        if {"A", "lam"} <= set(self.learn) and not self.normalise:
+            raise InputError(
+                f"Learner: learn = {self.learn!r} has no answer: (c A, c lam) is as likely as (A, lam) for every c > 0. "
+                "Hold lam (it sets the unit of s), or hold A, or give normalise = True."
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the result depends on, JSON-ready."""
+        names = (
+            "pi",
+            "lam",
+            "sigma",
+            "seed",
+            "signed",
+            "batch",
+            "temperature",
+            "normalise",
+            "dtype",
+            "records",
+            "snapshots",
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "A0": fingerprint(np.asarray(self.A0)),
+            "learn": sorted(self.learn),
+            "stages": [asdict(stage) for stage in self.stages],
+            "source": dict(self._source.settings()),
+        }
+
+    def run(
+        self,
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        checkpoint: Path | str | None = None,
+        every: float = 60.0,
+    ) -> LearningRun:
+        """Learn.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called as ``progress(done, total)``, times in tau, about ten times a second.
+        checkpoint : path, optional
+            File to go on from if it exists, and to write to: every so often, at Ctrl-C and at the end. A run that
+            was interrupted, and then run again with the same settings, has the result of one that was not, to the
+            last bit.
+        every : float
+            Seconds between checkpoints; 0 writes one after every piece of work. It does not change the result.
+
+        Returns
+        -------
+        LearningRun
+
+        Raises
+        ------
+        InputError
+            If the checkpoint is of other settings or no checkpoint, or if learning diverges.
+        KeyboardInterrupt
+            At Ctrl-C, after the checkpoint is written.
+        """
+        path = None if checkpoint is None else Path(checkpoint)
+        settings = self.settings()
+        run = Run.start(self, self._source)
+        if path is not None and path.exists():
+            run.restore(load_checkpoint(path, settings))
+        saved = shown = time.monotonic()
+        with thread_choice() as threads, _interrupt_flag(path is not None) as interrupted:
+            while not run.done:
+                run.advance(threads)
+                now = time.monotonic()
+                if path is not None and (now - saved >= every or run.done or interrupted()):
+                    save_checkpoint(path, settings, run.arrays())
+                    saved = time.monotonic()
+                if progress is not None and (now - shown >= 0.1 or run.done):
+                    progress(run.time, run.total)
+                    shown = now
+                if interrupted():
+                    raise KeyboardInterrupt
+        return LearningRun(run.learned(self.signed, settings), run.recorder.dataset(), np.array(run.w.u, dtype=float))
+
+
+@contextmanager
+def _interrupt_flag(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed: a run then ends between two pieces, where it is whole."""
+    pressed = threading.Event()
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,189 @@
+"""A run under way: its place in the stages, its state, and the pieces of work in which it moves on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from circuitlsc.arrays import Array
+from circuitlsc.errors import InputError
+from circuitlsc.learning.deviates import fill, streams
+from circuitlsc.learning.history import Recorder
+from circuitlsc.learning.kernel import LAM, SIGMA, U0, Rates, Real, advance, workspace
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.source import Source
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
+from circuitlsc.learning.threads import Threads
+
+if TYPE_CHECKING:
+    from circuitlsc.learning.learner import Learner
+
+_DEVIATES = 2**17  # drawn at once: they stay in the cache
+_LAST = 0.75  # where the average begins, as a share of the run
+
+
+class Run:
+    """The state of a run. What it does between two calls of `advance` depends on the learner alone."""
+
+    def __init__(self, learner: Learner, source: Source) -> None:
+        A0 = np.asarray(learner.A0, dtype=float)
+        if learner.normalise:
+            A0 = A0 / np.linalg.norm(A0, axis=0)
+        n, K = learner.batch, A0.shape[1]
+        u0, real = -math.log(learner.pi) / learner.lam, np.dtype(learner.dtype)
+        self._learner, self._source, self._stages = learner, source, tuple(learner.stages)
+        u = np.random.default_rng([learner.seed, 3]).laplace(0.0, 1.0 / learner.lam, (n, K))  # the prior's
+        self.w = workspace(u.astype(real), A0, np.array([u0, learner.lam, learner.sigma]))
+        self.streams = streams(learner.seed, n)
+        self.stage, self.step = 0, 0
+        self._noise: Real = np.empty((max(1, _DEVIATES // (n * K)), n, K), real)
+        self._batch: tuple[int, Real] | None = None
+        starts = np.cumsum([0.0, *(stage.duration for stage in self._stages)])
+        self.total = float(starts[-1])
+        self._starts: Array = starts[:-1]
+        self._average_from = max(_LAST * self.total, float(starts[-2]))
+        self._interval = self.total / learner.records
+        self._snapshots = np.linspace(0.0, self.total, learner.snapshots)
+        n_records = sum(-(-stage.n_steps // self._record_steps(stage)) for stage in self._stages)
+        self.recorder = Recorder(n_records, learner.snapshots, *A0.shape)
+        self.sum_A, self.sums, self.averaged = np.zeros_like(self.w.A), np.zeros(3), 0.0
+
+    @classmethod
+    def start(cls, learner: Learner, source: Source) -> Run:
+        """Return a run at its beginning."""
+        run = cls(learner, source)
+        run.recorder.snapshot(0.0, run.w)
+        return run
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is at its end."""
+        return self.stage == len(self._stages)
+
+    @property
+    def time(self) -> float:
+        """Time since the beginning, in tau."""
+        return self.total if self.done else float(self._starts[self.stage]) + self.step * self._stages[self.stage].step
+
+    def advance(self, threads: Threads) -> None:
+        """Do one piece of work: up to where something changes or is noted, and no more than a block of deviates."""
+        stage = self._stages[self.stage]
+        steps, learning = self._piece(stage)
+        rates = self._rates(stage, learning)
+        x, noise = self._inputs(stage), self._noise[:steps]
+
+        def work() -> None:
+            fill(self.streams, noise)
+            advance(self.w, x, noise, rates)
+
+        threads.run(work)
+        self.step += steps
+        self._check(stage)
+        if self.step == stage.n_steps:
+            self.stage, self.step = self.stage + 1, 0
+        if self.time > self._average_from * (1 + 1e-12) and (self.stage >= len(self._stages) - 1):
+            self._average(steps * stage.step)
+        if self.step % self._record_steps(stage) == 0:
+            self.recorder.record(self.time, self.w)
+            due = int(np.sum(self._snapshots <= self.time * (1 + 1e-9)))
+            if self.recorder.snapshots < due:
+                self.recorder.snapshot(self.time, self.w)
+
+    def _record_steps(self, stage: Stage) -> int:
+        return max(1, round(self._interval / stage.step))
+
+    def _piece(self, stage: Stage) -> tuple[int, bool]:
+        """Return the number of steps to the next event, and whether there is learning on the way."""
+        into = self.step % stage.hold_steps
+        learning = into >= stage.pause_steps
+        until = [
+            stage.n_steps - self.step,
+            (stage.hold_steps if learning else stage.pause_steps) - into,
+            self._record_steps(stage) - self.step % self._record_steps(stage),
+            len(self._noise),
+        ]
+        begins = math.ceil((self._average_from - float(self._starts[self.stage])) / stage.step - 1e-6)
+        if begins > self.step:
+            until.append(begins - self.step)
+        return min(until), learning
+
+    def _rates(self, stage: Stage, learning: bool) -> Rates:
+        learner = self._learner
+        moves = {what: stage.rate(what) if learning and what in learner.learn else 0.0 for what in TIME_CONSTANTS}
+        return Rates(
+            step=float(stage.step),
+            temperature=float(learner.temperature),
+            A=moves["A"],
+            u0=moves["pi"],
+            lam=moves["lam"],
+            sigma=moves["sigma"],
+            signed=learner.signed,
+            normalise=learner.normalise,
+        )
+
+    def _inputs(self, stage: Stage) -> Real:
+        """Return the inputs that are shown now, shape (n, D)."""
+        index = sum(earlier.n_inputs for earlier in self._stages[: self.stage]) + self.step // stage.hold_steps
+        if self._batch is None or self._batch[0] != index:
+            x = np.ascontiguousarray(self._source.batch(index, self._learner.batch, self._learner.seed), self.w.u.dtype)
+            if x.shape != (len(self.w.u), self.w.A.shape[1]) or not np.isfinite(x).all():
+                raise InputError(
+                    f"source: batch {index} is no finite array of shape {(len(self.w.u), self.w.A.shape[1])} "
+                    f"(shape {x.shape}). Repair the source."
+                )
+            self._batch = index, x
+        return self._batch[1]
+
+    def _check(self, stage: Stage) -> None:
+        w = self.w
+        if not (np.isfinite(w.row_sums).all() and np.isfinite(w.slow).all() and np.all(w.slow[[LAM, SIGMA]] > 0)):
+            raise InputError(
+                f"Learner: it diverged at {self.time:.4g} tau (u0, lam, sigma = {', '.join(f'{v:.3g}' for v in w.slow)}): "
+                f"step = {stage.step!r} is too large for sigma and the atoms' norms, or a time constant is too short. "
+                "Halve the step, or raise the time constants."
+            )
+
+    def _average(self, weight: float) -> None:
+        u0, lam, sigma = self.w.slow[U0], self.w.slow[LAM], self.w.slow[SIGMA]
+        self.sum_A += weight * self.w.A
+        self.sums += weight * np.array([math.exp(-lam * u0), lam, sigma])
+        self.averaged += weight
+
+    def learned(self, signed: bool, meta: Mapping[str, Any]) -> Learned:
+        """Return what a finished run has learned."""
+        u0, lam, sigma = (float(v) for v in self.w.slow)
+        pi, lam_average, sigma_average = (float(v) for v in self.sums / self.averaged)
+        held = self._learner  # a held number is what was given, without the rounding of an average
+        return Learned(
+            A=self.sum_A.T / self.averaged,
+            pi=min(pi, 1.0) if "pi" in held.learn else float(held.pi),
+            lam=lam_average if "lam" in held.learn else float(held.lam),
+            sigma=sigma_average if "sigma" in held.learn else float(held.sigma),
+            A_final=self.w.A.T.copy(),
+            pi_final=math.exp(-lam * u0) if "pi" in held.learn else float(held.pi),
+            lam_final=lam,
+            sigma_final=sigma,
+            signed=signed,
+            meta=meta,
+        )
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the state as named arrays: all that `restore` needs."""
+        w = self.w
+        state = {"u": w.u, "A": w.A, "slow": w.slow, "sums": w.sums, "usage": w.usage, "streams": self.streams}
+        averages = {"sum_A": self.sum_A, "average_sums": self.sums, "averaged": self.averaged}
+        return {**state, **averages, "place": np.array([self.stage, self.step]), **self.recorder.arrays()}
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Take back what `arrays` returned."""
+        w = self.w
+        for name, mine in (("u", w.u), ("A", w.A), ("slow", w.slow), ("sums", w.sums), ("usage", w.usage)):
+            mine[...] = arrays[name]
+        w.working[...] = w.A.astype(w.working.dtype)
+        self.streams[...] = arrays["streams"]
+        self.sum_A, self.sums, self.averaged = arrays["sum_A"], arrays["average_sums"], float(arrays["averaged"])
+        self.stage, self.step = (int(v) for v in arrays["place"])
+        self.recorder.restore(arrays)

@@ -1,0 +1,49 @@
+"""Where learning starts: random weights, and how many of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from circuitlsc.arrays import Array, check_positive
+from circuitlsc.errors import InputError
+
+
+def random_weights(n_features: int, n_latents: int, seed: int, *, signed: bool = False, scale: float = 0.3) -> Array:
+    """Return independent random weights, shape (n_features, n_latents), in data units per model unit.
+
+    Parameters
+    ----------
+    n_features, n_latents : int
+        D and K; >= 1.
+    seed : int
+        Seed >= 0.
+    signed : bool
+        Normal with standard deviation ``scale``, or (default, for nonnegative codes) its absolute value.
+    scale : float
+        The size; > 0.
+    """
+    for name, value in (("n_features", n_features), ("n_latents", n_latents)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise InputError(f"random_weights: {name} = {value!r} cannot be used. Give an integer >= 1.")
+    check_positive("random_weights", "scale", scale, "weights that are all zero would never learn")
+    weights = scale * np.random.default_rng([seed, 2]).standard_normal((n_features, n_latents))
+    return weights if signed else np.abs(weights)
+
+
+def overcomplete(n_features: int, factor: float) -> int:
+    """Return K = factor D: the number of latents of an (over)completeness (Fang et al. 2022, section 4.2).
+
+    Notes
+    -----
+    For bars count from the number of bars instead: an n x n image has D = n^2 pixels, but 2 n bars.
+    """
+    check_positive("overcomplete", "factor", factor, "a dictionary needs atoms")
+    n_latents = factor * n_features
+    if not math.isclose(n_latents, round(n_latents)) or n_latents < 1:
+        raise InputError(
+            f"overcomplete: {factor!r} x {n_features} features is {n_latents:g} latents, no whole number. "
+            f"Give a factor such as {max(1, round(n_latents)) / n_features:g}."
+        )
+    return round(n_latents)
