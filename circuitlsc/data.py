@@ -35,7 +35,7 @@ def bars(n: int, *, normalise: bool = True) -> Array:
     return A / np.sqrt(n) if normalise else A
 
 
-def load_array(path: Path, what: str) -> Array:
+def load_array(path: Path, what: str, *, prefer: str | None = None) -> Array:
     """Load a real array from .npy, .npz (one array) or .csv; pickles are refused.
 
     Parameters
@@ -44,6 +44,8 @@ def load_array(path: Path, what: str) -> Array:
         File to read.
     what : str
         The config key that named it, for error messages.
+    prefer : str, optional
+        Name of the array to take from an .npz file with several; without it, there must be one.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def load_array(path: Path, what: str) -> Array:
     if not path.is_file():
         raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
     try:
-        array = _read(path, suffix)
+        array = _read(path, suffix, prefer)
     except Exception as error:
         if "pickle" in str(error).lower():
             raise InputError(
@@ -68,12 +70,15 @@ def load_array(path: Path, what: str) -> Array:
             f"{what} = {str(path)!r} cannot be read: {first.rstrip('.')}. Save it again as .npy, .npz or .csv."
         ) from None
     if isinstance(array, list):
-        raise InputError(f"{what} = {str(path)!r} holds the arrays {array}, but one is needed. Save exactly one array.")
+        named = "" if prefer is None else f", or name it {prefer}"
+        raise InputError(
+            f"{what} = {str(path)!r} holds the arrays {array}, but one is needed. Save exactly one array{named}."
+        )
     return array
 
 
-def _read(path: Path, suffix: str) -> Array | list[str]:
-    """Read the one array of a file, or the names of its arrays if they are not one."""
+def _read(path: Path, suffix: str, prefer: str | None) -> Array | list[str]:
+    """Read the one array of a file, or the preferred one of several, or the names of its arrays."""
     if suffix == ".csv":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said below
@@ -88,9 +93,9 @@ def _read(path: Path, suffix: str) -> Array | list[str]:
             loaded = np.load(file, allow_pickle=False)
             if suffix == ".npz":
                 with loaded:
-                    if len(loaded.files) != 1:
+                    if len(loaded.files) != 1 and prefer not in loaded.files:
                         return list(loaded.files)
-                    loaded = loaded[loaded.files[0]]
+                    loaded = loaded[loaded.files[0] if len(loaded.files) == 1 else prefer]
             array = np.asarray(loaded)
     if array.size == 0:
         raise ValueError("it holds no numbers")
@@ -98,7 +103,10 @@ def _read(path: Path, suffix: str) -> Array | list[str]:
 
 
 def load_dictionary(text: str, folder: Path) -> Array:
-    """Return the dictionary that ``[model] dictionary`` names: ``"bars:4"``, ``"bars:4:01"`` or a file (D, K)."""
+    """Return the dictionary that ``[model] dictionary`` names: ``"bars:4"``, ``"bars:4:01"`` or a file (D, K).
+
+    Of an .npz file with several arrays it is the one called A: what `circuitlsc.learning.Learned.save` writes.
+    """
     if text.startswith("bars:"):
         size, _, option = text[5:].partition(":")
         if not size.isdecimal() or not 1 <= int(size) <= 64 or option not in ("", "01"):
@@ -107,4 +115,4 @@ def load_dictionary(text: str, folder: Path) -> Array:
                 'Write "bars:4" (unit-norm atoms) or "bars:4:01" (0/1 pixels).'
             )
         return bars(int(size), normalise=option == "")
-    return load_array(folder / text, "model.dictionary")
+    return load_array(folder / text, "model.dictionary", prefer="A")

@@ -1,5 +1,9 @@
 """Learning in software: dictionary, sparsity, scale and noise level, by the equations that a learning circuit has."""
 
+from circuitlsc.learning.ais import LogLikelihood as LogLikelihood
+from circuitlsc.learning.ais import ais_log_likelihood as ais_log_likelihood
+from circuitlsc.learning.classic import ClassicLearner as ClassicLearner
+from circuitlsc.learning.classic import ssc_learner as ssc_learner
 from circuitlsc.learning.history import load_history as load_history
 from circuitlsc.learning.history import save_history as save_history
 from circuitlsc.learning.learned import Learned as Learned

@@ -47,20 +47,24 @@ class Recorder:
 
     def record(self, time: float, w: Workspace) -> None:
         """Add a record of the workspace, and set its sums to 0."""
-        u0, lam, sigma = w.slow[U0], w.slow[LAM], w.slow[SIGMA]
         steps = w.sums[STEPS]
-        means = w.sums[[ERROR, ACTIVE, SIZE]] / steps
-        self.series[self.records] = time, np.exp(-lam * u0), lam, sigma, u0, *means
-        self.norms[self.records] = np.linalg.norm(w.A, axis=1)
-        self.usage[self.records] = w.usage / (steps * len(w.u))
-        self.records += 1
+        slow = (float(w.slow[U0]), float(w.slow[LAM]), float(w.slow[SIGMA]))
+        self.add(time, w.A.T, slow, w.sums[[ERROR, ACTIVE, SIZE]] / steps, w.usage / (steps * len(w.u)))
         w.sums[:] = 0.0
         w.usage[:] = 0.0
 
-    def snapshot(self, time: float, w: Workspace) -> None:
-        """Add a copy of the dictionary."""
+    def add(self, time: float, A: Array, slow: tuple[float, float, float], means: Array, usage: Array) -> None:
+        """Add a record: slow is (u0, lam, sigma), means (error, activity, size), usage (K,)."""
+        u0, lam, sigma = slow
+        self.series[self.records] = time, np.exp(-lam * u0), lam, sigma, u0, *means
+        self.norms[self.records] = np.linalg.norm(A, axis=0)
+        self.usage[self.records] = usage
+        self.records += 1
+
+    def add_snapshot(self, time: float, A: Array) -> None:
+        """Add a copy of the dictionary (D, K)."""
         self.snapshot_times[self.snapshots] = time
-        self.dictionaries[self.snapshots] = w.A.T
+        self.dictionaries[self.snapshots] = A
         self.snapshots += 1
 
     def arrays(self) -> dict[str, Array]:
@@ -74,8 +78,8 @@ class Recorder:
         for name in self.arrays():
             getattr(self, name)[: len(arrays[name])] = arrays[name]
 
-    def dataset(self) -> xr.Dataset:
-        """Return the history; see `circuitlsc.learning.learner.LearningRun`."""
+    def dataset(self, unit: str = "tau") -> xr.Dataset:
+        """Return the history, its times in ``unit``; see `circuitlsc.learning.learner.LearningRun`."""
         kept = self.arrays()
         series = dict(zip(_SERIES, kept["series"].T, strict=True))
         per_latent = {
@@ -85,8 +89,8 @@ class Recorder:
         numbers = {k: ("time", series[k], {"units": units, "long_name": name}) for k, (units, name) in _UNITS.items()}
         A = {"A": (("snapshot", "feature", "latent"), kept["dictionaries"], {"long_name": "dictionary"})}
         coords = {
-            "time": ("time", series["time"], {"units": "tau"}),
-            "snapshot_time": ("snapshot", kept["snapshot_times"], {"units": "tau"}),
+            "time": ("time", series["time"], {"units": unit}),
+            "snapshot_time": ("snapshot", kept["snapshot_times"], {"units": unit}),
         }
         return xr.Dataset({**numbers, **per_latent, **A}, coords=coords).copy(deep=True)
 

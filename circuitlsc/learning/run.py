@@ -55,7 +55,7 @@ class Run:
     def start(cls, learner: Learner, source: Source) -> Run:
         """Return a run at its beginning."""
         run = cls(learner, source)
-        run.recorder.snapshot(0.0, run.w)
+        run.recorder.add_snapshot(0.0, run.w.A.T)
         return run
 
     @property
@@ -90,7 +90,7 @@ class Run:
             self.recorder.record(self.time, self.w)
             due = int(np.sum(self._snapshots <= self.time * (1 + 1e-9)))
             if self.recorder.snapshots < due:
-                self.recorder.snapshot(self.time, self.w)
+                self.recorder.add_snapshot(self.time, self.w.A.T)
 
     def _record_steps(self, stage: Stage) -> int:
         return max(1, round(self._interval / stage.step))

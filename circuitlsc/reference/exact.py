@@ -14,13 +14,13 @@ import itertools
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
-from circuitlsc.reference.orthant import OrthantMoments, half_normal_moments, log_slab_mass
+from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
 from circuitlsc.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
 
 _MAX_PATTERNS = 2_200  # as many take about 10 s: K = 11, or K = 7 if signed
@@ -205,22 +205,9 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
         raise ReferenceRefusedError(
             "enumerate_supports: a Gaussian prior has no supports to sum over. Use gaussian_posterior."
         )
-    pi, lam, signed = _slab(model.prior)
     K = model.n_latents
-    choices = ((0.0,) if pi < 1 else ()) + ((1.0, -1.0) if signed else (1.0,))
-    _refuse_unsound(model, len(choices) ** K)
-    G, b = model.gram, model.drive(x)
-    log_on = math.log(pi * lam / 2 if signed else pi * lam)
-    log_off = math.log1p(-pi) if pi < 1 else 0.0
-    orthant = OrthantMoments(K)
-    log_weights, terms = [], []
-    for pattern in itertools.product(choices, repeat=K):
-        signs = np.array(pattern)
-        on = np.flatnonzero(signs)
-        moments = orthant.moments(np.outer(signs, signs)[np.ix_(on, on)] * G[np.ix_(on, on)], (signs * b)[on] - lam)
-        log_weights.append(moments.log_z + log_on * len(on) + log_off * (K - len(on)))
-        terms.append((on, signs[on], moments))
-    weights = np.exp(np.array(log_weights) - max(log_weights))
+    log_weights, terms = _pattern_weights(model, x)
+    weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
     mean, second, error = np.zeros(K), np.zeros((K, K)), 0.0
     support: dict[int, float] = {}
@@ -237,6 +224,45 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
             "integrals converge badly (nearly dependent atoms, or a sigma far above the slab). Use gibbs."
         )
     return _exact(model, x, support, mean, second, "enumeration")
+
+
+def log_evidence(model: SparseCodingModel, x: ArrayLike) -> float:
+    r"""Return log p(x), the log likelihood of the model, by summing over every support (and sign pattern).
+
+    .. math:: \log p(x) = -\tfrac{D}{2} \log 2\pi\sigma^2 - \frac{|x|^2}{2\sigma^2}
+              + \log \sum_{S, \epsilon} (1-\pi)^{K-|S|} (\pi\lambda')^{|S|} Z_{S, \epsilon}
+
+    Arguments, errors and accuracy (of Z) as for `enumerate_supports`; of a density in data units.
+    """
+    if isinstance(model.prior, Gaussian):
+        raise ReferenceRefusedError("log_evidence: a Gaussian prior has no supports to sum over. Use a normal density.")
+    log_weights, _ = _pattern_weights(model, x)
+    top = float(log_weights.max())
+    x = model.check_x(x)
+    constant = -0.5 * model.n_features * math.log(2 * math.pi * model.sigma**2) - float(x @ x) / (2 * model.sigma**2)
+    return constant + top + math.log(float(np.sum(np.exp(log_weights - top))))
+
+
+def _pattern_weights(
+    model: SparseCodingModel, x: ArrayLike
+) -> tuple[Array, list[tuple[NDArray[np.int64], Array, Moments]]]:
+    """Return the log of each pattern's term in p(x), and its latents, their signs and moments."""
+    pi, lam, signed = _slab(model.prior)
+    K = model.n_latents
+    choices = ((0.0,) if pi < 1 else ()) + ((1.0, -1.0) if signed else (1.0,))
+    _refuse_unsound(model, len(choices) ** K)
+    G, b = model.gram, model.drive(x)
+    log_on = math.log(pi * lam / 2 if signed else pi * lam)
+    log_off = math.log1p(-pi) if pi < 1 else 0.0
+    orthant = OrthantMoments(K)
+    log_weights, terms = [], []
+    for pattern in itertools.product(choices, repeat=K):
+        signs = np.array(pattern)
+        on = np.flatnonzero(signs)
+        moments = orthant.moments(np.outer(signs, signs)[np.ix_(on, on)] * G[np.ix_(on, on)], (signs * b)[on] - lam)
+        log_weights.append(moments.log_z + log_on * len(on) + log_off * (K - len(on)))
+        terms.append((on, signs[on], moments))
+    return np.array(log_weights), terms
 
 
 def _refuse_unsound(model: SparseCodingModel, n_patterns: int) -> None:

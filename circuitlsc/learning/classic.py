@@ -1,0 +1,227 @@
+r"""The learners that Fang et al. 2022 compare with: DSC and LCA (MAP codes, then a step on A), and SSC (both at once).
+
+.. math:: A \leftarrow A + \eta\,\frac{1}{N}\sum_n (x_n - A s^*_n)\,{s^*_n}^T / \sigma^2, \qquad A_i \leftarrow A_i/|A_i|
+
+Algorithm 1, with the mean of (2.11); SSC is algorithm 2. All have the L1 cost. MAP codes are too small, so that without the
+normalisation (2.15) atoms grow on and on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.errors import InputError
+from circuitlsc.lca import threshold_code
+from circuitlsc.learning.history import Recorder
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.learner import Learner, LearningRun
+from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.stage import Stage
+from circuitlsc.model import SparseCodingModel
+
+METHODS = ("dsc", "lca")
+_LAST = 0.75  # where the average begins, as a share of the updates
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ClassicLearner:
+    """Learns a dictionary from MAP codes: settle, then one gradient step on A (algorithm 1).
+
+    Parameters
+    ----------
+    A0 : array, shape (D, K)
+        Dictionary to start from.
+    method : str
+        "dsc": proximal gradient steps on the energy in s (2.14), the corner of the cost taken exactly. "lca": Euler steps
+        of du = A^T x - u - (A^T A - I) s with the threshold lam sigma^2 (2.22)-(2.24).
+    lam, sigma : float
+        Weight of the L1 cost, 1/(model unit), and noise level, data units; held.
+    source : Source, SparseCodingModel or array
+        As for `Learner`; the same seed gives the same inputs.
+    seed : int
+        Of the inputs; >= 0.
+    n_updates : int
+        Batches, each with one step on A.
+    rate : float
+        The learning rate eta, in model units^-2.
+    n_settle : int
+        Steps of inference for each batch, from s = 0.
+    step : float
+        Of inference: for DSC over the largest stable step, 1/(largest eigenvalue of A^T A/sigma^2); for LCA in tau
+        over the fastest rate, 1 + that eigenvalue of A^T A.
+    normalise : bool
+        Scale atoms to norm 1 after every update, as the paper says.
+    hard : bool
+        LCA with a hard threshold.
+    signed : bool
+        Whether codes may be negative.
+    batch : int
+        Inputs for each update.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    A0: ArrayLike
+    method: str
+    lam: float
+    sigma: float
+    source: Source | SparseCodingModel | ArrayLike
+    seed: int
+    n_updates: int
+    rate: float
+    n_settle: int = 100
+    step: float | None = None
+    normalise: bool = True
+    hard: bool = False
+    signed: bool = False
+    batch: int = 100
+    records: int = 400
+    snapshots: int = 9
+    _source: Source = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        A0 = real_array("A0", self.A0)
+        if A0.ndim != 2 or 0 in A0.shape:
+            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        if self.method not in METHODS:
+            raise InputError(f"ClassicLearner: method = {self.method!r} is unknown. Give one of {', '.join(METHODS)}.")
+        if self.hard and self.method != "lca":
+            raise InputError('ClassicLearner: hard = True, but only an LCA has a threshold. Give method = "lca".')
+        step = {"dsc": 1.0, "lca": 0.5}[self.method] if self.step is None else self.step
+        for name, number in (("lam", self.lam), ("sigma", self.sigma), ("rate", self.rate), ("step", step)):
+            check_positive("ClassicLearner", name, number, "it must be positive")
+        counts = (("seed", 0), ("n_updates", 1), ("n_settle", 1), ("batch", 1), ("records", 1), ("snapshots", 2))
+        for name, least in counts:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise InputError(f"ClassicLearner: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+        source = as_source(self.source)
+        check_source(source, len(A0))
+        for name, checked in (("A0", A0), ("_source", source), ("step", float(step))):
+            object.__setattr__(self, name, checked)
+
+    def codes(self, A: Array, X: Array) -> Array:
+        """Return the codes to which inference settles, shape (n, K), in model units.
+
+        Parameters
+        ----------
+        A : array, shape (D, K)
+        X : array, shape (n, D)
+        """
+        assert self.step is not None
+        gram, drive = A.T @ A, X @ A
+        largest = float(np.linalg.norm(gram, 2))
+        theta = self.lam * self.sigma**2
+        s = np.zeros_like(drive)
+        if self.method == "dsc":
+            step = self.step / largest  # of the energy times sigma^2
+            for _ in range(self.n_settle):
+                s = threshold_code(s - step * (s @ gram - drive), step * theta, signed=self.signed, hard=False)
+            return s
+        u, step = np.zeros_like(drive), self.step / (1 + largest)
+        inhibition = gram - np.eye(len(gram))
+        for _ in range(self.n_settle):
+            u += step * (drive - u - s @ inhibition)
+            s = threshold_code(u, theta, signed=self.signed, hard=self.hard)
+        return s
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the result depends on, JSON-ready."""
+        names = (
+            "method",
+            "lam",
+            "sigma",
+            "seed",
+            "n_updates",
+            "rate",
+            "n_settle",
+            "step",
+            "normalise",
+            "hard",
+            "signed",
+            "batch",
+        )
+        A0 = fingerprint(np.asarray(self.A0))
+        return {**{name: getattr(self, name) for name in names}, "A0": A0, "source": dict(self._source.settings())}
+
+    def run(self, *, progress: Callable[[float, float], None] | None = None) -> LearningRun:
+        """Learn; ``progress(done, total)`` counts updates. The history's time is the number of updates."""
+        A = np.array(self.A0, dtype=float)
+        D, K = A.shape
+        if self.normalise:
+            A /= np.linalg.norm(A, axis=0)
+        every = max(1, self.n_updates // self.records)
+        shown = np.linspace(0, self.n_updates, self.snapshots)
+        recorder = Recorder(-(-self.n_updates // every), self.snapshots, D, K)
+        recorder.add_snapshot(0.0, A)
+        sums, usage, mean_A, averaged = np.zeros(3), np.zeros(K), np.zeros_like(A), 0
+        counted = 0
+        s = np.zeros((self.batch, K))
+        for update in range(1, self.n_updates + 1):
+            X = self._source.batch(update - 1, self.batch, self.seed)
+            s = self.codes(A, X)
+            r = X - s @ A.T
+            A += self.rate / self.sigma**2 / len(X) * (r.T @ s)
+            if not np.isfinite(A).all():
+                raise InputError(
+                    f"ClassicLearner: it diverged at update {update}: rate = {self.rate!r} is too large, or atoms grew "
+                    "without normalisation. Lower the rate."
+                )
+            if self.normalise:
+                A /= np.linalg.norm(A, axis=0)
+            sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
+            usage += np.mean(s != 0, 0)
+            counted += 1
+            if update > _LAST * self.n_updates:
+                mean_A += A
+                averaged += 1
+            if update % every == 0 or update == self.n_updates:
+                recorder.add(float(update), A, (0.0, self.lam, self.sigma), sums / counted, usage / counted)
+                sums[:], usage[:], counted = 0.0, 0.0, 0
+                if recorder.snapshots < int(np.sum(shown <= update)):
+                    recorder.add_snapshot(float(update), A)
+            if progress is not None:
+                progress(update, self.n_updates)
+        numbers = {"pi": 1.0, "lam": float(self.lam), "sigma": float(self.sigma)}
+        finals = {f"{name}_final": value for name, value in numbers.items()}
+        learned = Learned(A=mean_A / averaged, A_final=A, **numbers, **finals, signed=self.signed, meta=self.settings())
+        return LearningRun(learned, recorder.dataset("updates"), s)
+
+
+def ssc_learner(
+    *,
+    A0: ArrayLike,
+    lam: float,
+    sigma: float,
+    source: Source | SparseCodingModel | ArrayLike,
+    stages: Sequence[Stage],
+    seed: int,
+    temperature: float = 0.0,
+    **settings: Any,
+) -> Learner:
+    """Return the learner of simultaneous sparse coding (algorithm 2): s and A move at once, atoms have norm 1.
+
+    Parameters as for `Learner`. The prior is the L1 one (pi = 1). With ``temperature = 0`` codes descend to the minimum of
+    the energy, as in the paper; with 1 they sample, and what is left of SSC is the normalisation.
+    """
+    return Learner(
+        A0=A0,
+        pi=1.0,
+        lam=lam,
+        sigma=sigma,
+        source=source,
+        stages=stages,
+        seed=seed,
+        temperature=temperature,
+        normalise=True,
+        **settings,
+    )
