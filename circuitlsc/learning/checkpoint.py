@@ -31,7 +31,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         If the file cannot be read, or a run with other settings wrote it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         theirs = json.loads(str(arrays.pop("settings")))
     except Exception as error:  # zipfile, NumPy and JSON each have their own

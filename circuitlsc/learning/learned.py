@@ -85,7 +85,7 @@ class Learned:
             If the file is missing or is not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 values: dict[str, Any] = {name: float(file[name]) for name in _NUMBERS}
                 values |= {name: real_array(name, file[name]) for name in ("A", "A_final")}
                 return cls(**values, signed=bool(file["signed"]), meta=json.loads(str(file["meta"])))

@@ -175,7 +175,8 @@ class Run:
         w = self.w
         state = {"u": w.u, "A": w.A, "slow": w.slow, "sums": w.sums, "usage": w.usage, "streams": self.streams}
         averages = {"sum_A": self.sum_A, "average_sums": self.sums, "averaged": self.averaged}
-        return {**state, **averages, "place": np.array([self.stage, self.step]), **self.recorder.arrays()}
+        history = {f"history_{name}": array for name, array in self.recorder.arrays().items()}
+        return {**state, **averages, "place": np.array([self.stage, self.step]), **history}
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Take back what `arrays` returned."""
@@ -186,4 +187,4 @@ class Run:
         self.streams[...] = arrays["streams"]
         self.sum_A, self.sums, self.averaged = arrays["sum_A"], arrays["average_sums"], float(arrays["averaged"])
         self.stage, self.step = (int(v) for v in arrays["place"])
-        self.recorder.restore(arrays)
+        self.recorder.restore({name: arrays[f"history_{name}"] for name in self.recorder.arrays()})
