@@ -346,7 +346,7 @@ def test_a_stage_of_inputs():
 def test_divergence_is_an_error_with_a_remedy():
     stage = Stage(duration=50.0, step=1.0, hold=10.0, tau_A=1.0)
     message = (
-        r"^Learner: it diverged at .* tau \(u0, lam, sigma = .*\): step = 1\.0 is too large .* Halve the step, or .*\.$"
+        r"^Learner: it diverged at .* tau \(u0, lam, sigma = .*\): step = 1\.0 is too large .* Halve the step, start .*\.$"
     )
     with pytest.raises(InputError, match=message):
         learner(learn=("A",), stages=[stage], A0=10 * random_weights(9, 6, 1)).run()

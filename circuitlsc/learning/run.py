@@ -143,7 +143,7 @@ class Run:
             raise InputError(
                 f"Learner: it diverged at {self.time:.4g} tau (u0, lam, sigma = {', '.join(f'{v:.3g}' for v in w.slow)}): "
                 f"step = {stage.step!r} is too large for sigma and the atoms' norms, or a time constant is too short. "
-                "Halve the step, or raise the time constants."
+                "Halve the step, start from shorter atoms, or raise the time constants."
             )
 
     def _average(self, weight: float) -> None:

@@ -10,7 +10,9 @@ from circuitlsc.arrays import Array, check_positive
 from circuitlsc.errors import InputError
 
 
-def random_weights(n_features: int, n_latents: int, seed: int, *, signed: bool = False, scale: float = 0.3) -> Array:
+def random_weights(
+    n_features: int, n_latents: int, seed: int, *, signed: bool = False, scale: float | None = None
+) -> Array:
     """Return independent random weights, shape (n_features, n_latents), in data units per model unit.
 
     Parameters
@@ -21,14 +23,17 @@ def random_weights(n_features: int, n_latents: int, seed: int, *, signed: bool =
         Seed >= 0.
     signed : bool
         Normal with standard deviation ``scale``, or (default, for nonnegative codes) its absolute value.
-    scale : float
-        The size; > 0.
+    scale : float, optional
+        Their size; > 0. By default 0.9/sqrt(n_features), so that atoms start with norms of about 0.9, whatever their
+        length (it is 0.3 for images of 3 x 3). Much longer ones need a much smaller step: nonnegative weights are all
+        nearly parallel, and the fastest rate is about K D scale^2 / sigma^2.
     """
     for name, value in (("n_features", n_features), ("n_latents", n_latents)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise InputError(f"random_weights: {name} = {value!r} cannot be used. Give an integer >= 1.")
-    check_positive("random_weights", "scale", scale, "weights that are all zero would never learn")
-    weights = scale * np.random.default_rng([seed, 2]).standard_normal((n_features, n_latents))
+    size = 0.9 / math.sqrt(n_features) if scale is None else scale
+    check_positive("random_weights", "scale", size, "weights that are all zero would never learn")
+    weights = size * np.random.default_rng([seed, 2]).standard_normal((n_features, n_latents))
     return weights if signed else np.abs(weights)
 
 
