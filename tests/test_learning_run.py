@@ -152,6 +152,11 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, changes, key):
         learner(**changes).run(checkpoint=path)
 
 
+def test_a_checkpoint_needs_a_folder(tmp_path):
+    with pytest.raises(InputError, match=r"^checkpoint = '.*run\.npz': its folder does not exist\. Make it first\.$"):
+        learner().run(checkpoint=tmp_path / "none" / "run.npz")
+
+
 def test_another_file_is_no_checkpoint(tmp_path):
     path = tmp_path / "run.npz"
     for content in (b"", b"PK\x03\x04 not really", b"text"):
@@ -177,6 +182,7 @@ def test_history_tells_the_course_and_survives_a_file(tmp_path, whole):
     np.testing.assert_array_equal(history["A"][0], random_weights(9, 6, 1))
     np.testing.assert_array_equal(history["A"][-1], whole.learned.A_final)
     np.testing.assert_allclose(history["norm"][-1], np.linalg.norm(whole.learned.A_final, axis=0), rtol=1e-12)
+    assert json.loads(history.attrs["settings"])["seed"] == 3
     save_history(history, tmp_path / "h.nc")
     xr.testing.assert_identical(load_history(tmp_path / "h.nc"), history)
     with pytest.raises(InputError, match=r"^.*none\.nc does not exist\. Learn first, or give another path\.$"):
@@ -345,8 +351,6 @@ def test_a_stage_of_inputs():
 
 def test_divergence_is_an_error_with_a_remedy():
     stage = Stage(duration=50.0, step=1.0, hold=10.0, tau_A=1.0)
-    message = (
-        r"^Learner: it diverged at .* tau \(u0, lam, sigma = .*\): step = 1\.0 is too large .* Halve the step, start .*\.$"
-    )
+    message = r"^Learner: it diverged at .* tau \(u0, lam, sigma = .*\): step = 1\.0 is too large .* Halve the step, .*\.$"
     with pytest.raises(InputError, match=message):
         learner(learn=("A",), stages=[stage], A0=10 * random_weights(9, 6, 1)).run()

@@ -6,6 +6,7 @@ thresholds. Nothing is accumulated, and nothing waits: a slow variable averages 
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,8 @@ class Learner:
             At Ctrl-C, after the checkpoint is written.
         """
         path = None if checkpoint is None else Path(checkpoint)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
         settings = self.settings()
         run = Run.start(self, self._source)
         if path is not None and path.exists():
@@ -232,7 +236,12 @@ class Learner:
                     shown = now
                 if interrupted():
                     raise KeyboardInterrupt
-        return LearningRun(run.learned(self.signed, settings), run.recorder.dataset(), np.array(run.w.u, dtype=float))
+        history = run.recorder.dataset().assign_attrs(
+            creator="circuitlsc",
+            circuitlsc_version=version("circuitlsc"),
+            settings=json.dumps(settings, sort_keys=True),
+        )
+        return LearningRun(run.learned(self.signed, settings), history, np.array(run.w.u, dtype=float))
 
 
 @contextmanager

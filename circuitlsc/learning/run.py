@@ -79,7 +79,7 @@ class Run:
             fill(self.streams, noise)
             advance(self.w, x, noise, rates)
 
-        threads.run(work)
+        threads.run(work, steps)
         self.step += steps
         self._check(stage)
         if self.step == stage.n_steps:

@@ -23,8 +23,8 @@ class Threads:
         self._calls = 0
         self._times = [float("inf")] * 2
 
-    def run(self, work: Callable[[], None]) -> None:
-        """Do a piece of work."""
+    def run(self, work: Callable[[], None], steps: int) -> None:
+        """Do a piece of work of so many steps."""
         if self._all == 1:
             return work()
         call = self._calls % _CYCLE
@@ -37,7 +37,7 @@ class Threads:
         numba.set_num_threads((1, self._all)[which])
         start = time.perf_counter()
         work()
-        self._times[which] = min(self._times[which], time.perf_counter() - start)
+        self._times[which] = min(self._times[which], (time.perf_counter() - start) / steps)
         if call == 2 * _TRIAL - 1:
             numba.set_num_threads((1, self._all)[int(self._times[1] < self._times[0])])
         return None
