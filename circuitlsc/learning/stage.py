@@ -30,8 +30,8 @@ class Stage:
         Time constants of A, u0 (for "pi"), lam and sigma; each is needed for what is learned.
     pause : float
         Learning stands still for so long after a switch; less than hold. It takes most of that bias away: on 4x4 bars
-        sigma, 0.5 in truth, is learned as 0.56 at hold 5, and 0.50 with a pause of 3; at hold 50 as 0.507, and 0.501 with
-        a pause of 10. A circuit needs a clock for it.
+        sigma, 0.5 in truth, is learned as 0.572 at hold 5 and as 0.511 with a pause of 3, as 0.537 at hold 10 and 0.503
+        with a pause of 5, as 0.507 at hold 50. Software can wait; a circuit would need a clock.
 
     Raises
     ------
