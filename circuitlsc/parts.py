@@ -192,6 +192,18 @@ class TransconductorParts(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlasticParts(Part):
+    """The synapses of a circuit that learns: capacitors that hold the weights, and multipliers."""
+
+    key = "plastic"
+
+    leak_resistance: float = _quantity(math.inf, "ohm", "the resistance that discharges a weight's capacitor", above=True)
+    capacitance_mismatch: float = _quantity(0.0, "", "the relative mismatch of the weights' capacitors")
+    gain_error: float = _quantity(0.0, "", "the relative gain error of each multiplier")
+    offset: float = _quantity(0.0, "V", "the offset at both inputs of each multiplier")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PriorParts(Part):
     """The current that stands for the prior."""
 

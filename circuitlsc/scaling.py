@@ -67,7 +67,8 @@ class Scaling:
 
     def volts(self, quantity: str) -> float:
         """Return volts per unit of ``"u"``, ``"s"``, ``"r"`` or ``"e"``, or of the negative of one: ``"ns"``, ``"nr"``."""
-        return {"u": self.volt, "s": self.volt, "r": self.volt_r, "e": self.volt_e}[quantity.removeprefix("n")]
+        own = {"r": self.volt_r, "e": self.volt_e, "q": self.volt_e}
+        return own.get(quantity.removeprefix("n"), self.volt)
 
     @property
     def leak(self) -> float:
