@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
 T_STOP = 4000.0
-MOST_KEPT = 2e7  # numbers per chain
+MOST_KEPT = 3e5  # numbers per chain
 
 Note = Callable[[str], None]
 
