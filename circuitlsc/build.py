@@ -17,9 +17,10 @@ from circuitlsc.hardware import Hardware
 from circuitlsc.lowering import lower
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
-from circuitlsc.planning import make_plan
+from circuitlsc.planning import make_plan, ranges_of
 from circuitlsc.sampler import TOLERANCE, Sampler
 from circuitlsc.scaling import scale_for
+from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
 from circuitlsc.systems import system
 
@@ -113,13 +114,14 @@ def build_sampler(
     if parts.comparator.width is not None:
         if width is not None:
             raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
-        volts = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails).volt
+        ranges = ranges_of(model, x, dynamics)
+        volts = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=ranges).volt
         width = parts.comparator.width / volts
     whole = make_plan(model, x, dynamics, width=width, step=step)
     dynamics, plan = whole.dynamics, whole.step
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
     if stream is not None:
-        plan = replace(plan, step=stream.hold / math.ceil(stream.hold / plan.step - 1e-9))
+        plan = _dividing(plan, stream.hold)
     if halvings:
         plan = replace(plan, step=plan.step / 2**halvings)
     if wires not in WIRES:
@@ -158,6 +160,15 @@ def build_sampler(
     )
     check_circuit(sampler.circuit)
     return sampler
+
+
+def _dividing(plan: StepPlan, hold: float) -> StepPlan:
+    """Return the plan with the longest step, not above its own, that divides ``hold``."""
+    count = math.ceil(hold / plan.step - 1e-9)
+    if abs(count * plan.step - hold) < 1e-9 * hold:
+        return plan
+    line = f"step {hold / count:.4g} tau, so that {count} steps are an input's {hold:g} tau"
+    return replace(plan, step=hold / count, explanation=(*plan.explanation, line))
 
 
 def _observations(

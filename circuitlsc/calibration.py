@@ -6,7 +6,8 @@ r"""Simulation-based calibration: whether a sampler returns the posterior, over 
 If the sampler is right, the true code is one more draw of the posterior, so that its rank among the L draws is uniform
 whatever f is (Talts et al. 2018, arXiv:1804.06788). The f that are ranked here, ties broken at random:
 
-- each s_i: it sees a latent that is wrong by itself;
+- each s_i: it sees a latent that is wrong by itself; with a spike once more among the draws where it is nonzero, over the
+  inputs whose true s_i is;
 - the log likelihood: a sampler that returns the prior passes all but this one;
 - the total size, sum_i abs(s_i) (abs, because a wrong scale only widens or narrows the signed sum);
 - with a spike, the number of active latents (a wrong pi), and their mean size among the codes that have one (a wrong
@@ -35,8 +36,6 @@ from circuitlsc.model import SparseCodingModel
 
 Verdict = Literal["agrees", "disagrees", "inconclusive"]
 
-#: Draws per input that leave ranks 0..19: 20 bins of 5 %.
-N_DRAWS = 19
 #: With fewer inputs no sampler agrees: a shift of half a posterior standard deviation could go unseen.
 MIN_INPUTS = 100
 #: What a calibration should have.
@@ -59,7 +58,8 @@ class RankStatistic:
     Attributes
     ----------
     name : str
-        ``"latent 3"``, ``"log likelihood"``, ``"total size"``, ``"active latents"`` or ``"active size"``.
+        ``"latent 3"``, ``"latent 3, nonzero"``, ``"log likelihood"``, ``"total size"``,
+        ``"active latents"`` or ``"active size"``.
     n : int
         Inputs that have a rank: all, but for the active size those with an active latent, true and drawn.
     mean_rank, shift, spread : float or None

@@ -270,6 +270,10 @@ def calibrate(
     warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
 ) -> None:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
+    from dataclasses import replace
+
+    import numpy as np
+
     from circuitlsc import output as out
     from circuitlsc.calibration import calibration_report
     from circuitlsc.calibration_plot import calibration_figure
@@ -296,12 +300,16 @@ def calibrate(
             **circuit,
         )
         print(plan.sampler.report(), file=sys.stderr)
+        assert plan.sampler.stream is not None
+        made = replace(loaded, x=plan.sampler.x, x_source=out.STREAMED, hold=plan.sampler.stream.hold, run=plan.run)
+        resolved = resolved_toml(made, plan.sampler)
         keep = output.with_name(output.name + ".failed")
         with out.new_folder(output) as folder:
             with _progress(plan.sampler.tasks(plan.run)[0].n_steps) as advance:
                 measured = plan.measure(timeout=loaded.timeout, progress=advance, keep=keep)
             measured.samples.save(folder / out.SAMPLES)
-            out.write_text(folder / out.CONFIG, resolved_toml(loaded, loaded.sampler()))
+            out.write_text(folder / out.CONFIG, resolved)
+            np.save(folder / out.STREAMED, plan.sampler.x, allow_pickle=False)
             out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
             out.write_json(folder / out.CALIBRATION, measured.result.to_dict())
             save_figure(calibration_figure(measured.result), folder / out.CALIBRATION_FIGURE)
@@ -320,7 +328,8 @@ def friction(
 ) -> None:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
     from circuitlsc import output as out
-    from circuitlsc.config import load_config
+    from circuitlsc.budget import check_samples_one
+    from circuitlsc.config import load_config, resolved_toml
     from circuitlsc.friction import friction_figure, friction_report, friction_sweep
     from circuitlsc.plotting import save_figure
     from circuitlsc.spice.library import find_library
@@ -329,8 +338,10 @@ def friction(
         out.check_free(output)
         loaded = load_config(config)
         find_library()
+        check_samples_one("friction", loaded.circuit())
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}
         run = _short_run(loaded, t_stop)
+        resolved = resolved_toml(loaded, loaded.sampler())
         with out.new_folder(output) as folder:
             measured = friction_sweep(
                 loaded.model,
@@ -344,6 +355,7 @@ def friction(
                 note=_note,
                 **circuit,
             )
+            out.write_text(folder / out.CONFIG, resolved)
             out.write_json(folder / out.FRICTION, measured.to_dict())
             save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
         print(friction_report(measured))

@@ -134,12 +134,20 @@ class _Table:
             raise self.fail(key, f" is missing. Give {what}.")
         return self.values[key]
 
-    def number(self, key: str, default: float | None = None, *, low: float = 0.0, what: str = "a number > 0") -> float:
+    def number(
+        self,
+        key: str,
+        default: float | None = None,
+        *,
+        low: float = 0.0,
+        or_equal: bool = False,
+        what: str = "a number > 0",
+    ) -> float:
         value = self.values.get(key, default) if default is not None else self.required(key, what)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.fail(key, f" is not a number. Give {what}.")
-        if not math.isfinite(value) or value <= low:
-            raise self.fail(key, f", but it must be finite and > {low:g}. Give {what}.")
+        if not math.isfinite(value) or value < low or (value == low and not or_equal):
+            raise self.fail(key, f", but it must be finite and {'>=' if or_equal else '>'} {low:g}. Give {what}.")
         return float(value)
 
     def number_or_auto(self, key: str, what: str) -> float | None:
@@ -205,7 +213,7 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     tables = {name: _Table(path, name, data.get(name, {})) for name in KEYS}
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
     prior = _read_prior(tables["prior"])
-    model, x, dictionary, x_source = _read_model(model_table, prior, path)
+    model, x, dictionary, x_source = _read_model(model_table, prior, path, "hold" in run.values)
     dynamics = _read_dynamics(tables["dynamics"], path)
     hold = run.number("hold", what="a time in units of tau, for example 20") if "hold" in run.values else None
     interpolate = run.choice("interpolate", INTERPOLATIONS, "hold")
@@ -252,7 +260,7 @@ def _read_run(table: _Table, path: Path, dynamics: Dynamics, stream: Stream | No
     if "t_stop" in table.values or (stream is None and not dynamics.settles):
         given["t_stop"] = table.number("t_stop", 20_000.0, what="a time in units of tau")
     if "warmup" in table.values:
-        given["warmup"] = table.number("warmup", low=-1e-300, what="a time in units of tau, >= 0")
+        given["warmup"] = table.number("warmup", or_equal=True, what="a time in units of tau, >= 0")
     if "chains" in table.values:
         given["chains"] = table.integer("chains", 2, low=1)
     if table.values.get("thin", AUTO) != AUTO:
@@ -265,7 +273,9 @@ def _read_dynamics(table: _Table, path: Path) -> Dynamics:
     kind = table.choice("kind", KINDS, "langevin")
     threshold = table.choice("threshold", THRESHOLDS, "soft")
     given = {
-        key: table.number(key, low=-1e-300 if key == "temperature" else 0.0, what="a number")
+        key: table.number(
+            key, or_equal=key == "temperature", what=f"a number {'>=' if key == 'temperature' else '>'} 0"
+        )
         for key in ("temperature", "friction", "mass")
         if key in table.values
     }
@@ -337,7 +347,7 @@ def _tabulated_prior(table: _Table) -> CustomPrior:
     return prior
 
 
-def _read_model(table: _Table, prior: Prior, path: Path) -> tuple[SparseCodingModel, Array, str, str]:
+def _read_model(table: _Table, prior: Prior, path: Path, streamed: bool) -> tuple[SparseCodingModel, Array, str, str]:
     dictionary = table.required("dictionary", 'a file (D, K), or "bars:4"')
     if not isinstance(dictionary, str):
         raise table.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
@@ -357,10 +367,16 @@ def _read_model(table: _Table, prior: Prior, path: Path) -> tuple[SparseCodingMo
         x = draw_inputs(model, int(count), np.random.default_rng(seed))[1]
     else:
         loaded = _named(path, lambda: load_array(path.parent / source, "model.x"))
-        if loaded.ndim == 2 and 1 in loaded.shape:  # a .csv of one row or one column
-            loaded = loaded.ravel()
+        if loaded.ndim == 2 and 1 in loaded.shape and not (streamed and loaded.shape[1] == model.n_features):
+            loaded = loaded.ravel()  # a .csv of one row or one column
+        if loaded.ndim == 1 and streamed and model.n_features == 1:
+            loaded = loaded[:, None]
         x = _named(path, lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
         source = str((path.parent / source).resolve())
+    if not np.isfinite(x).all():
+        raise table.fail(
+            "x", f": the prior {prior!r} draws numbers that are not finite. Change the prior, or give a file."
+        )
     if not dictionary.startswith("bars:"):
         dictionary = str((path.parent / dictionary).resolve())
     return model, x, dictionary, source

@@ -73,6 +73,11 @@ class CostPrior(ABC):
         return True
 
     @property
+    def least_cost(self) -> float:
+        """The least C(s)."""
+        return 0.0
+
+    @property
     def threshold(self) -> float:
         """0: a latent is always active."""
         return 0.0

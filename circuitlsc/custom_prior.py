@@ -217,10 +217,20 @@ class CustomPrior(CostPrior):
             and np.allclose(self.slopes, -self.slopes[::-1], rtol=0, atol=1e-7 * np.abs(self.slopes).max())
         )
 
+    @property
+    def least_cost(self) -> float:
+        """The least C(s) of the table."""
+        return float(self.code_cost(self._fine).min())
+
+    @property
+    def _fine(self) -> Array:
+        """Codes all over the table."""
+        return np.linspace(self.knots[0], self.knots[-1], 20_001)
+
     @cached_property
     def slab_scale(self) -> float:
         """The distance from the least cost to where it has risen by 1, on the nearer side."""
-        s = np.linspace(self.knots[0], self.knots[-1], 20_001)
+        s = self._fine
         cost = self.code_cost(s)
         least = int(np.argmin(cost))
         return float(np.abs(s[cost >= cost[least] + 1.0] - s[least]).min())
@@ -242,7 +252,14 @@ class CustomPrior(CostPrior):
         return hermite_slope(self.knots, self.costs, self.slopes, s)
 
     def tempered(self, temperature: float) -> CustomPrior:
-        """Return the prior of exp(-E/T): the table over T."""
+        """Return the prior of exp(-E/T): the table over T, refused if it then says next to nothing."""
+        ends = self.costs[[0, -1]] if self.signed else self.costs[-1:]
+        hottest = (float(ends.min()) - float(self.costs.min())) / RISE
+        if temperature > hottest:
+            raise InputError(
+                f"CustomPrior {self.name!r} at temperature {temperature!r}: its cost rises by {RISE * hottest:.4g} within the "
+                f"table, and must rise by {RISE:g} T. Give a temperature <= {hottest:.4g}, or a table with a larger reach."
+            )
         prior = object.__new__(CustomPrior)
         prior._fill(self.knots, self.costs / temperature, self.slopes / temperature, self.signed, self.name)
         return prior

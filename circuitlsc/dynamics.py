@@ -16,6 +16,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from circuitlsc.errors import InputError
 
 KINDS = ("langevin", "gradient", "lca", "underdamped")
@@ -115,11 +117,19 @@ class Dynamics:
 
 def as_dynamics(value: Dynamics | str) -> Dynamics:
     """Return dynamics from a kind's name."""
-    return Dynamics(kind=value) if isinstance(value, str) else value
+    if isinstance(value, Dynamics):
+        return value
+    if not isinstance(value, str):
+        raise InputError(f"dynamics = {value!r} is neither a Dynamics nor the name of a kind: {', '.join(KINDS)}.")
+    return Dynamics(kind=value)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
 
 
 def _check(name: str, value: object, good: bool, why: str) -> None:

@@ -29,7 +29,7 @@ ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs samp
 GIBBS_WORK = 2.4e8  # sweeps times K^1.5 or so, over four chains: a few seconds
 SLICE_WORK = 2e6  # sweeps times K^1.5 or so, over four chains: a few seconds
 SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
-PATH_STEPS = 20_000  # 1,000 tau at the usual step; fewer for large models, where each takes longer
+PATH_STEPS = 5_000  # 250 tau at the usual step; fewer for large models, where each takes longer
 
 Note = Callable[[str], None]
 

@@ -7,6 +7,7 @@ The stationary law is the same for every friction; only the time between indepen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.experiment import exact_statistics, tolerance_scale
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.plotting import STYLE
+from circuitlsc.runplan import RunPlan
 from circuitlsc.statistics import MARGINALS, PosteriorStatistics, floored_mcse, summarize
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
 T_STOP = 4000.0
+MOST_KEPT = 3e5  # numbers per chain
 
 Note = Callable[[str], None]
 
@@ -134,11 +137,24 @@ def friction_sweep(
     Raises
     ------
     InputError
-        If a friction is not positive.
+        If a friction is not positive, x is several inputs, or the dynamics settle.
+
+    Notes
+    -----
+    All circuits have the shortest step that one of them needs, and all keep every sample (fewer in a very long run):
+    effective samples are counted among those that are kept.
     """
     say = note or (lambda _: None)
     given = dynamics or Dynamics(kind="underdamped")
-    temperature, mass = given.T if not given.settles else 1.0, given.mass
+    if given.settles:
+        raise InputError(
+            f'dynamics.kind = "{given.kind}" settles on one code, and effective samples are counted. Give "langevin" or '
+            '"underdamped".'
+        )
+    if np.ndim(x) != 1:
+        raise InputError("friction_sweep counts the samples of one input, and x has several. Give one of them.")
+    RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed)
+    temperature, mass = given.T, given.mass
     base = Dynamics(kind="underdamped", temperature=temperature, mass=mass)
     if frictions is None:
         chosen = build_sampler(model, x, dynamics=base, **circuit).dynamics
@@ -147,14 +163,16 @@ def friction_sweep(
     if len(frictions) == 0:
         raise InputError("friction_sweep: frictions is empty. Give at least one.")
     target = model if temperature == 1 else model.tempered(temperature)
+    systems = [Dynamics(temperature=temperature), *(replace(base, friction=float(f)) for f in frictions)]
+    step = min(build_sampler(model, x, dynamics=system, **circuit).plan.step for system in systems)
+    thin = math.ceil(t_stop / step * model.n_latents / MOST_KEPT)
     say("exact posterior")
     exact = exact_statistics(target, model.check_x(x), seed=seed)
-    systems = [Dynamics(temperature=temperature), *(replace(base, friction=float(f)) for f in frictions)]
     rows: list[FrictionRow] = []
     for system in systems:
         say("overdamped" if system.friction is None else f"friction {system.friction:.3g}")
-        sampler = build_sampler(model, x, dynamics=system, **circuit)
-        samples = sampler.run(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, timeout=timeout)
+        sampler = build_sampler(model, x, dynamics=system, **{**circuit, "step": step})
+        samples = sampler.run(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin, timeout=timeout)
         measured = summarize(samples.s, sampler.active(samples.u), model=target, x=sampler.x, method="circuit")
         speed = measured.ess_min / (chains * (t_stop - warmup))
         stats = samples.stats

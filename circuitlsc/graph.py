@@ -182,15 +182,20 @@ class Twin:
 
     def linearise(self, z: Array, x: Mapping[str, Array] | None = None) -> tuple[Array, Array]:
         """Return the drift of one or many states (n, size) and its Jacobian (n, size, size)."""
-        values, eye = self.signals(z, x), np.eye(self.size)
+        z, eye = np.asarray(z, dtype=float), np.eye(self.size)
+        values = {cell.name: z[..., place] for cell, place in self._states}
         tangents: dict[str, Array] = {
             cell.name: np.broadcast_to(eye[place], (*np.shape(z)[:-1], cell.size, self.size))
             for cell, place in self._states
         }
         for cell in self._order:
             sources = self._inputs[cell.name]
+            if x is not None and cell.name in x:
+                values[cell.name] = x[cell.name]
+                continue
             total: Array | None = None
-            for port, partial in cell.partials({p: values[s] for p, s in sources.items()}).items():
+            values[cell.name], partials = cell.respond({p: values[s] for p, s in sources.items()})
+            for port, partial in partials.items():
                 tangent = tangents.get(sources[port])
                 if tangent is None:
                     continue

@@ -84,7 +84,7 @@ def plot_gaps(result: MapResult, ax: Axes) -> Axes:
 def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
     """Return the figure of a circuit that settles; of a stream of inputs the first one's waveforms."""
     row = result.rows[0]
-    u = samples.by_row("u")[0, 0] if result.streamed else samples.u[0]
+    u = samples.by_row("u")[row.chain, 0] if result.streamed else samples.u[row.chain]
     time = samples.time[: len(u)]
     shown = time <= max(BEYOND * row.settling_time, time[min(20, len(time) - 1)])
     u, time = u[shown], time[shown]
@@ -100,7 +100,7 @@ def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
             hard = sampler.dynamics.kind == "lca" and sampler.dynamics.threshold == "hard"
             energy = (hard_objective if hard else objective)(sampler.model, sampler.read(u[at]), sampler.x)
             least = row.local_objective
-            plot_objective(time[at], (energy - least) / max(abs(least), 1e-12), row, second)
+            plot_objective(time[at], (energy - least) / max(least - row.floor, 1e-12), row, second)
             plot_code(row, third)
         second.set_title(f"verdict: {result.verdict}")
     return fig

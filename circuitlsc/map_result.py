@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from circuitlsc.arrays import Array
+from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
+from circuitlsc.lca import lca_model
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Laplace
 from circuitlsc.reference.map_estimate import (
@@ -52,6 +55,10 @@ class Settled:
         In tau, from the start of the input: after it no coefficient is farther than 1 % of the largest from its last value.
     settled : bool
         Whether the state is at rest.
+    chain : int
+        Of several chains, which start from different states, the one whose code has the lowest objective.
+    floor : float
+        What no objective is below: n_latents times the least cost of one (a cost of one's own may have any constant).
     """
 
     code: Array
@@ -60,11 +67,13 @@ class Settled:
     local_objective: float
     settling_time: float
     settled: bool
+    chain: int
+    floor: float
 
     @property
     def gap(self) -> float:
-        """How far the objective is above the minimum that the circuit is in, relative."""
-        return (self.objective - self.local_objective) / max(abs(self.local_objective), 1e-12)
+        """How far the objective is above the minimum that the circuit is in, relative to what that is above `floor`."""
+        return (self.objective - self.local_objective) / max(self.local_objective - self.floor, 1e-12)
 
     @property
     def same_support(self) -> bool:
@@ -148,26 +157,36 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
         )
     say = note or (lambda _: None)
     say("the minimum in software")
-    u, step = samples.u[0], sampler.plan.step
     if sampler.stream is None:
-        pieces, inputs = [u], [sampler.x]
+        u, inputs = samples.u[:, None], [sampler.x]
     else:
-        pieces, inputs = list(samples.by_row("u")[0]), list(sampler.x)
+        u, inputs = samples.by_row("u"), list(sampler.x)
         if sampler.stream.interpolate == "linear":
             # a code is compared with the input at the end of its piece: the next row, which the last one repeats
             inputs = [*inputs[1:], inputs[-1]]
-    time = samples.time[: len(pieces[0])]
-    ended = float(samples.attrs["t_stop"]) - step
-    early = sampler.stream is None and bool(samples.time[-1] < ended)  # the run ended itself
-    rows = tuple(_settled(sampler, piece, x, time, early) for piece, x in zip(pieces, inputs, strict=True))
+    time, n_steps = samples.time[: u.shape[2]], round(float(samples.attrs["t_stop"]) / sampler.plan.step)
+    early = [
+        sampler.stream is None and int(steps) < n_steps for steps in samples.stats["steps"]
+    ]  # the run ended itself
+    rows = []
+    for pieces, x in zip(np.moveaxis(u, 1, 0), inputs, strict=True):
+        chain = int(np.argmin([_value(sampler, sampler.read(piece[-1]), x) for piece in pieces]))
+        rows.append(_settled(sampler, pieces[chain], x, time, early[chain], chain))
     verdict, reason = _judge(rows)
     d = sampler.dynamics
     hard = d.kind == "lca" and d.threshold == "hard"
     cost = "count of s != 0, times (lam sigma)^2/2" if hard else f"{sampler.model.prior.kind} cost"
-    return MapResult(d.kind, cost, rows, sampler.stream is not None, verdict, reason)
+    return MapResult(d.kind, cost, tuple(rows), sampler.stream is not None, verdict, reason)
 
 
-def _settled(sampler: Sampler, u: Array, x: Array, time: Array, early: bool) -> Settled:
+def _value(sampler: Sampler, code: Array, x: Array) -> float:
+    """Return the objective of a code."""
+    d = sampler.dynamics
+    hard = d.kind == "lca" and d.threshold == "hard"
+    return float((hard_objective if hard else objective)(sampler.model, code, x))
+
+
+def _settled(sampler: Sampler, u: Array, x: Array, time: Array, early: bool, chain: int) -> Settled:
     s = sampler.read(u)
     code = s[-1]
     tail = u[-max(2, round(REST * len(u))) :]
@@ -175,37 +194,45 @@ def _settled(sampler: Sampler, u: Array, x: Array, time: Array, early: bool) -> 
     near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
     away = np.flatnonzero(np.max(np.abs(s - code), axis=1) > near)
     since = float(time[int(away[-1]) + 1 if len(away) else 0])
-    value, reference, local = _references(sampler, code, x)
-    return Settled(code, value, reference, local, since, at_rest)
+    value = _value(sampler, code, x)
+    reference, local = _references(sampler, code, x)
+    prior = sampler.model.prior
+    floor = sampler.model.n_latents * prior.least_cost if isinstance(prior, CostPrior) else 0.0
+    return Settled(code, value, reference, local, since, at_rest, chain, floor)
 
 
-def _references(sampler: Sampler, code: Array, x: Array) -> tuple[float, MapEstimate, float]:
-    """Return a code's objective, software's minimum, and the minimum that software reaches from the code."""
+def _references(sampler: Sampler, code: Array, x: Array) -> tuple[MapEstimate, float]:
+    """Return software's minimum, and the minimum that software reaches from the code."""
     model, d = sampler.model, sampler.dynamics
     if d.kind == "lca" and d.threshold == "hard":
         return _hard(model, code, x)
-    value = float(objective(model, code, x))
     if isinstance(model.prior, (Laplace, Gaussian)):  # convex: one minimum
         reference = map_reference(model, x)
-        return value, reference, reference.objective
+        return reference, reference.objective
     near = descend_from(model, code, x)
     best = best_minimum(model, x)
-    return value, min(best, near, key=lambda m: m.objective), near.objective
+    return min(best, near, key=lambda m: m.objective), near.objective
 
 
-def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[float, MapEstimate, float]:
+def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[MapEstimate, float]:
     """Compare with LCA in software: the hard threshold's minima are many, and the start decides which is reached."""
-    other = many_lca(model, x[None], hard=True)[0]
-    reference = MapEstimate(
-        other, float(hard_objective(model, other, x)), "LCA with a hard threshold in NumPy, from u = 0"
-    )
     on = code != 0
-    local = np.zeros_like(code)
-    local[on] = np.linalg.lstsq(model.A[:, on], x, rcond=None)[0]  # the minimum on the code's support
-    return float(hard_objective(model, code, x)), reference, float(hard_objective(model, local, x))
+    bounds = (-np.inf if model.prior.signed else 0.0, np.inf)
+    fit = lsq_linear(model.A[:, on], x, bounds=bounds, method="bvls").x if on.any() else np.zeros(0)
+    # every latent of the support is paid for, also where the fit could do without: the data may not tell two of them apart
+    own = np.zeros_like(code)
+    own[on] = fit
+    count = np.count_nonzero(on) - np.count_nonzero(fit)
+    local = float(hard_objective(model, own, x)) + 0.5 * count * (lca_model(model).prior.lam / model.sigma) ** 2
+    try:
+        other = many_lca(model, x[None], hard=True)[0]
+        how = "LCA with a hard threshold in NumPy, from u = 0"
+    except InputError:  # the software creeps along a direction that the data hardly see
+        other, how = own, "least squares on the circuit's own support (LCA in NumPy does not come to rest)"
+    return MapEstimate(other, float(hard_objective(model, other, x)), how), local
 
 
-def _judge(rows: tuple[Settled, ...]) -> tuple[Verdict, str]:
+def _judge(rows: Sequence[Settled]) -> tuple[Verdict, str]:
     n = len(rows)
     worst = max(rows, key=lambda row: row.gap)
     of = f" of {n} inputs" if n > 1 else ""

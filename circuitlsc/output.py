@@ -26,6 +26,7 @@ MAP = "map.json"  # of a circuit that settles
 ENERGY = "energy.json"  # of a device-level run
 BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
 CALIBRATION, CALIBRATION_FIGURE, INPUTS = "calibration.json", "calibration.png", "inputs.npz"
+STREAMED = "x.npy"  # the inputs once more, as a config names them
 FRICTION, FRICTION_FIGURE = "friction.json", "friction.png"
 CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
 

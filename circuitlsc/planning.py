@@ -25,6 +25,8 @@ MAP_STEP = 1.0  # over the fastest rate
 LARGEST_MAP_STEP = 0.1  # tau
 COARSE = 0.1  # of a typical coefficient: a circuit with wider comparators does not find its code
 OSCILLATION = 1.5  # h times the fastest angular frequency of a momentum
+UNIT = 1e-9  # a norm this close to 1 is 1
+SLOW = 1000.0  # tau: a relaxation that long needs a word of warning
 SMOOTH = 0.6  # of the step that has one solution: with little friction nothing damps the error of a corner (measured)
 
 
@@ -63,11 +65,10 @@ def make_plan(
     InputError
         If a given width or step cannot be used.
     """
-    typical = _typical(model, x)
-    if dynamics.kind == "lca":
-        return Plan(_settling(model, typical, dynamics, width, step), dynamics, _lca_ranges(model, x))
-    ranges = expected_ranges(model, x)
-    if dynamics.kind == "gradient":
+    typical, ranges = _typical(model, x), ranges_of(model, x, dynamics)
+    if dynamics.threshold == "hard":
+        _check_atoms(model)
+    if dynamics.settles:
         return Plan(_settling(model, typical, dynamics, width, step), dynamics, ranges)
     if dynamics.kind == "langevin":
         return Plan(plan_step(model, typical, width=width, step=step, temperature=dynamics.T), dynamics, ranges)
@@ -81,6 +82,22 @@ def make_plan(
         )
         dynamics = replace(dynamics, friction=float(np.sqrt(slowest / fastest)))
     return Plan(_with_momentum(overdamped, dynamics, step), dynamics, ranges)
+
+
+def ranges_of(model: SparseCodingModel, x: Array, dynamics: Dynamics) -> Ranges:
+    """Estimate how large the signals of a system become."""
+    return _lca_ranges(model, x) if dynamics.kind == "lca" else expected_ranges(model, x)
+
+
+def _check_atoms(model: SparseCodingModel) -> None:
+    """Raise InputError if an atom is longer than 1: a latent could rest on the jump of a hard threshold, on no minimum."""
+    norms = np.linalg.norm(model.A, axis=0)
+    if norms.max() > 1 + UNIT:
+        raise InputError(
+            f'dynamics.threshold = "hard" needs atoms no longer than 1, and that of latent {norms.argmax()} has norm '
+            f"{norms.max():.4g}: a longer one can rest on the threshold's jump, which is no minimum of any cost. Normalise the "
+            'dictionary, or use threshold = "soft".'
+        )
 
 
 def _typical(model: SparseCodingModel, x: Array) -> Array:
@@ -110,6 +127,12 @@ def _with_momentum(plan: StepPlan, dynamics: Dynamics, step: float | None) -> St
         f"fastest angular frequency {frequency:.4g} / tau",
     )
     warnings = plan.warnings
+    relaxation = max(2 * mass / friction, friction * plan.time_scale)
+    if relaxation > SLOW:
+        warnings += (
+            f"mass = {mass:.3g} tau with friction = {friction:.3g} forgets its start within about {relaxation:.3g} tau: "
+            "samples that are farther apart than the run is long say nothing. Leave both out, and they are chosen.",
+        )
     if step is None:
         step = best
         lines += (

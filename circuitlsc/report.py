@@ -217,6 +217,10 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
             f"support        {'the same' if row.same_support else 'different'} (below 1 % of the largest left out)",
             f"settling       {row.settling_time:.4g} tau = {row.settling_time * sampler.scaling.tau:.3g} s to 1 %",
         ]
+        if (chains := len(samples.u)) > 1:
+            lines.append(
+                f"chains         {chains}, from different states; shown is chain {row.chain}, with the lowest objective"
+            )
     return "\n".join(
         [
             *lines,

@@ -99,7 +99,7 @@ def perturbation(device: Sampler, u: Array) -> Array:
         total += s @ gradient_offset(device)
     for cell in cells:
         if isinstance(cell, DeviceGate):
-            _, _, shift, prior = cell.draws()
+            _, _, shift, prior = cell.draws
             total += s @ (shift / scaling.volt_e) + model.prior.cost(u, device.plan.width) @ (prior - 1)
         elif isinstance(cell, DeviceIntegrator):
             total += cell.leak_rate / 2 * np.sum(u**2, axis=-1) - u @ cell.offset

@@ -287,7 +287,7 @@ def _currents(sampler: Sampler) -> list[Rule]:
         elif isinstance(cell, ThermalNoise):
             found["the noise amplifiers' offsets"] = cell.drift_offset * drift
         elif isinstance(cell, DeviceGate):
-            found["the multipliers' offsets at e"] = cell.draws()[2] / sampler.scaling.volt_e * drift
+            found["the multipliers' offsets at e"] = cell.draws[2] / sampler.scaling.volt_e * drift
     if sampler.nonideal.op_amp.offset > 0:
         found["the op-amps' offsets at e"] = gradient_offset(sampler) * drift
     out = []

@@ -30,7 +30,7 @@ class RunPlan:
     """
 
     t_stop: float
-    warmup: float = 20.0
+    warmup: float = WARMUP
     chains: int = 2
     seed: int = 0
     thin: int | None = None

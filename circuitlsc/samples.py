@@ -123,6 +123,17 @@ class Samples:
                 "the samples were made by another deck than the one that the config builds (their SHA-256 differ). "
                 "Run circuitlsc run again."
             )
+        # neither what comes from outside is part of the deck: the noise's temperature, a stream of inputs
+        parts = {"dynamics": _dynamics(sampler), **_stream(sampler)}
+        if changed := [name for name, value in parts.items() if self.attrs.get(name, value) != value]:
+            raise InputError(
+                f"the samples were made with another {changed[0]} than the config has ({self.attrs[changed[0]]} against "
+                f"{parts[changed[0]]}). Run circuitlsc run again."
+            )
+        if not np.array_equal(self.x, sampler.x):
+            raise InputError(
+                "the samples were made with another x than the config has. Run circuitlsc run again, or bring back the file."
+            )
 
     def save(self, path: Path) -> None:
         """Write netCDF, complete or not at all."""
@@ -155,6 +166,17 @@ class Samples:
         except (OSError, KeyError, ValueError) as error:
             raise InputError(f"{path} is not a file of circuitlsc samples ({str(error).splitlines()[0]}).") from None
         return cls(loaded)
+
+
+def _dynamics(sampler: Sampler) -> str:
+    """Return what the circuit does with its energy, as a file's attribute."""
+    return json.dumps(sampler.dynamics.numbers(), sort_keys=True)
+
+
+def _stream(sampler: Sampler) -> dict[str, Any]:
+    """Return how the inputs follow each other, as attributes; nothing if there is one."""
+    stream = sampler.stream
+    return {} if stream is None else {"hold": stream.hold, "interpolate": stream.interpolate}
 
 
 def read_code(model: SparseCodingModel, u: Array) -> Array:
@@ -213,7 +235,8 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
         "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
         "nonideal_seed": sampler.nonideal.seed,
         "halvings": sampler.halvings,
-        "dynamics": json.dumps(sampler.dynamics.numbers(), sort_keys=True),
+        "dynamics": _dynamics(sampler),
+        **_stream(sampler),
         "temperature": float(sampler.temperature),
         "width": sampler.plan.width,
         "step": sampler.plan.step,

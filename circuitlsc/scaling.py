@@ -23,6 +23,7 @@ from circuitlsc.priors import Gaussian
 
 BOLTZMANN = 1.380649e-23
 ROOM = 300.0  # kelvin, the temperature at which a resistor's own noise is quoted
+LEAST_SLAB = 1e-4  # volts: a prior whose scale is smaller would drown in offsets
 HEADROOM = 0.8  # share of the rails that the expected extremes may use
 
 
@@ -140,7 +141,8 @@ def _heavy_tail(model: SparseCodingModel, prior: CostPrior, x: Array) -> float:
     What the data allow is five standard deviations of the Gaussian posterior under a prior as wide as that tail.
     """
     tail = prior.exceeded(math.exp(-5.0))
-    cov = np.linalg.inv(model.gram + np.eye(model.n_latents) / tail**2)
+    rates, axes = np.linalg.eigh(model.gram)  # not its inverse: where the data say nothing only 1/tail^2 is left
+    cov = (axes / (np.maximum(rates, 0.0) + 1 / tail**2)) @ axes.T
     allowed = float(np.max(np.abs(cov @ model.drive(x)) + 5 * np.sqrt(np.diag(cov))))
     return min(tail, allowed)
 
@@ -169,12 +171,19 @@ def scale_for(
     Raises
     ------
     InputError
-        If ``volt`` is given and u would need more than the rails.
+        If ``volt`` is given and u would need more than the rails, or the prior's tail is so heavy that nothing fits.
     """
     base = Scaling(c_int=c_int, tau=tau, rails=rails, volt=0.1 if volt is None else volt)
     ranges = ranges or expected_ranges(model, x)
     room = HEADROOM * rails
     fits = room / ranges.u
+    if fits * model.prior.slab_scale < LEAST_SLAB:
+        raise InputError(
+            f"the prior {model.prior!r} lets u reach {ranges.u:.3g} units, where the data do not hold it: on rails "
+            f"of +-{rails:g} V its scale, {model.prior.slab_scale:.3g} units, would be "
+            f"{fits * model.prior.slab_scale:.2g} V, below what a comparator tells apart ({LEAST_SLAB:g} V). Give a prior "
+            "with a lighter tail (a larger lam), or higher rails."
+        )
     if volt is None:
         volt = min(0.1, fits)
     elif volt > fits:

@@ -61,8 +61,10 @@ class Stream:
     interpolate: str = "hold"
 
     def __post_init__(self) -> None:
-        if isinstance(self.hold, bool) or not isinstance(self.hold, (int, float)) or not 0 < self.hold < math.inf:
+        number = isinstance(self.hold, (int, float, np.integer, np.floating)) and not isinstance(self.hold, bool)
+        if not number or not 0 < self.hold < math.inf:
             raise InputError(f"run.hold = {self.hold!r}, but each input is on for a time. Give a number > 0, in tau.")
+        object.__setattr__(self, "hold", float(self.hold))
         if self.interpolate not in INTERPOLATIONS:
             raise InputError(f"run.interpolate = {self.interpolate!r} is not one of {', '.join(INTERPOLATIONS)}.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +25,29 @@ class Table:
 
     def __call__(self, v: Array) -> Array:
         """Return the function at v, elementwise."""
-        k = self._segment(v)
-        return np.asarray(self.values[k] + self._slopes[k] * (v - self.knots[k]))
+        return self.with_slope(v)[0]
 
     def slope(self, v: Array) -> Array:
         """Return the derivative at v, constant in each segment."""
         return np.asarray(self._slopes[self._segment(v)])
 
-    def _segment(self, v: Array) -> NDArray[np.int64]:
-        # ngspice bisects on `knot > v`: a knot belongs to the segment at its right
-        return np.clip(np.searchsorted(self.knots, v, side="right") - 1, 0, len(self.knots) - 2)
+    def with_slope(self, v: Array) -> tuple[Array, Array]:
+        """Return the function and its derivative at v: what Newton's iteration asks for, with one search."""
+        k = self._segment(v)
+        slope = self._slopes[k]
+        return np.asarray(self.values[k] + slope * (v - self.knots[k])), slope
 
-    @property
+    def _segment(self, v: Array) -> NDArray[np.int64]:
+        # ngspice bisects on `knot > v`: a knot belongs to the segment at its right; the first and last go on for ever
+        return np.asarray(self._inner.searchsorted(v, side="right"))
+
+    @cached_property
+    def _inner(self) -> Array:
+        return self.knots[1:-1]
+
+    @cached_property
     def _slopes(self) -> Array:
-        return np.diff(self.values) / np.diff(self.knots)
+        return np.asarray(np.diff(self.values) / np.diff(self.knots))
 
     def spice(self, node: str, knot_unit: float, value_unit: float) -> str:
         """Return ``pwl(V(node),...)`` with knots and values in SI units."""

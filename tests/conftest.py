@@ -46,6 +46,15 @@ PRIORS = {
 Solve = Callable[[list[tuple[str, str]]], list[dict[str, NDArray[np.float64]]]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a fixture of their module on one worker: such fixtures are simulations, made once."""
+    for item in items:
+        fixtures = getattr(item, "_fixtureinfo", None)
+        shared = [] if fixtures is None else [d[-1] for d in fixtures.name2fixturedefs.values()]
+        if any(d.scope == "module" and d.baseid == item.nodeid.split("::")[0] for d in shared):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the tests that need libngspice where it is missing; fail them if the environment promised it."""
     if item.get_closest_marker("ngspice"):

@@ -11,12 +11,12 @@ BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 pytestmark = pytest.mark.ngspice
 
 
-@pytest.mark.parametrize(("form", "seed"), [("gram", 11), ("residual", 12)])
-def test_the_right_circuit_is_calibrated(form, seed):
-    c = calibrate_circuit(BARS, seed=seed, form=form)  # fails with chance 1 %, alpha
+@pytest.mark.parametrize(("form", "seed", "inputs"), [("gram", 11, 300), ("residual", 12, 120)])
+def test_the_right_circuit_is_calibrated(form, seed, inputs):
+    c = calibrate_circuit(BARS, seed=seed, form=form, inputs=inputs)  # fails with chance 1 %, alpha
     assert c.result.verdict == "agrees", c.result.reason
-    assert (c.result.n_inputs, c.result.n_draws) == (300, 19)
-    assert c.samples.by_row().shape == (1, 300, 19, 8)
+    assert (c.result.n_inputs, c.result.n_draws) == (inputs, 19)
+    assert c.samples.by_row().shape == (1, inputs, 19, 8)
     assert abs(c.result.correlation) < 0.15
     np.testing.assert_allclose(np.diff(c.samples.time[:19]), 5.0)
     assert c.samples.time[0] == pytest.approx(15.0)
@@ -32,7 +32,7 @@ def test_the_right_circuit_is_calibrated(form, seed):
     ids=["lam x 2", "T = 2", "sigma x 1.5"],
 )
 def test_a_wrong_circuit_is_found_out(built, dynamics):
-    c = calibrate_circuit(BARS, seed=13, built=built, dynamics=dynamics)
+    c = calibrate_circuit(BARS, seed=13, built=built, dynamics=dynamics, inputs=150)
     assert c.result.verdict == "disagrees"
     assert c.result.p_value < 1e-4
 

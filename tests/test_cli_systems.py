@@ -58,8 +58,8 @@ def test_a_circuit_that_settles(kind, level, tmp_path):
 
 @pytest.mark.parametrize("warmup", ["", "warmup = 20.0"])
 def test_one_word_switches_the_system(warmup, tmp_path):
-    """The same config for all four kinds, as a user would edit it."""
-    for kind in ("langevin", "underdamped", "gradient", "lca"):
+    """The same config for all four kinds, as a user would edit it; a warmup means nothing to those that settle."""
+    for kind in ("gradient", "lca") if warmup else ("langevin", "underdamped", "gradient", "lca"):
         name = write(tmp_path, f'kind = "{kind}"', f"t_stop = 300.0\nchains = 2\n{warmup}", name=f"{kind}.toml")
         done = circuitlsc("run", name, "-o", kind, cwd=tmp_path)
         assert done.returncode in (0, 4), done.stderr
@@ -105,11 +105,13 @@ def test_calibrate(tmp_path):
     done = circuitlsc("calibrate", name, "-o", "out", "--inputs", "120", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr  # fails with chance 1 %
     files = {p.name for p in (tmp_path / "out").iterdir()}
-    assert files == {"calibration.json", "calibration.png", "inputs.npz", "samples.nc", "config.resolved.toml"}
+    assert files == {"calibration.json", "calibration.png", "inputs.npz", "x.npy", "samples.nc", "config.resolved.toml"}
     result = json.loads((tmp_path / "out" / "calibration.json").read_text())
     assert result["verdict"] == "agrees"
     with np.load(tmp_path / "out" / "inputs.npz") as inputs:
         assert inputs["s_true"].shape == (120, 4)
+    again = circuitlsc("compare", "out", cwd=tmp_path)  # its config is that of the circuit that ran
+    assert again.returncode in (0, 4), again.stderr
     lca = write(tmp_path, 'kind = "lca"', name="lca.toml")
     error = one_line(circuitlsc("calibrate", lca, "-o", "out2", cwd=tmp_path), 2)
     assert 'dynamics.kind = "lca" settles on one code' in error
@@ -127,6 +129,54 @@ def test_friction(tmp_path):
     assert (tmp_path / "out" / "friction.png").stat().st_size > 5000
     error = one_line(circuitlsc("friction", name, "-o", "bad", "--friction", "-1", cwd=tmp_path), 2)
     assert "dynamics.friction = -1.0, but it must be a finite number > 0." in error
+
+
+def test_a_sweep_of_friction_needs_samples_of_one_input(tmp_path):
+    name = write(tmp_path, 'kind = "lca"')
+    error = one_line(circuitlsc("friction", name, "-o", "out", cwd=tmp_path), 2)
+    assert 'dynamics.kind = "lca" settles on one code' in error
+    name = write(tmp_path, 'kind = "langevin"', "hold = 20.0", x="draw:5")
+    error = one_line(circuitlsc("friction", name, "-o", "out", cwd=tmp_path), 2)
+    assert "friction compares samples of one input, and x has several." in error
+
+
+def test_a_hard_threshold_needs_short_atoms(tmp_path):
+    np.save(tmp_path / "A.npy", 1.5 * np.eye(4))
+    name = write(tmp_path, 'kind = "lca"\nthreshold = "hard"')
+    config = tmp_path / name
+    config.write_text(config.read_text().replace("bars:2", "A.npy"))
+    error = one_line(circuitlsc("run", name, "-o", "out", cwd=tmp_path), 2)
+    assert 'dynamics.threshold = "hard" needs atoms no longer than 1, and that of latent 0 has norm 1.5' in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("suffix", ["npy", "csv"])
+def test_rows_of_one_pixel(suffix, tmp_path):
+    np.save(tmp_path / "A.npy", np.ones((1, 2)))
+    rows = np.array([[0.3], [1.2], [-0.4]])
+    if suffix == "npy":
+        np.save(tmp_path / "x.npy", rows)
+    else:
+        np.savetxt(tmp_path / "x.csv", rows, delimiter=",")
+    name = write(tmp_path, 'kind = "langevin"', "hold = 20.0", x=f"x.{suffix}")
+    config = tmp_path / name
+    config.write_text(config.read_text().replace("bars:2", "A.npy"))
+    assert np.array_equal(load_config(config).x, rows)
+
+
+def test_samples_belong_to_their_inputs_and_temperature(tmp_path):
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((12, 4))
+    np.save(tmp_path / "x.npy", rows)
+    name = write(tmp_path, 'kind = "langevin"', "hold = 20.0", x="x.npy")
+    assert circuitlsc("run", name, "-o", "out", cwd=tmp_path).returncode in (0, 4)
+    assert circuitlsc("compare", "out", cwd=tmp_path).returncode in (0, 4)
+    np.save(tmp_path / "x.npy", np.concatenate([rows[:1], rows[:0:-1]]))  # the same deck, the same first input
+    assert "the samples were made with another x" in one_line(circuitlsc("compare", "out", cwd=tmp_path), 2)
+    np.save(tmp_path / "x.npy", rows)
+    config = tmp_path / "out" / "config.resolved.toml"
+    config.write_text(config.read_text().replace("temperature = 1.0", "temperature = 2.0"))
+    assert "the samples were made with another dynamics" in one_line(circuitlsc("compare", "out", cwd=tmp_path), 2)
 
 
 def test_paper(tmp_path):
@@ -151,6 +201,8 @@ def test_a_budget_needs_samples(command, tmp_path):
     [
         ('kind = "langevine"', "", "draw", "dynamics.kind = 'langevine' is not known. Did you mean 'langevin'?"),
         ('kind = "lca"\nfriction = 1.0', "", "draw", 'dynamics.friction = 1.0 belongs to kind = "underdamped"'),
+        ("temperature = -1", "", "draw", "dynamics.temperature = -1, but it must be finite and >= 0."),
+        ('kind = "underdamped"\nfriction = 0', "", "draw", "dynamics.friction = 0, but it must be finite and > 0."),
         ("temperature = 0", "", "draw", "dynamics.temperature = 0.0, but it must be a finite number > 0"),
         ('kind = "gradient"\ntemperature = 1', "", "draw", 'but kind = "gradient" has no noise'),
         ('kind = "underdamped"\nmass = "big"', "", "draw", "dynamics.mass = 'big' is not a number."),

@@ -466,7 +466,7 @@ def test_the_circuit_samples_the_posterior(name):
     prior, form = CIRCUITS[name]
     model = SparseCodingModel(np.array([[1.0, 0.5], [0.0, 0.8], [0.2, 0.0]]), prior, 0.6)
     sampler = build_sampler(model, np.array([0.9, 0.4, 0.1]), form=form)
-    judged = judge(sampler, sampler.run(t_stop=1500, chains=2, seed=7))
+    judged = judge(sampler, sampler.run(t_stop=1000, chains=2, seed=7))
     assert judged.exact.method == "quadrature"
     assert judged.path is not None
     assert judged.path.rms < 1e-5

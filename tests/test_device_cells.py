@@ -155,22 +155,22 @@ def test_gate_is_its_equation(model, odd_scaling):
     """-[gain g(u + o) (e + delta) + prior c'(u)], with what `draws` returns in volts and factors."""
     _, comparator, prior, stiffness = tables_of(model)
     cell = gate_of(model, odd_scaling, **ERRORS["all"])
-    offset, gain, shift, factor = cell.draws()
+    offset, gain, shift, factor = cell.draws
     u, e = np.random.default_rng(1).uniform(-2, 2, (2, 40, SIZE))
     gate = 1.0 if comparator is None else comparator(u + offset / odd_scaling.volt)
     pull = prior(u) if prior is not None else stiffness * u
     expected = -(gain * gate * (e + shift / odd_scaling.volt_e) + factor * pull)
     np.testing.assert_allclose(cell.evaluate({"u": u, "e": e}), expected, rtol=1e-12)
     common = gate_of(model, odd_scaling, prior={"lam_error": -0.3})
-    assert common.draws()[3] == pytest.approx(0.7)
+    assert common.draws[3] == pytest.approx(0.7)
 
 
 DRAWN = {  # what a parameter of this sd makes of 2000 elements: values of that sd in SI units, or factors around 1
     "comparator.threshold_offset": lambda h, n: DeviceThreshold("t", n, table=None, hardware=h).offset,
-    "comparator.gate_offset": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws()[0],
-    "multiplier.gain_error": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws()[1] - 1,
-    "multiplier.offset": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws()[2],
-    "prior.lam_mismatch": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws()[3] - 1,
+    "comparator.gate_offset": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws[0],
+    "multiplier.gain_error": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws[1] - 1,
+    "multiplier.offset": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws[2],
+    "prior.lam_mismatch": lambda h, n: DeviceGate("g", n, None, None, hardware=h).draws[3] - 1,
     "integrator.offset_current": lambda h, n: (
         DeviceIntegrator("i", n, start=np.zeros(n), hardware=h).offset * h.scaling.drift_current
     ),
@@ -458,7 +458,7 @@ def test_delay_is_a_first_order_lag(model, size, odd_scaling, solve):
     t = answer["time"] - before - jump / 2
     first, last = (cell.evaluate({"u": np.array([u]), "e": np.array([e])})[0] for u in (low, high))
     pull = [
-        cell.evaluate({"u": np.array([u]), "e": np.array([-cell.draws()[2][0] / odd_scaling.volt_e])})[0]
+        cell.evaluate({"u": np.array([u]), "e": np.array([-cell.draws[2][0] / odd_scaling.volt_e])})[0]
         for u in (low, high)
     ]
     got = drifts(answer, cell, odd_scaling)[:, 0]

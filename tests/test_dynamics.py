@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from circuitlsc import Dynamics, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import (
+    Cauchy,
+    CustomPrior,
+    Dynamics,
+    InputError,
+    Laplace,
+    Nonidealities,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+)
+from circuitlsc.build import rebuilt
 from circuitlsc.dynamics import as_dynamics
 from circuitlsc.planning import make_plan
 from circuitlsc.runplan import choose_run
@@ -150,8 +162,55 @@ def test_inputs_that_do_not_fit(x, hold, message):
         build_sampler(BARS, x, hold=hold)
 
 
+def test_what_is_no_dynamics():
+    with pytest.raises(InputError, match=r"^dynamics = None is neither a Dynamics nor the name of a kind: langevin,"):
+        build_sampler(BARS, X, dynamics=None)
+
+
+def test_numpy_numbers_are_numbers():
+    assert Dynamics(kind="underdamped", friction=np.float32(0.5)).friction == 0.5
+    assert build_sampler(BARS, np.stack([X, X]), hold=np.int64(20)).stream.hold == 20.0
+
+
+@pytest.mark.parametrize("kind", ["langevin", "gradient", "lca"])
+def test_a_comparators_width_is_in_volts(kind):
+    """Also where the rails set the scale, which is not the same for every system."""
+    parts = Nonidealities({"comparator": {"width": 2e-4}})
+    sampler = build_sampler(BARS, X, dynamics=kind, level="device", nonideal=parts, rails=0.3)
+    assert sampler.plan.width * sampler.scaling.volt == pytest.approx(2e-4)
+    again = rebuilt(sampler)
+    assert again.plan.width == sampler.plan.width
+    assert again.scaling == sampler.scaling
+
+
+def test_a_memory_longer_than_a_run_is_said():
+    for wild in ({"mass": 1e12}, {"friction": 1e9}, {"friction": 1e-9}):
+        plan = build_sampler(BARS, X, dynamics=Dynamics(kind="underdamped", **wild)).plan
+        assert any("forgets its start within about" in line for line in plan.warnings), wild
+    assert not build_sampler(BARS, X, dynamics="underdamped").plan.warnings
+
+
+def test_a_tail_that_no_rails_hold():
+    model = SparseCodingModel(bars(2), Cauchy(0.6), 0.5)  # of rank 3: the data leave a direction to the prior
+    with pytest.raises(
+        InputError, match=r"^the prior Cauchy\(lam=0\.6.* lets u reach .* units, where the data do not hold"
+    ):
+        build_sampler(model, np.zeros(4))
+    build_sampler(SparseCodingModel(bars(2), Cauchy(1.0), 0.5), np.zeros(4))
+
+
+def test_a_table_that_a_temperature_flattens():
+    prior = CustomPrior(lambda s: s**2 / 4, reach=4.0)  # rises by 4
+    prior.tempered(1.9)
+    with pytest.raises(
+        InputError, match=r"^CustomPrior .* at temperature 3\.0: its cost rises by 4 .* <= 2, or a table"
+    ):
+        prior.tempered(3.0)
+
+
 def test_the_step_divides_hold():
     sampler = build_sampler(BARS, np.stack([X, 2 * X, -X]), hold=7.77)
+    assert f"step {sampler.plan.step:.4g} tau, so that" in sampler.plan.explanation[-1]
     steps = 7.77 / sampler.plan.step
     assert steps == pytest.approx(round(steps), abs=1e-9)
     task = sampler.tasks(sampler.run_plan(warmup=2.0))[0]

@@ -204,7 +204,7 @@ def problems():
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize("kind", ["gradient", "lca"])
-@pytest.mark.parametrize("trial", range(20))
+@pytest.mark.parametrize("trial", [*range(8), *(pytest.param(t, marks=pytest.mark.slow) for t in range(8, 20))])
 def test_settled_code_is_the_lasso(kind, trial):
     model, obs = problems()[trial]
     sampler = build_sampler(model, obs, dynamics=kind)
@@ -285,7 +285,7 @@ def assert_law(sampler, target, *, t_stop, seed, factor=4.0):
     measured = summarize(samples.s, sampler.active(samples.u), model=target, x=sampler.x, method="circuit")
     exact = exact_statistics(target, sampler.x, seed=1)
     mcse, scale = floored_mcse(measured, exact), tolerance_scale(target, exact)
-    assert measured.ess_min > 300
+    assert measured.ess_min > 200
     for name in ("p_active", "mean", "sd"):
         unit = 1.0 if name == "p_active" else scale
         se = np.hypot(mcse[name], getattr(exact, f"{name}_mcse"))
@@ -304,8 +304,18 @@ LAWS = {
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize("prior", LAWS.values(), ids=LAWS)
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("kind", ["langevin", "underdamped"])
+@pytest.mark.parametrize(
+    ("kind", "temperature"),
+    [
+        ("langevin", 0.5),
+        ("langevin", 2.0),
+        ("underdamped", 1.0),
+        *(
+            pytest.param(*rest, marks=pytest.mark.slow)
+            for rest in [("langevin", 1.0), ("underdamped", 0.5), ("underdamped", 2.0)]
+        ),
+    ],
+)
 def test_samples_are_those_of_the_tempered_posterior(kind, temperature, prior):
     """Exp(-E/T): pi^(1/T), lam/T, sigma sqrt(T); 4 standard errors of about 12 statistics fail with chance 1e-3."""
     model = SparseCodingModel(A, prior, SIGMA)
@@ -313,7 +323,7 @@ def test_samples_are_those_of_the_tempered_posterior(kind, temperature, prior):
     sampler = build_sampler(model, obs, dynamics=Dynamics(kind=kind, temperature=temperature))
     target = model.tempered(temperature)
     assert target.sigma == pytest.approx(SIGMA * temperature**0.5)
-    assert_law(sampler, target, t_stop=2500.0, seed=7)
+    assert_law(sampler, target, t_stop=1500.0, seed=7)
 
 
 @pytest.mark.ngspice

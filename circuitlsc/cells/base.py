@@ -58,6 +58,10 @@ class Cell(ABC):
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return d(output)/d(input) by port: (..., size) for an elementwise port, (size, n) for a linear one."""
 
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return `evaluate` and `partials` together, for cells that share work between the two."""
+        return self.evaluate(inputs), self.partials(inputs)
+
     @abstractmethod
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the subcircuit definitions that `emit` uses."""

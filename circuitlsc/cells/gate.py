@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +67,15 @@ class Gate(Cell):
         u, e = inputs["u"], inputs["e"]
         force = e if self.comparator is None else e * self.comparator(u)
         return -(force + (self.stiffness * u if self.prior is None else self.prior(u)))
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both, with one search in each table."""
+        u, e = inputs["u"], inputs["e"]
+        cost, bend = (self.stiffness * u, self.stiffness) if self.prior is None else self.prior.with_slope(u)
+        if self.comparator is None:
+            return -(e + cost), {"u": -(bend + np.zeros_like(u)), "e": -np.ones_like(e)}
+        gate, steep = self.comparator.with_slope(u)
+        return -(e * gate + cost), {"u": -(bend + e * steep), "e": -gate}
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return d(drift)/du at fixed e, and d(drift)/de."""
@@ -144,8 +154,9 @@ class DeviceGate(Gate):
 
     hardware: Hardware = field(kw_only=True)
 
+    @cached_property
     def draws(self) -> tuple[Array, Array, Array, Array]:
-        """Return comparator offset (V), multiplier gain, multiplier offset (V), prior's factor; each (size,)."""
+        """Comparator offset (V), multiplier gain, multiplier offset (V), prior's factor; each (size,)."""
         parts = self.hardware.parts
         names = [f"{self.name}_{i}" for i in range(self.size)]
         return (
@@ -155,24 +166,30 @@ class DeviceGate(Gate):
             (1 + parts.prior.lam_error) * parts.factors(names, "lam", parts.prior.lam_mismatch),
         )
 
+    def _errors(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], Array, Array]:
+        """Return u and e as comparator and multiplier see them, the multiplier's gain, and the prior's factor."""
+        offset, gain, shift, prior = self.draws
+        scaling = self.hardware.scaling
+        seen = {"u": inputs["u"] + offset / scaling.volt, "e": inputs["e"] + shift / scaling.volt_e}
+        return seen, gain, prior
+
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the drift, in units per tau, without delay and hysteresis."""
-        offset, gain, shift, prior = self.draws()
-        u, e = inputs["u"], inputs["e"] + shift / self.hardware.scaling.volt_e
-        force = e * gain
-        if self.comparator is not None:
-            force = force * self.comparator(u + offset / self.hardware.scaling.volt)
-        return -(force + prior * (self.stiffness * u if self.prior is None else self.prior(u)))
+        return self.respond(inputs)[0]
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return d(drift)/du at fixed e, and d(drift)/de."""
-        offset, gain, shift, prior = self.draws()
-        u, e = inputs["u"], inputs["e"] + shift / self.hardware.scaling.volt_e
-        du = prior * (np.full_like(u, self.stiffness) if self.prior is None else self.prior.slope(u))
+        return self.respond(inputs)[1]
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both, with one search in each table."""
+        seen, gain, factor = self._errors(inputs)
+        u, e = inputs["u"], gain * seen["e"]
+        cost, bend = (self.stiffness * u, self.stiffness) if self.prior is None else self.prior.with_slope(u)
         if self.comparator is None:
-            return {"u": -du, "e": -gain * np.ones_like(e)}
-        at = u + offset / self.hardware.scaling.volt
-        return {"u": -(du + gain * e * self.comparator.slope(at)), "e": -gain * self.comparator(at)}
+            return -(e + factor * cost), {"u": -(factor * bend + np.zeros_like(u)), "e": -gain * np.ones_like(e)}
+        gate, steep = self.comparator.with_slope(seen["u"])
+        return -(e * gate + factor * cost), {"u": -(factor * bend + e * steep), "e": -gain * gate}
 
     @property
     def lag(self) -> float:
@@ -243,7 +260,7 @@ class DeviceGate(Gate):
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one gate per latent."""
-        draws = np.transpose(self.draws())
+        draws = np.transpose(self.draws)
         for i, nodes in enumerate(self._instances(wires)):
             vos, gain, e_os, prior = (number(v) for v in draws[i])
             netlist.X(f"{self.name}_{i}", "lsc_gate", *nodes, vos=vos, gain=gain, e_os=e_os, prior=prior)

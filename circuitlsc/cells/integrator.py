@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -125,7 +126,7 @@ class DeviceIntegrator(Integrator):
 
     hardware: Hardware
 
-    @property
+    @cached_property
     def capacitor_factors(self) -> Array:
         """Each capacitor over its nominal value, shape (size,)."""
         parts = self.hardware.parts
@@ -133,12 +134,12 @@ class DeviceIntegrator(Integrator):
         mismatch = parts.factors(names, "capacitance", parts.integrator.capacitance_mismatch)
         return self.capacitor * parts.corner.capacitance * mismatch
 
-    @property
+    @cached_property
     def conductances(self) -> Array:
         """Friction and leak together, units of drift per unit of u, shape (size,)."""
         return self.leak_rate + self._friction
 
-    @property
+    @cached_property
     def _friction(self) -> Array:
         """Units of drift per unit of u, shape (size,); a resistor that the corner and mismatch move."""
         parts = self.hardware.parts
@@ -146,13 +147,13 @@ class DeviceIntegrator(Integrator):
         mismatch = parts.factors(names, "friction", parts.integrator.friction_mismatch)
         return self.conductance * mismatch / parts.corner.resistance
 
-    @property
+    @cached_property
     def leak_rate(self) -> float:
         """Kappa, in 1/tau, for the nominal capacitor."""
         scaling = self.hardware.scaling
         return scaling.tau / (self.hardware.ohm(self.hardware.parts.integrator.output_resistance) * scaling.c_int)
 
-    @property
+    @cached_property
     def offset(self) -> Array:
         """Offset currents in units of drift, shape (size,)."""
         parts = self.hardware.parts

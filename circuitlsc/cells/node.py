@@ -97,18 +97,18 @@ class TransimpedanceSum(Sum):
         """Names under which the op-amps' errors are drawn."""
         return tuple(f"{self.name}_{i}" for i in range(self.size))
 
-    @property
+    @cached_property
     def feedback(self) -> float:
         """Feedback resistor, ohm: full scale of the crossbar's matrix over its window of conductances."""
         return self.hardware.ohm(feedback_resistor(self.crossbar, self.source, self.quantity))
 
-    @property
+    @cached_property
     def noise_gain(self) -> Array:
         """N, shape (size, size): what an op-amp's input offset is multiplied by."""
         eye = np.eye(self.size)
         return np.asarray(self.feedback * self.crossbar.network[1] + (2.0 if self.has_input else 1.0) * eye)
 
-    @property
+    @cached_property
     def offset(self) -> Array:
         """Input offset voltages, volt, shape (size,)."""
         parts = self.hardware.parts

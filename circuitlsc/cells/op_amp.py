@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,12 +125,12 @@ class Inverter(Cell):
         """Names under which the op-amps' errors are drawn."""
         return tuple(f"{self.name}_{i}" for i in range(self.size))
 
-    @property
+    @cached_property
     def _offset(self) -> Array:
         parts = self.hardware.parts
         return parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volts(self.source)
 
-    @property
+    @cached_property
     def _loop(self) -> float:
         return 1.0 / (1.0 + 2.0 * finite_gain(self.hardware))
 
@@ -193,15 +194,18 @@ class Buffer(Cell):
         """Names under which the op-amps' errors are drawn."""
         return tuple(f"{self.name}_{i}" for i in range(self.size))
 
-    @property
+    @cached_property
+    def _offset(self) -> Array:
+        parts = self.hardware.parts
+        return parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volt
+
+    @cached_property
     def _loop(self) -> float:
         return 1.0 / (1.0 + finite_gain(self.hardware))
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return (u + v_os) / (1 + 1/A)."""
-        parts = self.hardware.parts
-        offset = parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volt
-        return np.asarray((inputs["u"] + offset) * self._loop)
+        return np.asarray((inputs["u"] + self._offset) * self._loop)
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return 1 / (1 + 1/A)."""

@@ -88,18 +88,19 @@ class ResistorCrossbar(Cell):
             self.conductances_siemens, hardware.ohm(part.wire_resistance), hardware.ohm(part.driver_resistance)
         )
 
+    @cached_property
     def _effective(self) -> tuple[Array, Array]:
         transfer = -self.network[0] * self.hardware.parts.corner.resistance / self.unit
         return transfer[:, 0::2], transfer[:, 1::2]
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return what the row amplifiers make of v and -v: M v if nothing ails the resistors."""
-        plus, minus = self._effective()
+        plus, minus = self._effective
         return np.asarray(inputs["v"] @ plus.T + inputs["minus"] @ minus.T)
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the two matrices."""
-        plus, minus = self._effective()
+        plus, minus = self._effective
         return {"v": plus, "minus": minus}
 
     def conductances(self, scaling: Scaling) -> Array:

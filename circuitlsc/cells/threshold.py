@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -36,6 +37,11 @@ class Threshold(Cell):
         """Return s(u)."""
         return self.table(inputs["u"])
 
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both, with one search in the table."""
+        s, slope = self.table.with_slope(inputs["u"])
+        return s, {"u": slope}
+
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return ds/du."""
         return {"u": self.table.slope(inputs["u"])}
@@ -65,7 +71,7 @@ class DeviceThreshold(Threshold):
 
     hardware: Hardware
 
-    @property
+    @cached_property
     def offset(self) -> Array:
         """Input offset voltages, volt, shape (size,)."""
         parts = self.hardware.parts
@@ -74,11 +80,15 @@ class DeviceThreshold(Threshold):
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return s(u + offset)."""
-        return self.table(inputs["u"] + self.offset / self.hardware.scaling.volt)
+        return super().evaluate({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both, with one search in the table."""
+        return super().respond({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return ds/du."""
-        return {"u": self.table.slope(inputs["u"] + self.offset / self.hardware.scaling.volt)}
+        return super().partials({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u s``: a table that holds the voltage of s."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,8 +70,9 @@ class DeviceTransconductor(Transconductor):
 
     hardware: Hardware = field(kw_only=True)
 
+    @cached_property
     def draws(self) -> tuple[Array, Array]:
-        """Return gain factors and input offsets (V), each (size,)."""
+        """Gain factors and input offsets (V), each (size,)."""
         parts = self.hardware.parts
         names = [f"{self.name}_{i}" for i in range(self.size)]
         return (
@@ -80,12 +82,12 @@ class DeviceTransconductor(Transconductor):
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the drift, in units per tau."""
-        gain, offset = self.draws()
+        gain, offset = self.draws
         return np.asarray(self.gain * gain * (inputs["p"] + offset / self.hardware.scaling.volt))
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return d(drift)/dp."""
-        return {"p": self.gain * self.draws()[0] * np.ones_like(inputs["p"])}
+        return {"p": self.gain * self.draws[0] * np.ones_like(inputs["p"])}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_velocity p u`` with its errors as parameters."""
@@ -101,7 +103,7 @@ class DeviceTransconductor(Transconductor):
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one transconductor per neuron."""
-        gain, offset = self.draws()
+        gain, offset = self.draws
         amperes = gain * offset * self.gain * scaling.drift_current / scaling.volt
         for i, (p, u) in enumerate(zip(wires.inputs["p"], wires.output, strict=True)):
             netlist.X(f"{self.name}_{i}", "lsc_velocity", p, u, k=number(gain[i]), i_os=number(amperes[i]))

@@ -27,7 +27,7 @@ _UNIT = 1e-9  # a norm this close to 1 is 1
 _SWEEPS = 2_000  # of coordinate descent; what has not converged is finished by an active-set search
 _STEP = 0.05  # of the LCA's Euler integration, in tau over the fastest rate
 _REST = 1e-7  # an LCA is at rest when no du/dt exceeds this fraction of its largest input
-_MAX_TIME = 2000.0  # in tau
+_MAX_TIME = 20_000.0  # in tau
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +49,6 @@ class MapEstimate:
     method: str
 
 
-def l1_model(model: SparseCodingModel) -> SparseCodingModel:
-    """Return the model whose energy DSC and LCA circuits descend: the spike of a spike-and-slab prior left out.
-
-    The cost of the slab alone is lam abs(s), the L1 cost of eq. (2.17); pi has no part in it. Other priors stay.
-    """
-    return model.without_spike()
-
-
 def objective(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
     r"""Return the energy of codes, with the cost in s itself.
 
@@ -65,7 +57,7 @@ def objective(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
     Parameters
     ----------
     model : SparseCodingModel
-        Its `l1_model` is used, with the ideal cost.
+        Its `without_spike` is used, with the ideal cost.
     s : array, shape (..., n_latents)
         Codes (not u), in model units.
     x : array, shape (n_features,)
@@ -121,7 +113,7 @@ def hard_objective(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Arra
             f"hard_objective: the norm of A[:, {norms.argmax()}] is {norms.max():.4g}, but above 1 a latent can rest "
             "on the jump of the threshold, where this energy does not hold. Normalise the atoms."
         )
-    model = l1_model(model)
+    model = model.without_spike()
     s, x = _codes(model, s), model.check_x(x)
     return np.asarray(_misfit(model, s, x) + 0.5 * (mu * model.sigma) ** 2 * np.count_nonzero(s, -1))
 
@@ -136,7 +128,7 @@ def duality_gap(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
     too. x may be one observation, or one for each code, shape (..., n_features).
     """
     lam = _l1(model, "duality_gap")
-    model = l1_model(model)
+    model = model.without_spike()
     s, x = _codes(model, s), real_array("x", x)
     if x.shape not in ((model.n_features,), (*s.shape[:-1], model.n_features)):
         raise InputError(
@@ -168,7 +160,7 @@ def lasso_map(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
     from sklearn.linear_model import Lasso
 
     lam = _l1(model, "lasso_map")
-    model, x = l1_model(model), model.check_x(x)
+    model, x = model.without_spike(), model.check_x(x)
     solver = Lasso(
         alpha=lam * model.sigma**2 / model.n_features,
         fit_intercept=False,
@@ -190,7 +182,7 @@ def many_lasso(model: SparseCodingModel, X: ArrayLike) -> Array:
     Parameters
     ----------
     model : SparseCodingModel
-        With an L1 or a spike-and-slab prior; see `l1_model`.
+        With an L1 or a spike-and-slab prior; see `without_spike`.
     X : array, shape (n, n_features)
         Observations, in data units.
 
@@ -205,7 +197,7 @@ def many_lasso(model: SparseCodingModel, X: ArrayLike) -> Array:
         As for `lasso_map`.
     """
     lam = _l1(model, "many_lasso")
-    model, X = l1_model(model), model.check_rows(X)
+    model, X = model.without_spike(), model.check_rows(X)
     codes = np.zeros((len(X), model.n_latents))
     drive = np.ascontiguousarray(X @ model.A / model.sigma**2)
     _descend(np.ascontiguousarray(model.gram), drive, lam, model.prior.signed, _SWEEPS, codes)
@@ -272,7 +264,7 @@ def many_lca(model: SparseCodingModel, X: ArrayLike, *, hard: bool) -> Array:
         u = u + h * du
     raise InputError(
         f"many_lca: {len(moving)} of {len(X)} LCAs still move after {_MAX_TIME:g} tau. "
-        + ("Normalise the atoms, or use the soft threshold." if hard else "Raise lam, or use many_lasso.")
+        + ("Use the soft threshold." if hard else "Raise lam, or use many_lasso.")
     )
 
 
@@ -282,7 +274,7 @@ def best_minimum(model: SparseCodingModel, x: ArrayLike, *, n_starts: int = 20, 
     Parameters
     ----------
     model : SparseCodingModel
-        Its `l1_model` is used.
+        Its `without_spike` is used.
     x : array, shape (n_features,)
         Observation, in data units.
     n_starts : int
@@ -365,8 +357,8 @@ def _l1(model: SparseCodingModel, caller: str) -> float:
 
 
 def _smooth_model(model: SparseCodingModel) -> SparseCodingModel:
-    """Return `l1_model`, or raise if its cost is still one of u and not of s."""
-    model = l1_model(model)
+    """Return `without_spike`, or raise if its cost is still one of u and not of s."""
+    model = model.without_spike()
     if model.prior.sparse:
         raise InputError(
             f"prior = {model.prior!r}: its code is thresholded, so that the cost in s is not known. "

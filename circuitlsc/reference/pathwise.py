@@ -215,7 +215,10 @@ def same_noise(
         twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
     )
     kept = z[task.kept(0, n_steps), :, : twin.n_latents].transpose(1, 0, 2)
-    return circuit[:, : kept.shape[1]], kept
+    circuit = circuit[:, : kept.shape[1]]
+    if restarts:
+        kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
+    return circuit, kept
 
 
 def _restarts(samples: Samples, task: ChainTask, n_steps: int) -> dict[int, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +132,6 @@ class ChainTask:
         if rows.exists():
             values["rows"] = np.load(rows, allow_pickle=False)
         return cls(**values)
-
-    def with_chain(self, chain: int, start: tuple[float, ...]) -> ChainTask:
-        """Return the same task for another chain."""
-        return replace(self, chain=chain, start=start)
 
 
 def chunk_length(n_states: int) -> int:
