@@ -181,12 +181,17 @@ class Twin:
         )
 
     def linearise(self, z: Array, x: Mapping[str, Array] | None = None) -> tuple[Array, Array]:
-        """Return the drift of one or many states (n, size) and its Jacobian (n, size, size)."""
+        """Return the drift of one or many states (n, size) and its Jacobian (n, size, size).
+
+        What slow variables (`circuitlsc.cells.plastic.Slow`) do to the others within one step, of relative size h/tau_slow, is
+        left out of the Jacobian: Newton's iteration converges without it, by that factor each time.
+        """
         z, eye = np.asarray(z, dtype=float), np.eye(self.size)
         values = {cell.name: z[..., place] for cell, place in self._states}
         tangents: dict[str, Array] = {
             cell.name: np.broadcast_to(eye[place], (*np.shape(z)[:-1], cell.size, self.size))
             for cell, place in self._states
+            if not cell.slow
         }
         for cell in self._order:
             sources = self._inputs[cell.name]
@@ -203,5 +208,9 @@ class Twin:
                 total = term if total is None else total + term
             if total is not None:
                 tangents[cell.name] = total
-        rows = [cell.velocity_jacobian(tangents[self._drifts[cell.name]], eye[place]) for cell, place in self._states]
+        batch, nothing = np.shape(z)[:-1], np.zeros((1, self.size))
+        rows = []
+        for cell, place in self._states:
+            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), eye[place])
+            rows.append(np.broadcast_to(row, (*batch, cell.size, self.size)))
         return self._velocity(values), np.concatenate(rows, axis=-2)

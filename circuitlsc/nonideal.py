@@ -29,6 +29,7 @@ from circuitlsc.parts import (
     MultiplierParts,
     NoiseParts,
     OpAmpParts,
+    PlasticParts,
     PriorParts,
     SupplyParts,
     TransconductorParts,
@@ -94,6 +95,7 @@ class Nonidealities:
     comparator: ComparatorParts
     multiplier: MultiplierParts
     transconductor: TransconductorParts
+    plastic: PlasticParts
     prior: PriorParts
     noise: NoiseParts
     supply: SupplyParts

@@ -265,6 +265,7 @@ PARTS: dict[str, type[Part]] = {
         ComparatorParts,
         MultiplierParts,
         TransconductorParts,
+        PlasticParts,
         PriorParts,
         NoiseParts,
         SupplyParts,

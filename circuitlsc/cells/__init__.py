@@ -28,3 +28,8 @@ from circuitlsc.cells.threshold import DeviceThreshold as DeviceThreshold
 from circuitlsc.cells.threshold import Threshold as Threshold
 from circuitlsc.cells.transconductor import DeviceTransconductor as DeviceTransconductor
 from circuitlsc.cells.transconductor import Transconductor as Transconductor
+from circuitlsc.cells.plastic import Backward as Backward
+from circuitlsc.cells.plastic import DeviceWeights as DeviceWeights
+from circuitlsc.cells.plastic import Forward as Forward
+from circuitlsc.cells.plastic import Hebbian as Hebbian
+from circuitlsc.cells.plastic import Weights as Weights

@@ -48,6 +48,7 @@ class Integrator(Cell):
 
     quantity = "u"
     ports = ("drift", "noise")
+    slow: ClassVar[bool] = False
     subcircuit_name: ClassVar[str] = "lsc_neuron"
     what: ClassVar[str] = "integrator neuron"
 
