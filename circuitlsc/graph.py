@@ -146,9 +146,10 @@ class Twin:
             self._mean[columns] = noise.evaluate({})
 
     def full_state(self, u: Array) -> Array:
-        """Return states z (..., size) with the neurons at u (..., n_latents) and every momentum at 0."""
+        """Return states z (..., size) with the neurons at u (..., n_latents), and the others where they start."""
         u = np.asarray(u, dtype=float)
-        return np.concatenate([u, np.zeros((*u.shape[:-1], self.size - self.n_latents))], axis=-1)
+        others = [np.broadcast_to(cell.start, (*u.shape[:-1], cell.size)) for cell, _ in self._states[1:]]
+        return np.concatenate([u, *others], axis=-1)
 
     def spread(self, increments: Array) -> Array:
         """Return what increments of the noise sources (n, n_sources) add to the state, (n, size)."""

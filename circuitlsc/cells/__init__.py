@@ -33,3 +33,15 @@ from circuitlsc.cells.plastic import DeviceWeights as DeviceWeights
 from circuitlsc.cells.plastic import Forward as Forward
 from circuitlsc.cells.plastic import Hebbian as Hebbian
 from circuitlsc.cells.plastic import Weights as Weights
+from circuitlsc.cells.adaptive import AdaptiveGate as AdaptiveGate
+from circuitlsc.cells.adaptive import AdaptiveThreshold as AdaptiveThreshold
+from circuitlsc.cells.adaptive import Corner as Corner
+from circuitlsc.cells.adaptive import Follower as Follower
+from circuitlsc.cells.adaptive import NoiseRule as NoiseRule
+from circuitlsc.cells.adaptive import NoiseVoltage as NoiseVoltage
+from circuitlsc.cells.adaptive import Precision as Precision
+from circuitlsc.cells.adaptive import RateRule as RateRule
+from circuitlsc.cells.adaptive import RateVoltage as RateVoltage
+from circuitlsc.cells.adaptive import ThresholdRule as ThresholdRule
+from circuitlsc.cells.adaptive import ThresholdVoltage as ThresholdVoltage
+from circuitlsc.cells.adaptive import corner as corner

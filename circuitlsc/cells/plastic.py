@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
 
 
+VERY_SLOW = 300.0  # times slower than a neuron
+
+
 @dataclass(frozen=True, eq=False)
 class Slow(Integrator):
     """A slow variable: a capacitor ``capacitor`` times a neuron's, without noise, that starts from a voltage of its own.
@@ -34,7 +37,10 @@ class Slow(Integrator):
 
     noisy: bool = field(default=False, kw_only=True)
 
-    slow: ClassVar[bool] = True
+    @property
+    def slow(self) -> bool:  # type: ignore[override]
+        """Whether what it does to the neurons within a step can be left out of the twin's Jacobian."""
+        return self.capacitor >= VERY_SLOW
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the capacitors, with the voltages from which they start."""
