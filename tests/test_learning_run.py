@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, whole, n_piec
     assert_same(learner().run(checkpoint=path), whole)  # a finished one answers at once
 
 
+@pytest.mark.parametrize("name", ["streams", "u", "slow", "A", "sum_A", "history_norms"])
+def test_everything_in_a_checkpoint_matters(tmp_path, monkeypatch, whole, name):
+    """Negative control: with one array off by a little, the comparison fails."""
+    path = tmp_path / "run.npz"
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 45, broken)
+        with pytest.raises(Broken):
+            learner().run(checkpoint=path, every=0)
+    with np.load(path) as checkpoint:
+        arrays = dict(checkpoint)
+    arrays[name] = arrays[name] + np.array(1e-3).astype(arrays[name].dtype) + (name == "streams")
+    np.savez(path, **arrays)
+    with pytest.raises(AssertionError):
+        assert_same(learner().run(checkpoint=path), whole)
+
+
 def test_ctrl_c_saves_and_ends(tmp_path, monkeypatch, whole):
     path = tmp_path / "run.npz"
     before = signal.getsignal(signal.SIGINT)
@@ -112,7 +129,7 @@ def test_kill_9_loses_nothing_that_matters(tmp_path, whole):
         process = subprocess.Popen([sys.executable, "-c", KILLED, str(path), here], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         while process.poll() is None and not (path.exists() and path.stat().st_mtime_ns != seen):
-            pass
+            time.sleep(0.002)
         process.kill()
         process.wait()
         process.stdout.close()
@@ -351,6 +368,8 @@ def test_a_stage_of_inputs():
 
 def test_divergence_is_an_error_with_a_remedy():
     stage = Stage(duration=50.0, step=1.0, hold=10.0, tau_A=1.0)
-    message = r"^Learner: it diverged at .* tau \(u0, lam, sigma = .*\): step = 1\.0 is too large .* Halve the step, .*\.$"
+    message = (
+        r"^Learner: it diverged at .* tau \(u0, lam, sigma = .*\): step = 1\.0 is too large .* Halve the step, .*\.$"
+    )
     with pytest.raises(InputError, match=message):
         learner(learn=("A",), stages=[stage], A0=10 * random_weights(9, 6, 1)).run()
