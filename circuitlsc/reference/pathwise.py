@@ -31,6 +31,7 @@ FULL_STEPS = 12  # of them without a line search
 HALVINGS = 20
 CONVERGED = 1e-11
 RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
+CUT = 8  # into how many pieces ngspice cuts a step without a solution
 SHOWN = 1000  # samples of the twin that are kept for a figure
 
 
@@ -94,6 +95,7 @@ def trapezoid(
     chunk: int,
     inputs: Mapping[str, Array] | None = None,
     restarts: Mapping[int, Array] | None = None,
+    tries: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Array:
     """Integrate the twin on given noise increments.
@@ -113,6 +115,8 @@ def trapezoid(
         By cell, the streamed input at the grid points 0 .. n_steps, shape (n_steps + 1, n_inputs).
     restarts : mapping or None
         States (n_chains, twin.size) to go on from after so many steps.
+    tries : int
+        How often a step without a solution is cut, as ngspice does: an eighth of it first, by backward Euler.
     progress : callable or None
         Called with the number of steps done, now and then.
 
@@ -124,7 +128,7 @@ def trapezoid(
     out = np.empty_like(increments)
     u = np.array(start, dtype=float)
     for k, dw in enumerate(increments):
-        h, noise = step, dw
+        begin = 0.0
         if restarts is not None and k in restarts:
             u = restarts[k]
             f = twin.drift(u, _between(inputs, k, 0.0))
@@ -132,13 +136,40 @@ def trapezoid(
             for part in (FIRST, 2 * FIRST):
                 x = _between(inputs, k, part)
                 u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
-            h, noise = (1 - 2 * FIRST) * step, (1 - 2 * FIRST) * dw
-        base = u + 0.5 * h * f + noise
-        u, f = implicit_step(twin, base, 0.5 * h, base + 0.5 * h * f, _between(inputs, k, 1.0))
+            begin = 2 * FIRST
+        u, f = _rest_of_step(twin, u, f, step, dw, begin, lambda share, k=k: _between(inputs, k, share), tries)
         out[k] = u
         if progress is not None and k % 500 == 0:
             progress(k)
     return out
+
+
+def _rest_of_step(
+    twin: Twin,
+    u: Array,
+    f: Array,
+    step: float,
+    dw: Array,
+    begin: float,
+    inputs: Callable[[float], dict[str, Array] | None],
+    tries: int,
+) -> tuple[Array, Array]:
+    """Go from a share ``begin`` of a step to its end; return the state and its drift."""
+    share = 1.0 - begin
+    base = u + 0.5 * share * step * f + share * dw
+    try:
+        return implicit_step(twin, base, 0.5 * share * step, base + 0.5 * share * step * f, inputs(1.0))
+    except TrapezoidFailed:
+        if tries <= 1:
+            raise
+    part = share / CUT
+    try:
+        u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
+    except TrapezoidFailed:
+        # a corner of a table right at the solution: a smaller piece of it
+        part /= CUT
+        u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
+    return _rest_of_step(twin, u, f, step, dw, begin + part, inputs, tries - 1)
 
 
 def _between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:

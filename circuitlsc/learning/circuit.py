@@ -1,0 +1,395 @@
+r"""The circuit that learns: one transient in which inputs stream by, neurons sample, and slow capacitors move.
+
+The transient is run in pieces of some thousand inputs' worth of steps at most; each starts from the voltages that the last
+one reached, with noise of its own. A run that was interrupted goes on after its last whole piece, to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.arrays import Array, real_array
+from circuitlsc.checks import check_circuit
+from circuitlsc.errors import InputError
+from circuitlsc.graph import SignalFlowGraph, Twin
+from circuitlsc.hardware import Hardware
+from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
+from circuitlsc.learning.history import Recorder
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.learner import LearningRun
+from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
+from circuitlsc.lowering import lower
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import IDEAL, Nonidealities
+from circuitlsc.plasticity import learning_system, starts
+from circuitlsc.priors import Laplace, SpikeSlab
+from circuitlsc.reference.pathwise import trapezoid
+from circuitlsc.scaling import Scaling, scale_for
+from circuitlsc.spice.deck import library_deck, options
+from circuitlsc.spice.engine import run_chains
+from circuitlsc.spice.noise import BrownianPaths
+from circuitlsc.spice.task import ChainTask, chunk_length
+from circuitlsc.stepping import plan_step
+from circuitlsc.stream import Stream, grid_rows
+
+PIECE = 100_000  # steps: what an interruption costs at most, some ten seconds
+TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousands of inputs
+CUTS = 12  # how often the twin may cut a step after a switch of the input, where the gradient at the gates is large
+LAST = 0.25  # share of the run over which the slow variables are averaged
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CircuitLearner:
+    """A circuit that learns a dictionary, and the parameters of prior and noise; arguments as for `Learner` where they agree.
+
+    Parameters
+    ----------
+    A0 : array, shape (D, K)
+        Dictionary to start from, in data units per model unit.
+    pi, lam, sigma : float
+        P(active), rate of the slab and noise level to start from.
+    source : Source, SparseCodingModel or array
+        Where inputs come from; one is shown at a time.
+    stage : Stage
+        How long, with what step, and the time constants; its ``pause`` must be 0: a circuit has no clock.
+    seed : int
+        Of inputs, noise and the start of u.
+    learn : tuple of str
+        Which of "A", "pi", "lam", "sigma" move.
+    signed : bool
+        Whether codes may be negative.
+    level : str
+        ``"ideal"``, or ``"device"``: neurons, capacitors and multipliers with the errors of ``nonideal``.
+    nonideal : Nonidealities or None
+    width : float or None
+        Comparator width in model units; None follows from lam and sigma, for atoms of unit norm.
+    volt, c_int, tau, rails : float
+        Volts per model unit (None: 0.1 V, or less if the rails ask for it), farad, seconds, volts.
+    tolerance : float
+        Of Newton's iteration.
+    records, snapshots : int
+        How many records of the history, and copies of A, there are at most.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range, or cannot be learned by a circuit.
+    """
+
+    A0: ArrayLike
+    pi: float
+    lam: float
+    sigma: float
+    source: Source | SparseCodingModel | ArrayLike
+    stage: Stage
+    seed: int
+    learn: tuple[str, ...] = ("A",)
+    signed: bool = False
+    level: str = "ideal"
+    nonideal: Nonidealities | None = None
+    width: float | None = None
+    volt: float | None = None
+    c_int: float = 1e-12
+    tau: float = 1e-6
+    rails: float = 2.5
+    tolerance: float = TOLERANCE
+    records: int = 400
+    snapshots: int = 9
+    _source: Source = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        A0 = real_array("A0", self.A0)
+        if A0.ndim != 2 or 0 in A0.shape:
+            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        if self.level not in ("ideal", "device"):
+            raise InputError(f"level = {self.level!r} is not one of ideal, device.")
+        if self.nonideal is not None and self.level != "device":
+            raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
+        if self.stage.pause > 0:
+            raise InputError(
+                f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
+                "switches. Give pause = 0, or learn in software."
+            )
+        if self.stage.n_steps % self.stage.hold_steps:
+            raise InputError(
+                f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
+                "Use Stage.of_inputs."
+            )
+        source = as_source(self.source)
+        check_source(source, len(A0))
+        object.__setattr__(self, "A0", A0)
+        object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "learn", tuple(self.learn))
+        for what in self.learn:
+            if what in TIME_CONSTANTS:
+                self.stage.rate(what)
+        _ = self.graph  # refuses what cannot be learned
+
+    @cached_property
+    def model(self) -> SparseCodingModel:
+        """What the circuit starts from."""
+        prior = SpikeSlab(self.pi, self.lam, self.signed) if self.pi < 1 else Laplace(self.lam, self.signed)
+        return SparseCodingModel(np.asarray(self.A0), prior, self.sigma)
+
+    @cached_property
+    def rows(self) -> Array:
+        """The inputs in the order in which they are shown, shape (n_inputs, D), in data units."""
+        return np.concatenate([self._source.batch(i, 1, self.seed) for i in range(self.stage.n_inputs)])
+
+    @cached_property
+    def unit_model(self) -> SparseCodingModel:
+        """The model with atoms of unit norm: what width and scales follow from, wherever learning starts."""
+        A = self.model.A
+        return replace(self.model, A=A / np.linalg.norm(A, axis=0))
+
+    @cached_property
+    def comparator_width(self) -> float:
+        """Width of the comparators, in model units."""
+        return plan_step(self.unit_model, self.rows[0], width=self.width).width
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Volts, amperes and seconds per model unit."""
+        given = {"volt": self.volt, "c_int": self.c_int, "tau": self.tau, "rails": self.rails}
+        return scale_for(self.unit_model, self.rows, **given)
+
+    def _graph(self, noise: str) -> SignalFlowGraph:
+        parts = self.nonideal or IDEAL
+        names = {what: getattr(self.stage, name) for what, name in TIME_CONSTANTS.items() if what in self.learn}
+        unknown = {what: 0.0 for what in self.learn if what not in TIME_CONSTANTS}
+        return learning_system(
+            self.model,
+            slowness={**names, **unknown},
+            width=self.comparator_width,
+            noise=noise,
+            start=self.first_u,
+            hardware=Hardware(parts, self.scaling, True) if self.level == "device" else None,
+            stream=Stream(self.rows, self.stage.hold, "hold"),
+            step=self.stage.step,
+        )
+
+    @cached_property
+    def graph(self) -> SignalFlowGraph:
+        """The signal-flow graph, with noise from outside."""
+        graph = self._graph("external")
+        check_circuit(lower(graph, self.scaling, step=self.stage.step))
+        return graph
+
+    @cached_property
+    def first_u(self) -> Array:
+        """The neurons' start, shape (K,)."""
+        return np.asarray(starts(self.model, np.random.default_rng([self.seed, 2])))
+
+    @cached_property
+    def library_deck(self) -> str:
+        """The deck that the engine loads into libngspice."""
+        circuit = lower(self.graph, self.scaling, step=self.stage.step)
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self._slow, *(s.node for s in self._held)])
+        tolerances = options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
+        return library_deck(circuit, list(nodes), tolerances)
+
+    @property
+    def _held(self) -> list[Any]:
+        """Capacitors other than the neurons'."""
+        state = self.graph.integrator
+        return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
+
+    @property
+    def _slow(self) -> tuple[str, ...]:
+        """Nodes of the slow variables, in the order of the twin's state."""
+        state = self.graph.integrator
+        return tuple(node for cell in self.graph.integrators if cell is not state for node in cell.nodes)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the result depends on, JSON-ready."""
+        names = ("pi", "lam", "sigma", "seed", "signed", "level", "c_int", "tau", "rails", "tolerance", "records")
+        parts = {} if self.nonideal is None else {"seed": self.nonideal.seed, **self.nonideal.attributes()}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "where": "circuit",
+            "A0": fingerprint(np.asarray(self.A0)),
+            "learn": sorted(self.learn),
+            "stages": [asdict(self.stage)],
+            "source": dict(self._source.settings()),
+            "width": self.comparator_width,
+            "volt": self.scaling.volt,
+            "nonideal": parts,
+        }
+
+    @property
+    def pieces(self) -> list[slice]:
+        """Which inputs each piece of the transient shows."""
+        each = max(1, PIECE // self.stage.hold_steps)
+        return [slice(i, min(i + each, self.stage.n_inputs)) for i in range(0, self.stage.n_inputs, each)]
+
+    def task(self, piece: int, u: Array, held: Mapping[str, float], *, thin: int | None = None) -> ChainTask:
+        """Return a piece of the transient as data, from the states that the last one reached (volts by node)."""
+        graph, scaling, stage, noise = self.graph, self.scaling, self.stage, self.graph.noise
+        assert noise is not None
+        rows = self.pieces[piece]
+        streams = [(cell, cell.stream.rows[rows]) for cell in graph.inputs_from_outside if cell.stream is not None]
+        observed = (*self._slow, *(s.node for s in self._held if s.node not in self._slow))
+        return ChainTask(
+            deck=self.library_deck,
+            nodes=graph.integrator.nodes,
+            observed=observed,
+            capacitors=tuple(s.capacitor for s in (*graph.integrator.states(scaling), *self._held)),
+            held=tuple(s.node for s in self._held),
+            held_start=tuple(held.get(s.node, s.start) for s in self._held),
+            devices=noise.devices(),
+            sources=noise.sources,
+            units=noise.units(scaling),
+            volt=scaling.volt,
+            tau=scaling.tau,
+            step=stage.step,
+            n_steps=(rows.stop - rows.start) * stage.hold_steps,
+            n_warmup=0,
+            thin=thin or stage.hold_steps,
+            chunk=chunk_length(len(graph.integrator.nodes)),
+            seed=int(self.seed),
+            chain=piece,
+            temperature=1.0,
+            halvings=0,
+            start=tuple(float(v) for v in u),
+            period=stage.hold_steps,
+            inputs=tuple(name for cell, _ in streams for name in cell.devices()),
+            rows=np.concatenate([values * cell.unit(scaling) for cell, values in streams], axis=1),
+        )
+
+    def run(
+        self,
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        checkpoint: Path | str | None = None,
+        timeout: float | None = None,
+        keep: Path | None = None,
+    ) -> LearningRun:
+        """Learn; ``progress`` and ``checkpoint`` as for `Learner.run`, ``timeout`` and ``keep`` as for `Sampler.run`.
+
+        Raises
+        ------
+        InputError
+            If the checkpoint is of other settings, or no checkpoint.
+        SimulationError
+            If ngspice failed.
+        """
+        path, settings = None if checkpoint is None else Path(checkpoint), self.settings()
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
+        n, width = self.stage.n_inputs, self.model.n_latents + len(self._slow)
+        z, others, spent = np.empty((0, width)), np.empty(0), np.zeros(2)
+        if path is not None and path.exists():
+            arrays = load_checkpoint(path, settings)
+            z, others, spent = arrays["z"], arrays["others"], arrays["spent"]
+        k, hold = self.model.n_latents, self.stage.hold
+        for number, piece in enumerate(self.pieces):
+            if piece.stop <= len(z):
+                continue
+            u = z[-1, :k] if len(z) else self.first_u
+            names = (*self._slow, *(s.node for s in self._held if s.node not in self._slow))
+            held = dict(zip(names, [*z[-1, k:], *others], strict=True)) if len(z) else {}
+            task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()})
+
+            def tell(_: int, steps: int, before: int = piece.start) -> None:
+                if progress is not None:
+                    progress(before * hold + steps * self.stage.step, n * hold)
+
+            (result,) = run_chains([task], workers=1, timeout=timeout, progress=tell, keep=keep)
+            ends = np.concatenate([result.u, result.observed], axis=1)
+            z, others = np.concatenate([z, ends[:, :width]]), ends[-1, width:]
+            spent = spent + [result.wall, result.steps]
+            if path is not None:
+                save_checkpoint(path, settings, {"z": z, "others": others, "spent": spent})
+        return self._result(z, settings, spent)
+
+    def twin_states(self, n_inputs: int) -> Array:
+        """Return what the NumPy twin learns on the same inputs and noise, at the end of each input, as `states` does.
+
+        Shape (n_inputs, K + number of slow variables), in model units.
+        """
+        twin, stage, noise = Twin(self.graph), self.stage, self.graph.noise
+        assert noise is not None
+        z, kept = twin.full_state(self.first_u[None]), []
+        for number, piece in enumerate(self.pieces):
+            if piece.start >= n_inputs:
+                break
+            steps = (min(piece.stop, n_inputs) - piece.start) * stage.hold_steps
+            paths = BrownianPaths(noise.sources, seed=int(self.seed), chain=number, step=stage.step)
+            streams = [cell for cell in self.graph.inputs_from_outside if cell.stream is not None]
+            inputs = {
+                cell.name: grid_rows(cell.stream.rows[piece], stage.hold_steps, 0, steps, "hold")
+                for cell in streams
+                if cell.stream is not None
+            }
+            noisy = twin.spread(paths.increments(steps))[:, None]
+            chunk = chunk_length(self.model.n_latents)
+            path = trapezoid(twin, z, noisy, stage.step, chunk=chunk, inputs=inputs, tries=CUTS)
+            kept.append(path[stage.hold_steps - 1 :: stage.hold_steps, 0])
+            z = path[-1]
+        return np.concatenate(kept)
+
+    def states(self, n_inputs: int, **run: Any) -> Array:
+        """Return the circuit's states at the end of each of the first inputs, shape (n_inputs, K + slow variables)."""
+        short = replace(self, stage=replace(self.stage, duration=n_inputs * self.stage.hold))
+        return np.asarray(short.run(**run).history["z"].values)
+
+    def parameters(self, z: Array) -> tuple[Array, Array, Array, Array]:
+        """Return A (n, D, K), u0, lam and sigma (n,) of states z (n, K + slow variables)."""
+        n, model, at = len(z), self.model, self.model.n_latents
+        found: dict[str, Array] = {}
+        for cell in self.graph.integrators[1:]:
+            found[cell.quantity] = z[:, at : at + cell.size]
+            at += cell.size
+        A = found["a"].reshape(n, *model.A.shape) if "a" in found else np.broadcast_to(model.A, (n, *model.A.shape))
+        lam = found["lam"][:, 0] if "lam" in found else np.full(n, self.lam)
+        u0 = found["u0"][:, 0] if "u0" in found else -np.log(self.pi) / lam
+        sigma = found["sigma"][:, 0] if "sigma" in found else np.full(n, self.sigma)
+        return A, u0, lam, sigma
+
+    def _result(self, z: Array, settings: Mapping[str, Any], spent: Array) -> LearningRun:
+        A, u0, lam, sigma = self.parameters(z)
+        n, k = len(z), self.model.n_latents
+        pi = np.minimum(np.exp(-lam * u0), 1.0)
+        u = z[:, :k]
+        size = np.maximum(np.abs(u) - u0[:, None], 0.0)
+        s = size * np.sign(u) if self.signed else size
+        error = np.mean((self.rows[:n] - np.einsum("njk,nk->nj", A, s)) ** 2, axis=1)
+        ends = np.unique(np.linspace(0, n, min(self.records, n) + 1).astype(int))
+        recorder = Recorder(len(ends) - 1, self.snapshots, *self.model.A.shape)
+        for a, b in zip(ends[:-1], ends[1:], strict=True):
+            means = np.array([error[a:b].mean(), (s[a:b] != 0).mean(), size[a:b].mean()])
+            slow = (float(u0[b - 1]), float(lam[b - 1]), float(sigma[b - 1]))
+            recorder.add(b * self.stage.hold, A[b - 1], slow, means, (s[a:b] != 0).mean(axis=0))
+        for i in np.linspace(0, n - 1, self.snapshots).astype(int):
+            recorder.add_snapshot((i + 1) * self.stage.hold, A[i])
+        history = recorder.dataset().assign_attrs(
+            creator="circuitlsc",
+            circuitlsc_version=version("circuitlsc"),
+            settings=json.dumps(dict(settings), sort_keys=True),
+            us_per_step=float(1e6 * spent[0] / spent[1]),
+        )
+        history["z"] = (("input", "state"), z, {"units": "model units", "long_name": "u, then the slow variables"})
+        last = slice(n - max(1, round(LAST * n)), n)
+        learned = Learned(
+            A=A[last].mean(axis=0),
+            pi=float(pi[last].mean()) if "pi" in self.learn else float(self.pi),
+            lam=float(lam[last].mean()),
+            sigma=float(sigma[last].mean()),
+            A_final=np.array(A[-1]),
+            pi_final=float(pi[-1]) if "pi" in self.learn else float(self.pi),
+            lam_final=float(lam[-1]),
+            sigma_final=float(sigma[-1]),
+            signed=self.signed,
+            meta=dict(settings),
+        )
+        return LearningRun(learned, history, u[-1:].copy())
