@@ -135,6 +135,7 @@ class Twin:
         self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
         self.size = int(ends[-1])
         self.n_latents = graph.integrator.size
+        self._eye = np.eye(self.size)
         self.temperature = 0.0 if noise is None else noise.temperature
         self._spread = np.zeros((0, self.size))
         self._mean = np.zeros(self.size)
@@ -187,13 +188,9 @@ class Twin:
         What slow variables (`circuitlsc.cells.plastic.Slow`) do to the others within one step, of relative size h/tau_slow, is
         left out of the Jacobian: Newton's iteration converges without it, by that factor each time.
         """
-        z, eye = np.asarray(z, dtype=float), np.eye(self.size)
+        z = np.asarray(z, dtype=float)
         values = {cell.name: z[..., place] for cell, place in self._states}
-        tangents: dict[str, Array] = {
-            cell.name: np.broadcast_to(eye[place], (*np.shape(z)[:-1], cell.size, self.size))
-            for cell, place in self._states
-            if not cell.slow
-        }
+        tangents = {cell.name: self._eye[place] for cell, place in self._states if not cell.slow}
         for cell in self._order:
             sources = self._inputs[cell.name]
             if x is not None and cell.name in x:
@@ -209,9 +206,8 @@ class Twin:
                 total = term if total is None else total + term
             if total is not None:
                 tangents[cell.name] = total
-        batch, nothing = np.shape(z)[:-1], np.zeros((1, self.size))
-        rows = []
+        rows, nothing = [], np.zeros((1, self.size))
         for cell, place in self._states:
-            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), eye[place])
-            rows.append(np.broadcast_to(row, (*batch, cell.size, self.size)))
-        return self._velocity(values), np.concatenate(rows, axis=-2)
+            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), self._eye[place])
+            rows.append(np.broadcast_to(row, (*z.shape[:-1], cell.size, self.size)))
+        return self._velocity(values), np.concatenate(rows, axis=-2) if len(rows) > 1 else rows[0]

@@ -46,6 +46,7 @@ PRIORS = {
 Solve = Callable[[list[tuple[str, str]]], list[dict[str, NDArray[np.float64]]]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that share a fixture of their module on one worker: such fixtures are simulations, made once."""
     for item in items:

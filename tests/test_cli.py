@@ -1,5 +1,7 @@
 """The command line as a user meets it: files, streams, exit codes, one-line errors, and nothing half-written."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -9,10 +11,12 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from circuitlsc.cli import app
 from circuitlsc.samples import Samples
 
 pytestmark = pytest.mark.ngspice
@@ -43,7 +47,20 @@ KEYS = {
 }
 
 
-def circuitlsc(*arguments, cwd, **environment):
+def circuitlsc(*arguments, cwd):
+    """Run a command in this process: a new one spends seconds on imports."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            app([str(a) for a in arguments], prog_name="circuitlsc")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+    return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def circuitlsc_process(*arguments, cwd, **environment):
+    """Run a command as a shell does."""
     return subprocess.run(
         [sys.executable, "-m", "circuitlsc.cli", *map(str, arguments)],
         cwd=cwd,
@@ -68,7 +85,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     (folder / "x.csv").write_text("0.5,0.2,-0.1,0.4\n")
     (folder / "config.toml").write_text(CONFIG.format(t_stop=8000, x="x.csv"))
-    return folder, circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+    return folder, circuitlsc_process("run", "config.toml", "-o", "out", cwd=folder)
 
 
 def test_run_agrees_and_writes_everything(finished):
@@ -193,16 +210,18 @@ def test_an_output_folder_that_exists(tmp_path):
 
 def test_missing_library(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=60, x="draw"))
-    done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so")
+    done = circuitlsc_process(
+        "run", "config.toml", "-o", "out", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so"
+    )
     assert "apt-get install libngspice0" in one_line(done, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
-    sick = circuitlsc("doctor", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so")
+    sick = circuitlsc_process("doctor", cwd=tmp_path, NGSPICE_LIBRARY_PATH="/nowhere/libngspice.so")
     assert sick.returncode == 1
     assert "missing   libngspice" in sick.stdout
 
 
 def test_doctor(tmp_path):
-    done = circuitlsc("doctor", cwd=tmp_path)
+    done = circuitlsc_process("doctor", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "ok        libngspice" in done.stdout
 

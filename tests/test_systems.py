@@ -5,6 +5,7 @@ import pytest
 
 from circuitlsc import (
     Cauchy,
+    CustomPrior,
     Dynamics,
     Gaussian,
     InputError,
@@ -19,7 +20,7 @@ from circuitlsc import (
 from circuitlsc.experiment import exact_statistics, tolerance_scale
 from circuitlsc.graph import Twin
 from circuitlsc.lca import threshold_code
-from circuitlsc.reference.map_estimate import lasso_map, objective
+from circuitlsc.reference.map_estimate import hard_objective, lasso_map, objective
 from circuitlsc.reference.pathwise import path_difference
 from circuitlsc.statistics import floored_mcse, summarize
 from circuitlsc.systems import gradient, lca, lsc, underdamped
@@ -259,6 +260,54 @@ def test_a_run_that_is_too_short_has_not_settled():
     settled = read_map(sampler, sampler.run(t_stop=0.5))
     assert settled.verdict == "inconclusive"
     assert "had not settled" in settled.reason
+
+
+@pytest.mark.ngspice
+def test_sparse_records_do_not_make_a_short_run_settled():
+    """7 does not divide the number of steps: the last record is before the end, and the run did not end itself."""
+    model, obs = problems()[4]
+    sampler = build_sampler(model, obs, dynamics="lca")
+    settled = read_map(sampler, sampler.run(t_stop=0.5, thin=round(0.3 / sampler.plan.step)))
+    assert settled.verdict == "inconclusive"
+    assert not settled.rows[0].settled
+
+
+@pytest.mark.ngspice
+def test_a_constant_in_the_cost_does_not_matter():
+    obs = SparseCodingModel(A, Laplace(1.4), SIGMA).draw(np.random.default_rng(3))[1]
+    gaps = []
+    for constant in (0.0, 100.0):
+        prior = CustomPrior(lambda s, c=constant: np.sqrt(s**2 + 0.01) + c, reach=8.0)
+        sampler = build_sampler(SparseCodingModel(A, prior, SIGMA), obs, dynamics="gradient")
+        gaps.append(read_map(sampler, sampler.run(t_stop=2.0)).rows[0].gap)
+    assert gaps[0] == pytest.approx(gaps[1], rel=0.05, abs=1e-9)
+
+
+@pytest.mark.ngspice
+def test_of_several_starts_the_lowest_minimum_is_read():
+    rng = np.random.default_rng(8)
+    atoms = rng.standard_normal((6, 8))
+    model = SparseCodingModel(atoms / np.linalg.norm(atoms, axis=0), Laplace(1.0), 0.5)
+    spread = []
+    for _ in range(5):
+        sampler = build_sampler(model, model.draw(rng)[1], dynamics=Dynamics(kind="lca", threshold="hard"))
+        samples = sampler.run(chains=3, seed=1)
+        values = [float(hard_objective(model, code, sampler.x)) for code in samples.s[:, -1]]
+        row = read_map(sampler, samples).rows[0]
+        assert row.objective == min(values) == values[row.chain]
+        spread.append(np.ptp(values))
+    assert max(spread) > 0.01  # there are several minima
+
+
+@pytest.mark.ngspice
+def test_atoms_that_depend_on_each_other_behind_a_hard_threshold():
+    """Bars: the rows' sum is the columns'. A least-squares fit on such a support is not unique, nor nonnegative."""
+    model = SparseCodingModel(bars(2), Laplace(0.2, signed=False), 0.7)
+    rng = np.random.default_rng(0)
+    rows = (rng.exponential(1.0, (60, 4)) * (rng.random((60, 4)) < 0.7)) @ model.A.T
+    sampler = build_sampler(model, rows, hold=25.0, dynamics=Dynamics(kind="lca", threshold="hard"))
+    settled = read_map(sampler, sampler.run())
+    assert settled.verdict == "agrees", settled.reason
 
 
 @pytest.mark.ngspice

@@ -70,8 +70,13 @@ def implicit_step(
         if np.max(np.abs(error)) < CONVERGED:
             return v, f
         move = np.linalg.solve(eye - weight * jacobian, error[..., None])[..., 0]
+        if attempt < FULL_STEPS:
+            v = v + move
+            f, jacobian = twin.linearise(v, x)
+            error = base + weight * f - v
+            continue
         size, share = np.linalg.norm(error, axis=-1), np.ones(len(v))
-        for _ in range(HALVINGS if attempt >= FULL_STEPS else 1):
+        for _ in range(HALVINGS):
             trial = v + share[:, None] * move
             f, jacobian = twin.linearise(trial, x)
             error = base + weight * f - trial
