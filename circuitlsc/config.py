@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,20 +13,20 @@ import tomli_w
 from circuitlsc.arrays import Array
 from circuitlsc.build import LEVELS, build_sampler
 from circuitlsc.calibration import draw_inputs
+from circuitlsc.config_table import AUTO, ConfigTable, named, read_tables, read_toml
 from circuitlsc.cost_priors import Cauchy, SquareRoot
 from circuitlsc.custom_prior import CustomPrior
 from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.dynamics import KINDS, THRESHOLDS, Dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import PARTS, Nonidealities, nearest
+from circuitlsc.nonideal import PARTS, Nonidealities
 from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
 from circuitlsc.runplan import RunPlan, choose_run
 from circuitlsc.sampler import Sampler
 from circuitlsc.stream import INTERPOLATIONS, Stream
 from circuitlsc.systems import FORMS
 
-AUTO = "auto"
 MOST_DRAWN = 1_000_000  # inputs of "draw:N"
 PRIORS = {
     "spike-slab": ("pi", "lam", "signed"),
@@ -119,62 +117,6 @@ class Config:
         return build_sampler(self.model, self.x, **self.circuit())
 
 
-class _Table:
-    """One table of the file, read key by key; it knows its name for messages."""
-
-    def __init__(self, path: Path, name: str, values: Mapping[str, Any]) -> None:
-        self.path, self.name, self.values = path, name, values
-
-    def fail(self, key: str, why: str) -> InputError:
-        value = f" = {self.values[key]!r}" if key in self.values else ""
-        return InputError(f"{self.path}: {self.name}.{key}{value}{why}")
-
-    def required(self, key: str, what: str) -> Any:
-        if key not in self.values:
-            raise self.fail(key, f" is missing. Give {what}.")
-        return self.values[key]
-
-    def number(
-        self,
-        key: str,
-        default: float | None = None,
-        *,
-        low: float = 0.0,
-        or_equal: bool = False,
-        what: str = "a number > 0",
-    ) -> float:
-        value = self.values.get(key, default) if default is not None else self.required(key, what)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.fail(key, f" is not a number. Give {what}.")
-        if not math.isfinite(value) or value < low or (value == low and not or_equal):
-            raise self.fail(key, f", but it must be finite and {'>=' if or_equal else '>'} {low:g}. Give {what}.")
-        return float(value)
-
-    def number_or_auto(self, key: str, what: str) -> float | None:
-        if self.values.get(key, AUTO) == AUTO:
-            return None
-        return self.number(key, what=f'{what}, or "auto"')
-
-    def integer(self, key: str, default: int, *, low: int) -> int:
-        value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise self.fail(key, f" is not a whole number >= {low}. Give one, for example {max(default, low)}.")
-        return value
-
-    def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:
-        listed = ", ".join(f'"{o}"' for o in options)
-        value = self.values.get(key, default) if default is not None else self.required(key, f"one of {listed}")
-        if value not in options:
-            raise self.fail(key, f" is not known.{nearest(value, options)} Give one of {listed}.")
-        return str(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.values.get(key, default)
-        if not isinstance(value, bool):
-            raise self.fail(key, " is not true or false. Write it without quotes.")
-        return value
-
-
 def load_config(path: Path) -> Config:
     """Read and check a config file; relative paths in it are relative to its folder.
 
@@ -183,36 +125,14 @@ def load_config(path: Path) -> Config:
     InputError
         With one line that names the file, the key, the value, why it cannot be, and what can.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-        data = tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Give the path of a config file (see examples/).") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Give a TOML file in UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from None
-    return parse_config(data, path)
+    return parse_config(read_toml(path), path)
 
 
 def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     """Check the tables of a config file; ``path`` is for messages and for relative paths."""
-    for table, values in data.items():
-        if table not in KEYS:
-            raise InputError(
-                f"{path}: [{table}] is not a known table.{nearest(table, tuple(KEYS))} The tables are {', '.join(KEYS)}."
-            )
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: {table} = {values!r} is not a table. Write [{table}] on a line of its own.")
-        for key in values:
-            if key not in KEYS[table]:
-                raise InputError(
-                    f"{path}: {table}.{key} = {values[key]!r} is not a known key.{nearest(key, KEYS[table])} "
-                    f"[{table}] has {', '.join(KEYS[table])}."
-                )
-    tables = {name: _Table(path, name, data.get(name, {})) for name in KEYS}
+    tables = read_tables(data, path, KEYS)
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
-    prior = _read_prior(tables["prior"])
+    prior = read_prior(tables["prior"])
     model, x, dictionary, x_source = _read_model(model_table, prior, path, "hold" in run.values)
     dynamics = _read_dynamics(tables["dynamics"], path)
     hold = run.number("hold", what="a time in units of tau, for example 20") if "hold" in run.values else None
@@ -255,7 +175,7 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     )
 
 
-def _read_run(table: _Table, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
+def _read_run(table: ConfigTable, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
     given: dict[str, Any] = {"seed": table.integer("seed", 0, low=0)}
     if "t_stop" in table.values or (stream is None and not dynamics.settles):
         given["t_stop"] = table.number("t_stop", 20_000.0, what="a time in units of tau")
@@ -265,11 +185,11 @@ def _read_run(table: _Table, path: Path, dynamics: Dynamics, stream: Stream | No
         given["chains"] = table.integer("chains", 2, low=1)
     if table.values.get("thin", AUTO) != AUTO:
         given["thin"] = table.integer("thin", 1, low=1)
-    plan: RunPlan = _named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
+    plan: RunPlan = named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
     return plan
 
 
-def _read_dynamics(table: _Table, path: Path) -> Dynamics:
+def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
     kind = table.choice("kind", KINDS, "langevin")
     threshold = table.choice("threshold", THRESHOLDS, "soft")
     given = {
@@ -279,11 +199,11 @@ def _read_dynamics(table: _Table, path: Path) -> Dynamics:
         for key in ("temperature", "friction", "mass")
         if key in table.values
     }
-    dynamics: Dynamics = _named(path, lambda: Dynamics(kind=kind, threshold=threshold, **given))
+    dynamics: Dynamics = named(path, lambda: Dynamics(kind=kind, threshold=threshold, **given))
     return dynamics
 
 
-def _read_nonideal(table: _Table, path: Path) -> Nonidealities:
+def _read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
     seed = table.integer("seed", 0, low=0)
     given = {key: values for key, values in table.values.items() if key in PARTS}
     preset = table.values.get("preset", "ideal")
@@ -295,19 +215,12 @@ def _read_nonideal(table: _Table, path: Path) -> Nonidealities:
         merged = {k: {**base[k], **v} if isinstance(v, dict) else v for k, v in given.items()}
         return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=seed)
 
-    nonideal: Nonidealities = _named(path, make)
+    nonideal: Nonidealities = named(path, make)
     return nonideal
 
 
-def _named(path: Path, make: Any) -> Any:
-    """Call ``make`` and put the file's name before its complaint."""
-    try:
-        return make()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _read_prior(table: _Table) -> Prior:
+def read_prior(table: ConfigTable) -> Prior:
+    """Return the prior that ``[prior]`` describes."""
     kind = table.choice("kind", tuple(PRIORS))
     for key in table.values:
         if key != "kind" and key not in PRIORS[kind]:
@@ -319,7 +232,7 @@ def _read_prior(table: _Table) -> Prior:
     lam = table.number("lam", what="a rate > 0")
     if kind == "cauchy":
         scale, signed = table.number("scale", 1.0, what="a scale > 0"), table.flag("signed", True)
-        prior: Cauchy = _named(table.path, lambda: Cauchy(lam, scale, signed))
+        prior: Cauchy = named(table.path, lambda: Cauchy(lam, scale, signed))
         return prior
     if kind == "square-root":
         epsilon = table.number("epsilon", what="a smoothing scale > 0") if "epsilon" in table.values else None
@@ -332,28 +245,30 @@ def _read_prior(table: _Table) -> Prior:
     return SpikeSlab(pi, lam, table.flag("signed", False))
 
 
-def _tabulated_prior(table: _Table) -> CustomPrior:
+def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     """Return the prior of a file with two columns, s and its cost."""
     name = table.required("file", "a .csv, .npy or .npz file with two columns, s and its cost")
     if not isinstance(name, str):
         raise table.fail("file", " is not a string. Give a .csv, .npy or .npz file with two columns, s and its cost.")
-    columns = _named(table.path, lambda: load_array(table.path.parent / name, "prior.file"))
+    columns = named(table.path, lambda: load_array(table.path.parent / name, "prior.file"))
     if columns.ndim != 2 or columns.shape[1] != 2:
         raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
     signed = table.flag("signed", True)
-    prior: CustomPrior = _named(
+    prior: CustomPrior = named(
         table.path, lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
     )
     return prior
 
 
-def _read_model(table: _Table, prior: Prior, path: Path, streamed: bool) -> tuple[SparseCodingModel, Array, str, str]:
+def _read_model(
+    table: ConfigTable, prior: Prior, path: Path, streamed: bool
+) -> tuple[SparseCodingModel, Array, str, str]:
     dictionary = table.required("dictionary", 'a file (D, K), or "bars:4"')
     if not isinstance(dictionary, str):
         raise table.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
     sigma = table.number("sigma", what="a noise level > 0")
-    A = _named(path, lambda: load_dictionary(dictionary, path.parent))
-    model: SparseCodingModel = _named(path, lambda: SparseCodingModel(A, prior, sigma))
+    A = named(path, lambda: load_dictionary(dictionary, path.parent))
+    model: SparseCodingModel = named(path, lambda: SparseCodingModel(A, prior, sigma))
     source = table.values.get("x", "draw")
     if not isinstance(source, str):
         raise table.fail("x", ' is not a string. Give "draw", "draw:100", or a file with rows of n_features values.')
@@ -366,12 +281,12 @@ def _read_model(table: _Table, prior: Prior, path: Path, streamed: bool) -> tupl
             raise table.fail("x", f", but after draw: comes a number of inputs, 2 to {MOST_DRAWN:,}, as in draw:100.")
         x = draw_inputs(model, int(count), np.random.default_rng(seed))[1]
     else:
-        loaded = _named(path, lambda: load_array(path.parent / source, "model.x"))
+        loaded = named(path, lambda: load_array(path.parent / source, "model.x"))
         if loaded.ndim == 2 and 1 in loaded.shape and not (streamed and loaded.shape[1] == model.n_features):
             loaded = loaded.ravel()  # a .csv of one row or one column
         if loaded.ndim == 1 and streamed and model.n_features == 1:
             loaded = loaded[:, None]
-        x = _named(path, lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
+        x = named(path, lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
         source = str((path.parent / source).resolve())
     if not np.isfinite(x).all():
         raise table.fail(

@@ -197,7 +197,9 @@ class PlasticParts(Part):
 
     key = "plastic"
 
-    leak_resistance: float = _quantity(math.inf, "ohm", "the resistance that discharges a weight's capacitor", above=True)
+    leak_resistance: float = _quantity(
+        math.inf, "ohm", "the resistance that discharges a weight's capacitor", above=True
+    )
     capacitance_mismatch: float = _quantity(0.0, "", "the relative mismatch of the weights' capacitors")
     gain_error: float = _quantity(0.0, "", "the relative gain error of each multiplier")
     offset: float = _quantity(0.0, "V", "the offset at both inputs of each multiplier")

@@ -197,12 +197,14 @@ class _Prior:
             self.u0 = _wire(graph, graph.add(Follower("u0", 1, pi)), lam=self.lam)
 
     def code(self, state: Cell) -> Cell:
+        """Wire up the code."""
         if not self.moves:
             return code_of(self.graph, state, self.cells.threshold, None)
         threshold = self.graph.add(AdaptiveThreshold("threshold", state.size, self.corner))
         return _wire(self.graph, threshold, u=state, u0=self.u0)
 
     def gate(self, state: Integrator, e: Cell) -> Cell:
+        """Wire up the force on the neurons."""
         if not self.moves:
             return gate_of(self.graph, state, e, self.cells, self.how)
         lam = None if self.lam is not None else float(self.model.prior.numbers()["lam"])

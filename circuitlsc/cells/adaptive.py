@@ -1,6 +1,7 @@
 r"""Cells whose threshold, rate and noise level are voltages: what a circuit needs that learns its prior and its noise.
 
-With :math:`v = a_w(u) - u_0` (nonnegative codes) or :math:`v_\pm = \pm u - u_0` (signed ones), f a rounded ramp and g its slope,
+With :math:`v = a_w(u) - u_0` (nonnegative codes) or :math:`v_\pm = \pm u - u_0` (signed ones), f a
+rounded ramp and g its slope,
 
 .. math:: s = f(v), \quad \mathrm{drift} = -\left[ g(v)\,a_w'(u)\,e + \lambda\,a_w'(u) \right]
           \qquad\text{or}\qquad s = f(v_+) - f(v_-), \quad
@@ -86,7 +87,7 @@ class Corner:
         return _Values(f1 - f2, f1 + f2, g1 + g2, g1 - g2, g1 + g2, steep1 - steep2, -(steep1 + steep2), sign, bend)
 
     def spice(self, what: str, scaling: Scaling, unit: float) -> str:
-        """Return an expression of V(u) and V(u0): ``"code"``, ``"size"`` (abs(s)), ``"force"`` (ds/du), ``"on"``, ``"push"``."""
+        """Return an expression of V(u), V(u0): ``"code"``, ``"size"`` (abs(s)), ``"force"`` (ds/du), ``"on"``, ``"push"``."""
         table = self.code if what in ("code", "size") else self.gate
         if not self.signed:
             magnitude = self.size.spice("u", scaling.volt, scaling.volt)
@@ -255,7 +256,7 @@ class Rule(Cell):
 
 @dataclass(frozen=True, eq=False)
 class ThresholdRule(Rule):
-    r"""The drift of u0: :math:`-\partial E/\partial u_0 = \sum_i e_i\,1(s_i > 0)` (signed codes: :math:`e_i\,\mathrm{sign}(s_i)`).
+    r"""The drift of u0: :math:`-\partial E/\partial u_0 = \sum_i e_i\,1(s_i > 0)` (signed: :math:`e_i\,\mathrm{sign}(s_i)`).
 
     Fang et al. 2022, eq. (3.13), with the 1/sigma^2 that it drops (e has it).
 
@@ -292,7 +293,9 @@ class ThresholdRule(Rule):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out u e u0``."""
-        cell = described(SubCircuit(f"lsc_{self.name}", "out", *self.ports), "threshold rule: current e 1(s > 0) into u0")
+        cell = described(
+            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "threshold rule: current e 1(s > 0) into u0"
+        )
         push = self.corner.spice("push", scaling, scaling.drift_current / scaling.volt_e)
         cell.B("r", 0, "out", current_expression=f"V(e)*{push}")
         return (cell,)

@@ -99,9 +99,7 @@ class DeviceWeights(Weights):
     def leak_rate(self) -> float:
         """Kappa_A, units of drift per dictionary unit."""
         hardware = self.hardware
-        return hardware.scaling.tau / (
-            hardware.ohm(hardware.parts.plastic.leak_resistance) * hardware.scaling.c_int
-        )
+        return hardware.scaling.tau / (hardware.ohm(hardware.parts.plastic.leak_resistance) * hardware.scaling.c_int)
 
     def velocity(self, u: Array, drift: Array) -> Array:
         """Return da/dt, dictionary units per tau."""
@@ -315,7 +313,10 @@ class Hebbian(Multipliers):
         s, r = np.broadcast_arrays(self.errors[0] * s, r)
         dr = -s[..., None] * np.eye(self.n_features)[:, None, :]
         ds = -r[..., None] * np.eye(self.n_latents)[None, :, :]
-        return {"r": dr.reshape(*dr.shape[:-3], -1, self.n_features), "s": ds.reshape(*ds.shape[:-3], -1, self.n_latents)}
+        return {
+            "r": dr.reshape(*dr.shape[:-3], -1, self.n_features),
+            "s": ds.reshape(*ds.shape[:-3], -1, self.n_latents),
+        }
 
     def amperes(self, scaling: Scaling) -> float:
         """Return the current of one unit of drift, out of the capacitor."""

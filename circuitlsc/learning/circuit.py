@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,9 @@ class CircuitLearner:
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
         if self.nonideal is not None and self.level != "device":
-            raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
+            raise InputError(
+                'nonideal parts need level = "device": the ideal level has no parts that could be imperfect.'
+            )
         if self.stage.pause > 0:
             raise InputError(
                 f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
@@ -160,8 +163,7 @@ class CircuitLearner:
     @cached_property
     def scaling(self) -> Scaling:
         """Volts, amperes and seconds per model unit."""
-        given = {"volt": self.volt, "c_int": self.c_int, "tau": self.tau, "rails": self.rails}
-        return scale_for(self.unit_model, self.rows, **given)
+        return scale_for(self.unit_model, self.rows, volt=self.volt, c_int=self.c_int, tau=self.tau, rails=self.rails)
 
     def _graph(self, noise: str) -> SignalFlowGraph:
         parts = self.nonideal or IDEAL
@@ -307,7 +309,7 @@ class CircuitLearner:
             (result,) = run_chains([task], workers=1, timeout=timeout, progress=tell, keep=keep)
             ends = np.concatenate([result.u, result.observed], axis=1)
             z, others = np.concatenate([z, ends[:, :width]]), ends[-1, width:]
-            spent = spent + [result.wall, result.steps]
+            spent = spent + np.array([result.wall, result.steps])
             if path is not None:
                 save_checkpoint(path, settings, {"z": z, "others": others, "spent": spent})
         return self._result(z, settings, spent)
@@ -366,7 +368,7 @@ class CircuitLearner:
         error = np.mean((self.rows[:n] - np.einsum("njk,nk->nj", A, s)) ** 2, axis=1)
         ends = np.unique(np.linspace(0, n, min(self.records, n) + 1).astype(int))
         recorder = Recorder(len(ends) - 1, self.snapshots, *self.model.A.shape)
-        for a, b in zip(ends[:-1], ends[1:], strict=True):
+        for a, b in pairwise(ends):
             means = np.array([error[a:b].mean(), (s[a:b] != 0).mean(), size[a:b].mean()])
             slow = (float(u0[b - 1]), float(lam[b - 1]), float(sigma[b - 1]))
             recorder.add(b * self.stage.hold, A[b - 1], slow, means, (s[a:b] != 0).mean(axis=0))

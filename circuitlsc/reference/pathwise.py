@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -142,7 +143,7 @@ def trapezoid(
                 x = _between(inputs, k, part)
                 u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
             begin = 2 * FIRST
-        u, f = _rest_of_step(twin, u, f, step, dw, begin, lambda share, k=k: _between(inputs, k, share), tries)
+        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(_between, inputs, k), tries)
         out[k] = u
         if progress is not None and k % 500 == 0:
             progress(k)
