@@ -145,7 +145,7 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         raise run.fail(extra[0], ", but x is one input. Give x with several rows, or remove the key.")
     stream = None if hold is None else Stream(x, hold, interpolate)
     level = circuit.choice("level", LEVELS, "ideal")
-    nonideal = _read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
+    nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
     if nonideal is not None and level != "device":
         raise InputError(
             f'{path}: [nonideal] needs circuit.level = "device", and it is "{level}": the ideal level has no parts that could '
@@ -203,7 +203,8 @@ def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
     return dynamics
 
 
-def _read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
+def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
+    """Return the parts that ``[nonideal]`` describes."""
     seed = table.integer("seed", 0, low=0)
     given = {key: values for key, values in table.values.items() if key in PARTS}
     preset = table.values.get("preset", "ideal")

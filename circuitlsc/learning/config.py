@@ -1,0 +1,302 @@
+"""The config of `circuitlsc learn`: what draws the data, what is learned from where, and in which stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitlsc.arrays import Array
+from circuitlsc.config import KEYS as SAMPLER_KEYS
+from circuitlsc.config import read_nonideal, read_prior
+from circuitlsc.config_table import ConfigTable, named, read_tables, read_toml
+from circuitlsc.data import load_array, load_dictionary
+from circuitlsc.errors import InputError
+from circuitlsc.learning.circuit import CircuitLearner
+from circuitlsc.learning.learner import LEARNABLE, Learner
+from circuitlsc.learning.natural import natural_source
+from circuitlsc.learning.source import FromModel, Rows, Source
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
+from circuitlsc.learning.start import overcomplete, random_weights
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import Nonidealities
+from circuitlsc.priors import Laplace, SpikeSlab
+
+TIMES = ("inputs", "hold", "step", "pause", *TIME_CONSTANTS.values())
+KEYS = {
+    "model": ("dictionary", "sigma"),
+    "prior": ("kind", "pi", "lam", "signed"),
+    "data": ("source", "shuffle"),
+    "learning": ("learn", *TIMES, "stages", "overcomplete", "start", "seed", "batch", "records"),
+    "circuit": tuple(key for key in SAMPLER_KEYS["circuit"] if key != "form"),
+    "nonideal": SAMPLER_KEYS["nonideal"],
+    "run": ("timeout",),
+}
+WHERE = ("software", "circuit")
+BATCH = 100  # of the software learner
+# of one input at a time; a batch of inputs averages, so that its time constants may be shorter by the root of its size
+DEFAULT_TIMES = {"A": 3000.0, "pi": 4000.0, "lam": 10_000.0, "sigma": 5000.0}
+STARTS = ("A", "pi", "lam", "sigma")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnConfig:
+    """A checked config of learning.
+
+    Attributes
+    ----------
+    truth : SparseCodingModel or None
+        What draws the data, if a model does.
+    source : Source
+    A0 : array, shape (D, K)
+    pi, lam, sigma : float
+        To start from.
+    signed : bool
+    learn : tuple of str
+    stages : tuple of Stage
+    seed, batch, records : int
+    circuit : mapping
+        Arguments of `CircuitLearner` beyond these.
+    timeout : float or None
+    """
+
+    truth: SparseCodingModel | None
+    source: Source
+    A0: Array
+    pi: float
+    lam: float
+    sigma: float
+    signed: bool
+    learn: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    seed: int
+    batch: int
+    records: int
+    circuit: Mapping[str, Any]
+    timeout: float | None
+
+    def _common(self) -> dict[str, Any]:
+        names = ("A0", "pi", "lam", "sigma", "signed", "learn", "seed", "records", "source")
+        return {name: getattr(self, name) for name in names}
+
+    def software(self) -> Learner:
+        """Return the software learner."""
+        return Learner(**self._common(), stages=self.stages, batch=self.batch)
+
+    def in_circuit(self) -> CircuitLearner:
+        """Return the circuit learner."""
+        if len(self.stages) > 1:
+            raise InputError(
+                "learning.stages has several stages, but a circuit's time constants are its capacitors: it has one. Give one."
+            )
+        if self.batch != 1:
+            raise InputError(
+                f"learning.batch = {self.batch!r}, but a circuit is shown one input at a time. Give 1, or leave it out."
+            )
+        return CircuitLearner(**self._common(), stage=self.stages[0], **self.circuit)
+
+
+def load_learn_config(path: Path, where: str) -> LearnConfig:
+    """Read and check a config of learning, ``where`` in ``"software"`` or ``"circuit"``.
+
+    Raises
+    ------
+    InputError
+        With one line that names the file, the key, the value, why it cannot be, and what can.
+    """
+    return parse_learn_config(read_toml(path), path, where)
+
+
+def parse_learn_config(data: Mapping[str, Any], path: Path, where: str) -> LearnConfig:
+    """Check the tables of a config of learning; ``path`` is for messages and for relative paths."""
+    tables = read_tables(data, path, KEYS)
+    learning, circuit = tables["learning"], tables["circuit"]
+    prior = read_prior(tables["prior"])
+    if not isinstance(prior, (SpikeSlab, Laplace)):
+        raise tables["prior"].fail("kind", ", but what learns has a spike-slab or a laplace prior. Give one of them.")
+    sigma = tables["model"].number("sigma", what="a noise level > 0")
+    truth, source = _read_data(tables["model"], tables["data"], prior, sigma, path)
+    learn = _read_learn(learning)
+    pi = prior.pi if isinstance(prior, SpikeSlab) else 1.0
+    starts = _read_starts(learning, {"A": "random", "pi": pi, "lam": prior.lam, "sigma": sigma}, learn)
+    seed = learning.integer("seed", 0, low=0)
+    A0 = _start_dictionary(
+        learning, starts["A"], truth, source, seed, signed=prior.signed, learned="A" in learn, path=path
+    )
+    batch = learning.integer("batch", BATCH if where == "software" else 1, low=1)
+    nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
+    timeout = tables["run"].number("timeout", what="seconds") if "timeout" in tables["run"].values else None
+    return LearnConfig(
+        truth=truth,
+        source=source,
+        A0=A0,
+        pi=starts["pi"],
+        lam=starts["lam"],
+        sigma=starts["sigma"],
+        signed=prior.signed,
+        learn=learn,
+        stages=_read_stages(learning, learn, batch, sigma, where, path),
+        seed=seed,
+        batch=batch,
+        records=learning.integer("records", 400, low=1),
+        circuit=_read_circuit(circuit, nonideal),
+        timeout=timeout,
+    )
+
+
+def _read_circuit(circuit: ConfigTable, nonideal: Nonidealities | None) -> dict[str, Any]:
+    return {
+        "level": circuit.choice("level", ("ideal", "device"), "ideal"),
+        "nonideal": nonideal,
+        "tau": circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
+        "c_int": circuit.number("c_int", 1e-12, what="farad, for example 1e-12"),
+        "rails": circuit.number("rails", 2.5, what="volts, for example 2.5"),
+        "volt": circuit.number_or_auto("volt", "volts per model unit, for example 0.1"),
+        "width": circuit.number_or_auto("width", "a width in model units, for example 0.05"),
+    }
+
+
+def _read_data(
+    model: ConfigTable, data: ConfigTable, prior: SpikeSlab | Laplace, sigma: float, path: Path
+) -> tuple[SparseCodingModel | None, Source]:
+    """Return the model that draws the data, if one does, and their source."""
+    source = data.values.get("source")
+    if source is None:
+        dictionary = model.required(
+            "dictionary", 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
+        )
+        if not isinstance(dictionary, str):
+            raise model.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
+        A = named(path, lambda: load_dictionary(dictionary, path.parent))
+        truth: SparseCodingModel = named(path, lambda: SparseCodingModel(A, prior, sigma))
+        return truth, FromModel(truth)
+    if not isinstance(source, str):
+        raise data.fail("source", ' is not a string. Give a file with rows of values, or "natural:8".')
+    if "dictionary" in model.values:
+        raise model.fail("dictionary", ", and [data] names a source of inputs too. Give one of them.")
+    if source.startswith("natural:"):
+        natural: Source = named(path, lambda: natural_source(source))
+        return None, natural
+    rows = named(path, lambda: load_array(path.parent / source, "data.source"))
+    if rows.ndim != 2:
+        raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
+    return None, Rows(rows, data.flag("shuffle", True))
+
+
+def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
+    words = learning.required("learn", f"a list of {', '.join(LEARNABLE)}")
+    listed = ", ".join(f'"{word}"' for word in LEARNABLE)
+    if not isinstance(words, list) or not words or any(word not in LEARNABLE for word in words):
+        raise learning.fail("learn", f" is not a list of some of {listed}.")
+    if len(set(words)) < len(words):
+        raise learning.fail("learn", " names something twice. Name each once.")
+    if {"A", "lam"} <= set(words):
+        raise learning.fail(
+            "learn",
+            ", but A and lam have no value of their own together: (c A, c lam) is as likely as (A, lam) for every c > 0. "
+            "Hold lam (it sets the unit of s), or hold A.",
+        )
+    return tuple(words)
+
+
+def _read_starts(learning: ConfigTable, default: dict[str, Any], learn: tuple[str, ...]) -> dict[str, Any]:
+    """Return what learning starts from: ``start`` is the dictionary's, or a table of several."""
+    given = learning.values.get("start", {})
+    if isinstance(given, str):
+        given = {"A": given}
+    if not isinstance(given, dict) or (wrong := [key for key in given if key not in STARTS]):
+        raise learning.fail("start", f' is not "random", "true", a file, or a table with some of {", ".join(STARTS)}.')
+    del wrong
+    table = ConfigTable(learning.path, "learning.start", given)
+    for key in given:
+        if key not in learn:
+            raise table.fail(key, f", but {key} is not learned. Add it to learning.learn, or remove it here.")
+    out = dict(default)
+    for key in ("pi", "lam", "sigma"):
+        if key in given:
+            out[key] = table.number(key)
+    if out["pi"] > 1:
+        raise table.fail("pi", ", but a probability lies in (0, 1]. Give P(active), for example 0.3.")
+    if "A" in given:
+        if not isinstance(given["A"], str):
+            raise table.fail("A", ' is not a string. Give "random", "true", or a file (D, K).')
+        out["A"] = given["A"]
+    elif "A" not in learn:
+        out["A"] = "true"
+    return out
+
+
+def _start_dictionary(
+    learning: ConfigTable,
+    start: str,
+    truth: SparseCodingModel | None,
+    source: Source,
+    seed: int,
+    *,
+    signed: bool,
+    learned: bool,
+    path: Path,
+) -> Array:
+    if not learned and truth is None:
+        raise learning.fail(
+            "learn", ' leaves out "A", and the data have no dictionary. Add "A", or give model.dictionary.'
+        )
+    if "overcomplete" in learning.values and start != "random":
+        raise learning.fail("overcomplete", f", but learning starts from {start!r}, whose size is its own. Remove one.")
+    if start == "true":
+        if truth is None:
+            raise learning.fail("start", ', but the data come from no dictionary. Give a file, or "random".')
+        return truth.A
+    if start != "random":
+        loaded = named(path, lambda: load_array(path.parent / start, "learning.start", prefer="A"))
+        return np.asarray(loaded)
+    factor = learning.number("overcomplete", 1.0, what="K over the number of atoms (of a file: of features)")
+    if truth is None:
+        size = named(path, lambda: overcomplete(source.n_features, factor))
+    else:
+        size = factor * truth.n_latents
+        if abs(size - round(size)) > 1e-9:
+            raise learning.fail(
+                "overcomplete", f" times {truth.n_latents} atoms is no whole number. Give another factor."
+            )
+    return random_weights(source.n_features, round(size), seed, signed=signed)
+
+
+def _read_stages(
+    learning: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path
+) -> tuple[Stage, ...]:
+    stages = learning.values.get("stages")
+    if stages is None:
+        return (_read_stage(learning, learn, batch, sigma, where, path),)
+    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
+        raise learning.fail("stages", " is not a list of tables. Write [[learning.stages]] before each stage.")
+    if extra := [key for key in TIMES if key in learning.values]:
+        raise learning.fail(extra[0], ", and learning.stages too. Give it in each stage.")
+    out = []
+    for number, values in enumerate(stages, 1):
+        table = ConfigTable(path, f"learning.stages[{number}]", values)
+        if unknown := [key for key in values if key not in TIMES]:
+            raise table.fail(unknown[0], f" is not a known key. A stage has {', '.join(TIMES)}.")
+        out.append(_read_stage(table, learn, batch, sigma, where, path))
+    return tuple(out)
+
+
+def _read_stage(table: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path) -> Stage:
+    inputs = table.integer("inputs", 4000, low=1)
+    hold = table.number("hold", 50.0 if {"lam", "sigma"} & set(learn) else 10.0, what="a time in tau")
+    # Euler-Maruyama's bias grows with h/sigma^2; the circuit's trapezoid has none
+    step = table.number("step", 0.05 if where == "circuit" else min(0.05, 0.08 * sigma**2), what="a step in tau")
+    step = hold / round(np.ceil(hold / step - 1e-9))
+    times = {}
+    for what, name in TIME_CONSTANTS.items():
+        if what in learn:
+            times[name] = table.number(name, DEFAULT_TIMES[what] / batch**0.5, what="a time constant in tau")
+        elif name in table.values:
+            raise table.fail(name, f', but "{what}" is not in learning.learn. Add it, or remove the key.')
+    pause = table.number("pause", 0.0, or_equal=True, what="a time in tau, >= 0")
+    pause = step * round(pause / step)
+    stage: Stage = named(path, lambda: Stage.of_inputs(inputs, hold=hold, step=step, pause=pause, **times))
+    return stage
