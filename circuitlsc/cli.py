@@ -1,4 +1,4 @@
-"""The command line: build, run, compare, calibrate, friction, budget, yield, paper, draw, doctor.
+"""The command line: build, run, compare, calibrate, friction, learn, budget, yield, paper, draw, doctor.
 
 Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or done), 1 failed, 2 usage, 3 disagrees,
 4 inconclusive.
@@ -62,7 +62,7 @@ def _options(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(interrupted: str = "interrupted; nothing was written") -> Iterator[None]:
     """Turn every error that has a message for the user into one line and an exit code."""
     try:
         yield
@@ -71,7 +71,7 @@ def _one_line_errors() -> Iterator[None]:
     except CircuitLSCError as error:
         _fail(error, FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", INTERRUPTED)
+        _fail(interrupted, INTERRUPTED)
     except OSError as error:
         _fail(f"{error.strerror or error}: {error.filename}", FAILED)
 
@@ -362,6 +362,50 @@ def friction(
 
 
 @app.command()
+def learn(
+    config: ConfigArgument,
+    output: OutputFolder,
+    where: Annotated[str, typer.Option("--in", metavar="software|circuit", help="What learns.")] = "software",
+) -> None:
+    """Learn a dictionary, its sparsity and noise level; an interrupted run goes on when the command is given again."""
+    from circuitlsc import output as out
+    from circuitlsc.learning.command import learn as run_learner
+    from circuitlsc.learning.command import learn_report
+    from circuitlsc.learning.config import WHERE, load_learn_config
+    from circuitlsc.learning.history import save_history
+    from circuitlsc.learning.plot import learning_figure
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with _one_line_errors(interrupted="interrupted; give the same command again to go on"):
+        out.check_free(output)
+        if where not in WHERE:
+            raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
+        loaded = load_learn_config(config, where)
+        if where == "circuit":
+            find_library()
+        checkpoint = output.absolute().with_name(f"{output.name}.checkpoint.npz")
+        keep = output.with_name(output.name + ".failed")
+        total = sum(stage.duration for stage in loaded.stages)
+        with _progress(round(total), where, "tau") as advance:
+            made = run_learner(
+                loaded, where, checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), keep=keep
+            )
+        truth = loaded.truth
+        numbers = None if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
+        with out.new_folder(output) as folder:
+            made.learned.save(folder / out.LEARNED)
+            save_history(made.history, folder / out.HISTORY)
+            A = None if truth is None else truth.A
+            save_figure(
+                learning_figure(made.history, made.learned, loaded.learn, truth=A, numbers=numbers),
+                folder / out.FIGURE,
+            )
+        checkpoint.unlink(missing_ok=True)
+        print(learn_report(loaded, made.learned, where))
+
+
+@app.command()
 def paper(
     name: Annotated[str, typer.Argument(metavar="FIGURE", help="fig3, fig4a or fig5 of Fang et al. (2022).")],
     output: Annotated[
@@ -467,7 +511,7 @@ def _note(text: str) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+def _progress(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
     """Show steps done and time left on stderr (only the end of it if stderr is no terminal)."""
     from rich.console import Console
     from rich.progress import (
@@ -484,13 +528,13 @@ def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("steps"),
+        TextColumn(unit),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("ngspice", total=total)
+        task = bar.add_task(name, total=total)
 
         def advance(chain: int, steps: int) -> None:
             done[chain] = steps

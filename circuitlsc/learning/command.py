@@ -1,0 +1,56 @@
+"""What `circuitlsc learn` does: run a learner with its checkpoint, and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from circuitlsc.learning.config import LearnConfig
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.learner import LearningRun
+from circuitlsc.learning.match import match_atoms
+
+UNITS = {"pi": "", "lam": "1/unit", "sigma": "data units"}
+
+
+def learn(
+    config: LearnConfig,
+    where: str,
+    *,
+    checkpoint: Path | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    keep: Path | None = None,
+) -> LearningRun:
+    """Run the learner of a config, ``where`` in ``"software"`` or ``"circuit"``."""
+    if where == "software":
+        return config.software().run(checkpoint=checkpoint, progress=progress)
+    return config.in_circuit().run(checkpoint=checkpoint, progress=progress, timeout=config.timeout, keep=keep)
+
+
+def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
+    """Return what was learned as a few lines: against the truth, if the data have one."""
+    lines = []
+    stages = config.stages
+    n = sum(stage.n_inputs for stage in stages) * (config.batch if where == "software" else 1)
+    lines.append(f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)")
+    truth = config.truth
+    if "A" in config.learn:
+        norms = np.linalg.norm(learned.A, axis=0)
+        lines.append(
+            f"dictionary     {learned.A.shape[0]} x {learned.A.shape[1]}, norms {norms.min():.3f} .. {norms.max():.3f}"
+        )
+        if truth is not None and truth.n_latents <= learned.A.shape[1]:
+            match = match_atoms(truth.A, learned.A, signed=learned.signed)
+            lines.append(
+                f"against truth  cosines {match.cosine.min():.4f} .. {match.cosine.max():.4f}, "
+                f"norms over the true ones {match.norm_ratio.min():.3f} .. {match.norm_ratio.max():.3f}"
+            )
+    true = {} if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
+    for name in ("pi", "lam", "sigma"):
+        if name in config.learn:
+            value = f"{name:<14} {getattr(learned, name):.4f}"
+            lines.append(value + (f" (truth {true[name]:.4g})" if name in true else ""))
+    lines.append("(averages over the last quarter)")
+    return "\n".join(lines)
