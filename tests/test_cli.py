@@ -139,7 +139,9 @@ def test_the_resolved_config_gives_the_same_samples(finished):
     done = circuitlsc("run", "short.toml", "-o", "again", cwd=folder)
     assert done.returncode == 4, done.stderr + done.stdout
     long, short = (Samples.load(folder / name / "samples.nc").u for name in ("out", "again"))
-    np.testing.assert_array_equal(short, long[:, : short.shape[1]])
+    np.testing.assert_array_equal(short[:, :-1], long[:, : short.shape[1] - 1])
+    # a transient's last step ends 4e-15 of its length early (spice.callbacks.SHORT): that far apart, not bit for bit
+    np.testing.assert_allclose(short[:, -1], long[:, short.shape[1] - 1], rtol=0, atol=1e-10)
     shutil.rmtree(folder / "again")
     (folder / "short.toml").unlink()
 

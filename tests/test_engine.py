@@ -452,3 +452,15 @@ def test_a_capacitor_that_is_not_there_is_noticed(bars_model, bars_x):
     wrong = replace(task, capacitors=("c.xneuron_0.cnone", *task.capacitors[1:]))
     with pytest.raises(SimulationError, match="the capacitors did not start from the voltages"):
         run_chains([wrong])
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize(
+    "step", [0.03750137628115046, 0.016404981328635715, 0.0333, *(0.01 + 0.04 * k / 97 for k in range(1, 9))]
+)
+def test_every_step_reaches_the_end(step):
+    """N h is rounded: a last step that ends one unit in the last place too late kept ngspice 44 going for ever."""
+    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
+    sampler = build_sampler(model, np.full(4, 0.4), step=step)
+    samples = sampler.run(t_stop=500 * step, warmup=0.0, chains=1, seed=1, thin=1, timeout=300.0)
+    assert int(samples.stats["steps"][0]) == samples.u.shape[1] == 500

@@ -18,6 +18,10 @@ from circuitlsc.arrays import Array
 
 FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share of h, so that they do no harm
 
+# The last step must not end beyond ngspice's final time: ngspice then stops 1.1 of its shortest steps before it, and takes
+# steps of length 0 for ever. It reads n h from text to a few units in the last place, and calls 100 of them equal.
+SHORT = 4e-15
+
 VSRC = types.int32(types.CPointer(types.double), types.double, types.CPointer(types.uint8), types.int32, types.voidptr)
 SYNC = types.int32(
     types.double,
@@ -62,9 +66,11 @@ class Callbacks:
 
     def __init__(self, devices: Sequence[str], step: float, capacity: int) -> None:
         n = len(devices)
+        self._step = step
         self._path = np.zeros((capacity + 3, n))
         # counters: grid points available, calls for an unknown source, rejected points, accepted points
         self._counters = np.zeros(4, dtype=np.int64)
+        self._end = np.zeros(1)  # seconds
         size = 1 << max(4, int(2 * n).bit_length() + 1)
         keys, columns = np.zeros(size, dtype=np.uint64), np.full(size, -1, dtype=np.int64)
         for column, name in enumerate(devices):
@@ -80,7 +86,7 @@ class Callbacks:
         h, first, slots = step, FIRST * step, size - 1
         rows = capacity + 3
         path_at, keys_at, columns_at = self._path.ctypes.data, keys.ctypes.data, columns.ctypes.data
-        counters_at = self._counters.ctypes.data
+        counters_at, end_at = self._counters.ctypes.data, self._end.ctypes.data
         offset, prime = np.uint64(FNV_OFFSET), np.uint64(FNV_PRIME)
 
         @cfunc(VSRC)
@@ -113,7 +119,10 @@ class Callbacks:
                 if t < 1.5 * first:
                     delta[0] = first
                 else:
-                    delta[0] = (int(t / h + 1e-6) + 1) * h - t
+                    end = carray(_pointer(end_at), (1,), np.float64)[0]
+                    point = (int(t / h + 1e-6) + 1) * h
+                    # a step of length 0 or less would not be one: if t is at the end, ngspice is about to stop
+                    delta[0] = (end if point > end > t else point) - t
             else:
                 counters = carray(_pointer(counters_at), (4,), np.int64)
                 counters[2] += 1
@@ -143,6 +152,7 @@ class Callbacks:
             Values of the input sources at the grid points from the start on, in volts or amperes.
         """
         n, k = increments.shape
+        self._end[0] = n * self._step * (1 - SHORT)
         path = self._path
         np.cumsum(increments, axis=0, out=path[1 : n + 1, :k])
         path[1 : n + 1, :k] *= units
