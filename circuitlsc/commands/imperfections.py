@@ -1,0 +1,125 @@
+"""budget and yield: what imperfect parts do to the samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from circuitlsc.commands.shared import (
+    ConfigArgument,
+    OutputFolder,
+    TStop,
+    app,
+    one_line_errors,
+    print_rules,
+    say,
+    short_run,
+)
+from circuitlsc.errors import InputError
+
+if TYPE_CHECKING:
+    from circuitlsc.config import Config
+    from circuitlsc.nonideal import Nonidealities
+    from circuitlsc.sampler import Sampler
+
+
+@app.command()
+def budget(
+    config: ConfigArgument,
+    output: OutputFolder,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="PART.PARAMETER=START:STOP:N", help="Try N values of one parameter alone."),
+    ] = None,
+    corners: Annotated[bool, typer.Option("--corners", help="Add temperature, supply, R and C corners.")] = False,
+    t_stop: TStop = None,
+) -> None:
+    """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
+    from circuitlsc import output as out
+    from circuitlsc.budget import error_budget, parse_sweep
+    from circuitlsc.budget_plot import budget_figure, sweep_figure
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.report import budget_report
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors():
+        out.check_free(output)
+        sweeps = [parse_sweep(text) for text in sweep or ()]
+        loaded = load_config(config)
+        find_library()
+        sampler, nonideal, circuit = imperfect(loaded)
+        print_rules(sampler)
+        with out.new_folder(output) as folder:
+            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+            measured = error_budget(
+                loaded.model,
+                loaded.x,
+                nonideal,
+                sweeps=sweeps,
+                corners=corners,
+                **short_run(loaded, t_stop),
+                timeout=loaded.timeout,
+                note=say,
+                **circuit,
+            )
+            out.write_json(folder / out.BUDGET, measured.to_list())
+            save_figure(budget_figure(measured), folder / out.BUDGET_FIGURE)
+            if (swept := sweep_figure(measured)) is not None:
+                save_figure(swept, folder / out.SWEEP_FIGURE)
+        print(budget_report(measured))
+
+
+@app.command(name="yield")
+def chip_yield(
+    config: ConfigArgument,
+    output: OutputFolder,
+    chips: Annotated[int, typer.Option("--chips", help="How many chips, each with random errors of its own.")] = 20,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Largest error of P(active) and mean/slab.")] = 0.02,
+    t_stop: TStop = None,
+) -> None:
+    """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
+    from circuitlsc import chips as lot
+    from circuitlsc import output as out
+    from circuitlsc.budget_plot import chips_figure
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.report import chips_report
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        sampler, nonideal, circuit = imperfect(loaded)
+        print_rules(sampler)
+        with out.new_folder(output) as folder:
+            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+            measured = lot.chip_yield(
+                loaded.model,
+                loaded.x,
+                nonideal,
+                chips=chips,
+                tolerance=tolerance,
+                **short_run(loaded, t_stop),
+                timeout=loaded.timeout,
+                note=say,
+                **circuit,
+            )
+            out.write_json(folder / out.CHIPS, measured.to_dict())
+            save_figure(chips_figure(measured), folder / out.CHIPS_FIGURE)
+        print(chips_report(measured))
+
+
+def imperfect(config: Config) -> tuple[Sampler, Nonidealities, dict[str, Any]]:
+    """Return a config's device-level sampler, its imperfections, and the other arguments of its circuit."""
+    from circuitlsc.nonideal import IDEAL
+
+    if config.level != "device":
+        raise InputError(
+            f'circuit.level = "{config.level}" has no parts that could be imperfect. '
+            'Set level = "device" in [circuit], and give the imperfections in [nonideal].'
+        )
+    circuit = config.circuit()
+    return config.sampler(), circuit.pop("nonideal") or IDEAL, circuit

@@ -1,0 +1,54 @@
+"""learn: a dictionary, a prior and a noise level from data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from circuitlsc.commands.shared import ConfigArgument, OutputFolder, app, one_line_errors, progress_bar
+from circuitlsc.errors import InputError
+
+
+@app.command()
+def learn(
+    config: ConfigArgument,
+    output: OutputFolder,
+    where: Annotated[str, typer.Option("--in", metavar="software|circuit", help="What learns.")] = "software",
+) -> None:
+    """Learn a dictionary, its sparsity and noise level; an interrupted run goes on when the command is given again."""
+    from circuitlsc import output as out
+    from circuitlsc.learning.command import learn as run_learner
+    from circuitlsc.learning.command import learn_report
+    from circuitlsc.learning.config import WHERE, load_learn_config
+    from circuitlsc.learning.history import save_history
+    from circuitlsc.learning.plot import learning_figure
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors(interrupted="interrupted; give the same command again to go on"):
+        out.check_free(output)
+        if where not in WHERE:
+            raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
+        loaded = load_learn_config(config, where)
+        if where == "circuit":
+            find_library()
+        checkpoint = output.absolute().with_name(f"{output.name}.checkpoint.npz")
+        keep = output.with_name(output.name + ".failed")
+        total = sum(stage.duration for stage in loaded.stages)
+        with progress_bar(round(total), where, "tau") as advance:
+            made = run_learner(
+                loaded, where, checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), keep=keep
+            )
+        truth = loaded.truth
+        numbers = None if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
+        with out.new_folder(output) as folder:
+            made.learned.save(folder / out.LEARNED)
+            save_history(made.history, folder / out.HISTORY)
+            A = None if truth is None else truth.A
+            save_figure(
+                learning_figure(made.history, made.learned, loaded.learn, truth=A, numbers=numbers),
+                folder / out.FIGURE,
+            )
+        checkpoint.unlink(missing_ok=True)
+        print(learn_report(loaded, made.learned, where))

@@ -1,0 +1,158 @@
+"""build, run, compare, draw, doctor: a circuit, its samples, and its pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from circuitlsc.commands.shared import (
+    EXIT_CODES,
+    FAILED,
+    ConfigArgument,
+    OutputFolder,
+    app,
+    one_line_errors,
+    print_rules,
+    progress_bar,
+    say,
+)
+from circuitlsc.errors import InputError
+
+if TYPE_CHECKING:
+    from circuitlsc.energy import EnergyReport
+    from circuitlsc.sampler import Sampler
+    from circuitlsc.samples import Samples
+
+
+@app.command()
+def build(
+    config: ConfigArgument,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Deck to write; default: stdout.")] = None,
+) -> None:
+    """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
+    from circuitlsc.config import load_config
+    from circuitlsc.output import write_text
+
+    with one_line_errors():
+        loaded = load_config(config)
+        sampler = loaded.sampler()
+        deck = sampler.deck(t_stop=loaded.run.t_stop, warmup=loaded.run.warmup, seed=loaded.run.seed)
+        if output is None:
+            sys.stdout.write(deck)
+        else:
+            if output.is_dir():
+                raise InputError(
+                    f"-o {output} is a folder. Give the name of a file, for example {output / 'deck.cir'}."
+                )
+            if not output.absolute().parent.is_dir():
+                raise InputError(f"-o {output}: the folder {output.absolute().parent} does not exist. Make it first.")
+            write_text(output, deck)
+        print(sampler.report(), file=sys.stderr)
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    output: OutputFolder,
+) -> None:
+    """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
+    from circuitlsc import output as out
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.energy import energy_text
+    from circuitlsc.outcome import outcome
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        sampler = loaded.sampler()
+        sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
+        print(sampler.report(), file=sys.stderr)
+        print_rules(sampler)
+        keep = output.with_name(output.name + ".failed")
+        with out.new_folder(output) as folder:
+            deck = sampler.deck(t_stop=loaded.run.t_stop, warmup=loaded.run.warmup, seed=loaded.run.seed)
+            out.write_text(folder / out.DECK, deck)
+            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+            with progress_bar(sampler.tasks(loaded.run)[0].n_steps * loaded.run.chains) as advance:
+                samples = sampler.run(loaded.run, timeout=loaded.timeout, progress=advance, keep=keep)
+            samples.save(folder / out.SAMPLES)
+            result = outcome(sampler, samples, note=say)
+            out.write_json(folder / result.file, result.numbers)
+            save_figure(result.draw(), folder / out.FIGURE)
+            energy = _energy(sampler, samples)
+            if energy is not None:
+                out.write_json(folder / out.ENERGY, energy.to_dict())
+        print(result.text)
+        if energy is not None:
+            print("\n" + energy_text(energy))
+        raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+@app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder that `run` made.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the JSON (comparison, map) instead of a table.")] = False,
+) -> None:
+    """Compare the samples in a folder again, from samples.nc and config.resolved.toml, and print the result."""
+    import json as text
+
+    from circuitlsc import output as out
+    from circuitlsc.config import load_config
+    from circuitlsc.outcome import outcome
+    from circuitlsc.samples import Samples
+
+    with one_line_errors():
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
+        samples = Samples.load(folder / out.SAMPLES)
+        sampler = load_config(folder / out.CONFIG).sampler()
+        samples.check_made_by(sampler)
+        result = outcome(sampler, samples, note=say)
+        print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
+        raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+@app.command()
+def draw(config: ConfigArgument, output: OutputFolder) -> None:
+    """Draw one neuron, the whole signal path and, at device level, the crossbars of a config's circuit."""
+    from circuitlsc import output as out
+    from circuitlsc.config import load_config
+    from circuitlsc.crossbar_plot import crossbar_figure
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.schematic import neuron_schematic, signal_path_schematic
+
+    with one_line_errors():
+        out.check_free(output)
+        sampler = load_config(config).sampler()
+        with out.new_folder(output) as folder:
+            neuron_schematic(sampler, folder / "neuron.svg")
+            signal_path_schematic(sampler, folder / "signal_path.svg")
+            if sampler.level == "device":
+                save_figure(crossbar_figure(sampler), folder / "crossbars.png")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what to do about it."""
+    from circuitlsc.doctor import examine
+
+    with one_line_errors():
+        findings = examine()
+        for finding in findings:
+            print(finding)
+        if any(finding.wrong for finding in findings):
+            raise typer.Exit(FAILED)
+
+
+def _energy(sampler: Sampler, samples: Samples) -> EnergyReport | None:
+    """Return the power and speed of a device-level sampler (its rows know of no momentum, and of no settling)."""
+    from circuitlsc.energy import energy_report
+
+    fits = sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None
+    return energy_report(sampler, samples, note=say) if fits else None

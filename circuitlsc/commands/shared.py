@@ -1,0 +1,129 @@
+"""What the commands share: the application, arguments, one-line errors, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError
+
+if TYPE_CHECKING:
+    from circuitlsc.config import Config
+    from circuitlsc.sampler import Sampler
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Compile a sparse-coding posterior into an analog circuit, run it in ngspice, and compare its samples.",
+)
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file; see examples/.")]
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
+TStop = Annotated[
+    float | None,
+    typer.Option(
+        "--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (differences need less)."
+    ),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"circuitlsc {version('circuitlsc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def one_line_errors(interrupted: str = "interrupted; nothing was written") -> Iterator[None]:
+    """Turn every error that has a message for the user into one line and an exit code."""
+    try:
+        yield
+    except (InputError, MissingSimulatorError) as error:
+        fail(error, USAGE)
+    except CircuitLSCError as error:
+        fail(error, FAILED)
+    except KeyboardInterrupt:
+        fail(interrupted, INTERRUPTED)
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename}", FAILED)
+
+
+def fail(message: object, code: int) -> None:
+    """Print an error as one line, and leave with a code."""
+    print(f"circuitlsc: error: {' '.join(str(message).split())}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
+    """Return the run of a budget: the config's, but no longer than paired differences need."""
+    from circuitlsc.budget import T_STOP
+
+    run = config.run
+    length = t_stop if t_stop is not None else min(run.t_stop, max(T_STOP, 2 * run.warmup))
+    return {"t_stop": length, "warmup": run.warmup, "chains": run.chains, "seed": run.seed, "thin": run.thin}
+
+
+def print_rules(sampler: Sampler) -> None:
+    """Check the design rules; those that are broken go to stderr as warnings."""
+    from circuitlsc.rules import check_rules
+
+    for rule in check_rules(sampler):
+        print(f"{'rule' if rule.ok else 'WARNING':<14} {rule}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Say on stderr what is being done."""
+    print(f"  {text} ...", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
+    """Show steps done and time left on stderr (only the end of it if stderr is no terminal)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    done: dict[int, int] = {}
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=total)
+
+        def advance(chain: int, steps: int) -> None:
+            done[chain] = steps
+            bar.update(task, completed=sum(done.values()))
+
+        yield advance

@@ -1,0 +1,154 @@
+"""calibrate, friction, paper: what is measured over many inputs or many circuits."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from circuitlsc.commands.shared import (
+    EXIT_CODES,
+    ConfigArgument,
+    OutputFolder,
+    TStop,
+    app,
+    one_line_errors,
+    progress_bar,
+    say,
+    short_run,
+)
+from circuitlsc.errors import InputError
+
+
+@app.command()
+def calibrate(
+    config: ConfigArgument,
+    output: OutputFolder,
+    inputs: Annotated[int, typer.Option("--inputs", help="How many inputs are drawn from the model.")] = 300,
+    draws: Annotated[int, typer.Option("--draws", help="Samples kept of each input.")] = 19,
+    spacing: Annotated[float, typer.Option("--spacing", help="Time between kept samples, tau.")] = 5.0,
+    warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
+) -> None:
+    """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from circuitlsc import output as out
+    from circuitlsc.calibration import calibration_report
+    from circuitlsc.calibration_plot import calibration_figure
+    from circuitlsc.circuit_calibration import plan_calibration
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate")}
+        temperature = loaded.dynamics.T
+        model = loaded.model if temperature in (0, 1) else loaded.model.tempered(temperature)
+        plan = plan_calibration(
+            model,
+            built=loaded.model,
+            inputs=inputs,
+            draws=draws,
+            spacing=spacing,
+            warmup=warmup,
+            seed=loaded.run.seed,
+            **circuit,
+        )
+        print(plan.sampler.report(), file=sys.stderr)
+        assert plan.sampler.stream is not None
+        made = replace(loaded, x=plan.sampler.x, x_source=out.STREAMED, hold=plan.sampler.stream.hold, run=plan.run)
+        resolved = resolved_toml(made, plan.sampler)
+        keep = output.with_name(output.name + ".failed")
+        with out.new_folder(output) as folder:
+            with progress_bar(plan.sampler.tasks(plan.run)[0].n_steps) as advance:
+                measured = plan.measure(timeout=loaded.timeout, progress=advance, keep=keep)
+            measured.samples.save(folder / out.SAMPLES)
+            out.write_text(folder / out.CONFIG, resolved)
+            np.save(folder / out.STREAMED, plan.sampler.x, allow_pickle=False)
+            out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
+            out.write_json(folder / out.CALIBRATION, measured.result.to_dict())
+            save_figure(calibration_figure(measured.result), folder / out.CALIBRATION_FIGURE)
+        print(calibration_report(measured.result))
+        raise typer.Exit(EXIT_CODES[measured.result.verdict])
+
+
+@app.command()
+def friction(
+    config: ConfigArgument,
+    output: OutputFolder,
+    frictions: Annotated[
+        list[float] | None, typer.Option("--friction", help="A friction to try; may be given several times.")
+    ] = None,
+    t_stop: TStop = None,
+) -> None:
+    """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
+    from circuitlsc import output as out
+    from circuitlsc.budget import check_samples_one
+    from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.friction import friction_figure, friction_report, friction_sweep
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors():
+        out.check_free(output)
+        loaded = load_config(config)
+        find_library()
+        check_samples_one("friction", loaded.circuit())
+        circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}
+        run = short_run(loaded, t_stop)
+        resolved = resolved_toml(loaded, loaded.sampler())
+        with out.new_folder(output) as folder:
+            measured = friction_sweep(
+                loaded.model,
+                loaded.x,
+                frictions=frictions or None,
+                t_stop=run["t_stop"],
+                warmup=run["warmup"],
+                chains=run["chains"],
+                seed=run["seed"],
+                timeout=loaded.timeout,
+                note=say,
+                **circuit,
+            )
+            out.write_text(folder / out.CONFIG, resolved)
+            out.write_json(folder / out.FRICTION, measured.to_dict())
+            save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
+        print(friction_report(measured))
+
+
+@app.command()
+def paper(
+    name: Annotated[str, typer.Argument(metavar="FIGURE", help="fig3, fig4a or fig5 of Fang et al. (2022).")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder; default: paper-FIGURE.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of data and noise.")] = 0,
+    software: Annotated[bool, typer.Option("--software", help="Leave the circuits out: seconds, not minutes.")] = False,
+) -> None:
+    """Make a figure of the paper on the Bars data, in software and as circuits, with the numbers behind it."""
+    from circuitlsc import output as out
+    from circuitlsc.paper_run import FIGURES, reproduce
+    from circuitlsc.plotting import save_figure
+    from circuitlsc.spice.library import find_library
+
+    with one_line_errors():
+        if name not in FIGURES:
+            raise InputError(f"paper: {name!r} is not a figure that can be made. Give one of {', '.join(FIGURES)}.")
+        if seed < 0:
+            raise InputError(f"paper: --seed {seed} is not a whole number >= 0.")
+        target = output or Path(f"paper-{name}")
+        out.check_free(target)
+        if not software:
+            find_library()
+        with out.new_folder(target) as folder:
+            made = reproduce(name, seed=seed, circuits=not software, note=say)
+            out.write_json(folder / f"{name}.json", made.numbers)
+            save_figure(made.figure, folder / f"{name}.png")
+        print(made.text)
