@@ -133,9 +133,14 @@ class Twin:
         ]
         ends = np.cumsum([cell.size for cell in states])
         self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
+        #: every cell by name; where its values are in the state, or None
+        self.places: dict[str, slice | None] = {cell.name: place for cell, place in self._states}
+        self.places.update(dict.fromkeys(cell.name for cell in self._order))
         self.size = int(ends[-1])
         self.n_latents = graph.integrator.size
         self._eye = np.eye(self.size)
+        #: which states are not slow (`circuitlsc.cells.plastic.Slow`)
+        self.fast = np.concatenate([np.arange(self.size)[place] for cell, place in self._states if not cell.slow])
         self.temperature = 0.0 if noise is None else noise.temperature
         self._spread = np.zeros((0, self.size))
         self._mean = np.zeros(self.size)
@@ -211,3 +216,56 @@ class Twin:
             row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), self._eye[place])
             rows.append(np.broadcast_to(row, (*z.shape[:-1], cell.size, self.size)))
         return self._velocity(values), np.concatenate(rows, axis=-2) if len(rows) > 1 else rows[0]
+
+    def affine(
+        self, values: Mapping[str, Array], x: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return every cell's output as c + M z_fast, from its tangent at the *node voltages* ``values`` (by cell).
+
+        That is how a circuit simulator sees a circuit: each part is linearised where its own nodes are, whether or not
+        they agree with each other yet. What slow variables do within a step is left out of M, as in `linearise`.
+
+        Parameters
+        ----------
+        values : mapping
+            By cell, the last iterate's outputs, shape (n, size).
+        x : mapping or None
+            The streamed input.
+
+        Returns
+        -------
+        c : dict of arrays, shape (n, size)
+        M : dict of arrays, shape (n, size, number of fast states)
+            Only of cells that depend on them. The drift of the whole state is under the name "".
+        """
+        shape = np.shape(next(iter(values.values())))[:-1]
+        c: dict[str, Array] = {}
+        M: dict[str, Array] = {}
+        for cell, place in self._states:
+            if cell.slow:
+                c[cell.name] = values[cell.name]
+            else:
+                c[cell.name], M[cell.name] = np.zeros((*shape, cell.size)), self._eye[place][:, self.fast]
+        for cell in self._order:
+            name, sources = cell.name, self._inputs[cell.name]
+            if x is not None and name in x:
+                c[name] = np.broadcast_to(x[name], (*shape, cell.size))
+                continue
+            out, partials = cell.respond({p: values[s] for p, s in sources.items()})
+            total: Array | None = None
+            for port, partial in partials.items():
+                source = sources[port]
+                change = c[source] - values[source]
+                out = out + ((partial @ change[..., None])[..., 0] if cell.linear else partial * change)
+                if (tangent := M.get(source)) is not None:
+                    term = partial @ tangent if cell.linear else partial[..., :, None] * tangent
+                    total = term if total is None else total + term
+            c[name] = out
+            if total is not None:
+                M[name] = total
+        rows, nothing = [], np.zeros((1, len(self.fast)))
+        for cell, place in self._states:
+            row = cell.velocity_jacobian(M.get(self._drifts[cell.name], nothing), self._eye[place][:, self.fast])
+            rows.append(np.broadcast_to(row, (*shape, cell.size, len(self.fast))))
+        c[""], M[""] = self._velocity(c), np.concatenate(rows, axis=-2)
+        return c, M

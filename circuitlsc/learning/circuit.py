@@ -335,7 +335,7 @@ class CircuitLearner:
             }
             noisy = twin.spread(paths.increments(steps))[:, None]
             chunk = chunk_length(self.model.n_latents)
-            path = trapezoid(twin, z, noisy, stage.step, chunk=chunk, inputs=inputs, tries=CUTS)
+            path = trapezoid(twin, z, noisy, stage.step, chunk=chunk, inputs=inputs, tries=CUTS, simulator=True)
             kept.append(path[stage.hold_steps - 1 :: stage.hold_steps, 0])
             z = path[-1]
         return np.concatenate(kept)

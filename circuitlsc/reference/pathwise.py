@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search
 HALVINGS = 20
+ITERATIONS = 100  # of a circuit simulator's Newton iteration: itl4 of our decks
+SETTLED = 1e-7  # model units: where they have found their solution
 CONVERGED = 1e-11
 RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
 CUT = 8  # into how many pieces ngspice cuts a step without a solution
@@ -92,6 +94,47 @@ def implicit_step(
     )
 
 
+def simulator_step(
+    twin: Twin, base: Array, weight: float, nodes: Mapping[str, Array], x: Mapping[str, Array] | None = None
+) -> tuple[Array, Array]:
+    r"""Solve :math:`v = base + weight\, f(v)` as a circuit simulator does: it finds the same one of several solutions.
+
+    Where the gradient at a gate is large, a step of h has two solutions or three. Newton's iteration of a simulator starts
+    from the last time point's node voltages, and linearises every part at its own nodes, which agree only at the end.
+
+    Parameters
+    ----------
+    twin, base, weight, x
+        As for `implicit_step`.
+    nodes : mapping
+        Outputs of every cell at the last time point.
+
+    Returns
+    -------
+    v, f(v) : arrays, shape (n, twin.size)
+
+    Raises
+    ------
+    TrapezoidFailed
+        If it does not converge: a simulator cuts the step.
+    """
+    fast = twin.fast
+    eye, v = np.eye(len(fast)), np.full_like(base, np.inf)
+    for _ in range(ITERATIONS):
+        c, M = twin.affine(nodes, x)
+        known, last = base + weight * c[""], v
+        moved = np.linalg.solve(eye - weight * M[""][..., fast, :], known[..., fast, None])
+        v = known + weight * (M[""] @ moved)[..., 0]
+        v[..., fast] = moved[..., 0]
+        nodes = {
+            name: v[..., place] if place is not None else c[name] + (M[name] @ moved)[..., 0] if name in M else c[name]
+            for name, place in twin.places.items()
+        }
+        if np.max(np.abs(v - last)) < SETTLED:
+            return implicit_step(twin, base, weight, v, x)
+    raise TrapezoidFailed("a simulator's Newton iteration does not converge within a step. Use a smaller step.")
+
+
 def trapezoid(
     twin: Twin,
     start: Array,
@@ -102,6 +145,7 @@ def trapezoid(
     inputs: Mapping[str, Array] | None = None,
     restarts: Mapping[int, Array] | None = None,
     tries: int = 1,
+    simulator: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Array:
     """Integrate the twin on given noise increments.
@@ -123,6 +167,8 @@ def trapezoid(
         States (n_chains, twin.size) to go on from after so many steps.
     tries : int
         How often a step without a solution is cut, as ngspice does: an eighth of it first, by backward Euler.
+    simulator : bool
+        Whether to search a step's solution as ngspice does (`simulator_step`), which matters where it has several.
     progress : callable or None
         Called with the number of steps done, now and then.
 
@@ -143,7 +189,7 @@ def trapezoid(
                 x = _between(inputs, k, part)
                 u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
             begin = 2 * FIRST
-        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(_between, inputs, k), tries)
+        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(_between, inputs, k), tries, simulator)
         out[k] = u
         if progress is not None and k % 500 == 0:
             progress(k)
@@ -159,12 +205,15 @@ def _rest_of_step(
     begin: float,
     inputs: Callable[[float], dict[str, Array] | None],
     tries: int,
+    simulator: bool,
 ) -> tuple[Array, Array]:
     """Go from a share ``begin`` of a step to its end; return the state and its drift."""
     share = 1.0 - begin
-    base = u + 0.5 * share * step * f + share * dw
+    base, weight = u + 0.5 * share * step * f + share * dw, 0.5 * share * step
     try:
-        return implicit_step(twin, base, 0.5 * share * step, base + 0.5 * share * step * f, inputs(1.0))
+        if simulator:
+            return simulator_step(twin, base, weight, twin.signals(u, inputs(begin)), inputs(1.0))
+        return implicit_step(twin, base, weight, base + weight * f, inputs(1.0))
     except TrapezoidFailed:
         if tries <= 1:
             raise
@@ -175,7 +224,7 @@ def _rest_of_step(
         # a corner of a table right at the solution: a smaller piece of it
         part /= CUT
         u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
-    return _rest_of_step(twin, u, f, step, dw, begin + part, inputs, tries - 1)
+    return _rest_of_step(twin, u, f, step, dw, begin + part, inputs, tries - 1, simulator)
 
 
 def _between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:
