@@ -39,6 +39,8 @@ from circuitlsc.cells import (
     RateRule,
     RateVoltage,
     Residual,
+    SparsityRule,
+    SparsityVoltage,
     ThresholdRule,
     ThresholdVoltage,
     Weights,
@@ -188,7 +190,11 @@ class _Prior:
         self.corner: Corner = corner(how.width, signed=prior.signed)
         if "lam" in slowness:
             self.lam = graph.add(RateVoltage("lam", 1, start=np.array([prior.lam]), capacitor=slowness["lam"]))
-        if "pi" in slowness:
+        if "pi" in slowness and self.lam is not None:
+            start = np.array([prior.threshold * prior.lam])
+            self.logpi = graph.add(SparsityVoltage("sparsity", 1, start=start, capacitor=slowness["pi"]))
+            self.u0 = _wire(graph, graph.add(Follower("u0", 1, None)), lam=self.lam, logpi=self.logpi)
+        elif "pi" in slowness:
             start = np.array([prior.threshold])
             self.u0 = graph.add(ThresholdVoltage("u0", 1, start=start, capacitor=slowness["pi"]))
         else:
@@ -214,7 +220,10 @@ class _Prior:
 
     def close(self, state: Cell, e: Cell) -> None:
         """Wire up the rules."""
-        if "pi" in self.slowness:
+        if "pi" in self.slowness and self.lam is not None:
+            rule = self.graph.add(SparsityRule("sparsity_rule", 1, self.corner))
+            _wire(self.graph, self.logpi, drift=_wire(self.graph, rule, u=state, e=e, u0=self.u0, lam=self.lam))
+        elif "pi" in self.slowness:
             rule = self.graph.add(ThresholdRule("threshold_rule", 1, self.corner))
             _wire(self.graph, self.u0, drift=_wire(self.graph, rule, u=state, e=e, u0=self.u0))
         if self.lam is not None:

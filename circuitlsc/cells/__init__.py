@@ -4,12 +4,10 @@ from circuitlsc.cells.adaptive import AdaptiveGate as AdaptiveGate
 from circuitlsc.cells.adaptive import AdaptiveThreshold as AdaptiveThreshold
 from circuitlsc.cells.adaptive import Corner as Corner
 from circuitlsc.cells.adaptive import Follower as Follower
-from circuitlsc.cells.adaptive import NoiseRule as NoiseRule
 from circuitlsc.cells.adaptive import NoiseVoltage as NoiseVoltage
 from circuitlsc.cells.adaptive import Precision as Precision
-from circuitlsc.cells.adaptive import RateRule as RateRule
 from circuitlsc.cells.adaptive import RateVoltage as RateVoltage
-from circuitlsc.cells.adaptive import ThresholdRule as ThresholdRule
+from circuitlsc.cells.adaptive import SparsityVoltage as SparsityVoltage
 from circuitlsc.cells.adaptive import ThresholdVoltage as ThresholdVoltage
 from circuitlsc.cells.adaptive import corner as corner
 from circuitlsc.cells.base import Cell as Cell
@@ -41,6 +39,10 @@ from circuitlsc.cells.plastic import Forward as Forward
 from circuitlsc.cells.plastic import Hebbian as Hebbian
 from circuitlsc.cells.plastic import Weights as Weights
 from circuitlsc.cells.resistors import ResistorCrossbar as ResistorCrossbar
+from circuitlsc.cells.rule import NoiseRule as NoiseRule
+from circuitlsc.cells.rule import RateRule as RateRule
+from circuitlsc.cells.rule import SparsityRule as SparsityRule
+from circuitlsc.cells.rule import ThresholdRule as ThresholdRule
 from circuitlsc.cells.threshold import DeviceThreshold as DeviceThreshold
 from circuitlsc.cells.threshold import Threshold as Threshold
 from circuitlsc.cells.transconductor import DeviceTransconductor as DeviceTransconductor

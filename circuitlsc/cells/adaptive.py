@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -36,6 +36,14 @@ class ThresholdVoltage(Slow):
     quantity = "u0"
     subcircuit_name = "lsc_u0"
     what = "threshold u0"
+
+
+class SparsityVoltage(Slow):
+    """The sparsity -log(pi) as a capacitor's voltage: with lam that moves too, u0 = -log(pi)/lam is no state of its own."""
+
+    quantity = "logpi"
+    subcircuit_name = "lsc_sparsity"
+    what = "sparsity -log(pi)"
 
 
 class RateVoltage(Slow):
@@ -229,153 +237,6 @@ class AdaptiveGate(Cell):
             netlist.X(f"{self.name}_{i}", "lsc_gate", u, e, *shared)
 
 
-@dataclass(frozen=True, eq=False)
-class Rule(Cell):
-    """A current into a slow variable's capacitor: a sum of one term per latent or pixel, and one of its own."""
-
-    linear = True
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, shape (..., 1)."""
-        return self.respond(inputs)[0]
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return matrices (..., 1, n) by port."""
-        return self.respond(inputs)[1]
-
-    #: ports with one node for each term, then those that all terms share
-    each: ClassVar[tuple[str, ...]] = ()
-    shared: ClassVar[tuple[str, ...]] = ()
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one term per latent or pixel."""
-        common = [wires.inputs[p][0] for p in self.shared]
-        for i, nodes in enumerate(zip(*(wires.inputs[p] for p in self.each), strict=True)):
-            netlist.X(f"{self.name}_{i}", f"lsc_{self.name}", wires.output[0], *nodes, *common)
-
-
-@dataclass(frozen=True, eq=False)
-class ThresholdRule(Rule):
-    r"""The drift of u0: :math:`-\partial E/\partial u_0 = \sum_i e_i\,1(s_i > 0)` (signed: :math:`e_i\,\mathrm{sign}(s_i)`).
-
-    Fang et al. 2022, eq. (3.13), with the 1/sigma^2 that it drops (e has it).
-
-    Parameters
-    ----------
-    corner : Corner
-    """
-
-    corner: Corner
-
-    each = ("u", "e")
-    shared = ("u0",)
-    ports = (*each, *shared)
-
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return the drift and its derivatives."""
-        e, v = inputs["e"], self.corner.values(inputs["u"], inputs["u0"])
-        # d(push)/du0 = d2(-s)/du0^2, the bend of the ramp at its corners
-        steep = self._bend(inputs)
-        push = np.asarray(v.push)
-        partials = {
-            "u": (-v.force_u0 * e)[..., None, :],
-            "e": push[..., None, :],
-            "u0": (steep * e).sum(-1)[..., None, None],
-        }
-        return (push * e).sum(-1, keepdims=True), partials
-
-    def _bend(self, inputs: Mapping[str, Array]) -> Array:
-        """Return d(push)/du0."""
-        u, u0, c = inputs["u"], inputs["u0"], self.corner
-        if not c.signed:
-            return np.asarray(-c.gate.slope(c.size(u) - u0))
-        return np.asarray(c.gate.slope(-u - u0) - c.gate.slope(u - u0))
-
-    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_<name> out u e u0``."""
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "threshold rule: current e 1(s > 0) into u0"
-        )
-        push = self.corner.spice("push", scaling, scaling.drift_current / scaling.volt_e)
-        cell.B("r", 0, "out", current_expression=f"V(e)*{push}")
-        return (cell,)
-
-
-@dataclass(frozen=True, eq=False)
-class RateRule(Rule):
-    r"""The drift of lam with pi held: :math:`\sum_{i\,\mathrm{active}} (1/\lambda - |s_i|)`.
-
-    Fang et al. 2022, eq. (2.10) has the gradient at fixed u0; with u0 = -log(pi)/lam following, this is it.
-
-    Parameters
-    ----------
-    corner : Corner
-    """
-
-    corner: Corner
-
-    each = ("u",)
-    shared = ("u0", "lam")
-    ports = (*each, *shared)
-
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return the drift and its derivatives."""
-        u, u0, lam, c = inputs["u"], inputs["u0"], np.maximum(inputs["lam"], LEAST), self.corner
-        v = c.values(u, u0)
-        if c.signed:
-            above, below = c.gate.slope(u - u0), c.gate.slope(-u - u0)
-            on_u, on_u0, size_u, size_u0 = above - below, -(above + below), v.push, -v.on
-        else:
-            steep = c.gate.slope(c.size(u) - u0)
-            on_u, on_u0, size_u, size_u0 = steep * v.sign, -steep, v.force, -v.on
-        partials = {
-            "u": (on_u / lam - size_u)[..., None, :],
-            "u0": (on_u0 / lam - size_u0).sum(-1)[..., None, None],
-            "lam": (-v.on / lam**2).sum(-1)[..., None, None],
-        }
-        return (v.on / lam - v.size).sum(-1, keepdims=True), partials
-
-    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_<name> out u u0 lam``."""
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "rate rule: current 1(s > 0) (1/lam - abs(s)) into lam"
-        )
-        on = self.corner.spice("on", scaling, scaling.drift_current * scaling.volt)
-        size = self.corner.spice("size", scaling, scaling.drift_current)
-        cell.B("r", 0, "out", current_expression=f"{on}/max(V(lam),{number(LEAST * scaling.volt)!r})-{size}")
-        return (cell,)
-
-
-@dataclass(frozen=True, eq=False)
-class NoiseRule(Rule):
-    r"""The drift of sigma: :math:`|x - A s|^2 / D - \sigma^2`, which is 0 where sigma is right.
-
-    Fang et al. 2022, eq. (2.9), times sigma^3/D: the same resting point without a division.
-    """
-
-    n_features: int
-
-    each = ("r",)
-    shared = ("sigma",)
-    ports = (*each, *shared)
-
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return the drift and its derivatives."""
-        r, sigma = inputs["r"], inputs["sigma"]
-        partials = {"r": (2 * r / self.n_features)[..., None, :], "sigma": -2 * sigma[..., None]}
-        return (r**2).sum(-1, keepdims=True) / self.n_features - sigma**2, partials
-
-    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_<name> out r sigma``: one pixel's share."""
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "noise rule: current (r^2 - sigma^2)/D into sigma"
-        )
-        share = scaling.drift_current / self.n_features
-        r, sigma = number(share / scaling.volt_r**2), number(share / scaling.volt**2)
-        cell.B("r", 0, "out", current_expression=f"{r!r}*V(r)*V(r)-{sigma!r}*V(sigma)*V(sigma)")
-        return (cell,)
-
-
 class Precision(Cell):
     """The residual over the noise's variance, q = r/sigma^2: one divider per pixel, before the crossbar that goes back."""
 
@@ -408,34 +269,47 @@ class Precision(Cell):
 
 @dataclass(frozen=True, eq=False)
 class Follower(Cell):
-    r"""A threshold that follows the rate, with pi held: :math:`u_0 = -\log(\pi)/\lambda`.
+    r"""A threshold that follows the rate: :math:`u_0 = -\log(\pi)/\lambda`.
 
     Parameters
     ----------
-    pi : float
+    pi : float or None
+        P(active), if it is held; None takes -log(pi) from the port ``logpi``.
     """
 
-    pi: float
+    pi: float | None
 
     quantity = "u0"
-    ports = ("lam",)
+
+    @property
+    def ports(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the inputs."""
+        return ("lam",) if self.pi is not None else ("lam", "logpi")
+
+    def _sparsity(self, inputs: Mapping[str, Array]) -> Array:
+        return inputs["logpi"] if self.pi is None else np.full(1, -np.log(self.pi))
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return u0, shape (..., 1)."""
-        return np.asarray(-np.log(self.pi) / np.maximum(inputs["lam"], LEAST))
+        return np.asarray(self._sparsity(inputs) / np.maximum(inputs["lam"], LEAST))
 
     def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return du0/dlam."""
-        return {"lam": np.log(self.pi) / np.maximum(inputs["lam"], LEAST) ** 2}
+        """Return du0/dlam and du0/d(-log pi)."""
+        lam = np.maximum(inputs["lam"], LEAST)
+        partials = {"lam": -self._sparsity(inputs) / lam**2}
+        return partials if self.pi is not None else {**partials, "logpi": 1 / lam}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
-        """Return ``lsc_follower lam u0``."""
-        cell = described(SubCircuit("lsc_follower", "lam", "u0"), "divider: V(u0) = -log(pi)/V(lam), in units")
-        unit = number(-np.log(self.pi) * scaling.volt**2 / scaling.r_node)
-        cell.B("u", 0, "u0", current_expression=f"{unit!r}/max(V(lam),{number(LEAST * scaling.volt)!r})")
+        """Return ``lsc_follower lam (logpi) u0``."""
+        cell = described(SubCircuit("lsc_follower", *self.ports, "u0"), "divider: V(u0) = -log(pi)/lam, in units")
+        if self.pi is None:
+            above = f"{number(scaling.volt / scaling.r_node)!r}*V(logpi)"
+        else:
+            above = f"{number(-np.log(self.pi) * scaling.volt**2 / scaling.r_node)!r}"
+        cell.B("u", 0, "u0", current_expression=f"{above}/max(V(lam),{number(LEAST * scaling.volt)!r})")
         cell.R("u", "u0", 0, number(scaling.r_node))
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add the one divider."""
-        netlist.X(self.name, "lsc_follower", wires.inputs["lam"][0], self.nodes[0])
+        netlist.X(self.name, "lsc_follower", *(wires.inputs[p][0] for p in self.ports), self.nodes[0])

@@ -354,7 +354,8 @@ class CircuitLearner:
             at += cell.size
         A = found["a"].reshape(n, *model.A.shape) if "a" in found else np.broadcast_to(model.A, (n, *model.A.shape))
         lam = found["lam"][:, 0] if "lam" in found else np.full(n, self.lam)
-        u0 = found["u0"][:, 0] if "u0" in found else -np.log(self.pi) / lam
+        sparsity = found["logpi"][:, 0] if "logpi" in found else -np.log(self.pi)
+        u0 = found["u0"][:, 0] if "u0" in found else sparsity / lam
         sigma = found["sigma"][:, 0] if "sigma" in found else np.full(n, self.sigma)
         return A, u0, lam, sigma
 
