@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
     from circuitlsc.errors import SimulationError as SimulationError
     from circuitlsc.friction import friction_sweep as friction_sweep
+    from circuitlsc.learning import CircuitLearner as CircuitLearner
+    from circuitlsc.learning import Learned as Learned
+    from circuitlsc.learning import Learner as Learner
+    from circuitlsc.learning import Stage as Stage
+    from circuitlsc.learning import match_atoms as match_atoms
     from circuitlsc.map_result import read_map as read_map
     from circuitlsc.model import SparseCodingModel as SparseCodingModel
     from circuitlsc.nonideal import Nonidealities as Nonidealities
@@ -43,6 +48,11 @@ _HOMES = {
     "CustomPrior": "custom_prior",
     "calibrate_circuit": "circuit_calibration",
     "friction_sweep": "friction",
+    "CircuitLearner": "learning",
+    "Learned": "learning",
+    "Learner": "learning",
+    "Stage": "learning",
+    "match_atoms": "learning",
     "read_map": "map_result",
     "bars": "data",
     "Dynamics": "dynamics",

@@ -21,6 +21,8 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
+from circuitlsc.learning import CircuitLearner, Stage
+from circuitlsc.learning.stage import TIME_CONSTANTS
 
 FOLDER = Path(__file__).resolve().parent
 SIGMA, MODEL_SEED = 0.5, 5  # two bars of both images are on
@@ -82,6 +84,40 @@ PARTS = {
         seed=1,
     ),
 }
+#: circuits that learn: what, signed codes or not, parts (None: ideal level)
+LEARNERS = {
+    "bars2x2-learning": (("A", "pi"), False, None),
+    "bars2x2-learning-prior": (("pi", "lam", "sigma"), True, None),
+    "bars2x2-learning-device": (
+        ("A",),
+        False,
+        Nonidealities(
+            plastic={"leak_resistance": 1e12, "capacitance_mismatch": 0.05, "gain_error": 0.02, "offset": 5e-4}, seed=1
+        ),
+    ),
+}
+INPUTS, HOLD = 20, 10.0
+TIMES = {"A": 300.0, "pi": 400.0, "lam": 1000.0, "sigma": 500.0}  # tau
+
+
+def learner(name: str, *, seed: int = 0) -> CircuitLearner:
+    """Return the circuit of a deck that learns, from the truth with atoms 0.8 long, on inputs drawn from it."""
+    learn, signed, parts = LEARNERS[name]
+    truth = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0, signed=signed), SIGMA)
+    times = {TIME_CONSTANTS[what]: TIMES[what] for what in learn}
+    return CircuitLearner(
+        A0=0.8 * truth.A if "A" in learn else truth.A,
+        pi=0.4,
+        lam=1.0,
+        sigma=SIGMA,
+        source=truth,
+        stage=Stage.of_inputs(INPUTS, hold=HOLD, step=0.05, **times),
+        seed=seed,
+        learn=learn,
+        signed=signed,
+        level="ideal" if parts is None else "device",
+        nonideal=parts,
+    )
 
 
 def sampler(name: str) -> Sampler:
@@ -99,10 +135,12 @@ def sampler(name: str) -> Sampler:
 
 def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:
     """Return a deck."""
+    if name in LEARNERS:
+        return learner(name, seed=seed).deck()
     return sampler(name).deck(t_stop=t_stop, warmup=WARMUP, seed=seed)
 
 
 if __name__ == "__main__":
-    for name in DECKS:
+    for name in (*DECKS, *LEARNERS):
         (FOLDER / f"{name}.cir").write_text(text(name), encoding="ascii")
         print(f"netlists/{name}.cir")

@@ -64,7 +64,7 @@ def assert_same_deck(text, golden):
     np.testing.assert_allclose(new, old, rtol=1e-9, atol=1e-20, err_msg="run: python netlists/regenerate.py")
 
 
-@pytest.mark.parametrize("name", regenerate.DECKS)
+@pytest.mark.parametrize("name", [*regenerate.DECKS, *regenerate.LEARNERS])
 def test_golden_file(name):
     assert_same_deck(regenerate.text(name), (NETLISTS / f"{name}.cir").read_text())
 
@@ -91,7 +91,7 @@ def test_golden_comparison_sees_what_matters(old, new, same):
 
 
 def test_every_golden_file_is_in_the_table():
-    assert sorted(p.stem for p in NETLISTS.glob("*.cir")) == sorted(regenerate.DECKS)
+    assert sorted(p.stem for p in NETLISTS.glob("*.cir")) == sorted([*regenerate.DECKS, *regenerate.LEARNERS])
 
 
 # --- the text ---

@@ -24,6 +24,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.hardware import Hardware
 from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
+from circuitlsc.learning.deck import learning_deck
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun
@@ -165,18 +166,23 @@ class CircuitLearner:
         """Volts, amperes and seconds per model unit."""
         return scale_for(self.unit_model, self.rows, volt=self.volt, c_int=self.c_int, tau=self.tau, rails=self.rails)
 
-    def _graph(self, noise: str) -> SignalFlowGraph:
+    @property
+    def slowness(self) -> dict[str, float]:
+        """Time constants of what is learned, in units of tau."""
+        return {
+            what: getattr(self.stage, TIME_CONSTANTS[what]) if what in TIME_CONSTANTS else 0.0 for what in self.learn
+        }
+
+    def _graph(self, noise: str, n_inputs: int | None = None) -> SignalFlowGraph:
         parts = self.nonideal or IDEAL
-        names = {what: getattr(self.stage, name) for what, name in TIME_CONSTANTS.items() if what in self.learn}
-        unknown = {what: 0.0 for what in self.learn if what not in TIME_CONSTANTS}
         return learning_system(
             self.model,
-            slowness={**names, **unknown},
+            slowness=self.slowness,
             width=self.comparator_width,
             noise=noise,
             start=self.first_u,
             hardware=Hardware(parts, self.scaling, True) if self.level == "device" else None,
-            stream=Stream(self.rows, self.stage.hold, "hold"),
+            stream=Stream(self.rows[:n_inputs], self.stage.hold, "hold"),
             step=self.stage.step,
         )
 
@@ -187,6 +193,14 @@ class CircuitLearner:
         check_circuit(lower(graph, self.scaling, step=self.stage.step))
         return graph
 
+    def standalone_graph(self, n_inputs: int) -> SignalFlowGraph:
+        """Return the graph with noise and inputs of its own, of the first inputs."""
+        return self._graph("trrandom", n_inputs)
+
+    def deck(self, n_inputs: int | None = None) -> str:
+        """Return a stand-alone deck for plain ``ngspice -b``: see `circuitlsc.learning.deck.learning_deck`."""
+        return learning_deck(self, n_inputs)
+
     @cached_property
     def first_u(self) -> Array:
         """The neurons' start, shape (K,)."""
@@ -196,7 +210,7 @@ class CircuitLearner:
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
         circuit = lower(self.graph, self.scaling, step=self.stage.step)
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self._slow, *(s.node for s in self._held)])
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self.slow_nodes, *(s.node for s in self._held)])
         tolerances = options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
         return library_deck(circuit, list(nodes), tolerances)
 
@@ -207,7 +221,7 @@ class CircuitLearner:
         return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
 
     @property
-    def _slow(self) -> tuple[str, ...]:
+    def slow_nodes(self) -> tuple[str, ...]:
         """Nodes of the slow variables, in the order of the twin's state."""
         state = self.graph.integrator
         return tuple(node for cell in self.graph.integrators if cell is not state for node in cell.nodes)
@@ -240,7 +254,7 @@ class CircuitLearner:
         assert noise is not None
         rows = self.pieces[piece]
         streams = [(cell, cell.stream.rows[rows]) for cell in graph.inputs_from_outside if cell.stream is not None]
-        observed = (*self._slow, *(s.node for s in self._held if s.node not in self._slow))
+        observed = (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))
         return ChainTask(
             deck=self.library_deck,
             nodes=graph.integrator.nodes,
@@ -288,7 +302,7 @@ class CircuitLearner:
         path, settings = None if checkpoint is None else Path(checkpoint), self.settings()
         if path is not None and not path.absolute().parent.is_dir():
             raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
-        n, width = self.stage.n_inputs, self.model.n_latents + len(self._slow)
+        n, width = self.stage.n_inputs, self.model.n_latents + len(self.slow_nodes)
         z, others, spent = np.empty((0, width)), np.empty(0), np.zeros(2)
         if path is not None and path.exists():
             arrays = load_checkpoint(path, settings)
@@ -298,7 +312,7 @@ class CircuitLearner:
             if piece.stop <= len(z):
                 continue
             u = z[-1, :k] if len(z) else self.first_u
-            names = (*self._slow, *(s.node for s in self._held if s.node not in self._slow))
+            names = (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))
             held = dict(zip(names, [*z[-1, k:], *others], strict=True)) if len(z) else {}
             task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()})
 
