@@ -99,7 +99,8 @@ def learning_system(
     e = graph.add(Gradient("gradient", n))
     _wire(graph, e, crossbar=_backward(graph, model, how, weights, back, gain))
     if weights is not None:
-        hebbian = graph.add(Hebbian("hebbian", weights.size, n, gain=gain, rows=r.size, hardware=how.hardware))
+        given: dict[str, Any] = {"gain": gain, "rows": r.size, "source": back.quantity, "hardware": how.hardware}
+        hebbian = graph.add(Hebbian("hebbian", weights.size, n, **given))
         _wire(graph, weights, drift=_wire(graph, hebbian, r=back, s=code))
     graph.wire(prior.gate(state, e), state, "drift")
     prior.close(state, e)
@@ -169,7 +170,7 @@ def _backward(
     if weights is None:
         fixed = Crossbar("backward", n, matrix=model.A.T * gain, source=back.quantity, target="e")
         return _wire(graph, graph.add(fixed), v=back)
-    multipliers = Backward("backward", n, n, gain=gain, rows=d, hardware=how.hardware)
+    multipliers = Backward("backward", n, n, gain=gain, rows=d, source=back.quantity, hardware=how.hardware)
     return _wire(graph, graph.add(multipliers), a=weights, r=back)
 
 

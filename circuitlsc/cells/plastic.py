@@ -142,10 +142,13 @@ class Multipliers(Cell):
     hardware: Hardware | None = field(default=None, kw_only=True)
 
     linear = True
-    #: what is multiplied, for the voltage scales, and the name of the subcircuit
-    first: ClassVar[str] = "a"
-    second: ClassVar[str] = ""
+    #: what the subcircuit says of itself
     text: ClassVar[str] = ""
+
+    @property
+    def quantities(self) -> tuple[str, str]:
+        """What is multiplied, by the letters of the nodes: it sets the voltage scales."""
+        raise NotImplementedError
 
     @property
     def n_features(self) -> int:
@@ -160,10 +163,11 @@ class Multipliers(Cell):
             return np.full(shape, self.gain), np.zeros(shape), np.zeros(shape)
         parts, part, scaling = self.hardware.parts, self.hardware.parts.plastic, self.hardware.scaling
         names = [f"{self.name}_{j}_{i}" for j in range(shape[0]) for i in range(shape[1])]
+        p, q = (scaling.volts(quantity) for quantity in self.quantities)
         return (
             self.gain * parts.factors(names, "gain", part.gain_error).reshape(shape),
-            parts.normals(names, "first_offset", part.offset).reshape(shape) / scaling.volts(self.first),
-            parts.normals(names, "second_offset", part.offset).reshape(shape) / scaling.volts(self.second),
+            parts.normals(names, "first_offset", part.offset).reshape(shape) / p,
+            parts.normals(names, "second_offset", part.offset).reshape(shape) / q,
         )
 
     def factors(self, p: Array, q: Array) -> tuple[Array, Array]:
@@ -177,7 +181,8 @@ class Multipliers(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out p q``: a current into out."""
-        unit = number(self.amperes(scaling) / scaling.volts(self.first) / scaling.volts(self.second))
+        p, q = (scaling.volts(quantity) for quantity in self.quantities)
+        unit = number(self.amperes(scaling) / p / q)
         if self.hardware is None:
             cell = described(SubCircuit(f"lsc_{self.name}", "out", "p", "q"), self.text)
             cell.B("m", 0, "out", current_expression=f"{number(self.gain * unit)!r}*V(p)*V(q)")
@@ -190,7 +195,7 @@ class Multipliers(Cell):
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one multiplier per synapse."""
         gain, first, second = self.errors
-        first, second = first * scaling.volts(self.first), second * scaling.volts(self.second)
+        first, second = (v * scaling.volts(name) for v, name in zip((first, second), self.quantities, strict=True))
         for j in range(self.n_features):
             for i in range(self.n_latents):
                 given = {}
@@ -216,8 +221,12 @@ class Forward(Multipliers):
     r"""The currents into the residual's nodes, :math:`\sum_i a_{ji} s_i`: what a crossbar of fixed conductances does."""
 
     ports = ("a", "s")
-    second = "s"
     text = "forward multiplier: current a s into r"
+
+    @property
+    def quantities(self) -> tuple[str, str]:
+        """What is multiplied."""
+        return "a", "s"
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return A s, shape (..., D)."""
@@ -247,13 +256,20 @@ class Backward(Multipliers):
     ----------
     rows : int
         D.
+    source : str
+        The letter of the nodes that feed the port ``r``: "r", or "q" where the residual comes over a learned sigma^2.
     """
 
     rows: int = field(kw_only=True)
+    source: str = field(default="r", kw_only=True)
 
     ports = ("a", "r")
-    second = "r"
     text = "backward multiplier: current k a r into e"
+
+    @property
+    def quantities(self) -> tuple[str, str]:
+        """What is multiplied."""
+        return "a", self.source
 
     @property
     def n_features(self) -> int:
@@ -288,14 +304,20 @@ class Hebbian(Multipliers):
     ----------
     rows : int
         D.
+    source : str
+        The letter of the nodes that feed the port ``r``: "r", or "q" where the residual comes over a learned sigma^2.
     """
 
     rows: int = field(kw_only=True)
+    source: str = field(default="r", kw_only=True)
 
     ports = ("r", "s")
-    first = "r"
-    second = "s"
     text = "plasticity multiplier: current -k r s into a"
+
+    @property
+    def quantities(self) -> tuple[str, str]:
+        """What is multiplied."""
+        return self.source, "s"
 
     @property
     def n_features(self) -> int:

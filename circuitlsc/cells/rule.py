@@ -68,23 +68,13 @@ class ThresholdRule(Rule):
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift and its derivatives."""
-        e, v = inputs["e"], self.corner.values(inputs["u"], inputs["u0"])
-        # d(push)/du0 = d2(-s)/du0^2, the bend of the ramp at its corners
-        steep = self._bend(inputs)
-        push = np.asarray(v.push)
+        e, push = inputs["e"], self.corner.values(inputs["u"], inputs["u0"]).push
         partials = {
-            "u": (-v.force_u0 * e)[..., None, :],
-            "e": push[..., None, :],
-            "u0": (steep * e).sum(-1)[..., None, None],
+            "u": (push.u * e)[..., None, :],
+            "e": push.value[..., None, :],
+            "u0": (push.u0 * e).sum(-1)[..., None, None],
         }
-        return (push * e).sum(-1, keepdims=True), partials
-
-    def _bend(self, inputs: Mapping[str, Array]) -> Array:
-        """Return d(push)/du0."""
-        u, u0, c = inputs["u"], inputs["u0"], self.corner
-        if not c.signed:
-            return np.asarray(-c.gate.slope(c.size(u) - u0))
-        return np.asarray(c.gate.slope(-u - u0) - c.gate.slope(u - u0))
+        return (push.value * e).sum(-1, keepdims=True), partials
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out u e u0``."""
@@ -136,20 +126,14 @@ class RateRule(Rule):
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift and its derivatives."""
-        u, u0, lam, c = inputs["u"], inputs["u0"], np.maximum(inputs["lam"], LEAST), self.corner
-        v = c.values(u, u0)
-        if c.signed:
-            above, below = c.gate.slope(u - u0), c.gate.slope(-u - u0)
-            on_u, on_u0, size_u, size_u0 = above - below, -(above + below), v.push, -v.on
-        else:
-            steep = c.gate.slope(c.size(u) - u0)
-            on_u, on_u0, size_u, size_u0 = steep * v.sign, -steep, v.force, -v.on
+        v, lam = self.corner.values(inputs["u"], inputs["u0"]), np.maximum(inputs["lam"], LEAST)
+        on, size = v.on, v.size
         partials = {
-            "u": (on_u / lam - size_u)[..., None, :],
-            "u0": (on_u0 / lam - size_u0).sum(-1)[..., None, None],
-            "lam": (-v.on / lam**2).sum(-1)[..., None, None],
+            "u": (on.u / lam - size.u)[..., None, :],
+            "u0": (on.u0 / lam - size.u0).sum(-1)[..., None, None],
+            "lam": (-on.value / lam**2).sum(-1)[..., None, None],
         }
-        return (v.on / lam - v.size).sum(-1, keepdims=True), partials
+        return (on.value / lam - size.value).sum(-1, keepdims=True), partials
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out u u0 lam``."""
