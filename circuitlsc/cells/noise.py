@@ -3,7 +3,8 @@ r"""Thermal-noise source: :math:`\sqrt{2 T \tau}\,dW` on each neuron, as ngspice
 ``external``: a Brownian voltage in series with the integrating capacitor, whose values come from outside, one per step
 (seeded, exact at every step, one time point per sample). ``trrandom``: a held Gaussian current, for decks that run in
 plain ngspice (seeded by ``.option seed``; about five time points per sample, variance of a mode of rate a short by
-(a h)^2/12). ``trnoise`` is refused: ngspice seeds it from the process id.
+(a h)^2/12). All of a deck's are current sources: next to a ``trrandom`` voltage source those of ngspice 44 draw a few numbers
+and then stay. ``trnoise`` is refused: ngspice seeds it from the process id.
 """
 
 from __future__ import annotations
@@ -273,7 +274,11 @@ class ThermalNoise(Noise):
             common = described(
                 SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply"
             )
-            common.V("n", "sup", 0, "external" if self.form == "external" else "trrandom(2 {t_hold} 0 1.0 0)")
+            if self.form == "external":
+                common.V("n", "sup", 0, "external")
+            else:
+                common.I("n", 0, "sup", "trrandom(2 {t_hold} 0 1.0 0)")
+                common.R("n", "sup", 0, 1.0)
             supply = (common,)
         return (cell, *supply)
 
@@ -284,7 +289,8 @@ class ThermalNoise(Noise):
                 cell.VCVS("m", "m", 0, "sup", 0, "{k_sup}")
             return
         cell.V("n", "n", 0, 0.0)
-        cell.V("w", "w", 0, "trrandom(2 {t_hold} 0 {i_rms*k_own} 0)")  # one volt stands for one ampere
+        cell.I("w", 0, "w", "trrandom(2 {t_hold} 0 {i_rms*k_own} 0)")
+        cell.R("w", "w", 0, 1.0)  # one volt stands for one ampere
         cell.VCCS("w", 0, "u", "w", 0, 1.0)
         if self._correlated:
             cell.VCCS("s", 0, "u", "sup", 0, "{i_rms*k_sup}")
