@@ -109,7 +109,7 @@ class _Path:
         sheet.text((LEFT + 0.3, 0.3), "$e_i$", "left", "bottom")
         end = self._panels()
         beside = end + BLOCK < x  # at the right of the panels, if there is room
-        sheet.text((end, PANELS + 3.1) if beside else (LEFT, TEXT), parts.units, vertical="top")
+        sheet.text((end, PANELS + 2.76) if beside else (LEFT, TEXT), parts.units, vertical="top")
 
     @property
     def _resistance(self) -> str:

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from picture_checks import collisions, texts
+from test_cli import circuitlsc, one_line
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab
 from circuitlsc.learning import Stage
@@ -206,3 +207,35 @@ def test_missing_schemdraw_is_said_in_one_line(draw, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'circuitlsc\[schematic\]'") as caught:
         draw(made, tmp_path / "a.svg")
     assert "\n" not in str(caught.value)
+
+
+CONFIG = """
+[model]
+dictionary = "bars:2"
+sigma = 0.4
+[prior]
+kind = "spike-slab"
+pi = 0.3
+lam = 1.0
+[learning]
+learn = [{learn}]
+inputs = 20
+hold = 2.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("learn", "files"), [('"A", "pi"', {"signal_path.svg", "synapse.svg"}), ('"sigma"', {"signal_path.svg"})]
+)
+def test_command_draws_what_learns(learn, files, tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(learn=learn))
+    done = circuitlsc("draw", "config.toml", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "out").iterdir()} == files
+
+
+def test_command_refuses_what_a_circuit_does_not_learn_in_one_line(tmp_path):
+    (tmp_path / "config.toml").write_text(CONFIG.format(learn='"A", "lam"'))
+    done = circuitlsc("draw", "config.toml", "-o", "out", cwd=tmp_path)
+    assert "learning.learn" in one_line(done, 2)
+    assert not (tmp_path / "out").exists()
