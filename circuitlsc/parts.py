@@ -200,9 +200,9 @@ class PlasticParts(Part):
     leak_resistance: float = _quantity(
         math.inf, "ohm", "the resistance that discharges a weight's capacitor", above=True
     )
-    capacitance_mismatch: float = _quantity(0.0, "", "the relative mismatch of the weights' capacitors")
-    gain_error: float = _quantity(0.0, "", "the relative gain error of each multiplier")
-    offset: float = _quantity(0.0, "V", "the offset at both inputs of each multiplier")
+    capacitance_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each capacitor", high=1.0)
+    gain_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each multiplier's gain", high=1.0)
+    offset: float = _quantity(0.0, "V", "the sd of the offset at each input of a multiplier", high=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,22 +6,29 @@ They need schemdraw: ``pip install 'circuitlsc[schematic]'``. Lengths are schemd
 from __future__ import annotations
 
 import math
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
 from circuitlsc.cells import Buffer, DeviceGate, DeviceIntegrator, Integrator, ThermalNoise, Threshold
 from circuitlsc.cost_priors import CostPrior
-from circuitlsc.errors import InputError
 from circuitlsc.plotting import STYLE
 from circuitlsc.schematic_path import NODES as NODES
 from circuitlsc.schematic_path import draw_signal_path
-from circuitlsc.schematic_sheet import CURVE, CURVE_BOX, Parts, Point, Sheet, draw_code, draw_noisy_capacitor
+from circuitlsc.schematic_sheet import (
+    CURVE,
+    CURVE_BOX,
+    Parts,
+    Point,
+    Sheet,
+    check_path,
+    draw_code,
+    draw_noisy_capacitor,
+    save,
+)
 from circuitlsc.schematic_sheet import engineering as engineering
 from circuitlsc.schematic_sheet import si_prefix as si_prefix
 
@@ -46,8 +53,8 @@ def neuron_schematic(sampler: Sampler, path: Path) -> None:
     InputError
         If schemdraw is not installed, or the file cannot be written.
     """
-    _check_path("neuron_schematic()", path)
-    _save(neuron_figure(sampler), path)
+    check_path("neuron_schematic()", path)
+    save(neuron_figure(sampler), path)
 
 
 def signal_path_schematic(sampler: Sampler, path: Path) -> None:
@@ -67,8 +74,8 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
     InputError
         If schemdraw is not installed, or the file cannot be written.
     """
-    _check_path("signal_path_schematic()", path)
-    _save(signal_path_figure(sampler), path)
+    check_path("signal_path_schematic()", path)
+    save(signal_path_figure(sampler), path)
 
 
 def neuron_figure(sampler: Sampler) -> Figure:
@@ -85,23 +92,6 @@ def signal_path_figure(sampler: Sampler) -> Figure:
         sheet = Sheet("signal_path_schematic()")
         draw_signal_path(sheet, sampler)
         return sheet.figure()
-
-
-def _check_path(caller: str, path: Path) -> None:
-    if path.suffix.lower() not in (".svg", ".png"):
-        raise InputError(f"{caller}: {str(path)!r} ends in {path.suffix!r}, which cannot be drawn. Give .svg or .png.")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{caller}: the folder {path.absolute().parent} does not exist. Make it first.")
-
-
-def _save(fig: Figure, path: Path) -> None:
-    """Write a figure in full or not at all, without a date in it."""
-    svg = path.suffix.lower() == ".svg"
-    data = BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "circuitlsc", "savefig.dpi": 300}):
-        metadata = {"Date": None, "Creator": "circuitlsc"} if svg else {"Software": "circuitlsc"}
-        fig.savefig(data, format="svg" if svg else "png", metadata=metadata)
-    path.write_bytes(data.getvalue())
 
 
 def _draw_neuron(sheet: Sheet, sampler: Sampler) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 import math
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -385,3 +388,21 @@ def draw_noisy_capacitor(sheet: Sheet, top: Point, label: str, noise: str) -> No
     sheet.line(*((x + float(a), y - 2.1 + 0.28 * float(b)) for a, b in zip(places, path, strict=True)), width=0.7)
     sheet.ground((x, y - 2.8))
     sheet.text((x + 0.75, y - 2.15), noise)
+
+
+def check_path(caller: str, path: Path) -> None:
+    """Raise InputError unless a file can be written there."""
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise InputError(f"{caller}: {str(path)!r} ends in {path.suffix!r}, which cannot be drawn. Give .svg or .png.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{caller}: the folder {path.absolute().parent} does not exist. Make it first.")
+
+
+def save(fig: Figure, path: Path) -> None:
+    """Write a figure in full or not at all, without a date in it."""
+    svg = path.suffix.lower() == ".svg"
+    data = BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "circuitlsc", "savefig.dpi": 300}):
+        metadata = {"Date": None, "Creator": "circuitlsc"} if svg else {"Software": "circuitlsc"}
+        fig.savefig(data, format="svg" if svg else "png", metadata=metadata)
+    path.write_bytes(data.getvalue())

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import itertools
 import math
 import os
 import sys
@@ -10,9 +9,9 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from picture_checks import collisions, rendered, texts
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.cells import Gate, ResistorCrossbar, ThermalNoise, TransimpedanceSum
@@ -74,10 +73,6 @@ def squares(ax):
 
 def bar_label(ax):
     return ax.child_axes[0].get_ylabel()
-
-
-def rendered(fig):
-    return FigureCanvasAgg(fig).get_renderer()
 
 
 # --- crossbars ---
@@ -250,29 +245,6 @@ def _schemdraw_extra(request):
 def drawn(figure, prior="spike-slab", form="gram", level="device", dynamics="langevin"):
     """Return a figure of the chip, drawn once."""
     return figure(sampler_of(prior, form, level, dynamics=dynamics))
-
-
-def texts(fig):
-    return [text.get_text() for text in fig.axes[0].texts if text.get_text()]
-
-
-def collisions(fig):
-    """Return the labels that touch another label or a line, and those beyond the edge."""
-    renderer, ax = rendered(fig), fig.axes[0]
-    labels = [text for text in ax.texts if text.get_text()]
-    boxes = [text.get_window_extent(renderer).padded(-1.0) for text in labels]
-    paths = [line.get_transform().transform_path(line.get_path()) for line in ax.lines]
-    paths += [patch.get_transform().transform_path(patch.get_path()) for patch in ax.patches]
-    found = []
-    for (a, box), (b, other) in itertools.combinations(zip(labels, boxes, strict=True), 2):
-        if box.overlaps(other):
-            found.append((a.get_text(), b.get_text()))
-    for label, box in zip(labels, boxes, strict=True):
-        if any(path.intersects_bbox(box, filled=False) for path in paths):
-            found.append((label.get_text(), "a line"))
-        if box.x0 < 0 or box.y0 < 0 or box.x1 > fig.bbox.x1 or box.y1 > fig.bbox.y1:
-            found.append((label.get_text(), "the edge"))
-    return found
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,25 @@ MULTIPLIERS = {
     "hebbian": lambda hardware: Hebbian("hebbian", D * K, K, gain=GAIN, rows=D, hardware=hardware),
     "hebbian-q": lambda hardware: Hebbian("hebbian", D * K, K, gain=GAIN, rows=D, source="q", hardware=hardware),
 }
+INPUTS = {  # the letters of the nodes that are multiplied
+    "forward": "as",
+    "backward": "ar",
+    "backward-q": "aq",
+    "hebbian": "rs",
+    "hebbian-q": "qs",
+}
 SIZES = {"a": D * K, "s": K, "r": D}
 
 
 @pytest.fixture(params=MULTIPLIERS)
 def kind(request):
     return request.param
+
+
+def volts_of(scaling, kind):
+    """Return the volts per unit of what is multiplied."""
+    scale = {"a": scaling.volt, "s": scaling.volt, "r": scaling.volt_r, "q": scaling.volt_e}
+    return tuple(scale[letter] for letter in INPUTS[kind])
 
 
 def inputs_of(cell, seed=1, n=()):
@@ -62,11 +75,11 @@ def exact(cell, inputs, gain, first, second):
     return out
 
 
-def drawn(cell, hardware, scaling):
+def drawn(kind, cell, hardware, scaling):
     """Return gains and offsets of the synapses from their names alone: gains with k, offsets in units of the inputs."""
     parts, part = hardware.parts, hardware.parts.plastic
     places = [(j, i) for j in range(D) for i in range(K)]
-    p, q = (scaling.volts(quantity) for quantity in cell.quantities)
+    p, q = volts_of(scaling, kind)
     k = 1.0 if cell.name == "forward" else GAIN
     gain = [k * parts.factor(f"{cell.name}_{j}_{i}", "gain", part.gain_error) for j, i in places]
     first = [parts.normal(f"{cell.name}_{j}_{i}", "first_offset", part.offset) / p for j, i in places]
@@ -84,7 +97,7 @@ def test_multipliers_are_their_equation(kind, errors, odd_scaling):
     if hardware is None:
         gain, first, second = np.full((D, K), cell.gain), np.zeros((D, K)), np.zeros((D, K))
     else:
-        gain, first, second = drawn(cell, hardware, odd_scaling)
+        gain, first, second = drawn(kind, cell, hardware, odd_scaling)
         assert min(np.abs(np.diff(v.ravel())).min() for v in (gain, first, second)) > 0, "each synapse has its own"
     inputs = inputs_of(cell)
     expected = exact(cell, inputs, gain, first, second)
@@ -119,7 +132,7 @@ def test_multipliers_in_ngspice(kind, errors, odd_scaling, solve):
     """Into short circuits: three random inputs; each node at the voltage scale of its letter."""
     cell = MULTIPLIERS[kind](None if errors is None else chip(odd_scaling, **errors))
     outputs = tuple(f"out_{i}" for i in range(cell.size))
-    letters = dict(zip(cell.ports, cell.quantities, strict=True))
+    volts = dict(zip(cell.ports, volts_of(odd_scaling, kind), strict=True))
     nodes = {port: tuple(f"{port}{i}" for i in range(SIZES[port])) for port in cell.ports}
     jobs, expected = [], []
     for seed in range(3):
@@ -127,7 +140,7 @@ def test_multipliers_in_ngspice(kind, errors, odd_scaling, solve):
         circuit = bench(cell, scaling=odd_scaling, **{cell.name: Wires(nodes, outputs, outputs)})
         for port, names in nodes.items():
             for name, value in zip(names, inputs[port], strict=True):
-                circuit.V(name, name, 0, float(value * odd_scaling.volts(letters[port])))
+                circuit.V(name, name, 0, float(value * volts[port]))
         for i, name in enumerate(outputs):
             circuit.V(f"m{i}", name, 0, 0.0)
         jobs.append((deck(circuit), "op"))
@@ -160,8 +173,7 @@ def test_offsets_move_weights_where_there_is_no_signal(kind, odd_scaling):
     """At r = s = 0 a weight drifts by -k o o'; with a signal at one input alone, by the other's offset times it."""
     hardware = chip(odd_scaling, offset=5e-3)
     cell, parts = MULTIPLIERS[kind](hardware), hardware.parts
-    letter = cell.quantities[0]
-    volts = {"r": odd_scaling.volt_r, "q": odd_scaling.volt_e}[letter]
+    volts, _ = volts_of(odd_scaling, kind)
     names = [f"hebbian_{j}_{i}" for j in range(D) for i in range(K)]
     first = parts.normals(names, "first_offset", 5e-3) / volts
     second = parts.normals(names, "second_offset", 5e-3) / odd_scaling.volt

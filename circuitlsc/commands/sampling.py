@@ -120,21 +120,39 @@ def compare(
 
 @app.command()
 def draw(config: ConfigArgument, output: OutputFolder) -> None:
-    """Draw one neuron, the whole signal path and, at device level, the crossbars of a config's circuit."""
+    """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config
+    from circuitlsc.config_table import read_toml
     from circuitlsc.crossbar_plot import crossbar_figure
     from circuitlsc.plotting import save_figure
     from circuitlsc.schematic import neuron_schematic, signal_path_schematic
 
     with one_line_errors():
         out.check_free(output)
+        if "learning" in read_toml(config):
+            _draw_learner(config, output)
+            return
         sampler = load_config(config).sampler()
         with out.new_folder(output) as folder:
             neuron_schematic(sampler, folder / "neuron.svg")
             signal_path_schematic(sampler, folder / "signal_path.svg")
             if sampler.level == "device":
                 save_figure(crossbar_figure(sampler), folder / "crossbars.png")
+
+
+def _draw_learner(config: Path, output: Path) -> None:
+    """Draw the circuit of a config of learning."""
+    from circuitlsc import output as out
+    from circuitlsc.learning.config import load_learn_config
+    from circuitlsc.schematic_learning import learning_path_schematic
+    from circuitlsc.schematic_synapse import synapse_schematic
+
+    learner = load_learn_config(config, "circuit").in_circuit()
+    with out.new_folder(output) as folder:
+        learning_path_schematic(learner, folder / "signal_path.svg")
+        if "A" in learner.learn:
+            synapse_schematic(learner, folder / "synapse.svg")
 
 
 @app.command()
