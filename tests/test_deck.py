@@ -69,12 +69,12 @@ def test_golden_file(name):
     assert_same_deck(regenerate.text(name), (NETLISTS / f"{name}.cir").read_text())
 
 
-@pytest.mark.parametrize("name", regenerate.DECKS)
+@pytest.mark.parametrize("name", [*regenerate.DECKS, *regenerate.LEARNERS])
 def test_noise_comes_from_current_sources_alone(name):
     """Of a voltage and a current source with trrandom in one deck, ngspice 44 lets the current source stand still."""
     noisy = [line for line in elements(regenerate.text(name)) if "trrandom" in line]
     assert all(line.startswith("I") for line in noisy), noisy
-    assert bool(noisy) == (regenerate.sampler(name).temperature > 0)
+    assert bool(noisy) == (name in regenerate.LEARNERS or regenerate.sampler(name).temperature > 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -31,8 +32,12 @@ def learn(
         if where not in WHERE:
             raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
         loaded = load_learn_config(config, where)
+        deck = None
         if where == "circuit":
             find_library()
+            learner = loaded.in_circuit()
+            deck = learner.deck()
+            print(learner.report(), file=sys.stderr)
         checkpoint = output.absolute().with_name(f"{output.name}.checkpoint.npz")
         keep = output.with_name(output.name + ".failed")
         total = sum(stage.duration for stage in loaded.stages)
@@ -43,6 +48,8 @@ def learn(
         truth = loaded.truth
         numbers = None if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
         with out.new_folder(output) as folder:
+            if deck is not None:
+                out.write_text(folder / out.DECK, deck)
             made.learned.save(folder / out.LEARNED)
             save_history(made.history, folder / out.HISTORY)
             A = None if truth is None else truth.A

@@ -33,13 +33,11 @@ def build(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Deck to write; default: stdout.")] = None,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
-    from circuitlsc.config import load_config
+    from circuitlsc.config_table import read_toml
     from circuitlsc.output import write_text
 
     with one_line_errors():
-        loaded = load_config(config)
-        sampler = loaded.sampler()
-        deck = sampler.deck(t_stop=loaded.run.t_stop, warmup=loaded.run.warmup, seed=loaded.run.seed)
+        deck, report = _learner_deck(config) if "learning" in read_toml(config) else _sampler_deck(config)
         if output is None:
             sys.stdout.write(deck)
         else:
@@ -50,7 +48,22 @@ def build(
             if not output.absolute().parent.is_dir():
                 raise InputError(f"-o {output}: the folder {output.absolute().parent} does not exist. Make it first.")
             write_text(output, deck)
-        print(sampler.report(), file=sys.stderr)
+        print(report, file=sys.stderr)
+
+
+def _sampler_deck(config: Path) -> tuple[str, str]:
+    from circuitlsc.config import load_config
+
+    loaded = load_config(config)
+    sampler, run = loaded.sampler(), loaded.run
+    return sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
+
+
+def _learner_deck(config: Path) -> tuple[str, str]:
+    from circuitlsc.learning.config import load_learn_config
+
+    learner = load_learn_config(config, "circuit").in_circuit()
+    return learner.deck(), learner.report()
 
 
 @app.command()

@@ -24,7 +24,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.hardware import Hardware
 from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
-from circuitlsc.learning.deck import learning_deck
+from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun
@@ -200,6 +200,10 @@ class CircuitLearner:
     def deck(self, n_inputs: int | None = None) -> str:
         """Return a stand-alone deck for plain ``ngspice -b``: see `circuitlsc.learning.deck.learning_deck`."""
         return learning_deck(self, n_inputs)
+
+    def report(self) -> str:
+        """Return the scaling report: `circuitlsc.learning.deck.learning_report`."""
+        return learning_report(self)
 
     @cached_property
     def first_u(self) -> Array:

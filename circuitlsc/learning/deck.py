@@ -60,3 +60,22 @@ def learning_deck(learner: CircuitLearner, n_inputs: int | None = None) -> str:
         t_start=0.75 * duration * s.tau,
         t_stop=duration * s.tau,
     )
+
+
+def learning_report(learner: CircuitLearner) -> str:
+    """Return scales, capacitors, and how long the circuit itself would take to learn."""
+    stage, s, m = learner.stage, learner.scaling, learner.model
+    sizes = {"A": m.A.size, "pi": 1, "lam": 1, "sigma": 1}
+    lines = [
+        f"learner        {m.n_features} x {m.n_latents}, {learner.level} level, learns {', '.join(learner.learn)}",
+        f"scales         u, s and slow variables {s.volt:.4g} V, r {s.volt_r:.4g} V, e {s.volt_e:.4g} V, "
+        f"drift {s.drift_current:.4g} A per unit",
+        f"width, step    {learner.comparator_width:.4g} units, {stage.step:.4g} tau",
+    ]
+    for what in learner.learn:
+        name, slowness = what if what != "pi" else "u0", learner.slowness[what]
+        capacitors = f"{sizes[what]} x {slowness * s.c_int:.3g} F (a neuron has {s.c_int:.3g} F)"
+        lines.append(f"tau_{name:<10} {slowness:.6g} tau: {capacitors}")
+    shown = f"{stage.n_inputs} inputs of {stage.hold:.6g} tau"
+    lines.append(f"time           {shown}: {stage.duration * s.tau:.4g} s of the circuit, {stage.n_steps} steps here")
+    return "\n".join(lines)
