@@ -49,6 +49,7 @@ from circuitlsc.cells import (
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph
 from circuitlsc.model import SparseCodingModel
+from circuitlsc.nonideal import Nonidealities
 from circuitlsc.priors import Laplace, SpikeSlab
 from circuitlsc.wiring import Wiring, add_noise, code_of, gate_of, integrators
 
@@ -77,6 +78,11 @@ def learning_system(
         If A and lam are both to be learned, the prior is another, or there is no stream.
     """
     check_learnable(model, slowness)
+    if (hardware := wiring.get("hardware")) is not None:
+        check_parts(hardware.parts, slowness)
+        # a corner's capacitors are all of one process
+        grown = hardware.parts.corner.capacitance
+        slowness = {name: tau * (grown if name != "A" else 1.0) for name, tau in slowness.items()}
     how, graph, n = Wiring(form="residual", **wiring), SignalFlowGraph(), model.n_latents
     if how.stream is None:
         raise InputError("a circuit learns from a stream of inputs. Give x with several rows.")
@@ -122,6 +128,22 @@ def check_learnable(model: SparseCodingModel, slowness: Mapping[str, float]) -> 
         )
     if "pi" in slowness and not isinstance(model.prior, SpikeSlab):
         raise InputError(f"prior = {model.prior!r} has no pi to learn. Use SpikeSlab, or hold pi.")
+
+
+def check_parts(parts: Nonidealities, slowness: Mapping[str, float]) -> None:
+    """Raise InputError if a circuit that learns has no part that could have an imperfection."""
+    fixed = {"comparator", "multiplier", "prior"} if not {"pi", "lam"} & set(slowness) else set()
+    for imperfection in parts.imperfections():
+        part = imperfection.name.split(".")[0]
+        known = part in ("integrator", "noise", "corner", "plastic") or part in fixed
+        if known and imperfection.name != "comparator.threshold_offset":
+            continue
+        why = "its synapses are multipliers, those of [nonideal.plastic]"
+        if part in ("comparator", "multiplier", "prior"):
+            why = "its threshold cells are ideal" if known else "with pi or lam learned, thresholds and gates are ideal"
+        raise InputError(
+            f"nonideal.{imperfection.name} = {imperfection.value!r}: a circuit that learns has no such part ({why}). Remove it."
+        )
 
 
 def _wire(graph: SignalFlowGraph, target: Cell, **sources: Cell) -> Cell:

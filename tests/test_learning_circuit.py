@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.graph import Twin
 from circuitlsc.learning import Stage, random_weights
 from circuitlsc.learning import circuit as module
 from circuitlsc.learning.circuit import CircuitLearner
+from circuitlsc.learning.circuit_result import learning_result, parameters
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.source import Rows
 from circuitlsc.nonideal import Nonidealities
@@ -24,6 +26,8 @@ CHIP = Nonidealities(
     corner={"resistance": 1.2, "capacitance": 0.9},
     seed=3,
 )
+# with pi or lam learned, gates are ideal
+FEWER = Nonidealities(plastic=CHIP.plastic, integrator=CHIP.integrator, corner=CHIP.corner, seed=3)
 CASES = {
     "A": {"learn": ("A",)},
     "pi": {"learn": ("pi",)},
@@ -32,10 +36,12 @@ CASES = {
     "A+pi": {"learn": ("A", "pi")},
     "A+pi+sigma": {"learn": ("A", "pi", "sigma")},
     "lam+sigma": {"learn": ("lam", "sigma")},
+    "pi+lam": {"learn": ("pi", "lam")},
     "signed": {"learn": ("A", "pi", "sigma"), "signed": True},
     "laplace": {"learn": ("lam", "sigma"), "signed": True, "pi": 1.0},
     "device": {"learn": ("A",), "level": "device", "nonideal": CHIP},
-    "device-all": {"learn": ("A", "pi", "sigma"), "signed": True, "level": "device", "nonideal": CHIP},
+    "device-all": {"learn": ("A", "pi", "sigma"), "signed": True, "level": "device", "nonideal": FEWER},
+    "device-prior": {"learn": ("pi", "lam"), "level": "device", "nonideal": FEWER},
 }
 QUANTITIES = {"A": 16, "pi": 1, "lam": 1, "sigma": 1}
 
@@ -111,7 +117,7 @@ def test_states_of_the_first_inputs_are_those_of_the_whole_run():
 
 # --- interruption ---
 
-NOISY = CHIP.changed({"noise.capacitance": 8e-14, "noise.ac_corner": 2e4})  # states that are no slow variables
+NOISY = FEWER.changed({"noise.capacitance": 8e-14, "noise.ac_corner": 2e4})  # states that are no slow variables
 
 
 def short(**given):
@@ -211,7 +217,7 @@ def test_checkpoints_that_are_none_are_refused(tmp_path):
 def test_learned_is_the_average_over_the_last_quarter(name):
     made, run = ran(name)
     learned, z = run.learned, states_of(run)
-    A, u0, lam, sigma = made.parameters(z)
+    A, u0, lam, sigma = parameters(made, z)
     assert isinstance(learned, Learned)
     last = slice(INPUTS - INPUTS // 4, None)
     np.testing.assert_allclose(learned.A, A[last].mean(0), rtol=1e-14)
@@ -244,7 +250,7 @@ def _in_order(made, A, u0, lam, sigma):
 def test_history_is_that_of_the_states():
     made, run = ran("A+pi+sigma")
     history, z = run.history, states_of(run)
-    A, u0, lam, sigma = made.parameters(z)
+    A, u0, lam, sigma = parameters(made, z)
     assert dict(history.sizes) == {"time": 12, "latent": 4, "snapshot": 9, "feature": 4, "input": 12, "state": 22}
     np.testing.assert_allclose(history.time, HOLD * np.arange(1, INPUTS + 1))
     np.testing.assert_allclose(history.norm, np.linalg.norm(A, axis=1), rtol=1e-14)
@@ -277,7 +283,7 @@ def test_history_is_that_of_the_states():
 def test_records_are_means_over_inputs():
     made, run = ran("A")
     few = learner(**CASES["A"], records=4)
-    history = few._result(states_of(run), few.settings(), np.ones(2)).history
+    history = learning_result(few, states_of(run), few.settings(), np.ones(2)).history
     np.testing.assert_allclose(history.time, [3, 6, 9, 12])
     np.testing.assert_allclose(history.error, run.history.error.values.reshape(4, 3).mean(1), rtol=1e-12)
     np.testing.assert_allclose(history.usage, run.history.usage.values.reshape(4, 3, 4).mean(1), rtol=1e-12)
@@ -302,7 +308,7 @@ def test_inputs_follow_each_other_in_the_order_of_the_source():
     [
         ({"A0": np.ones(4)}, r"^A0 has shape \(4,\), but a dictionary is \(n_features, n_latents\), both >= 1\.$"),
         ({"level": "board"}, r"^level = 'board' is not one of ideal, device\.$"),
-        ({"nonideal": CHIP}, r'^nonideal parts need level = "device": .*\.$'),
+        ({"nonideal": FEWER}, r'^nonideal parts need level = "device": .*\.$'),
         (
             {"stage": Stage(duration=10.5, hold=1.0, step=0.02, tau_A=9.0)},
             r"^stage\.duration = 10\.5 is no whole number .*$",
@@ -321,3 +327,57 @@ def test_what_cannot_be_is_refused_in_one_line(given, message):
     with pytest.raises(InputError, match=message) as caught:
         learner(**given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "learn", "why"),
+    [
+        ("crossbar.programming_error", 0.05, ("A",), "its synapses are multipliers"),
+        ("op_amp.offset", 1e-3, ("sigma",), "its synapses are multipliers"),
+        ("comparator.threshold_offset", 1e-3, ("A",), "its threshold cells are ideal"),
+        ("comparator.gate_offset", 1e-3, ("pi",), "with pi or lam learned, thresholds and gates are ideal"),
+        ("prior.lam_error", 0.1, ("lam",), "with pi or lam learned"),
+    ],
+)
+def test_an_imperfection_without_a_part_is_refused(name, value, learn, why):
+    part, key = name.split(".")
+    with pytest.raises(InputError, match=f"nonideal.{name} = {value!r}: .*{why}.*Remove it"):
+        learner(learn=learn, level="device", nonideal=Nonidealities({part: {key: value}}))
+
+
+@pytest.mark.parametrize("learn", ["A", "sigma"])
+def test_an_imperfection_that_is_taken_changes_the_drift(learn):
+    """What is not refused does something: each, alone, to the drift of some state."""
+    ideal = learner(learn=(learn,), level="device")
+    z = Twin(ideal.graph).full_state(np.linspace(-0.5, 2.5, 4))
+    reference = Twin(ideal.graph).drift(z)
+    for parts in (
+        {"comparator": {"gate_offset": 2e-3}},
+        {"prior": {"lam_error": 0.1}},
+        {"multiplier": {"gain_error": 0.1}},
+        {"integrator": {"output_resistance": 1e8}},
+        {"corner": {"capacitance": 0.9}},
+    ):
+        made = learner(learn=(learn,), level="device", nonideal=Nonidealities(parts))
+        assert np.abs(Twin(made.graph).drift(z) - reference).max() > 1e-4, parts
+
+
+def test_capacitors_of_one_corner_change_together():
+    made = learner(learn=("pi", "sigma"), level="device", nonideal=Nonidealities(corner={"capacitance": 0.9}))
+    ideal = learner(learn=("pi", "sigma"))
+    for mine, its in zip(made.graph.integrators[1:], ideal.graph.integrators[1:], strict=True):
+        assert mine.capacitor == pytest.approx(0.9 * its.capacitor)
+
+
+def test_the_first_inputs_are_those_of_the_whole_run():
+    """A large later input sets the scales of the whole run, hence what an offset is in units."""
+    rows = np.vstack([np.full((3, 4), 0.3), np.full((1, 4), 6.0)])
+    source = Rows(rows, shuffle=False)
+    chip = Nonidealities(plastic={"offset": 3e-3}, seed=3)
+    made = learner(Stage.of_inputs(4, hold=HOLD, step=STEP, **TIMES), source=source, level="device", nonideal=chip)
+    np.testing.assert_allclose(made.states(3), np.asarray(made.run().history["z"])[:3], rtol=0, atol=1e-10)
+
+
+def test_a_pause_needs_a_clock():
+    with pytest.raises(InputError, match=r"pause = 0\.5, but a circuit that learns has no clock"):
+        learner(Stage.of_inputs(INPUTS, hold=HOLD, step=STEP, pause=0.5, **TIMES))

@@ -6,12 +6,9 @@ one reached, with noise of its own. A run that was interrupted goes on after its
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,8 @@ from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.hardware import Hardware
 from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
+from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.deck import learning_deck, learning_report
-from circuitlsc.learning.history import Recorder
-from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
@@ -47,7 +43,6 @@ from circuitlsc.stream import Stream, grid_rows
 PIECE = 100_000  # steps: what an interruption costs at most, some ten seconds
 TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousands of inputs
 CUTS = 12  # how often the twin may cut a step after a switch of the input, where the gradient at the gates is large
-LAST = 0.25  # share of the run over which the slow variables are averaged
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -237,6 +232,7 @@ class CircuitLearner:
         return {
             **{name: getattr(self, name) for name in names},
             "where": "circuit",
+            "piece": PIECE,
             "A0": fingerprint(np.asarray(self.A0)),
             "learn": sorted(self.learn),
             "stages": [asdict(self.stage)],
@@ -252,17 +248,19 @@ class CircuitLearner:
         each = max(1, PIECE // self.stage.hold_steps)
         return [slice(i, min(i + each, self.stage.n_inputs)) for i in range(0, self.stage.n_inputs, each)]
 
-    def task(self, piece: int, u: Array, held: Mapping[str, float], *, thin: int | None = None) -> ChainTask:
-        """Return a piece of the transient as data, from the states that the last one reached (volts by node)."""
+    def task(self, piece: int, u: Array, held: Mapping[str, float], *, stop: int | None = None) -> ChainTask:
+        """Return a piece of the transient as data, from the states that the last one reached (volts by node).
+
+        ``stop`` ends it before that input.
+        """
         graph, scaling, stage, noise = self.graph, self.scaling, self.stage, self.graph.noise
         assert noise is not None
-        rows = self.pieces[piece]
+        rows = slice(self.pieces[piece].start, stop or self.pieces[piece].stop)
         streams = [(cell, cell.stream.rows[rows]) for cell in graph.inputs_from_outside if cell.stream is not None]
-        observed = (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))
         return ChainTask(
             deck=self.library_deck,
             nodes=graph.integrator.nodes,
-            observed=observed,
+            observed=self._state_names(),
             capacitors=tuple(s.capacitor for s in (*graph.integrator.states(scaling), *self._held)),
             held=tuple(s.node for s in self._held),
             held_start=tuple(held.get(s.node, s.start) for s in self._held),
@@ -274,7 +272,7 @@ class CircuitLearner:
             step=stage.step,
             n_steps=(rows.stop - rows.start) * stage.hold_steps,
             n_warmup=0,
-            thin=thin or stage.hold_steps,
+            thin=stage.hold_steps,
             chunk=chunk_length(len(graph.integrator.nodes)),
             seed=int(self.seed),
             chain=piece,
@@ -311,26 +309,36 @@ class CircuitLearner:
         if path is not None and path.exists():
             arrays = load_checkpoint(path, settings)
             z, others, spent = arrays["z"], arrays["others"], arrays["spent"]
-        k, hold = self.model.n_latents, self.stage.hold
+        hold = self.stage.hold
         for number, piece in enumerate(self.pieces):
             if piece.stop <= len(z):
                 continue
-            u = z[-1, :k] if len(z) else self.first_u
-            names = (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))
-            held = dict(zip(names, [*z[-1, k:], *others], strict=True)) if len(z) else {}
-            task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()})
 
             def tell(_: int, steps: int, before: int = piece.start) -> None:
                 if progress is not None:
                     progress(before * hold + steps * self.stage.step, n * hold)
 
-            (result,) = run_chains([task], workers=1, timeout=timeout, progress=tell, keep=keep)
-            ends = np.concatenate([result.u, result.observed], axis=1)
-            z, others = np.concatenate([z, ends[:, :width]]), ends[-1, width:]
+            z, others, result = self._show(number, z, others, timeout=timeout, progress=tell, keep=keep)
             spent = spent + np.array([result.wall, result.steps])
             if path is not None:
                 save_checkpoint(path, settings, {"z": z, "others": others, "spent": spent})
-        return self._result(z, settings, spent)
+        return learning_result(self, z, settings, spent)
+
+    def _state_names(self) -> tuple[str, ...]:
+        """Nodes of what is held between pieces: the slow variables, then other capacitors."""
+        return (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))
+
+    def _show(
+        self, number: int, z: Array, others: Array, *, stop: int | None = None, **run: Any
+    ) -> tuple[Array, Array, Any]:
+        """Run one piece from the last of states z; return the states with it, other capacitors' voltages, and the result."""
+        k, width = self.model.n_latents, self.model.n_latents + len(self.slow_nodes)
+        u = z[-1, :k] if len(z) else self.first_u
+        held = dict(zip(self._state_names(), [*z[-1, k:], *others], strict=True)) if len(z) else {}
+        task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()}, stop=stop)
+        (result,) = run_chains([task], workers=1, **run)
+        ends = np.concatenate([result.u, result.observed], axis=1)
+        return np.concatenate([z, ends[:, :width]]), ends[-1, width:], result
 
     def twin_states(self, n_inputs: int) -> Array:
         """Return what the NumPy twin learns on the same inputs and noise, at the end of each input, as `states` does.
@@ -360,57 +368,8 @@ class CircuitLearner:
 
     def states(self, n_inputs: int, **run: Any) -> Array:
         """Return the circuit's states at the end of each of the first inputs, shape (n_inputs, K + slow variables)."""
-        short = replace(self, stage=replace(self.stage, duration=n_inputs * self.stage.hold))
-        return np.asarray(short.run(**run).history["z"].values)
-
-    def parameters(self, z: Array) -> tuple[Array, Array, Array, Array]:
-        """Return A (n, D, K), u0, lam and sigma (n,) of states z (n, K + slow variables)."""
-        n, model, at = len(z), self.model, self.model.n_latents
-        found: dict[str, Array] = {}
-        for cell in self.graph.integrators[1:]:
-            found[cell.quantity] = z[:, at : at + cell.size]
-            at += cell.size
-        A = found["a"].reshape(n, *model.A.shape) if "a" in found else np.broadcast_to(model.A, (n, *model.A.shape))
-        lam = found["lam"][:, 0] if "lam" in found else np.full(n, self.lam)
-        sparsity = found["logpi"][:, 0] if "logpi" in found else -np.log(self.pi)
-        u0 = found["u0"][:, 0] if "u0" in found else sparsity / lam
-        sigma = found["sigma"][:, 0] if "sigma" in found else np.full(n, self.sigma)
-        return A, u0, lam, sigma
-
-    def _result(self, z: Array, settings: Mapping[str, Any], spent: Array) -> LearningRun:
-        A, u0, lam, sigma = self.parameters(z)
-        n, k = len(z), self.model.n_latents
-        pi = np.minimum(np.exp(-lam * u0), 1.0)
-        u = z[:, :k]
-        size = np.maximum(np.abs(u) - u0[:, None], 0.0)
-        s = size * np.sign(u) if self.signed else size
-        error = np.mean((self.rows[:n] - np.einsum("njk,nk->nj", A, s)) ** 2, axis=1)
-        ends = np.unique(np.linspace(0, n, min(self.records, n) + 1).astype(int))
-        recorder = Recorder(len(ends) - 1, self.snapshots, *self.model.A.shape)
-        for a, b in pairwise(ends):
-            means = np.array([error[a:b].mean(), (s[a:b] != 0).mean(), size[a:b].mean()])
-            slow = (float(u0[b - 1]), float(lam[b - 1]), float(sigma[b - 1]))
-            recorder.add(b * self.stage.hold, A[b - 1], slow, means, (s[a:b] != 0).mean(axis=0))
-        for i in np.linspace(0, n - 1, self.snapshots).astype(int):
-            recorder.add_snapshot((i + 1) * self.stage.hold, A[i])
-        history = recorder.dataset().assign_attrs(
-            creator="circuitlsc",
-            circuitlsc_version=version("circuitlsc"),
-            settings=json.dumps(dict(settings), sort_keys=True),
-            us_per_step=float(1e6 * spent[0] / spent[1]),
-        )
-        history["z"] = (("input", "state"), z, {"units": "model units", "long_name": "u, then the slow variables"})
-        last = slice(n - max(1, round(LAST * n)), n)
-        learned = Learned(
-            A=A[last].mean(axis=0),
-            pi=float(pi[last].mean()) if "pi" in self.learn else float(self.pi),
-            lam=float(lam[last].mean()),
-            sigma=float(sigma[last].mean()),
-            A_final=np.array(A[-1]),
-            pi_final=float(pi[-1]) if "pi" in self.learn else float(self.pi),
-            lam_final=float(lam[-1]),
-            sigma_final=float(sigma[-1]),
-            signed=self.signed,
-            meta=dict(settings),
-        )
-        return LearningRun(learned, history, u[-1:].copy())
+        z, others = np.empty((0, self.model.n_latents + len(self.slow_nodes))), np.empty(0)
+        for number, piece in enumerate(self.pieces):
+            if piece.start < n_inputs:
+                z, others, _ = self._show(number, z, others, stop=min(piece.stop, n_inputs), **run)
+        return z

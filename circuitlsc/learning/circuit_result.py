@@ -1,0 +1,76 @@
+"""What a circuit has learned: from the states at the end of each input to parameters, averages and a history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from circuitlsc.arrays import Array
+from circuitlsc.learning.history import Recorder
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.learner import LearningRun
+
+if TYPE_CHECKING:
+    from circuitlsc.learning.circuit import CircuitLearner
+
+LAST = 0.25  # share of the run over which the slow variables are averaged
+
+
+def parameters(learner: CircuitLearner, z: Array) -> tuple[Array, Array, Array, Array]:
+    """Return A (n, D, K), u0, lam and sigma (n,) of states z (n, K + slow variables)."""
+    n, model, at = len(z), learner.model, learner.model.n_latents
+    found: dict[str, Array] = {}
+    for cell in learner.graph.integrators[1:]:
+        found[cell.quantity] = z[:, at : at + cell.size]
+        at += cell.size
+    A = found["a"].reshape(n, *model.A.shape) if "a" in found else np.broadcast_to(model.A, (n, *model.A.shape))
+    lam = found["lam"][:, 0] if "lam" in found else np.full(n, learner.lam)
+    sparsity = found["logpi"][:, 0] if "logpi" in found else -np.log(learner.pi)
+    u0 = found["u0"][:, 0] if "u0" in found else sparsity / lam
+    sigma = found["sigma"][:, 0] if "sigma" in found else np.full(n, learner.sigma)
+    return A, u0, lam, sigma
+
+
+def learning_result(learner: CircuitLearner, z: Array, settings: Mapping[str, Any], spent: Array) -> LearningRun:
+    """Return the result of a run from its states (n, K + slow variables) at the end of each input."""
+    A, u0, lam, sigma = parameters(learner, z)
+    n, k = len(z), learner.model.n_latents
+    pi = np.minimum(np.exp(-lam * u0), 1.0)
+    u = z[:, :k]
+    size = np.maximum(np.abs(u) - u0[:, None], 0.0)
+    s = size * np.sign(u) if learner.signed else size
+    error = np.mean((learner.rows[:n] - np.einsum("njk,nk->nj", A, s)) ** 2, axis=1)
+    ends = np.unique(np.linspace(0, n, min(learner.records, n) + 1).astype(int))
+    recorder = Recorder(len(ends) - 1, learner.snapshots, *learner.model.A.shape)
+    for a, b in pairwise(ends):
+        means = np.array([error[a:b].mean(), (s[a:b] != 0).mean(), size[a:b].mean()])
+        slow = (float(u0[b - 1]), float(lam[b - 1]), float(sigma[b - 1]))
+        recorder.add(b * learner.stage.hold, A[b - 1], slow, means, (s[a:b] != 0).mean(axis=0))
+    for i in np.linspace(0, n - 1, learner.snapshots).astype(int):
+        recorder.add_snapshot((i + 1) * learner.stage.hold, A[i])
+    history = recorder.dataset().assign_attrs(
+        creator="circuitlsc",
+        circuitlsc_version=version("circuitlsc"),
+        settings=json.dumps(dict(settings), sort_keys=True),
+        us_per_step=float(1e6 * spent[0] / spent[1]),
+    )
+    history["z"] = (("input", "state"), z, {"units": "model units", "long_name": "u, then the slow variables"})
+    last = slice(n - max(1, round(LAST * n)), n)
+    learned = Learned(
+        A=A[last].mean(axis=0),
+        pi=float(pi[last].mean()) if "pi" in learner.learn else float(learner.pi),
+        lam=float(lam[last].mean()),
+        sigma=float(sigma[last].mean()),
+        A_final=np.array(A[-1]),
+        pi_final=float(pi[-1]) if "pi" in learner.learn else float(learner.pi),
+        lam_final=float(lam[-1]),
+        sigma_final=float(sigma[-1]),
+        signed=learner.signed,
+        meta=dict(settings),
+    )
+    return LearningRun(learned, history, u[-1:].copy())
