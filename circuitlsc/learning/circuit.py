@@ -40,7 +40,7 @@ from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import plan_step
 from circuitlsc.stream import Stream, grid_rows
 
-PIECE = 100_000  # steps: what an interruption costs at most, some ten seconds
+PIECE = 200_000  # steps: what an interruption costs at most, some twenty seconds (each starts a process, in one or two)
 TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousands of inputs
 CUTS = 12  # how often the twin may cut a step after a switch of the input, where the gradient at the gates is large
 

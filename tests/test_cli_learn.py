@@ -1,0 +1,189 @@
+"""`circuitlsc learn`: what it writes, what it refuses, and that an interrupted run goes on to the same result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_cli import circuitlsc, one_line
+
+from circuitlsc import Learned, bars, match_atoms
+from circuitlsc.learning import load_history
+
+pytestmark = pytest.mark.ngspice
+
+CONFIG = """
+[model]
+dictionary = "bars:2"
+sigma = 0.3
+[prior]
+kind = "spike-slab"
+pi = 0.3
+lam = 1.0
+[learning]
+learn = ["A", "pi"]
+inputs = {inputs}
+hold = {hold}
+{more}
+"""
+SOFTWARE = CONFIG.format(inputs=100, hold=10, more="tau_u0 = 150\nstart = { pi = 0.5 }\nseed = 1")
+CIRCUIT = CONFIG.format(inputs=30, hold=5, more="tau_A = 150\ntau_u0 = 300\nstart = { pi = 0.5 }\nseed = 1")
+# pieces of a few inputs, and a checkpoint after each, so that a run can be stopped between two
+SHORT = (
+    "import circuitlsc.learning.circuit as c, circuitlsc.learning.learner as l; c.PIECE = 1000; "
+    "l.Learner.run.__kwdefaults__['every'] = 0.0; "
+    "from circuitlsc.cli import main; main()"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("learn")
+    (folder / "software.toml").write_text(SOFTWARE)
+    (folder / "circuit.toml").write_text(CIRCUIT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def software(folder):
+    done = circuitlsc("learn", "software.toml", "-o", "soft", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "soft", done
+
+
+@pytest.fixture(scope="module")
+def circuit(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, "learn", "circuit.toml", "-o", "circuit", "--in", "circuit"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "circuit", done
+
+
+def test_software_writes_what_it_has_learned(software):
+    out, done = software
+    assert {p.name for p in out.iterdir()} == {"learned.npz", "history.nc", "figure.png"}
+    assert not list(out.parent.glob("soft.checkpoint*"))
+    learned, history = Learned.load(out / "learned.npz"), load_history(out / "history.nc")
+    assert learned.A.shape == (4, 4)
+    assert match_atoms(bars(2), learned.A).cosine.min() > 0.99  # 100 batches of 100 inputs
+    assert abs(learned.pi - 0.3) < 0.05  # a quarter of the way from its start
+    assert (learned.lam, learned.sigma) == (1.0, 0.3)
+    assert {"pi", "norm", "usage", "A"} <= set(history)
+    assert f"pi             {learned.pi:.4f} (truth 0.3)" in done.stdout
+    assert "(averages over the last quarter)" in done.stdout
+
+
+def test_a_learned_dictionary_is_a_model(software):
+    out, _ = software
+    (out.parent / "sample.toml").write_text(
+        '[model]\ndictionary = "soft/learned.npz"\nx = "draw"\nsigma = 0.3\n'
+        '[prior]\nkind = "spike-slab"\npi = 0.3\nlam = 1.0\n[run]\nt_stop = 200.0\nchains = 1\n'
+    )
+    done = circuitlsc("build", "sample.toml", cwd=out.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("* circuitlsc sampler: 4 x 4, spike-slab prior")
+
+
+def test_a_circuit_writes_its_deck_too(circuit):
+    out, done = circuit
+    assert {p.name for p in out.iterdir()} == {"deck.cir", "learned.npz", "history.nc", "figure.png"}
+    built = circuitlsc("build", "circuit.toml", cwd=out.parent)
+    assert built.returncode == 0, built.stderr
+    assert built.stdout == (out / "deck.cir").read_text()
+    for text in (built.stderr, done.stderr):
+        assert "tau_A          150 tau: 16 x 1.5e-10 F (a neuron has 1e-12 F)" in text
+    assert json.loads(load_history(out / "history.nc").attrs["settings"])["where"] == "circuit"
+
+
+@pytest.mark.parametrize("where", ["software", "circuit"])
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit, tmp_path, where, kill):
+    (whole, _), text = (circuit, CIRCUIT) if where == "circuit" else (software, SOFTWARE)
+    (tmp_path / "config.toml").write_text(text)
+    arguments = [sys.executable, "-c", SHORT, "learn", "config.toml", "-o", "out", "--in", where]
+    checkpoint = tmp_path / "out.checkpoint.npz"
+    process = subprocess.Popen(
+        arguments,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        while not checkpoint.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        assert process.poll() is None, "the run ended before it was interrupted"
+        process.send_signal(kill)
+        out, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == (130 if kill == signal.SIGINT else -signal.SIGKILL)
+    assert out == ""
+    if kill == signal.SIGINT:
+        assert err.strip().splitlines()[-1] == "circuitlsc: error: interrupted; give the same command again to go on"
+    assert not (tmp_path / "out").exists()
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not checkpoint.exists()
+    mine, its = (Learned.load(p / "learned.npz") for p in (tmp_path / "out", whole))
+    for name in ("A", "A_final", "pi", "pi_final"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "says"),
+    [
+        ('learn = ["A", "pi"]', 'learn = ["A", "lam"]', "software", "A and lam have no value of their own together"),
+        (
+            'learn = ["A", "pi"]',
+            'learn = ["A", "phi"]',
+            "software",
+            'is not a list of some of "A", "pi", "lam", "sigma"',
+        ),
+        ("tau_A = 150", "tau_lam = 150", "circuit", '"lam" is not in learning.learn'),
+        ("tau_A = 150", "tau_A = -1", "circuit", "tau_A"),
+        ("hold = 5", "holt = 5", "circuit", "holt"),
+        ("hold = 5", "hold = 5\npause = 1", "circuit", "no clock"),
+        ("hold = 5", "hold = 5\nbatch = 10", "circuit", "one input at a time"),
+        ('"bars:2"', '"none.npy"', "software", "none.npy"),
+        ('kind = "spike-slab"', 'kind = "cauchy"', "software", "cauchy"),
+    ],
+)
+def test_wrong_configs_in_one_line(tmp_path, old, new, where, says):
+    assert old in CIRCUIT
+    (tmp_path / "config.toml").write_text(CIRCUIT.replace(old, new))
+    done = circuitlsc("learn", "config.toml", "-o", "out", "--in", where, cwd=tmp_path)
+    assert says in one_line(done, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_where_is_software_or_circuit(folder):
+    done = circuitlsc("learn", "software.toml", "-o", "out", "--in", "hardware", cwd=folder)
+    assert "'hardware' is not one of software, circuit" in one_line(done, 2)
+
+
+def test_results_are_never_overwritten(software):
+    out, _ = software
+    done = circuitlsc("learn", "software.toml", "-o", "soft", cwd=out.parent)
+    assert "exists already" in one_line(done, 2)
+
+
+def test_a_checkpoint_of_another_config_is_refused(folder, software, tmp_path):
+    (tmp_path / "config.toml").write_text(SOFTWARE)
+    (tmp_path / "out.checkpoint.npz").write_bytes(b"garbage")
+    done = circuitlsc("learn", "config.toml", "-o", "out", cwd=tmp_path)
+    assert "is not a checkpoint" in one_line(done, 2)
+    assert (tmp_path / "out.checkpoint.npz").read_bytes() == b"garbage"
