@@ -94,3 +94,29 @@ def test_divergence_is_an_error_with_a_remedy():
     message = r"^ClassicLearner: it diverged at update 1: rate = 1e\+308 is too large, .* Lower the rate\.$"
     with np.errstate(all="ignore"), pytest.raises(InputError, match=message):
         learner("dsc", normalise=False, rate=1e308).run()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path):
+    made = learner("dsc", n_updates=40, batch=20)
+    whole, path = made.run(), tmp_path / "checkpoint.npz"
+
+    class Stopped(Exception):
+        pass
+
+    def stop(at):
+        def progress(done, total):
+            assert total == 40
+            if done == at:
+                raise Stopped
+
+        return progress
+
+    for at in (7, 35):  # before and within the average
+        with pytest.raises(Stopped):
+            made.run(checkpoint=path, every=0, progress=stop(at))
+    resumed = made.run(checkpoint=path, every=0)
+    np.testing.assert_array_equal(resumed.learned.A, whole.learned.A)
+    np.testing.assert_array_equal(resumed.u, whole.u)
+    assert resumed.history.identical(whole.history)
+    with pytest.raises(InputError, match=r"with rate = 0\.1, but this one has 0\.2\."):
+        learner("dsc", n_updates=40, batch=20, rate=0.2).run(checkpoint=path)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,28 @@ from circuitlsc.errors import InputError
 from circuitlsc.learning.files import whole_file
 
 _FORMAT = 1
+
+
+def check_path(path: Path | str | None) -> Path | None:
+    """Return a checkpoint's path, or raise InputError if its folder does not exist."""
+    path = None if path is None else Path(path)
+    if path is not None and not path.absolute().parent.is_dir():
+        raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
+    return path
+
+
+@contextmanager
+def interrupt_flag(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed: a run then ends between two pieces, where it is whole."""
+    pressed = threading.Event()
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def save_checkpoint(path: Path, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from circuitlsc.checks import check_circuit
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.hardware import Hardware
-from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
+from circuitlsc.learning.checkpoint import check_path, load_checkpoint, save_checkpoint
 from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.learner import LearningRun
@@ -301,9 +301,7 @@ class CircuitLearner:
         SimulationError
             If ngspice failed.
         """
-        path, settings = None if checkpoint is None else Path(checkpoint), self.settings()
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
+        path, settings = check_path(checkpoint), self.settings()
         n, width = self.stage.n_inputs, self.model.n_latents + len(self.slow_nodes)
         z, others, spent = np.empty((0, width)), np.empty(0), np.zeros(2)
         if path is not None and path.exists():

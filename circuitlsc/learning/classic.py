@@ -8,8 +8,10 @@ normalisation (2.15) atoms grow on and on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike
 from circuitlsc.arrays import Array, check_positive, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.lca import threshold_code
+from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, save_checkpoint
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
@@ -149,52 +152,108 @@ class ClassicLearner:
             "hard",
             "signed",
             "batch",
+            "records",
+            "snapshots",
         )
         A0 = fingerprint(np.asarray(self.A0))
         return {**{name: getattr(self, name) for name in names}, "A0": A0, "source": dict(self._source.settings())}
 
-    def run(self, *, progress: Callable[[float, float], None] | None = None) -> LearningRun:
-        """Learn; ``progress(done, total)`` counts updates. The history's time is the number of updates."""
-        A = np.array(self.A0, dtype=float)
-        D, K = A.shape
-        if self.normalise:
-            A /= np.linalg.norm(A, axis=0)
-        every = max(1, self.n_updates // self.records)
-        shown = np.linspace(0, self.n_updates, self.snapshots)
-        recorder = Recorder(-(-self.n_updates // every), self.snapshots, D, K)
-        recorder.add_snapshot(0.0, A)
-        sums, usage, mean_A, averaged = np.zeros(3), np.zeros(K), np.zeros_like(A), 0
-        counted = 0
-        s = np.zeros((self.batch, K))
-        for update in range(1, self.n_updates + 1):
-            X = self._source.batch(update - 1, self.batch, self.seed)
-            s = self.codes(A, X)
-            r = X - s @ A.T
-            A += self.rate / self.sigma**2 / len(X) * (r.T @ s)
-            if not np.isfinite(A).all():
-                raise InputError(
-                    f"ClassicLearner: it diverged at update {update}: rate = {self.rate!r} is too large, or atoms grew "
-                    "without normalisation. Lower the rate."
-                )
-            if self.normalise:
-                A /= np.linalg.norm(A, axis=0)
-            sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
-            usage += np.mean(s != 0, 0)
-            counted += 1
-            if update > _LAST * self.n_updates:
-                mean_A += A
-                averaged += 1
-            if update % every == 0 or update == self.n_updates:
-                recorder.add(float(update), A, (0.0, self.lam, self.sigma), sums / counted, usage / counted)
-                sums[:], usage[:], counted = 0.0, 0.0, 0
-                if recorder.snapshots < int(np.sum(shown <= update)):
-                    recorder.add_snapshot(float(update), A)
-            if progress is not None:
-                progress(update, self.n_updates)
+    def run(
+        self,
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        checkpoint: Path | str | None = None,
+        every: float = 60.0,
+    ) -> LearningRun:
+        """Learn; arguments as for `Learner.run`, but ``progress`` and the history's time count updates.
+
+        Raises
+        ------
+        InputError
+            If the checkpoint is of other settings or no checkpoint, or if learning diverges.
+        KeyboardInterrupt
+            At Ctrl-C, after the checkpoint is written.
+        """
+        path, settings, state = check_path(checkpoint), self.settings(), self._start()
+        if path is not None and path.exists():
+            state.restore(load_checkpoint(path, settings))
+        saved = time.monotonic()
+        with interrupt_flag(path is not None) as interrupted:
+            while state.update < self.n_updates:
+                self._update(state)
+                now = time.monotonic()
+                if path is not None and (now - saved >= every or state.update == self.n_updates or interrupted()):
+                    save_checkpoint(path, settings, state.arrays())
+                    saved = time.monotonic()
+                if progress is not None:
+                    progress(state.update, self.n_updates)
+                if interrupted():
+                    raise KeyboardInterrupt
         numbers = {"pi": 1.0, "lam": float(self.lam), "sigma": float(self.sigma)}
         finals = {f"{name}_final": value for name, value in numbers.items()}
-        learned = Learned(A=mean_A / averaged, A_final=A, **numbers, **finals, signed=self.signed, meta=self.settings())
-        return LearningRun(learned, recorder.dataset("updates"), s)
+        A = state.mean_A / state.averaged
+        learned = Learned(A=A, A_final=state.A, **numbers, **finals, signed=self.signed, meta=settings)
+        return LearningRun(learned, state.recorder.dataset("updates"), state.s)
+
+    def _start(self) -> _State:
+        A = np.array(self.A0, dtype=float)
+        if self.normalise:
+            A /= np.linalg.norm(A, axis=0)
+        each = max(1, self.n_updates // self.records)
+        recorder = Recorder(-(-self.n_updates // each), self.snapshots, *A.shape)
+        recorder.add_snapshot(0.0, A)
+        return _State(A, np.zeros((self.batch, A.shape[1])), recorder)
+
+    def _update(self, state: _State) -> None:
+        """Settle on the codes of the next batch, and step A."""
+        X = self._source.batch(state.update, self.batch, self.seed)
+        state.update += 1
+        state.s = s = self.codes(state.A, X)
+        r = X - s @ state.A.T
+        state.A += self.rate / self.sigma**2 / len(X) * (r.T @ s)
+        if not np.isfinite(state.A).all():
+            raise InputError(
+                f"ClassicLearner: it diverged at update {state.update}: rate = {self.rate!r} is too large, or atoms grew "
+                "without normalisation. Lower the rate."
+            )
+        if self.normalise:
+            state.A /= np.linalg.norm(state.A, axis=0)
+        state.sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
+        state.usage += np.mean(s != 0, 0)
+        state.counted += 1
+        if state.update > _LAST * self.n_updates:
+            state.mean_A += state.A
+            state.averaged += 1
+        each = max(1, self.n_updates // self.records)
+        if state.update % each == 0 or state.update == self.n_updates:
+            means, usage = state.sums / state.counted, state.usage / state.counted
+            state.recorder.add(float(state.update), state.A, (0.0, self.lam, self.sigma), means, usage)
+            state.sums[:], state.usage[:], state.counted = 0.0, 0.0, 0
+            shown = np.linspace(0, self.n_updates, self.snapshots)
+            if state.recorder.snapshots < int(np.sum(shown <= state.update)):
+                state.recorder.add_snapshot(float(state.update), state.A)
+
+
+class _State:
+    """Where a run is: all that a checkpoint keeps."""
+
+    def __init__(self, A: Array, s: Array, recorder: Recorder) -> None:
+        self.A, self.s, self.recorder = A, s, recorder
+        self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
+        self.update = self.counted = self.averaged = 0
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the state as named arrays: all that `restore` needs."""
+        places = np.array([self.update, self.counted, self.averaged])
+        mine = {name: getattr(self, name) for name in ("A", "s", "sums", "usage", "mean_A")}
+        return {**mine, "places": places, **{f"history_{k}": v for k, v in self.recorder.arrays().items()}}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take back what `arrays` returned."""
+        for name in ("A", "s", "sums", "usage", "mean_A"):
+            setattr(self, name, arrays[name])
+        self.update, self.counted, self.averaged = (int(v) for v in arrays["places"])
+        self.recorder.restore({name: arrays[f"history_{name}"] for name in self.recorder.arrays()})
 
 
 def ssc_learner(

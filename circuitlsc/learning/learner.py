@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.arrays import Array, check_positive, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.learning.checkpoint import load_checkpoint, save_checkpoint
+from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, save_checkpoint
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import Run
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
@@ -216,15 +213,12 @@ class Learner:
         KeyboardInterrupt
             At Ctrl-C, after the checkpoint is written.
         """
-        path = None if checkpoint is None else Path(checkpoint)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
-        settings = self.settings()
+        path, settings = check_path(checkpoint), self.settings()
         run = Run.start(self, self._source)
         if path is not None and path.exists():
             run.restore(load_checkpoint(path, settings))
         saved = shown = time.monotonic()
-        with thread_choice() as threads, _interrupt_flag(path is not None) as interrupted:
+        with thread_choice() as threads, interrupt_flag(path is not None) as interrupted:
             while not run.done:
                 run.advance(threads)
                 now = time.monotonic()
@@ -242,17 +236,3 @@ class Learner:
             settings=json.dumps(settings, sort_keys=True),
         )
         return LearningRun(run.learned(self.signed, settings), history, np.array(run.w.u, dtype=float))
-
-
-@contextmanager
-def _interrupt_flag(wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed: a run then ends between two pieces, where it is whole."""
-    pressed = threading.Event()
-    if not wanted or threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
