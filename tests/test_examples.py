@@ -1,4 +1,4 @@
-"""The examples: every config loads, and the photograph's script makes the files that its config needs."""
+"""The examples: every config loads, those of learning learn, and the photograph's script makes its config's files."""
 
 import importlib
 import os
@@ -6,15 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from circuitlsc.config import load_config
+from circuitlsc.config_table import read_toml
+from circuitlsc.learning import Learner, NaturalPatches, match_atoms
+from circuitlsc.learning.config import load_learn_config
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-CONFIGS = sorted(EXAMPLES.glob("*.toml"))
+LEARNING = sorted(path for path in EXAMPLES.glob("*.toml") if "learning" in read_toml(path))
+CONFIGS = sorted(set(EXAMPLES.glob("*.toml")) - set(LEARNING))
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 
 
@@ -38,6 +43,7 @@ def photograph(tmp_path_factory):
 
 def test_there_are_examples():
     assert {path.name for path in CONFIGS} >= {"bars4x4.toml", "photograph.toml"}
+    assert {path.name for path in LEARNING} == {"learn3x3.toml", "learn_natural.toml"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -48,6 +54,43 @@ def test_example_loads(path, request):
     sampler = config.sampler()
     assert not sampler.plan.warnings
     assert sampler.tasks(config.run)
+
+
+def cut(learner, n_inputs):
+    """Return the same learner with so many inputs in each of its stages."""
+    stages = [replace(stage, duration=n_inputs * stage.hold) for stage in learner.stages]
+    return replace(learner, stages=stages)
+
+
+def test_example_of_learning_learns():
+    """A quarter of it, in software: every atom is recognised."""
+    config = load_learn_config(EXAMPLES / "learn3x3.toml", "software")
+    run = cut(config.software(), 1000).run()
+    match = match_atoms(config.truth.A, run.learned.A)
+    before = match_atoms(config.truth.A, config.A0)
+    assert match.cosine.min() > 0.9 > before.cosine.max(), match
+
+
+@pytest.mark.ngspice
+def test_example_of_learning_learns_in_the_circuit():
+    """Of its 4,000 inputs the first 20, with the capacitors that its comment names."""
+    learner = load_learn_config(EXAMPLES / "learn3x3.toml", "circuit").in_circuit()
+    assert "54 x 3e-09 F (a neuron has 1e-12 F)" in learner.report()
+    z = learner.states(20)
+    weights = z[:, 6:]
+    assert z.shape == (20, 6 + 54)
+    assert np.isfinite(z).all()
+    assert np.abs(weights[-1] - learner.A0.ravel()).max() > 0.01
+
+
+def test_example_of_natural_patches_learns():
+    (importlib.import_module if REQUIRED else pytest.importorskip)("skimage")
+    learner = load_learn_config(EXAMPLES / "learn_natural.toml", "software").software()
+    assert isinstance(learner, Learner)
+    assert isinstance(learner.source, NaturalPatches)
+    run = cut(learner, 2).run()
+    assert run.learned.A.shape == (64, 64)
+    assert 0 < run.learned.pi < learner.pi
 
 
 def test_script_of_the_photograph_writes_its_files(photograph):

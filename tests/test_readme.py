@@ -11,6 +11,7 @@ import pytest
 
 from circuitlsc.cli import EXIT_CODES, FAILED, USAGE, app
 from circuitlsc.config import KEYS, load_config
+from circuitlsc.learning.config import KEYS as LEARNING_KEYS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,15 +40,20 @@ def test_config_example_is_valid(tmp_path):
 
 
 def test_every_config_key_is_listed():
-    for table, keys in KEYS.items():
+    """Those of a sampler, and the tables that only learning has; its other tables have no key of their own."""
+    for table, keys in {**LEARNING_KEYS, **KEYS}.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| `[{table}]`"))
         assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(keys)
+    for table in LEARNING_KEYS.keys() & KEYS.keys():
+        assert set(LEARNING_KEYS[table]) <= set(KEYS[table])
 
 
 def test_commands_and_exit_codes():
-    assert {c.callback.__name__ for c in app.registered_commands} == {
-        *("build", "run", "compare", "calibrate", "friction", "budget", "chip_yield", "paper", "draw", "doctor")
+    names = {c.name or c.callback.__name__ for c in app.registered_commands}
+    assert names == {
+        *("build", "run", "compare", "learn", "calibrate", "friction", "paper", "budget", "yield", "draw", "doctor")
     }
+    assert {*re.findall(r"^    circuitlsc (\w+) ", README, re.MULTILINE)} == names
     said = re.search(r"Exit codes: (.*?) \(it says", README, re.DOTALL)[1]
     assert " ".join(said.split()) == "0 agrees, 1 failed, 2 usage, 3 disagrees, 4 inconclusive"
     assert (FAILED, USAGE, EXIT_CODES) == (1, 2, {"agrees": 0, "disagrees": 3, "inconclusive": 4})

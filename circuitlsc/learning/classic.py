@@ -66,6 +66,8 @@ class ClassicLearner:
         Whether codes may be negative.
     batch : int
         Inputs for each update.
+    records, snapshots : int
+        How many records of the history, and copies of A, there are about.
 
     Raises
     ------
@@ -269,8 +271,18 @@ def ssc_learner(
 ) -> Learner:
     """Return the learner of simultaneous sparse coding (algorithm 2): s and A move at once, atoms have norm 1.
 
-    Parameters as for `Learner`. The prior is the L1 one (pi = 1). With ``temperature = 0`` codes descend to the minimum of
-    the energy, as in the paper; with 1 they sample, and what is left of SSC is the normalisation.
+    Parameters
+    ----------
+    A0, lam, sigma, source, stages, seed, **settings
+        As for `Learner`. The prior is the L1 one (pi = 1).
+    temperature : float
+        With 0 codes descend to the minimum of the energy, as in the paper; with 1 they sample, and what is left of SSC is
+        the normalisation.
+
+    Raises
+    ------
+    InputError
+        As `Learner` does.
     """
     return Learner(
         A0=A0,

@@ -23,7 +23,23 @@ def learn(
     progress: Callable[[float, float], None] | None = None,
     keep: Path | None = None,
 ) -> LearningRun:
-    """Run the learner of a config, ``where`` in ``"software"`` or ``"circuit"``."""
+    """Run the learner of a config.
+
+    Parameters
+    ----------
+    config : LearnConfig
+    where : str
+        ``"software"`` or ``"circuit"``.
+    checkpoint, progress, keep
+        As for `Learner.run` and `CircuitLearner.run`.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is of other settings, the circuit refuses the config, or learning diverges.
+    SimulationError
+        If ngspice failed.
+    """
     if where == "software":
         return config.software().run(checkpoint=checkpoint, progress=progress)
     return config.in_circuit().run(checkpoint=checkpoint, progress=progress, timeout=config.timeout, keep=keep)

@@ -87,7 +87,13 @@ class LearnConfig:
         return Learner(**self._common(), stages=self.stages, batch=self.batch)
 
     def in_circuit(self) -> CircuitLearner:
-        """Return the circuit learner."""
+        """Return the circuit learner.
+
+        Raises
+        ------
+        InputError
+            If there are several stages, a batch or a pause: a circuit has none of them.
+        """
         if len(self.stages) > 1:
             raise InputError(
                 "learning.stages has several stages, but a circuit's time constants are its capacitors: it has one. Give one."

@@ -96,7 +96,14 @@ class Recorder:
 
 
 def save_history(history: xr.Dataset, path: Path | str) -> None:
-    """Write netCDF, complete or not at all."""
+    """Write netCDF, in full or not at all.
+
+    Parameters
+    ----------
+    history : xarray.Dataset
+        Of a `LearningRun`.
+    path : path
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -108,6 +115,15 @@ def save_history(history: xr.Dataset, path: Path | str) -> None:
 
 def load_history(path: Path | str) -> xr.Dataset:
     """Read netCDF written by `save_history`.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    xarray.Dataset
+        See `circuitlsc.learning.learner.LearningRun`; in memory, the file is closed.
 
     Raises
     ------

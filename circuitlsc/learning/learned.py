@@ -60,13 +60,13 @@ class Learned:
         return -math.log(self.pi_final) / self.lam_final
 
     def model(self, *, final: bool = False) -> SparseCodingModel:
-        """Return the learned model: of the averages, or as it stood last."""
+        """Return the learned model: of the averages, or (``final``) as it stood last; without a spike if pi is 1."""
         pi, lam = (self.pi_final, self.lam_final) if final else (self.pi, self.lam)
         prior = SpikeSlab(pi, lam, self.signed) if pi < 1 else Laplace(lam, self.signed)
         return SparseCodingModel(self.A_final if final else self.A, prior, self.sigma_final if final else self.sigma)
 
     def save(self, path: Path | str) -> None:
-        """Write an .npz file in full or not at all: A, A_final, the numbers, u0, signed, and meta as JSON text.
+        """Write an .npz file, in full or not at all: A, A_final, the numbers, u0, u0_final, signed, and meta as JSON text.
 
         ``[model] dictionary`` of a config takes the file as it is: it reads A.
         """

@@ -41,7 +41,7 @@ class Match:
 
 
 def match_atoms(A_true: ArrayLike, A_learned: ArrayLike, *, signed: bool = False) -> Match:
-    """Match the columns of a learned dictionary to those of the true one.
+    """Match the columns of a learned dictionary to those of the true one: the assignment with the largest sum of cosines.
 
     Parameters
     ----------
@@ -50,6 +50,16 @@ def match_atoms(A_true: ArrayLike, A_learned: ArrayLike, *, signed: bool = False
         With L >= K.
     signed : bool
         Count an atom and its negative as the same: signed codes cannot tell them apart.
+
+    Returns
+    -------
+    Match
+        Dimensionless; a zero column of A_learned has the cosine 0 with every atom.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, or a column of A_true is zero.
     """
     true, learned = real_array("A_true", A_true), real_array("A_learned", A_learned)
     if true.ndim != 2 or learned.ndim != 2 or len(true) != len(learned) or learned.shape[1] < true.shape[1]:

@@ -33,6 +33,11 @@ class NaturalPatches:
         Whitened: mean 0 and variance 1 over each picture.
     size : int
         Side of a patch in pixels: D = size^2.
+
+    Raises
+    ------
+    InputError
+        If there are no pictures, or one is smaller than a patch.
     """
 
     images: Sequence[Array]
@@ -69,14 +74,30 @@ class NaturalPatches:
 
 
 def photographs() -> tuple[Array, ...]:
-    """Return scikit-image's camera, chelsea and coffee (CC0) as grey pictures, in 0 .. 1; no network is needed."""
+    """Return scikit-image's camera, chelsea and coffee (CC0) as grey pictures (height, width), in 0 .. 1; no network is needed.
+
+    Raises
+    ------
+    InputError
+        If scikit-image, which has them, is missing.
+    """
     data = _extra("skimage.data", "scikit-image", "natural images")
     pictures = [np.asarray(getattr(data, name)(), dtype=float) / 255 for name in PHOTOGRAPHS]
     return tuple(picture if picture.ndim == 2 else picture @ GREY for picture in pictures)
 
 
 def van_hateren(path: Path | str) -> Array:
-    """Read one of van Hateren's pictures (.iml or .imc), intensities (1020, 1532) without the empty border.
+    """Read one of van Hateren's pictures (van Hateren and van der Schaaf 1998, Proc. R. Soc. B 265, 359).
+
+    Parameters
+    ----------
+    path : path
+        A .iml or .imc file: 1536 x 1024 big-endian numbers of 16 bits.
+
+    Returns
+    -------
+    array, shape (1020, 1532)
+        Intensities, without the empty border; `circuitlsc.images.whiten` makes them fit for `NaturalPatches`.
 
     Raises
     ------
@@ -99,7 +120,20 @@ def van_hateren(path: Path | str) -> Array:
 
 
 def natural_source(text: str, *, pictures: Sequence[Array] | None = None) -> NaturalPatches:
-    """Return whitened patches of photographs: ``"natural:8"`` is 8 x 8 pixels (scikit-image's, or of ``pictures``)."""
+    """Return whitened patches of photographs.
+
+    Parameters
+    ----------
+    text : str
+        ``"natural:8"`` is 8 x 8 pixels.
+    pictures : sequence of arrays, each (height, width), or None
+        Intensities, in any unit; None: `photographs`.
+
+    Raises
+    ------
+    InputError
+        If the text is not of this form, a picture is too small, or scikit-image is missing.
+    """
     size = text.removeprefix("natural:")
     if not text.startswith("natural:") or not size.isascii() or not size.isdecimal() or not 1 <= int(size) <= 64:
         raise InputError(f'data.source = {text!r} is not natural:N with N from 1 to 64. Write "natural:8".')

@@ -22,6 +22,8 @@ MOST_ATOMS = 400  # drawn
 def mosaic(A: Array, *, columns: int | None = None, gap: int = 1) -> Array:
     """Return the atoms (D, K) of square images as one picture, each scaled to its largest abs; nan between them.
 
+    At most 400 atoms are shown, in rows of ``columns`` (default: as many as rows), ``gap`` pixels apart.
+
     Atoms much shorter than the longest stay faint: the scale is at least a fifth of the longest atom's.
     """
     side, k = math.isqrt(len(A)), min(A.shape[1], MOST_ATOMS)
@@ -42,7 +44,7 @@ def is_image(n_features: int) -> bool:
 
 
 def plot_dictionary(A: Array, ax: Axes) -> Axes:
-    """Draw the atoms as images, or as a matrix if their length is no square."""
+    """Draw the atoms (D, K) as images, or as a matrix if D is no square; grey is 0 where weights are of both signs."""
     picture = mosaic(A) if is_image(len(A)) else A / (float(np.abs(A).max()) or 1.0)
     nonnegative = float(A.min()) > -0.2 * float(A.max())
     ax.imshow(picture, cmap="gray", vmin=0 if nonnegative else -1, vmax=1, interpolation="nearest")

@@ -102,9 +102,25 @@ def drift(p: Parameters, u: Array, x: Array, weights: Array | None = None) -> Dr
 
 
 def take_step(p: Parameters, u: Array, x: Array, noise: Array, rates: Rates) -> tuple[Parameters, Array]:
-    """Take one Euler-Maruyama step of everything at once; noise (n, K) are standard normal deviates.
+    """Take one Euler-Maruyama step of everything at once.
 
-    u0 stays >= 0 (pi <= 1), and moves with lam such that lam u0, hence pi, is left alone by lam's rule.
+    Parameters
+    ----------
+    p : Parameters
+    u : array, shape (n, K)
+        Auxiliary variables, in model units.
+    x : array, shape (n, D)
+        Inputs, in data units.
+    noise : array, shape (n, K)
+        Standard normal deviates.
+    rates : Rates
+        The step h in tau, the temperature, and h/tau_x of each slow variable.
+
+    Returns
+    -------
+    Parameters, array (n, K)
+        Slow variables and u after the step. u0 stays >= 0 (pi <= 1), and moves with lam such that lam u0, hence pi, is left
+        alone by lam's rule.
     """
     d = drift(p, u, x)
     u = u + rates.step * d.u + math.sqrt(2 * rates.temperature * rates.step) * noise

@@ -35,7 +35,7 @@ class Source(Protocol):
 
 
 def input_rng(seed: int, index: int) -> np.random.Generator:
-    """Return the generator of the index-th batch of inputs, apart from those of the noise and of other batches."""
+    """Return the generator of the index-th batch of inputs (>= 0), apart from those of the noise and of other batches."""
     return np.random.default_rng([seed, 1, index])
 
 
@@ -54,6 +54,11 @@ class Rows:
         In data units.
     shuffle : bool
         Draw rows at random, with replacement (default), or show them in turn.
+
+    Raises
+    ------
+    InputError
+        If X is no array of finite numbers with rows.
     """
 
     X: Array
@@ -83,7 +88,12 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class FromModel:
-    """Inputs drawn from a sparse-coding model: x = A s + n."""
+    """Inputs drawn from a sparse-coding model: x = A s + n, in data units (Fang et al. 2022).
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    """
 
     model: SparseCodingModel
 
@@ -116,6 +126,11 @@ class Patches:
         In units of its standard deviation.
     size : int
         Side of a patch, in pixels: D = size^2.
+
+    Raises
+    ------
+    InputError
+        If the image is no picture, or smaller than a patch.
     """
 
     image: Array

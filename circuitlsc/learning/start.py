@@ -27,6 +27,11 @@ def random_weights(
         Their size; > 0. By default 0.9/sqrt(n_features), so that atoms start with norms of about 0.9, whatever their
         length (it is 0.3 for images of 3 x 3). Much longer ones need a much smaller step: nonnegative weights are all
         nearly parallel, and the fastest rate is about K D scale^2 / sigma^2.
+
+    Raises
+    ------
+    InputError
+        If a count or the scale is out of range.
     """
     for name, value in (("n_features", n_features), ("n_latents", n_latents)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -39,6 +44,18 @@ def random_weights(
 
 def overcomplete(n_features: int, factor: float) -> int:
     """Return K = factor D: the number of latents of an (over)completeness (Fang et al. 2022, section 4.2).
+
+    Parameters
+    ----------
+    n_features : int
+        D.
+    factor : float
+        Overcompleteness Omega; > 0.
+
+    Raises
+    ------
+    InputError
+        If factor D is no whole number >= 1.
 
     Notes
     -----
