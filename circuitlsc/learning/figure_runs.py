@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array, check_positive
 from circuitlsc.errors import InputError
@@ -20,7 +21,8 @@ from circuitlsc.model import SparseCodingModel
 
 Note = Callable[[str], None]
 Progress = Callable[[float, float], None]  # as of Learner.run; it raises where the run is to stop
-Job, Result = TypeVar("Job"), TypeVar("Result")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 USED = 0.25  # of the longest atom: one that is longer counts as used
 _DIGITS = 6  # significant ones, of what is written
 _ROWS = 10  # inputs between two looks at whether to stop
@@ -91,7 +93,8 @@ class Course:
         """Return the course of a run, at no more than so many times."""
         h = run.history.isel(time=_spread(run.history.sizes["time"], points))
         learned = run.learned
-        return cls(seed, *(np.asarray(h[name].values) for name in ("time", "pi", "norm")), learned.A, learned.pi)
+        time, pi, norm = (np.asarray(h[name].values) for name in ("time", "pi", "norm"))
+        return cls(seed, time, pi, norm, learned.A, learned.pi)
 
     @property
     def norms(self) -> Array:
@@ -99,7 +102,7 @@ class Course:
         return np.asarray(np.linalg.norm(self.A, axis=0))
 
     @property
-    def used(self) -> Array:
+    def used(self) -> NDArray[np.bool_]:
         """Whether each atom is longer than a quarter of the longest, shape (K,)."""
         return np.asarray(self.norms > USED * self.norms.max())
 
