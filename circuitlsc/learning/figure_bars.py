@@ -8,7 +8,7 @@ gives no size of the images, no sigma of Figures 6 and 7 and no time constants: 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,12 +30,12 @@ HELD = (0.3, 0.4, 0.5)  # pi of Figure 6
 SIGMA_4B, SIGMA = 0.5, 0.3  # of Figure 4b, and of Figures 6 and 7
 # A first stage that is fast, and a last one that is exact: its bias is about 1/hold, and it averages over more inputs.
 STAGES_4B = (
-    Stage(duration=600.0, step=0.02, hold=10.0, tau_u0=60.0),
-    Stage(duration=2000.0, step=0.01, hold=50.0, tau_u0=300.0),
+    Stage(duration=600.0, step=0.02, hold=10.0, tau_u0=20.0),
+    Stage(duration=2000.0, step=0.01, hold=50.0, tau_u0=100.0),
 )
 STAGES_6 = (
-    Stage(duration=6000.0, step=0.01, hold=20.0, tau_A=100.0),
-    Stage(duration=10_000.0, step=0.01, hold=50.0, tau_A=1000.0),
+    Stage(duration=4000.0, step=0.01, hold=20.0, tau_A=100.0),
+    Stage(duration=8000.0, step=0.005, hold=40.0, tau_A=10_000.0),
 )
 STAGES_7 = (
     Stage(duration=4000.0, step=0.01, hold=10.0, tau_A=100.0, tau_u0=100.0),
@@ -298,11 +298,12 @@ def figure6_data(
     seed: int = 0,
     n: int = 4,
     pis: tuple[float, ...] = HELD,
+    stages: Sequence[Stage] = STAGES_6,
     workers: int = 1,
     note: Note | None = None,
 ) -> OvercompleteData:
     """Learn a twice overcomplete dictionary with pi held (0.3 is the data's): the surplus half vanishes, or it does not."""
-    stages = (effort or Effort()).stages(STAGES_6)
+    stages = (effort or Effort()).stages(stages)
     optima = tuple(bar_optimum(PI, LAM, SIGMA, pi=pi) for pi in pis)
     shell = OvercompleteData(n, PI, LAM, SIGMA, ("A",), 100, stages, (), optima)
     return _runs(shell, effort or Effort(), pis, seed, workers, note)

@@ -85,11 +85,12 @@ def figure7(data: OvercompleteData) -> Figure:
         _by_bar(first, left)
         letter(left, "a", "dictionary, by bar")
         for run, color in zip(data.runs, SEED_COLORS, strict=False):
-            middle.plot(run.course.time / 1000, run.course.pi, color=color, lw=0.9, label=f"seed {run.course.seed}")
-        for pi, name, side in ((data.pi, "data", "bottom"), (best.pi, "optimum of two copies", "top")):
-            middle.axhline(pi, **GOAL)
-            place = {"transform": middle.get_yaxis_transform(), "ha": "right", "va": side}
-            middle.text(0.98, pi + (0.005 if side == "bottom" else -0.008), f"{name}: {pi:.3f}", **place)
+            time, pi = np.append(0.0, run.course.time / 1000), np.append(run.pi, run.course.pi)
+            middle.plot(time, pi, color=color, lw=0.9, label=f"seed {run.course.seed}")
+        for goal, name in ((data.pi, "data"), (best.pi, "optimum of two copies")):
+            middle.axhline(goal, **GOAL)
+            text = f"{name}: {goal:.3f}"
+            middle.text(0.98, goal + 0.006, text, transform=middle.get_yaxis_transform(), ha="right", va="bottom")
         top = 1.3 * data.pi
         middle.set(xlabel=TIME, ylabel=r"learned $\pi$", ylim=(0, top), xlim=(0, None))
         middle.legend(loc="lower right", ncols=1)
