@@ -179,7 +179,7 @@ def test_with_pi_free_its_copies_share_the_activity():
 def patch_run(omega, seed, pi, norm_change=0.001):
     """A run of patches that ended with this pi; the mean norm still moves by so much."""
     K = round(4 * omega)
-    window = np.arange(1.0, 12.0) * 1000
+    window = np.arange(1.0, 12.0) * 500
     course = Course(seed, window, np.full(11, pi), np.ones((11, 1)), np.ones((4, K)), pi)
     norm = np.cumprod(np.full(11, 1 + norm_change))
     none = np.zeros(0)
@@ -187,7 +187,7 @@ def patch_run(omega, seed, pi, norm_change=0.001):
 
 
 def figure9_of(power, norm_change=0.001, seeds=3):
-    stages = tuple(Stage(duration=d, step=1.0, hold=10.0, tau_A=20.0) for d in (8000.0, 3000.0))
+    stages = tuple(Stage(duration=d, step=1.0, hold=10.0, tau_A=20.0) for d in (2500.0, 3000.0))
     rng = np.random.default_rng(0)
     runs = tuple(
         patch_run(omega, seed, 0.1 * omega**power * np.exp(0.02 * rng.standard_normal()), norm_change)
@@ -222,7 +222,7 @@ def test_convergence_is_told():
     assert figure9_of(-1.0, norm_change=0.02).converged() is False
     assert "is not at rest everywhere" in figure9_report(figure9_of(-1.0, norm_change=0.02))
     data = figure9_of(-1.0)
-    assert data.convergence(data.runs[0])["slow"]["mean_norm_per_1000_tau"] == pytest.approx(0.001)
+    assert data.convergence(data.runs[0])[-1]["mean_norm"] == pytest.approx(0.002)
     brief = replace(data, runs=tuple(replace(r, window=r.window[:1], window_norm=r.window_norm[:1]) for r in data.runs))
     assert brief.converged() is None
 

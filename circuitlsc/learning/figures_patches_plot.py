@@ -46,7 +46,7 @@ def figure9(data: Figure9Data) -> Figure:
         (pi_ax, number_ax), (norm_ax, course_ax) = fig.subplots(2, 2)
         plot_pi(data, pi_ax)
         plot_number(data, number_ax)
-        switch = data.stages[0].duration / 1000
+        switches = np.cumsum([stage.duration for stage in data.stages[:-1]]) / 1000
         for run in data.runs:
             label = rf"$\Omega$ = {run.omega:g}" if run is data.of_omega(run.omega)[0] else None
             color = colors[run.omega]
@@ -58,10 +58,11 @@ def figure9(data: Figure9Data) -> Figure:
         norm_ax.set(yscale="log", xlabel=TIME, ylabel="change of the mean norm\n" r"per 1000 $\tau$ (absolute)")
         norm_ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         letter(norm_ax, "c", "norms come to rest; dashed: 1 %")
-        course_ax.set(yscale="log", xlabel=TIME, ylabel=r"$\pi$, mean over 1000 $\tau$")
+        course_ax.set(yscale="log", xlabel=TIME, ylabel=r"$\pi$, mean over 500 $\tau$")
         letter(course_ax, "d", r"$\pi$ comes to rest")
         for ax in (norm_ax, course_ax):
-            ax.axvline(switch, color="0.7", lw=0.7, zorder=0)
+            for switch in switches:
+                ax.axvline(float(switch), color="0.7", lw=0.7, zorder=0)
             ax.set_xlim(0, None)
         if any(len(run.window) > 1 for run in data.runs):
             norm_ax.legend()

@@ -74,7 +74,7 @@ def figure8_report(data: Figure8Data) -> str:
         norms, used = np.sort(run.course.norms)[::-1], run.course.used
         n = int(used.sum())
         rest = "" if n == len(norms) else f", the others {norms[n:].min():.3f} to {norms[n]:.3f}"
-        change = f"; norms moved by {run.norm_change[-1]:+.2%} in the last 1000 tau" if len(run.norm_change) else ""
+        change = f"; norms move by {run.norm_change[-1]:+.2%} per 1000 tau" if len(run.norm_change) else ""
         lines.append(
             f"pi held at {data.pi:g}, seed {run.course.seed}: {n} of {len(norms)} atoms used ({n / len(norms):.0%}), norms "
             f"{norms[n - 1]:.3f} to {norms[0]:.3f}{rest}{change}{_likelihood(run)}"
@@ -97,9 +97,9 @@ def figure9_report(data: Figure9Data) -> str:
     """Return pi and the number of active elements for every run, the slope, and whether it is the paper's -1."""
     lines = []
     for run in sorted(data.runs, key=lambda r: (r.omega, r.course.seed)):
-        K, rest = run.course.A.shape[1], data.convergence(run)["slow"]
+        K, rest = run.course.A.shape[1], data.convergence(run)[-1]
         moved = "" if rest is None else (
-            f"; in the last 1000 tau norms {rest['mean_norm_per_1000_tau']:+.2%}, pi {rest['pi_per_1000_tau']:+.1%}"
+            f"; per 1000 tau norms {rest['mean_norm']:+.2%}, pi {rest['pi']:+.1%}"
         )  # fmt: skip
         lines.append(
             f"Omega {run.omega:g}, seed {run.course.seed}: pi {run.course.learned_pi:.4f}, active "
@@ -121,6 +121,6 @@ def figure9_report(data: Figure9Data) -> str:
         False: "is not at rest everywhere",
     }
     lines.append(
-        f"the learning {state[still]}: the mean norm moves by less than {STILL:.0%} per 1000 tau, fast and slow stage"
+        f"the learning {state[still]}: the mean norm moves by less than {STILL:.0%} per 1000 tau, in the last two stages"
     )
     return "\n".join(lines)
