@@ -59,8 +59,8 @@ def figure6(data: OvercompleteData) -> Figure:
     """Draw norms against time and the learned dictionary, a column for each pi that is held; the first seed of each."""
     pis = sorted({run.pi for run in data.runs})
     with matplotlib.style.context(STYLE):
-        fig = Figure(figsize=(7.0, 4.3), dpi=DPI, layout="constrained")
-        axes = fig.subplots(2, len(pis), squeeze=False, height_ratios=[1.35, 1])
+        fig = Figure(figsize=(7.0, 3.4), dpi=DPI, layout="constrained")
+        axes = fig.subplots(2, len(pis), squeeze=False, height_ratios=[2.1, 1])
         top = 1.08 * max(float(data.of_pi(pi)[0].course.norm.max()) for pi in pis)
         for k, pi in enumerate(pis):
             runs = data.of_pi(pi)
