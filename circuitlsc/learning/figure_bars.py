@@ -34,7 +34,9 @@ STAGES_4B = (
     Stage(duration=2000.0, step=0.01, hold=50.0, tau_u0=100.0),
 )
 STAGES_6 = (
-    Stage(duration=4000.0, step=0.01, hold=20.0, tau_A=100.0),
+    Stage(
+        duration=8000.0, step=0.01, hold=20.0, tau_A=100.0
+    ),  # at pi = 0.4 the last surplus atom may take 4,000 tau and more
     Stage(duration=8000.0, step=0.005, hold=40.0, tau_A=10_000.0),
 )
 STAGES_7 = (
