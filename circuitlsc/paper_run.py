@@ -1,4 +1,4 @@
-"""Figures 3, 4a and 5 of Fang et al. (2022), in software and as circuits: data, drawing and a few lines of text."""
+"""The figures of Fang et al. (2022), in software and some as circuits too: data, drawing and a few lines of text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from circuitlsc.learning.figure_bars import figure4b_data, figure6_data, figure7_data
+from circuitlsc.learning.figure_patches import figure8_data, figure9_data
+from circuitlsc.learning.figure_runs import Effort
+from circuitlsc.learning.figures_patches_plot import figure8, figure9
+from circuitlsc.learning.figures_plot import figure4b, figure6, figure7
+from circuitlsc.learning.figures_report import (
+    figure4b_report,
+    figure6_report,
+    figure7_report,
+    figure8_report,
+    figure9_report,
+)
 from circuitlsc.paper import FULL, ActivityCurve, Coefficients, Size, figure3_data, figure4a_data, figure5_data
 from circuitlsc.paper_circuit import SWEEP, circuit_activity, circuit_coefficients
 from circuitlsc.paper_plot import figure3, figure4a, figure5
@@ -24,6 +36,19 @@ class Made:
     text: str
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a figure; the arguments of `reproduce`."""
+
+    seed: int
+    circuits: bool
+    size: Size
+    circuit_size: Size | None
+    effort: Effort | None
+    workers: int
+    note: Note
+
+
 def reproduce(
     name: str,
     *,
@@ -31,6 +56,8 @@ def reproduce(
     circuits: bool = True,
     size: Size = FULL,
     circuit_size: Size | None = None,
+    effort: Effort | None = None,
+    workers: int = 1,
     note: Note | None = None,
 ) -> Made:
     """Make one of the paper's figures.
@@ -38,31 +65,34 @@ def reproduce(
     Parameters
     ----------
     name : str
-        ``"fig3"``, ``"fig4a"`` or ``"fig5"``.
+        ``"fig3"``, ``"fig4a"``, ``"fig4b"`` or ``"fig5"`` to ``"fig9"``.
     seed : int
-        Of data and noise.
+        Of data and noise; the first one where there are several runs.
     circuits : bool
-        Whether circuits are run too (minutes); Figure 3 has none.
+        Whether circuits are run too (minutes): Figures 4a and 5. The others are software alone.
     size, circuit_size : Size
-        Of the software's and of the circuits' data.
+        Of the software's and of the circuits' data: Figures 3, 4a and 5.
+    effort : Effort or None
+        How long is learned, and how often: Figures 4b and 6 to 9. None is the figure's own, in minutes.
+    workers : int
+        How many runs of learning go side by side; the numbers are the same.
     note : callable or None
         Called with a few words before each part.
     """
-    return FIGURES[name](seed, circuits, size, circuit_size, note or (lambda _: None))
+    return FIGURES[name](Request(seed, circuits, size, circuit_size, effort, workers, note or (lambda _: None)))
 
 
-def _figure3(seed: int, circuits: bool, size: Size, circuit_size: Size | None, note: Note) -> Made:
-    data = figure3_data(size.n, seed=seed)
-    text = (
-        f"{2 * size.n} bars of {size.n}x{size.n} pixels; samples: lambda 1 and pi 0.3, without noise and with sigma 0.5"
-    )
+def _figure3(ask: Request) -> Made:
+    data = figure3_data(ask.size.n, seed=ask.seed)
+    n = ask.size.n
+    text = f"{2 * n} bars of {n}x{n} pixels; samples: lambda 1 and pi 0.3, without noise and with sigma 0.5"
     return Made(figure3(data), data.to_dict(), text)
 
 
-def _figure4a(seed: int, circuits: bool, size: Size, circuit_size: Size | None, note: Note) -> Made:
-    note("software")
-    data = figure4a_data(size, seed=seed)
-    measured = circuit_activity(circuit_size or SWEEP, seed=seed, note=note) if circuits else []
+def _figure4a(ask: Request) -> Made:
+    ask.note("software")
+    data = figure4a_data(ask.size, seed=ask.seed)
+    measured = circuit_activity(ask.circuit_size or SWEEP, seed=ask.seed, note=ask.note) if ask.circuits else []
     lines = []
     for curve in data.swept:
         at = curve.crossing()
@@ -79,10 +109,10 @@ def _activity(curve: ActivityCurve) -> str:
     return f"{curve.label}, pi = {curve.pi:g}: activity {curve.activity[0]:.3f} ({curve.se[0]:.3f})"
 
 
-def _figure5(seed: int, circuits: bool, size: Size, circuit_size: Size | None, note: Note) -> Made:
-    note("software")
-    data = figure5_data(size, seed=seed)
-    measured = circuit_coefficients(circuit_size or size, seed=seed, note=note) if circuits else []
+def _figure5(ask: Request) -> Made:
+    ask.note("software")
+    data = figure5_data(ask.size, seed=ask.seed)
+    measured = circuit_coefficients(ask.circuit_size or ask.size, seed=ask.seed, note=ask.note) if ask.circuits else []
     numbers = {**data.to_dict(), "circuits": [series.to_dict() for series in measured]}
     lines = [
         f"{'system':<28} {'dictionary':<10} {'nonzero':>8} {'distance':>9} {'p':>9}   (Kolmogorov-Smirnov against the prior)"
@@ -95,8 +125,26 @@ def _row(c: Coefficients) -> str:
     return f"{c.label:<28} {c.dictionary:<10} {len(c.values):>8} {c.ks:9.4f} {c.p_value:9.2g}"
 
 
-FIGURES: dict[str, Callable[[int, bool, Size, Size | None, Note], Made]] = {
+def _learned(
+    compute: Callable[..., Any], draw: Callable[[Any], Figure], report: Callable[[Any], str]
+) -> Callable[[Request], Made]:
+    """Return the maker of a figure of learning."""
+
+    def make(ask: Request) -> Made:
+        data = compute(ask.effort, seed=ask.seed, workers=ask.workers, note=ask.note)
+        return Made(draw(data), data.to_dict(), report(data))
+
+    return make
+
+
+FIGURES: dict[str, Callable[[Request], Made]] = {
     "fig3": _figure3,
     "fig4a": _figure4a,
+    "fig4b": _learned(figure4b_data, figure4b, figure4b_report),
     "fig5": _figure5,
+    "fig6": _learned(figure6_data, figure6, figure6_report),
+    "fig7": _learned(figure7_data, figure7, figure7_report),
+    "fig8": _learned(figure8_data, figure8, figure8_report),
+    "fig9": _learned(figure9_data, figure9, figure9_report),
 }
+WITH_CIRCUITS = ("fig4a", "fig5")

@@ -125,16 +125,29 @@ def friction(
 
 @app.command()
 def paper(
-    name: Annotated[str, typer.Argument(metavar="FIGURE", help="fig3, fig4a or fig5 of Fang et al. (2022).")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FIGURE", help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022)."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder; default: paper-FIGURE.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of data and noise.")] = 0,
-    software: Annotated[bool, typer.Option("--software", help="Leave the circuits out: seconds, not minutes.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of data and noise; the first one of several runs.")] = 0,
+    software: Annotated[
+        bool, typer.Option("--software", help="Leave the circuits of fig4a and fig5 out: seconds, not minutes.")
+    ] = False,
 ) -> None:
-    """Make a figure of the paper on the Bars data, in software and as circuits, with the numbers behind it."""
+    """Make a figure of the paper, with the numbers behind it.
+
+    fig3, fig4a and fig5 are about inference on bars, in software and as circuits. fig4b, fig6 and fig7 (bars) and fig8 and
+    fig9 (natural patches) are about learning, in software: minutes, fig9 half an hour.
+    """
+    import numba
+
     from circuitlsc import output as out
-    from circuitlsc.paper_run import FIGURES, reproduce
+    from circuitlsc.paper_run import FIGURES, WITH_CIRCUITS, reproduce
     from circuitlsc.plotting import save_figure
     from circuitlsc.spice.library import find_library
 
@@ -145,10 +158,11 @@ def paper(
             raise InputError(f"paper: --seed {seed} is not a whole number >= 0.")
         target = output or Path(f"paper-{name}")
         out.check_free(target)
-        if not software:
+        circuits = not software and name in WITH_CIRCUITS
+        if circuits:
             find_library()
         with out.new_folder(target) as folder:
-            made = reproduce(name, seed=seed, circuits=not software, note=say)
+            made = reproduce(name, seed=seed, circuits=circuits, workers=numba.get_num_threads(), note=say)
             out.write_json(folder / f"{name}.json", made.numbers)
             save_figure(made.figure, folder / f"{name}.png")
         print(made.text)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
@@ -90,7 +91,9 @@ def workspace(u: Real, A: Array, slow: Array) -> Workspace:
 
 def advance(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
     """Take len(noise) steps in place with the inputs x (n, D); noise (m, n, K) are standard normal deviates."""
-    (_advance_parallel if w.u.size >= _PARALLEL_FROM else _advance_serial)(w, x, noise, rates)
+    # numba's simplest threading layer ends the program if two of the caller's threads enter parallel loops at once
+    parallel = w.u.size >= _PARALLEL_FROM and numba.get_num_threads() > 1
+    (_advance_parallel if parallel else _advance_serial)(w, x, noise, rates)
 
 
 @compiled(reorder=True)
