@@ -17,7 +17,7 @@ from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.errors import InputError
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.learner import LEARNABLE, Learner
-from circuitlsc.learning.natural import natural_source
+from circuitlsc.learning.natural import natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
@@ -29,7 +29,7 @@ TIMES = ("inputs", "hold", "step", "pause", *TIME_CONSTANTS.values())
 KEYS = {
     "model": ("dictionary", "sigma"),
     "prior": ("kind", "pi", "lam", "signed"),
-    "data": ("source", "shuffle"),
+    "data": ("source", "images", "shuffle"),
     "learning": ("learn", *TIMES, "stages", "overcomplete", "start", "seed", "batch", "records"),
     "circuit": tuple(key for key in SAMPLER_KEYS["circuit"] if key != "form"),
     "nonideal": SAMPLER_KEYS["nonideal"],
@@ -184,12 +184,34 @@ def _read_data(
     if "dictionary" in model.values:
         raise model.fail("dictionary", ", and [data] names a source of inputs too. Give one of them.")
     if source.startswith("natural:"):
-        natural: Source = named(path, lambda: natural_source(source))
+        pictures = _read_images(data, path)
+        natural: Source = named(path, lambda: natural_source(source, pictures=pictures))
         return None, natural
+    if "images" in data.values:
+        raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
     rows = named(path, lambda: load_array(path.parent / source, "data.source"))
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.flag("shuffle", True))
+
+
+def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
+    """Return the pictures of data.images, or None if there are none."""
+    names = data.values.get("images")
+    if names is None:
+        return None
+    what = 'a list of .iml, .imc or .npy files, for example ["imk00001.iml"]'
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise data.fail("images", f" is not {what}.")
+    pictures = []
+    for name in names:
+        if name.lower().endswith((".iml", ".imc")):
+            pictures.append(named(path, lambda name=name: van_hateren(path.parent / name)))
+        elif name.lower().endswith(".npy"):
+            pictures.append(named(path, lambda name=name: load_array(path.parent / name, "data.images")))
+        else:
+            raise data.fail("images", f" has {name!r}, but it must be {what}.")
+    return pictures
 
 
 def _read_learn(learning: ConfigTable) -> tuple[str, ...]:

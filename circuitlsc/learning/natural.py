@@ -137,4 +137,4 @@ def natural_source(text: str, *, pictures: Sequence[Array] | None = None) -> Nat
     size = text.removeprefix("natural:")
     if not text.startswith("natural:") or not size.isascii() or not size.isdecimal() or not 1 <= int(size) <= 64:
         raise InputError(f'data.source = {text!r} is not natural:N with N from 1 to 64. Write "natural:8".')
-    return NaturalPatches([whiten(picture) for picture in pictures or photographs()], int(size))
+    return NaturalPatches([whiten(picture) for picture in (photographs() if pictures is None else pictures)], int(size))
