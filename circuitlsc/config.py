@@ -130,6 +130,10 @@ def load_config(path: Path) -> Config:
 
 def parse_config(data: Mapping[str, Any], path: Path) -> Config:
     """Check the tables of a config file; ``path`` is for messages and for relative paths."""
+    if "learning" in data:
+        raise InputError(
+            f"{path} has a table [learning]: it is a config of `circuitlsc learn`. Give it to that, or remove the table."
+        )
     tables = read_tables(data, path, KEYS)
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
     prior = read_prior(tables["prior"])

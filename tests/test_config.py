@@ -9,7 +9,8 @@ import pytest
 from circuitlsc import CustomPrior
 from circuitlsc.config import load_config, resolved_toml
 from circuitlsc.errors import InputError
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.learning.config import TIMES, load_learn_config
+from circuitlsc.nonideal import Nonidealities, nearest
 
 GOOD = {
     "model": {"dictionary": "bars:2", "x": "draw", "sigma": 0.5, "seed": 3},
@@ -123,6 +124,20 @@ def test_bad_values(tmp_path, changes, message):
     with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {message}") as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
+
+
+def test_configs_of_the_other_command_are_told_apart(tmp_path):
+    path = write(tmp_path, {"learning.learn": ["A"]})
+    with pytest.raises(
+        InputError, match=r"config\.toml has a table \[learning\]: it is a config of `circuitlsc learn`\."
+    ):
+        load_config(path)
+    with pytest.raises(InputError, match=r"config\.toml has no table \[learning\]\. Add one .*\.$"):
+        load_learn_config(write(tmp_path, {}), "software")
+
+
+def test_a_letter_of_the_wrong_case_is_found():
+    assert nearest("tau_a", TIMES) == " Did you mean 'tau_A'?"
 
 
 def test_a_table_is_the_prior_of_its_columns(tmp_path):

@@ -118,6 +118,10 @@ def load_learn_config(path: Path, where: str) -> LearnConfig:
 
 def parse_learn_config(data: Mapping[str, Any], path: Path, where: str) -> LearnConfig:
     """Check the tables of a config of learning; ``path`` is for messages and for relative paths."""
+    if not data.keys() & {"learning", "data"}:
+        raise InputError(
+            f'{path} has no table [learning]. Add one that says what is learned, for example learn = ["A"].'
+        )
     tables = read_tables(data, path, KEYS)
     learning, circuit = tables["learning"], tables["circuit"]
     prior = read_prior(tables["prior"])
