@@ -1,4 +1,6 @@
-"""Measure a step of learning beside two dense matrix products and the normal deviates that it needs; prints a table.
+"""Measure a step of learning beside two dense matrix products and the normal deviates that it needs, and circuits that learn.
+
+Prints two tables, and writes them to LEARNING.md beside this file.
 
     python benchmarks/learning.py [--quick]
 
@@ -10,19 +12,28 @@ with other work, the others measure that work.
 from __future__ import annotations
 
 import argparse
+import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from circuitlsc import SparseCodingModel, SpikeSlab
-from circuitlsc.learning import FromModel
+from circuitlsc import SparseCodingModel, SpikeSlab, bars
+from circuitlsc.learning import CircuitLearner, FromModel, Stage, random_weights
 from circuitlsc.learning.deviates import fill, streams
 from circuitlsc.learning.kernel import ACTIVE, STEPS, Rates, advance, workspace
 
+HERE = Path(__file__).parent
 STEP = 0.01
+CIRCUITS = [
+    (3, ("A",), "ideal"),
+    (3, ("A", "pi"), "ideal"),
+    (3, ("A",), "device"),
+    (4, ("A",), "ideal"),
+]
 _BLOCK = 5  # steps a call, as in a run of this size
 
 
@@ -73,31 +84,68 @@ def compare(pi: float, dtype: str, *, n_features: int, n_latents: int, batch: in
     return " | ".join([*cells, *(f"{ratio:.2f}" for ratio in ratios)])
 
 
+def circuit_row(side: int, learn: tuple[str, ...], level: str, n_inputs: int) -> str:
+    """Return the cost of a circuit that learns bars from random weights, and what 4,000 inputs of 10 tau would take."""
+    model = SparseCodingModel(bars(side), SpikeSlab(0.3, 1.0), 0.3)
+    given = {"tau_A": 3000.0, "tau_u0": 4000.0} if "pi" in learn else {"tau_A": 3000.0}
+    learner = CircuitLearner(
+        A0=random_weights(*model.A.shape, 0),
+        pi=0.3,
+        lam=1.0,
+        sigma=0.3,
+        source=model,
+        stage=Stage.of_inputs(n_inputs, hold=10.0, step=0.05, **given),
+        seed=0,
+        learn=learn,
+        level=level,
+    )
+    step = min(float(learner.run().history.attrs["us_per_step"]) for _ in range(3))
+    whole = 4000 * learner.stage.hold_steps * step / 1e6
+    return " | ".join(
+        [f"{side}x{side} bars", ", ".join(learn), level, str(model.A.size), f"{step:.0f}", f"{whole:.0f}"]
+    )
+
+
+def markdown(rows: list[str]) -> str:
+    """Return rows as a Markdown table; the first is the head."""
+    bar = " | ".join("---" for _ in rows[0].split(" | "))
+    return "\n".join(f"| {row} |" for row in [rows[0], bar, *rows[1:]])
+
+
 def main() -> None:
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats; prints only")
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--latents", type=int, default=256)
     parser.add_argument("--batch", type=int, default=100)
     options = parser.parse_args()
     n = numba.get_num_threads()
-    print(f"D = {options.features}, K = {options.latents}, batch {options.batch}; microseconds a step")
-    heads = [
-        "precision",
-        "pi",
-        "active",
-        "products",
-        "deviates",
-        "step, 1 thread",
-        f"{n} threads",
-        "ratio, 1",
-        f"ratio, {n}",
+    steps = [
+        f"precision | pi | active | products | deviates | step, 1 thread | {n} threads | ratio, 1 | ratio, {n}",
     ]
-    print(" | ".join(heads))
+    print(steps[0])
     for dtype in ("float32", "float64"):
         for pi in (0.05, 0.15, 0.3):
             sizes = {"n_features": options.features, "n_latents": options.latents, "batch": options.batch}
-            print(compare(pi, dtype, repeats=40 if options.quick else 400, **sizes), flush=True)
+            steps.append(compare(pi, dtype, repeats=40 if options.quick else 400, **sizes))
+            print(steps[-1], flush=True)
+    circuits = ["data | learned | level | synapses | us per step | s for 4,000 inputs of 10 tau"]
+    print(circuits[0])
+    for side, learn, level in CIRCUITS:
+        circuits.append(circuit_row(side, learn, level, 20 if options.quick else 100))
+        print(circuits[-1], flush=True)
+    parts = [
+        "# Measured speed of learning",
+        f"Python {platform.python_version()}, {n} processors ({platform.machine()}). Written by `python benchmarks/learning.py`.",
+        f"## Software: D = {options.features}, K = {options.latents}, batch {options.batch}, microseconds a step",
+        "`ratio` is a step over two dense matrix products and its normal deviates; the fastest of each kind.",
+        markdown(steps),
+        "## Circuits: step 0.05 tau, one core, the fastest of three runs",
+        markdown(circuits),
+    ]
+    if not options.quick:
+        (HERE / "LEARNING.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
