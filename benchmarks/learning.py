@@ -89,7 +89,7 @@ def circuit_row(side: int, learn: tuple[str, ...], level: str, n_inputs: int) ->
     model = SparseCodingModel(bars(side), SpikeSlab(0.3, 1.0), 0.3)
     given = {"tau_A": 3000.0, "tau_u0": 4000.0} if "pi" in learn else {"tau_A": 3000.0}
     learner = CircuitLearner(
-        A0=random_weights(*model.A.shape, 0),
+        A0=random_weights(model.n_features, model.n_latents, 0),
         pi=0.3,
         lam=1.0,
         sigma=0.3,
@@ -137,7 +137,8 @@ def main() -> None:
         print(circuits[-1], flush=True)
     parts = [
         "# Measured speed of learning",
-        f"Python {platform.python_version()}, {n} processors ({platform.machine()}). Written by `python benchmarks/learning.py`.",
+        f"Python {platform.python_version()}, {n} processors ({platform.machine()}). Written by "
+        "`python benchmarks/learning.py`.",
         f"## Software: D = {options.features}, K = {options.latents}, batch {options.batch}, microseconds a step",
         "`ratio` is a step over two dense matrix products and its normal deviates; the fastest of each kind.",
         markdown(steps),
