@@ -121,6 +121,6 @@ def figure9_report(data: Figure9Data) -> str:
         False: "is not at rest everywhere",
     }
     lines.append(
-        f"the learning {state[still]}: the mean norm moves by less than {STILL:.0%} per 1000 tau, in the last two stages"
+        f"the learning {state[still]} (at rest: every mean norm moves by less than {STILL:.0%} per 1000 tau at the end of the last two stages)"
     )
     return "\n".join(lines)
