@@ -121,6 +121,7 @@ def figure9_report(data: Figure9Data) -> str:
         False: "is not at rest everywhere",
     }
     lines.append(
-        f"the learning {state[still]} (at rest: every mean norm moves by less than {STILL:.0%} per 1000 tau at the end of the last two stages)"
+        f"the learning {state[still]} (at rest: at the end of each of the last two stages every mean norm moves by less "
+        f"than {STILL:.0%} per 1000 tau)"
     )
     return "\n".join(lines)
