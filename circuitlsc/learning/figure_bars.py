@@ -37,7 +37,7 @@ STAGES_6 = (
     Stage(
         duration=8000.0, step=0.01, hold=20.0, tau_A=100.0
     ),  # at pi = 0.4 the last surplus atom may take 4,000 tau and more
-    Stage(duration=8000.0, step=0.005, hold=40.0, tau_A=10_000.0),
+    Stage(duration=8000.0, step=0.005, hold=40.0, tau_A=2000.0),
 )
 STAGES_7 = (
     Stage(duration=4000.0, step=0.01, hold=10.0, tau_A=100.0, tau_u0=100.0),

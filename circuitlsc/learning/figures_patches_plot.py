@@ -6,7 +6,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from circuitlsc.learning.figure_patches import Figure8Data, Figure9Data
 from circuitlsc.learning.figure_runs import USED
@@ -56,10 +56,10 @@ def figure9(data: Figure9Data) -> Figure:
                 course_ax.plot(run.window / 1000, run.window_pi, "o-", ms=2.5, lw=0.8, color=color, label=label)
         norm_ax.axhline(0.01, **GOAL)
         norm_ax.set(yscale="log", xlabel=TIME, ylabel="change of the mean norm\n" r"per 1000 $\tau$ (absolute)")
-        norm_ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        letter(norm_ax, "c", "norms come to rest; dashed: 1 %")
+        norm_ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.3g} %")
+        letter(norm_ax, "c", "do norms come to rest? dashed: 1 %")
         course_ax.set(yscale="log", xlabel=TIME, ylabel=r"$\pi$, mean over 500 $\tau$")
-        letter(course_ax, "d", r"$\pi$ comes to rest")
+        letter(course_ax, "d", r"does $\pi$ come to rest?")
         for ax in (norm_ax, course_ax):
             for switch in switches:
                 ax.axvline(float(switch), color="0.7", lw=0.7, zorder=0)
@@ -86,7 +86,7 @@ def plot_pi(data: Figure9Data, ax: Axes) -> Axes:
     ax.set(xscale="log", yscale="log", xlabel=r"overcompleteness $\Omega$", ylabel=r"learned $\pi$")
     highest = max(float(np.quantile(run.activity, 0.9)) for run in data.runs)
     ax.set_ylim(min(run.course.learned_pi for run in data.runs) / 4, 2 * highest)  # 10 % may be 0, which has no place
-    ax.text(0.03, 0.06, rf"slope {slope.mean:.2f}{error}", transform=ax.transAxes)
+    ax.text(0.12, 0.06, rf"fitted slope {slope.mean:.2f}{error}", transform=ax.transAxes)
     ax.legend(loc="upper right")
     _ticks(ax, omegas.tolist())
     letter(ax, "a", r"activation probability; grey: 10 to 90 % of patches")

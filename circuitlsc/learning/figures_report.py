@@ -20,7 +20,7 @@ def figure4b_report(data: Figure4bData) -> str:
         lines.append(f"pi of the data {truth:g}: learned {mean:.4f} ({se:.4f}); {runs}")
     hold = data.stages[-1].hold
     lines.append(
-        f"in brackets: standard error over the starts; a hold of {hold:g} tau leaves a bias of about {1 / hold:.0%}"
+        f"in brackets: standard error over the starts, without the bias of stale codes at a hold of {hold:g} tau"
     )
     return "\n".join(lines)
 
@@ -121,6 +121,7 @@ def figure9_report(data: Figure9Data) -> str:
         False: "is not at rest everywhere",
     }
     lines.append(
-        f"the learning {state[still]}: the mean norm moves by less than {STILL:.0%} per 1000 tau, in the last two stages"
+        f"the learning {state[still]} (at rest: at the end of each of the last two stages every mean norm moves by less "
+        f"than {STILL:.0%} per 1000 tau)"
     )
     return "\n".join(lines)
