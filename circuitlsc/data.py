@@ -54,7 +54,9 @@ def load_array(path: Path, what: str, *, prefer: str | None = None) -> Array:
     """
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".npz", ".csv"):
-        raise InputError(f"{what} = {str(path)!r} ends in {suffix!r}, which is no known kind. Give .npy, .npz or .csv.")
+        ends = f"ends in {suffix!r}, which is no known kind" if suffix else "has no ending that says what it is"
+        bars = ', or "bars:4"' if what.endswith("dictionary") else ""
+        raise InputError(f"{what} = {str(path)!r} {ends}. Give .npy, .npz or .csv{bars}.")
     if not path.is_file():
         raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
     try:

@@ -28,6 +28,7 @@ BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
 CALIBRATION, CALIBRATION_FIGURE, INPUTS = "calibration.json", "calibration.png", "inputs.npz"
 STREAMED = "x.npy"  # the inputs once more, as a config names them
 LEARNED, HISTORY = "learned.npz", "history.nc"
+GIVEN = "config.toml"  # what `learn` was given; all settings are in the files themselves
 FRICTION, FRICTION_FIGURE = "friction.json", "friction.png"
 CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
 

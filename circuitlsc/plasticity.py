@@ -135,10 +135,12 @@ def check_parts(parts: Nonidealities, slowness: Mapping[str, float]) -> None:
     fixed = {"comparator", "multiplier", "prior"} if not {"pi", "lam"} & set(slowness) else set()
     for imperfection in parts.imperfections():
         part = imperfection.name.split(".")[0]
-        known = part in ("integrator", "noise", "corner", "plastic") or part in fixed
+        known = part in ("integrator", "noise", "corner") or part in fixed or (part == "plastic" and "A" in slowness)
         if known and imperfection.name != "comparator.threshold_offset":
             continue
         why = "its synapses are multipliers, those of [nonideal.plastic]"
+        if part == "plastic":
+            why = "A is held: its synapses are ideal conductances"
         if part in ("comparator", "multiplier", "prior"):
             why = "its threshold cells are ideal" if known else "with pi or lam learned, thresholds and gates are ideal"
         raise InputError(

@@ -70,7 +70,7 @@ def circuit(folder):
 
 def test_software_writes_what_it_has_learned(software):
     out, done = software
-    assert {p.name for p in out.iterdir()} == {"learned.npz", "history.nc", "figure.png"}
+    assert {p.name for p in out.iterdir()} == {"config.toml", "learned.npz", "history.nc", "figure.png"}
     assert not list(out.parent.glob("soft.checkpoint*"))
     learned, history = Learned.load(out / "learned.npz"), load_history(out / "history.nc")
     assert learned.A.shape == (4, 4)
@@ -95,7 +95,7 @@ def test_a_learned_dictionary_is_a_model(software):
 
 def test_a_circuit_writes_its_deck_too(circuit):
     out, done = circuit
-    assert {p.name for p in out.iterdir()} == {"deck.cir", "learned.npz", "history.nc", "figure.png"}
+    assert {p.name for p in out.iterdir()} == {"config.toml", "deck.cir", "learned.npz", "history.nc", "figure.png"}
     built = circuitlsc("build", "circuit.toml", cwd=out.parent)
     assert built.returncode == 0, built.stderr
     assert built.stdout == (out / "deck.cir").read_text()

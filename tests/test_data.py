@@ -90,8 +90,19 @@ def test_folder_is_no_file(tmp_path):
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.pkl", "a.npy.gz"])
 def test_unknown_kind(tmp_path, name):
     (path := tmp_path / name).write_text("1,2")
-    with refused(path, rf"ends in '{re.escape(path.suffix)}', which is no known kind\. Give \.npy, \.npz or \.csv\."):
+    ends = (
+        rf"ends in '{re.escape(path.suffix)}', which is no known kind" if path.suffix else "has no ending that says .*"
+    )
+    with refused(path, rf"{ends}\. Give \.npy, \.npz or \.csv\."):
         load_array(path, "model.x")
+
+
+def test_a_dictionary_without_ending_may_have_meant_bars(tmp_path):
+    path = tmp_path / "bar:3"
+    with pytest.raises(
+        InputError, match=r'has no ending that says what it is\. Give \.npy, \.npz or \.csv, or "bars:4"\.'
+    ):
+        load_array(path, "model.dictionary")
 
 
 class Bomb:

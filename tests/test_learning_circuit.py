@@ -28,6 +28,7 @@ CHIP = Nonidealities(
 )
 # with pi or lam learned, gates are ideal
 FEWER = Nonidealities(plastic=CHIP.plastic, integrator=CHIP.integrator, corner=CHIP.corner, seed=3)
+FEWEST = Nonidealities(integrator=CHIP.integrator, corner=CHIP.corner, seed=3)  # with A held, too
 CASES = {
     "A": {"learn": ("A",)},
     "pi": {"learn": ("pi",)},
@@ -41,7 +42,7 @@ CASES = {
     "laplace": {"learn": ("lam", "sigma"), "signed": True, "pi": 1.0},
     "device": {"learn": ("A",), "level": "device", "nonideal": CHIP},
     "device-all": {"learn": ("A", "pi", "sigma"), "signed": True, "level": "device", "nonideal": FEWER},
-    "device-prior": {"learn": ("pi", "lam"), "level": "device", "nonideal": FEWER},
+    "device-prior": {"learn": ("pi", "lam"), "level": "device", "nonideal": FEWEST},
 }
 QUANTITIES = {"A": 16, "pi": 1, "lam": 1, "sigma": 1}
 
@@ -334,6 +335,7 @@ def test_what_cannot_be_is_refused_in_one_line(given, message):
     [
         ("crossbar.programming_error", 0.05, ("A",), "its synapses are multipliers"),
         ("op_amp.offset", 1e-3, ("sigma",), "its synapses are multipliers"),
+        ("plastic.offset", 1e-3, ("sigma",), "A is held: its synapses are ideal conductances"),
         ("comparator.threshold_offset", 1e-3, ("A",), "its threshold cells are ideal"),
         ("comparator.gate_offset", 1e-3, ("pi",), "with pi or lam learned, thresholds and gates are ideal"),
         ("prior.lam_error", 0.1, ("lam",), "with pi or lam learned"),

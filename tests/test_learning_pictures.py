@@ -42,7 +42,10 @@ def _schemdraw_extra():
 def learner(learn="A", level="ideal", *, signed=False, pi=PI, **given):
     A = np.random.default_rng(2).uniform(0.1, 1, (D, K))
     prior = SpikeSlab(pi, LAM, signed) if pi < 1 else Laplace(LAM, signed)
-    given = {"nonideal": CHIP if level == "device" else None, "seed": 1, "stage": STAGE} | given
+    chip = (
+        CHIP if "A" in learn.split() else Nonidealities(corner=CHIP.corner, seed=3)
+    )  # without A there are no synapses
+    given = {"nonideal": chip if level == "device" else None, "seed": 1, "stage": STAGE} | given
     source = SparseCodingModel(A, prior, SIGMA)
     names = tuple(learn.split())
     return CircuitLearner(

@@ -48,6 +48,7 @@ def learn(
         truth = loaded.truth
         numbers = None if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
         with out.new_folder(output) as folder:
+            out.write_text(folder / out.GIVEN, config.read_text(encoding="utf-8"))
             if deck is not None:
                 out.write_text(folder / out.DECK, deck)
             made.learned.save(folder / out.LEARNED)

@@ -61,6 +61,8 @@ class LearnConfig:
     circuit : mapping
         Arguments of `CircuitLearner` beyond these.
     timeout : float or None
+    path : Path
+        Of the file, for messages.
     """
 
     truth: SparseCodingModel | None
@@ -77,6 +79,7 @@ class LearnConfig:
     records: int
     circuit: Mapping[str, Any]
     timeout: float | None
+    path: Path
 
     def _common(self) -> dict[str, Any]:
         names = ("A0", "pi", "lam", "sigma", "signed", "learn", "seed", "records", "source")
@@ -84,7 +87,8 @@ class LearnConfig:
 
     def software(self) -> Learner:
         """Return the software learner."""
-        return Learner(**self._common(), stages=self.stages, batch=self.batch)
+        made: Learner = named(self.path, self._software)
+        return made
 
     def in_circuit(self) -> CircuitLearner:
         """Return the circuit learner.
@@ -94,6 +98,13 @@ class LearnConfig:
         InputError
             If there are several stages, a batch or a pause: a circuit has none of them.
         """
+        made: CircuitLearner = named(self.path, self._in_circuit)
+        return made
+
+    def _software(self) -> Learner:
+        return Learner(**self._common(), stages=self.stages, batch=self.batch)
+
+    def _in_circuit(self) -> CircuitLearner:
         if len(self.stages) > 1:
             raise InputError(
                 "learning.stages has several stages, but a circuit's time constants are its capacitors: it has one. Give one."
@@ -154,6 +165,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str) -> Learn
         records=learning.integer("records", 400, low=1),
         circuit=_read_circuit(circuit, nonideal),
         timeout=timeout,
+        path=path,
     )
 
 

@@ -31,12 +31,11 @@ SIGMA_4B, SIGMA = 0.5, 0.3  # of Figure 4b, and of Figures 6 and 7
 # A first stage that is fast, and a last one that is exact: its bias is about 1/hold, and it averages over more inputs.
 STAGES_4B = (
     Stage(duration=600.0, step=0.02, hold=10.0, tau_u0=20.0),
-    Stage(duration=2000.0, step=0.01, hold=50.0, tau_u0=100.0),
+    Stage(duration=4000.0, step=0.01, hold=200.0, tau_u0=100.0),  # at a hold of 50, 0.1 is learned as 0.085
 )
 STAGES_6 = (
-    Stage(
-        duration=8000.0, step=0.01, hold=20.0, tau_A=100.0
-    ),  # at pi = 0.4 the last surplus atom may take 4,000 tau and more
+    # at pi = 0.4 the last surplus atom may take 4,000 tau and more
+    Stage(duration=8000.0, step=0.01, hold=20.0, tau_A=100.0),
     Stage(duration=8000.0, step=0.005, hold=40.0, tau_A=2000.0),
 )
 STAGES_7 = (
