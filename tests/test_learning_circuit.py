@@ -145,7 +145,7 @@ class Interrupt:
 @pytest.mark.ngspice
 def test_interrupted_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
     """In pieces of three inputs; interrupted in the second, and taken up after the first."""
-    monkeypatch.setattr(module, "PIECE", 150)
+    monkeypatch.setattr(module, "PIECE", 20 * 150)
     whole = short().run()
     path = tmp_path / "checkpoint.npz"
     stop = Interrupt(4.0)
@@ -169,7 +169,7 @@ def test_interrupted_run_goes_on_to_the_same_result(tmp_path, monkeypatch):
 
 @pytest.mark.ngspice
 def test_pieces_are_one_run_for_the_twin_too(monkeypatch):
-    monkeypatch.setattr(module, "PIECE", 100)
+    monkeypatch.setattr(module, "PIECE", 20 * 100)
     stage = Stage.of_inputs(3, hold=HOLD, step=STEP, **TIMES)
     made = learner(stage, learn=("A", "sigma"))
     assert [(p.start, p.stop) for p in made.pieces] == [(0, 2), (2, 3)]
@@ -188,7 +188,7 @@ def test_pieces_are_one_run_for_the_twin_too(monkeypatch):
     ],
 )
 def test_checkpoint_of_other_settings_is_refused(other, key, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PIECE", 150)
+    monkeypatch.setattr(module, "PIECE", 20 * 150)
     path = tmp_path / "checkpoint.npz"
     made = short()
     module.save_checkpoint(path, made.settings(), {"z": np.zeros((3, 21)), "others": np.zeros(0), "spent": np.zeros(2)})

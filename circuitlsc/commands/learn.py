@@ -27,18 +27,24 @@ def learn(
     from circuitlsc.plotting import save_figure
     from circuitlsc.spice.library import find_library
 
-    with one_line_errors(interrupted="interrupted; give the same command again to go on"):
+    checkpoint = output.absolute().with_name(f"{output.name}.checkpoint.npz")
+
+    def interrupted() -> str:
+        again = "give the same command again to go on" if checkpoint.exists() else "nothing was written"
+        return f"interrupted; {again}"
+
+    with one_line_errors(interrupted=interrupted):
         out.check_free(output)
         if where not in WHERE:
             raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
         loaded = load_learn_config(config, where)
+        given = config.read_text(encoding="utf-8")
         deck = None
         if where == "circuit":
             find_library()
             learner = loaded.in_circuit()
             deck = learner.deck()
             print(learner.report(), file=sys.stderr)
-        checkpoint = output.absolute().with_name(f"{output.name}.checkpoint.npz")
         keep = output.with_name(output.name + ".failed")
         total = sum(stage.duration for stage in loaded.stages)
         with progress_bar(round(total), where, "tau") as advance:
@@ -48,7 +54,7 @@ def learn(
         truth = loaded.truth
         numbers = None if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
         with out.new_folder(output) as folder:
-            out.write_text(folder / out.GIVEN, config.read_text(encoding="utf-8"))
+            out.write_text(folder / out.GIVEN, given)
             if deck is not None:
                 out.write_text(folder / out.DECK, deck)
             made.learned.save(folder / out.LEARNED)

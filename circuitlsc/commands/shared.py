@@ -54,7 +54,7 @@ def _options(
 
 
 @contextmanager
-def one_line_errors(interrupted: str = "interrupted; nothing was written") -> Iterator[None]:
+def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothing was written") -> Iterator[None]:
     """Turn every error that has a message for the user into one line and an exit code."""
     try:
         yield
@@ -63,7 +63,9 @@ def one_line_errors(interrupted: str = "interrupted; nothing was written") -> It
     except CircuitLSCError as error:
         fail(error, FAILED)
     except KeyboardInterrupt:
-        fail(interrupted, INTERRUPTED)
+        fail(interrupted(), INTERRUPTED)
+    except MemoryError as error:
+        fail(f"not enough memory ({error}). Make the problem smaller.", FAILED)
     except OSError as error:
         fail(f"{error.strerror or error}: {error.filename}", FAILED)
 

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.learning.files import whole_file
 
-_FORMAT = 1
+# another version may compute another last bit, or another circuit
+_WRITER = {"format": 1, "circuitlsc": version("circuitlsc")}
 
 
 def check_path(path: Path | str | None) -> Path | None:
@@ -28,21 +30,23 @@ def check_path(path: Path | str | None) -> Path | None:
 
 @contextmanager
 def interrupt_flag(wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed: a run then ends between two pieces, where it is whole."""
+    """Yield a function that tells of Ctrl-C or SIGTERM: a run then ends between two pieces, where it is whole."""
     pressed = threading.Event()
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield pressed.is_set
         return
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    kinds = (signal.SIGINT, signal.SIGTERM)  # a polite kill is as good as Ctrl-C
+    before = [signal.signal(kind, lambda *_: pressed.set()) for kind in kinds]
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def save_checkpoint(path: Path, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """Write a checkpoint, in full or not at all."""
-    text = json.dumps({"format": _FORMAT, **settings}, sort_keys=True)
+    text = json.dumps({**_WRITER, **settings}, sort_keys=True)
     with whole_file(path) as file:
         np.savez(file, allow_pickle=False, settings=text, **arrays)
 
@@ -64,7 +68,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"checkpoint = {str(path)!r} is not a checkpoint ({first.rstrip('.')}). Give another path, or remove it."
         ) from None
-    mine = json.loads(json.dumps({"format": _FORMAT, **settings}))
+    mine = json.loads(json.dumps({**_WRITER, **settings}))
     for key in sorted({*mine, *theirs}):
         if mine.get(key) != theirs.get(key):
             raise InputError(

@@ -40,7 +40,8 @@ from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import plan_step
 from circuitlsc.stream import Stream, grid_rows
 
-PIECE = 200_000  # steps: what an interruption costs at most, some twenty seconds (each starts a process, in one or two)
+# Synapses and neurons times steps: what an interruption costs at most, some twenty seconds; each piece starts a process.
+PIECE = 12_000_000
 TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousands of inputs
 CUTS = 12  # how often the twin may cut a step after a switch of the input, where the gradient at the gates is large
 
@@ -232,7 +233,7 @@ class CircuitLearner:
         return {
             **{name: getattr(self, name) for name in names},
             "where": "circuit",
-            "piece": PIECE,
+            "piece": self.pieces[0].stop,
             "A0": fingerprint(np.asarray(self.A0)),
             "learn": sorted(self.learn),
             "stages": [asdict(self.stage)],
@@ -245,7 +246,7 @@ class CircuitLearner:
     @property
     def pieces(self) -> list[slice]:
         """Which inputs each piece of the transient shows."""
-        each = max(1, PIECE // self.stage.hold_steps)
+        each = max(1, PIECE // (self.model.A.size + self.model.n_latents) // self.stage.hold_steps)
         return [slice(i, min(i + each, self.stage.n_inputs)) for i in range(0, self.stage.n_inputs, each)]
 
     def task(self, piece: int, u: Array, held: Mapping[str, float], *, stop: int | None = None) -> ChainTask:

@@ -18,6 +18,12 @@ from circuitlsc.learning.learner import LearningRun
 if TYPE_CHECKING:
     from circuitlsc.learning.circuit import CircuitLearner
 
+SAMPLED = {  # of software they are means over time
+    "error": "|x - A s|^2 / D at the ends of inputs, mean since the last record",
+    "activity": "share of active latents at the ends of inputs, mean since the last record",
+    "size": "mean |s| of a latent, active or not, at the ends of inputs, mean since the last record",
+    "usage": "share of inputs at whose end a latent is active",
+}
 LAST = 0.25  # share of the run over which the slow variables are averaged
 
 
@@ -51,14 +57,18 @@ def learning_result(learner: CircuitLearner, z: Array, settings: Mapping[str, An
         means = np.array([error[a:b].mean(), (s[a:b] != 0).mean(), size[a:b].mean()])
         slow = (float(u0[b - 1]), float(lam[b - 1]), float(sigma[b - 1]))
         recorder.add(b * learner.stage.hold, A[b - 1], slow, means, (s[a:b] != 0).mean(axis=0))
-    for i in np.linspace(0, n - 1, learner.snapshots).astype(int):
-        recorder.add_snapshot((i + 1) * learner.stage.hold, A[i])
+    shown = np.unique(np.linspace(0, n, learner.snapshots).astype(int))
+    recorder.add_snapshot(0.0, learner.model.A)
+    for i in shown[1:]:
+        recorder.add_snapshot(i * learner.stage.hold, A[i - 1])
     history = recorder.dataset().assign_attrs(
         creator="circuitlsc",
         circuitlsc_version=version("circuitlsc"),
         settings=json.dumps(dict(settings), sort_keys=True),
         us_per_step=float(1e6 * spent[0] / spent[1]),
     )
+    for name, what in SAMPLED.items():
+        history[name].attrs["long_name"] = what
     history["z"] = (("input", "state"), z, {"units": "model units", "long_name": "u, then the slow variables"})
     last = slice(n - max(1, round(LAST * n)), n)
     learned = Learned(

@@ -40,6 +40,7 @@ BATCH = 100  # of the software learner
 # of one input at a time; a batch of inputs averages, so that its time constants may be shorter by the root of its size
 DEFAULT_TIMES = {"A": 3000.0, "pi": 4000.0, "lam": 10_000.0, "sigma": 5000.0}
 STARTS = ("A", "pi", "lam", "sigma")
+MOST_STEPS = 1e7  # of one input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str) -> Learn
         sigma=starts["sigma"],
         signed=prior.signed,
         learn=learn,
-        stages=_read_stages(learning, learn, batch, sigma, where, path),
+        stages=_read_stages(learning, learn, batch, sigma, where, path, signed=prior.signed),
         seed=seed,
         batch=batch,
         records=learning.integer("records", 400, low=1),
@@ -187,6 +188,9 @@ def _read_data(
     """Return the model that draws the data, if one does, and their source."""
     source = data.values.get("source")
     if source is None:
+        for key in ("images", "shuffle"):
+            if key in data.values:
+                raise data.fail(key, ", but inputs are drawn from model.dictionary. Give data.source, or remove it.")
         dictionary = model.required(
             "dictionary", 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
         )
@@ -200,12 +204,16 @@ def _read_data(
     if "dictionary" in model.values:
         raise model.fail("dictionary", ", and [data] names a source of inputs too. Give one of them.")
     if source.startswith("natural:"):
+        if "shuffle" in data.values:
+            raise data.fail("shuffle", ", but patches are always drawn at random. Remove it.")
         pictures = _read_images(data, path)
         natural: Source = named(path, lambda: natural_source(source, pictures=pictures))
         return None, natural
     if "images" in data.values:
         raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
     rows = named(path, lambda: load_array(path.parent / source, "data.source"))
+    if not np.isfinite(rows).all():
+        raise data.fail("source", " has entries that are not finite (nan or inf). Repair or drop those rows.")
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.flag("shuffle", True))
@@ -256,14 +264,18 @@ def _read_starts(learning: ConfigTable, default: dict[str, Any], learn: tuple[st
     del wrong
     table = ConfigTable(learning.path, "learning.start", given)
     for key in given:
-        if key not in learn:
+        if key not in learn and key != "A":  # a held dictionary is given here, too
             raise table.fail(key, f", but {key} is not learned. Add it to learning.learn, or remove it here.")
     out = dict(default)
     for key in ("pi", "lam", "sigma"):
         if key in given:
             out[key] = table.number(key)
-    if out["pi"] > 1:
-        raise table.fail("pi", ", but a probability lies in (0, 1]. Give P(active), for example 0.3.")
+    if out["pi"] > 1 or ("pi" in learn and out["pi"] == 1):
+        where = table if "pi" in given else learning
+        key = "pi" if "pi" in given else "learn"
+        raise where.fail(
+            key, f" has pi start at {out['pi']:g}: what is learned starts in (0, 1). Give start = {{ pi = 0.5 }}."
+        )
     if "A" in given:
         if not isinstance(given["A"], str):
             raise table.fail("A", ' is not a string. Give "random", "true", or a file (D, K).')
@@ -284,9 +296,10 @@ def _start_dictionary(
     learned: bool,
     path: Path,
 ) -> Array:
-    if not learned and truth is None:
+    if not learned and truth is None and start in ("true", "random"):
         raise learning.fail(
-            "learn", ' leaves out "A", and the data have no dictionary. Add "A", or give model.dictionary.'
+            "learn",
+            ' leaves out "A", and the data have no dictionary. Add "A", or give one: start = { A = "learned.npz" }.',
         )
     if "overcomplete" in learning.values and start != "random":
         raise learning.fail("overcomplete", f", but learning starts from {start!r}, whose size is its own. Remove one.")
@@ -310,11 +323,11 @@ def _start_dictionary(
 
 
 def _read_stages(
-    learning: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path
+    learning: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path, *, signed: bool
 ) -> tuple[Stage, ...]:
     stages = learning.values.get("stages")
     if stages is None:
-        return (_read_stage(learning, learn, batch, sigma, where, path),)
+        return (_read_stage(learning, learn, batch, sigma, where, path, signed=signed),)
     if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
         raise learning.fail("stages", " is not a list of tables. Write [[learning.stages]] before each stage.")
     if extra := [key for key in TIMES if key in learning.values]:
@@ -324,15 +337,24 @@ def _read_stages(
         table = ConfigTable(path, f"learning.stages[{number}]", values)
         if unknown := [key for key in values if key not in TIMES]:
             raise table.fail(unknown[0], f" is not a known key. A stage has {', '.join(TIMES)}.")
-        out.append(_read_stage(table, learn, batch, sigma, where, path))
+        out.append(_read_stage(table, learn, batch, sigma, where, path, signed=signed))
     return tuple(out)
 
 
-def _read_stage(table: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path) -> Stage:
+def _read_stage(
+    table: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path, *, signed: bool
+) -> Stage:
     inputs = table.integer("inputs", 4000, low=1)
-    hold = table.number("hold", 50.0 if {"lam", "sigma"} & set(learn) else 10.0, what="a time in tau")
-    # Euler-Maruyama's bias grows with h/sigma^2; the circuit's trapezoid has none
-    step = table.number("step", 0.05 if where == "circuit" else min(0.05, 0.08 * sigma**2), what="a step in tau")
+    # stale samples after a switch of the input bias what is learned: of A with nonnegative codes the least
+    prone = signed or bool({"pi", "lam", "sigma"} & set(learn))
+    hold = table.number("hold", 50.0 if prone else 10.0, what="a time in tau")
+    # Euler-Maruyama's bias grows with h/sigma^2, in pi and with signed codes the most; the circuit's trapezoid has none
+    share = 0.02 if signed or "pi" in learn else 0.08
+    step = table.number("step", 0.05 if where == "circuit" else min(0.05, share * sigma**2), what="a step in tau")
+    if not hold / step <= MOST_STEPS:
+        raise table.fail(
+            "step", f" is {hold / step:.3g} times smaller than hold = {hold!r}. Give a step of 0.001 to 0.1."
+        )
     step = hold / round(np.ceil(hold / step - 1e-9))
     times = {}
     for what, name in TIME_CONSTANTS.items():
@@ -341,6 +363,10 @@ def _read_stage(table: ConfigTable, learn: tuple[str, ...], batch: int, sigma: f
         elif name in table.values:
             raise table.fail(name, f', but "{what}" is not in learning.learn. Add it, or remove the key.')
     pause = table.number("pause", 0.0, or_equal=True, what="a time in tau, >= 0")
-    pause = step * round(pause / step)
+    if pause >= hold:
+        raise table.fail(
+            "pause", f", but nothing is learned unless it is below hold = {hold!r}. Give 0 <= pause < hold."
+        )
+    pause = step * min(np.ceil(pause / step - 1e-9), round(hold / step) - 1)
     stage: Stage = named(path, lambda: Stage.of_inputs(inputs, hold=hold, step=step, pause=pause, **times))
     return stage

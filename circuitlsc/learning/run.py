@@ -72,6 +72,7 @@ class Run:
         """Do one piece of work: up to where something changes or is noted, and no more than a block of deviates."""
         stage = self._stages[self.stage]
         steps, learning = self._piece(stage)
+        averaged = self.stage == len(self._stages) - 1 and self.step >= self._begins(stage)
         rates = self._rates(stage, learning)
         x, noise = self._inputs(stage), self._noise[:steps]
 
@@ -84,7 +85,7 @@ class Run:
         self._check(stage)
         if self.step == stage.n_steps:
             self.stage, self.step = self.stage + 1, 0
-        if self.time > self._average_from * (1 + 1e-12) and (self.stage >= len(self._stages) - 1):
+        if averaged:
             self._average(steps * stage.step)
         if self.step % self._record_steps(stage) == 0:
             self.recorder.record(self.time, self.w)
@@ -105,10 +106,15 @@ class Run:
             self._record_steps(stage) - self.step % self._record_steps(stage),
             len(self._noise),
         ]
-        begins = math.ceil((self._average_from - float(self._starts[self.stage])) / stage.step - 1e-6)
+        begins = self._begins(stage)
         if begins > self.step:
             until.append(begins - self.step)
         return min(until), learning
+
+    def _begins(self, stage: Stage) -> int:
+        """Return the step of the current stage with which the average begins; there is one to average, if it is the last."""
+        begins = math.ceil((self._average_from - float(self._starts[self.stage])) / stage.step - 1e-6)
+        return min(begins, stage.n_steps - 1)
 
     def _rates(self, stage: Stage, learning: bool) -> Rates:
         learner = self._learner
