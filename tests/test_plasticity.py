@@ -20,7 +20,7 @@ PI, LAM, SIGMA = 0.3, 1.4, 0.7
 U0 = -np.log(PI) / LAM
 TIMES = {"A": 20.0, "pi": 30.0, "lam": 40.0, "sigma": 50.0}  # each its own; none so slow that the twin leaves it out
 LEARN = [("A",), ("pi",), ("lam",), ("sigma",), ("A", "pi"), ("A", "sigma"), ("pi", "sigma"), ("lam", "sigma")]
-LEARN += [("A", "pi", "sigma")]
+LEARN += [("A", "pi", "sigma"), ("pi", "lam"), ("pi", "lam", "sigma")]
 NAMES = ["+".join(learn) for learn in LEARN]
 SCALING = Scaling(volt=0.07, volt_r=0.03, volt_e=0.011, c_int=3e-12, tau=2e-6, r_node=0.5e6)
 ERRORS = {"gain_error": 0.1, "offset": 2e-3, "leak_resistance": 1e7, "capacitance_mismatch": 0.2}
@@ -37,7 +37,10 @@ def rows_of(n=3):
 
 def graph_of(learn, signed=False, *, prior=None, plastic=None, times=TIMES):
     """Return a graph; with ``plastic``, of devices whose synapses have these errors."""
-    hardware = None if plastic is None else Hardware(Nonidealities({"plastic": plastic}, seed=4), SCALING, True)
+    parts = Nonidealities(
+        {"plastic": plastic} if plastic and "A" in learn else {}, seed=4
+    )  # only weights have synapses
+    hardware = None if plastic is None else Hardware(parts, SCALING, True)
     return learning_system(
         model_of(signed, prior),
         slowness={what: times[what] for what in learn},
@@ -57,7 +60,7 @@ def states(graph, n=20, *, near=False):
     """Return random states; u stays 15 widths off the corners 0 and +-u0, or (near) within some widths of them."""
     rng, at = np.random.default_rng(7), places(graph)
     z = Twin(graph).full_state(np.zeros((n, K)))
-    for quantity, spread in (("a", 0.3), ("u0", 0.1), ("lam", 0.1), ("sigma", 0.1)):
+    for quantity, spread in (("a", 0.3), ("u0", 0.1), ("lam", 0.1), ("sigma", 0.1), ("logpi", 0.1)):
         if quantity in at:
             z[:, at[quantity]] += rng.uniform(-spread, spread, z[:, at[quantity]].shape)
     u0 = threshold_of(graph, z)[:, None]
@@ -72,7 +75,7 @@ def threshold_of(graph, z):
     if "u0" in at:
         return z[:, at["u0"]][:, 0]
     lam = z[:, at["lam"]][:, 0] if "lam" in at else np.full(len(z), LAM)
-    return -np.log(PI) / lam
+    return (z[:, at["logpi"]][:, 0] if "logpi" in at else -np.log(PI)) / lam
 
 
 def rules(graph, z, x, signed):
@@ -84,6 +87,7 @@ def rules(graph, z, x, signed):
         lam, sigma = (float(one[q][0]) if q in one else held for q, held in (("lam", LAM), ("sigma", SIGMA)))
         d = drift(Parameters(A, float(u0), lam, sigma, signed), one["u"][None], x[None])
         found = {"u": d.u[0], "a": d.A.ravel() / TIMES["A"], "u0": d.u0 / TIMES["pi"]}
+        found["logpi"] = lam * d.u0 / TIMES["pi"]  # of -log(pi) = lam u0, at the speed at which the rules move u0
         found |= {"lam": d.lam / TIMES["lam"], "sigma": d.sigma / TIMES["sigma"]}
         for q, place in at.items():
             out[k, place] = found[q]
@@ -200,15 +204,17 @@ MORE = {
 def test_graph_holds_what_is_learned_and_no_more(learn, signed):
     graph = graph_of(learn, signed)
     cells = {cell.name: cell for cell in graph.cells}
-    assert set(cells) == BASE.union(*(MORE[what] for what in learn))
-    slow = {"A": "weight", "pi": "u0", "lam": "lam", "sigma": "sigma"}
+    both = {"pi", "lam"} <= set(learn)  # then -log(pi) is the state, and u0 follows from it and lam
+    more = {**MORE, "pi": {"u0", "sparsity", "sparsity_rule"}} if both else MORE
+    assert set(cells) == BASE.union(*(more[what] for what in learn))
+    slow = {"A": "weight", "pi": "sparsity" if both else "u0", "lam": "lam", "sigma": "sigma"}
     states = {cell.name for cell in cells.values() if isinstance(cell, Integrator)}
     assert states == {"neuron"} | {slow[what] for what in learn}
     for what in learn:
         assert cells[slow[what]].capacitor == TIMES[what]
     assert isinstance(cells["forward"], Forward if "A" in learn else Crossbar)
     model = model_of(signed)
-    start = {"A": model.A.ravel(), "pi": model.prior.threshold, "lam": LAM, "sigma": SIGMA}
+    start = {"A": model.A.ravel(), "pi": -np.log(PI) / (1 if both else LAM), "lam": LAM, "sigma": SIGMA}
     for what in learn:
         np.testing.assert_allclose(cells[slow[what]].start, start[what])
 
