@@ -40,7 +40,8 @@ STAGES_8 = (
 )
 STAGES_9 = (  # tau_u0 is for Omega = 1, and Omega times as long for the others: its drift is a sum over latents
     Stage(duration=8000.0, step=0.02, hold=10.0, tau_A=20.0, tau_u0=20.0),
-    Stage(duration=3000.0, step=0.02, hold=10.0, tau_A=100.0, tau_u0=100.0),
+    # what a long step and a short hold do to norms and pi, undone; and an average over many batches, or A fits each
+    Stage(duration=4000.0, step=0.005, hold=40.0, tau_A=800.0, tau_u0=800.0),
 )
 WINDOW = 500.0  # tau: over which means are compared
 STILL = 0.01  # change of the mean norm per 1,000 tau that counts as converged
