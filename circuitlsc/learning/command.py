@@ -69,4 +69,9 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
             value = f"{name:<14} {getattr(learned, name):.4f}"
             lines.append(value + (f" (truth {true[name]:.4g})" if name in true else ""))
     lines.append("(averages over the last quarter)")
+    if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
+        lines.append(
+            f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
+            f"start = {{ sigma = {learned.sigma:.3g} }}"
+        )
     return "\n".join(lines)

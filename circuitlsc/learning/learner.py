@@ -131,6 +131,10 @@ class Learner:
         if self.dtype not in ("float32", "float64"):
             raise InputError(f'Learner: dtype = {self.dtype!r} is unknown. Give "float32" or "float64".')
         self._check_learn()
+        if self.normalise and not np.linalg.norm(A0, axis=0).all():
+            raise InputError(
+                "Learner: normalise = True, but A0 has an atom of norm 0, which has no direction. Give another start."
+            )
         if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise InputError(f"Learner: stages = {self.stages!r}. Give a sequence of at least one Stage.")
         for stage in self.stages:

@@ -50,6 +50,10 @@ def plot_dictionary(A: Array, ax: Axes) -> Axes:
     ax.imshow(picture, cmap="gray", vmin=0 if nonnegative else -1, vmax=1, interpolation="nearest")
     ax.set_facecolor("C0")
     ax.set(xticks=[], yticks=[])
+    if not is_image(len(A)):
+        ax.set(xlabel="latent", ylabel="feature")
+    elif A.shape[1] > MOST_ATOMS:
+        ax.set(xlabel=f"the first {MOST_ATOMS} of {A.shape[1]} atoms")
     return ax
 
 
@@ -104,7 +108,7 @@ def learning_figure(
         fig = Figure(figsize=(2.6 * len(panels), 2.5), layout="constrained")
         for ax, what in zip(np.atleast_1d(fig.subplots(1, len(panels))), panels, strict=True):
             if what == "start":
-                plot_dictionary(history["A"].values[0], ax).set_title("first record")
+                plot_dictionary(history["A"].values[0], ax).set_title("start")
             elif what == "learned":
                 plot_dictionary(learned.A, ax).set_title(_agreement(learned, truth))
             elif what == "norms":
