@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import t
 
 from circuitlsc import InputError, bars
 from circuitlsc.learning.figure_bars import (
@@ -36,7 +35,6 @@ from circuitlsc.learning.stage import Stage
 from circuitlsc.paper_run import FIGURES, reproduce
 from circuitlsc.plotting import save_figure
 
-LEVEL = 1e-4  # chance that a right program fails a test
 BRIEF = Effort(seeds=2, time=0.01, held_out=3, sweeps=10)
 
 
@@ -84,12 +82,8 @@ def test_the_optimum_of_a_held_pi_and_of_two_copies():
 
 def test_pi_is_learned_from_every_start():
     data = figure4b_data(Effort(time=0.35), n=3, truths=(0.3,))
-    mean, se = data.learned(0.3)
-    bound = t.isf(LEVEL / 2, len(data.runs) - 1) * se
-    hold = 0.02  # bias of stale codes, 1/hold of pi and more
+    # three runs say little of their scatter: each is within what stale codes (1/hold of pi and more) and 20 batches allow
     assert all(abs(run.learned - 0.3) < 0.04 for run in data.runs), [run.learned for run in data.runs]
-    assert abs(mean - 0.3) < bound + hold
-    assert abs(mean - 0.45) > hold  # a wrong pi is noticed, even without what the scatter allows
     assert all(abs(run.learned - wrong) > 0.04 for run in data.runs for wrong in (0.2, 0.4))
     assert [run.pi[0] for run in data.runs] == [0.05, 0.6, 0.9]
     again = read_back(data)
