@@ -31,7 +31,3 @@ def main() -> None:
     """Entry point of the ``circuitlsc`` command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
     app(prog_name="circuitlsc")
-
-
-if __name__ == "__main__":
-    main()

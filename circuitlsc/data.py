@@ -35,7 +35,7 @@ def bars(n: int, *, normalise: bool = True) -> Array:
     return A / np.sqrt(n) if normalise else A
 
 
-def load_array(path: Path, what: str, *, prefer: str | None = None) -> Array:
+def load_array(path: Path, what: str, *, prefer: str | None = None, matrix: bool = False) -> Array:
     """Load a real array from .npy, .npz (one array) or .csv; pickles are refused.
 
     Parameters
@@ -46,6 +46,8 @@ def load_array(path: Path, what: str, *, prefer: str | None = None) -> Array:
         The config key that named it, for error messages.
     prefer : str, optional
         Name of the array to take from an .npz file with several; without it, there must be one.
+    matrix : bool
+        Keep a .csv file's one column or one row a column or a row; else it is a vector.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def load_array(path: Path, what: str, *, prefer: str | None = None) -> Array:
     if not path.is_file():
         raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
     try:
-        array = _read(path, suffix, prefer)
+        array = _read(path, suffix, prefer, matrix)
     except Exception as error:
         if "pickle" in str(error).lower():
             raise InputError(
@@ -79,12 +81,12 @@ def load_array(path: Path, what: str, *, prefer: str | None = None) -> Array:
     return array
 
 
-def _read(path: Path, suffix: str, prefer: str | None) -> Array | list[str]:
+def _read(path: Path, suffix: str, prefer: str | None, matrix: bool) -> Array | list[str]:
     """Read the one array of a file, or the preferred one of several, or the names of its arrays."""
     if suffix == ".csv":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said below
-            array = np.loadtxt(path, delimiter=",", ndmin=1, dtype=float)
+            array = np.loadtxt(path, delimiter=",", ndmin=2 if matrix else 1, dtype=float)
     else:
         with path.open("rb") as file:
             magic = file.read(6)
@@ -117,4 +119,4 @@ def load_dictionary(text: str, folder: Path) -> Array:
                 'Write "bars:4" (unit-norm atoms) or "bars:4:01" (0/1 pixels).'
             )
         return bars(int(size), normalise=option == "")
-    return load_array(folder / text, "model.dictionary", prefer="A")
+    return load_array(folder / text, "model.dictionary", prefer="A", matrix=True)

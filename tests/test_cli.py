@@ -62,7 +62,7 @@ def circuitlsc(*arguments, cwd):
 def circuitlsc_process(*arguments, cwd, **environment):
     """Run a command as a shell does."""
     return subprocess.run(
-        [sys.executable, "-m", "circuitlsc.cli", *map(str, arguments)],
+        [sys.executable, "-m", "circuitlsc", *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
@@ -246,7 +246,7 @@ def test_compare_refuses_what_is_no_run(finished, tmp_path):
 def test_interrupt_stops_workers_and_leaves_nothing(tmp_path, kill):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=10_000_000, x="draw"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "circuitlsc.cli", "run", "config.toml", "-o", "out"],
+        [sys.executable, "-m", "circuitlsc", "run", "config.toml", "-o", "out"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,

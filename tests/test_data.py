@@ -67,6 +67,14 @@ def test_arrays_come_back(tmp_path):
     np.testing.assert_array_equal(load_array(tmp_path / "UPPER.CSV", "model.x"), A[0])
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1), (1, 1)])
+def test_a_matrix_of_one_row_or_column_stays_one(tmp_path, shape):
+    matrix = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+    np.savetxt(tmp_path / "a.csv", matrix, delimiter=",")
+    np.testing.assert_array_equal(load_dictionary("a.csv", tmp_path), matrix)
+    assert load_array(tmp_path / "a.csv", "model.x").ndim <= 1
+
+
 def refused(path, text):
     """Match the whole message; ``text`` is a regular expression for what follows the path."""
     return pytest.raises(InputError, match=rf"^model\.x = {re.escape(repr(str(path)))} {text}$")

@@ -1,5 +1,7 @@
 """DSC, LCA and SSC: their codes are MAP estimates, they learn the bars, and what normalisation is for."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -118,5 +120,6 @@ def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path):
     np.testing.assert_array_equal(resumed.learned.A, whole.learned.A)
     np.testing.assert_array_equal(resumed.u, whole.u)
     assert resumed.history.identical(whole.history)
+    assert json.loads(whole.history.attrs["settings"]) == made.settings()
     with pytest.raises(InputError, match=r"with rate = 0\.1, but this one has 0\.2\."):
         learner("dsc", n_updates=40, batch=20, rate=0.2).run(checkpoint=path)

@@ -108,3 +108,11 @@ def test_rows_that_are_not_finite_are_refused(load):
     X[3, 1] = np.nan
     np.save(load.folder / "X.npy", X)
     refused(load, "data.source = 'X.npy' has entries that are not finite", 'learn = ["A"]', head=DATA)
+
+
+def test_inputs_of_one_feature_come_from_a_csv(load):
+    X = np.linspace(-1.0, 1.0, 7)[:, None]
+    np.savetxt(load.folder / "X.csv", X, delimiter=",")
+    config = load('learn = ["A"]', head=DATA.replace("X.npy", "X.csv"))
+    assert config.source.n_features == 1
+    np.testing.assert_array_equal(config.source.X, X)

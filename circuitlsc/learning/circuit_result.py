@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +59,7 @@ def learning_result(learner: CircuitLearner, z: Array, settings: Mapping[str, An
     recorder.add_snapshot(0.0, learner.model.A)
     for i in shown[1:]:
         recorder.add_snapshot(i * learner.stage.hold, A[i - 1])
-    history = recorder.dataset().assign_attrs(
-        creator="circuitlsc",
-        circuitlsc_version=version("circuitlsc"),
-        settings=json.dumps(dict(settings), sort_keys=True),
-        us_per_step=float(1e6 * spent[0] / spent[1]),
-    )
+    history = recorder.dataset(settings).assign_attrs(us_per_step=float(1e6 * spent[0] / spent[1]))
     for name, what in SAMPLED.items():
         history[name].attrs["long_name"] = what
     history["z"] = (("input", "state"), z, {"units": "model units", "long_name": "u, then the slow variables"})

@@ -195,7 +195,7 @@ class ClassicLearner:
         finals = {f"{name}_final": value for name, value in numbers.items()}
         A = state.mean_A / state.averaged
         learned = Learned(A=A, A_final=state.A, **numbers, **finals, signed=self.signed, meta=settings)
-        return LearningRun(learned, state.recorder.dataset("updates"), state.s)
+        return LearningRun(learned, state.recorder.dataset(settings, "updates"), state.s)
 
     def _start(self) -> _State:
         A = np.array(self.A0, dtype=float)

@@ -211,7 +211,7 @@ def _read_data(
         return None, natural
     if "images" in data.values:
         raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
-    rows = named(path, lambda: load_array(path.parent / source, "data.source"))
+    rows = named(path, lambda: load_array(path.parent / source, "data.source", matrix=True))
     if not np.isfinite(rows).all():
         raise data.fail("source", " has entries that are not finite (nan or inf). Repair or drop those rows.")
     if rows.ndim != 2:
@@ -308,7 +308,7 @@ def _start_dictionary(
             raise learning.fail("start", ', but the data come from no dictionary. Give a file, or "random".')
         return truth.A
     if start != "random":
-        loaded = named(path, lambda: load_array(path.parent / start, "learning.start", prefer="A"))
+        loaded = named(path, lambda: load_array(path.parent / start, "learning.start", prefer="A", matrix=True))
         return np.asarray(loaded)
     factor = learning.number("overcomplete", 1.0, what="K over the number of atoms (of a file: of features)")
     if truth is None:

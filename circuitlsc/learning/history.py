@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -54,9 +57,12 @@ class Recorder:
         w.usage[:] = 0.0
 
     def add(self, time: float, A: Array, slow: tuple[float, float, float], means: Array, usage: Array) -> None:
-        """Add a record: slow is (u0, lam, sigma), means (error, activity, size), usage (K,)."""
+        """Add a record: slow is (u0, lam, sigma), means (error, activity, size), usage (K,).
+
+        A circuit's u0 may swing below 0, where every latent is active: pi = 1.
+        """
         u0, lam, sigma = slow
-        self.series[self.records] = time, np.exp(-lam * u0), lam, sigma, u0, *means
+        self.series[self.records] = time, min(np.exp(-lam * u0), 1.0), lam, sigma, u0, *means
         self.norms[self.records] = np.linalg.norm(A, axis=0)
         self.usage[self.records] = usage
         self.records += 1
@@ -78,8 +84,8 @@ class Recorder:
         for name in self.arrays():
             getattr(self, name)[: len(arrays[name])] = arrays[name]
 
-    def dataset(self, unit: str = "tau") -> xr.Dataset:
-        """Return the history, its times in ``unit``; see `circuitlsc.learning.learner.LearningRun`."""
+    def dataset(self, settings: Mapping[str, Any], unit: str = "tau") -> xr.Dataset:
+        """Return the history of a run, its times in ``unit``; see `circuitlsc.learning.learner.LearningRun`."""
         kept = self.arrays()
         series = dict(zip(_SERIES, kept["series"].T, strict=True))
         per_latent = {
@@ -92,7 +98,12 @@ class Recorder:
             "time": ("time", series["time"], {"units": unit}),
             "snapshot_time": ("snapshot", kept["snapshot_times"], {"units": unit}),
         }
-        return xr.Dataset({**numbers, **per_latent, **A}, coords=coords).copy(deep=True)
+        attributes = {
+            "creator": "circuitlsc",
+            "circuitlsc_version": version("circuitlsc"),
+            "settings": json.dumps(dict(settings), sort_keys=True),
+        }
+        return xr.Dataset({**numbers, **per_latent, **A}, coords=coords, attrs=attributes).copy(deep=True)
 
 
 def save_history(history: xr.Dataset, path: Path | str) -> None:

@@ -6,12 +6,10 @@ thresholds. Nothing is accumulated, and nothing waits: a slow variable averages 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -234,9 +232,5 @@ class Learner:
                     shown = now
                 if interrupted():
                     raise KeyboardInterrupt
-        history = run.recorder.dataset().assign_attrs(
-            creator="circuitlsc",
-            circuitlsc_version=version("circuitlsc"),
-            settings=json.dumps(settings, sort_keys=True),
-        )
+        history = run.recorder.dataset(settings)
         return LearningRun(run.learned(self.signed, settings), history, np.array(run.w.u, dtype=float))
