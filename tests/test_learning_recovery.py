@@ -68,23 +68,23 @@ def test_with_learning_off_it_samples_the_posterior(name):
         assert worst(history, wrong, x) > bound
 
 
-def recovered(what, start, stage, *, signed=False, n_runs=16):
-    """Learn one number from 4x4 bars (pi 0.3, lam 1, sigma 0.5) in independent runs; return the values found."""
+def recovered(stage, *, signed=False, n_runs=16, **start):
+    """Learn numbers from 4x4 bars (pi 0.3, lam 1, sigma 0.5) in independent runs; return the values found, (n_runs, n)."""
     prior, numbers = SpikeSlab(0.3, 1.0, signed), {"pi": 0.3, "lam": 1.0, "sigma": 0.5}
     model = SparseCodingModel(bars(4), prior, 0.5)
     runs = [
         Learner(
             A0=model.A,
-            **{**numbers, what: start},
+            **{**numbers, **start},
             signed=signed,
             source=model,
             stages=[stage],
             seed=seed,
-            learn=(what,),
+            learn=tuple(start),
         ).run()
         for seed in range(n_runs)
     ]
-    return np.array([getattr(run.learned, what) for run in runs])
+    return np.array([[getattr(run.learned, what) for what in start] for run in runs])
 
 
 def consistent(values, truth, allowance):
@@ -96,7 +96,7 @@ def consistent(values, truth, allowance):
 @pytest.mark.parametrize("signed", [False, True])
 def test_pi_is_found(signed):
     stage = Stage(duration=160.0, step=0.005, hold=40.0, pause=5.0, tau_u0=20.0)
-    values = recovered("pi", 0.6, stage, signed=signed)
+    values = recovered(stage, signed=signed, pi=0.6)[:, 0]
     assert consistent(values, 0.3, 0.01), values
     for wrong in (0.255, 0.345):
         assert not consistent(values, wrong, 0.01), values
@@ -105,7 +105,7 @@ def test_pi_is_found(signed):
 @pytest.mark.parametrize("signed", [False, True])
 def test_lam_is_found(signed):
     stage = Stage(duration=160.0, step=0.02, hold=20.0, pause=5.0, tau_lam=20.0)
-    values = recovered("lam", 2.0, stage, signed=signed)
+    values = recovered(stage, signed=signed, lam=2.0)[:, 0]
     assert consistent(values, 1.0, 0.03), values
     for wrong in (0.85, 1.15):
         assert not consistent(values, wrong, 0.03), values
@@ -113,17 +113,25 @@ def test_lam_is_found(signed):
 
 def test_sigma_is_found():
     stage = Stage(duration=120.0, step=0.01, hold=15.0, pause=5.0, tau_sigma=10.0)
-    values = recovered("sigma", 0.8, stage)
+    values = recovered(stage, sigma=0.8)[:, 0]
     assert consistent(values, 0.5, 0.01), values
     for wrong in (0.46, 0.54):
         assert not consistent(values, wrong, 0.01), values
 
 
+def test_all_numbers_are_found_at_once():
+    stage = Stage(duration=400.0, step=0.01, hold=40.0, pause=5.0, tau_u0=20.0, tau_lam=40.0, tau_sigma=20.0)
+    values = recovered(stage, n_runs=8, pi=0.6, lam=2.0, sigma=0.8)
+    for found, truth, allowance in zip(values.T, (0.3, 1.0, 0.5), (0.01, 0.03, 0.01), strict=True):
+        assert consistent(found, truth, allowance), values
+        assert not consistent(found, 1.3 * truth, allowance), values
+
+
 def test_a_pause_after_the_switch_removes_the_bias_of_stale_codes():
     """At hold 5, what is learned while s is still that of the last input makes sigma 10 % too large."""
     common = {"duration": 40.0, "step": 0.02, "hold": 5.0, "tau_sigma": 10.0}
-    with_pause = recovered("sigma", 0.5, Stage(**common, pause=3.0), n_runs=8)
-    without = recovered("sigma", 0.5, Stage(**common), n_runs=8)
+    with_pause = recovered(Stage(**common, pause=3.0), n_runs=8, sigma=0.5)[:, 0]
+    without = recovered(Stage(**common), n_runs=8, sigma=0.5)[:, 0]
     difference = without - with_pause  # the same inputs
     se = difference.std(ddof=1) / math.sqrt(8)
     assert difference.mean() - t.isf(LEVEL, 7) * se > 0.01, difference
