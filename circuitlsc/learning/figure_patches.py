@@ -11,9 +11,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import linregress
 from scipy.stats import t as student
 
 from circuitlsc.arrays import Array
@@ -38,10 +39,12 @@ STAGES_8 = (
     Stage(duration=1500.0, step=0.02, hold=10.0, tau_A=60.0),
     Stage(duration=2500.0, step=0.005, hold=50.0, tau_A=1500.0),
 )
-STAGES_9 = (  # tau_u0 is for Omega = 1, and Omega times as long for the others: its drift is a sum over latents
-    Stage(duration=8000.0, step=0.02, hold=10.0, tau_A=20.0, tau_u0=20.0),
+STAGES_9 = (  # for Omega = 1: see `_for_omega`
+    Stage(duration=8000.0, step=0.02, hold=10.0, tau_A=20.0, tau_u0=80.0),
     # what a long step and a short hold do to norms and pi, undone; and an average over many batches, or A fits each
-    Stage(duration=4000.0, step=0.005, hold=40.0, tau_A=800.0, tau_u0=800.0),
+    Stage(duration=2000.0, step=0.005, hold=40.0, tau_A=800.0, tau_u0=100.0),
+    # with a pause pi is no longer biased by the codes of the last input; the stage before shows how much it was
+    Stage(duration=3000.0, step=0.005, hold=40.0, pause=10.0, tau_A=800.0, tau_u0=200.0),
 )
 WINDOW = 500.0  # tau: over which means are compared
 STILL = 0.01  # change of the mean norm per 1,000 tau that counts as converged
@@ -200,7 +203,7 @@ class Figure9Data:
     side, lam, sigma, batch, source
         As in `Figure8Data`.
     stages : tuple of Stage
-        For Omega = 1; u0's time constant is Omega times as long.
+        For Omega = 1; in all but the first tau_A is that over Omega.
     runs : tuple of PatchRun
     """
 
@@ -231,7 +234,11 @@ class Figure9Data:
         return Slope.of(each)
 
     def convergence(self, run: PatchRun) -> list[dict[str, Any] | None]:
-        """Return the last change of norms and pi in each stage, relative and per 1,000 tau; None if too short to tell."""
+        """Return how norms and pi change in each stage, relative and per 1,000 tau; None if too short to tell.
+
+        That of norms is the last one, from a window to the next. That of pi is a line through all windows but the first, with
+        its standard error (None for less than three): pi follows each batch. ``pi_mean`` is the mean over the same windows.
+        """
         out: list[dict[str, Any] | None] = []
         ends, scale = np.cumsum([stage.duration for stage in self.stages]), 1000.0 / WINDOW
         for stage, end in zip(self.stages, ends, strict=True):
@@ -241,13 +248,16 @@ class Figure9Data:
                 out.append(None)
                 continue
             a, b = inside[-2:]
+            line = _line(run.window[inside[1:]] / 1000.0, np.log(run.window_pi[inside[1:]]))
             out.append(
                 {
                     "tau_A": stage.tau_A,
                     "step": stage.step,
                     "mean_norm": float(run.window_norm[b] / run.window_norm[a] - 1) * scale,
                     "median_atom": float(run.window_change[b]) * scale,
-                    "pi": float(run.window_pi[b] / run.window_pi[a] - 1) * scale,
+                    "pi_mean": float(run.window_pi[inside[1:]].mean()),
+                    "pi": line.slope,
+                    "pi_se": line.se,
                 }
             )
         return out
@@ -274,6 +284,21 @@ class Figure9Data:
         numbers = {name: data[name] for name in ("side", "lam", "sigma", "batch", "source")}
         runs = tuple(PatchRun.from_dict(run) for run in data["runs"])
         return cls(**numbers, stages=tuple(Stage(**stage) for stage in data["stages"]), runs=runs)
+
+
+class _Line(NamedTuple):
+    slope: float
+    se: float | None
+
+
+def _line(x: Array, y: Array) -> _Line:
+    """Return the least-squares slope, and its standard error if there are three points or more."""
+    if len(x) < 2:
+        return _Line(0.0, None)
+    if len(x) < 3:
+        return _Line(float((y[1] - y[0]) / (x[1] - x[0])), None)
+    fit = linregress(x, y)
+    return _Line(float(fit.slope), float(fit.stderr))
 
 
 def figure8_data(
@@ -338,6 +363,8 @@ def _runs(
     rest = NaturalPatches([p[:, edge:] for p, edge in zip(white, edges, strict=True)], side)
     held_out = rest.batch(0, effort.held_out, seed)
 
+    stage, *more = stages
+
     def one(job: tuple[float, int], progress: Progress) -> PatchRun:
         omega, own = job
         learner = Learner(
@@ -346,7 +373,7 @@ def _runs(
             lam=LAM,
             sigma=SIGMA,
             source=source,
-            stages=[_slower(stage, omega) for stage in stages],
+            stages=[stage, *(_for_omega(later, omega) for later in more)],
             seed=own,
             learn=learn,
             records=500,
@@ -357,9 +384,12 @@ def _runs(
     return tuple(run_all(one, jobs, lambda job: f"Omega {job[0]:g}, seed {job[1]}", workers=workers, note=note))
 
 
-def _slower(stage: Stage, omega: float) -> Stage:
-    """Return a stage with u0's time constant for so many latents: its drift is a sum over them."""
-    return stage if stage.tau_u0 is None else replace(stage, tau_u0=stage.tau_u0 * omega)
+def _for_omega(stage: Stage, omega: float) -> Stage:
+    """Return a later stage of Figure 9 in which A remembers as many inputs at every Omega as at 1.
+
+    That is for tau_A sigma^2/E[s^2], and E[s^2] falls as pi does, about as 1/Omega.
+    """
+    return stage if stage.tau_u0 is None or stage.tau_A is None else replace(stage, tau_A=stage.tau_A / omega)
 
 
 def _measured(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,17 +95,28 @@ def _likelihood(run: PatchRun) -> str:
     )
 
 
+def _before(data: Figure9Data, stages: Sequence[Mapping[str, Any] | None]) -> str:
+    """Return what pi was in the stage before the last, which had no pause."""
+    if len(stages) < 2 or (before := stages[-2]) is None or data.stages[-1].pause == 0:
+        return ""
+    return f" ({before['pi_mean']:.4f} without the pause)"
+
+
+def _moved(rest: Mapping[str, Any] | None) -> str:
+    if rest is None:
+        return ""
+    error = "" if rest["pi_se"] is None else f" ({rest['pi_se']:.1%})"
+    return f"; per 1000 tau norms {rest['mean_norm']:+.2%}, pi {rest['pi']:+.1%}{error}"
+
+
 def figure9_report(data: Figure9Data) -> str:
     """Return pi and the number of active elements for every run, the slope, and whether it is the paper's -1."""
     lines = []
     for run in sorted(data.runs, key=lambda r: (r.omega, r.course.seed)):
-        K, rest = run.course.A.shape[1], data.convergence(run)[-1]
-        moved = "" if rest is None else (
-            f"; per 1000 tau norms {rest['mean_norm']:+.2%}, pi {rest['pi']:+.1%}"
-        )  # fmt: skip
+        K, stages = run.course.A.shape[1], data.convergence(run)
         lines.append(
-            f"Omega {run.omega:g}, seed {run.course.seed}: pi {run.course.learned_pi:.4f}, active "
-            f"{run.course.learned_pi * K:.2f} of {K}{moved}{_likelihood(run)}"
+            f"Omega {run.omega:g}, seed {run.course.seed}: pi {run.course.learned_pi:.4f}{_before(data, stages)}, active "
+            f"{run.course.learned_pi * K:.2f} of {K}{_moved(stages[-1])}{_likelihood(run)}"
         )
     slope, still = data.slope(), data.converged()
     each = ", ".join(f"{value:.3f}" for value in slope.each)
