@@ -204,6 +204,14 @@ def test_a_slope_of_minus_1_is_told_from_others():
     assert "one seed has no error" in figure9_report(one)
 
 
+def test_what_the_pause_changes_is_told():
+    data = figure9_of(-1.0)
+    assert "without the pause" not in figure9_report(data)
+    paused = replace(data, stages=(data.stages[0], replace(data.stages[1], pause=5.0)))
+    first = paused.runs[0]
+    assert f"({first.course.learned_pi:.4f} without the pause)" in figure9_report(paused)
+
+
 def test_intervals_cover_the_truth():
     rng, inside = np.random.default_rng(1), 0
     for _ in range(400):
@@ -217,6 +225,10 @@ def test_convergence_is_told():
     assert "is not at rest everywhere" in figure9_report(figure9_of(-1.0, norm_change=0.02))
     data = figure9_of(-1.0)
     assert data.convergence(data.runs[0])[-1]["mean_norm"] == pytest.approx(0.002)
+    growing = [replace(r, window_pi=r.course.learned_pi * np.exp(0.1 * r.window / 1000)) for r in data.runs]
+    last = replace(data, runs=tuple(growing)).convergence(growing[0])[-1]
+    assert (last["pi"], last["pi_se"]) == (pytest.approx(0.1), pytest.approx(0, abs=1e-9))
+    assert last["pi_mean"] == pytest.approx(growing[0].window_pi[6:].mean())  # without the stage's first window
     brief = replace(data, runs=tuple(replace(r, window=r.window[:1], window_norm=r.window_norm[:1]) for r in data.runs))
     assert brief.converged() is None
 
