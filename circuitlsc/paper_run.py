@@ -9,8 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from circuitlsc.learning.figure_bars import figure4b_data, figure6_data, figure7_data
-from circuitlsc.learning.figure_patches import figure8_data, figure9_data
+from circuitlsc.learning.figure_norms import figure8_data
 from circuitlsc.learning.figure_runs import Effort
+from circuitlsc.learning.figure_slope import figure9_data
 from circuitlsc.learning.figures_patches_plot import figure8, figure9
 from circuitlsc.learning.figures_plot import figure4b, figure6, figure7
 from circuitlsc.learning.figures_report import (

@@ -18,15 +18,10 @@ from circuitlsc.learning.figure_bars import (
     figure6_data,
     figure7_data,
 )
-from circuitlsc.learning.figure_patches import (
-    Figure8Data,
-    Figure9Data,
-    PatchRun,
-    Slope,
-    figure8_data,
-    figure9_data,
-)
+from circuitlsc.learning.figure_norms import Figure8Data, figure8_data
+from circuitlsc.learning.figure_patches import PatchRun
 from circuitlsc.learning.figure_runs import Course, Effort, plain, run_all
+from circuitlsc.learning.figure_slope import Figure9Data, Slope, figure9_data
 from circuitlsc.learning.figures_patches_plot import figure8, figure9
 from circuitlsc.learning.figures_plot import figure4b, figure6, figure7
 from circuitlsc.learning.figures_report import figure6_report, figure7_report, figure8_report, figure9_report
@@ -255,8 +250,38 @@ def test_held_out_patches_are_no_training_patches():
     other = [picture.copy() for picture in first]
     data = figure8_data(BRIEF, pictures=first, side=3)
     assert len(data.runs[0].log_p) == 3
+    np.testing.assert_array_equal(data.runs[0].course.A.shape, data.split.course.A.shape)
     same = figure8_data(BRIEF, pictures=other, side=3, workers=2)
     assert plain(same) == plain(data)  # nor does the number of workers matter
+
+
+def figure8_of(norms, change=0.001):
+    """Three runs that ended with these norms, and one from a split start with the first half of them a tenth."""
+    window = np.arange(1.0, 9.0) * 500
+    none = np.zeros(0)
+
+    def run(seed, norms):
+        mean = np.cumprod(np.full(8, 1 + change))
+        course = Course(seed, window, np.full(8, 0.5), np.tile(norms, (8, 1)), np.eye(len(norms)) * norms, 0.5)
+        return PatchRun(1.0, course, np.full(5, 0.5), window, np.full(8, 0.5), mean, np.zeros(8), none, none, None)
+
+    short = np.where(np.arange(len(norms)) % 2, 0.1, 1.0) * norms
+    stage = Stage(duration=4000.0, step=1.0, hold=10.0, tau_A=20.0)
+    return Figure8Data(2, 0.5, 1.0, 0.5, 100, "", (stage,), tuple(run(k, norms) for k in range(3)), run(0, short))
+
+
+def test_a_split_of_norms_is_told():
+    data = figure8_of(np.array([1.0, 0.9, 1.1, 0.1]))
+    assert data.converged() is True
+    report = figure8_report(data)
+    assert "3 of 4 atoms used (75%), norms 0.900 to 1.100, the others 0.100 to 0.100" in report
+    assert "from a start with every other atom a tenth as long: 2 of 4 atoms used" in report
+    assert "norms are at rest" in report
+    moving = figure8_of(np.ones(4), change=0.02)
+    assert moving.converged() is False
+    assert "norms are not at rest" in figure8_report(moving)
+    brief = replace(data, split=replace(data.split, window_norm=np.ones(1)))
+    assert brief.converged() is None
 
 
 # --- running, asking ---

@@ -17,7 +17,7 @@ from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.errors import InputError
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.learner import LEARNABLE, Learner
-from circuitlsc.learning.natural import natural_source, van_hateren
+from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
@@ -319,7 +319,9 @@ def _start_dictionary(
             raise learning.fail(
                 "overcomplete", f" times {truth.n_latents} atoms is no whole number. Give another factor."
             )
-    return random_weights(source.n_features, round(size), seed, signed=signed)
+    # whitened patches have no mean: nonnegative weights would all be parallel there, and stiff
+    both = signed or isinstance(source, NaturalPatches)
+    return random_weights(source.n_features, round(size), seed, signed=both)
 
 
 def _read_stages(

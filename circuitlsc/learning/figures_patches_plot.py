@@ -8,33 +8,37 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from circuitlsc.learning.figure_patches import Figure8Data, Figure9Data
+from circuitlsc.learning.figure_norms import Figure8Data
 from circuitlsc.learning.figure_runs import USED
+from circuitlsc.learning.figure_slope import Figure9Data
 from circuitlsc.learning.figures_plot import GOAL, SEED_COLORS, TIME, draw_atoms, plot_norms
 from circuitlsc.paper_plot import DPI, letter
 from circuitlsc.plotting import STYLE
 
 
 def figure8(data: Figure8Data) -> Figure:
-    """Draw the first seed's dictionary sorted by norm, the sorted norms of every seed, and the first one's against time."""
+    """Draw the first seed's dictionary, the sorted norms of every run, and norms against time from both kinds of start."""
     first = data.runs[0].course
     with matplotlib.style.context(STYLE):
-        fig = Figure(figsize=(7.0, 4.1), dpi=DPI, layout="constrained")
-        grid = fig.add_gridspec(2, 2, width_ratios=[1.35, 1])
-        left, top, bottom = fig.add_subplot(grid[:, 0]), fig.add_subplot(grid[0, 1]), fig.add_subplot(grid[1, 1])
-        draw_atoms(first.A[:, np.argsort(-first.norms)], left, columns=int(np.ceil(np.sqrt(first.A.shape[1]))))
+        fig = Figure(figsize=(7.0, 4.6), dpi=DPI, layout="constrained")
+        grid = fig.add_gridspec(2, 2, width_ratios=[1.1, 1])
+        (left, top), (below, right) = ([fig.add_subplot(grid[i, j]) for j in range(2)] for i in range(2))
+        draw_atoms(first.A[:, np.argsort(-first.norms)], left, columns=int(np.ceil(1.6 * np.sqrt(first.A.shape[1]))))
         letter(left, "a", f"{first.A.shape[1]} atoms by norm, {int(first.used.sum())} used")
-        for run, color in zip(data.runs, SEED_COLORS, strict=False):
-            norms = np.sort(run.course.norms)[::-1]
-            label = f"seed {run.course.seed}: {int(run.course.used.sum())} used"
-            top.plot(np.arange(1, len(norms) + 1), norms, color=color, label=label)
+        runs = [*(run.course for run in data.runs), data.split.course]
+        labels = [*(f"seed {run.course.seed}" for run in data.runs), "half of it short"]
+        for course, color, label in zip(runs, SEED_COLORS, labels, strict=False):
+            norms = np.sort(course.norms)[::-1]
+            top.plot(np.arange(1, len(norms) + 1), norms, color=color, label=f"{label}: {int(course.used.sum())} used")
         top.axhline(USED * float(first.norms.max()), **GOAL)
         top.set(xlabel="atom, sorted", ylabel="norm", xlim=(1, len(first.norms)), ylim=(0, None))
         top.legend()
-        letter(top, "b", "norms; dashed: a quarter of the longest")
-        plot_norms(first, bottom)
-        bottom.set(xlabel=TIME, ylabel="norm of each atom", ylim=(0, None))
-        letter(bottom, "c", f"norms, seed {first.seed}")
+        letter(top, "b", "norms at the end; dashed: a quarter of the longest")
+        for ax, course, name in ((below, first, "c"), (right, data.split.course, "d")):
+            plot_norms(course, ax)
+            ax.set(xlabel=TIME, ylabel="norm of each atom", ylim=(0, None))
+            start = "random start" if name == "c" else "half of the start a tenth as long"
+            letter(ax, name, f"{start}, seed {course.seed}")
     return fig
 
 

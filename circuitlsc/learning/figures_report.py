@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.learning.figure_bars import NEAR_NORM, NEAR_PI, SURPLUS, Figure4bData, OvercompleteData
-from circuitlsc.learning.figure_patches import STILL, Figure8Data, Figure9Data, PatchRun
+from circuitlsc.learning.figure_norms import Figure8Data
+from circuitlsc.learning.figure_patches import STILL, PatchRun
 from circuitlsc.learning.figure_runs import USED
+from circuitlsc.learning.figure_slope import Figure9Data
 
 
 def figure4b_report(data: Figure4bData) -> str:
@@ -70,19 +72,27 @@ def figure7_report(data: OvercompleteData) -> str:
 
 
 def figure8_report(data: Figure8Data) -> str:
-    """Return how many atoms are used, for every seed."""
-    lines = []
-    for run in data.runs:
-        norms, used = np.sort(run.course.norms)[::-1], run.course.used
-        n = int(used.sum())
-        rest = "" if n == len(norms) else f", the others {norms[n:].min():.3f} to {norms[n]:.3f}"
-        change = f"; norms move by {run.norm_change[-1]:+.2%} per 1000 tau" if len(run.norm_change) else ""
-        lines.append(
-            f"pi held at {data.pi:g}, seed {run.course.seed}: {n} of {len(norms)} atoms used ({n / len(norms):.0%}), norms "
-            f"{norms[n - 1]:.3f} to {norms[0]:.3f}{rest}{change}{_likelihood(run)}"
-        )
-    lines.append(f"used: above {USED:.0%} of the longest; the paper has a little more than half")
+    """Return how many atoms are used, for every seed and from a split start."""
+    lines = [f"pi held at {data.pi:g}, seed {run.course.seed}: {_norms(run)}{_likelihood(run)}" for run in data.runs]
+    lines.append(f"from a start with every other atom a tenth as long: {_norms(data.split)}{_likelihood(data.split)}")
+    state = {None: "the runs are too short to tell whether norms are at rest", True: "norms are at rest"}
+    lines.append(
+        f"{state.get(data.converged(), 'norms are not at rest')} (at rest: every mean norm moves by less than {STILL:.0%} "
+        f"per 1000 tau); used: above {USED:.0%} of the longest; the paper has a little more than half"
+    )
     return "\n".join(lines)
+
+
+def _norms(run: PatchRun) -> str:
+    norms, used = np.sort(run.course.norms)[::-1], run.course.used
+    n = int(used.sum())
+    low, middle, high = np.quantile(norms, (0.1, 0.5, 0.9))
+    rest = "" if n == len(norms) else f", the others {norms[n:].min():.3f} to {norms[n]:.3f}"
+    change = f"; mean {run.norm_change[-1]:+.2%} per 1000 tau" if len(run.norm_change) else ""
+    return (
+        f"{n} of {len(norms)} atoms used ({n / len(norms):.0%}), norms {norms[n - 1]:.3f} to {norms[0]:.3f}{rest} "
+        f"(10, 50, 90 %: {low:.3f}, {middle:.3f}, {high:.3f}){change}"
+    )
 
 
 def _likelihood(run: PatchRun) -> str:

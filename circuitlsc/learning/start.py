@@ -22,7 +22,7 @@ def random_weights(
     seed : int
         Seed >= 0.
     signed : bool
-        Normal with standard deviation ``scale``, or (default, for nonnegative codes) its absolute value.
+        Normal with standard deviation ``scale``, or (default, for nonnegative codes of inputs such as bars) its absolute value.
     scale : float, optional
         Their size; > 0. By default 0.9/sqrt(n_features), so that atoms start with norms of about 0.9, whatever their
         length (it is 0.3 for images of 3 x 3). Much longer ones need a much smaller step: nonnegative weights are all
