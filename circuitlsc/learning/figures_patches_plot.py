@@ -79,7 +79,7 @@ def plot_pi(data: Figure9Data, ax: Axes) -> Axes:
     means = np.array([np.exp(np.mean([np.log(r.course.learned_pi) for r in data.of_omega(o)])) for o in omegas])
     middle = np.exp(np.mean(np.log(means * omegas)))
     slope = data.slope()
-    error = "" if slope.se is None else rf" $\pm$ {slope.se:.2f}"
+    error = "" if slope.se is None else rf"\pm{slope.se:.3f}"
     ax.plot(omegas, middle / omegas, label="slope $-1$", **GOAL)
     for omega in omegas:
         for k, run in enumerate(runs := data.of_omega(float(omega))):
@@ -90,7 +90,7 @@ def plot_pi(data: Figure9Data, ax: Axes) -> Axes:
     ax.set(xscale="log", yscale="log", xlabel=r"overcompleteness $\Omega$", ylabel=r"learned $\pi$")
     highest = max(float(np.quantile(run.activity, 0.9)) for run in data.runs)
     ax.set_ylim(min(run.course.learned_pi for run in data.runs) / 4, 2 * highest)  # 10 % may be 0, which has no place
-    ax.text(0.12, 0.06, rf"fitted slope {slope.mean:.2f}{error}", transform=ax.transAxes)
+    ax.text(0.12, 0.06, rf"fitted slope ${slope.mean:.3f}{error}$", transform=ax.transAxes)
     ax.legend(loc="upper right")
     _ticks(ax, omegas.tolist())
     letter(ax, "a", r"activation probability; grey: 10 to 90 % of patches")
