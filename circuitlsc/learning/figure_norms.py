@@ -26,11 +26,10 @@ from circuitlsc.learning.stage import Stage
 from circuitlsc.learning.start import overcomplete, random_weights
 
 PI, OMEGA = 0.5, 4.0
-# A follows its inputs within tau_A sigma^2/E[s^2] = tau_A/4: here over 1.5 batches, 7 and 25. With less than that at last the
-# dictionary would be that of the last few patches, and its norms those of its noise.
+# Unequal norms grow apart by a factor e in 25 tau_A or so: the first stage has 80. But A follows its inputs within
+# tau_A sigma^2/E[s^2] = tau_A/4, there over 7 batches, of which norms are noisy; the second one averages over 25.
 STAGES = (
-    Stage(duration=300.0, step=0.01, hold=10.0, tau_A=60.0),
-    Stage(duration=700.0, step=0.01, hold=10.0, tau_A=300.0),
+    Stage(duration=12_000.0, step=0.02, hold=5.0, tau_A=150.0),
     Stage(duration=3000.0, step=0.01, hold=20.0, tau_A=2000.0),
 )
 SHORT = 0.1  # of the others' length: every other atom of the split start
