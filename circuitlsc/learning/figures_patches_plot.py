@@ -23,7 +23,7 @@ def figure8(data: Figure8Data) -> Figure:
         fig = Figure(figsize=(7.0, 4.6), dpi=DPI, layout="constrained")
         grid = fig.add_gridspec(2, 2, width_ratios=[1.1, 1])
         (left, top), (below, right) = ([fig.add_subplot(grid[i, j]) for j in range(2)] for i in range(2))
-        draw_atoms(first.A[:, np.argsort(-first.norms)], left, columns=int(np.ceil(1.6 * np.sqrt(first.A.shape[1]))))
+        draw_atoms(first.A[:, np.argsort(-first.norms)], left, columns=int(np.ceil(1.3 * np.sqrt(first.A.shape[1]))))
         letter(left, "a", f"{first.A.shape[1]} atoms by norm, {int(first.used.sum())} used")
         runs = [*(run.course for run in data.runs), data.split.course]
         labels = [*(f"seed {run.course.seed}" for run in data.runs), "half of it short"]
@@ -33,7 +33,7 @@ def figure8(data: Figure8Data) -> Figure:
         top.axhline(USED * float(first.norms.max()), **GOAL)
         top.set(xlabel="atom, sorted", ylabel="norm", xlim=(1, len(first.norms)), ylim=(0, None))
         top.legend()
-        letter(top, "b", "norms at the end; dashed: a quarter of the longest")
+        letter(top, "b", "norms at the end; dashed: 1/4 of longest")
         for ax, course, name in ((below, first, "c"), (right, data.split.course, "d")):
             plot_norms(course, ax)
             ax.set(xlabel=TIME, ylabel="norm of each atom", ylim=(0, None))
