@@ -142,7 +142,7 @@ def paper(
     """Make a figure of the paper, with the numbers behind it.
 
     fig3, fig4a and fig5 are about inference on bars, in software and as circuits. fig4b, fig6 and fig7 (bars) and fig8 and
-    fig9 (natural patches) are about learning, in software: minutes, fig9 half an hour.
+    fig9 (natural patches) are about learning, in software: minutes, the last two half an hour each.
     """
     import numba
 

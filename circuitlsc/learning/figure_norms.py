@@ -26,8 +26,8 @@ from circuitlsc.learning.stage import Stage
 from circuitlsc.learning.start import overcomplete, random_weights
 
 PI, OMEGA = 0.5, 4.0
-# Unequal norms grow apart by a factor e in 25 tau_A or so: the first stage has 80. But A follows its inputs within
-# tau_A sigma^2/E[s^2] = tau_A/4, there over 7 batches, of which norms are noisy; the second one averages over 25.
+# A follows its inputs within tau_A sigma^2/E[s^2] = tau_A/4. In the first stage that is 7 batches, whose noise lets norms
+# forget where they started (the split start shows it); the second one, over 25 batches, shows what they tend to.
 STAGES = (
     Stage(duration=12_000.0, step=0.02, hold=5.0, tau_A=150.0),
     Stage(duration=3000.0, step=0.01, hold=20.0, tau_A=2000.0),
