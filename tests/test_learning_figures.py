@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, bars
+from circuitlsc.learning import figure_norms, figure_slope
 from circuitlsc.learning.figure_bars import (
     Figure4bData,
     OvercompleteData,
@@ -199,6 +200,30 @@ def test_a_slope_of_minus_1_is_told_from_others():
     assert "one seed has no error" in figure9_report(one)
 
 
+def jobs_of(monkeypatch, module, compute):
+    asked = []
+    monkeypatch.setattr(module, "patch_runs", lambda jobs, *_, **__: asked.extend(jobs) or tuple(jobs))
+    compute(Effort(seeds=2), side=2, pictures=[])
+    return asked
+
+
+def test_a_dictionary_remembers_as_many_inputs_at_every_omega(monkeypatch):
+    for job in jobs_of(monkeypatch, figure_slope, figure9_data):
+        first, *later = job.stages
+        assert job.A0.shape == (4, 4 * job.omega)
+        assert first == figure_slope.STAGES[0]
+        assert [s.tau_A * job.omega for s in later] == [s.tau_A for s in figure_slope.STAGES[1:]]
+        assert [s.tau_u0 for s in later] == [s.tau_u0 for s in figure_slope.STAGES[1:]]
+
+
+def test_every_other_atom_of_the_split_start_is_short(monkeypatch):
+    first, second, split = jobs_of(monkeypatch, figure_norms, figure8_data)
+    assert (first.seed, second.seed, split.seed) == (0, 1, 0)
+    assert first.A0.min() < 0 < first.A0.max()
+    np.testing.assert_array_equal(split.A0[:, ::2], first.A0[:, ::2])
+    np.testing.assert_allclose(split.A0[:, 1::2], 0.1 * first.A0[:, 1::2])
+
+
 def test_what_the_pause_changes_is_told():
     data = figure9_of(-1.0)
     assert "without the pause" not in figure9_report(data)
@@ -256,7 +281,7 @@ def test_held_out_patches_are_no_training_patches():
 
 
 def figure8_of(norms, change=0.001):
-    """Three runs that ended with these norms, and one from a split start with the first half of them a tenth."""
+    """Three runs that ended with these norms, and one from a split start with every other one of them a tenth."""
     window = np.arange(1.0, 9.0) * 500
     none = np.zeros(0)
 
