@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,9 @@ from scipy import stats
 
 from circuitlsc.arrays import Array
 from circuitlsc.build import build_sampler, rebuilt
+from circuitlsc.circuits import CircuitRun, Note, run_circuits
 from circuitlsc.dynamics import LANGEVIN, as_dynamics
-from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.errors import InputError
 from circuitlsc.experiment import exact_statistics
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import Nonidealities, ideal_value, split_name
@@ -25,7 +24,7 @@ from circuitlsc.response import Prediction, predict
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
-from circuitlsc.spice.task import ChainTask
+from circuitlsc.spice.store import Store
 from circuitlsc.statistics import PosteriorStatistics, summarize
 
 T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
@@ -39,8 +38,6 @@ CORNERS = {
     "corner.resistance": (0.8, 1.2),
     "corner.capacitance": (0.8, 1.2),
 }
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -218,7 +215,9 @@ def error_budget(
     thin: int | None = None,
     step_check: bool = True,
     workers: int | None = None,
+    executor: Any = None,
     timeout: float | None = None,
+    store: Store | None = None,
     note: Note | None = None,
     **circuit: Any,
 ) -> ErrorBudget:
@@ -238,10 +237,8 @@ def error_budget(
         As for `Sampler.run`; times in units of tau.
     step_check : bool
         Run slew rate, hysteresis and delay at half the step too.
-    workers : int or None
-        Processes at a time.
-    timeout : float or None
-        Seconds per chain.
+    workers, executor, timeout, store
+        Where and how the chains run: as for `Sampler.run`.
     note : callable or None
         Called with a few words as each circuit is done.
     **circuit
@@ -272,7 +269,7 @@ def error_budget(
         jobs.append((name, device))
         if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
             jobs.append((f"{name} at half the step", rebuilt(device, halvings=1)))
-    done = run_all(jobs, run, workers, timeout, note)
+    done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
     before = done["ideal"].u
     entries = [_against_exact(ideal, done["ideal"])]
     for name, parts in circuits:
@@ -348,43 +345,12 @@ def common_step(
 
 
 def run_all(
-    jobs: Sequence[tuple[str, Sampler]], run: RunPlan, workers: int | None, timeout: float | None, note: Note | None
+    jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None, **machine: Any
 ) -> dict[str, Samples]:
-    """Run every circuit, several at a time, each chain of one after the other; equal circuits run once."""
-    count = max(1, workers or os.cpu_count() or 1)
-    tasks = {name: sampler.tasks(run)[0] for name, sampler in jobs}
-    first: dict[ChainTask, str] = {}
-    for name, task in tasks.items():
-        first.setdefault(task, name)
-    unique = [(name, sampler) for name, sampler in jobs if first[tasks[name]] == name]
-
-    def one(job: tuple[str, Sampler]) -> Samples:
-        name, sampler = job
-        try:
-            thin = run.thin or ideal_thin
-            plan = RunPlan(
-                t_stop=run.t_stop,
-                warmup=run.warmup,
-                chains=run.chains,
-                seed=run.seed,
-                thin=thin * 2**sampler.halvings,
-            )
-            samples = sampler.run(plan, workers=max(1, count // len(unique)), timeout=timeout)
-        except SimulationError as error:
-            raise SimulationError(f"the circuit {name!r} of the budget failed: {error.reason}", error.chain) from None
-        if note is not None:
-            note(name)
-        return samples
-
-    ideal_thin = jobs[0][1].tasks(run)[0].thin
-    with ThreadPoolExecutor(count) as pool:
-        futures = [pool.submit(one, job) for job in unique]
-        try:
-            results = {name: future.result() for (name, _), future in zip(unique, futures, strict=True)}
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return {name: results[first[task]] for name, task in tasks.items()}
+    """Run every circuit on the same noise; all keep the same times, those at half the step every other sample."""
+    thin = run.thin or jobs[0][1].tasks(run)[0].thin
+    runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in jobs]
+    return run_circuits(runs, note=note, **machine)
 
 
 def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:

@@ -18,6 +18,7 @@ from circuitlsc.nonideal import Nonidealities
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import Sampler
+from circuitlsc.spice.store import Store
 
 CONFIDENCE = 0.95
 
@@ -115,7 +116,9 @@ def chip_yield(
     seed: int = 0,
     thin: int | None = None,
     workers: int | None = None,
+    executor: Any = None,
     timeout: float | None = None,
+    store: Store | None = None,
     note: Note | None = None,
     **circuit: Any,
 ) -> ChipReport:
@@ -132,7 +135,7 @@ def chip_yield(
         Largest change of P(active), and of the mean in units of the slab, against the circuit with ideal parts.
     t_stop, warmup, chains, seed, thin
         As for `Sampler.run`; every chip runs on the same noise.
-    workers, timeout, note
+    workers, executor, timeout, store, note
         As for `circuitlsc.budget.error_budget`.
     **circuit
         ``form``, ``tau``, ... as for `build_sampler`.
@@ -158,7 +161,7 @@ def chip_yield(
     seeds = [nonideal.seed + c for c in range(int(chips))]
     jobs = [("ideal", ideal)]
     jobs += [(f"chip {s}", rebuilt(ideal, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
-    done = run_all(jobs, run, workers, timeout, note)
+    done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
     before = done["ideal"].u
     found = [_judge(model, s, paired_difference(model, before, done[f"chip {s}"].u), tolerance) for s in seeds]
     return ChipReport(tuple(found), float(tolerance), ideal, run)

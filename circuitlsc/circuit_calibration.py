@@ -16,6 +16,7 @@ from circuitlsc.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.runplan import RunPlan
+from circuitlsc.spice.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,15 +65,9 @@ class CalibrationPlan:
     sampler: Sampler
     run: RunPlan
 
-    def measure(
-        self,
-        *,
-        timeout: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
-        keep: Path | None = None,
-    ) -> CircuitCalibration:
-        """Run the circuit and rank the codes; arguments as for `Sampler.run`."""
-        samples = self.sampler.run(self.run, timeout=timeout, progress=progress, keep=keep)
+    def measure(self, **machine: Any) -> CircuitCalibration:
+        """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
+        samples = self.sampler.run(self.run, **machine)
         rng = np.random.default_rng([self.run.seed, 3])
         result = calibrate(self.model, self.s_true, self.sampler.x, samples.by_row("s")[0], rng=rng)
         return CircuitCalibration(result, self.s_true, self.sampler, samples)
@@ -81,9 +76,12 @@ class CalibrationPlan:
 def calibrate_circuit(
     model: SparseCodingModel,
     *,
+    workers: int | None = None,
+    executor: Any = None,
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
     keep: Path | None = None,
+    store: Store | None = None,
     **plan: Any,
 ) -> CircuitCalibration:
     """Draw codes and inputs from a model, run the circuit on all inputs, and rank the true codes among its samples.
@@ -94,12 +92,14 @@ def calibrate_circuit(
     Parameters
     ----------
     model : SparseCodingModel
-    timeout, progress, keep
+    workers, executor, timeout, progress, keep, store
         As for `Sampler.run`.
     **plan
         Further arguments of `plan_calibration`.
     """
-    return plan_calibration(model, **plan).measure(timeout=timeout, progress=progress, keep=keep)
+    return plan_calibration(model, **plan).measure(
+        workers=workers, executor=executor, timeout=timeout, progress=progress, keep=keep, store=store
+    )
 
 
 def plan_calibration(

@@ -8,7 +8,7 @@ The stationary law is the same for every friction; only the time between indepen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from circuitlsc.build import build_sampler
+from circuitlsc.circuits import CircuitRun, Note, run_circuits
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.experiment import exact_statistics, tolerance_scale
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.plotting import STYLE
 from circuitlsc.runplan import RunPlan
+from circuitlsc.spice.store import Store
 from circuitlsc.statistics import MARGINALS, PosteriorStatistics, floored_mcse, summarize
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
 T_STOP = 4000.0
 MOST_KEPT = 3e5  # numbers per chain
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ def friction_sweep(
     warmup: float = 20.0,
     chains: int = 2,
     seed: int = 0,
+    workers: int | None = None,
+    executor: Any = None,
     timeout: float | None = None,
+    store: Store | None = None,
     note: Note | None = None,
     **circuit: Any,
 ) -> FrictionSweep:
@@ -127,10 +130,10 @@ def friction_sweep(
         Its mass and temperature are used.
     t_stop, warmup : float
         In units of tau.
-    chains, seed, timeout
+    chains, seed, workers, executor, timeout, store
         As for `Sampler.run`.
     note : callable or None
-        Called with a few words before each circuit.
+        Called with a few words before the reference, and with the name of each circuit that is done.
     **circuit
         Further arguments of `build_sampler`.
 
@@ -153,7 +156,7 @@ def friction_sweep(
         )
     if np.ndim(x) != 1:
         raise InputError("friction_sweep counts the samples of one input, and x has several. Give one of them.")
-    RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed)
+    RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed)  # refuses what cannot be used, before anything runs
     temperature, mass = given.T, given.mass
     base = Dynamics(kind="underdamped", temperature=temperature, mass=mass)
     if frictions is None:
@@ -168,11 +171,14 @@ def friction_sweep(
     thin = math.ceil(t_stop / step * model.n_latents / MOST_KEPT)
     say("exact posterior")
     exact = exact_statistics(target, model.check_x(x), seed=seed)
+    plan = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    names = ["overdamped" if system.friction is None else f"friction {system.friction:.6g}" for system in systems]
+    samplers = [build_sampler(model, x, dynamics=system, **{**circuit, "step": step}) for system in systems]
+    runs = [CircuitRun(name, sampler, plan) for name, sampler in zip(names, samplers, strict=True)]
+    done = run_circuits(runs, note=note, workers=workers, executor=executor, timeout=timeout, store=store)
     rows: list[FrictionRow] = []
-    for system in systems:
-        say("overdamped" if system.friction is None else f"friction {system.friction:.3g}")
-        sampler = build_sampler(model, x, dynamics=system, **{**circuit, "step": step})
-        samples = sampler.run(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin, timeout=timeout)
+    for name, system, sampler in zip(names, systems, samplers, strict=True):
+        samples = done[name]
         measured = summarize(samples.s, sampler.active(samples.u), model=target, x=sampler.x, method="circuit")
         speed = measured.ess_min / (chains * (t_stop - warmup))
         stats = samples.stats
@@ -186,7 +192,7 @@ def friction_sweep(
                 **_errors(measured, exact, tolerance_scale(target, exact)),
             )
         )
-        mass = sampler.dynamics.mass
+    mass = samplers[-1].dynamics.mass
     assert mass is not None
     return FrictionSweep(tuple(rows), mass, float(t_stop), exact.method)
 

@@ -29,6 +29,7 @@ from circuitlsc.samples import Samples, collect, read_code
 from circuitlsc.scaling import Ranges, Scaling
 from circuitlsc.spice.deck import fingerprint, library_deck, options, standalone_deck
 from circuitlsc.spice.engine import ChainResult, run_chains
+from circuitlsc.spice.store import Store
 from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
@@ -320,11 +321,15 @@ class Sampler:
         warmup: float | None = None,
         thin: int | None = None,
         workers: int | None = None,
+        executor: Any = None,
         timeout: float | None = None,
         progress: Callable[[int, int], None] | None = None,
         keep: Path | None = None,
+        store: Store | None = None,
     ) -> Samples:
         """Run the circuit in ngspice, one worker process per chain, and return its samples.
+
+        They depend on the circuit and the plan alone, not on where and in what order the chains run.
 
         Parameters
         ----------
@@ -332,12 +337,16 @@ class Sampler:
             The plan; or give what `run_plan` takes.
         workers : int or None
             Processes at a time; None means one per processor.
+        executor : concurrent.futures.Executor, distributed.Client or None
+            Runs the chains elsewhere, for example on a Dask cluster.
         timeout : float or None
             Seconds after which a chain is stopped.
         progress : callable or None
             Called as ``progress(chain, steps_done)``.
         keep : pathlib.Path or None
             Folder for the deck of a chain that fails.
+        store : Store or None
+            Where chains are kept while they run and afterwards: what is there is not simulated again.
 
         Raises
         ------
@@ -349,7 +358,19 @@ class Sampler:
         if run is None:
             run = self.run_plan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
         tasks = self.tasks(run)
-        results = run_chains(tasks, workers=workers, timeout=timeout, progress=progress, keep=keep)
+        results = run_chains(
+            tasks, workers=workers, executor=executor, timeout=timeout, progress=progress, keep=keep, store=store
+        )
+        return self.label(run, tasks, results)
+
+    def label(self, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:
+        """Return the samples of chains that ran elsewhere; ``tasks`` are those of the run.
+
+        Raises
+        ------
+        SimulationError
+            If a neuron went where no supply can drive it.
+        """
         if self.level == "device":
             self._check_supply(results)
         return collect(self, run, tasks, results)

@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import json
 import os
 import re
 import signal
@@ -42,10 +43,11 @@ def workers_of(parent):
         try:
             ppid = int(status.read_text().rpartition(")")[2].split()[1])
             words = (status.parent / "cmdline").read_bytes().decode().split("\0")
+            if ppid == parent and "circuitlsc.spice.worker" in words:
+                task = json.loads((Path(words[-2]) / "task.json").read_text())
+                found[task["chain"]] = int(status.parent.name)
         except (OSError, IndexError):
-            continue
-        if ppid == parent and "circuitlsc.spice.worker" in words:
-            found[int(re.search(r"chain(\d+)", words[-2])[1])] = int(status.parent.name)
+            continue  # it has just ended
     return found
 
 
@@ -376,7 +378,7 @@ def test_spiceinit_is_not_executed(tmp_path, monkeypatch, scratch):
     guards = []
 
     def look(chain, _):
-        guards.extend(p.read_text() for p in scratch.glob("circuitlsc-*/chain0/.spiceinit"))
+        guards.extend(p.read_text() for p in scratch.glob("circuitlsc-*/*/.spiceinit"))
 
     run_chains(tasks_of(make_sampler(), steps=10), progress=look)
     assert not (tmp_path / "executed").exists()

@@ -45,6 +45,26 @@ def find_library() -> str:
     raise MissingSimulatorError(f"{asked}, but the circuit runs in it. {correct}{HOW_TO_INSTALL}")
 
 
+def library_file() -> Path:
+    """Return the file of libngspice (it is loaded to find out).
+
+    Raises
+    ------
+    MissingSimulatorError
+        If it is not installed, or cannot be loaded.
+    """
+    name = find_library()
+    if os.sep in name:
+        return Path(name).resolve()
+    # a bare name is found by the loader's rules alone: ask it what it has loaded
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    for line in maps.splitlines():
+        path = line.partition("/")[2]
+        if "libngspice" in path:
+            return Path(f"/{path}")
+    raise MissingSimulatorError(f"{name} was loaded, but its file cannot be found. Set NGSPICE_LIBRARY_PATH to the file.")
+
+
 def open_session() -> Any:
     """Return a PySpice session with libngspice; one per process.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -114,10 +115,26 @@ class ChainTask:
         starts = self.steps_per_row * np.arange(self.n_steps // self.steps_per_row)
         return np.asarray((starts[:, None] + within).ravel() * self.step, dtype=float)
 
+    @property
+    def width(self) -> int:
+        """How many numbers a sample has: the states, then what is observed."""
+        return len(self.nodes) + len(self.observed)
+
+    def key(self, simulator: str) -> str:
+        """Return the SHA-256 of all that the samples depend on: this task, and who simulates it."""
+        digest = hashlib.sha256(f"{simulator}\n{self._json()}\n".encode())
+        if self.rows is not None:
+            rows = np.ascontiguousarray(self.rows, dtype="<f8")
+            digest.update(f"{rows.shape}\n".encode())
+            digest.update(rows.tobytes())
+        return digest.hexdigest()
+
+    def _json(self) -> str:
+        return json.dumps({f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"})
+
     def save(self, path: Path) -> None:
         """Write the task as JSON, and its rows beside it."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}
-        path.write_text(json.dumps(plain), encoding="utf-8")
+        path.write_text(self._json(), encoding="utf-8")
         if self.rows is not None:
             np.save(path.with_name(ROWS), self.rows, allow_pickle=False)
 

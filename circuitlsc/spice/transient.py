@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,64 @@ class Counts:
     setup: float = 0.0
 
 
-def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] | None = None) -> Iterator[Array]:
-    """Yield u (and the observed voltages) on the step grid, chunk by chunk, shape (chunk, n_nodes), in model units.
+@dataclass(frozen=True)
+class ChainState:
+    """Where a chain is between two chunks: with its task, all that the rest of it depends on.
 
-    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise paths from 0.
+    Attributes
+    ----------
+    steps : int
+        Steps done.
+    u : tuple of float
+        The neurons' states, in model units.
+    held : tuple of float
+        Voltages of the other capacitors.
+    """
+
+    steps: int
+    u: tuple[float, ...]
+    held: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A piece of a chain.
+
+    Attributes
+    ----------
+    samples : array, shape (n_steps, n_nodes + n_observed)
+        u and the observed voltages on the step grid, in model units.
+    state : ChainState
+        At its end.
+    done : bool
+        Whether it is the last one.
+    """
+
+    samples: Array
+    state: ChainState
+    done: bool
+
+
+def integrate(
+    task: ChainTask,
+    counts: Counts,
+    log: Callable[[list[str]], None] | None = None,
+    state: ChainState | None = None,
+) -> Iterator[Chunk]:
+    """Yield the chunks of a chain.
+
+    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise paths from 0; ngspice
+    makes its matrix anew for each. So what follows a state is the same in whatever process it is computed.
+
+    Parameters
+    ----------
+    task : ChainTask
+    counts : Counts
+        Goes on counting from what it holds.
+    log : callable or None
+        Called with ngspice's lines when it ends.
+    state : ChainState or None
+        Go on from here instead of from the start.
 
     Raises
     ------
@@ -46,6 +100,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
         If ngspice stopped early, left the grid, or returned a value that is not finite.
     """
     begin = time.perf_counter()
+    before = replace(counts)
     session = open_session()
     h = task.step * task.tau
     callbacks = Callbacks([*task.devices, *task.inputs], h, task.chunk)
@@ -61,8 +116,11 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
     units = np.array(task.units)
     try:
         session.load_circuit(task.deck)
-        counts.setup = time.perf_counter() - begin
-        u, held = np.array(task.start, dtype=float), np.array(task.held_start, dtype=float)
+        counts.setup = before.setup + time.perf_counter() - begin
+        state = state or ChainState(0, task.start, task.held_start)
+        _skip(paths, task, state.steps)
+        counts.steps = state.steps
+        u, held = np.array(state.u, dtype=float), np.array(state.held, dtype=float)
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
             inputs = None
@@ -78,17 +136,28 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
                 raise TransientFailed("an external source of the deck has no path.")
             counts.points += points
             counts.steps += n
-            counts.rejected = callbacks.rejected
-            counts.iterations = _iterations(session)
+            counts.rejected = before.rejected + callbacks.rejected
+            counts.iterations = before.iterations + _iterations(session)
             session.exec_command("destroy all")
             u = piece[-1, : len(u)]
-            yield piece
             kept = counts.steps >= task.n_warmup + task.thin
-            if task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle:
+            settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
+            reached = ChainState(counts.steps, tuple(u.tolist()), tuple(held.tolist()))
+            yield Chunk(piece, reached, settled or counts.steps == task.n_steps)
+            if settled:
                 return
     finally:
         if log is not None:
             log(list(session.log))
+
+
+def _skip(paths: BrownianPaths, task: ChainTask, steps: int) -> None:
+    """Draw the noise of the first steps, chunk by chunk as a run does, and drop it: it costs about 1 % of simulating them."""
+    done = 0
+    while done < steps:
+        n = min(task.chunk, steps - done)
+        paths.increments(n)
+        done += n
 
 
 def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:

@@ -1,22 +1,28 @@
 """The worker process of one chain: ``python -m circuitlsc.spice.worker FOLDER``.
 
-It reads ``task.json``, appends the kept samples to ``samples.f64``, prints one line of progress per chunk, and ends with
-``result.json``. A crash of libngspice takes this process and nothing else.
+It reads ``task.json``, goes on after the last good chunk of the folder's journal, appends every chunk that it simulates, and
+prints one line of progress per chunk. A crash of libngspice takes this process and nothing else. It ends with its parent:
+its standard input is a pipe that only the parent holds open.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
+from circuitlsc.spice.journal import JournalWriter, Record, checksum
 from circuitlsc.spice.library import library_version
 from circuitlsc.spice.task import ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
 
+TASK, FAILURE = "task.json", "failure.json"
 LOG_LINES = 12
 
 
@@ -26,37 +32,71 @@ def peak_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which is the parent's end, and end too: whoever asked is gone."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def main(folder: Path) -> int:
     """Run the chain in ``folder``; return the exit code."""
-    task = ChainTask.load(folder / "task.json")
-    parent, counts = os.getppid(), Counts()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    task = ChainTask.load(folder / TASK)
     lines: list[str] = []
-    result: dict[str, object] = {"ok": False}
-    start, busy = time.perf_counter(), time.process_time()
     try:
-        with (folder / "samples.f64").open("wb") as out:
-            done = 0
-            for u in integrate(task, counts, lines.extend):
-                out.write(u[task.kept(done, len(u))].tobytes())
-                done += len(u)
-                print(done, flush=True)
-                if os.getppid() != parent:
-                    return 1  # whoever asked is gone
-            out.flush()
-            os.fsync(out.fileno())
-        result = {
-            "ok": True,
-            **asdict(counts),
-            "ngspice": library_version(),
-            "wall": time.perf_counter() - start - counts.setup,
-            "cpu": time.process_time() - busy,
-            "rss": peak_memory(),
-        }
+        _simulate(task, folder, lines)
+        return 0
     except TransientFailed as error:
-        result["reason"] = str(error)
-    result["log"] = [line for line in lines if line.strip()][-LOG_LINES:]
-    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    return 0 if result["ok"] else 1
+        reason = str(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        reason = f"{folder} cannot be written to ({error.strerror}): make room there, or give another place."
+    failure = {"reason": reason, "log": [line for line in lines if line.strip()][-LOG_LINES:]}
+    # standard error, too: on a full disk the file may not be written
+    print(f"circuitlsc: {reason}", file=sys.stderr, flush=True)
+    (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
+    return 1
+
+
+def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
+    """Simulate what is missing of a chain."""
+    journal = JournalWriter(folder, task.width)
+    last, busy = journal.last, time.process_time()
+    counts, rows, wall, cpu = Counts(), 0, 0.0, 0.0
+    if last is not None:
+        if last.done:
+            return
+        counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
+        rows, wall, cpu = last.rows, last.wall, last.cpu
+    begin = time.perf_counter()
+    version = library_version()  # loads it
+    counts.setup += time.perf_counter() - begin
+    start, setup = time.perf_counter(), counts.setup
+    for chunk in integrate(task, counts, lines.extend, last.state if last else None):
+        first = counts.steps - len(chunk.samples)
+        kept = np.ascontiguousarray(chunk.samples[task.kept(first, len(chunk.samples))], dtype="<f8")
+        rows += len(kept)
+        record = Record(
+            steps=counts.steps,
+            rows=rows,
+            u=chunk.state.u,
+            held=chunk.state.held,
+            done=chunk.done,
+            checksum=checksum(kept.tobytes()),
+            points=counts.points,
+            rejected=counts.rejected,
+            iterations=counts.iterations,
+            setup=counts.setup,
+            wall=wall + time.perf_counter() - start - (counts.setup - setup),
+            cpu=cpu + time.process_time() - busy,
+            rss=max(peak_memory(), last.rss if last else 0),
+            ngspice=version,
+        )
+        journal.append(kept, record)
+        print(counts.steps, flush=True)
+    journal.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,98 @@
+"""Many circuits at once: the chains of all of them are one list of tasks for whatever executor there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from circuitlsc.errors import SimulationError
+from circuitlsc.runplan import RunPlan
+from circuitlsc.sampler import Sampler
+from circuitlsc.samples import Samples
+from circuitlsc.spice.engine import ChainResult, run_all_chains
+from circuitlsc.spice.task import ChainTask
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitRun:
+    """A circuit, how long it runs, and the name by which messages call it."""
+
+    name: str
+    sampler: Sampler
+    plan: RunPlan
+
+
+def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **machine: Any) -> dict[str, Samples]:
+    """Run every chain of every circuit, and return the samples by name; equal circuits run once.
+
+    Parameters
+    ----------
+    runs : sequence of CircuitRun
+    note : callable or None
+        Called with a circuit's name as its last chain ends.
+    **machine
+        ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.spice.engine.run_all_chains`.
+
+    Raises
+    ------
+    SimulationError
+        If a chain of any circuit failed, or its neurons left the supply; the message names the circuit. All others ran to
+        their end: with a store they are not simulated again.
+    """
+    tasks = [run.sampler.tasks(run.plan) for run in runs]
+    flat = [task for chains in tasks for task in chains]
+    teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)
+    results = iter(run_all_chains(flat, progress=teller.progress, **machine))
+    out: dict[str, Samples] = {}
+    failed: dict[str, SimulationError] = {}
+    for run, chains in zip(runs, tasks, strict=True):
+        outcomes = [next(results) for _ in chains]
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, SimulationError):
+                    raise outcome
+            done = [o for o in outcomes if isinstance(o, ChainResult)]
+            out[run.name] = run.sampler.label(run.plan, chains, done)
+        except SimulationError as error:
+            failed[run.name] = error
+    if failed:
+        name, error = next(iter(failed.items()))
+        others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""
+        raise SimulationError(f"the circuit {name!r} failed: {error.reason}{others}", error.chain, log=error.log)
+    teller.rest()
+    return out
+
+
+class _Teller:
+    """Tells of each circuit as the last of its chains ends."""
+
+    def __init__(self, names: Sequence[str], tasks: Sequence[ChainTask], note: Note | None) -> None:
+        self._names, self._tasks, self._note = names, tasks, note
+        self._lock = threading.Lock()
+        self._ended: set[ChainTask] = set()
+        self._told: set[str] = set()
+
+    def progress(self, number: int, steps: int) -> None:
+        """Take note of a chain's steps; chains of several circuits may be one."""
+        if steps < self._tasks[number].n_steps:
+            return
+        with self._lock:
+            self._ended.add(self._tasks[number])
+            for name in dict.fromkeys(self._names):
+                mine = {task for n, task in zip(self._names, self._tasks, strict=True) if n == name}
+                if mine <= self._ended:
+                    self._tell(name)
+
+    def rest(self) -> None:
+        """Tell of those whose end was not reported: an executor elsewhere reports nothing."""
+        for name in dict.fromkeys(self._names):
+            self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        if self._note is not None and name not in self._told:
+            self._told.add(name)
+            self._note(name)

@@ -1,0 +1,270 @@
+"""One chain, from its task to its samples: a pure function that any executor can call, on this machine or another."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuitlsc.arrays import Array
+from circuitlsc.errors import CircuitLSCError, SimulationError
+from circuitlsc.spice.diagnosis import diagnose
+from circuitlsc.spice.journal import JOURNAL, SAMPLES, Record, read_journal, read_samples
+from circuitlsc.spice.library import find_library
+from circuitlsc.spice.store import LOCK, is_done, lock, touch
+from circuitlsc.spice.task import ROWS, ChainTask
+from circuitlsc.spice.worker import FAILURE, TASK
+
+Report = Callable[[int], None]  # steps done
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+_LOG, _SPICEINIT = "worker.log", ".spiceinit"
+
+
+@dataclass(frozen=True, eq=False)
+class ChainResult:
+    """Samples and cost of one chain.
+
+    Attributes
+    ----------
+    u : array, shape (n_draws, n_states)
+        In model units; like ``observed`` a read-only view of a file, so that long chains take no memory.
+    observed : array, shape (n_draws, n_observed)
+        Voltages of the observed nodes, in units of ``volt``.
+    steps, points, rejected, iterations : int
+        Steps asked for; time points, rejected points and Newton iterations that ngspice took.
+    setup, wall, cpu : float
+        Seconds inside the workers: to load the library and the deck, to integrate, and processor time of both.
+    rss : int
+        Peak memory of a worker, bytes.
+    ngspice : str
+        Version of libngspice.
+    """
+
+    chain: int
+    u: Array
+    observed: Array
+    steps: int
+    points: int
+    rejected: int
+    iterations: int
+    setup: float
+    wall: float
+    cpu: float
+    rss: int
+    ngspice: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an executor is handed.
+
+    Attributes
+    ----------
+    task : ChainTask
+    key : str
+        Name of the chain's folder.
+    store : str or None
+        Folder where chains are kept; None keeps nothing.
+    token : str
+        A file in it: if that is not there, the store is another machine's.
+    timeout : float or None
+        Seconds after which the chain is stopped.
+    """
+
+    task: ChainTask
+    key: str
+    store: str
+    token: str
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A chain that reached its end: in the store, or the contents of its files if the store could not be seen."""
+
+    files: dict[str, bytes] | None = None
+
+
+def simulate(
+    job: Job, report: Report | None = None, stop: threading.Event | None = None
+) -> Done | SimulationError:
+    """Simulate a chain in a process of its own, from where its folder says that it is, and return how it ended.
+
+    Parameters
+    ----------
+    job : Job
+    report : callable or None
+        Called with the steps done, from another thread.
+    stop : threading.Event or None
+        Ends the process when it is set.
+    """
+    here = Path(job.store)
+    shared = (here / job.token).exists()
+    root = here if shared else Path(tempfile.mkdtemp(prefix="circuitlsc-"))
+    try:
+        folder = root / job.key
+        failure = _run(job.task, folder, job.timeout, report or (lambda _: None), stop or threading.Event())
+        if failure is not None:
+            return failure
+        return Done(None if shared else {name: (folder / name).read_bytes() for name in (SAMPLES, JOURNAL)})
+    except CircuitLSCError as error:  # no library, no locks: the executor's machine lacks something
+        return error if isinstance(error, SimulationError) else SimulationError(str(error), job.task.chain)
+    except OSError as error:
+        return SimulationError(f"{error.filename or root}: {error.strerror or error}.", job.task.chain)
+    finally:
+        if not shared:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -> ChainResult | SimulationError:
+    """Return a finished chain from its folder, after putting files there that came from another machine."""
+    if files is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    records = read_journal(folder, task.width)
+    if not records or not records[-1].done:
+        return SimulationError("its files do not fit their checksums: the disk or the network failed.", task.chain)
+    last = records[-1]
+    if last.rows != task.n_draws and task.settle == 0:
+        return SimulationError(f"{last.rows} samples came back, not {task.n_draws}.", task.chain)
+    touch(folder)
+    return _result(task, last, read_samples(folder, last.rows, task.width))
+
+
+def _result(task: ChainTask, last: Record, samples: Array) -> ChainResult:
+    k = len(task.nodes)
+    return ChainResult(
+        chain=task.chain,
+        u=samples[:, :k],
+        observed=samples[:, k:],
+        steps=last.steps,
+        points=last.points,
+        rejected=last.rejected,
+        iterations=last.iterations,
+        setup=last.setup,
+        wall=last.wall,
+        cpu=last.cpu,
+        rss=last.rss,
+        ngspice=last.ngspice,
+    )
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the worker's environment: nothing of ngspice's, one thread, this package on the path."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
+    package = str(Path(__file__).resolve().parents[2])
+    env.update(
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        NGSPICE_LIBRARY_PATH=find_library(),
+        PYTHONPATH=os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    )
+    return env
+
+
+def _run(
+    task: ChainTask, folder: Path, timeout: float | None, report: Report, stop: threading.Event
+) -> SimulationError | None:
+    """Bring a chain's folder to its end; return what went wrong, or None."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # the worker holds the lock too: it may outlive this process by a moment
+        with lock(folder / LOCK, stop, wait=True) as held:
+            if is_done(folder, task.width):
+                report(task.n_steps)
+                return None
+            task.save(folder / TASK)
+            # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
+            (folder / _SPICEINIT).write_text("* no commands\n", encoding="ascii")
+            (folder / FAILURE).unlink(missing_ok=True)
+            code = _work(folder, held, timeout, report, stop)
+            if code is None:
+                what = f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop."
+                return SimulationError(what, task.chain, log=_tail(folder))
+            if code or not is_done(folder, task.width):
+                return _failure(task, folder, code)
+            for name in (TASK, ROWS, _SPICEINIT, _LOG):
+                (folder / name).unlink(missing_ok=True)
+            return None
+    except BlockingIOError:
+        return SimulationError("it was stopped while another run was simulating it.", task.chain)
+
+
+def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: threading.Event) -> int | None:
+    """Run the worker process; return its exit code, or None if it took too long."""
+    begin = time.monotonic()
+    with (folder / _LOG).open("w", encoding="utf-8") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "circuitlsc.spice.worker", str(folder)],
+            cwd=folder,
+            env=worker_environment(),
+            stdin=subprocess.PIPE,  # never written to: its end tells the worker that this process has ended
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            pass_fds=(held,),
+            start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
+        )
+        reader = threading.Thread(target=_forward, args=(worker, report), daemon=True)
+        reader.start()
+        late = False
+        while worker.poll() is None:
+            late = timeout is not None and time.monotonic() - begin > timeout
+            if stop.is_set() or late:
+                worker.kill()
+            time.sleep(0.01)
+        reader.join(5)
+        for pipe in (worker.stdin, worker.stdout):
+            if pipe is not None:
+                pipe.close()
+    return None if late else worker.returncode
+
+
+def _forward(worker: subprocess.Popen[str], report: Report) -> None:
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        # libngspice may print too: only whole numbers are ours
+        if line.strip().isdecimal():
+            report(int(line))
+
+
+def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
+    """Return what went wrong in a worker that did not reach the end."""
+    try:
+        said = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+        return SimulationError(diagnose(said["reason"], said["log"]), task.chain, log=tuple(said["log"]))
+    except (OSError, ValueError):
+        pass  # it could not say so itself, or the disk is full
+    tail = _tail(folder)
+    if tail and tail[-1].startswith("circuitlsc: "):
+        return SimulationError(tail[-1].removeprefix("circuitlsc: "), task.chain)
+    if -code in CRASHES:
+        what = f"libngspice crashed ({signal.Signals(-code).name}) before the transient's end. "
+        return SimulationError(what + "Run the deck in plain ngspice to see where.", task.chain, log=tail)
+    if code < 0:
+        what = (
+            f"its worker was ended by {signal.Signals(-code).name} before the transient's end: by somebody, or by the system "
+            "for want of memory. Run it again, with fewer workers if memory is short."
+        )
+        return SimulationError(what, task.chain, log=tail)
+    what = f"the worker ended with code {code} before the transient's end. Run the deck in plain ngspice to see where."
+    return SimulationError(what, task.chain, log=tail)
+
+
+def _tail(folder: Path) -> tuple[str, ...]:
+    """Return the last lines of the worker's stderr, for a worker that could not say itself what went wrong."""
+    try:
+        lines = (folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(line for line in lines if line.strip())[-5:]

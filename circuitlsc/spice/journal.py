@@ -1,0 +1,192 @@
+"""A chain on disk: samples and a journal of its chunks, from which it can be taken up again to the last bit.
+
+``samples.f64`` holds the kept samples, one row of little-endian doubles after the other. ``journal.jsonl`` has one line per
+chunk: the state at its end, what it cost, how many rows there are now, the checksum of the chunk's rows, and the checksum
+of the line itself. A line that is cut short or altered, and rows that do not fit their checksum, end what counts: the chunk
+before is the last good one, whatever stopped the writer, and whatever happened to the file since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from circuitlsc.arrays import Array
+from circuitlsc.spice.transient import ChainState
+
+SAMPLES, JOURNAL = "samples.f64", "journal.jsonl"
+SYNC = 5.0  # seconds between two syncs to the disk: what a power cut can cost
+_READ = 1 << 22  # bytes
+
+
+@dataclass(frozen=True)
+class Record:
+    """One chunk of a chain: where the chain is after it, and what the chain has cost so far.
+
+    Attributes
+    ----------
+    steps : int
+        Steps done.
+    rows : int
+        Samples kept so far.
+    u, held : tuple of float
+        State: see `circuitlsc.spice.transient.ChainState`.
+    done : bool
+        Whether it is the last chunk.
+    checksum : str
+        Of the rows that the chunk added.
+    points, rejected, iterations : int
+        Time points, rejected points and Newton iterations.
+    setup, wall, cpu : float
+        Seconds to get ready, to integrate, and of processor time, over all processes that worked on it.
+    rss : int
+        Largest memory of any of them, bytes.
+    ngspice : str
+        Version of libngspice.
+    """
+
+    steps: int
+    rows: int
+    u: tuple[float, ...]
+    held: tuple[float, ...]
+    done: bool
+    checksum: str
+    points: int
+    rejected: int
+    iterations: int
+    setup: float
+    wall: float
+    cpu: float
+    rss: int
+    ngspice: str
+
+    @property
+    def state(self) -> ChainState:
+        """Where the chain is."""
+        return ChainState(self.steps, self.u, self.held)
+
+
+def checksum(data: bytes) -> str:
+    """Return the checksum of bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def read_journal(folder: Path, width: int) -> list[Record]:
+    """Return the chunks of a chain up to the last good one.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    width : int
+        Numbers per row of the samples.
+    """
+    return [record for record, _ in _good(folder, width)]
+
+
+def read_steps(folder: Path) -> int:
+    """Return how many steps a chain that is being written has done (nothing is verified)."""
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
+            lines = [line for line in file.read().split(b"\n") if line.startswith(b'{"steps": ')]
+        return json.loads(lines[-1].rpartition(b" ")[0])["steps"] if lines else 0
+    except (OSError, ValueError, KeyError):
+        return 0  # not begun, or the last line is being written
+
+
+def read_samples(folder: Path, rows: int, width: int) -> Array:
+    """Return the samples as a read-only view of the file, shape (rows, width): it takes no memory of this process."""
+    if rows * width == 0:
+        return np.empty((rows, width))
+    return np.memmap(folder / SAMPLES, dtype="<f8", mode="r", shape=(rows, width))
+
+
+def _good(folder: Path, width: int) -> list[tuple[Record, int]]:
+    """Return the good chunks, and where the line of each ends in the journal."""
+    good: list[tuple[Record, int]] = []
+    try:
+        with (folder / JOURNAL).open("rb") as journal, (folder / SAMPLES).open("rb") as samples:
+            end = rows = 0
+            for line in journal:
+                record = _parse(line)
+                if record is None or record.rows < rows:
+                    break
+                if _checksum_of(samples, 8 * width * (record.rows - rows)) != record.checksum:
+                    break
+                end, rows = end + len(line), record.rows
+                good.append((record, end))
+    except FileNotFoundError:
+        return []
+    return good
+
+
+def _checksum_of(file: BinaryIO, size: int) -> str | None:
+    """Return the checksum of the next ``size`` bytes, or None if there are fewer."""
+    digest = hashlib.blake2b(digest_size=16)
+    while size:
+        data = file.read(min(size, _READ))
+        if not data:
+            return None
+        digest.update(data)
+        size -= len(data)
+    return digest.hexdigest()
+
+
+def _parse(line: bytes) -> Record | None:
+    """Return the record of a line, or None if the line is not whole."""
+    text, _, mark = line.rstrip(b"\n").rpartition(b" ")
+    if not line.endswith(b"\n") or checksum(text).encode() != mark:
+        return None
+    values: dict[str, Any] = json.loads(text)
+    if set(values) != {f.name for f in fields(Record)}:
+        return None  # another version wrote it
+    return Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+class JournalWriter:
+    """Append chunks to a chain's files, after the last good one.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    width : int
+        Numbers per row of the samples.
+    """
+
+    def __init__(self, folder: Path, width: int) -> None:
+        good = _good(folder, width)
+        self.last = good[-1][0] if good else None
+        self._samples = self._open(folder / SAMPLES, 8 * width * (self.last.rows if self.last else 0))
+        self._journal = self._open(folder / JOURNAL, good[-1][1] if good else 0)
+        self._synced = time.monotonic()
+
+    @staticmethod
+    def _open(path: Path, size: int) -> BinaryIO:
+        file = path.open("r+b" if path.exists() else "w+b")
+        file.truncate(size)
+        file.seek(size)
+        return file
+
+    def append(self, rows: Array, record: Record) -> None:
+        """Write a chunk's rows, then its line."""
+        self._samples.write(np.ascontiguousarray(rows, dtype="<f8").tobytes())
+        self._samples.flush()
+        text = json.dumps(asdict(record), allow_nan=False).encode()
+        self._journal.write(text + b" " + checksum(text).encode() + b"\n")
+        self._journal.flush()
+        if record.done or time.monotonic() - self._synced > SYNC:
+            os.fsync(self._samples.fileno())
+            os.fsync(self._journal.fileno())
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._samples.close()
+        self._journal.close()

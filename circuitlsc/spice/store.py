@@ -1,0 +1,160 @@
+"""Where chains are kept while they run and afterwards: one folder each, named by the hash of all that it depends on.
+
+So a chain that was interrupted is found again, and one that is finished is not simulated twice, whoever asks for it. One
+process at a time works on a chain: it holds a lock, which the system frees when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from circuitlsc.errors import InputError, MissingSimulatorError
+from circuitlsc.spice.journal import JOURNAL, SAMPLES, read_journal
+from circuitlsc.spice.library import library_file
+from circuitlsc.spice.task import ChainTask
+
+LOCK = "lock"
+FORMAT = 1  # of the files, and of what a task means
+LIMIT = 10e9  # bytes that a store keeps of finished chains
+_POLL = 0.05  # seconds
+
+
+@cache
+def simulator() -> str:
+    """Return what simulates here, as far as a sample's last bit may depend on it: our version, NumPy's, the library itself."""
+    try:
+        library = hashlib.sha256(library_file().read_bytes()).hexdigest()
+    except MissingSimulatorError:
+        library = "elsewhere"  # a client of a cluster needs none
+    return f"format {FORMAT}, circuitlsc {version('circuitlsc')}, numpy {np.__version__}, ngspice {library}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of chains.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        It is made when something is to be kept.
+    """
+
+    folder: Path
+
+    def entry(self, task: ChainTask) -> Path:
+        """Return the folder of a chain (which may not exist yet)."""
+        return self.folder / task.key(simulator())
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        InputError
+            If it cannot be made or written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            mark = self.folder / ".gitignore"
+            if not mark.exists():
+                mark.write_text("*\n", encoding="ascii")  # samples are no source
+        except OSError as error:
+            raise InputError(
+                f"chains cannot be kept in {self.folder} ({error.strerror}). Give another folder with --cache, or --no-cache."
+            ) from None
+
+    @contextmanager
+    def token(self) -> Iterator[str]:
+        """Yield the name of a file here with a random name: who sees it, sees this folder."""
+        name = f"token-{secrets.token_hex(16)}"
+        path = self.folder / name
+        path.touch()
+        try:
+            yield name
+        finally:
+            path.unlink(missing_ok=True)
+
+    def prune(self, limit: float = LIMIT) -> int:
+        """Remove finished and unfinished chains that nobody uses, the longest unused first, until the rest is within a limit.
+
+        Returns how many were removed.
+        """
+        found = []
+        for entry in self.folder.iterdir() if self.folder.is_dir() else ():
+            with suppress(OSError):  # somebody else prunes, too
+                if (entry / JOURNAL).exists():
+                    size = sum((entry / name).stat().st_size for name in (SAMPLES, JOURNAL))
+                    found.append(((entry / JOURNAL).stat().st_mtime, size, entry))
+        total, removed = sum(size for _, size, _ in found), 0
+        for _, size, entry in sorted(found):
+            if total <= limit:
+                break
+            with suppress(BlockingIOError, OSError), lock(entry / LOCK):
+                shutil.rmtree(entry)
+                total, removed = total - size, removed + 1
+        return removed
+
+
+@contextmanager
+def lock(path: Path, stop: threading.Event | None = None, *, wait: bool = False) -> Iterator[int]:
+    """Hold a file's lock; yields its file descriptor, which a child process may inherit to hold it too.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    stop : threading.Event or None
+        Ends the waiting.
+    wait : bool
+        Wait for whoever has it.
+
+    Raises
+    ------
+    BlockingIOError
+        If somebody has it, and ``wait`` is false or ``stop`` was set.
+    InputError
+        If the file system has no locks.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not wait or (stop is not None and stop.is_set()):
+                    raise
+                time.sleep(_POLL)
+            except OSError as error:
+                raise InputError(
+                    f"{path.parent} is on a file system without locks ({error.strerror}), and two runs could spoil each other's "
+                    "files there. Give another place with --cache."
+                ) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_done(entry: Path, width: int) -> bool:
+    """Return whether a chain is there from start to end, its checksums verified."""
+    records = read_journal(entry, width)
+    return bool(records) and records[-1].done
+
+
+def touch(entry: Path) -> None:
+    """Note that a chain was used."""
+    with suppress(OSError):
+        os.utime(entry / JOURNAL)
