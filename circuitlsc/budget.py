@@ -344,9 +344,7 @@ def common_step(
     return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
 
 
-def run_all(
-    jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None, **machine: Any
-) -> dict[str, Samples]:
+def run_all(jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None, **machine: Any) -> dict[str, Samples]:
     """Run every circuit on the same noise; all keep the same times, those at half the step every other sample."""
     thin = run.thin or jobs[0][1].tasks(run)[0].thin
     runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in jobs]

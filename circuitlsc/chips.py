@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from circuitlsc.budget import T_STOP, Note, check_samples_one, common_step, run_all
+from circuitlsc.budget import T_STOP, check_samples_one, common_step, run_all
 from circuitlsc.build import rebuilt
+from circuitlsc.circuits import Note
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import Nonidealities

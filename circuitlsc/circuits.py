@@ -11,7 +11,8 @@ from circuitlsc.errors import SimulationError
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
-from circuitlsc.spice.engine import ChainResult, run_all_chains
+from circuitlsc.spice.chain import ChainResult
+from circuitlsc.spice.engine import run_all_chains
 from circuitlsc.spice.task import ChainTask
 
 Note = Callable[[str], None]
@@ -60,9 +61,9 @@ def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **mach
         except SimulationError as error:
             failed[run.name] = error
     if failed:
-        name, error = next(iter(failed.items()))
+        name, first = next(iter(failed.items()))
         others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""
-        raise SimulationError(f"the circuit {name!r} failed: {error.reason}{others}", error.chain, log=error.log)
+        raise SimulationError(f"the circuit {name!r} failed: {first.reason}{others}", first.chain, log=first.log)
     teller.rest()
     return out
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitlsc.errors import InputError
+from circuitlsc.lock import lock
 
 DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
     "deck.cir",
@@ -29,6 +31,8 @@ CALIBRATION, CALIBRATION_FIGURE, INPUTS = "calibration.json", "calibration.png",
 STREAMED = "x.npy"  # the inputs once more, as a config names them
 LEARNED, HISTORY = "learned.npz", "history.nc"
 GIVEN = "config.toml"  # what `learn` was given; all settings are in the files themselves
+PARTIAL = ".partial"  # ends the name of a folder whose run is under way, or was interrupted; in it:
+BEGUN, CHAINS, COMPLETED, _LOCK = "begun.json", "chains", "samples.completed.nc", ".lock"
 FRICTION, FRICTION_FIGURE = "friction.json", "friction.png"
 CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
 
@@ -46,18 +50,102 @@ def check_free(folder: Path) -> None:
         raise InputError(f"-o {folder}: the folder {parent} cannot be written to. Give another place.")
 
 
+def partial_folder(folder: Path) -> Path:
+    """Return the folder in which the results of ``folder`` come into being."""
+    folder = folder.absolute()
+    return folder.with_name(f"{folder.name}{PARTIAL}")
+
+
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``folder`` that takes its name if all went well, and vanishes if not."""
+def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resume: bool = False) -> Iterator[Path]:
+    """Yield a folder beside ``folder`` that takes its name if all went well: results are there in full or not at all.
+
+    One process at a time can work on it. If something goes wrong, or the process is killed, it stays for a resumed run if
+    there are settings to compare that with, and vanishes if not.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    settings : mapping or None
+        Everything that the results depend on, JSON-ready; None for what is not resumed.
+    resume : bool
+        Go on in the folder of an interrupted run.
+
+    Raises
+    ------
+    InputError
+        If the folder exists, another run works on it, an interrupted run left one and ``resume`` is false, or the
+        interrupted run had other settings.
+    """
     check_free(folder)
-    part = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.part")
-    part.mkdir()
+    part = partial_folder(folder)
     try:
-        yield part
-        check_free(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        begun = True
+    except FileExistsError:
+        begun = False
+        if not (part / _LOCK).exists():
+            raise InputError(
+                f"-o {folder}: {part.name} exists, and is none of ours. Rename it, or give another name."
+            ) from None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(part / _LOCK))
+        except BlockingIOError:
+            raise InputError(
+                f"-o {folder}: another run is writing it now. Give a new name, or wait for its end."
+            ) from None
+        if not begun and (part / BEGUN).exists():
+            if not resume or settings is None:
+                raise InputError(
+                    f"-o {folder}: an interrupted run left {part.name}. Add --resume to go on with it, or remove that folder."
+                )
+            _check_same(part, settings)
+        else:
+            for left in part.iterdir():  # by a run that was killed, and is not resumed
+                if left.is_dir():
+                    shutil.rmtree(left)
+                elif left.name != _LOCK:
+                    left.unlink()
+            if settings is not None:
+                write_json(part / BEGUN, settings)
+        try:
+            yield part
+            check_free(folder)
+            shutil.rmtree(part / CHAINS, ignore_errors=True)
+            for name in (BEGUN, COMPLETED, _LOCK):
+                (part / name).unlink(missing_ok=True)
+            part.rename(folder)
+        except InputError:
+            if begun:
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+        except BaseException:
+            if settings is None:
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+def _check_same(part: Path, settings: Mapping[str, Any]) -> None:
+    """Raise InputError unless a run was begun with the same settings."""
+    try:
+        theirs = json.loads((part / BEGUN).read_text(encoding="utf-8"))
+        if not isinstance(theirs, dict):
+            raise ValueError("it holds no settings")
+    except ValueError as error:
+        raise InputError(f"{part / BEGUN} cannot be read ({error}). Remove {part}, and start again.") from None
+    mine = json.loads(json.dumps(settings))
+    for key in sorted({*mine, *theirs}):
+        a, b = theirs.get(key), mine.get(key)
+        if a == b:
+            continue
+        if isinstance(a, str) and isinstance(b, str) and "\n" in a + b:  # a file: the first line that differs
+            pairs = zip_longest(a.splitlines(), b.splitlines(), fillvalue="nothing")
+            a, b = next((x, y) for x, y in pairs if x != y)
+        raise InputError(
+            f"{part.name} was begun with another {key} ({a} there, {b} now), and a resumed run is to be the same run. "
+            "Bring back what was changed, or remove that folder."
+        )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -27,8 +27,9 @@ from circuitlsc.report import scaling_report
 from circuitlsc.runplan import WARMUP, RunPlan, choose_run
 from circuitlsc.samples import Samples, collect, read_code
 from circuitlsc.scaling import Ranges, Scaling
+from circuitlsc.spice.chain import ChainResult
 from circuitlsc.spice.deck import fingerprint, library_deck, options, standalone_deck
-from circuitlsc.spice.engine import ChainResult, run_chains
+from circuitlsc.spice.engine import run_chains
 from circuitlsc.spice.store import Store
 from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan

@@ -24,7 +24,7 @@ from circuitlsc.spice.deck import fingerprint
 
 if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
-    from circuitlsc.spice.engine import ChainResult
+    from circuitlsc.spice.chain import ChainResult
     from circuitlsc.spice.task import ChainTask
 
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
 from circuitlsc.commands.shared import (
     ConfigArgument,
     OutputFolder,
     TStop,
     app,
+    left_behind,
     one_line_errors,
     print_rules,
     say,
@@ -34,6 +36,11 @@ def budget(
     ] = None,
     corners: Annotated[bool, typer.Option("--corners", help="Add temperature, supply, R and C corners.")] = False,
     t_stop: TStop = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Resume = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
     from circuitlsc import output as out
@@ -42,26 +49,28 @@ def budget(
     from circuitlsc.config import load_config, resolved_toml
     from circuitlsc.plotting import save_figure
     from circuitlsc.report import budget_report
-    from circuitlsc.spice.library import find_library
 
-    with one_line_errors():
+    machine = Machine(workers, scheduler, resume, cache, no_cache)
+    with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
+        machine.check()
         sweeps = [parse_sweep(text) for text in sweep or ()]
         loaded = load_config(config)
-        find_library()
         sampler, nonideal, circuit = imperfect(loaded)
-        print_rules(sampler)
-        with out.new_folder(output) as folder:
-            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+        resolved, length = resolved_toml(loaded, sampler), short_run(loaded, t_stop)
+        asked = {"command": "budget", "config": resolved, "run": length, "sweeps": sweep, "corners": corners}
+        with machine.folder(output, loaded, asked) as (folder, where):
+            print_rules(sampler)
+            out.write_text(folder / out.CONFIG, resolved)
             measured = error_budget(
                 loaded.model,
                 loaded.x,
                 nonideal,
                 sweeps=sweeps,
                 corners=corners,
-                **short_run(loaded, t_stop),
-                timeout=loaded.timeout,
+                **length,
                 note=say,
+                **where,
                 **circuit,
             )
             out.write_json(folder / out.BUDGET, measured.to_list())
@@ -78,6 +87,11 @@ def chip_yield(
     chips: Annotated[int, typer.Option("--chips", help="How many chips, each with random errors of its own.")] = 20,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Largest error of P(active) and mean/slab.")] = 0.02,
     t_stop: TStop = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Resume = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
     from circuitlsc import chips as lot
@@ -86,25 +100,27 @@ def chip_yield(
     from circuitlsc.config import load_config, resolved_toml
     from circuitlsc.plotting import save_figure
     from circuitlsc.report import chips_report
-    from circuitlsc.spice.library import find_library
 
-    with one_line_errors():
+    machine = Machine(workers, scheduler, resume, cache, no_cache)
+    with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
+        machine.check()
         loaded = load_config(config)
-        find_library()
         sampler, nonideal, circuit = imperfect(loaded)
-        print_rules(sampler)
-        with out.new_folder(output) as folder:
-            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
+        resolved, length = resolved_toml(loaded, sampler), short_run(loaded, t_stop)
+        asked = {"command": "yield", "config": resolved, "run": length, "chips": chips, "tolerance": tolerance}
+        with machine.folder(output, loaded, asked) as (folder, where):
+            print_rules(sampler)
+            out.write_text(folder / out.CONFIG, resolved)
             measured = lot.chip_yield(
                 loaded.model,
                 loaded.x,
                 nonideal,
                 chips=chips,
                 tolerance=tolerance,
-                **short_run(loaded, t_stop),
-                timeout=loaded.timeout,
+                **length,
                 note=say,
+                **where,
                 **circuit,
             )
             out.write_json(folder / out.CHIPS, measured.to_dict())

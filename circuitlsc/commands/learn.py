@@ -47,13 +47,13 @@ def learn(
             print(learner.report(), file=sys.stderr)
         keep = output.with_name(output.name + ".failed")
         total = sum(stage.duration for stage in loaded.stages)
-        with progress_bar(round(total), where, "tau") as advance:
-            made = run_learner(
-                loaded, where, checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), keep=keep
-            )
         truth = loaded.truth
         numbers = None if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
-        with out.new_folder(output) as folder:
+        with out.new_folder(output) as folder:  # first, so that a second run into it is refused at once
+            with progress_bar(round(total), where, "tau") as advance:
+                made = run_learner(
+                    loaded, where, checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), keep=keep
+                )
             out.write_text(folder / out.GIVEN, given)
             if deck is not None:
                 out.write_text(folder / out.DECK, deck)

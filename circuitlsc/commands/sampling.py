@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
 from circuitlsc.commands.shared import (
     EXIT_CODES,
     FAILED,
     ConfigArgument,
     OutputFolder,
     app,
+    left_behind,
     one_line_errors,
     print_rules,
     progress_bar,
@@ -23,6 +25,7 @@ from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
     from circuitlsc.energy import EnergyReport
+    from circuitlsc.runplan import RunPlan
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
 
@@ -70,6 +73,11 @@ def _learner_deck(config: Path) -> tuple[str, str]:
 def run(
     config: ConfigArgument,
     output: OutputFolder,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Resume = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
     from circuitlsc import output as out
@@ -77,23 +85,26 @@ def run(
     from circuitlsc.energy import energy_text
     from circuitlsc.outcome import outcome
     from circuitlsc.plotting import save_figure
-    from circuitlsc.spice.library import find_library
 
-    with one_line_errors():
+    machine = Machine(workers, scheduler, resume, cache, no_cache)
+    with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
+        machine.check()
         loaded = load_config(config)
-        find_library()
         sampler = loaded.sampler()
-        sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
-        print(sampler.report(), file=sys.stderr)
-        print_rules(sampler)
-        keep = output.with_name(output.name + ".failed")
-        with out.new_folder(output) as folder:
+        tasks = sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
+        resolved = resolved_toml(loaded, sampler)
+        with machine.folder(output, loaded, {"command": "run", "config": resolved}) as (folder, where):
+            print(sampler.report(), file=sys.stderr)
+            print_rules(sampler)
             deck = sampler.deck(t_stop=loaded.run.t_stop, warmup=loaded.run.warmup, seed=loaded.run.seed)
             out.write_text(folder / out.DECK, deck)
-            out.write_text(folder / out.CONFIG, resolved_toml(loaded, sampler))
-            with progress_bar(sampler.tasks(loaded.run)[0].n_steps * loaded.run.chains) as advance:
-                samples = sampler.run(loaded.run, timeout=loaded.timeout, progress=advance, keep=keep)
+            out.write_text(folder / out.CONFIG, resolved)
+            total = sum(task.n_steps for task in tasks)
+            if found := where["store"].steps(tasks):
+                say(f"{found} of {total} steps were found in {where['store'].folder}")
+            with progress_bar(total) as advance:
+                samples = _simulate(sampler, loaded.run, output, progress=advance, **where)
             samples.save(folder / out.SAMPLES)
             result = outcome(sampler, samples, note=say)
             out.write_json(folder / result.file, result.numbers)
@@ -105,6 +116,25 @@ def run(
         if energy is not None:
             print("\n" + energy_text(energy))
         raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+def _simulate(sampler: Sampler, run: RunPlan, output: Path, **where: Any) -> Samples:
+    """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
+    from circuitlsc import output as out
+    from circuitlsc.spice.engine import ChainsFailed
+
+    try:
+        return sampler.run(run, keep=output.with_name(output.name + ".failed"), **where)
+    except ChainsFailed as error:
+        if error.completed:
+            tasks = sampler.tasks(run)
+            path = out.partial_folder(output) / out.COMPLETED
+            sampler.label(run, [tasks[r.chain] for r in error.completed], error.completed).save(path)
+            error.reason += (
+                f" The samples of the other {len(error.completed)} chains are in {path}; "
+                "the same command with --resume tries the rest again."
+            )
+        raise
 
 
 @app.command()

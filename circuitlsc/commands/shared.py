@@ -70,6 +70,15 @@ def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothi
         fail(f"{error.strerror or error}: {error.filename}", FAILED)
 
 
+def left_behind(output: Path) -> str:
+    """Say what an interrupted command leaves."""
+    from circuitlsc.output import partial_folder
+
+    if partial_folder(output).exists():
+        return f"interrupted; what was done is kept beside {output}: give the same command with --resume to go on"
+    return "interrupted; nothing was written"
+
+
 def fail(message: object, code: int) -> None:
     """Print an error as one line, and leave with a code."""
     print(f"circuitlsc: error: {' '.join(str(message).split())}", file=sys.stderr)

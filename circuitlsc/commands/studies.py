@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
 from circuitlsc.commands.shared import (
     EXIT_CODES,
     ConfigArgument,
     OutputFolder,
     TStop,
     app,
+    left_behind,
     one_line_errors,
     progress_bar,
     say,
@@ -30,6 +32,11 @@ def calibrate(
     draws: Annotated[int, typer.Option("--draws", help="Samples kept of each input.")] = 19,
     spacing: Annotated[float, typer.Option("--spacing", help="Time between kept samples, tau.")] = 5.0,
     warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Resume = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
     from dataclasses import replace
@@ -42,12 +49,12 @@ def calibrate(
     from circuitlsc.circuit_calibration import plan_calibration
     from circuitlsc.config import load_config, resolved_toml
     from circuitlsc.plotting import save_figure
-    from circuitlsc.spice.library import find_library
 
-    with one_line_errors():
+    machine = Machine(workers, scheduler, resume, cache, no_cache)
+    with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
+        machine.check()
         loaded = load_config(config)
-        find_library()
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate")}
         temperature = loaded.dynamics.T
         model = loaded.model if temperature in (0, 1) else loaded.model.tempered(temperature)
@@ -66,9 +73,10 @@ def calibrate(
         made = replace(loaded, x=plan.sampler.x, x_source=out.STREAMED, hold=plan.sampler.stream.hold, run=plan.run)
         resolved = resolved_toml(made, plan.sampler)
         keep = output.with_name(output.name + ".failed")
-        with out.new_folder(output) as folder:
+        asked = {"command": "calibrate", "config": resolved, "draws": draws, "spacing": spacing, "warmup": warmup}
+        with machine.folder(output, loaded, asked) as (folder, where):
             with progress_bar(plan.sampler.tasks(plan.run)[0].n_steps) as advance:
-                measured = plan.measure(timeout=loaded.timeout, progress=advance, keep=keep)
+                measured = plan.measure(progress=advance, keep=keep, **where)
             measured.samples.save(folder / out.SAMPLES)
             out.write_text(folder / out.CONFIG, resolved)
             np.save(folder / out.STREAMED, plan.sampler.x, allow_pickle=False)
@@ -87,6 +95,11 @@ def friction(
         list[float] | None, typer.Option("--friction", help="A friction to try; may be given several times.")
     ] = None,
     t_stop: TStop = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Resume = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
     from circuitlsc import output as out
@@ -94,17 +107,18 @@ def friction(
     from circuitlsc.config import load_config, resolved_toml
     from circuitlsc.friction import friction_figure, friction_report, friction_sweep
     from circuitlsc.plotting import save_figure
-    from circuitlsc.spice.library import find_library
 
-    with one_line_errors():
+    machine = Machine(workers, scheduler, resume, cache, no_cache)
+    with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
+        machine.check()
         loaded = load_config(config)
-        find_library()
         check_samples_one("friction", loaded.circuit())
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}
         run = short_run(loaded, t_stop)
         resolved = resolved_toml(loaded, loaded.sampler())
-        with out.new_folder(output) as folder:
+        asked = {"command": "friction", "config": resolved, "run": run, "frictions": frictions}
+        with machine.folder(output, loaded, asked) as (folder, where):
             measured = friction_sweep(
                 loaded.model,
                 loaded.x,
@@ -113,8 +127,8 @@ def friction(
                 warmup=run["warmup"],
                 chains=run["chains"],
                 seed=run["seed"],
-                timeout=loaded.timeout,
                 note=say,
+                **where,
                 **circuit,
             )
             out.write_text(folder / out.CONFIG, resolved)

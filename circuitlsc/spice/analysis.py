@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitlsc.errors import SimulationError
-from circuitlsc.spice.engine import worker_environment
+from circuitlsc.spice.chain import worker_environment
 from circuitlsc.spice.library import find_library, open_session
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import CircuitLSCError, SimulationError
-from circuitlsc.spice.diagnosis import diagnose
+from circuitlsc.lock import lock
 from circuitlsc.spice.journal import JOURNAL, SAMPLES, Record, read_journal, read_samples
 from circuitlsc.spice.library import find_library
-from circuitlsc.spice.store import LOCK, is_done, lock, touch
+from circuitlsc.spice.store import LOCK, is_done, touch
 from circuitlsc.spice.task import ROWS, ChainTask
 from circuitlsc.spice.worker import FAILURE, TASK
 
@@ -94,9 +94,7 @@ class Done:
     files: dict[str, bytes] | None = None
 
 
-def simulate(
-    job: Job, report: Report | None = None, stop: threading.Event | None = None
-) -> Done | SimulationError:
+def simulate(job: Job, report: Report | None = None, stop: threading.Event | None = None) -> Done | SimulationError:
     """Simulate a chain in a process of its own, from where its folder says that it is, and return how it ended.
 
     Parameters
@@ -242,7 +240,7 @@ def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
     """Return what went wrong in a worker that did not reach the end."""
     try:
         said = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
-        return SimulationError(diagnose(said["reason"], said["log"]), task.chain, log=tuple(said["log"]))
+        return SimulationError(said["reason"], task.chain, log=tuple(said["log"]))
     except (OSError, ValueError):
         pass  # it could not say so itself, or the disk is full
     tail = _tail(folder)

@@ -75,5 +75,5 @@ def connect(address: str) -> Any:
     except (OSError, ValueError, TypeError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"--scheduler {address!r} does not answer ({said.rstrip('.')}). Start one with `dask scheduler`, or correct the address."
+            f"--scheduler {address!r} does not answer ({said.rstrip('.')}). Start one with `dask scheduler`, or correct it."
         ) from None

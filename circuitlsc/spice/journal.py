@@ -147,7 +147,8 @@ def _parse(line: bytes) -> Record | None:
     values: dict[str, Any] = json.loads(text)
     if set(values) != {f.name for f in fields(Record)}:
         return None  # another version wrote it
-    return Record(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Record(**arguments)
 
 
 class JournalWriter:

@@ -62,7 +62,9 @@ def library_file() -> Path:
         path = line.partition("/")[2]
         if "libngspice" in path:
             return Path(f"/{path}")
-    raise MissingSimulatorError(f"{name} was loaded, but its file cannot be found. Set NGSPICE_LIBRARY_PATH to the file.")
+    raise MissingSimulatorError(
+        f"{name} was loaded, but its file cannot be found. Set NGSPICE_LIBRARY_PATH to the file."
+    )
 
 
 def open_session() -> Any:

@@ -6,14 +6,11 @@ process at a time works on a chain: it holds a lock, which the system frees when
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
 import shutil
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -23,14 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc.errors import InputError, MissingSimulatorError
-from circuitlsc.spice.journal import JOURNAL, SAMPLES, read_journal
+from circuitlsc.lock import lock
+from circuitlsc.spice.journal import JOURNAL, SAMPLES, read_journal, read_steps
 from circuitlsc.spice.library import library_file
 from circuitlsc.spice.task import ChainTask
 
 LOCK = "lock"
 FORMAT = 1  # of the files, and of what a task means
 LIMIT = 10e9  # bytes that a store keeps of finished chains
-_POLL = 0.05  # seconds
 
 
 @cache
@@ -58,6 +55,10 @@ class Store:
     def entry(self, task: ChainTask) -> Path:
         """Return the folder of a chain (which may not exist yet)."""
         return self.folder / task.key(simulator())
+
+    def steps(self, tasks: Sequence[ChainTask]) -> int:
+        """Return how many steps of some chains are there (they are verified when they are used)."""
+        return sum(read_steps(self.entry(task)) for task in tasks)
 
     def make(self) -> None:
         """Make the folder.
@@ -107,45 +108,6 @@ class Store:
                 shutil.rmtree(entry)
                 total, removed = total - size, removed + 1
         return removed
-
-
-@contextmanager
-def lock(path: Path, stop: threading.Event | None = None, *, wait: bool = False) -> Iterator[int]:
-    """Hold a file's lock; yields its file descriptor, which a child process may inherit to hold it too.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    stop : threading.Event or None
-        Ends the waiting.
-    wait : bool
-        Wait for whoever has it.
-
-    Raises
-    ------
-    BlockingIOError
-        If somebody has it, and ``wait`` is false or ``stop`` was set.
-    InputError
-        If the file system has no locks.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not wait or (stop is not None and stop.is_set()):
-                    raise
-                time.sleep(_POLL)
-            except OSError as error:
-                raise InputError(
-                    f"{path.parent} is on a file system without locks ({error.strerror}), and two runs could spoil each other's "
-                    "files there. Give another place with --cache."
-                ) from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def is_done(entry: Path, width: int) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from circuitlsc.spice.diagnosis import diagnose
 from circuitlsc.spice.journal import JournalWriter, Record, checksum
 from circuitlsc.spice.library import library_version
 from circuitlsc.spice.task import ChainTask
@@ -53,7 +54,7 @@ def main(folder: Path) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             raise
         reason = f"{folder} cannot be written to ({error.strerror}): make room there, or give another place."
-    failure = {"reason": reason, "log": [line for line in lines if line.strip()][-LOG_LINES:]}
+    failure = {"reason": diagnose(reason, lines), "log": [line for line in lines if line.strip(" *")][-LOG_LINES:]}
     # standard error, too: on a full disk the file may not be written
     print(f"circuitlsc: {reason}", file=sys.stderr, flush=True)
     (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
