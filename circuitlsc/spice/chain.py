@@ -18,11 +18,10 @@ from pathlib import Path
 from circuitlsc.arrays import Array
 from circuitlsc.errors import CircuitLSCError, SimulationError
 from circuitlsc.lock import lock
-from circuitlsc.spice.journal import JOURNAL, SAMPLES, Record, read_journal, read_samples
+from circuitlsc.spice.journal import FAILURE, JOURNAL, SAMPLES, Record, read_journal, read_samples
 from circuitlsc.spice.library import find_library
 from circuitlsc.spice.store import LOCK, is_done, touch
-from circuitlsc.spice.task import ROWS, ChainTask
-from circuitlsc.spice.worker import FAILURE, TASK
+from circuitlsc.spice.task import ROWS, TASK, ChainTask
 
 Report = Callable[[int], None]  # steps done
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)

@@ -19,9 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from circuitlsc.arrays import Array
-from circuitlsc.spice.transient import ChainState
+from circuitlsc.spice.task import ChainState
 
 SAMPLES, JOURNAL = "samples.f64", "journal.jsonl"
+FAILURE = "failure.json"  # why a worker gave up
 SYNC = 5.0  # seconds between two syncs to the disk: what a power cut can cost
 _READ = 1 << 22  # bytes
 
@@ -37,7 +38,7 @@ class Record:
     rows : int
         Samples kept so far.
     u, held : tuple of float
-        State: see `circuitlsc.spice.transient.ChainState`.
+        State: see `circuitlsc.spice.task.ChainState`.
     done : bool
         Whether it is the last chunk.
     checksum : str
@@ -76,6 +77,11 @@ class Record:
 def checksum(data: bytes) -> str:
     """Return the checksum of bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def row_bytes(rows: Array) -> bytes:
+    """Return rows as they stand in the file of samples."""
+    return np.ascontiguousarray(rows, dtype="<f8").tobytes()
 
 
 def read_journal(folder: Path, width: int) -> list[Record]:
@@ -177,7 +183,7 @@ class JournalWriter:
 
     def append(self, rows: Array, record: Record) -> None:
         """Write a chunk's rows, then its line."""
-        self._samples.write(np.ascontiguousarray(rows, dtype="<f8").tobytes())
+        self._samples.write(row_bytes(rows))
         self._samples.flush()
         text = json.dumps(asdict(record), allow_nan=False).encode()
         self._journal.write(text + b" " + checksum(text).encode() + b"\n")
@@ -187,7 +193,9 @@ class JournalWriter:
             os.fsync(self._journal.fileno())
             self._synced = time.monotonic()
 
-    def close(self) -> None:
-        """Close the files."""
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._samples.close()
         self._journal.close()

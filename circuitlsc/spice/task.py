@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
 
-ROWS = "rows.npy"
+TASK, ROWS = "task.json", "rows.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +149,25 @@ class ChainTask:
         if rows.exists():
             values["rows"] = np.load(rows, allow_pickle=False)
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """Where a chain is between two chunks: with its task, all that the rest of it depends on.
+
+    Attributes
+    ----------
+    steps : int
+        Steps done.
+    u : tuple of float
+        The neurons' states, in model units.
+    held : tuple of float
+        Voltages of the other capacitors.
+    """
+
+    steps: int
+    u: tuple[float, ...]
+    held: tuple[float, ...]
 
 
 def chunk_length(n_states: int) -> int:

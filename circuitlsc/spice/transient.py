@@ -14,7 +14,7 @@ from circuitlsc.arrays import Array
 from circuitlsc.spice.callbacks import FIRST, Callbacks
 from circuitlsc.spice.library import open_session
 from circuitlsc.spice.noise import BrownianPaths
-from circuitlsc.spice.task import ChainTask
+from circuitlsc.spice.task import ChainState, ChainTask
 from circuitlsc.stream import grid_rows
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
@@ -33,25 +33,6 @@ class Counts:
     rejected: int = 0
     iterations: int = 0
     setup: float = 0.0
-
-
-@dataclass(frozen=True)
-class ChainState:
-    """Where a chain is between two chunks: with its task, all that the rest of it depends on.
-
-    Attributes
-    ----------
-    steps : int
-        Steps done.
-    u : tuple of float
-        The neurons' states, in model units.
-    held : tuple of float
-        Voltages of the other capacitors.
-    """
-
-    steps: int
-    u: tuple[float, ...]
-    held: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,15 +15,12 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-
 from circuitlsc.spice.diagnosis import diagnose
-from circuitlsc.spice.journal import JournalWriter, Record, checksum
+from circuitlsc.spice.journal import FAILURE, JournalWriter, Record, checksum, row_bytes
 from circuitlsc.spice.library import library_version
-from circuitlsc.spice.task import ChainTask
+from circuitlsc.spice.task import TASK, ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
 
-TASK, FAILURE = "task.json", "failure.json"
 LOG_LINES = 12
 
 
@@ -63,41 +60,40 @@ def main(folder: Path) -> int:
 
 def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
     """Simulate what is missing of a chain."""
-    journal = JournalWriter(folder, task.width)
-    last, busy = journal.last, time.process_time()
-    counts, rows, wall, cpu = Counts(), 0, 0.0, 0.0
-    if last is not None:
-        if last.done:
+    busy = time.process_time()
+    with JournalWriter(folder, task.width) as journal:
+        last = journal.last
+        if last is not None and last.done:
             return
-        counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
-        rows, wall, cpu = last.rows, last.wall, last.cpu
-    begin = time.perf_counter()
-    version = library_version()  # loads it
-    counts.setup += time.perf_counter() - begin
-    start, setup = time.perf_counter(), counts.setup
-    for chunk in integrate(task, counts, lines.extend, last.state if last else None):
-        first = counts.steps - len(chunk.samples)
-        kept = np.ascontiguousarray(chunk.samples[task.kept(first, len(chunk.samples))], dtype="<f8")
-        rows += len(kept)
-        record = Record(
-            steps=counts.steps,
-            rows=rows,
-            u=chunk.state.u,
-            held=chunk.state.held,
-            done=chunk.done,
-            checksum=checksum(kept.tobytes()),
-            points=counts.points,
-            rejected=counts.rejected,
-            iterations=counts.iterations,
-            setup=counts.setup,
-            wall=wall + time.perf_counter() - start - (counts.setup - setup),
-            cpu=cpu + time.process_time() - busy,
-            rss=max(peak_memory(), last.rss if last else 0),
-            ngspice=version,
-        )
-        journal.append(kept, record)
-        print(counts.steps, flush=True)
-    journal.close()
+        counts, rows, wall, cpu = Counts(), 0, 0.0, 0.0
+        if last is not None:
+            counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
+            rows, wall, cpu = last.rows, last.wall, last.cpu
+        begin = time.perf_counter()
+        version = library_version()  # loads it
+        counts.setup += time.perf_counter() - begin
+        start, setup = time.perf_counter(), counts.setup
+        for chunk in integrate(task, counts, lines.extend, last.state if last else None):
+            kept = chunk.samples[task.kept(counts.steps - len(chunk.samples), len(chunk.samples))]
+            rows += len(kept)
+            record = Record(
+                steps=counts.steps,
+                rows=rows,
+                u=chunk.state.u,
+                held=chunk.state.held,
+                done=chunk.done,
+                checksum=checksum(row_bytes(kept)),
+                points=counts.points,
+                rejected=counts.rejected,
+                iterations=counts.iterations,
+                setup=counts.setup,
+                wall=wall + time.perf_counter() - start - (counts.setup - setup),
+                cpu=cpu + time.process_time() - busy,
+                rss=max(peak_memory(), last.rss if last else 0),
+                ngspice=version,
+            )
+            journal.append(kept, record)
+            print(counts.steps, flush=True)
 
 
 if __name__ == "__main__":
