@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from circuitlsc.arrays import Array
 from circuitlsc.build import build_sampler
+from circuitlsc.circuits import CircuitRun, Note, run_circuits
 from circuitlsc.data import bars
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.model import SparseCodingModel
@@ -27,6 +27,7 @@ from circuitlsc.paper import (
     random_dictionary,
 )
 from circuitlsc.priors import SpikeSlab
+from circuitlsc.samples import Samples
 
 SETTLING = 30.0  # tau that each input is on for a circuit that settles
 MIXING = 14.0  # tau after a change of the input before a sample is taken
@@ -41,28 +42,33 @@ SYSTEMS = {
 #: lambdas at which circuits are run in Figure 4a: the part of the axis where the activity changes
 LAMBDAS = (0.4, 8.0)
 
-Note = Callable[[str], None]
 
-
-def settled_codes(model: SparseCodingModel, X: Array, dynamics: Dynamics) -> Array:
-    """Return the code that a circuit settles on for each input, (n_inputs, n_latents)."""
+def settling(name: str, model: SparseCodingModel, X: Array, dynamics: Dynamics) -> CircuitRun:
+    """Return a circuit that settles on a code for each input, shown one after the other."""
     sampler = build_sampler(model, X, dynamics=dynamics, hold=SETTLING)
-    samples = sampler.run(warmup=SETTLING - sampler.plan.step, thin=1)
-    return np.asarray(samples.by_row()[0, :, -1])
+    return CircuitRun(name, sampler, sampler.run_plan(warmup=SETTLING - sampler.plan.step, thin=1))
 
 
-def sampled_codes(model: SparseCodingModel, X: Array, *, seed: int, kept: float = 0.0) -> Array:
-    """Return samples of a circuit for each input, (n_inputs, n_draws, n_latents): one, or those of the last ``kept`` tau."""
+def sampling(name: str, model: SparseCodingModel, X: Array, *, seed: int, kept: float = 0.0) -> CircuitRun:
+    """Return a circuit that samples the code of each input; over the last ``kept`` tau of each, or one sample."""
     sampler = build_sampler(model, X, hold=MIXING + (kept or 1.0))
     step = sampler.plan.step
     per_draw = max(1, round(0.2 / step)) if kept else max(1, round(1.0 / step) - 1)
-    samples = sampler.run(warmup=MIXING, thin=per_draw, seed=seed)
-    s = samples.by_row()[0]
-    return np.asarray(s if kept else s[:, -1:])
+    return CircuitRun(name, sampler, sampler.run_plan(warmup=MIXING, thin=per_draw, seed=seed))
+
+
+def last_codes(samples: Samples) -> Array:
+    """Return the last code of each input, (n_inputs, n_latents)."""
+    return np.asarray(samples.by_row()[0, :, -1])
 
 
 def circuit_activity(
-    size: Size = SWEEP, *, pis: tuple[float, ...] = (0.3, 0.1), seed: int = 0, note: Note | None = None
+    size: Size = SWEEP,
+    *,
+    pis: tuple[float, ...] = (0.3, 0.1),
+    seed: int = 0,
+    note: Note | None = None,
+    workers: int | None = None,
 ) -> list[ActivityCurve]:
     """Return what circuits measure for Figure 4a: MAP activity over lambda, and L0-LSC's for each given pi.
 
@@ -74,32 +80,48 @@ def circuit_activity(
     seed : int
         Of data and noise.
     note : callable or None
-        Called with a few words before each circuit.
+        Called with the name of each circuit that is done.
+    workers : int or None
+        Circuits at a time; None means one per processor.
     """
-    say = note or (lambda _: None)
     A, lambdas = bars(size.n), np.geomspace(*LAMBDAS, size.n_lambdas)
-    curves = []
+    data = {pi: bars_inputs(size.n, pi, size.n_inputs, seed)[1] for pi in {*pis, *SWEPT_PIS}}
+    settled: dict[tuple[str, float], list[CircuitRun]] = {}
     for system in ("DSC", "LCA", "LCA hard"):
         for pi in pis:
-            say(f"{system} circuit, data of pi = {pi:g}")
-            X = bars_inputs(size.n, pi, size.n_inputs, seed)[1]
-            codes = [
-                settled_codes(SparseCodingModel(A, SpikeSlab(pi, float(lam)), SIGMA), X, SYSTEMS[system])
+            settled[system, pi] = [
+                settling(
+                    f"{system} circuit, data of pi = {pi:g}, lambda {lam:.3g}",
+                    SparseCodingModel(A, SpikeSlab(pi, float(lam)), SIGMA),
+                    data[pi],
+                    SYSTEMS[system],
+                )
                 for lam in lambdas
             ]
-            label = f"{system} circuit"
-            curves.append(measured_activity(np.stack(codes), label=label, system=system, pi=pi, lam=lambdas))
-    for pi in SWEPT_PIS:
-        say(f"L0-LSC circuit, given pi = {pi:g}")
-        X = bars_inputs(size.n, pi, size.n_inputs, seed)[1]
-        s = sampled_codes(SparseCodingModel(A, SpikeSlab(pi, LAM), SIGMA), X, seed=seed, kept=KEPT)
-        codes_of_pi = s.reshape(1, len(X), -1)
-        curves.append(measured_activity(codes_of_pi, label="L0-LSC circuit", system="L0-LSC", pi=pi, lam=LAM))
+    sampled = {
+        pi: sampling(
+            f"L0-LSC circuit, given pi = {pi:g}",
+            SparseCodingModel(A, SpikeSlab(pi, LAM), SIGMA),
+            data[pi],
+            seed=seed,
+            kept=KEPT,
+        )
+        for pi in SWEPT_PIS
+    }
+    runs = [run for each in settled.values() for run in each] + list(sampled.values())
+    done = run_circuits(runs, note=note, workers=workers)
+    curves = []
+    for (system, pi), each in settled.items():
+        codes = np.stack([last_codes(done[run.name]) for run in each])
+        curves.append(measured_activity(codes, label=f"{system} circuit", system=system, pi=pi, lam=lambdas))
+    for pi, run in sampled.items():
+        codes = done[run.name].by_row()[0].reshape(1, len(data[pi]), -1)
+        curves.append(measured_activity(codes, label="L0-LSC circuit", system="L0-LSC", pi=pi, lam=LAM))
     return curves
 
 
 def circuit_coefficients(
-    size: Size = FULL, *, pi: float = 0.3, seed: int = 0, note: Note | None = None
+    size: Size = FULL, *, pi: float = 0.3, seed: int = 0, note: Note | None = None, workers: int | None = None
 ) -> list[Coefficients]:
     """Return the nonzero coefficients that circuits find for Figure 5: DSC, LCA and L0-LSC, with both dictionaries.
 
@@ -111,22 +133,27 @@ def circuit_coefficients(
     seed : int
         Of data and noise.
     note : callable or None
-        Called with a few words before each circuit.
+        Called with the name of each circuit that is done.
+    workers : int or None
+        Circuits at a time; None means one per processor.
 
     Notes
     -----
     Samples have one draw per input: draws of one x are no draws from the prior.
     """
-    say = note or (lambda _: None)
     right = bars(size.n)
     X = bars_inputs(size.n, pi, size.n_inputs, seed)[1]
     model = SparseCodingModel(right, SpikeSlab(pi, LAM), SIGMA)
-    out = []
+    runs: dict[tuple[str, str], CircuitRun] = {}
     for dictionary in DICTIONARIES:
         A = right if dictionary == "right" else random_dictionary(size.n**2, 2 * size.n, seed)
         for system, dynamics in SYSTEMS.items():
-            say(f"{system} circuit, {dictionary} dictionary")
-            this = replace(model, A=A)
-            codes = settled_codes(this, X, dynamics) if dynamics.settles else sampled_codes(this, X, seed=seed)[:, 0]
-            out.append(coefficients(codes, label=f"{system} circuit", system=system, dictionary=dictionary))
-    return out
+            name, this = f"{system} circuit, {dictionary} dictionary", replace(model, A=A)
+            runs[system, dictionary] = (
+                settling(name, this, X, dynamics) if dynamics.settles else sampling(name, this, X, seed=seed)
+            )
+    done = run_circuits(list(runs.values()), note=note, workers=workers)
+    return [
+        coefficients(last_codes(done[run.name]), label=f"{system} circuit", system=system, dictionary=dictionary)
+        for (system, dictionary), run in runs.items()
+    ]

@@ -76,7 +76,7 @@ def reproduce(
     effort : Effort or None
         How long is learned, and how often: Figures 4b and 6 to 9. None is the figure's own, in minutes.
     workers : int
-        How many runs of learning go side by side; the numbers are the same.
+        How many runs of learning, or circuits, go side by side; the numbers are the same.
     note : callable or None
         Called with a few words before each part.
     """
@@ -93,7 +93,8 @@ def _figure3(ask: Request) -> Made:
 def _figure4a(ask: Request) -> Made:
     ask.note("software")
     data = figure4a_data(ask.size, seed=ask.seed)
-    measured = circuit_activity(ask.circuit_size or SWEEP, seed=ask.seed, note=ask.note) if ask.circuits else []
+    given: dict[str, Any] = {"seed": ask.seed, "note": ask.note, "workers": ask.workers}
+    measured = circuit_activity(ask.circuit_size or SWEEP, **given) if ask.circuits else []
     lines = []
     for curve in data.swept:
         at = curve.crossing()
@@ -113,7 +114,8 @@ def _activity(curve: ActivityCurve) -> str:
 def _figure5(ask: Request) -> Made:
     ask.note("software")
     data = figure5_data(ask.size, seed=ask.seed)
-    measured = circuit_coefficients(ask.circuit_size or ask.size, seed=ask.seed, note=ask.note) if ask.circuits else []
+    given: dict[str, Any] = {"seed": ask.seed, "note": ask.note, "workers": ask.workers}
+    measured = circuit_coefficients(ask.circuit_size or ask.size, **given) if ask.circuits else []
     numbers = {**data.to_dict(), "circuits": [series.to_dict() for series in measured]}
     lines = [
         f"{'system':<28} {'dictionary':<10} {'nonzero':>8} {'distance':>9} {'p':>9}   (Kolmogorov-Smirnov against the prior)"
