@@ -67,7 +67,7 @@ def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothi
     except MemoryError as error:
         fail(f"not enough memory ({error}). Make the problem smaller.", FAILED)
     except OSError as error:
-        fail(f"{error.strerror or error}: {error.filename}", FAILED)
+        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED)
 
 
 def left_behind(output: Path) -> str:

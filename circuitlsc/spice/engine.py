@@ -185,10 +185,13 @@ def _outcome(future: Future[Done | SimulationError], task: ChainTask) -> Done | 
         return SimulationError(f"the executor lost it ({said.rstrip('.')}). Run it again.", task.chain)
 
 
-def _keep(task: ChainTask, keep: Path | None) -> Path:
-    """Write the deck of a failed chain where its owner finds it."""
-    folder = keep or Path(tempfile.mkdtemp(prefix="circuitlsc-failed-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"failed-chain{task.chain}.cir"
-    path.write_text(task.deck, encoding="utf-8")
+def _keep(task: ChainTask, keep: Path | None) -> Path | None:
+    """Write the deck of a failed chain where its owner finds it; None if the disk is full, which may be why it failed."""
+    try:
+        folder = keep or Path(tempfile.mkdtemp(prefix="circuitlsc-failed-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"failed-chain{task.chain}.cir"
+        path.write_text(task.deck, encoding="utf-8")
+    except OSError:
+        return None
     return path
