@@ -254,7 +254,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     for more in ((), ("--resume",)):
         line = one_line(circuitlsc("run", "config.toml", "-o", "out", *more, cwd=tmp_path), 2)
         assert line == (
-            "circuitlsc: error: -o out: out.partial exists, and is none of ours. Rename it, or give a new name."
+            "circuitlsc: error: -o out: out.partial exists, and is none of ours. Rename it, or give another name."
         )
     assert (tmp_path / "out.partial" / "thesis.tex").read_text() == "mine"
 
