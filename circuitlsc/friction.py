@@ -173,7 +173,8 @@ def friction_sweep(
         say("overdamped" if system.friction is None else f"friction {system.friction:.3g}")
         sampler = build_sampler(model, x, dynamics=system, **{**circuit, "step": step})
         samples = sampler.run(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin, timeout=timeout)
-        measured = summarize(samples.s, sampler.active(samples.u), model=target, x=sampler.x, method="circuit")
+        active = samples.draws("u").map(sampler.active)
+        measured = summarize(samples.draws("s"), active, model=target, x=sampler.x, method="circuit")
         speed = measured.ess_min / (chains * (t_stop - warmup))
         stats = samples.stats
         rows.append(
