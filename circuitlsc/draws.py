@@ -17,8 +17,8 @@ Values = NDArray[Any]  # floats, or whether a latent is active
 
 #: Draws per chain up to which a statistic's error comes from every draw; beyond, from at most so many block means.
 MOST_KEPT = 2**17
-#: Numbers in a piece: 1 MB.
-PIECE = 2**17
+#: Numbers in a piece: 2 MB.
+PIECE = 2**18
 
 
 @dataclass(frozen=True, eq=False)
