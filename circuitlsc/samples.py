@@ -106,8 +106,9 @@ class Samples:
         InputError
             If x is one observation.
         """
+        each = self.draws_per_row
         values = np.asarray(self.tree["posterior"][name].values)
-        return values.reshape(len(values), -1, self.draws_per_row, values.shape[-1])
+        return values.reshape(len(values), -1, each, values.shape[-1])
 
     def row_draws(self, row: int, name: str = "s") -> Draws:
         """Return the draws of one input, (chain, draw, latent), to be read piece by piece; InputError as for `by_row`."""

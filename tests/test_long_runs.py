@@ -16,10 +16,15 @@ from long_run import made_up_run
 from scipy.signal import lfilter
 from scipy.stats import chi2
 
-from circuitlsc import InputError, Samples, SparseCodingModel, SpikeSlab, samples_file
+from circuitlsc import InputError, Nonidealities, Samples, SparseCodingModel, SpikeSlab, build_sampler, samples_file
+from circuitlsc.build import rebuilt
 from circuitlsc.draws import MOST_KEPT, Draws, stacked
+from circuitlsc.map_result import read_map
 from circuitlsc.mcse import largest_rhat, mean_with_mcse
 from circuitlsc.paired import paired_difference
+from circuitlsc.response import predict
+from circuitlsc.samples import collect
+from circuitlsc.spice.engine import ChainResult
 from circuitlsc.statistics import summarize, virial
 
 MB = 1e6
@@ -167,6 +172,37 @@ def test_a_value_that_is_not_finite_is_named(monkeypatch):
         mean_with_mcse(read_in_pieces(values))
 
 
+def test_predictions_in_pieces_are_those_of_arrays(bars_model, bars_x, monkeypatch):
+    parts = Nonidealities(op_amp={"offset": 1e-3}, multiplier={"offset": 1e-3})
+    ideal = build_sampler(bars_model, bars_x, level="device")
+    device = rebuilt(ideal, nonideal=parts)
+    u = ar1(np.random.default_rng(7), (2, 700, 8), 0.5)
+    whole = predict(ideal, device, u)
+    monkeypatch.setattr("circuitlsc.draws.PIECE", 1000)
+    for name, known in vars(predict(ideal, device, read_in_pieces(u))).items():
+        np.testing.assert_allclose(known, getattr(whole, name), rtol=1e-8, atol=1e-14, err_msg=name)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_settling_in_pieces_is_that_of_arrays(bars_model, bars_x, streamed, monkeypatch):
+    """Made-up waveforms that decay: the time at which they come to rest does not depend on the size of a piece."""
+    x = np.stack([bars_x, 0.5 * bars_x]) if streamed else bars_x
+    sampler = build_sampler(bars_model, x, dynamics="gradient", **({"hold": 20.0} if streamed else {}))
+    run = sampler.run_plan(t_stop=None if streamed else 20.0)
+    (task,) = sampler.tasks(run)
+    decay = np.exp(-np.arange(task.draws_per_row) * task.thin * task.step / 2)
+    u = np.tile(1.0 + decay[:, None] * np.arange(8), (len(x) if streamed else 1, 1))
+    spent = dict.fromkeys(("points", "rejected", "iterations", "rss"), 1) | dict.fromkeys(("setup", "wall", "cpu"), 1.0)
+    result = ChainResult(chain=0, u=u, observed=u[:, :0], steps=task.n_steps, ngspice="39", log=(), **spent)
+    samples = collect(sampler, run, [task], [result])
+    whole = read_map(sampler, samples).to_dict()
+    times = np.ravel(whole["settling_time"])
+    # the largest of 1 + 7 exp(-t/2) is within 1 % of its last value after 2 log(7/0.01) = 13.1 tau
+    np.testing.assert_allclose(times[:1], 2 * math.log(7 / 0.01), atol=0.3)
+    monkeypatch.setattr("circuitlsc.draws.PIECE", 64)
+    assert read_map(sampler, samples).to_dict() == whole
+
+
 # --- files ---
 
 
@@ -211,6 +247,11 @@ def test_samples_in_a_file_are_those_in_memory(tmp_path, in_files, monkeypatch):
         time, u = other.waveform(120)
         np.testing.assert_array_equal(time, small.time[:120])
         np.testing.assert_array_equal(u, small.u[:, :120])
+        with monkeypatch.context() as patch:
+            patch.setattr("circuitlsc.samples.MOST_SHOWN", 50)
+            time, s = other.waveform(120, "s")
+        np.testing.assert_array_equal(time, small.time[:120:3])
+        np.testing.assert_array_equal(s, small.s[:, :120:3])
 
 
 def test_the_temporary_file_goes_with_its_samples(tmp_path, in_files):
