@@ -54,16 +54,17 @@ def write(path: Path, tree: xr.DataTree, posterior: Posterior, n_draws: int) -> 
             # fill values and coordinates as attributes: what xarray itself writes, and wants to read
             encoded, _ = xr.conventions.cf_encoder(*xr.conventions.encode_dataset_coordinates(one))
             along = {name: variable for name, variable in encoded.items() if _ALONG in variable.dims}
+            made = {}
             for name, variable in along.items():
                 attributes = dict(variable.attrs)
                 fill = attributes.pop("_FillValue", None)
-                made = group.create_variable(str(name), variable.dims, variable.dtype, fillvalue=fill)
-                made.attrs.update(attributes)
+                made[name] = group.create_variable(str(name), variable.dims, variable.dtype, fillvalue=fill)
+                made[name].attrs.update(attributes)
             for first, stop in spans(n_draws, max(variable.size for variable in along.values())):
                 piece = posterior(first, stop)
                 for name, variable in along.items():
                     where = tuple(slice(first, stop) if dim == _ALONG else slice(None) for dim in variable.dims)
-                    group[str(name)][where] = piece[name].values
+                    made[name][where] = piece[name].values
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
