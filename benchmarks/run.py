@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import in_own_process
 
 from circuitlsc import Gaussian, Nonidealities, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.dynamics import KINDS
@@ -195,11 +196,12 @@ def plain_rows(quick: bool) -> list[list[str]]:
 
 
 def memory_rows(quick: bool) -> list[list[str]]:
-    """Return peak memory of the worker against the number of steps."""
+    """Return peak memory of the worker and of the process that started it, against the number of steps."""
     rows = []
-    for n_steps in (50_000, 200_000) if quick else (100_000, 300_000, 1_000_000):
-        stats = run_steps(bars_sampler(), n_steps).stats
-        rows.append([f"{n_steps:,}", f"{float(stats['rss'][0]) / 1e6:.0f}"])
+    for n_steps in (50_000, 200_000) if quick else (100_000, 1_000_000, 5_000_000):
+        peak = in_own_process(n_steps)
+        megabytes = [f"{peak[name] / 1e6:.0f}" for name in ("worker", "after_chains", "parent", "file")]
+        rows.append([f"{n_steps:,}", *megabytes])
     return rows
 
 
@@ -263,7 +265,8 @@ def main() -> None:
             "## Against plain ngspice decks of the same circuit (16 x 8 bars, sigma 0.5)",
             table(["deck", "tau simulated", "us per tau", "ratio"], plain_rows(quick)),
         ]
-    parts += ["## Peak memory of a worker, K = 8", table(["steps", "MB"], memory_rows(quick))]
+    columns = ["steps", "worker", "parent, chains done", "parent, compared and drawn", "samples.nc"]
+    parts += ["## Peak memory (and size of the file), K = 8, MB", table(columns, memory_rows(quick))]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if not quick:

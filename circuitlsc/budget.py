@@ -270,10 +270,10 @@ def error_budget(
         if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
             jobs.append((f"{name} at half the step", rebuilt(device, halvings=1)))
     done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
-    before = done["ideal"].u
+    before = done["ideal"].draws("u")
     entries = [_against_exact(ideal, done["ideal"])]
     for name, parts in circuits:
-        u, device = done[name].u, dict(jobs)[name]
+        u, device = done[name].draws("u"), dict(jobs)[name]
         half = done.get(f"{name} at half the step")
         entries.append(
             BudgetEntry(
@@ -281,7 +281,7 @@ def error_budget(
                 _parameters(name, parts),
                 paired_difference(model, before, u),
                 predict(ideal, device, before),
-                None if half is None else paired_difference(model, u, half.u),
+                None if half is None else paired_difference(model, u, half.draws("u")),
             )
         )
     return ErrorBudget(tuple(entries), run, ideal)
@@ -355,7 +355,8 @@ def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
     """Return how far the circuit with ideal parts is from the exact posterior: the budget's zero."""
     target = ideal.model if ideal.temperature == 1 else ideal.model.tempered(ideal.temperature)
     exact = exact_statistics(target, ideal.x, seed=int(samples.attrs["seed"]))
-    found = summarize(samples.s, ideal.model.active(samples.u), model=target, x=ideal.x, method="circuit")
+    active = samples.draws("u").map(ideal.model.active)
+    found = summarize(samples.draws("s"), active, model=target, x=ideal.x, method="circuit")
 
     def both(name: str) -> tuple[Array, Array]:
         return getattr(found, name) - getattr(exact, name), np.hypot(

@@ -163,8 +163,9 @@ def chip_yield(
     jobs = [("ideal", ideal)]
     jobs += [(f"chip {s}", rebuilt(ideal, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
     done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
-    before = done["ideal"].u
-    found = [_judge(model, s, paired_difference(model, before, done[f"chip {s}"].u), tolerance) for s in seeds]
+    before = done["ideal"].draws("u")
+    changes = {s: paired_difference(model, before, done[f"chip {s}"].draws("u")) for s in seeds}
+    found = [_judge(model, s, change, tolerance) for s, change in changes.items()]
     return ChipReport(tuple(found), float(tolerance), ideal, run)
 
 

@@ -144,8 +144,9 @@ def energy_report(
     volts = probe(sampler, nodes)
     rows, dissipated = _rows(sampler, volts)
     watts = sum(r.watts for r in rows)
-    u = samples.u
-    found = summarize(samples.s, sampler.model.active(u), model=sampler.model, x=sampler.x, method="circuit")
+    u = samples.draws("u")
+    active = u.map(sampler.model.active)
+    found = summarize(samples.draws("s"), active, model=sampler.model, x=sampler.x, method="circuit")
     time_each = float(samples.attrs["t_stop"]) - float(samples.attrs["warmup"])
     seconds = time_each * u.shape[0] * sampler.scaling.tau
     speed = found.ess_min / seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from circuitlsc.compare import Comparison, compare
+from circuitlsc.draws import Draws
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
@@ -29,6 +31,7 @@ ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs samp
 GIBBS_WORK = 2.4e8  # sweeps times K^1.5 or so, over four chains: a few seconds
 SLICE_WORK = 2e6  # sweeps times K^1.5 or so, over four chains: a few seconds
 SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
+SDE_NUMBERS = 3.2e6  # that are kept of them: 26 MB
 PATH_STEPS = 5_000  # 250 tau at the usual step; fewer for large models, where each takes longer
 
 Note = Callable[[str], None]
@@ -82,7 +85,7 @@ def exact_statistics(model: SparseCodingModel, x: Array, *, seed: int = 0) -> Po
     sweeps = int(np.clip(GIBBS_WORK / model.n_latents**1.5 / 4, 20_000, 400_000))
     draws = int(np.clip(1_600_000 / model.n_latents, 20_000, 100_000))
     s = gibbs(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
-    return summarize(s, s != 0, model=model, x=x, method="Gibbs sampling")
+    return summarize(s, Draws.of(s).map(lambda code: code != 0), model=model, x=x, method="Gibbs sampling")
 
 
 def _smooth_statistics(model: SparseCodingModel, x: Array, seed: int) -> PosteriorStatistics:
@@ -95,7 +98,8 @@ def _smooth_statistics(model: SparseCodingModel, x: Array, seed: int) -> Posteri
     sweeps = int(np.clip(SLICE_WORK / model.n_latents**1.5, 20_000, 200_000))
     draws = int(np.clip(1_600_000 / model.n_latents, 10_000, 100_000))
     s = slice_sampling(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
-    return summarize(s, np.ones(s.shape, bool), model=model, x=x, method="slice sampling")
+    always = Draws.of(s).map(lambda code: np.ones(code.shape, bool))
+    return summarize(s, always, model=model, x=x, method="slice sampling")
 
 
 def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:
@@ -112,7 +116,9 @@ def _software(
 ) -> PosteriorStatistics | None:
     """Return the statistics of the software SDE, simulated for as long as the circuit; None if that takes too long."""
     unit = min(1.0, sampler.plan.time_scale)
-    spacing, warmup = 0.1 * unit, max(warmup, 10 * unit)
+    # ten draws per unit of time, unless so many would take more memory the longer the circuit's run was
+    apart = math.ceil(total / (0.1 * unit) * sampler.model.n_latents / SDE_NUMBERS)
+    spacing, warmup = 0.1 * unit * apart, max(warmup, 10 * unit)
     try:
         u, _ = software_sde(
             sampler.model,
@@ -127,7 +133,10 @@ def _software(
         )
     except ReferenceRefusedError:
         return None
-    return summarize(sampler.model.latent(u), sampler.model.active(u), model=target, x=sampler.x, method="software SDE")
+    states, model = Draws.of(u), sampler.model
+    return summarize(
+        states.map(model.latent), states.map(model.active), model=target, x=sampler.x, method="software SDE"
+    )
 
 
 def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Judgement:
@@ -146,8 +155,8 @@ def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Ju
     target = sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
 
     say("circuit statistics")
-    u = samples.u
-    circuit = summarize(samples.s, sampler.model.active(u), model=target, x=x, method="circuit")
+    u = samples.draws("u")
+    circuit = summarize(samples.draws("s"), u.map(sampler.model.active), model=target, x=x, method="circuit")
 
     say("exact posterior")
     exact = exact_statistics(target, x, seed=seed)

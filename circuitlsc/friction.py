@@ -179,7 +179,8 @@ def friction_sweep(
     rows: list[FrictionRow] = []
     for name, system, sampler in zip(names, systems, samplers, strict=True):
         samples = done[name]
-        measured = summarize(samples.s, sampler.active(samples.u), model=target, x=sampler.x, method="circuit")
+        active = samples.draws("u").map(sampler.active)
+        measured = summarize(samples.draws("s"), active, model=target, x=sampler.x, method="circuit")
         speed = measured.ess_min / (chains * (t_stop - warmup))
         stats = samples.stats
         rows.append(

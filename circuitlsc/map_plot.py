@@ -84,10 +84,11 @@ def plot_gaps(result: MapResult, ax: Axes) -> Axes:
 def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
     """Return the figure of a circuit that settles; of a stream of inputs the first one's waveforms."""
     row = result.rows[0]
-    u = samples.by_row("u")[row.chain, 0] if result.streamed else samples.u[row.chain]
-    time = samples.time[: len(u)]
-    shown = time <= max(BEYOND * row.settling_time, time[min(20, len(time) - 1)])
-    u, time = u[shown], time[shown]
+    each = samples.draws_per_row if result.streamed else samples.n_draws
+    last = min(20, each - 1)
+    shown = samples.until(max(BEYOND * row.settling_time, float(samples.times(last, last + 1)[0])))
+    time, states = samples.waveform(min(shown, each))
+    u = states[row.chain]
     with matplotlib.style.context(STYLE):
         fig = Figure(figsize=(9.2, 2.9), layout="constrained")
         first, second, third = fig.subplots(1, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.optimize import lsq_linear
 
 from circuitlsc.arrays import Array
 from circuitlsc.cost_priors import CostPrior
+from circuitlsc.draws import Draws
 from circuitlsc.errors import InputError
 from circuitlsc.lca import lca_model
 from circuitlsc.model import SparseCodingModel
@@ -35,6 +37,7 @@ REST = 0.1  # share of a waveform at whose end the state must be at rest
 MARGIN = 0.01  # of the largest coefficient: smaller ones may be zero in one code and not in the other
 
 Verdict = Literal["agrees", "disagrees", "inconclusive"]
+Times = Callable[[int, int], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,20 +161,21 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
     say = note or (lambda _: None)
     say("the minimum in software")
     if sampler.stream is None:
-        u, inputs = samples.u[:, None], [sampler.x]
+        pieces, inputs = [samples.draws("u")], [sampler.x]
     else:
-        u, inputs = samples.by_row("u"), list(sampler.x)
+        pieces, inputs = [samples.row_draws(row, "u") for row in range(len(sampler.x))], list(sampler.x)
         if sampler.stream.interpolate == "linear":
             # a code is compared with the input at the end of its piece: the next row, which the last one repeats
             inputs = [*inputs[1:], inputs[-1]]
-    time, n_steps = samples.time[: u.shape[2]], round(float(samples.attrs["t_stop"]) / sampler.plan.step)
+    n_steps = round(float(samples.attrs["t_stop"]) / sampler.plan.step)
     early = [
         sampler.stream is None and int(steps) < n_steps for steps in samples.stats["steps"]
     ]  # the run ended itself
     rows = []
-    for pieces, x in zip(np.moveaxis(u, 1, 0), inputs, strict=True):
-        chain = int(np.argmin([_value(sampler, sampler.read(piece[-1]), x) for piece in pieces]))
-        rows.append(_settled(sampler, pieces[chain], x, time, early[chain], chain))
+    for u, x in zip(pieces, inputs, strict=True):
+        codes = sampler.read(u.read(u.n_draws - 1, u.n_draws)[:, 0])
+        chain = int(np.argmin([_value(sampler, code, x) for code in codes]))
+        rows.append(_settled(sampler, u.map(partial(_of, chain)), codes[chain], x, samples.times, early[chain], chain))
     verdict, reason = _judge(rows)
     d = sampler.dynamics
     hard = d.kind == "lca" and d.threshold == "hard"
@@ -186,14 +190,24 @@ def _value(sampler: Sampler, code: Array, x: Array) -> float:
     return float((hard_objective if hard else objective)(sampler.model, code, x))
 
 
-def _settled(sampler: Sampler, u: Array, x: Array, time: Array, early: bool, chain: int) -> Settled:
-    s = sampler.read(u)
-    code = s[-1]
-    tail = u[-max(2, round(REST * len(u))) :]
-    at_rest = early or (len(u) > 1 and bool(np.max(np.ptp(tail, axis=0)) <= sampler.plan.width))
+def _of(chain: int, u: Array) -> Array:
+    """Return one chain of several."""
+    return u[chain : chain + 1]
+
+
+def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, early: bool, chain: int) -> Settled:
+    n = u.n_draws
+    tail = u.part(n - min(n, max(2, round(REST * n))), n)
+    ends = np.array([[piece.min((0, 1)), piece.max((0, 1))] for piece in tail.pieces()])
+    moved = float(np.max(ends[:, 1].max(0) - ends[:, 0].min(0)))
+    at_rest = early or (n > 1 and moved <= sampler.plan.width)
     near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
-    away = np.flatnonzero(np.max(np.abs(s - code), axis=1) > near)
-    since = float(time[int(away[-1]) + 1 if len(away) else 0])
+    last_away = -1
+    for first, stop in u.spans():
+        away = np.flatnonzero(np.max(np.abs(sampler.read(u.read(first, stop)[0]) - code), axis=1) > near)
+        if len(away):
+            last_away = first + int(away[-1])
+    since = float(times(last_away + 1, last_away + 2)[0])
     value = _value(sampler, code, x)
     reference, local = _references(sampler, code, x)
     prior = sampler.model.prior

@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.arrays import Array
+from circuitlsc.draws import Draws
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.statistics import MAX_SUPPORT_LATENTS, mean_with_mcse
+from circuitlsc.statistics import MAX_SUPPORT_LATENTS, mean_with_mcse, support_keys
 
 BLOCKS = 64  # of time, over all chains, for the standard error of the total variation
 MAX_PAIR_LATENTS = 16  # more latents have too many pairs for an error of each
@@ -55,30 +56,40 @@ class PairedDifference:
     tv_floor: float | None
 
 
-def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> PairedDifference:
+def paired_difference(
+    model: SparseCodingModel, before: ArrayLike | Draws, after: ArrayLike | Draws
+) -> PairedDifference:
     """Measure what changed between two runs on the same noise.
 
     Parameters
     ----------
     model : SparseCodingModel
-    before, after : array, shape (n_chains, n_draws, n_latents)
+    before, after : array or Draws, shape (n_chains, n_draws, n_latents)
         States u at the same times, in model units.
+
+    Notes
+    -----
+    The standard errors are those of `circuitlsc.mcse`: a long run's come from block means of the differences.
     """
-    a0, a1 = model.active(before), model.active(after)
-    s0, s1 = model.latent(before), model.latent(after)
-    p, p_se = mean_with_mcse(a1.astype(float) - a0)
-    unpaired = np.hypot(mean_with_mcse(a0.astype(float))[1], mean_with_mcse(a1.astype(float))[1])
-    if np.any(before != after):
+    before, after = Draws.of(before), Draws.of(after)
+    a0, a1 = before.map(model.active), after.map(model.active)
+    s0, s1 = before.map(model.latent), after.map(model.latent)
+    p, p_se = mean_with_mcse(a1.map(lambda new, old: new.astype(float) - old, a0))
+    (share, se0), (_, se1) = mean_with_mcse(a0), mean_with_mcse(a1)
+    unpaired = np.hypot(se0, se1)
+    if _ever(before.map(lambda old, new: old != new, after)).any():
         # no draw that differs is not no difference: it could well have been one in as many as are independent
-        share = a0.mean((0, 1))
         independent = np.divide(
-            2 * share * (1 - share), unpaired**2, out=np.full_like(share, a0[..., 0].size), where=unpaired > 0
+            2 * share * (1 - share),
+            unpaired**2,
+            out=np.full_like(share, before.shape[0] * before.n_draws),
+            where=unpaired > 0,
         )
-        p_se = np.where((a0 == a1).all((0, 1)), 1 / independent, p_se)
-    mean, mean_se = mean_with_mcse(s1 - s0)
-    m0, m1 = s0.mean((0, 1)), s1.mean((0, 1))
-    _, var_se = mean_with_mcse((s1 - m1) ** 2 - (s0 - m0) ** 2)
-    sd0, sd1 = np.sqrt(((s0 - m0) ** 2).mean((0, 1))), np.sqrt(((s1 - m1) ** 2).mean((0, 1)))
+        p_se = np.where(_ever(a0.map(lambda old, new: old != new, a1)), p_se, 1 / independent)
+    mean, mean_se = mean_with_mcse(s1.map(lambda new, old: new - old, s0))
+    (m0, mean_se0), (m1, mean_se1) = mean_with_mcse(s0), mean_with_mcse(s1)
+    squares = s1.map(lambda new, old: (new - m1) ** 2 - (old - m0) ** 2, s0)
+    sd0, sd1 = (np.sqrt(s.map(lambda v, m=m: (v - m) ** 2).mean()) for s, m in ((s0, m0), (s1, m1)))
     coactive: tuple[float | None, float | None] = (None, None)
     tv: tuple[float | None, float | None, float | None] = (None, None, None)
     if model.prior.sparse:
@@ -92,38 +103,47 @@ def paired_difference(model: SparseCodingModel, before: Array, after: Array) -> 
         unpaired,
         mean,
         mean_se,
-        np.hypot(mean_with_mcse(s0)[1], mean_with_mcse(s1)[1]),
+        np.hypot(mean_se0, mean_se1),
         sd1 - sd0,
-        var_se / np.maximum(sd0 + sd1, 1e-12),
+        mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12),
         *coactive,
         *tv,
     )
 
 
-def _coactivation(a0: NDArray[np.bool_], a1: NDArray[np.bool_]) -> tuple[float | None, float | None]:
+def _ever(happens: Draws) -> NDArray[np.bool_]:
+    """Return which columns of (chain, draw, column) are true in any draw."""
+    return np.asarray(np.any([piece.any((0, 1)) for piece in happens.pieces()], axis=0), dtype=bool)
+
+
+def _coactivation(a0: Draws, a1: Draws) -> tuple[float | None, float | None]:
     i, j = np.triu_indices(a0.shape[2], 1)
     if not len(i):
         return None, None
-    change, se = mean_with_mcse((a1[..., i] & a1[..., j]).astype(float) - (a0[..., i] & a0[..., j]))
+    both = a1.map(lambda new, old: (new[..., i] & new[..., j]).astype(float) - (old[..., i] & old[..., j]), a0)
+    change, se = mean_with_mcse(both)
     worst = int(np.argmax(np.abs(change)))
     return float(change[worst]), float(se[worst])
 
 
-def _total_variation(a0: NDArray[np.bool_], a1: NDArray[np.bool_]) -> tuple[float, float, float]:
+def _total_variation(a0: Draws, a1: Draws) -> tuple[float, float, float]:
     """Return the total variation between the supports, its jackknife error over time blocks, and its floor."""
     chains, draws, latents = a0.shape
     per_chain = max(1, min(draws, BLOCKS // chains))
     length = draws // per_chain
-    weights = 1 << np.arange(latents)
-    codes = np.stack([a @ weights for a in (a0, a1)])[:, :, draws - per_chain * length :]
-    keys, index = np.unique(codes, return_inverse=True)
-    index = index.reshape(2, chains * per_chain, length)
-    blocks = len(index[0])
-    counts = np.zeros((2, blocks, len(keys)))
-    for which in (0, 1):
-        for block in range(blocks):
-            counts[which, block] = np.bincount(index[which, block], minlength=len(keys))
-    change = (counts[1] - counts[0]) / length  # (blocks, supports)
+    runs = [a.part(draws - per_chain * length, draws).map(support_keys) for a in (a0, a1)]
+    seen = np.zeros(2**latents, bool)
+    for piece in (piece for keys in runs for piece in keys.pieces()):
+        seen[piece] = True
+    column, supports = np.cumsum(seen) - 1, int(seen.sum())
+    counts = np.zeros((2, chains, per_chain, supports))
+    for which, keys in enumerate(runs):
+        for block in range(per_chain):
+            for piece in keys.part(block * length, (block + 1) * length).pieces():
+                for chain in range(chains):
+                    counts[which, chain, block] += np.bincount(column[piece[chain]], minlength=supports)
+    blocks = chains * per_chain
+    change = (counts[1] - counts[0]).reshape(blocks, supports) / length
     tv = float(np.abs(change.mean(0)).sum() / 2)
     if blocks < 2:
         return tv, tv, tv

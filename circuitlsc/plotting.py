@@ -33,12 +33,12 @@ CROWD = 24  # more latents than this are drawn as a scatter against exact
 def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], ax: Axes) -> Axes:
     """Draw u(t) of some latents, circuit over the NumPy trapezoid on the same noise, with the threshold."""
     model = samples.model()
-    time = samples.time
-    shown = time <= time[0] + SHOWN_TAU
+    shown = samples.until(float(samples.times(0, 1)[0]) + SHOWN_TAU)
+    time, u = samples.times(0, shown), samples.draws("u").read(0, shown)[0]
     for color, k in enumerate(latents):
-        ax.plot(time[shown], samples.u[0, shown, k], color=f"C{color}", label=f"circuit, $u_{{{k}}}$")
+        ax.plot(time, u[:, k], color=f"C{color}", label=f"circuit, $u_{{{k}}}$")
         if judgement.path is not None:
-            twin = judgement.path.twin[: shown.sum(), k]
+            twin = judgement.path.twin[:shown, k]
             label = "NumPy, same noise" if color == len(latents) - 1 else None
             ax.plot(time[: len(twin)], twin, "k--", lw=0.7, dashes=(4, 3), label=label)
     if model.prior.sparse:

@@ -179,10 +179,9 @@ def _spent(samples: Samples) -> str:
 
 def _momentum(sampler: Sampler, samples: Samples) -> list[str]:
     """Say how warm the momenta are: <p^2> is T, whatever the posterior is."""
-    posterior = samples.tree["posterior"]
-    if "p" not in posterior:
+    if "p" not in samples.tree["posterior"]:
         return []
-    value, mcse = mean_with_mcse(np.asarray(posterior["p"].values) ** 2 / sampler.temperature)
+    value, mcse = mean_with_mcse(samples.draws("p").map(lambda p: p**2 / sampler.temperature))
     worst = float(np.max(np.abs(value - 1) / mcse))
     return [
         f"momentum       <p^2> / T per latent: {value.min():.3f} .. {value.max():.3f} (1 is right; largest |z| {worst:.2f})"
@@ -217,7 +216,7 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
             f"support        {'the same' if row.same_support else 'different'} (below 1 % of the largest left out)",
             f"settling       {row.settling_time:.4g} tau = {row.settling_time * sampler.scaling.tau:.3g} s to 1 %",
         ]
-        if (chains := len(samples.u)) > 1:
+        if (chains := len(samples.chains)) > 1:
             lines.append(
                 f"chains         {chains}, from different states; shown is chain {row.chain}, with the lowest objective"
             )

@@ -23,14 +23,17 @@ becomes (1 + a_l theta)/a, and b/(a (a + b)).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from circuitlsc.arrays import Array
 from circuitlsc.build import rebuilt
 from circuitlsc.cells import DeviceGate, DeviceIntegrator, Inverter, ThermalNoise, TransimpedanceSum
 from circuitlsc.cells.op_amp import Buffer
+from circuitlsc.draws import Draws
 from circuitlsc.priors import Gaussian
 from circuitlsc.sampler import Sampler
 from circuitlsc.statistics import mean_with_mcse
@@ -68,14 +71,14 @@ class Prediction:
     sd_se: Array
 
 
-def predict(ideal: Sampler, device: Sampler, u: Array) -> Prediction | None:
+def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction | None:
     """Predict what ``device`` does differently from ``ideal``, or None if an imperfection has no formula.
 
     Parameters
     ----------
     ideal, device : Sampler
         The same circuit with ideal parts, and with imperfections.
-    u : array, shape (n_chains, n_draws, n_latents)
+    u : array or Draws, shape (n_chains, n_draws, n_latents)
         Samples of the ideal circuit.
     """
     if ideal.dynamics.kind != "langevin":
@@ -86,35 +89,43 @@ def predict(ideal: Sampler, device: Sampler, u: Array) -> Prediction | None:
         return None
     if any(n in LAGS for n in names):
         return _linear_modes(ideal, device) if len(names) == 1 else None
-    return _from_energy(ideal, perturbation(device, u), u)
+    states = Draws.of(u)
+    return _from_energy(ideal, states.map(added_energy(device)), states)
 
 
 def perturbation(device: Sampler, u: Array) -> Array:
     """Return delta E of the imperfections at states u (..., n_latents): shape (...), dimensionless."""
+    return added_energy(device)(u)
+
+
+def added_energy(device: Sampler) -> Callable[[Array], Array]:
+    """Return `perturbation` as a function of the states alone: what does not depend on them is calculated once."""
     model, scaling, parts = device.model, device.scaling, device.nonideal
-    s = model.latent(u, device.plan.width)
-    total = np.zeros(u.shape[:-1])
-    cells = device.graph.cells
-    if parts.op_amp.offset > 0:
-        total += s @ gradient_offset(device)
-    for cell in cells:
-        if isinstance(cell, DeviceGate):
-            _, _, shift, prior = cell.draws
-            total += s @ (shift / scaling.volt_e) + model.prior.cost(u, device.plan.width) @ (prior - 1)
-        elif isinstance(cell, DeviceIntegrator):
-            total += cell.leak_rate / 2 * np.sum(u**2, axis=-1) - u @ cell.offset
-        elif isinstance(cell, ThermalNoise):
-            total -= u @ cell.drift_offset
-    noise = device.graph.noise
+    cells, noise, width = device.graph.cells, device.graph.noise, device.plan.width
+    offset = gradient_offset(device) if parts.op_amp.offset > 0 else None
     assert noise is not None
     heat = float(
         noise.mix[0, 0] ** 2 * parts.corner.capacitance
         if any(parts.get(name) != (300.0 if "temperature" in name else 1.0) for name in HEAT)
         else 1.0
     )
-    if heat != 1:
-        total = total - (heat - 1) * model.energy(u, device.x, device.plan.width)
-    return np.asarray(total)
+
+    def delta(u: Array) -> Array:
+        s = model.latent(u, width)
+        total = np.zeros(u.shape[:-1]) if offset is None else s @ offset
+        for cell in cells:
+            if isinstance(cell, DeviceGate):
+                _, _, shift, prior = cell.draws
+                total += s @ (shift / scaling.volt_e) + model.prior.cost(u, width) @ (prior - 1)
+            elif isinstance(cell, DeviceIntegrator):
+                total += cell.leak_rate / 2 * np.sum(u**2, axis=-1) - u @ cell.offset
+            elif isinstance(cell, ThermalNoise):
+                total -= u @ cell.drift_offset
+        if heat != 1:
+            total = total - (heat - 1) * model.energy(u, device.x, width)
+        return np.asarray(total)
+
+    return delta
 
 
 def gradient_offset(device: Sampler) -> Array:
@@ -161,14 +172,20 @@ def _linear_modes(ideal: Sampler, device: Sampler) -> Prediction:
     return Prediction(zero, zero, zero, zero, after - before, zero)
 
 
-def _from_energy(ideal: Sampler, delta: Array, u: Array) -> Prediction:
+def _from_energy(ideal: Sampler, delta: Draws, u: Draws) -> Prediction:
     model, t = ideal.model, ideal.temperature
-    delta = (delta - delta.mean())[..., None]
-    s, active = model.latent(u), model.active(u).astype(float)
-    p, p_se = mean_with_mcse(-(active - active.mean((0, 1))) * delta / t)
-    mean, mean_se = mean_with_mcse(-(s - s.mean((0, 1))) * delta / t)
-    centred = (s - s.mean((0, 1))) ** 2
-    sd = np.sqrt(centred.mean((0, 1)))
-    var, var_se = mean_with_mcse(-(centred - centred.mean((0, 1))) * delta / t)
-    scale = 1 / np.maximum(2 * sd, 1e-12)
+    centre = delta.mean()
+
+    def moved(statistic: Draws) -> tuple[Array, Array]:
+        """Return -Cov(statistic, delta)/T and its standard error."""
+        middle = statistic.mean()
+        return mean_with_mcse(statistic.map(lambda v, d: -(v - middle) * (d - centre)[..., None] / t, delta))
+
+    s = u.map(model.latent)
+    average = s.mean()
+    squares = s.map(lambda v: (v - average) ** 2)
+    p, p_se = moved(u.map(lambda v: model.active(v).astype(float)))
+    mean, mean_se = moved(s)
+    var, var_se = moved(squares)
+    scale = 1 / np.maximum(2 * np.sqrt(squares.mean()), 1e-12)
     return Prediction(p, p_se, mean, mean_se, var * scale, var_se * scale)

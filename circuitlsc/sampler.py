@@ -15,6 +15,7 @@ from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.arrays import Array
 from circuitlsc.cells import State
+from circuitlsc.draws import stacked
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
@@ -380,7 +381,8 @@ class Sampler:
         """Raise SimulationError if a neuron went where no supply can drive it: nothing there means anything."""
         limit = BEYOND * self.scaling.rails
         for result in results:
-            reached = float(np.max(np.abs(result.u), initial=0.0)) * self.scaling.volt
+            largest = (float(np.max(np.abs(piece), initial=0.0)) for piece in stacked([result.u]).pieces())
+            reached = max(largest) * self.scaling.volt
             if reached > limit:
                 raise SimulationError(
                     f"a neuron reached {reached:.3g} V on a supply of +-{self.scaling.rails:g} V: the circuit is unstable, or "

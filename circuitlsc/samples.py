@@ -1,10 +1,14 @@
-"""Samples of a run as a labelled tree (xarray), in memory and in netCDF."""
+"""Samples of a run as a labelled tree (xarray); those of a long run stay in a file and are read piece by piece."""
 
 from __future__ import annotations
 
+import bisect
 import json
-import os
+import math
 import platform
+import shutil
+import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from circuitlsc import samples_file
 from circuitlsc.arrays import Array
+from circuitlsc.draws import Draws, stacked
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.prior_io import prior_from, prior_numbers
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
     from circuitlsc.spice.chain import ChainResult
     from circuitlsc.spice.task import ChainTask
+
+MOST_SHOWN = 20_000  # draws of a waveform in a picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +48,55 @@ class Samples:
         ``observed_data`` (``x``), ``constant_data`` (``A``, ``sigma`` and the prior's numbers or table), ``sample_stats`` (per
         chain: steps, time points, rejected points, Newton iterations, seconds); attributes with versions, seed,
         scaling and the deck's hash.
+
+    Notes
+    -----
+    More than 131,072 numbers u are not held in memory: the tree's ``u``, ``s``, ``p``, ``time`` and ``row`` are read
+    from a file whenever they are asked for. It is the file that was loaded, or, of a run that has not been saved, one
+    in the folder for temporary files (``TMPDIR``), which goes when the tree does. `draws` reads them piece by piece;
+    `u`, `s`, `time`, `rows` and `by_row` return whole arrays, as large as the run is long.
     """
 
     tree: xr.DataTree
 
     @property
     def u(self) -> Array:
-        """State, shape (chain, draw, latent), in model units."""
+        """State, shape (chain, draw, latent), in model units; all of it in memory (`draws` reads it in pieces)."""
         return np.asarray(self.tree["posterior"]["u"].values)
 
     @property
     def s(self) -> Array:
-        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; same shape."""
+        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; as for u."""
         return np.asarray(self.tree["posterior"]["s"].values)
+
+    def draws(self, name: str = "u") -> Draws:
+        """Return u, s or p (the momentum, if there is one), shape (chain, draw, latent), to be read piece by piece."""
+        variable = self.tree["posterior"][name].variable
+        return Draws(variable.shape, lambda first, stop: np.asarray(variable[:, first:stop].values))
+
+    @property
+    def n_draws(self) -> int:
+        """Draws per chain."""
+        return int(self.tree["posterior"].sizes["draw"])
 
     @property
     def rows(self) -> NDArray[np.int64] | None:
         """Row of x that was on at each draw, shape (draw,); None if x is one observation."""
         posterior = self.tree["posterior"]
         return np.asarray(posterior["row"].to_numpy()) if "row" in posterior.coords else None
+
+    @property
+    def draws_per_row(self) -> int:
+        """Draws of each input.
+
+        Raises
+        ------
+        InputError
+            If x is one observation.
+        """
+        if "row" not in self.tree["posterior"].coords:
+            raise InputError("the samples are of one input, not of rows. Use .s or .u.")
+        return self.n_draws // (int(self.tree["posterior"]["row"].variable[-1]) + 1)
 
     def by_row(self, name: str = "s") -> Array:
         """Return the draws of each input apart, shape (chain, row, draw, latent); ``name`` is u, s or p.
@@ -67,15 +106,33 @@ class Samples:
         InputError
             If x is one observation.
         """
-        if self.rows is None:
-            raise InputError("the samples are of one input, not of rows. Use .s or .u.")
+        each = self.draws_per_row
         values = np.asarray(self.tree["posterior"][name].values)
-        return values.reshape(len(values), int(self.rows[-1]) + 1, -1, values.shape[-1])
+        return values.reshape(len(values), -1, each, values.shape[-1])
+
+    def row_draws(self, row: int, name: str = "s") -> Draws:
+        """Return the draws of one input, (chain, draw, latent), to be read piece by piece; InputError as for `by_row`."""
+        each = self.draws_per_row
+        return self.draws(name).part(row * each, (row + 1) * each)
 
     @property
     def time(self) -> Array:
         """Time of each draw, shape (draw,), in units of tau."""
         return np.asarray(self.tree["posterior"]["time"].to_numpy())
+
+    def times(self, first: int, stop: int) -> Array:
+        """Return the times of draws first .. stop - 1, in units of tau."""
+        return np.asarray(self.tree["posterior"]["time"].variable[first:stop].values)
+
+    def until(self, time: float) -> int:
+        """Return how many draws a chain has up to a time in tau."""
+        return bisect.bisect_right(range(self.n_draws), time, key=lambda k: float(self.times(k, k + 1)[0]))
+
+    def waveform(self, stop: int, name: str = "u") -> tuple[Array, Array]:
+        """Return times (draw,) and values (chain, draw, latent) of the first ``stop`` draws, or of 20,000 among them."""
+        posterior, every = self.tree["posterior"], max(1, math.ceil(stop / MOST_SHOWN))
+        time, values = posterior["time"].variable[:stop:every], posterior[name].variable[:, :stop:every]
+        return np.asarray(time.values), np.asarray(values.values)
 
     @property
     def chains(self) -> list[int]:
@@ -137,35 +194,19 @@ class Samples:
 
     def save(self, path: Path) -> None:
         """Write netCDF, complete or not at all."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            self.tree.to_netcdf(beside, engine="h5netcdf")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        posterior = self.tree["posterior"].to_dataset()
+        samples_file.write(path, self.tree, lambda first, stop: posterior.isel(draw=slice(first, stop)), self.n_draws)
 
     @classmethod
     def load(cls, path: Path) -> Samples:
-        """Read netCDF written by `save`.
+        """Open netCDF written by `save`; a long run's draws stay in the file, which must stay where it is.
 
         Raises
         ------
         InputError
             If the file is missing or is not such a file.
         """
-        try:
-            with xr.open_datatree(path, engine="h5netcdf") as tree:
-                loaded = tree.load()
-            for name in ("posterior/u", "posterior/s", "observed_data/x", "constant_data/A", "sample_stats"):
-                loaded[name]
-            if missing := sorted({"prior", "signed", "step", "engine_deck_sha256"} - set(loaded.attrs)):
-                raise KeyError(f"attribute {missing[0]}")
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path} is not a file of circuitlsc samples ({str(error).splitlines()[0]}).") from None
-        return cls(loaded)
+        return cls(samples_file.read(path))
 
 
 def _dynamics(sampler: Sampler) -> str:
@@ -185,30 +226,49 @@ def read_code(model: SparseCodingModel, u: Array) -> Array:
 
 
 def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:
-    """Label the chains of a run."""
-    model, task = sampler.model, tasks[0]
-    # what settled early stays where it is
-    longest = max(len(r.u) for r in results)
-    u, observed = (
-        np.stack([np.pad(v, ((0, longest - len(v)), (0, 0)), mode="edge") for v in values])
-        for values in ([r.u for r in results], [r.observed for r in results])
-    )
-    dims = ("chain", "draw", "latent")
-    time = task.times()[:longest]
-    posterior = xr.Dataset(
-        {
-            "u": (dims, u, {"units": "model units", "long_name": "state of the integrator neurons"}),
-            "s": (dims, sampler.read(u), {"units": "model units", "long_name": "code"}),
-            **({"p": (dims, observed, {"units": "model units", "long_name": "momentum"})} if observed.size else {}),
-        },
-        coords={
-            "chain": [r.chain for r in results],
-            "draw": np.arange(u.shape[1]),
-            "latent": np.arange(u.shape[2]),
-            "time": ("draw", time, {"units": "tau"}),
-            **({} if sampler.stream is None else {"row": ("draw", np.arange(len(time)) // task.draws_per_row)}),
-        },
-    )
+    """Label the chains of a run; what settled early stays where it is."""
+    u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
+    task = tasks[0]
+
+    def posterior(first: int, stop: int) -> xr.Dataset:
+        dims, states = ("chain", "draw", "latent"), u.read(first, stop)
+        momenta = observed.read(first, stop) if observed.shape[2] else None
+        return xr.Dataset(
+            {
+                "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
+                "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
+                **(
+                    {} if momenta is None else {"p": (dims, momenta, {"units": "model units", "long_name": "momentum"})}
+                ),
+            },
+            coords={
+                "chain": [r.chain for r in results],
+                "draw": pd.RangeIndex(first, stop),
+                "latent": np.arange(u.shape[2]),
+                "time": ("draw", task.times(first, stop), {"units": "tau"}),
+                **({} if sampler.stream is None else {"row": ("draw", np.arange(first, stop) // task.draws_per_row)}),
+            },
+        )
+
+    rest = _without_posterior(sampler, run, task, results)
+    if math.prod(u.shape) <= samples_file.IN_MEMORY:
+        return Samples(xr.DataTree.from_dict({**rest, "/posterior": posterior(0, u.n_draws)}))
+    folder = Path(tempfile.mkdtemp(prefix="circuitlsc-samples-"))
+    try:
+        samples_file.write(folder / "samples.nc", xr.DataTree.from_dict(rest), posterior, u.n_draws)
+        samples = Samples.load(folder / "samples.nc")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(samples.tree, shutil.rmtree, folder, ignore_errors=True)
+    return samples
+
+
+def _without_posterior(
+    sampler: Sampler, run: RunPlan, task: ChainTask, results: Sequence[ChainResult]
+) -> dict[str, xr.Dataset]:
+    """Return all groups but the posterior."""
+    model = sampler.model
     constant = xr.Dataset(
         {
             "A": (("feature", "latent"), np.array(model.A)),
@@ -251,13 +311,9 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
         "deck_sha256": fingerprint(sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed)),
         "engine_deck_sha256": sampler.engine_deck_hash,
     }
-    tree = xr.DataTree.from_dict(
-        {
-            "/": xr.Dataset(attrs=attrs),
-            "/posterior": posterior,
-            "/observed_data": xr.Dataset({"x": (("row", "feature")[2 - sampler.x.ndim :], np.array(sampler.x))}),
-            "/constant_data": constant,
-            "/sample_stats": stats,
-        }
-    )
-    return Samples(tree)
+    return {
+        "/": xr.Dataset(attrs=attrs),
+        "/observed_data": xr.Dataset({"x": (("row", "feature")[2 - sampler.x.ndim :], np.array(sampler.x))}),
+        "/constant_data": constant,
+        "/sample_stats": stats,
+    }

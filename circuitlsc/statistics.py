@@ -4,26 +4,26 @@ r"""What is measured on a set of posterior samples: the same code for the circui
           \mathrm{sd}(s_i),\quad P_{ij} = \langle 1_i 1_j\rangle,\quad \langle |x - A s|^2\rangle
 
 Every number carries its Monte-Carlo standard error (MCSE) from the effective sample size (ESS) that arviz-stats
-estimates, so that correlated samples do not pass for independent ones.
+estimates, so that correlated samples do not pass for independent ones. Samples are arrays, or `Draws` that are read piece
+by piece: then nothing here holds a whole run.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
 
+from circuitlsc.draws import Draws, Values
 from circuitlsc.errors import InputError
+from circuitlsc.mcse import check_enough, largest_rhat, named_mean
+from circuitlsc.mcse import mean_with_mcse as mean_with_mcse
 from circuitlsc.model import SparseCodingModel
 
 Array = NDArray[np.float64]
 
-#: Fewest draws per chain that arviz-stats takes (it splits each chain in two).
-MIN_DRAWS = 4
 #: Largest K for which a distribution over the 2^K supports is tabulated.
 MAX_SUPPORT_LATENTS = 20
 #: Largest K whose K(K-1)/2 co-activation MCSEs come from the ESS; above it, from batch means.
@@ -34,7 +34,7 @@ N_BATCHES = 128
 MIN_VISITS, MIN_VISITS_ESS = 1000.0, 100.0
 #: What is measured on each latent.
 MARGINALS = ("p_active", "mean", "sd")
-_CHUNK, _INFINITE_RHAT = 10_000, 1e6  # a chunk of residuals with 64 features is 5 MB
+_CHUNK = 10_000  # a chunk of residuals with 64 features is 5 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,63 +106,14 @@ class PosteriorStatistics:
         return bool(np.isfinite(self.ess_min))
 
 
-def mean_with_mcse(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[Array, Array]:
-    r"""Return the mean over chains and draws, and its Monte-Carlo standard error.
-
-    .. math:: m = \frac{\sum w v}{\sum w}, \qquad
-              \mathrm{MCSE}^2 = \frac{\mathrm{var}\bigl(w\,(v - m) / \bar w\bigr)}{\mathrm{ESS}}
-
-    Parameters
-    ----------
-    values : array, shape (n_chains, n_draws, ...)
-        Any function of the samples.
-    weights : array, shape (n_chains, n_draws)
-        Importance weights, up to a factor; equal if not given.
-
-    Returns
-    -------
-    mean, mcse : array, shape (...)
-        In the units of `values`. A column that never changes has MCSE 0.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 4 draws per chain, or a value or weight cannot be used.
-
-    Notes
-    -----
-    The weighted MCSE is the delta method of a ratio: good to O(1/ESS). The ESS is arviz-stats' (Geyer's initial
-    monotone sequence on split chains), itself known to about 10 % at ESS 1,000.
-    """
-    values = np.asarray(values, dtype=float)
-    if values.ndim < 2:
-        raise InputError(f"values has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
-    _check("values", values)
-    flat = values.reshape(*values.shape[:2], -1)
-    if weights is None:
-        mean = flat.mean((0, 1))
-        terms = flat
-    else:
-        w = np.asarray(weights, dtype=float)
-        if w.shape != values.shape[:2]:
-            raise InputError(f"weights has shape {w.shape}. Pass one per sample, shape {values.shape[:2]}.")
-        _check("weights", w)
-        if (w < 0).any() or w.sum() == 0:
-            raise InputError("weights must be >= 0, and not all zero. Check how they were made.")
-        w = w / w.mean()
-        mean = np.einsum("cd,cdk->k", w, flat) / w.size
-        terms = w[..., None] * (flat - mean)
-    return mean.reshape(values.shape[2:]), _mcse(terms).reshape(values.shape[2:])
-
-
 def summarize(
-    s: ArrayLike, active: ArrayLike, *, model: SparseCodingModel, x: ArrayLike, method: str
+    s: ArrayLike | Draws, active: ArrayLike | Draws, *, model: SparseCodingModel, x: ArrayLike, method: str
 ) -> PosteriorStatistics:
     """Measure a set of posterior samples.
 
     Parameters
     ----------
-    s, active : array, shape (n_chains, n_draws, n_latents)
+    s, active : array or Draws, shape (n_chains, n_draws, n_latents)
         Codes, in model units, and which latents are active (``model.active(u)``).
     model, x : SparseCodingModel and array, shape (n_features,)
         Dictionary and observation, for the residual; data units.
@@ -182,30 +133,33 @@ def summarize(
     - R-hat of a single chain compares its halves (each split again by arviz-stats).
     - Above K = 16 the co-activation MCSE is that of 128 batch means: too small if a batch is not much longer than the
       autocorrelation time, which `ess_min` >= 1,000 rules out.
+    - Values, counts and supports are those of every draw. Of `Draws` with more than 131,072 per chain the MCSEs come
+      from block means, and R-hat from every m-th draw (`circuitlsc.mcse`).
     """
-    s = np.asarray(s, dtype=float)
-    active = np.asarray(active, dtype=bool)
-    if s.ndim != 3 or s.shape[2] != model.n_latents:
+    s, active = Draws.of(s), Draws.of(active)
+    if len(s.shape) != 3 or s.shape[2] != model.n_latents:
         raise InputError(f"s has shape {s.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
     if active.shape != s.shape:
         raise InputError(f"active has shape {active.shape}, but s has {s.shape}. Pass model.active(u).")
-    _check("s", s)
+    check_enough("s", s)
+    s, x = s.map(lambda v: np.asarray(v, dtype=float)), model.check_x(x)
+    active = active.map(lambda v: np.asarray(v, dtype=bool))
 
+    mean, mean_mcse = named_mean("s", s)
     p_active, p_active_mcse = mean_with_mcse(active)
-    mean, mean_mcse = mean_with_mcse(s)
-    squares = (s - mean) ** 2
-    variance = squares.mean((0, 1))
-    sd = np.sqrt(variance)
+    squares = s.map(lambda v: (v - mean) ** 2)
     # arviz-stats 0.8 takes the ESS of s for sd, 1.x that of (s - mean)^2: this is the latter for both.
-    variance_mcse = _mcse(squares)
+    variance, variance_mcse = mean_with_mcse(squares)
+    sd = np.sqrt(variance)
     # Second order: the mean's own error lowers the variance, which is all there is where the first order vanishes.
     sd_mcse = np.hypot(variance_mcse, math.sqrt(3) * mean_mcse**2)
     sd_mcse = np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0)
 
-    spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (squares.var((0, 1)), variance_mcse))
+    spread_of_squares = squares.map(lambda q: (q - variance) ** 2).mean()
+    spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
     ess = np.concatenate([_ess(variance, mcse) for variance, mcse in spreads])
     coactive, coactive_mcse = _coactivation(active, p_active, p_active_mcse)
-    power, power_mcse = mean_with_mcse(_residual_power(s, model, x))
+    power, power_mcse = mean_with_mcse(s.map(lambda v: _residual_power(v, model, x)))
     return PosteriorStatistics(
         p_active=p_active,
         mean=mean,
@@ -219,14 +173,14 @@ def summarize(
         residual_power_mcse=float(power_mcse),
         support=_support(active),
         ess_min=float(ess.min()) if np.isfinite(ess).any() else 1.0,
-        rhat_max=_rhat_max(s),
+        rhat_max=largest_rhat(s),
         n_draws=s.shape[0] * s.shape[1],
         method=method,
     )
 
 
 def virial(
-    model: SparseCodingModel, u: ArrayLike, x: ArrayLike, *, width: float, temperature: float
+    model: SparseCodingModel, u: ArrayLike | Draws, x: ArrayLike, *, width: float, temperature: float
 ) -> tuple[Array, Array]:
     r"""Return the reference-free check of temperature and force, latent by latent.
 
@@ -236,7 +190,7 @@ def virial(
 
     Parameters
     ----------
-    u : array, shape (n_chains, n_draws, n_latents)
+    u : array or Draws, shape (n_chains, n_draws, n_latents)
         Samples of the auxiliary variable, in model units.
     x : array, shape (n_features,)
         Observation, in data units.
@@ -253,15 +207,19 @@ def virial(
     InputError
         As `mean_with_mcse`, and if u does not fit the model.
     """
-    u = np.asarray(u, dtype=float)
-    if u.ndim != 3 or u.shape[2] != model.n_latents:
+    u = Draws.of(u)
+    if len(u.shape) != 3 or u.shape[2] != model.n_latents:
         raise InputError(f"u has shape {u.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
-    product = np.empty_like(u)
-    # In pieces: the residual has n_features columns, and a long run would fill the memory with it.
-    for start in range(0, u.shape[1], _CHUNK):
-        part = np.s_[:, start : start + _CHUNK]
-        product[part] = u[part] * model.energy_grad(u[part], x, width) / temperature
-    return mean_with_mcse(product)
+
+    def product(piece: Array) -> Array:
+        # In pieces once more: the residual has n_features columns, which may be many times n_latents.
+        out = np.empty_like(piece, dtype=float)
+        for start in range(0, piece.shape[1], _CHUNK):
+            part = np.s_[:, start : start + _CHUNK]
+            out[part] = piece[part] * model.energy_grad(piece[part], x, width) / temperature
+        return out
+
+    return mean_with_mcse(u.map(product))
 
 
 def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> dict[str, Array]:
@@ -304,84 +262,47 @@ def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> d
     return mcse
 
 
-def _check(name: str, values: Array) -> None:
-    chains, draws = values.shape[:2]
-    if chains < 1 or draws < MIN_DRAWS:
-        raise InputError(
-            f"{name} has {draws} samples in each of {chains} chains, but a standard error needs at least {MIN_DRAWS} "
-            "per chain. Raise t_stop, or lower thin or warmup."
-        )
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        where = ", ".join(str(int(k)) for k in bad[0])
-        raise InputError(
-            f"{name}[{where}] = {values[tuple(bad[0])]}, but every sample must be finite ({len(bad)} are not). "
-            "The run failed: look at its waveform before measuring it."
-        )
-
-
-def _mcse(values: Array) -> Array:
-    """MCSE of the mean of each column of (chain, draw, column); 0 where a column is constant."""
-    columns = np.ascontiguousarray(np.moveaxis(values, 2, 0))
-    out = np.zeros(len(columns))
-    # A constant column's computed variance is rounding, not 0: recognise it by its values.
-    moving = columns.min((1, 2)) < columns.max((1, 2))
-    if moving.any():
-        out[moving] = array_stats.mcse(columns[moving], chain_axis=1, draw_axis=2, method="mean")
-    return out
-
-
 def _ess(variance: Array, mcse: Array) -> Array:
     """ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column."""
     return np.divide(variance, mcse**2, out=np.full_like(mcse, np.inf), where=mcse > 0)
 
 
-def _rhat_max(s: Array) -> float:
-    if s.shape[0] == 1:
-        half = s.shape[1] // 2
-        s = np.stack([s[0, :half], s[0, -half:]])
-    if s.shape[1] < MIN_DRAWS:
-        return float("inf")
-    columns = np.ascontiguousarray(np.moveaxis(s, 2, 0))
-    moving = columns.min((1, 2)) < columns.max((1, 2))
-    if not moving.any():
-        return 1.0
-    # Chains that each stand still, at different values, divide by a zero or by its rounding: R-hat is infinite.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rhat = np.asarray(array_stats.rhat(columns[moving], chain_axis=1, draw_axis=2, method="rank"))
-    return float(np.where(rhat < _INFINITE_RHAT, rhat, np.inf).max())
-
-
-def _coactivation(active: NDArray[np.bool_], p_active: Array, p_active_mcse: Array) -> tuple[Array, Array]:
+def _coactivation(active: Draws, p_active: Array, p_active_mcse: Array) -> tuple[Array, Array]:
     K = active.shape[2]
-    # float32 counts exactly up to 2^24, and twice as fast.
-    flat: NDArray[Any] = active.reshape(-1, K).astype(np.float32 if active.size < 2**24 * K else np.float64)
-    coactive = (flat.T @ flat).astype(float) / len(flat)
+    counts = np.zeros((K, K))
+    for piece in active.pieces():
+        # float32 counts a piece exactly (up to 2^24), and twice as fast
+        flat = piece.reshape(-1, K).astype(np.float32)
+        counts += flat.T @ flat
+    coactive = counts / (active.shape[0] * active.n_draws)
     np.fill_diagonal(coactive, p_active)
     if K > MAX_ESS_PAIR_LATENTS:
         mcse = _batch_means_pairs(active)
     else:
         mcse = np.zeros((K, K))
-        for i in range(K):
-            pairs = active[..., i : i + 1] & active[..., i + 1 :]
-            if pairs.shape[2]:
-                mcse[i, i + 1 :] = mcse[i + 1 :, i] = _mcse(pairs.astype(float))
+        i, j = np.triu_indices(K, 1)
+        if len(i):
+            mcse[i, j] = mcse[j, i] = mean_with_mcse(active.map(lambda a: a[..., i] & a[..., j]))[1]
     np.fill_diagonal(mcse, p_active_mcse)
     return coactive, mcse
 
 
-def _batch_means_pairs(active: NDArray[np.bool_]) -> Array:
+def _batch_means_pairs(active: Draws) -> Array:
     chains, draws, K = active.shape
     per_chain = min(draws, -(-N_BATCHES // chains))
     length = draws // per_chain
-    # The remainder goes from the beginning, where a chain is least stationary.
-    batches = active[:, draws - per_chain * length :].reshape(chains * per_chain, length, K).astype(np.float32)
-    means = (batches.transpose(0, 2, 1) @ batches).astype(float) / length
+    means = np.zeros((chains, per_chain, K, K))
+    for batch in range(per_chain):
+        # The remainder goes from the beginning, where a chain is least stationary.
+        first = draws - (per_chain - batch) * length
+        for piece in active.part(first, first + length).pieces():
+            ones = piece.astype(np.float32)
+            means[:, batch] += ones.transpose(0, 2, 1) @ ones
+    means = means.reshape(-1, K, K) / length
     return np.asarray(means.std(0, ddof=1) / np.sqrt(len(means)))
 
 
-def _residual_power(s: Array, model: SparseCodingModel, x: ArrayLike) -> Array:
-    x = model.check_x(x)
+def _residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
     flat = s.reshape(-1, s.shape[2])
     power = np.empty(len(flat))
     for start in range(0, len(flat), _CHUNK):
@@ -390,10 +311,18 @@ def _residual_power(s: Array, model: SparseCodingModel, x: ArrayLike) -> Array:
     return power.reshape(s.shape[:2])
 
 
-def _support(active: NDArray[np.bool_]) -> dict[int, float] | None:
+def support_keys(active: Values) -> NDArray[np.int64]:
+    """Return the set of active latents (..., n_latents) as a number: bit i is latent i."""
+    return np.asarray(active @ (1 << np.arange(active.shape[-1])), dtype=np.int64)
+
+
+def _support(active: Draws) -> dict[int, float] | None:
     K = active.shape[2]
     if K > MAX_SUPPORT_LATENTS:
         return None
-    keys = active.reshape(-1, K) @ (1 << np.arange(K))
-    values, counts = np.unique(keys, return_counts=True)
-    return {int(key): int(count) / len(keys) for key, count in zip(values, counts, strict=True)}
+    counts = np.zeros(2**K, dtype=np.int64)
+    for piece in active.pieces():
+        keys, found = np.unique(support_keys(piece), return_counts=True)
+        counts[keys] += found
+    total = active.shape[0] * active.n_draws
+    return {int(key): int(counts[key]) / total for key in np.flatnonzero(counts)}

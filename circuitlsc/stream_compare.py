@@ -115,8 +115,12 @@ def compare_stream(
     pathwise = None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time}
     model, x = sampler.model, sampler.x
     target = model.tempered(sampler.temperature) if sampler.temperature != 1 else model
-    u = samples.by_row("u")
-    common = {"n_rows": len(x), "draws_per_row": u.shape[2], "hold": float(sampler.stream.hold), "pathwise": pathwise}
+    common: dict[str, Any] = {
+        "n_rows": len(x),
+        "draws_per_row": samples.draws_per_row,
+        "hold": float(sampler.stream.hold),
+        "pathwise": pathwise,
+    }
     if sampler.stream.interpolate != "hold":
         # no posterior belongs to an input that moves: only the same noise in software says something
         reason = "the input varies, and a posterior belongs to an input that stands still."
@@ -124,7 +128,8 @@ def compare_stream(
     say("exact posteriors")
     chosen = np.unique(np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int))
     exact = [_exact(target, x[n], seed=int(n)) for n in chosen]
-    active, s = sampler.active(u)[:, chosen].mean((0, 2)), samples.by_row("s")[:, chosen].mean((0, 2))
+    active = np.array([samples.row_draws(int(n), "u").map(sampler.active).mean() for n in chosen])
+    s = np.array([samples.row_draws(int(n), "s").mean() for n in chosen])
     exact_p, exact_s = (np.array([e[k] for e in exact]) for k in range(2))
     p_rows = _differences(active, exact_p) if target.prior.sparse else ()
     mean_rows = _differences(s, exact_s)

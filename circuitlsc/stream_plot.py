@@ -23,11 +23,11 @@ SHOWN_ROWS = 6
 def plot_inputs(sampler: Sampler, samples: Samples, ax: Axes) -> Axes:
     """Draw the codes of the first inputs that the liveliest latents have, with a line at each change."""
     assert sampler.stream is not None
-    hold, time = sampler.stream.hold, samples.time
-    shown = time <= SHOWN_ROWS * hold
-    s = samples.s[0, shown]
+    hold = sampler.stream.hold
+    time, codes = samples.waveform(samples.until(SHOWN_ROWS * hold), "s")
+    s = codes[0]
     for color, k in enumerate(np.argsort(-s.std(axis=0), kind="stable")[:3]):
-        ax.plot(time[shown], s[:, k], ".", ms=2.5, color=f"C{color}", label=f"$s_{{{k}}}$")
+        ax.plot(time, s[:, k], ".", ms=2.5, color=f"C{color}", label=f"$s_{{{k}}}$")
     for row in range(1, min(SHOWN_ROWS, len(sampler.x))):
         ax.axvline(row * hold, color="0.7", lw=0.7, zorder=0)
     ax.set(xlabel=r"time ($\tau$); a line is a new input", ylabel="s (model units)")

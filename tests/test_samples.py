@@ -25,7 +25,7 @@ from circuitlsc import (
     build_sampler,
 )
 from circuitlsc.samples import collect
-from circuitlsc.spice.engine import ChainResult
+from circuitlsc.spice.chain import ChainResult
 
 DRAWS = 6
 

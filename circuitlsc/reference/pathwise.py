@@ -270,9 +270,9 @@ def same_noise(
     attrs, step = samples.attrs, sampler.plan.step
     seed = int(attrs["seed"])
     task = sampler.tasks(samples.run_plan())[0]
-    circuit, chains, noise, twin = samples.u, samples.chains, sampler.graph.noise, sampler.twin
+    chains, noise, twin = samples.chains, sampler.graph.noise, sampler.twin
     least = task.n_warmup + 4 * task.thin
-    last = int(np.rint(samples.time[-1] / step))
+    last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / step))
     n_steps = min(max(n_steps, least), last)
 
     def path(chain: int) -> Array:
@@ -301,7 +301,7 @@ def same_noise(
         twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
     )
     kept = z[task.kept(0, n_steps), :, : twin.n_latents].transpose(1, 0, 2)
-    circuit = circuit[:, : kept.shape[1]]
+    circuit = samples.draws("u").read(0, kept.shape[1])
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
     return circuit, kept
@@ -313,8 +313,8 @@ def _restarts(samples: Samples, task: ChainTask, n_steps: int) -> dict[int, Arra
     With little friction two paths on the same noise part as exp(t): their difference over a long time says nothing
     about the circuit, that over a short time says all.
     """
-    z = np.concatenate([samples.u, np.asarray(samples.tree["posterior"]["p"].values)], axis=-1)
     steps = np.flatnonzero(task.kept(0, n_steps)) + 1
+    z = np.concatenate([samples.draws(name).read(0, len(steps)) for name in ("u", "p")], axis=-1)
     every = max(1, round(RESTART / (task.thin * task.step)))
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
@@ -328,6 +328,6 @@ def path_difference(
     return PathDifference(
         max_abs=float(np.abs(d).max()),
         rms=float(np.sqrt(np.mean(d**2))),
-        time=float(samples.time[circuit.shape[1] - 1]),
+        time=float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0]),
         twin=twin[0, :SHOWN],
     )

@@ -303,4 +303,4 @@ def _integrate(
                 f"The simulation diverged before step {min(first + len(noise), last)}: step = {step!r} is too large for "
                 "the fastest rate of the gradient, or the gradient is wrong. Lower the step to 0.02 of that rate's time."
             )
-    return np.ascontiguousarray(draws.swapaxes(0, 1))
+    return draws.swapaxes(0, 1)  # a view: a copy would take the memory once more

@@ -109,11 +109,11 @@ class ChainTask:
         index = np.arange(first, first + n) % self.steps_per_row + 1 - self.n_warmup
         return np.asarray((index > 0) & (index % self.thin == 0), dtype=bool)
 
-    def times(self) -> Array:
-        """Return the times of the kept samples, in units of tau."""
-        within = self.n_warmup + self.thin * (1 + np.arange(self.draws_per_row))
-        starts = self.steps_per_row * np.arange(self.n_steps // self.steps_per_row)
-        return np.asarray((starts[:, None] + within).ravel() * self.step, dtype=float)
+    def times(self, first: int = 0, stop: int | None = None) -> Array:
+        """Return the times of the kept samples, or of some of them, in units of tau."""
+        row, within = np.divmod(np.arange(first, self.n_draws if stop is None else stop), self.draws_per_row)
+        steps = self.steps_per_row * row + self.n_warmup + self.thin * (1 + within)
+        return np.asarray(steps * self.step, dtype=float)
 
     @property
     def width(self) -> int:
