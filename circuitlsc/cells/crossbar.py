@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from circuitlsc.scaling import Scaling
 
 
-# ngspice's matrix lies in memory in the order in which the elements come, and its factorisation walks down columns: written
-# column by column, a 64 x 256 residual circuit factors in 0.7 of the time. Smaller ones fit into the cache and are written by row.
+# ngspice's matrix lies in memory in the order in which the elements come, and its factorisation walks down columns:
+# written column by column, a 64 x 256 residual circuit factors in 0.7 of the time. Small ones fit into the cache, and
+# are written by row.
 BY_COLUMN = 1024
 
 
