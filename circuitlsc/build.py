@@ -14,6 +14,7 @@ from circuitlsc.checks import check_circuit
 from circuitlsc.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.hardware import Hardware
+from circuitlsc.loop import broken_step, check_loop
 from circuitlsc.lowering import lower
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
@@ -47,6 +48,7 @@ def build_sampler(
     tolerance: float | None = None,
     halvings: int = 0,
     wires: str = "reduced",
+    loop: str = "closed",
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -86,6 +88,9 @@ def build_sampler(
     wires : str
         How the engine simulates resistive wires: ``"reduced"`` to the mesh that a crossbar's terminals see (exact), or
         ``"segments"``, one resistor each. Stand-alone decks always have every segment.
+    loop : str
+        ``"closed"``, or ``"broken"`` for speed at the price of a known error: the gradient reaches the gates as extrapolated
+        from the last steps (`circuitlsc.loop`), which large circuits gain by. Stand-alone decks always have it closed.
 
     Returns
     -------
@@ -103,6 +108,7 @@ def build_sampler(
     if tolerance is not None and (not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2):
         raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
     dynamics = as_dynamics(dynamics)
+    check_loop(loop, level, dynamics)
     if dynamics.settles:
         model = model.without_spike()
     x, stream = _observations(model, x, hold, interpolate)
@@ -120,6 +126,9 @@ def build_sampler(
     whole = make_plan(model, x, dynamics, width=width, step=step)
     dynamics, plan = whole.dynamics, whole.step
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
+    if loop == "broken":
+        shorter, line = broken_step(model, plan.step, step is not None)
+        plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))
     if stream is not None:
         plan = _dividing(plan, stream.hold)
     if halvings:
@@ -137,8 +146,9 @@ def build_sampler(
             hardware=Hardware(parts, scaling, reduced) if level == "device" else None,
             stream=stream,
             step=plan.step,
+            loop=how,
         )
-        for noise, reduced in (("external", wires == "reduced"), ("trrandom", False))
+        for noise, reduced, how in (("external", wires == "reduced", loop), ("trrandom", False, "closed"))
     )
     sampler = Sampler(
         model=model,
@@ -156,6 +166,7 @@ def build_sampler(
         halvings=halvings,
         wires=wires,
         stream=stream,
+        loop=loop,
         _standalone=standalone,
     )
     check_circuit(sampler.circuit)
@@ -207,5 +218,6 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
         "tolerance": sampler.tolerance,
         "halvings": sampler.halvings,
         "wires": sampler.wires,
+        "loop": sampler.loop,
     }
     return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells import State
+from circuitlsc.cells import Feedback, State
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
@@ -75,6 +75,8 @@ class Sampler:
         How resistive wires are simulated.
     stream : Stream or None
         The inputs that follow each other, if there are several.
+    loop : str
+        ``"closed"`` or ``"broken"`` (`circuitlsc.loop`). A stand-alone deck's is always closed.
     """
 
     model: SparseCodingModel
@@ -92,6 +94,7 @@ class Sampler:
     halvings: int = 0
     wires: str = "reduced"
     stream: Stream | None = None
+    loop: str = "closed"
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
 
     @property
@@ -137,7 +140,8 @@ class Sampler:
     @cached_property
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *(state.node for state in self._held)])
+        held = (state.node for state in self._held)
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *self._feedback[1]])
         return library_deck(self.circuit, list(nodes), self.options)
 
     @property
@@ -145,6 +149,14 @@ class Sampler:
         """Capacitors other than the neurons'."""
         state = self.graph.integrator
         return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
+
+    @property
+    def _feedback(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sources of a broken loop, and the nodes that they extrapolate; both empty if it is closed."""
+        found = [cell for cell in self.graph.cells if isinstance(cell, Feedback)]
+        if not found:
+            return (), ()
+        return found[0].devices(), self.graph.inputs(found[0])["e"].nodes
 
     @property
     def options(self) -> str:
@@ -160,7 +172,7 @@ class Sampler:
         return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
 
     def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
-        """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise.
+        """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise and its loop closed.
 
         Parameters
         ----------
@@ -270,6 +282,7 @@ class Sampler:
                 "rows": np.concatenate([rows for _, rows in streams], axis=1),
                 "interpolate": self.stream.interpolate,
             }
+        sources, nodes = self._feedback
         settle = SETTLED * self.plan.width if self.dynamics.settles and self.stream is None else 0.0
         return ChainTask(
             deck=self.library_deck,
@@ -294,6 +307,8 @@ class Sampler:
             halvings=self.halvings,
             start=tuple(float(v) for v in start),
             settle=settle,
+            feedback=sources,
+            feedback_nodes=nodes,
             **streamed,
         )
 

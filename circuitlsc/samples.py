@@ -232,6 +232,7 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
         "signed": int(model.prior.signed),
         "form": sampler.form,
         "level": sampler.level,
+        "loop": sampler.loop,
         "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
         "nonideal_seed": sampler.nonideal.seed,
         "halvings": sampler.halvings,

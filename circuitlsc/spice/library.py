@@ -45,8 +45,23 @@ def find_library() -> str:
     raise MissingSimulatorError(f"{asked}, but the circuit runs in it. {correct}{HOW_TO_INSTALL}")
 
 
-def open_session() -> Any:
+class _WithData:
+    """The library, with one function put in at its start: PySpice has a slot for its own Python callback alone."""
+
+    def __init__(self, library: Any, data: Any) -> None:
+        self._library, self._data = library, data
+
+    def ngSpice_Init(self, *callbacks: Any) -> Any:
+        return self._library.ngSpice_Init(*callbacks[:3], self._data, *callbacks[4:])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+
+def open_session(data: int | None = None) -> Any:
     """Return a PySpice session with libngspice; one per process.
+
+    ``data`` is the address of a C function that ngspice calls with the values of every accepted time point.
 
     PySpice raises on any line that ngspice writes to stderr, and newer versions write harmless ones ("Using SPARSE
     1.3"). This session never judges by text: whoever runs an analysis looks at the time reached and at the values.
@@ -58,6 +73,15 @@ def open_session() -> Any:
     class Session(NgSpiceShared):
         LIBRARY_PATH = find_library()
         log: deque[str]
+
+        def _init_ngspice(self, send_data: bool) -> None:
+            from PySpice.Spice.NgSpice.Shared import ffi
+
+            library = self._ngspice_shared
+            if data is not None:
+                self._ngspice_shared = _WithData(library, ffi.cast("void *", data))
+            super()._init_ngspice(send_data)
+            self._ngspice_shared = library
 
         def send_char(self, message: str, ngspice_id: int) -> int:
             print(message, file=sys.stderr, flush=True)  # survives a crash of the library

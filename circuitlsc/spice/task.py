@@ -59,6 +59,8 @@ class ChainTask:
         Their values, in volts or amperes, one row per period.
     interpolate : str
         ``"hold"`` or ``"linear"``: see `circuitlsc.stream.grid_rows`.
+    feedback, feedback_nodes : tuple of str
+        Where the loop is broken (`circuitlsc.loop`): its sources as ngspice flattens them, and the nodes they extrapolate.
     """
 
     deck: str
@@ -87,6 +89,8 @@ class ChainTask:
     inputs: tuple[str, ...] = ()
     rows: Array | None = field(default=None, compare=False)
     interpolate: str = "hold"
+    feedback: tuple[str, ...] = ()
+    feedback_nodes: tuple[str, ...] = ()
 
     @property
     def steps_per_row(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from circuitlsc.arrays import Array
 from circuitlsc.spice.callbacks import FIRST, Callbacks
+from circuitlsc.spice.feedback import FeedbackState
 from circuitlsc.spice.library import open_session
 from circuitlsc.spice.noise import BrownianPaths
 from circuitlsc.spice.task import ChainTask
@@ -38,7 +39,8 @@ class Counts:
 def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] | None = None) -> Iterator[Array]:
     """Yield u (and the observed voltages) on the step grid, chunk by chunk, shape (chunk, n_nodes), in model units.
 
-    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise paths from 0.
+    Every chunk restarts the capacitors from the voltages that the last one reached, a broken loop from what it extrapolated,
+    and the noise paths from 0.
 
     Raises
     ------
@@ -46,9 +48,9 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
         If ngspice stopped early, left the grid, or returned a value that is not finite.
     """
     begin = time.perf_counter()
-    session = open_session()
     h = task.step * task.tau
-    callbacks = Callbacks([*task.devices, *task.inputs], h, task.chunk)
+    callbacks = Callbacks([*task.devices, *task.inputs, *task.feedback], h, task.chunk, task.feedback_nodes)
+    session = open_session(callbacks.data_address)
     callbacks.install(session)
     paths = BrownianPaths(
         task.sources,
@@ -63,12 +65,13 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
         session.load_circuit(task.deck)
         counts.setup = time.perf_counter() - begin
         u, held = np.array(task.start, dtype=float), np.array(task.held_start, dtype=float)
+        feedback: FeedbackState | None = None
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
             inputs = None
             if task.rows is not None:
                 inputs = grid_rows(task.rows, task.steps_per_row, counts.steps, n, task.interpolate)
-            callbacks.load(paths.increments(n), units, inputs)
+            callbacks.load(paths.increments(n), units, inputs, feedback)
             for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
                 session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
@@ -76,6 +79,11 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
             piece, held, points = _grid_points(session, task, n, h, u)
             if callbacks.unknown_sources:
                 raise TransientFailed("an external source of the deck has no path.")
+            feedback = callbacks.feedback(n)
+            if task.feedback and feedback is None:
+                raise TransientFailed(
+                    "ngspice did not hand back the gradient at every step, which a broken loop needs."
+                )
             counts.points += points
             counts.steps += n
             counts.rejected = callbacks.rejected
