@@ -13,6 +13,7 @@ from circuitlsc.arrays import Array
 from circuitlsc.checks import check_circuit
 from circuitlsc.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.errors import InputError
+from circuitlsc.forms import choose_form
 from circuitlsc.hardware import Hardware
 from circuitlsc.loop import broken_step, check_loop
 from circuitlsc.lowering import lower
@@ -69,7 +70,8 @@ def build_sampler(
     interpolate : str
         ``"hold"``: one after the other. ``"linear"``: lines between them, for what varies smoothly.
     form : str
-        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns.
+        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns. ``"auto"``: the one that
+        is expected to run faster (`circuitlsc.forms`).
     level : str
         ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
         noise sources, with the imperfections of ``nonideal``.
@@ -108,7 +110,7 @@ def build_sampler(
     if tolerance is not None and (not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2):
         raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
     dynamics = as_dynamics(dynamics)
-    check_loop(loop, level, dynamics)
+    check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
     if dynamics.settles:
         model = model.without_spike()
     x, stream = _observations(model, x, hold, interpolate)
@@ -126,6 +128,9 @@ def build_sampler(
     whole = make_plan(model, x, dynamics, width=width, step=step)
     dynamics, plan = whole.dynamics, whole.step
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
+    if form == "auto":
+        form, line = choose_form(model, loop)
+        plan = replace(plan, explanation=(*plan.explanation, line))
     if loop == "broken":
         shorter, line = broken_step(model, plan.step, step is not None)
         plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))

@@ -170,7 +170,7 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         hold=hold,
         interpolate=interpolate,
         nonideal=nonideal,
-        form=circuit.choice("form", FORMS, "gram"),
+        form=circuit.choice("form", (*FORMS, AUTO), "gram"),
         loop=circuit.choice("loop", LOOPS, "closed"),
         tau=circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
         c_int=circuit.number("c_int", 1e-12, what="farad, for example 1e-12"),
@@ -337,7 +337,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
             "dynamics": sampler.dynamics.numbers(),
             "circuit": {
                 "level": config.level,
-                "form": config.form,
+                "form": sampler.form,
                 "loop": config.loop,
                 "tau": config.tau,
                 "c_int": config.c_int,

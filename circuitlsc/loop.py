@@ -91,8 +91,8 @@ def gaussian_covariance(model: SparseCodingModel, sd: float, step: float, temper
     return np.asarray((modes * (temperature * np.array(factors) / (np.maximum(rates, 0.0) + own))) @ modes.T)
 
 
-def check_loop(loop: str, level: str, dynamics: Dynamics) -> None:
-    """Raise InputError unless this loop can be broken."""
+def check_loop(loop: str, level: str, dynamics: Dynamics, rows: int) -> None:
+    """Raise InputError unless this loop can be broken; ``rows`` is how many inputs follow each other."""
     if loop not in LOOPS:
         raise InputError(f"circuit.loop = {loop!r} is not one of {', '.join(LOOPS)}.")
     if loop == "closed":
@@ -106,6 +106,11 @@ def check_loop(loop: str, level: str, dynamics: Dynamics) -> None:
         raise InputError(
             f'circuit.loop = "broken" needs dynamics.kind = "langevin", and it is "{dynamics.kind}": its error is known for '
             'overdamped noise alone. Use loop = "closed".'
+        )
+    if rows > 1:
+        raise InputError(
+            f'circuit.loop = "broken" needs one input, and x has {rows} rows: what jumps at the start of each cannot be '
+            'extrapolated. Use loop = "closed".'
         )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells import Feedback, State
+from circuitlsc.cells import Cell, Feedback, State
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
@@ -141,7 +141,8 @@ class Sampler:
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
         held = (state.node for state in self._held)
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *self._feedback[1]])
+        solved = () if self._feedback is None else self._feedback[1].nodes
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved])
         return library_deck(self.circuit, list(nodes), self.options)
 
     @property
@@ -151,12 +152,10 @@ class Sampler:
         return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
 
     @property
-    def _feedback(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Sources of a broken loop, and the nodes that they extrapolate; both empty if it is closed."""
+    def _feedback(self) -> tuple[Feedback, Cell] | None:
+        """The sources of a broken loop, and the cell whose nodes they extrapolate; None if it is closed."""
         found = [cell for cell in self.graph.cells if isinstance(cell, Feedback)]
-        if not found:
-            return (), ()
-        return found[0].devices(), self.graph.inputs(found[0])["e"].nodes
+        return (found[0], self.graph.inputs(found[0])["e"]) if found else None
 
     @property
     def options(self) -> str:
@@ -282,7 +281,15 @@ class Sampler:
                 "rows": np.concatenate([rows for _, rows in streams], axis=1),
                 "interpolate": self.stream.interpolate,
             }
-        sources, nodes = self._feedback
+        broken: dict[str, Any] = {}
+        if self._feedback is not None:
+            sources, gradient = self._feedback
+            first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
+            broken = {
+                "feedback": sources.devices(),
+                "feedback_nodes": gradient.nodes,
+                "feedback_start": tuple(float(v) for v in first),
+            }
         settle = SETTLED * self.plan.width if self.dynamics.settles and self.stream is None else 0.0
         return ChainTask(
             deck=self.library_deck,
@@ -307,8 +314,7 @@ class Sampler:
             halvings=self.halvings,
             start=tuple(float(v) for v in start),
             settle=settle,
-            feedback=sources,
-            feedback_nodes=nodes,
+            **broken,
             **streamed,
         )
 

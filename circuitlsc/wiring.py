@@ -43,7 +43,7 @@ from circuitlsc.scaling import expected_ranges
 from circuitlsc.stream import Stream
 from circuitlsc.tables import Table
 
-FORMS = ("gram", "residual")
+FORMS = ("gram", "residual")  # build_sampler takes "auto" too
 REACH = 4.0  # a prior's tables reach so many times beyond the largest u that is expected
 
 

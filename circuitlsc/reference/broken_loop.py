@@ -3,8 +3,8 @@ r"""The NumPy trapezoid with a broken loop, on the circuit's own noise path; see
 .. math:: u_{k+1} = u_k + \tfrac{h}{2}\left[F(u_k, f_k) + F(u_{k+1}, f_{k+1})\right] + \sqrt{2T}\,(W_{k+1} - W_k), \qquad
           f_{k+1} = 2 e_k - e_{k-1} + \tfrac12 (e_k - f_k)
 
-with F the gates' force and e the gradient at the grid points. The state of the loop goes on through the restarts of a
-chunked run, and a chain begins with f = 0 for its first 1e-4 h: the circuit has nothing solved before.
+with F the gates' force and e the gradient at the grid points. A chain begins as if its gradient had been constant before;
+the restarts of a chunked run leave f as it is.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def broken_trapezoid(
 
     out = np.empty_like(increments)
     u = np.array(start, dtype=float)
-    now, following, older = np.zeros_like(u), np.zeros_like(u), np.zeros_like(u)
+    now = following = older = gradient(u, between(inputs, 0, 0.0))
     F = twin.drift(u, {cell.name: now})
     for k, dw in enumerate(increments):
         begin = 0.0
@@ -56,8 +56,6 @@ def broken_trapezoid(
                 x = between(inputs, k, part) or {}
                 f = now + part * (following - now)
                 u, F = implicit_step(twin, u + FIRST * dw, FIRST * step, u, {**x, cell.name: f})
-                if k == 0 and part == FIRST:
-                    now = following = older = gradient(u, x)
             begin = 2 * FIRST
         x, weight = between(inputs, k, 1.0) or {}, 0.5 * (1 - begin) * step
         base = u + weight * F + (1 - begin) * dw

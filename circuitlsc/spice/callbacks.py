@@ -131,7 +131,7 @@ class Callbacks:
         inputs : array, shape (n + 1, n_inputs), or None
             Values of the input sources at the grid points from the start on, in volts or amperes.
         feedback : FeedbackState or None
-            Where a broken loop goes on from; None at the start of a chain.
+            Where a broken loop goes on from; None if it is closed.
         """
         n, k = increments.shape
         self._end[0] = n * self._step * (1 - SHORT)
@@ -142,7 +142,7 @@ class Callbacks:
             path[: n + 1, k : k + inputs.shape[1]] = inputs
         path[n + 1 :] = path[n]  # flat beyond the end: ngspice may look a rounding error ahead
 
-        if self._tap is not None:
+        if self._tap is not None and feedback is not None:
             self._tap.load(feedback)
 
     @property

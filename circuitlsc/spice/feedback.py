@@ -18,7 +18,6 @@ from circuitlsc.loop import HELD, NEWEST, OLDER
 from circuitlsc.spice.memory import name_table, pointer, prime_and_offset
 
 DATA = types.int32(types.voidptr, types.int32, types.int32, types.voidptr)
-LONGEST_NAME = 256
 TIME = b"time"
 
 
@@ -38,6 +37,11 @@ class FeedbackState:
     following: Array
     solved: Array
 
+    @classmethod
+    def constant(cls, value: Array) -> FeedbackState:
+        """Return the state of a loop that has been at ``value`` for ever: where a chain starts."""
+        return cls(value, value, value)
+
 
 class FeedbackTap:
     """The function for one circuit, and its memory.
@@ -56,8 +60,8 @@ class FeedbackTap:
         n, (rows, width) = len(nodes), path.shape
         self._path, self._n = path, n
         self._solved = np.zeros(n)
-        # whether the vectors' places are known, whether nothing was solved yet, grid points seen
-        self._flags = np.zeros(3, dtype=np.int64)
+        # whether the vectors' places are known, grid points seen
+        self._flags = np.zeros(2, dtype=np.int64)
         self._places = np.zeros(n + 1, dtype=np.int64)  # of each node among the vectors, then of the time
         keys, columns = name_table([*nodes, TIME.decode()])
         self._tables = (keys, columns)
@@ -72,7 +76,7 @@ class FeedbackTap:
         def data(block, count, ident, user):  # type: ignore[no-untyped-def]
             # struct {int count, index; struct {char *name; double real, imaginary; bool, bool} **vectors}
             vectors = carray(pointer(carray(block, (2,), np.int64)[1]), (count,), np.int64)
-            flags = carray(pointer(flags_at), (3,), np.int64)
+            flags = carray(pointer(flags_at), (2,), np.int64)
             places = carray(pointer(places_at), (n + 1,), np.int64)
             if flags[0] == 0:
                 table = carray(pointer(keys_at), (slots + 1,), np.uint64)
@@ -99,16 +103,9 @@ class FeedbackTap:
             k = int(q + 0.5)
             path = carray(pointer(path_at), (rows, width), np.float64)
             solved = carray(pointer(solved_at), (n,), np.float64)
-            if flags[1] == 1:  # the first solution there is: a constant until there is a second one
-                flags[1] = 0
-                for c in range(n):
-                    e = carray(pointer(vectors[places[c]]), (2,), np.float64)[1]
-                    solved[c] = e
-                    path[0, first + c] = e
-                    path[1, first + c] = e
-            if abs(q - k) > 1e-5 or k != flags[2] + 1 or k + 1 >= rows:
+            if abs(q - k) > 1e-5 or k != flags[1] + 1 or k + 1 >= rows:
                 return 0
-            flags[2] = k
+            flags[1] = k
             for c in range(n):
                 e = carray(pointer(vectors[places[c]]), (2,), np.float64)[1]
                 path[k + 1, first + c] = newest * e + older * solved[c] + held * path[k, first + c]
@@ -122,17 +119,16 @@ class FeedbackTap:
         """Where the function is."""
         return int(self._function.address)
 
-    def load(self, state: FeedbackState | None) -> None:
-        """Get ready for a transient that goes on from ``state``, or from nothing."""
-        self._flags[:] = 0, state is None, 0
+    def load(self, state: FeedbackState) -> None:
+        """Get ready for a transient that goes on from ``state``."""
+        self._flags[:] = 0
         columns = self._path[:, self._path.shape[1] - self._n :]
         columns[:] = 0.0
-        if state is not None:
-            columns[0], columns[1], self._solved[:] = state.now, state.following, state.solved
+        columns[0], columns[1], self._solved[:] = state.now, state.following, state.solved
 
     def state(self, n: int) -> FeedbackState | None:
         """Return what is to be carried on after n steps; None if a solved value did not come back."""
-        if self._flags[2] != n:
+        if self._flags[1] != n:
             return None
         columns = self._path[:, self._path.shape[1] - self._n :]
         return FeedbackState(columns[n].copy(), columns[n + 1].copy(), self._solved.copy())

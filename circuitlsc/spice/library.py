@@ -73,6 +73,7 @@ def open_session(data: int | None = None) -> Any:
     class Session(NgSpiceShared):
         LIBRARY_PATH = find_library()
         log: deque[str]
+        _ngspice_shared: Any
 
         def _init_ngspice(self, send_data: bool) -> None:
             from PySpice.Spice.NgSpice.Shared import ffi

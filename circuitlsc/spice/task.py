@@ -61,6 +61,8 @@ class ChainTask:
         ``"hold"`` or ``"linear"``: see `circuitlsc.stream.grid_rows`.
     feedback, feedback_nodes : tuple of str
         Where the loop is broken (`circuitlsc.loop`): its sources as ngspice flattens them, and the nodes they extrapolate.
+    feedback_start : tuple of float
+        Voltages of those nodes at the start.
     """
 
     deck: str
@@ -91,6 +93,7 @@ class ChainTask:
     interpolate: str = "hold"
     feedback: tuple[str, ...] = ()
     feedback_nodes: tuple[str, ...] = ()
+    feedback_start: tuple[float, ...] = ()
 
     @property
     def steps_per_row(self) -> int:

@@ -65,7 +65,7 @@ def integrate(task: ChainTask, counts: Counts, log: Callable[[list[str]], None] 
         session.load_circuit(task.deck)
         counts.setup = time.perf_counter() - begin
         u, held = np.array(task.start, dtype=float), np.array(task.held_start, dtype=float)
-        feedback: FeedbackState | None = None
+        feedback = FeedbackState.constant(np.array(task.feedback_start)) if task.feedback else None
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
             inputs = None
