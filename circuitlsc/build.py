@@ -16,7 +16,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.forms import choose_form
 from circuitlsc.hardware import Hardware
 from circuitlsc.loop import broken_step, check_loop
-from circuitlsc.lowering import lower
+from circuitlsc.lowering import lower, many_objects
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
 from circuitlsc.planning import make_plan, ranges_of
@@ -155,7 +155,10 @@ def build_sampler(
         )
         for noise, reduced, how in (("external", wires == "reduced", loop), ("trrandom", False, "closed"))
     )
-    sampler = Sampler(
+    with many_objects():
+        circuit = lower(graph, scaling, step=plan.step)
+        check_circuit(circuit)
+    return Sampler(
         model=model,
         x=x,
         form=form,
@@ -164,7 +167,7 @@ def build_sampler(
         plan=plan,
         ranges=whole.ranges,
         graph=graph,
-        circuit=lower(graph, scaling, step=plan.step),
+        circuit=circuit,
         tolerance=tolerance or min(TOLERANCE, 1e-3 * plan.width if dynamics.settles else 1.0),
         level=level,
         nonideal=parts,
@@ -174,8 +177,6 @@ def build_sampler(
         loop=loop,
         _standalone=standalone,
     )
-    check_circuit(sampler.circuit)
-    return sampler
 
 
 def _dividing(plan: StepPlan, hold: float) -> StepPlan:

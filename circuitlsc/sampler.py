@@ -34,6 +34,7 @@ from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
 
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
+KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
 BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
 SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
 SETTLED_BY = 0.9  # of a stand-alone deck's length
@@ -143,7 +144,8 @@ class Sampler:
         held = (state.node for state in self._held)
         solved = () if self._feedback is None else self._feedback[1].nodes
         nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved])
-        return library_deck(self.circuit, list(nodes), self.options)
+        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
+        return library_deck(self.circuit, list(nodes), self.options + (" klu" if large else ""))
 
     @property
     def _held(self) -> list[State]:
