@@ -23,6 +23,7 @@ from memory import in_own_process
 
 from circuitlsc import Gaussian, Nonidealities, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.dynamics import KINDS
+from circuitlsc.loop import LOOPS
 from circuitlsc.presets import PRESETS
 from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
@@ -78,6 +79,36 @@ def cost_row(name: str, sampler: Sampler, n_steps: int, repeats: int = 3) -> lis
         str(int(stats["rejected"][0])),
         f"{float(stats['setup'][0]):.2f}",
     ]
+
+
+def large_rows(n_steps: int) -> list[list[str]]:
+    """Return the cost of circuits with dense dictionaries, loop closed and broken, one beside the other."""
+    rows = []
+    for n_features, n_latents, form, share in ((64, 64, "gram", 1), (64, 64, "residual", 2), (64, 256, "residual", 4)):
+        for loop in LOOPS:
+            name = f"{n_features} x {n_latents} dense, {form}, sigma 0.5" + (
+                ", loop broken" if loop == "broken" else ""
+            )
+            sampler = dense_sampler(n_features, n_latents, 0.5, form, loop=loop)
+            rows.append(cost_row(name, sampler, n_steps // share))
+            print(*rows[-1], flush=True)
+    return rows
+
+
+def build_rows(repeats: int = 5) -> list[list[str]]:
+    """Return the seconds that compiling takes: plan, graph, netlist, electrical checks, and the engine's deck as text."""
+    rows = []
+    for n_features, n_latents, form in ((64, 64, "gram"), (64, 64, "residual"), (64, 256, "residual")):
+        walls, busy = [], []
+        for _ in range(repeats):
+            begin, cpu = time.perf_counter(), time.process_time()
+            size = len(dense_sampler(n_features, n_latents, 0.5, form).library_deck)
+            walls.append(time.perf_counter() - begin)
+            busy.append(time.process_time() - cpu)
+        name = f"{n_features} x {n_latents} dense, {form}"
+        rows.append([name, f"{np.median(walls):.2f} ({min(walls):.2f})", f"{min(busy):.2f}", f"{size / 1e6:.2f}"])
+        print(*rows[-1], flush=True)
+    return rows
 
 
 def device_rows(n_steps: int) -> list[list[str]]:
@@ -225,10 +256,7 @@ def main() -> None:
     x = gaussian.draw(np.random.default_rng(1))[1]
     costs.append(cost_row("16 x 8 bars, gram, Gaussian prior", build_sampler(gaussian, x), n))
     costs.append(cost_row("16 x 16 dense, gram, sigma 0.5", dense_sampler(16, 16, 0.5, "gram"), n // 4))
-    costs.append(cost_row("64 x 64 dense, gram, sigma 0.5", dense_sampler(64, 64, 0.5, "gram"), max(n // 100, 400)))
-    costs.append(
-        cost_row("64 x 64 dense, residual, sigma 0.5", dense_sampler(64, 64, 0.5, "residual"), max(n // 400, 200), 1)
-    )
+    costs += large_rows(max(n // 200, 400))
     costs.append(
         cost_row(
             "64 x 64 dense, gram, sigma 0.5, device level",
@@ -248,6 +276,8 @@ def main() -> None:
         "## Device level (128 resistors and 16 op-amps in the Gram form, 512 and 48 in the residual form)",
         table(COSTS, device_rows(n // 10)),
     ]
+    building = ["circuit", "wall (s): median (least)", "processor (s)", "deck (MB)"]
+    parts += ["## To compile and check", table(building, build_rows())]
     systems = [
         "circuit",
         "step (tau)",
@@ -267,6 +297,7 @@ def main() -> None:
         ]
     columns = ["steps", "worker", "parent, chains done", "parent, compared and drawn", "samples.nc"]
     parts += ["## Peak memory (and size of the file), K = 8, MB", table(columns, memory_rows(quick))]
+    parts.append((HERE / "tried.md").read_text(encoding="utf-8").strip())
     text = "\n\n".join(parts) + "\n"
     print(text)
     if not quick:

@@ -13,8 +13,10 @@ from circuitlsc.arrays import Array
 from circuitlsc.checks import check_circuit
 from circuitlsc.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.errors import InputError
+from circuitlsc.forms import choose_form
 from circuitlsc.hardware import Hardware
-from circuitlsc.lowering import lower
+from circuitlsc.loop import broken_step, check_loop
+from circuitlsc.lowering import lower, many_objects
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
 from circuitlsc.planning import make_plan, ranges_of
@@ -47,6 +49,7 @@ def build_sampler(
     tolerance: float | None = None,
     halvings: int = 0,
     wires: str = "reduced",
+    loop: str = "closed",
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -67,7 +70,8 @@ def build_sampler(
     interpolate : str
         ``"hold"``: one after the other. ``"linear"``: lines between them, for what varies smoothly.
     form : str
-        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns.
+        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns. ``"auto"``: the one that
+        is expected to run faster (`circuitlsc.forms`).
     level : str
         ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
         noise sources, with the imperfections of ``nonideal``.
@@ -86,6 +90,9 @@ def build_sampler(
     wires : str
         How the engine simulates resistive wires: ``"reduced"`` to the mesh that a crossbar's terminals see (exact), or
         ``"segments"``, one resistor each. Stand-alone decks always have every segment.
+    loop : str
+        ``"closed"``, or ``"broken"`` for speed at the price of a known error: the gradient reaches the gates as extrapolated
+        from the last steps (`circuitlsc.loop`), which large circuits gain by. Stand-alone decks always have it closed.
 
     Returns
     -------
@@ -103,6 +110,7 @@ def build_sampler(
     if tolerance is not None and (not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2):
         raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
     dynamics = as_dynamics(dynamics)
+    check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
     if dynamics.settles:
         model = model.without_spike()
     x, stream = _observations(model, x, hold, interpolate)
@@ -120,6 +128,12 @@ def build_sampler(
     whole = make_plan(model, x, dynamics, width=width, step=step)
     dynamics, plan = whole.dynamics, whole.step
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
+    if form == "auto":
+        form, line = choose_form(model, loop)
+        plan = replace(plan, explanation=(*plan.explanation, line))
+    if loop == "broken":
+        shorter, line = broken_step(model, plan.step, step is not None)
+        plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))
     if stream is not None:
         plan = _dividing(plan, stream.hold)
     if halvings:
@@ -137,10 +151,14 @@ def build_sampler(
             hardware=Hardware(parts, scaling, reduced) if level == "device" else None,
             stream=stream,
             step=plan.step,
+            loop=how,
         )
-        for noise, reduced in (("external", wires == "reduced"), ("trrandom", False))
+        for noise, reduced, how in (("external", wires == "reduced", loop), ("trrandom", False, "closed"))
     )
-    sampler = Sampler(
+    with many_objects():
+        circuit = lower(graph, scaling, step=plan.step)
+        check_circuit(circuit)
+    return Sampler(
         model=model,
         x=x,
         form=form,
@@ -149,17 +167,16 @@ def build_sampler(
         plan=plan,
         ranges=whole.ranges,
         graph=graph,
-        circuit=lower(graph, scaling, step=plan.step),
+        circuit=circuit,
         tolerance=tolerance or min(TOLERANCE, 1e-3 * plan.width if dynamics.settles else 1.0),
         level=level,
         nonideal=parts,
         halvings=halvings,
         wires=wires,
         stream=stream,
+        loop=loop,
         _standalone=standalone,
     )
-    check_circuit(sampler.circuit)
-    return sampler
 
 
 def _dividing(plan: StepPlan, hold: float) -> StepPlan:
@@ -207,5 +224,6 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
         "tolerance": sampler.tolerance,
         "halvings": sampler.halvings,
         "wires": sampler.wires,
+        "loop": sampler.loop,
     }
     return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -23,9 +24,8 @@ CONDUCTS = {
 }
 
 
-@dataclass(frozen=True)
-class Element:
-    """One element of the flattened circuit.
+class Element(NamedTuple):
+    """One element of the flattened circuit (a tuple: a large crossbar has tens of thousands).
 
     Attributes
     ----------
@@ -55,8 +55,14 @@ def flatten(circuit: Netlist) -> list[Element]:
 
 def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist]) -> Iterator[Element]:
     known = {**known, **{str(s.name).lower(): s for s in netlist.subcircuits}}
+    places: dict[str, str] = {}  # a node of this netlist -> the flattened circuit's
     for element in netlist.elements:
-        name, nodes = str(element.name), [_node(str(n), path, pins) for n in element.nodes]
+        name, nodes = str(element.name), []
+        for pin in element.pins:
+            local = str(pin.node)
+            if local not in places:
+                places[local] = _node(local, path, pins)
+            nodes.append(places[local])
         kind = name[0].upper()
         if kind != "X":
             # a B element is a voltage or a current
@@ -103,12 +109,14 @@ def check_circuit(circuit: Circuit) -> list[Element]:
     elements = flatten(circuit)
     dc, voltages = nx.Graph(), nx.Graph()
     dc.add_node(GROUND)
-    touched: dict[str, list[str]] = {}
+    touched: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for element in elements:
+        touched.update(element.nodes)
         for node in element.nodes:
-            touched.setdefault(node, []).append(element.name)
-            dc.add_node(node)
-        dc.add_edges_from(element.paths)
+            first.setdefault(node, element.name)
+        if paths := element.paths:
+            dc.add_edges_from(paths)
         if element.fixes_voltage:
             a, b = element.nodes[:2]
             if a == b or (voltages.has_node(a) and voltages.has_node(b) and nx.has_path(voltages, a, b)):
@@ -117,9 +125,10 @@ def check_circuit(circuit: Circuit) -> list[Element]:
                     "Put a resistor in series."
                 )
             voltages.add_edge(a, b)
-    for node, names in touched.items():
-        if node != GROUND and len(names) < 2:
-            raise NetlistError(f"node {node} dangles: only {names[0]} is connected to it. Connect or remove it.")
+    dc.add_nodes_from(touched)
+    for node, count in touched.items():
+        if node != GROUND and count < 2:
+            raise NetlistError(f"node {node} dangles: only {first[node]} is connected to it. Connect or remove it.")
     grounded = nx.node_connected_component(dc, GROUND)
     floating = sorted(set(dc) - grounded)
     if floating:

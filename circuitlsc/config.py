@@ -19,6 +19,7 @@ from circuitlsc.custom_prior import CustomPrior
 from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.dynamics import KINDS, THRESHOLDS, Dynamics
 from circuitlsc.errors import InputError
+from circuitlsc.loop import LOOPS
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import PARTS, Nonidealities
 from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
@@ -40,7 +41,7 @@ KEYS = {
     "model": ("dictionary", "x", "sigma", "seed"),
     "prior": ("kind", "pi", "lam", "sd", "scale", "epsilon", "file", "signed"),
     "dynamics": ("kind", "temperature", "friction", "mass", "threshold"),
-    "circuit": ("level", "form", "tau", "c_int", "volt", "width", "rails"),
+    "circuit": ("level", "form", "loop", "tau", "c_int", "volt", "width", "rails"),
     "nonideal": ("preset", "seed", *PARTS),
     "run": ("t_stop", "step", "warmup", "hold", "interpolate", "chains", "seed", "thin", "timeout"),
 }
@@ -63,7 +64,7 @@ class Config:
     hold : float or None
         Time that each of several inputs takes, in tau.
     interpolate : str
-    level, form : str
+    level, form, loop : str
     tau, c_int, rails : float
         SI.
     volt, width, step : float or None
@@ -85,6 +86,7 @@ class Config:
     interpolate: str
     level: str
     form: str
+    loop: str
     tau: float
     c_int: float
     rails: float
@@ -102,6 +104,7 @@ class Config:
             "hold": self.hold,
             "interpolate": self.interpolate,
             "form": self.form,
+            "loop": self.loop,
             "level": self.level,
             "nonideal": self.nonideal,
             "width": self.width,
@@ -167,7 +170,8 @@ def parse_config(data: Mapping[str, Any], path: Path) -> Config:
         hold=hold,
         interpolate=interpolate,
         nonideal=nonideal,
-        form=circuit.choice("form", FORMS, "gram"),
+        form=circuit.choice("form", (*FORMS, AUTO), "gram"),
+        loop=circuit.choice("loop", LOOPS, "closed"),
         tau=circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
         c_int=circuit.number("c_int", 1e-12, what="farad, for example 1e-12"),
         rails=circuit.number("rails", 2.5, what="volts, for example 2.5"),
@@ -333,7 +337,8 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
             "dynamics": sampler.dynamics.numbers(),
             "circuit": {
                 "level": config.level,
-                "form": config.form,
+                "form": sampler.form,
+                "loop": config.loop,
                 "tau": config.tau,
                 "c_int": config.c_int,
                 "volt": sampler.scaling.volt,

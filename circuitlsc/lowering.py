@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from PySpice.Spice.Netlist import Circuit, Netlist, SubCircuit
 
 from circuitlsc.graph import SignalFlowGraph
 from circuitlsc.scaling import Scaling
+
+
+@contextmanager
+def many_objects() -> Iterator[None]:
+    """Pause Python's cyclic garbage collector: of a large netlist's objects none can go yet, and looking takes a third."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def parameters(graph: SignalFlowGraph, scaling: Scaling, step: float) -> dict[str, float]:

@@ -35,7 +35,7 @@ def scaling_report(sampler: Sampler) -> str:
         (
             "circuit",
             f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances, "
-            f"{len(flatten(sampler.circuit))} elements",
+            f"{len(flatten(sampler.circuit))} elements" + (", loop broken" if sampler.loop == "broken" else ""),
         ),
         ("dynamics", sampler.what()),
         *_stream_rows(sampler),

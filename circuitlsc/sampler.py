@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.arrays import Array
-from circuitlsc.cells import State
+from circuitlsc.cells import Cell, Feedback, State
 from circuitlsc.draws import stacked
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
@@ -37,6 +37,7 @@ from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
 
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
+KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
 BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
 SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
 SETTLED_BY = 0.9  # of a stand-alone deck's length
@@ -78,6 +79,8 @@ class Sampler:
         How resistive wires are simulated.
     stream : Stream or None
         The inputs that follow each other, if there are several.
+    loop : str
+        ``"closed"`` or ``"broken"`` (`circuitlsc.loop`). A stand-alone deck's is always closed.
     """
 
     model: SparseCodingModel
@@ -95,6 +98,7 @@ class Sampler:
     halvings: int = 0
     wires: str = "reduced"
     stream: Stream | None = None
+    loop: str = "closed"
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
 
     @property
@@ -140,14 +144,23 @@ class Sampler:
     @cached_property
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *(state.node for state in self._held)])
-        return library_deck(self.circuit, list(nodes), self.options)
+        held = (state.node for state in self._held)
+        solved = () if self._feedback is None else self._feedback[1].nodes
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved])
+        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
+        return library_deck(self.circuit, list(nodes), self.options + (" klu" if large else ""))
 
     @property
     def _held(self) -> list[State]:
         """Capacitors other than the neurons'."""
         state = self.graph.integrator
         return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
+
+    @property
+    def _feedback(self) -> tuple[Feedback, Cell] | None:
+        """The sources of a broken loop, and the cell whose nodes they extrapolate; None if it is closed."""
+        found = [cell for cell in self.graph.cells if isinstance(cell, Feedback)]
+        return (found[0], self.graph.inputs(found[0])["e"]) if found else None
 
     @property
     def options(self) -> str:
@@ -163,7 +176,7 @@ class Sampler:
         return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
 
     def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
-        """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise.
+        """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise and its loop closed.
 
         Parameters
         ----------
@@ -273,6 +286,15 @@ class Sampler:
                 "rows": np.concatenate([rows for _, rows in streams], axis=1),
                 "interpolate": self.stream.interpolate,
             }
+        broken: dict[str, Any] = {}
+        if self._feedback is not None:
+            sources, gradient = self._feedback
+            first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
+            broken = {
+                "feedback": sources.devices(),
+                "feedback_nodes": gradient.nodes,
+                "feedback_start": tuple(float(v) for v in first),
+            }
         settle = SETTLED * self.plan.width if self.dynamics.settles and self.stream is None else 0.0
         return ChainTask(
             deck=self.library_deck,
@@ -297,6 +319,7 @@ class Sampler:
             halvings=self.halvings,
             start=tuple(float(v) for v in start),
             settle=settle,
+            **broken,
             **streamed,
         )
 

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from circuitlsc.errors import InputError
+from circuitlsc.room import make_room
 
 #: Numbers of u (chain, draw, latent) up to which samples are held in memory: 1 MB; more stay in their file.
 IN_MEMORY = 2**17
@@ -47,6 +48,7 @@ def write(path: Path, tree: xr.DataTree, posterior: Posterior, n_draws: int) -> 
     groups = {node.path: node.to_dataset() for node in tree.subtree}
     rest = xr.DataTree.from_dict({**groups, f"/{_GROUP}": one.drop_dims(_ALONG)})
     try:
+        make_room(beside, one.nbytes * n_draws + rest.nbytes)
         rest.to_netcdf(beside, engine="h5netcdf")
         with h5netcdf.File(beside, "a") as file:
             group = file[_GROUP]

@@ -68,7 +68,7 @@ class Scaling:
 
     def volts(self, quantity: str) -> float:
         """Return volts per unit of ``"u"``, ``"s"``, ``"r"`` or ``"e"``, or of the negative of one: ``"ns"``, ``"nr"``."""
-        own = {"r": self.volt_r, "e": self.volt_e, "q": self.volt_e}
+        own = {"r": self.volt_r, "e": self.volt_e, "f": self.volt_e, "q": self.volt_e}
         return own.get(quantity.removeprefix("n"), self.volt)
 
     @property

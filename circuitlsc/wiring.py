@@ -21,6 +21,7 @@ from circuitlsc.cells import (
     DeviceIntegrator,
     DeviceResidual,
     DeviceThreshold,
+    Feedback,
     Gate,
     Gradient,
     Input,
@@ -42,7 +43,7 @@ from circuitlsc.scaling import expected_ranges
 from circuitlsc.stream import Stream
 from circuitlsc.tables import Table
 
-FORMS = ("gram", "residual")
+FORMS = ("gram", "residual")  # build_sampler takes "auto" too
 REACH = 4.0  # a prior's tables reach so many times beyond the largest u that is expected
 
 
@@ -68,6 +69,8 @@ class Wiring:
         Inputs that follow each other, rows of shape (n_features,); None has one input for ever.
     step : float
         Step of the noise in tau: how long a change of the input takes in a stand-alone deck.
+    loop : str
+        ``"closed"``, or ``"broken"``: the gradient reaches the gates through a `Feedback` cell.
     """
 
     form: str = "gram"
@@ -78,6 +81,7 @@ class Wiring:
     reach: float | None = None
     stream: Stream | None = None
     step: float = 0.0
+    loop: str = "closed"
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -157,6 +161,10 @@ def force(
         e = gram_gradient(graph, code, model, model.gram, x, how)
     else:
         e = residual_gradient(graph, code, model, x, how)
+    if how.loop == "broken":
+        feedback = graph.add(Feedback("feedback", e.size))
+        graph.wire(e, feedback, "e")
+        e = feedback
     return gate_of(graph, state, e, cells, how, apart=apart)
 
 

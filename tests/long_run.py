@@ -52,9 +52,7 @@ def made_up_run(n_draws: int, folder: Path):
         spent = dict.fromkeys(("points", "rejected", "iterations", "rss"), 1) | dict.fromkeys(
             ("setup", "wall", "cpu"), 1.0
         )
-        results.append(
-            ChainResult(chain=task.chain, u=u, observed=u[:, 8:], steps=task.n_steps, ngspice="39", log=(), **spent)
-        )
+        results.append(ChainResult(chain=task.chain, u=u, observed=u[:, 8:], steps=task.n_steps, ngspice="39", **spent))
     return sampler, collect(sampler, run, tasks, results)
 
 

@@ -193,7 +193,7 @@ def test_settling_in_pieces_is_that_of_arrays(bars_model, bars_x, streamed, monk
     decay = np.exp(-np.arange(task.draws_per_row) * task.thin * task.step / 2)
     u = np.tile(1.0 + decay[:, None] * np.arange(8), (len(x) if streamed else 1, 1))
     spent = dict.fromkeys(("points", "rejected", "iterations", "rss"), 1) | dict.fromkeys(("setup", "wall", "cpu"), 1.0)
-    result = ChainResult(chain=0, u=u, observed=u[:, :0], steps=task.n_steps, ngspice="39", log=(), **spent)
+    result = ChainResult(chain=0, u=u, observed=u[:, :0], steps=task.n_steps, ngspice="39", **spent)
     samples = collect(sampler, run, [task], [result])
     whole = read_map(sampler, samples).to_dict()
     times = np.ravel(whole["settling_time"])

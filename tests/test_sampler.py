@@ -112,3 +112,15 @@ def test_tasks_of_a_run(bars_model, bars_x):
         assert (task.seed, task.temperature, task.step) == (5, 2.5, 0.05)
         assert len(task.nodes) == len(task.capacitors) == len(task.devices) == len(task.sources) == 8
         assert ".tran" not in task.deck
+
+
+def test_large_circuits_ask_for_klu():
+    """ngspice 39 ignores the option; decks for plain ngspice do without it."""
+    rng = np.random.default_rng(5)
+    for n, asked in ((16, False), (32, True)):
+        model = SparseCodingModel(rng.standard_normal((8, n)) / 3, SpikeSlab(0.3, 1.0), 0.5)
+        sampler = build_sampler(model, rng.standard_normal(8), form="residual")
+        assert (" klu\n" in sampler.library_deck) == asked
+        assert "klu" not in sampler.deck(t_stop=100.0)
+        broken = build_sampler(model, rng.standard_normal(8), form="residual", loop="broken")
+        assert "klu" not in broken.library_deck

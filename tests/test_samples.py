@@ -49,7 +49,6 @@ def made_up(sampler, *, chains=2, seed=9):
             cpu=1.0,
             rss=200_000_000,
             ngspice="39",
-            log=(),
         )
         for task in tasks
     ]

@@ -14,6 +14,7 @@ from circuitlsc.cells.base import Cell as Cell
 from circuitlsc.cells.base import State as State
 from circuitlsc.cells.base import Wires as Wires
 from circuitlsc.cells.crossbar import Crossbar as Crossbar
+from circuitlsc.cells.feedback import Feedback as Feedback
 from circuitlsc.cells.gate import DeviceGate as DeviceGate
 from circuitlsc.cells.gate import Gate as Gate
 from circuitlsc.cells.integrator import DeviceIntegrator as DeviceIntegrator

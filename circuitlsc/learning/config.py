@@ -31,7 +31,7 @@ KEYS = {
     "prior": ("kind", "pi", "lam", "signed"),
     "data": ("source", "images", "shuffle"),
     "learning": ("learn", *TIMES, "stages", "overcomplete", "start", "seed", "batch", "records"),
-    "circuit": tuple(key for key in SAMPLER_KEYS["circuit"] if key != "form"),
+    "circuit": tuple(key for key in SAMPLER_KEYS["circuit"] if key not in ("form", "loop")),
     "nonideal": SAMPLER_KEYS["nonideal"],
     "run": ("timeout",),
 }

@@ -15,6 +15,7 @@ import xarray as xr
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
+from circuitlsc.room import make_room
 
 _SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
 _UNITS = {
@@ -118,6 +119,7 @@ def save_history(history: xr.Dataset, path: Path | str) -> None:
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        make_room(beside, history.nbytes)
         history.to_netcdf(beside, engine="h5netcdf")
         beside.replace(path)
     finally:

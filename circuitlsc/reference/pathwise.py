@@ -183,13 +183,13 @@ def trapezoid(
         begin = 0.0
         if restarts is not None and k in restarts:
             u = restarts[k]
-            f = twin.drift(u, _between(inputs, k, 0.0))
+            f = twin.drift(u, between(inputs, k, 0.0))
         if k % chunk == 0:
             for part in (FIRST, 2 * FIRST):
-                x = _between(inputs, k, part)
+                x = between(inputs, k, part)
                 u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
             begin = 2 * FIRST
-        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(_between, inputs, k), tries, simulator)
+        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(between, inputs, k), tries, simulator)
         out[k] = u
         if progress is not None and k % 500 == 0:
             progress(k)
@@ -227,7 +227,7 @@ def _rest_of_step(
     return _rest_of_step(twin, u, f, step, dw, begin + part, inputs, tries - 1, simulator)
 
 
-def _between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:
+def between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:
     """Return the streamed input a share of the step after the grid point k."""
     if inputs is None:
         return None
@@ -297,9 +297,16 @@ def same_noise(
     start = twin.full_state(sampler.starts(max(chains) + 1, seed)[chains])
     chunk = int(attrs["chunk"])
     restarts = _restarts(samples, task, n_steps) if twin.size > twin.n_latents else None
-    z = trapezoid(
-        twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
-    )
+    if sampler.loop == "broken":
+        from circuitlsc.reference.broken_loop import broken_trapezoid
+
+        z = broken_trapezoid(
+            sampler.graph, twin, start, increments, step, chunk=chunk, inputs=inputs or None, progress=progress
+        )
+    else:
+        z = trapezoid(
+            twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
+        )
     kept = z[task.kept(0, n_steps), :, : twin.n_latents].transpose(1, 0, 2)
     circuit = samples.draws("u").read(0, kept.shape[1])
     if restarts:

@@ -37,7 +37,7 @@ class Record:
         Steps done.
     rows : int
         Samples kept so far.
-    u, held : tuple of float
+    u, held, feedback : tuple
         State: see `circuitlsc.spice.task.ChainState`.
     done : bool
         Whether it is the last chunk.
@@ -57,6 +57,7 @@ class Record:
     rows: int
     u: tuple[float, ...]
     held: tuple[float, ...]
+    feedback: tuple[tuple[float, ...], ...]
     done: bool
     checksum: str
     points: int
@@ -71,7 +72,7 @@ class Record:
     @property
     def state(self) -> ChainState:
         """Where the chain is."""
-        return ChainState(self.steps, self.u, self.held)
+        return ChainState(self.steps, self.u, self.held, self.feedback)
 
 
 def checksum(data: bytes) -> str:
@@ -153,8 +154,12 @@ def _parse(line: bytes) -> Record | None:
     values: dict[str, Any] = json.loads(text)
     if set(values) != {f.name for f in fields(Record)}:
         return None  # another version wrote it
-    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    arguments: dict[str, Any] = {k: _tuples(v) for k, v in values.items()}
     return Record(**arguments)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 class JournalWriter:

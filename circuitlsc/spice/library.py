@@ -67,8 +67,23 @@ def library_file() -> Path:
     )
 
 
-def open_session() -> Any:
+class _WithData:
+    """The library, with one function put in at its start: PySpice has a slot for its own Python callback alone."""
+
+    def __init__(self, library: Any, data: Any) -> None:
+        self._library, self._data = library, data
+
+    def ngSpice_Init(self, *callbacks: Any) -> Any:
+        return self._library.ngSpice_Init(*callbacks[:3], self._data, *callbacks[4:])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library, name)
+
+
+def open_session(data: int | None = None) -> Any:
     """Return a PySpice session with libngspice; one per process.
+
+    ``data`` is the address of a C function that ngspice calls with the values of every accepted time point.
 
     PySpice raises on any line that ngspice writes to stderr, and newer versions write harmless ones ("Using SPARSE
     1.3"). This session never judges by text: whoever runs an analysis looks at the time reached and at the values.
@@ -80,6 +95,16 @@ def open_session() -> Any:
     class Session(NgSpiceShared):
         LIBRARY_PATH = find_library()
         log: deque[str]
+        _ngspice_shared: Any
+
+        def _init_ngspice(self, send_data: bool) -> None:
+            from PySpice.Spice.NgSpice.Shared import ffi
+
+            library = self._ngspice_shared
+            if data is not None:
+                self._ngspice_shared = _WithData(library, ffi.cast("void *", data))
+            super()._init_ngspice(send_data)
+            self._ngspice_shared = library
 
         def send_char(self, message: str, ngspice_id: int) -> int:
             print(message, file=sys.stderr, flush=True)  # survives a crash of the library
@@ -113,6 +138,10 @@ def open_session() -> Any:
 
 def library_version() -> str:
     """Return the version of libngspice, e.g. ``"39"`` (loads it into this process)."""
-    session = open_session()
+    return session_version(open_session())
+
+
+def session_version(session: Any) -> str:
+    """Return the version of a session's libngspice."""
     match = re.search(r"ngspice-([\d.]+)", session.exec_command("version -f"))
     return match.group(1) if match else "unknown"

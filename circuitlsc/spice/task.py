@@ -60,6 +60,10 @@ class ChainTask:
         Their values, in volts or amperes, one row per period.
     interpolate : str
         ``"hold"`` or ``"linear"``: see `circuitlsc.stream.grid_rows`.
+    feedback, feedback_nodes : tuple of str
+        Where the loop is broken (`circuitlsc.loop`): its sources as ngspice flattens them, and the nodes they extrapolate.
+    feedback_start : tuple of float
+        Voltages of those nodes at the start.
     """
 
     deck: str
@@ -88,6 +92,9 @@ class ChainTask:
     inputs: tuple[str, ...] = ()
     rows: Array | None = field(default=None, compare=False)
     interpolate: str = "hold"
+    feedback: tuple[str, ...] = ()
+    feedback_nodes: tuple[str, ...] = ()
+    feedback_start: tuple[float, ...] = ()
 
     @property
     def steps_per_row(self) -> int:
@@ -163,11 +170,19 @@ class ChainState:
         The neurons' states, in model units.
     held : tuple of float
         Voltages of the other capacitors.
+    feedback : tuple of tuple of float
+        What a broken loop carries on (`circuitlsc.spice.feedback.FeedbackState`), volts; empty if the loop is closed.
     """
 
     steps: int
     u: tuple[float, ...]
     held: tuple[float, ...]
+    feedback: tuple[tuple[float, ...], ...] = ()
+
+
+def first_state(task: ChainTask) -> ChainState:
+    """Return where a chain begins; a broken loop as if it had been there for ever."""
+    return ChainState(0, task.start, task.held_start, (task.feedback_start,) * 3 if task.feedback else ())
 
 
 def chunk_length(n_states: int) -> int:

@@ -12,9 +12,10 @@ import numpy as np
 
 from circuitlsc.arrays import Array
 from circuitlsc.spice.callbacks import FIRST, Callbacks
-from circuitlsc.spice.library import open_session
+from circuitlsc.spice.feedback import FeedbackState
+from circuitlsc.spice.library import open_session, session_version
 from circuitlsc.spice.noise import BrownianPaths
-from circuitlsc.spice.task import ChainState, ChainTask
+from circuitlsc.spice.task import ChainState, ChainTask, first_state
 from circuitlsc.stream import grid_rows
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
@@ -26,13 +27,14 @@ class TransientFailed(RuntimeError):
 
 @dataclass
 class Counts:
-    """What ngspice spent: steps asked for, accepted and rejected time points, Newton iterations, seconds to get ready."""
+    """What ngspice spent: steps, accepted and rejected time points, Newton iterations, seconds to get ready; its version."""
 
     steps: int = 0
     points: int = 0
     rejected: int = 0
     iterations: int = 0
     setup: float = 0.0
+    ngspice: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,9 @@ def integrate(
 ) -> Iterator[Chunk]:
     """Yield the chunks of a chain.
 
-    Every chunk restarts the capacitors from the voltages that the last one reached, and the noise paths from 0; ngspice
-    makes its matrix anew for each. So what follows a state is the same in whatever process it is computed.
+    Every chunk restarts the capacitors from the voltages that the last one reached, a broken loop from what it
+    extrapolated, and the noise paths from 0; ngspice makes its matrix anew for each. So what follows a state is the same in
+    whatever process it is computed.
 
     Parameters
     ----------
@@ -82,9 +85,9 @@ def integrate(
     """
     begin = time.perf_counter()
     before = replace(counts)
-    session = open_session()
     h = task.step * task.tau
-    callbacks = Callbacks([*task.devices, *task.inputs], h, task.chunk)
+    callbacks = Callbacks([*task.devices, *task.inputs, *task.feedback], h, task.chunk, task.feedback_nodes)
+    session = open_session(callbacks.data_address)
     callbacks.install(session)
     paths = BrownianPaths(
         task.sources,
@@ -97,17 +100,19 @@ def integrate(
     units = np.array(task.units)
     try:
         session.load_circuit(task.deck)
+        counts.ngspice = session_version(session)
         counts.setup = before.setup + time.perf_counter() - begin
-        state = state or ChainState(0, task.start, task.held_start)
+        state = state or first_state(task)
         _skip(paths, task, state.steps)
         counts.steps = state.steps
         u, held = np.array(state.u, dtype=float), np.array(state.held, dtype=float)
+        feedback = FeedbackState(*(np.array(v) for v in state.feedback)) if task.feedback else None
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
             inputs = None
             if task.rows is not None:
                 inputs = grid_rows(task.rows, task.steps_per_row, counts.steps, n, task.interpolate)
-            callbacks.load(paths.increments(n), units, inputs)
+            callbacks.load(paths.increments(n), units, inputs, feedback)
             for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
                 session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
@@ -115,6 +120,11 @@ def integrate(
             piece, held, points = _grid_points(session, task, n, h, u)
             if callbacks.unknown_sources:
                 raise TransientFailed("an external source of the deck has no path.")
+            feedback = callbacks.feedback(n)
+            if task.feedback and feedback is None:
+                raise TransientFailed(
+                    "ngspice did not hand back the gradient at every step, which a broken loop needs."
+                )
             counts.points += points
             counts.steps += n
             counts.rejected = before.rejected + callbacks.rejected
@@ -123,7 +133,10 @@ def integrate(
             u = piece[-1, : len(u)]
             kept = counts.steps >= task.n_warmup + task.thin
             settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
-            reached = ChainState(counts.steps, tuple(u.tolist()), tuple(held.tolist()))
+            carried = () if feedback is None else (feedback.now, feedback.following, feedback.solved)
+            reached = ChainState(
+                counts.steps, tuple(u.tolist()), tuple(held.tolist()), tuple(tuple(v.tolist()) for v in carried)
+            )
             yield Chunk(piece, reached, settled or counts.steps == task.n_steps)
             if settled:
                 return

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from circuitlsc.spice.diagnosis import diagnose
 from circuitlsc.spice.journal import FAILURE, JournalWriter, Record, checksum, row_bytes
-from circuitlsc.spice.library import library_version
 from circuitlsc.spice.task import TASK, ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
 
@@ -69,9 +68,6 @@ def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
         if last is not None:
             counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
             rows, wall, cpu = last.rows, last.wall, last.cpu
-        begin = time.perf_counter()
-        version = library_version()  # loads it
-        counts.setup += time.perf_counter() - begin
         start, setup = time.perf_counter(), counts.setup
         for chunk in integrate(task, counts, lines.extend, last.state if last else None):
             kept = chunk.samples[task.kept(counts.steps - len(chunk.samples), len(chunk.samples))]
@@ -81,6 +77,7 @@ def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
                 rows=rows,
                 u=chunk.state.u,
                 held=chunk.state.held,
+                feedback=chunk.state.feedback,
                 done=chunk.done,
                 checksum=checksum(row_bytes(kept)),
                 points=counts.points,
@@ -90,7 +87,7 @@ def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
                 wall=wall + time.perf_counter() - start - (counts.setup - setup),
                 cpu=cpu + time.process_time() - busy,
                 rss=max(peak_memory(), last.rss if last else 0),
-                ngspice=version,
+                ngspice=counts.ngspice,
             )
             journal.append(kept, record)
             print(counts.steps, flush=True)
