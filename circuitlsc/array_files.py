@@ -78,11 +78,13 @@ def read_npy(file: IO[bytes], size: int, most: int) -> NDArray[Any]:
     try:
         version = npy.read_magic(file)
         if version not in HEADERS:
-            raise UnusableError("it is of a version that is not for plain numbers")
+            raise UnusableError("its version is not the one of plain numbers")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a header that Python 2 wrote
             shape, _, dtype = HEADERS[version](file)
-    except (ValueError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError, EOFError):
+    except UnusableError:
+        raise
+    except Exception:  # numpy reads the header as Python's tokenizer and parser do, with all of their errors
         raise UnusableError("its header is damaged") from None
     if dtype.hasobject:
         raise PickledError

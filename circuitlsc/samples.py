@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
+from circuitlsc.netcdf import load_tree
 from circuitlsc.prior_io import prior_from, prior_numbers
+from circuitlsc.reading import reason
 from circuitlsc.runplan import RunPlan
+from circuitlsc.samples_check import check_tree
 from circuitlsc.spice.deck import fingerprint
 
 if TYPE_CHECKING:
@@ -155,17 +158,17 @@ class Samples:
             If the file is missing or is not such a file.
         """
         try:
-            with xr.open_datatree(path, engine="h5netcdf") as tree:
-                loaded = tree.load()
-            for name in ("posterior/u", "posterior/s", "observed_data/x", "constant_data/A", "sample_stats"):
-                loaded[name]
-            if missing := sorted({"prior", "signed", "step", "engine_deck_sha256"} - set(loaded.attrs)):
-                raise KeyError(f"attribute {missing[0]}")
+            loaded = load_tree(Path(path))
+            check_tree(loaded)
+            samples = cls(loaded)
+            samples.model()
+            samples.run_plan()
         except FileNotFoundError:
             raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path} is not a file of circuitlsc samples ({str(error).splitlines()[0]}).") from None
-        return cls(loaded)
+        except (OSError, KeyError, ValueError, RecursionError) as error:
+            why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split()).rstrip(".")
+            raise InputError(f"{path} is not a file of circuitlsc samples ({why}).") from None
+        return samples
 
 
 def _dynamics(sampler: Sampler) -> str:
