@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuitlsc.arrays import is_finite
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class RunPlan:
                 raise InputError(f"run.{name} = {value!r}, but it counts something. Give an integer >= {low}.")
         for name in ("t_stop", "warmup"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value < 0:
                 raise InputError(
                     f"run.{name} = {value!r}, but it is a time in units of tau. Give a finite number >= 0."
                 )

@@ -43,8 +43,9 @@ def check_tree(tree: xr.DataTree) -> None:
     if A.shape != (x.shape[-1], shape[-1]):
         raise ValueError("the shapes of A, x and u do not belong together")
     _check_places(posterior, x)
-    for stat, variable in tree["sample_stats"].to_dataset().data_vars.items():
-        _check_array(f"sample_stats/{stat}", variable, [("chain",)])
+    stats = tree["sample_stats"].to_dataset()
+    for stat in stats.data_vars:
+        _check_array(f"sample_stats/{stat}", stats[stat], [("chain",)])
     _check_attributes({str(name): value for name, value in tree.attrs.items()})
 
 
@@ -80,13 +81,12 @@ def _check_attributes(attrs: dict[str, Any]) -> None:
     if missing := [name for name in REQUIRED if name not in attrs]:
         raise ValueError(f"attribute {missing[0]} is missing")
     for name, value in attrs.items():
+        good: Any = True
         if name in NUMBERS:
             good = isinstance(value, (float, np.floating, np.integer)) and np.isfinite(value) and value >= 0
         elif name in COUNTS:
             good = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= COUNTS[name]
         elif name in WORDS or name in TABLES:
             good = isinstance(value, str) and (name in WORDS or isinstance(json.loads(value), dict))
-        else:
-            continue
         if not good:
             raise ValueError(f"attribute {name} is not what it should be")

@@ -13,7 +13,8 @@ from circuitlsc.commands.shared import FAILED, app, one_line_errors
 @app.command()
 def check(deck: Annotated[Path, typer.Argument(metavar="DECK.cir", help="Netlist from a stranger.")]) -> None:
     """Say which lines of a netlist could run commands, or read or write outside its folder; the netlist is not run."""
-    from circuitlsc.spice.deck_check import check_deck, printable
+    from circuitlsc.errors import printable
+    from circuitlsc.spice.deck_check import check_deck
 
     with one_line_errors():
         findings = check_deck(deck)
@@ -21,7 +22,6 @@ def check(deck: Annotated[Path, typer.Argument(metavar="DECK.cir", help="Netlist
             print(finding)
         if findings:
             raise typer.Exit(FAILED)
-        folder = printable(str(deck.absolute().parent))
-        print(
-            f"{printable(str(deck))}: nothing found that runs commands, or reads or writes outside {folder} (run it there)"
-        )
+        name = printable(str(deck), None)
+        folder = printable(str(deck.absolute().parent), None)
+        print(f"{name}: nothing found that runs commands, or reads or writes outside {folder} (run it there)")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.commands.shared import (
+    Anywhere,
     ConfigArgument,
     OutputFolder,
     TStop,
@@ -34,6 +35,7 @@ def budget(
     ] = None,
     corners: Annotated[bool, typer.Option("--corners", help="Add temperature, supply, R and C corners.")] = False,
     t_stop: TStop = None,
+    anywhere: Anywhere = False,
 ) -> None:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
     from circuitlsc import output as out
@@ -47,7 +49,7 @@ def budget(
     with one_line_errors():
         out.check_free(output)
         sweeps = [parse_sweep(text) for text in sweep or ()]
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         find_library()
         sampler, nonideal, circuit = imperfect(loaded)
         print_rules(sampler)
@@ -78,6 +80,7 @@ def chip_yield(
     chips: Annotated[int, typer.Option("--chips", help="How many chips, each with random errors of its own.")] = 20,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Largest error of P(active) and mean/slab.")] = 0.02,
     t_stop: TStop = None,
+    anywhere: Anywhere = False,
 ) -> None:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
     from circuitlsc import chips as lot
@@ -90,7 +93,7 @@ def chip_yield(
 
     with one_line_errors():
         out.check_free(output)
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         find_library()
         sampler, nonideal, circuit = imperfect(loaded)
         print_rules(sampler)

@@ -11,6 +11,7 @@ import typer
 from circuitlsc.commands.shared import (
     EXIT_CODES,
     FAILED,
+    Anywhere,
     ConfigArgument,
     OutputFolder,
     app,
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 def build(
     config: ConfigArgument,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Deck to write; default: stdout.")] = None,
+    anywhere: Anywhere = False,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
     from circuitlsc.config_table import read_toml
     from circuitlsc.output import write_text
 
     with one_line_errors():
-        deck, report = _learner_deck(config) if "learning" in read_toml(config) else _sampler_deck(config)
+        deck, report = (_learner_deck if "learning" in read_toml(config) else _sampler_deck)(config, anywhere)
         if output is None:
             sys.stdout.write(deck)
         else:
@@ -51,18 +53,18 @@ def build(
         print(report, file=sys.stderr)
 
 
-def _sampler_deck(config: Path) -> tuple[str, str]:
+def _sampler_deck(config: Path, anywhere: bool) -> tuple[str, str]:
     from circuitlsc.config import load_config
 
-    loaded = load_config(config)
+    loaded = load_config(config, anywhere=anywhere)
     sampler, run = loaded.sampler(), loaded.run
     return sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
 
 
-def _learner_deck(config: Path) -> tuple[str, str]:
+def _learner_deck(config: Path, anywhere: bool) -> tuple[str, str]:
     from circuitlsc.learning.config import load_learn_config
 
-    learner = load_learn_config(config, "circuit").in_circuit()
+    learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
     return learner.deck(), learner.report()
 
 
@@ -70,6 +72,7 @@ def _learner_deck(config: Path) -> tuple[str, str]:
 def run(
     config: ConfigArgument,
     output: OutputFolder,
+    anywhere: Anywhere = False,
 ) -> None:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
     from circuitlsc import output as out
@@ -81,7 +84,7 @@ def run(
 
     with one_line_errors():
         out.check_free(output)
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         find_library()
         sampler = loaded.sampler()
         sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
@@ -124,7 +127,7 @@ def compare(
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
         samples = Samples.load(folder / out.SAMPLES)
-        sampler = load_config(folder / out.CONFIG).sampler()
+        sampler = load_config(folder / out.CONFIG, anywhere=True).sampler()
         samples.check_made_by(sampler)
         result = outcome(sampler, samples, note=say)
         print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
@@ -132,7 +135,7 @@ def compare(
 
 
 @app.command()
-def draw(config: ConfigArgument, output: OutputFolder) -> None:
+def draw(config: ConfigArgument, output: OutputFolder, anywhere: Anywhere = False) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config
@@ -144,9 +147,9 @@ def draw(config: ConfigArgument, output: OutputFolder) -> None:
     with one_line_errors():
         out.check_free(output)
         if "learning" in read_toml(config):
-            _draw_learner(config, output)
+            _draw_learner(config, output, anywhere)
             return
-        sampler = load_config(config).sampler()
+        sampler = load_config(config, anywhere=anywhere).sampler()
         with out.new_folder(output) as folder:
             neuron_schematic(sampler, folder / "neuron.svg")
             signal_path_schematic(sampler, folder / "signal_path.svg")
@@ -154,14 +157,14 @@ def draw(config: ConfigArgument, output: OutputFolder) -> None:
                 save_figure(crossbar_figure(sampler), folder / "crossbars.png")
 
 
-def _draw_learner(config: Path, output: Path) -> None:
+def _draw_learner(config: Path, output: Path, anywhere: bool) -> None:
     """Draw the circuit of a config of learning."""
     from circuitlsc import output as out
     from circuitlsc.learning.config import load_learn_config
     from circuitlsc.schematic_learning import learning_path_schematic
     from circuitlsc.schematic_synapse import synapse_schematic
 
-    learner = load_learn_config(config, "circuit").in_circuit()
+    learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
     with out.new_folder(output) as folder:
         learning_path_schematic(learner, folder / "signal_path.svg")
         if "A" in learner.learn:

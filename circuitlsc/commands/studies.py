@@ -10,6 +10,7 @@ import typer
 
 from circuitlsc.commands.shared import (
     EXIT_CODES,
+    Anywhere,
     ConfigArgument,
     OutputFolder,
     TStop,
@@ -30,6 +31,7 @@ def calibrate(
     draws: Annotated[int, typer.Option("--draws", help="Samples kept of each input.")] = 19,
     spacing: Annotated[float, typer.Option("--spacing", help="Time between kept samples, tau.")] = 5.0,
     warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
+    anywhere: Anywhere = False,
 ) -> None:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
     from dataclasses import replace
@@ -46,7 +48,7 @@ def calibrate(
 
     with one_line_errors():
         out.check_free(output)
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         find_library()
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate")}
         temperature = loaded.dynamics.T
@@ -87,6 +89,7 @@ def friction(
         list[float] | None, typer.Option("--friction", help="A friction to try; may be given several times.")
     ] = None,
     t_stop: TStop = None,
+    anywhere: Anywhere = False,
 ) -> None:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
     from circuitlsc import output as out
@@ -98,7 +101,7 @@ def friction(
 
     with one_line_errors():
         out.check_free(output)
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         find_library()
         check_samples_one("friction", loaded.circuit())
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}

@@ -38,7 +38,7 @@ def check_name(what: str, name: str) -> str:
     """Return a name that is going to stand in a deck, or raise InputError if it could be more than one name there."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise InputError(
-            f"{what} = {name!r:.200} is no name in a netlist. Give a letter or _, then letters, digits or _ (up to 64, of ASCII)."
+            f"{what} = {str(name)[:100]!r} is no name in a netlist. Give up to 64 letters, digits or _, no digit first."
         )
     return name
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import networkx as nx
 
-from circuitlsc.errors import InputError
+from circuitlsc.errors import InputError, printable
 from circuitlsc.reading import read_regular, reason
 from circuitlsc.spice.deck_lines import check_lines
 
@@ -38,13 +38,9 @@ class Finding:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{printable(where)}: {printable(self.reason)}" + (f": {printable(self.text)}" if self.text else "")
-
-
-def printable(text: str, most: int = 200) -> str:
-    """Return text without what a terminal would obey, and no longer than it helps."""
-    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1])
-    return plain if len(plain) <= most else plain[: most - 3] + "..."
+        return f"{printable(where)}: {printable(self.reason)}" + (
+            f": {printable(self.text[:200])}" if self.text else ""
+        )
 
 
 def check_deck(deck: Path) -> list[Finding]:
