@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau
+LONGEST = 1e12  # tau: years of computing
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class RunPlan:
                 raise InputError(
                     f"run.{name} = {value!r}, but it is a time in units of tau. Give a finite number >= 0."
                 )
+        if self.t_stop > LONGEST:
+            raise InputError(f"run.t_stop = {self.t_stop!r} tau would never end. Give at most {LONGEST:g}.")
         if self.t_stop <= self.warmup:
             raise InputError(
                 f"run.t_stop = {self.t_stop!r} tau is not beyond run.warmup = {self.warmup!r} tau: no sample would be left. "
