@@ -15,7 +15,11 @@ TINY, HUGE = 1e-100, 1e100  # beyond them products of a few numbers overflow
 
 def is_finite(value: Any) -> bool:
     """Return whether a number is finite as a double, with room for its square and its inverse."""
-    return bool(value == 0 or TINY <= abs(value) <= HUGE)
+    try:
+        size = abs(float(value))
+    except OverflowError:  # a whole number of Python may be larger than any double
+        return False
+    return size == 0 or TINY <= size <= HUGE
 
 
 def check_positive(owner: str, name: str, value: float, why: str) -> None:
