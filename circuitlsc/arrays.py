@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,13 +10,23 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.errors import InputError
 
 Array = NDArray[np.float64]
+TINY, HUGE = 1e-100, 1e100  # beyond them products of a few numbers overflow
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a number is finite as a double, with room for its square and its inverse."""
+    try:
+        size = abs(float(value))
+    except OverflowError:  # a whole number of Python may be larger than any double
+        return False
+    return size == 0 or TINY <= size <= HUGE
 
 
 def check_positive(owner: str, name: str, value: float, why: str) -> None:
     """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
         raise InputError(f"{owner}: {name} = {value!r} is not a number. Give a finite number > 0.")
-    if not math.isfinite(value) or value <= 0:
+    if not is_finite(value) or value <= 0:
         raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give a finite number > 0.")
 
 

@@ -107,7 +107,7 @@ def build_sampler(
     """
     if level not in LEVELS:
         raise InputError(f"level = {level!r} is not one of {', '.join(LEVELS)}.")
-    if tolerance is not None and (not np.isfinite(tolerance) or not 0 < tolerance <= 1e-2):
+    if tolerance is not None and (not isinstance(tolerance, (int, float)) or not 0 < tolerance <= 1e-2):
         raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)

@@ -1,4 +1,4 @@
-"""The command line: build, run, compare, calibrate, friction, learn, budget, yield, paper, draw, doctor.
+"""The command line: build, run, compare, calibrate, friction, learn, budget, yield, paper, draw, check, doctor.
 
 Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or done), 1 failed, 2 usage, 3 disagrees,
 4 inconclusive.
@@ -10,13 +10,26 @@ import signal
 
 from typer.models import CommandInfo
 
-from circuitlsc.commands import imperfections, learn, sampling, studies
+from circuitlsc.commands import check, imperfections, learn, sampling, studies
 from circuitlsc.commands.shared import EXIT_CODES, FAILED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "imperfections", "learn", "main", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "imperfections", "learn", "main", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = ("build", "run", "compare", "calibrate", "friction", "learn", "budget", "yield", "paper", "draw", "doctor")
+ORDER = (
+    "build",
+    "run",
+    "compare",
+    "calibrate",
+    "friction",
+    "learn",
+    "budget",
+    "yield",
+    "paper",
+    "draw",
+    "check",
+    "doctor",
+)
 
 
 def _place(command: CommandInfo) -> int:

@@ -120,24 +120,24 @@ class Config:
         return build_sampler(self.model, self.x, **self.circuit())
 
 
-def load_config(path: Path) -> Config:
-    """Read and check a config file; relative paths in it are relative to its folder.
+def load_config(path: Path, *, anywhere: bool = False) -> Config:
+    """Read and check a config file; paths in it are relative to its folder, and inside unless ``anywhere``.
 
     Raises
     ------
     InputError
         With one line that names the file, the key, the value, why it cannot be, and what can.
     """
-    return parse_config(read_toml(path), path)
+    return parse_config(read_toml(path), path, anywhere=anywhere)
 
 
-def parse_config(data: Mapping[str, Any], path: Path) -> Config:
+def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False) -> Config:
     """Check the tables of a config file; ``path`` is for messages and for relative paths."""
     if "learning" in data:
         raise InputError(
             f"{path} has a table [learning]: it is a config of `circuitlsc learn`. Give it to that, or remove the table."
         )
-    tables = read_tables(data, path, KEYS)
+    tables = read_tables(data, path, KEYS, anywhere=anywhere)
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
     prior = read_prior(tables["prior"])
     model, x, dictionary, x_source = _read_model(model_table, prior, path, "hold" in run.values)
@@ -259,7 +259,8 @@ def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     name = table.required("file", "a .csv, .npy or .npz file with two columns, s and its cost")
     if not isinstance(name, str):
         raise table.fail("file", " is not a string. Give a .csv, .npy or .npz file with two columns, s and its cost.")
-    columns = named(table.path, lambda: load_array(table.path.parent / name, "prior.file"))
+    file = table.file("file", name)
+    columns = named(table.path, lambda: load_array(file, "prior.file"))
     if columns.ndim != 2 or columns.shape[1] != 2:
         raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
     signed = table.flag("signed", True)
@@ -269,6 +270,14 @@ def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     return prior
 
 
+def read_dictionary(table: ConfigTable, text: str) -> Array:
+    """Return the dictionary that ``[model]`` names."""
+    if not text.startswith("bars:"):
+        table.file("dictionary", text)  # refuses what is outside
+    array: Array = named(table.path, lambda: load_dictionary(text, table.path.parent))
+    return array
+
+
 def _read_model(
     table: ConfigTable, prior: Prior, path: Path, streamed: bool
 ) -> tuple[SparseCodingModel, Array, str, str]:
@@ -276,7 +285,7 @@ def _read_model(
     if not isinstance(dictionary, str):
         raise table.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
     sigma = table.number("sigma", what="a noise level > 0")
-    A = named(path, lambda: load_dictionary(dictionary, path.parent))
+    A = read_dictionary(table, dictionary)
     model: SparseCodingModel = named(path, lambda: SparseCodingModel(A, prior, sigma))
     source = table.values.get("x", "draw")
     if not isinstance(source, str):
@@ -290,7 +299,8 @@ def _read_model(
             raise table.fail("x", f", but after draw: comes a number of inputs, 2 to {MOST_DRAWN:,}, as in draw:100.")
         x = draw_inputs(model, int(count), np.random.default_rng(seed))[1]
     else:
-        loaded = named(path, lambda: load_array(path.parent / source, "model.x"))
+        file = table.file("x", source)
+        loaded = named(path, lambda: load_array(file, "model.x"))
         if loaded.ndim == 2 and 1 in loaded.shape and not (streamed and loaded.shape[1] == model.n_features):
             loaded = loaded.ravel()  # a .csv of one row or one column
         if loaded.ndim == 1 and streamed and model.n_features == 1:

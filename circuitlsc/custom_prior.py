@@ -16,6 +16,7 @@ from circuitlsc.cost_tables import hermite, hermite_slope, slope_error, tabulate
 from circuitlsc.errors import InputError
 
 RISE = 2.0  # by how much a tabulated cost must rise within its reach, so that the table is about the prior at all
+LONGEST_NAME = 255  # of a prior: that of a file
 KNOTS = 8001  # of a tabulated function, over its whole reach
 
 
@@ -140,6 +141,11 @@ class CustomPrior(CostPrior):
         for field, array in (("knots", knots), ("costs", costs), ("slopes", slopes)):
             object.__setattr__(self, field, real_array(f"CustomPrior: {field}", array))
         object.__setattr__(self, "signed", bool(signed))
+        if not str(name).isprintable() or len(str(name)) > LONGEST_NAME:
+            raise InputError(
+                f"CustomPrior: name = {str(name)[:LONGEST_NAME]!r} stands in reports and files, but has characters that cannot "
+                f"be printed, or more than {LONGEST_NAME}. Give a plain name."
+            )
         object.__setattr__(self, "name", str(name))
         ends = ((knots[-1], slopes[-1]), (knots[0], -slopes[0]))[: 2 if signed else 1]
         for end, outward in ends:

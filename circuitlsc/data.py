@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 
+from circuitlsc.array_files import PickledError, UnusableError, read_array
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
+from circuitlsc.reading import reason
+
+MOST_NUMBERS = 2**27  # of an array of inputs: 1 GiB
+MOST_OF_A_DICTIONARY = 2**24  # 4096 x 4096
 
 
 def bars(n: int, *, normalise: bool = True) -> Array:
@@ -35,7 +39,9 @@ def bars(n: int, *, normalise: bool = True) -> Array:
     return A / np.sqrt(n) if normalise else A
 
 
-def load_array(path: Path, what: str, *, prefer: str | None = None, matrix: bool = False) -> Array:
+def load_array(
+    path: Path, what: str, *, prefer: str | None = None, matrix: bool = False, most: int = MOST_NUMBERS
+) -> Array:
     """Load a real array from .npy, .npz (one array) or .csv; pickles are refused.
 
     Parameters
@@ -48,11 +54,14 @@ def load_array(path: Path, what: str, *, prefer: str | None = None, matrix: bool
         Name of the array to take from an .npz file with several; without it, there must be one.
     matrix : bool
         Keep a .csv file's one column or one row a column or a row; else it is a vector.
+    most : int
+        How many numbers it may hold: refused by what its header says, before there is memory for them.
 
     Raises
     ------
     InputError
-        If the file is missing, unreadable, pickled, of an unknown kind, or holds no numbers.
+        If the file is missing, unreadable, pickled, too large, of an unknown kind, or holds no numbers. The message
+        repeats nothing that is in the file, which may be one that its reader should not see.
     """
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".npz", ".csv"):
@@ -62,47 +71,23 @@ def load_array(path: Path, what: str, *, prefer: str | None = None, matrix: bool
     if not path.is_file():
         raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
     try:
-        array = _read(path, suffix, prefer, matrix)
-    except Exception as error:
-        if "pickle" in str(error).lower():
-            raise InputError(
-                f"{what} = {str(path)!r} is a pickled file, which could run code when loaded. "
-                "Save a plain float array with numpy.save."
-            ) from None
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        array = read_array(path, suffix, prefer=prefer, matrix=matrix, most=most)
+    except PickledError:
         raise InputError(
-            f"{what} = {str(path)!r} cannot be read: {first.rstrip('.')}. Save it again as .npy, .npz or .csv."
+            f"{what} = {str(path)!r} is a pickled file, which could run code when loaded. "
+            "Save a plain float array with numpy.save."
+        ) from None
+    except (UnusableError, OSError) as error:
+        said = reason(error) if isinstance(error, OSError) else str(error)
+        raise InputError(
+            f"{what} = {str(path)!r} cannot be read: {said}. Save it again as .npy, .npz or .csv."
         ) from None
     if isinstance(array, list):
         named = "" if prefer is None else f", or name it {prefer}"
+        listed = array if len(array) <= 10 else [*array[:10], "..."]
         raise InputError(
-            f"{what} = {str(path)!r} holds the arrays {array}, but one is needed. Save exactly one array{named}."
+            f"{what} = {str(path)!r} holds the arrays {listed}, but one is needed. Save exactly one array{named}."
         )
-    return array
-
-
-def _read(path: Path, suffix: str, prefer: str | None, matrix: bool) -> Array | list[str]:
-    """Read the one array of a file, or the preferred one of several, or the names of its arrays."""
-    if suffix == ".csv":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said below
-            array = np.loadtxt(path, delimiter=",", ndmin=2 if matrix else 1, dtype=float)
-    else:
-        with path.open("rb") as file:
-            magic = file.read(6)
-            # numpy takes whatever is neither .npy nor .npz for a pickle
-            if not magic.startswith(b"\x80") and not magic.startswith(b"\x93NUMPY" if suffix == ".npy" else b"PK"):
-                raise ValueError(f"its first bytes are not those of a {suffix} file")
-            file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            if suffix == ".npz":
-                with loaded:
-                    if len(loaded.files) != 1 and prefer not in loaded.files:
-                        return list(loaded.files)
-                    loaded = loaded[loaded.files[0] if len(loaded.files) == 1 else prefer]
-            array = np.asarray(loaded)
-    if array.size == 0:
-        raise ValueError("it holds no numbers")
     return array
 
 
@@ -119,4 +104,4 @@ def load_dictionary(text: str, folder: Path) -> Array:
                 'Write "bars:4" (unit-norm atoms) or "bars:4:01" (0/1 pixels).'
             )
         return bars(int(size), normalise=option == "")
-    return load_array(folder / text, "model.dictionary", prefer="A", matrix=True)
+    return load_array(folder / text, "model.dictionary", prefer="A", matrix=True, most=MOST_OF_A_DICTIONARY)

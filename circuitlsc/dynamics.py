@@ -12,12 +12,12 @@ kind                  equation                                                  
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from circuitlsc.arrays import is_finite
 from circuitlsc.errors import InputError
 
 KINDS = ("langevin", "gradient", "lca", "underdamped")
@@ -125,11 +125,7 @@ def as_dynamics(value: Dynamics | str) -> Dynamics:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and is_finite(value)
 
 
 def _check(name: str, value: object, good: bool, why: str) -> None:

@@ -51,3 +51,9 @@ class SimulationError(CircuitLSCError):
         where = f" The deck is kept in {self.deck}." if self.deck else ""
         said = " ngspice's last lines: " + " | ".join(self.log) if self.log else ""
         return f"chain {self.chain}: {self.reason}{where}{said}"
+
+
+def printable(text: str, most: int | None = 200) -> str:
+    """Return text without what a terminal would obey, cut after ``most`` characters."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return plain if most is None or len(plain) <= most else plain[: most - 3] + "..."

@@ -10,6 +10,7 @@ from PySpice.Spice.Netlist import Circuit, Netlist, SubCircuit
 
 from circuitlsc.graph import SignalFlowGraph
 from circuitlsc.scaling import Scaling
+from circuitlsc.spice.deck import check_name
 
 
 @contextmanager
@@ -74,6 +75,7 @@ def lower(graph: SignalFlowGraph, scaling: Scaling, *, step: float, title: str =
 def lower_to_subcircuit(graph: SignalFlowGraph, scaling: Scaling, *, step: float, name: str) -> SubCircuit:
     """Return the same circuit as one subcircuit with the pins ``u_0 .. u_K-1``, to be put into a larger one."""
     pins = graph.integrator.nodes
+    check_name("name", name)
     whole = SubCircuit(name, *pins, **{k: repr(v) for k, v in parameters(graph, scaling, step).items()})
     fill(whole, graph, scaling)
     return whole

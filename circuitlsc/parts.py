@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from circuitlsc.arrays import is_finite
 from circuitlsc.errors import InputError
 
 ROOM = 300.0  # kelvin: the temperature that the noise amplifiers are designed for
@@ -63,6 +64,8 @@ def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
         return tuple(_checked(name, v, {**meta, "three": False}) for v in value)
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InputError(f"{name} = {value!r} is not a number. Give {meta['text']} ({meta['unit']}).")
+    if isinstance(value, int) and not is_finite(value):
+        raise InputError(f"{name} has a whole number larger than any double. Give {meta['text']}.")
     if meta["whole"]:
         if value != int(value) if math.isfinite(value) else True:
             raise InputError(f"{name} = {value!r} is not a whole number. Give {meta['text']}.")

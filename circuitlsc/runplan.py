@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuitlsc.arrays import is_finite
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau
+LONGEST = 1e12  # tau: years of computing
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class RunPlan:
                 raise InputError(f"run.{name} = {value!r}, but it counts something. Give an integer >= {low}.")
         for name in ("t_stop", "warmup"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value < 0:
                 raise InputError(
                     f"run.{name} = {value!r}, but it is a time in units of tau. Give a finite number >= 0."
                 )
+        if self.t_stop > LONGEST:
+            raise InputError(f"run.t_stop = {self.t_stop!r} tau would never end. Give at most {LONGEST:g}.")
         if self.t_stop <= self.warmup:
             raise InputError(
                 f"run.t_stop = {self.t_stop!r} tau is not beyond run.warmup = {self.warmup!r} tau: no sample would be left. "

@@ -26,6 +26,7 @@ from circuitlsc.draws import Draws, stacked
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.prior_io import prior_from, prior_numbers
+from circuitlsc.reading import reason
 from circuitlsc.runplan import RunPlan
 from circuitlsc.spice.deck import fingerprint
 
@@ -206,7 +207,22 @@ class Samples:
         InputError
             If the file is missing or is not such a file.
         """
-        return cls(samples_file.read(path))
+        try:
+            loaded = samples_file.read(Path(path))
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
+        except (OSError, KeyError, ValueError, RecursionError) as error:
+            why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split()).rstrip(".")
+            raise InputError(f"{path} is not a file of circuitlsc samples ({why}).") from None
+        samples = cls(loaded)
+        try:
+            samples.model()
+            samples.run_plan()
+        except (KeyError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path} is not a file of circuitlsc samples ({' '.join(str(error).split()).rstrip('.')})."
+            ) from None
+        return samples
 
 
 def _dynamics(sampler: Sampler) -> str:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import h5netcdf
 import pandas as pd
 import xarray as xr
 
-from circuitlsc.errors import InputError
+from circuitlsc.netcdf import looked_at
 from circuitlsc.room import make_room
+from circuitlsc.samples_check import check_tree, spans
 
 #: Numbers of u (chain, draw, latent) up to which samples are held in memory: 1 MB; more stay in their file.
 IN_MEMORY = 2**17
-#: Draws of one chain and latent in a piece: 1 MB over all of them.
-_PIECE = 2**17
 _GROUP, _ALONG = "posterior", "draw"
 
 #: The posterior's draws first .. stop - 1, labelled.
 Posterior = Callable[[int, int], xr.Dataset]
-
-
-def spans(n_draws: int, numbers: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, stop) of pieces of 1 MB; ``numbers`` is what one draw of all chains has."""
-    length = max(1, _PIECE // max(1, numbers))
-    return ((first, min(first + length, n_draws)) for first in range(0, n_draws, length))
 
 
 def write(path: Path, tree: xr.DataTree, posterior: Posterior, n_draws: int) -> None:
@@ -77,18 +70,17 @@ def read(path: Path) -> xr.DataTree:
 
     Raises
     ------
-    InputError
-        If the file is missing or is not such a file.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not such a file, or a stranger could have made it (`circuitlsc.netcdf`).
     """
-    try:
+    with looked_at(path):
         # draws are numbered from 0: their numbers need no memory
         tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG)
         small = True
         try:
-            for name in ("posterior/u", "posterior/s", "observed_data/x", "constant_data/A", "sample_stats"):
-                tree[name]
-            if missing := sorted({"prior", "signed", "step", "engine_deck_sha256"} - set(tree.attrs)):
-                raise KeyError(f"attribute {missing[0]}")
+            check_tree(tree)
             groups = {node.path: node.to_dataset() for node in tree.subtree}
             posterior = groups.pop(f"/{_GROUP}")
             small = posterior["u"].size <= IN_MEMORY
@@ -100,7 +92,3 @@ def read(path: Path) -> xr.DataTree:
         finally:
             if small:
                 tree.close()
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a file of circuitlsc samples ({str(error).splitlines()[0]}).") from None

@@ -85,7 +85,7 @@ def test_pauses_are_whole_steps_and_never_none(load):
     ("learning", "head", "prior", "message"),
     [
         ('learn = ["A"]\nstep = 1e-310', MODEL, PRIOR, "learning.step"),
-        ('learn = ["A"]\nhold = 1e308', MODEL, PRIOR, "learning.step"),
+        ('learn = ["A"]\nhold = 1e99', MODEL, PRIOR, "learning.step"),
         ('learn = ["pi"]', MODEL, '[prior]\nkind = "laplace"\nlam = 1.0\n', "Give start = { pi = 0.5 }"),
         ('learn = ["pi"]\nstart = { pi = 1.0 }', MODEL, PRIOR, "Give start = { pi = 0.5 }"),
         ('learn = ["A"]\n[data]\nimages = ["a.iml"]', MODEL, PRIOR, "data.images"),

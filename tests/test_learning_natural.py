@@ -84,7 +84,7 @@ def test_other_names_are_refused(text):
 def test_a_config_names_pictures_of_its_own(picture, tmp_path):
     path, _ = picture
     (tmp_path / "config.toml").write_text(CONFIG.format(images=f'images = ["{path}"]'))
-    learner = load_learn_config(tmp_path / "config.toml", "software").software()
+    learner = load_learn_config(tmp_path / "config.toml", "software", anywhere=True).software()
     expected = NaturalPatches([whiten(van_hateren(path))], 4)
     np.testing.assert_array_equal(learner._source.batch(0, 5, 0), expected.batch(0, 5, 0))
     assert np.min(learner.A0) < 0 < np.max(learner.A0)  # as the patches are, though codes are nonnegative

@@ -51,7 +51,20 @@ def test_every_config_key_is_listed():
 def test_commands_and_exit_codes():
     names = {c.name or c.callback.__name__ for c in app.registered_commands}
     assert names == {
-        *("build", "run", "compare", "learn", "calibrate", "friction", "paper", "budget", "yield", "draw", "doctor")
+        *(
+            "build",
+            "run",
+            "compare",
+            "learn",
+            "calibrate",
+            "friction",
+            "paper",
+            "budget",
+            "yield",
+            "draw",
+            "check",
+            "doctor",
+        )
     }
     assert {*re.findall(r"^    circuitlsc (\w+) ", README, re.MULTILINE)} == names
     said = re.search(r"Exit codes: (.*?) \(it says", README, re.DOTALL)[1]

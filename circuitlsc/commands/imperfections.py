@@ -8,6 +8,7 @@ import typer
 
 from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
 from circuitlsc.commands.shared import (
+    Anywhere,
     ConfigArgument,
     OutputFolder,
     TStop,
@@ -41,6 +42,7 @@ def budget(
     resume: Resume = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    anywhere: Anywhere = False,
 ) -> None:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
     from circuitlsc import output as out
@@ -55,7 +57,7 @@ def budget(
         out.check_free(output)
         machine.check()
         sweeps = [parse_sweep(text) for text in sweep or ()]
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         sampler, nonideal, circuit = imperfect(loaded)
         resolved, length = resolved_toml(loaded, sampler), short_run(loaded, t_stop)
         asked = {"command": "budget", "config": resolved, "run": length, "sweeps": sweep, "corners": corners}
@@ -92,6 +94,7 @@ def chip_yield(
     resume: Resume = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    anywhere: Anywhere = False,
 ) -> None:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
     from circuitlsc import chips as lot
@@ -105,7 +108,7 @@ def chip_yield(
     with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
         machine.check()
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         sampler, nonideal, circuit = imperfect(loaded)
         resolved, length = resolved_toml(loaded, sampler), short_run(loaded, t_stop)
         asked = {"command": "yield", "config": resolved, "run": length, "chips": chips, "tolerance": tolerance}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from circuitlsc.commands.shared import ConfigArgument, OutputFolder, app, one_line_errors, progress_bar
+from circuitlsc.commands.shared import Anywhere, ConfigArgument, OutputFolder, app, one_line_errors, progress_bar
 from circuitlsc.errors import InputError
 
 
@@ -16,6 +16,7 @@ def learn(
     config: ConfigArgument,
     output: OutputFolder,
     where: Annotated[str, typer.Option("--in", metavar="software|circuit", help="What learns.")] = "software",
+    anywhere: Anywhere = False,
 ) -> None:
     """Learn a dictionary, its sparsity and noise level; an interrupted run goes on when the command is given again."""
     from circuitlsc import output as out
@@ -37,7 +38,7 @@ def learn(
         out.check_free(output)
         if where not in WHERE:
             raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
-        loaded = load_learn_config(config, where)
+        loaded = load_learn_config(config, where, anywhere=anywhere)
         given = config.read_text(encoding="utf-8")
         deck = None
         if where == "circuit":

@@ -12,6 +12,7 @@ from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Schedul
 from circuitlsc.commands.shared import (
     EXIT_CODES,
     FAILED,
+    Anywhere,
     ConfigArgument,
     OutputFolder,
     app,
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 def build(
     config: ConfigArgument,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Deck to write; default: stdout.")] = None,
+    anywhere: Anywhere = False,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
     from circuitlsc.config_table import read_toml
     from circuitlsc.output import write_text
 
     with one_line_errors():
-        deck, report = _learner_deck(config) if "learning" in read_toml(config) else _sampler_deck(config)
+        deck, report = (_learner_deck if "learning" in read_toml(config) else _sampler_deck)(config, anywhere)
         if output is None:
             sys.stdout.write(deck)
         else:
@@ -54,18 +56,18 @@ def build(
         print(report, file=sys.stderr)
 
 
-def _sampler_deck(config: Path) -> tuple[str, str]:
+def _sampler_deck(config: Path, anywhere: bool) -> tuple[str, str]:
     from circuitlsc.config import load_config
 
-    loaded = load_config(config)
+    loaded = load_config(config, anywhere=anywhere)
     sampler, run = loaded.sampler(), loaded.run
     return sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
 
 
-def _learner_deck(config: Path) -> tuple[str, str]:
+def _learner_deck(config: Path, anywhere: bool) -> tuple[str, str]:
     from circuitlsc.learning.config import load_learn_config
 
-    learner = load_learn_config(config, "circuit").in_circuit()
+    learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
     return learner.deck(), learner.report()
 
 
@@ -78,6 +80,7 @@ def run(
     resume: Resume = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    anywhere: Anywhere = False,
 ) -> None:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
     from circuitlsc import output as out
@@ -90,7 +93,7 @@ def run(
     with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
         machine.check()
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         sampler = loaded.sampler()
         tasks = sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
         resolved = resolved_toml(loaded, sampler)
@@ -154,7 +157,7 @@ def compare(
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
         samples = Samples.load(folder / out.SAMPLES)
-        sampler = load_config(folder / out.CONFIG).sampler()
+        sampler = load_config(folder / out.CONFIG, anywhere=True).sampler()
         samples.check_made_by(sampler)
         result = outcome(sampler, samples, note=say)
         print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
@@ -162,7 +165,7 @@ def compare(
 
 
 @app.command()
-def draw(config: ConfigArgument, output: OutputFolder) -> None:
+def draw(config: ConfigArgument, output: OutputFolder, anywhere: Anywhere = False) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config
@@ -174,9 +177,9 @@ def draw(config: ConfigArgument, output: OutputFolder) -> None:
     with one_line_errors():
         out.check_free(output)
         if "learning" in read_toml(config):
-            _draw_learner(config, output)
+            _draw_learner(config, output, anywhere)
             return
-        sampler = load_config(config).sampler()
+        sampler = load_config(config, anywhere=anywhere).sampler()
         with out.new_folder(output) as folder:
             neuron_schematic(sampler, folder / "neuron.svg")
             signal_path_schematic(sampler, folder / "signal_path.svg")
@@ -184,14 +187,14 @@ def draw(config: ConfigArgument, output: OutputFolder) -> None:
                 save_figure(crossbar_figure(sampler), folder / "crossbars.png")
 
 
-def _draw_learner(config: Path, output: Path) -> None:
+def _draw_learner(config: Path, output: Path, anywhere: bool) -> None:
     """Draw the circuit of a config of learning."""
     from circuitlsc import output as out
     from circuitlsc.learning.config import load_learn_config
     from circuitlsc.schematic_learning import learning_path_schematic
     from circuitlsc.schematic_synapse import synapse_schematic
 
-    learner = load_learn_config(config, "circuit").in_circuit()
+    learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
     with out.new_folder(output) as folder:
         learning_path_schematic(learner, folder / "signal_path.svg")
         if "A" in learner.learn:

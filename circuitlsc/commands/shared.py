@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError
+from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError, printable
 
 if TYPE_CHECKING:
     from circuitlsc.config import Config
@@ -27,6 +27,9 @@ app = typer.Typer(
     help="Compile a sparse-coding posterior into an analog circuit, run it in ngspice, and compare its samples.",
 )
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file; see examples/.")]
+Anywhere = Annotated[
+    bool, typer.Option("--anywhere", help="Let the config name files outside its folder; for configs that you trust.")
+]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
 TStop = Annotated[
     float | None,
@@ -81,7 +84,7 @@ def left_behind(output: Path) -> str:
 
 def fail(message: object, code: int) -> None:
     """Print an error as one line, and leave with a code."""
-    print(f"circuitlsc: error: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"circuitlsc: error: {printable(' '.join(str(message).split()), None)}", file=sys.stderr)
     raise typer.Exit(code)
 
 

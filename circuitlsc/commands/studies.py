@@ -11,6 +11,7 @@ import typer
 from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
 from circuitlsc.commands.shared import (
     EXIT_CODES,
+    Anywhere,
     ConfigArgument,
     OutputFolder,
     TStop,
@@ -37,6 +38,7 @@ def calibrate(
     resume: Resume = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    anywhere: Anywhere = False,
 ) -> None:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
     from dataclasses import replace
@@ -54,7 +56,7 @@ def calibrate(
     with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
         machine.check()
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate")}
         temperature = loaded.dynamics.T
         model = loaded.model if temperature in (0, 1) else loaded.model.tempered(temperature)
@@ -100,6 +102,7 @@ def friction(
     resume: Resume = False,
     cache: Cache = None,
     no_cache: NoCache = False,
+    anywhere: Anywhere = False,
 ) -> None:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
     from circuitlsc import output as out
@@ -112,7 +115,7 @@ def friction(
     with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
         machine.check()
-        loaded = load_config(config)
+        loaded = load_config(config, anywhere=anywhere)
         check_samples_one("friction", loaded.circuit())
         circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}
         run = short_run(loaded, t_stop)

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from circuitlsc.array_files import PickledError, UnusableError, read_archive
+from circuitlsc.data import MOST_NUMBERS
 from circuitlsc.errors import InputError
 from circuitlsc.learning.files import whole_file
+from circuitlsc.reading import reason
 
 # another version may compute another last bit, or another circuit
 _WRITER = {"format": 1, "circuitlsc": version("circuitlsc")}
@@ -60,13 +64,15 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         If the file cannot be read, or a run with other settings wrote it.
     """
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        theirs = json.loads(str(arrays.pop("settings")))
-    except Exception as error:  # zipfile, NumPy and JSON each have their own
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"checkpoint = {str(path)!r} is not a checkpoint ({first.rstrip('.')}). Give another path, or remove it."
+        arrays = read_archive(path, MOST_NUMBERS)
+        theirs = dict(json.loads(str(arrays.pop("settings"))))
+    except PickledError:
+        raise _no_checkpoint(path, "it is pickled, and could run code") from None
+    except OSError as error:
+        raise _no_checkpoint(path, reason(error)) from None
+    except (UnusableError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise _no_checkpoint(
+            path, str(error) if isinstance(error, UnusableError) else "its settings are missing"
         ) from None
     mine = json.loads(json.dumps({**_WRITER, **settings}))
     for key in sorted({*mine, *theirs}):
@@ -76,6 +82,39 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"{_short(mine.get(key))}. Run with its settings, give another path, or remove it."
             )
     return arrays
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Say that a checkpoint is damaged if what it holds does not fit the run whose settings it has."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
+        raise _no_checkpoint(path, "its arrays do not fit its settings") from None
+
+
+def fitting(
+    arrays: Mapping[str, Any], like: Mapping[str, Any], *, grow: tuple[str, ...] = ()
+) -> dict[str, NDArray[Any]]:
+    """Return those arrays that ``like`` names; raise ValueError if one has another type or shape, or is not finite.
+
+    Arrays that ``grow``, and those called ``history_...``, may differ in length.
+    """
+    fit = {}
+    for name, model in like.items():
+        array, model = np.asarray(arrays[name]), np.asarray(model)
+        grows = name in grow or name.startswith("history_")
+        same = array.ndim == model.ndim and array.shape[grows:] == model.shape[grows:] and array.dtype == model.dtype
+        if not same or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            raise ValueError(name)
+        fit[name] = array
+    return fit
+
+
+def _no_checkpoint(path: Path, why: str) -> InputError:
+    return InputError(f"checkpoint = {str(path)!r} is not a checkpoint ({why}). Give another path, or remove it.")
 
 
 def _short(value: Any) -> str:

@@ -20,7 +20,7 @@ from circuitlsc.checks import check_circuit
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.hardware import Hardware
-from circuitlsc.learning.checkpoint import check_path, load_checkpoint, save_checkpoint
+from circuitlsc.learning.checkpoint import check_path, fitting, load_checkpoint, restoring, save_checkpoint
 from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.learner import LearningRun
@@ -306,8 +306,13 @@ class CircuitLearner:
         n, width = self.stage.n_inputs, self.model.n_latents + len(self.slow_nodes)
         z, others, spent = np.empty((0, width)), np.empty(0), np.zeros(2)
         if path is not None and path.exists():
-            arrays = load_checkpoint(path, settings)
-            z, others, spent = arrays["z"], arrays["others"], arrays["spent"]
+            with restoring(path):
+                like = {"z": z, "others": others, "spent": spent}
+                kept = fitting(load_checkpoint(path, settings), like, grow=("z", "others"))
+                z, others, spent = kept["z"], kept["others"], kept["spent"]
+                expected = len(self._state_names()) - len(self.slow_nodes)
+                if len(z) not in {piece.stop for piece in self.pieces} or len(others) != expected:
+                    raise ValueError("z")
         hold = self.stage.hold
         for number, piece in enumerate(self.pieces):
             if piece.stop <= len(z):

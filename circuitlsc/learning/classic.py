@@ -20,7 +20,14 @@ from numpy.typing import ArrayLike
 from circuitlsc.arrays import Array, check_positive, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.lca import threshold_code
-from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, save_checkpoint
+from circuitlsc.learning.checkpoint import (
+    check_path,
+    fitting,
+    interrupt_flag,
+    load_checkpoint,
+    restoring,
+    save_checkpoint,
+)
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
@@ -178,7 +185,10 @@ class ClassicLearner:
         """
         path, settings, state = check_path(checkpoint), self.settings(), self._start()
         if path is not None and path.exists():
-            state.restore(load_checkpoint(path, settings))
+            with restoring(path):
+                state.restore(load_checkpoint(path, settings))
+                if not 0 <= state.update <= self.n_updates:
+                    raise ValueError("places")
         saved = time.monotonic()
         with interrupt_flag(path is not None) as interrupted:
             while state.update < self.n_updates:
@@ -251,7 +261,8 @@ class _State:
         return {**mine, "places": places, **{f"history_{k}": v for k, v in self.recorder.arrays().items()}}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take back what `arrays` returned."""
+        """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
+        arrays = fitting(arrays, self.arrays())
         for name in ("A", "s", "sums", "usage", "mean_A"):
             setattr(self, name, arrays[name])
         self.update, self.counted, self.averaged = (int(v) for v in arrays["places"])

@@ -11,9 +11,9 @@ import numpy as np
 
 from circuitlsc.arrays import Array
 from circuitlsc.config import KEYS as SAMPLER_KEYS
-from circuitlsc.config import read_nonideal, read_prior
+from circuitlsc.config import read_dictionary, read_nonideal, read_prior
 from circuitlsc.config_table import ConfigTable, named, read_tables, read_toml
-from circuitlsc.data import load_array, load_dictionary
+from circuitlsc.data import load_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.learner import LEARNABLE, Learner
@@ -117,24 +117,24 @@ class LearnConfig:
         return CircuitLearner(**self._common(), stage=self.stages[0], **self.circuit)
 
 
-def load_learn_config(path: Path, where: str) -> LearnConfig:
-    """Read and check a config of learning, ``where`` in ``"software"`` or ``"circuit"``.
+def load_learn_config(path: Path, where: str, *, anywhere: bool = False) -> LearnConfig:
+    """Read and check a config of learning, ``where`` in ``"software"`` or ``"circuit"``; ``anywhere`` as for `load_config`.
 
     Raises
     ------
     InputError
         With one line that names the file, the key, the value, why it cannot be, and what can.
     """
-    return parse_learn_config(read_toml(path), path, where)
+    return parse_learn_config(read_toml(path), path, where, anywhere=anywhere)
 
 
-def parse_learn_config(data: Mapping[str, Any], path: Path, where: str) -> LearnConfig:
+def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywhere: bool = False) -> LearnConfig:
     """Check the tables of a config of learning; ``path`` is for messages and for relative paths."""
     if not data.keys() & {"learning", "data"}:
         raise InputError(
             f'{path} has no table [learning]. Add one that says what is learned, for example learn = ["A"].'
         )
-    tables = read_tables(data, path, KEYS)
+    tables = read_tables(data, path, KEYS, anywhere=anywhere)
     learning, circuit = tables["learning"], tables["circuit"]
     prior = read_prior(tables["prior"])
     if not isinstance(prior, (SpikeSlab, Laplace)):
@@ -196,7 +196,7 @@ def _read_data(
         )
         if not isinstance(dictionary, str):
             raise model.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
-        A = named(path, lambda: load_dictionary(dictionary, path.parent))
+        A = read_dictionary(model, dictionary)
         truth: SparseCodingModel = named(path, lambda: SparseCodingModel(A, prior, sigma))
         return truth, FromModel(truth)
     if not isinstance(source, str):
@@ -211,7 +211,8 @@ def _read_data(
         return None, natural
     if "images" in data.values:
         raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
-    rows = named(path, lambda: load_array(path.parent / source, "data.source", matrix=True))
+    file = data.file("source", source)
+    rows = named(path, lambda: load_array(file, "data.source", matrix=True))
     if not np.isfinite(rows).all():
         raise data.fail("source", " has entries that are not finite (nan or inf). Repair or drop those rows.")
     if rows.ndim != 2:
@@ -229,10 +230,11 @@ def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
         raise data.fail("images", f" is not {what}.")
     pictures = []
     for name in names:
+        file = data.file("images", name)
         if name.lower().endswith((".iml", ".imc")):
-            pictures.append(named(path, lambda name=name: van_hateren(path.parent / name)))
+            pictures.append(named(path, lambda file=file: van_hateren(file)))
         elif name.lower().endswith(".npy"):
-            pictures.append(named(path, lambda name=name: load_array(path.parent / name, "data.images")))
+            pictures.append(named(path, lambda file=file: load_array(file, "data.images")))
         else:
             raise data.fail("images", f" has {name!r}, but it must be {what}.")
     return pictures
@@ -308,7 +310,8 @@ def _start_dictionary(
             raise learning.fail("start", ', but the data come from no dictionary. Give a file, or "random".')
         return truth.A
     if start != "random":
-        loaded = named(path, lambda: load_array(path.parent / start, "learning.start", prefer="A", matrix=True))
+        file = learning.file("start", start)
+        loaded = named(path, lambda: load_array(file, "learning.start", prefer="A", matrix=True))
         return np.asarray(loaded)
     factor = learning.number("overcomplete", 1.0, what="K over the number of atoms (of a file: of features)")
     if truth is None:

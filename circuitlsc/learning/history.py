@@ -15,6 +15,8 @@ import xarray as xr
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
+from circuitlsc.netcdf import load_dataset
+from circuitlsc.reading import reason
 from circuitlsc.room import make_room
 
 _SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
@@ -144,12 +146,12 @@ def load_history(path: Path | str) -> xr.Dataset:
         If the file is missing or is not such a file.
     """
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            loaded = dataset.load()
+        loaded = load_dataset(Path(path))
         if missing := [name for name in ("norm", "sigma", "error", "A") if name not in loaded]:
             raise KeyError(f"no variable {missing[0]}")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a history of learning ({str(error).splitlines()[0]}).") from None
+        why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        raise InputError(f"{path} is not a history of learning ({why}).") from None
     return loaded

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from circuitlsc.array_files import PickledError, UnusableError, read_archive
 from circuitlsc.arrays import Array, real_array
+from circuitlsc.data import MOST_NUMBERS
 from circuitlsc.errors import InputError
 from circuitlsc.learning.files import whole_file
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Laplace, SpikeSlab
+from circuitlsc.reading import reason
 
 _NUMBERS = ("pi", "lam", "sigma", "pi_final", "lam_final", "sigma_final")
 
@@ -84,15 +87,34 @@ class Learned:
         InputError
             If the file is missing or is not such a file.
         """
+        path = Path(path)
         try:
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                values: dict[str, Any] = {name: float(file[name]) for name in _NUMBERS}
-                values |= {name: real_array(name, file[name]) for name in ("A", "A_final")}
-                return cls(**values, signed=bool(file["signed"]), meta=json.loads(str(file["meta"])))
+            arrays = read_archive(path, MOST_NUMBERS)
+            values: dict[str, Any] = {name: float(real_array(name, arrays[name])) for name in _NUMBERS}
+            values |= {name: real_array(name, arrays[name]) for name in ("A", "A_final")}
+            meta = json.loads(str(arrays["meta"]))
+            if values["A"].ndim != 2 or values["A"].shape != values["A_final"].shape or not isinstance(meta, dict):
+                raise InputError("A and A_final are no dictionaries of one shape, or meta is no table")
+            learned = cls(**values, signed=bool(arrays["signed"]), meta=meta)
+            for final in (False, True):
+                learned.model(final=final)
         except FileNotFoundError:
             raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
-        except Exception as error:  # zipfile, NumPy and JSON each have their own
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except (
+            OSError,
+            UnusableError,
+            PickledError,
+            InputError,
+            KeyError,
+            ValueError,
+            TypeError,
+            RecursionError,
+        ) as error:
+            why = {PickledError: "it is pickled, and could run code", KeyError: f"{error} is missing"}.get(
+                type(error), ""
+            )
+            why = why or (reason(error) if isinstance(error, OSError) else str(error).rstrip("."))
             raise InputError(
-                f"{path} is not a file of learned parameters ({first.rstrip('.')}). Give one that Learned.save wrote."
+                f"{path} is not a file of learned parameters ({why}). Give one that Learned.save wrote."
             ) from None
+        return learned

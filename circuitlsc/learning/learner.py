@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.arrays import Array, check_positive, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, save_checkpoint
+from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import Run
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
@@ -218,7 +218,8 @@ class Learner:
         path, settings = check_path(checkpoint), self.settings()
         run = Run.start(self, self._source)
         if path is not None and path.exists():
-            run.restore(load_checkpoint(path, settings))
+            with restoring(path):
+                run.restore(load_checkpoint(path, settings))
         saved = shown = time.monotonic()
         with thread_choice() as threads, interrupt_flag(path is not None) as interrupted:
             while not run.done:

@@ -16,6 +16,7 @@ from circuitlsc.arrays import Array, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.images import _extra, draw_patches, whiten
 from circuitlsc.learning.source import fingerprint, input_rng
+from circuitlsc.reading import read_regular, reason
 
 PHOTOGRAPHS = ("camera", "chelsea", "coffee")
 GREY = np.array([0.2125, 0.7154, 0.0721])  # luminance of red, green and blue (ITU-R BT.709)
@@ -105,11 +106,11 @@ def van_hateren(path: Path | str) -> Array:
         If the file is missing, or has another size than 1536 x 1024 numbers of 16 bits.
     """
     path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}). Give a .iml or .imc file.") from None
     height, width = HATEREN
+    try:
+        raw = read_regular(path, 16 * height * width)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}). Give a .iml or .imc file.") from None
     if len(raw) != 2 * height * width:
         raise InputError(
             f"{path} has {len(raw)} bytes, but van Hateren's pictures have {2 * height * width} (1536 x 1024 numbers of 16 "

@@ -10,6 +10,7 @@ import numpy as np
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
+from circuitlsc.learning.checkpoint import fitting
 from circuitlsc.learning.deviates import fill, streams
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.kernel import LAM, SIGMA, U0, Rates, Real, advance, workspace
@@ -185,7 +186,8 @@ class Run:
         return {**state, **averages, "place": np.array([self.stage, self.step]), **history}
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
-        """Take back what `arrays` returned."""
+        """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
+        arrays = fitting(arrays, self.arrays())
         w = self.w
         for name, mine in (("u", w.u), ("A", w.A), ("slow", w.slow), ("sums", w.sums), ("usage", w.usage)):
             mine[...] = arrays[name]
@@ -193,4 +195,6 @@ class Run:
         self.streams[...] = arrays["streams"]
         self.sum_A, self.sums, self.averaged = arrays["sum_A"], arrays["average_sums"], float(arrays["averaged"])
         self.stage, self.step = (int(v) for v in arrays["place"])
+        if not 0 <= self.stage <= len(self._stages) or not 0 <= self.step < max(s.n_steps for s in self._stages):
+            raise ValueError("place")
         self.recorder.restore({name: arrays[f"history_{name}"] for name in self.recorder.arrays()})

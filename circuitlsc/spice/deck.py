@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import textwrap
 from collections.abc import Sequence
 
 from PySpice.Spice.Netlist import Circuit
+
+from circuitlsc.errors import InputError
 
 LINE = 100
 
@@ -31,6 +34,15 @@ def options(tolerance: float, volt: float, current: float) -> str:
     return ".options " + " ".join(f"{k}={float(v)!r}" if k != "itl4" else f"{k}={v}" for k, v in values.items())
 
 
+def check_name(what: str, name: str) -> str:
+    """Return a name that is going to stand in a deck, or raise InputError if it could be more than one name there."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+        raise InputError(
+            f"{what} = {str(name)[:100]!r} is no name in a netlist. Give up to 64 letters, digits or _, no digit first."
+        )
+    return name
+
+
 def body(circuit: Circuit) -> list[str]:
     """Return a circuit's lines, without PySpice's title and blank lines, wrapped at 100 characters."""
     lines = [line for line in str(circuit).splitlines() if line.strip() and not line.startswith(".title")]
@@ -46,9 +58,15 @@ def wrap(line: str) -> list[str]:
 
 
 def comment(line: str) -> list[str]:
-    """Return a line as comment lines; what does not fit goes on below, indented."""
+    """Return a line as comment lines; what does not fit goes on below, indented, and what cannot be printed is a ?."""
+    plain = "".join(c if c.isprintable() else " " if c in "\t\n\r" else "?" for c in line)
     return textwrap.wrap(
-        line, LINE, initial_indent="* ", subsequent_indent="*          ", break_long_words=False, break_on_hyphens=False
+        plain,
+        LINE,
+        initial_indent="* ",
+        subsequent_indent="*          ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -1,0 +1,93 @@
+"""Open a netCDF file from a stranger: HDF5 can point into other files, call plug-ins, and inflate to any size.
+
+The HDF5 library follows links to other files, reads a data set's bytes from any file that the data set names, and unpacks
+what takes no room in the file. None of this is in a file that we wrote: so it is looked for, and refused, first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import xarray as xr
+
+from circuitlsc.reading import open_regular
+
+INFLATES = 20  # bytes of arrays per byte of the file: codes that are mostly 0 compress well
+SLACK = 2**24  # bytes that any file may have beside
+MOST_OBJECTS = 1000  # groups and data sets
+FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
+
+
+class ForeignError(ValueError):
+    """The file has something that no file of ours has; the message says what."""
+
+
+def load_dataset(path: Path) -> xr.Dataset:
+    """Return the contents of a netCDF file without groups, in memory; errors as for `looked_at`."""
+    with looked_at(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
+        return dataset.load()
+
+
+@contextmanager
+def looked_at(path: Path) -> Iterator[None]:
+    """Look at a file before it is read, and turn what the libraries raise into one kind of error.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ForeignError
+        If it is no HDF5 file, is damaged, or has something that no file of ours has.
+    """
+    with open_regular(path) as file:
+        size = path.stat().st_size
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            raise ForeignError("it is no netCDF-4 file")
+    try:
+        with h5py.File(path, "r") as file:
+            _check(file, INFLATES * size + SLACK)
+        yield
+    except (ForeignError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # h5py, h5netcdf and xarray raise whatever they stumble upon
+        raise ForeignError(f"it is damaged: {type(error).__name__}") from None
+
+
+def _check(file: h5py.File, room: int) -> None:
+    """Raise ForeignError if a file has links, bytes of other files, unknown filters, or more than ``room`` bytes."""
+    count = 0
+    waiting = [(file, 0)]
+    while waiting:
+        group, depth = waiting.pop()
+        for name in group:
+            count += 1
+            if count > MOST_OBJECTS:
+                raise ForeignError(f"it has more than {MOST_OBJECTS} groups and variables")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ForeignError(f"{name!r} is a link")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                if depth:
+                    raise ForeignError("it has groups in groups")
+                waiting.append((item, depth + 1))
+                continue
+            if not isinstance(item, h5py.Dataset):
+                raise ForeignError(f"{name!r} is no variable")
+            _check_dataset(name, item)
+            room -= math.prod(item.shape or ()) * item.dtype.itemsize
+            if room < 0:
+                raise ForeignError("its variables are far larger than the file")
+
+
+def _check_dataset(name: str, item: h5py.Dataset) -> None:
+    plist = item.id.get_create_plist()
+    if item.is_virtual or plist.get_external_count():
+        raise ForeignError(f"the numbers of {name!r} are in another file")
+    if any(plist.get_filter(k)[0] not in FILTERS for k in range(plist.get_nfilters())):
+        raise ForeignError(f"{name!r} is packed in a way that needs a plug-in")
+    if item.dtype.kind not in "biufSU" and h5py.check_string_dtype(item.dtype) is None:
+        raise ForeignError(f"{name!r} is neither numbers nor text")
