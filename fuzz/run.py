@@ -15,7 +15,7 @@ from pathlib import Path
 
 import atheris
 
-TARGETS = ("config", "dictionary", "samples", "deck", "names")
+TARGETS = ("config", "dictionary", "samples", "deck", "names", "journal")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 FUZZ = Path(__file__).parents[1] / "fuzz"
-TARGETS = ("config", "dictionary", "samples", "deck", "names")
+TARGETS = ("config", "dictionary", "samples", "deck", "names", "journal")
 
 
 @pytest.fixture(scope="module", params=TARGETS)

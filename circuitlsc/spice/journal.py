@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -151,15 +153,41 @@ def _parse(line: bytes) -> Record | None:
     text, _, mark = line.rstrip(b"\n").rpartition(b" ")
     if not line.endswith(b"\n") or checksum(text).encode() != mark:
         return None
-    values: dict[str, Any] = json.loads(text)
-    if set(values) != {f.name for f in fields(Record)}:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or set(values) != set(_KINDS):
         return None  # another version wrote it
     arguments: dict[str, Any] = {k: _tuples(v) for k, v in values.items()}
-    return Record(**arguments)
+    return Record(**arguments) if all(_KINDS[k](v) for k, v in arguments.items()) else None
 
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _number(value: Any) -> bool:
+    return (isinstance(value, float) and math.isfinite(value)) or _count(value)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(_number(v) for v in value)
+
+
+#: what a record's values may be: the checksum is no guard against another version, or a forger
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("steps", "rows", "points", "rejected", "iterations", "rss"), _count),
+    **dict.fromkeys(("setup", "wall", "cpu"), _number),
+    **dict.fromkeys(("u", "held"), _numbers),
+    "feedback": lambda value: isinstance(value, tuple) and all(_numbers(v) for v in value),
+    "done": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("checksum", "ngspice"), lambda value: isinstance(value, str)),
+}
 
 
 class JournalWriter:
