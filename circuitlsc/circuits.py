@@ -12,7 +12,7 @@ from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import Sampler
 from circuitlsc.samples import Samples
 from circuitlsc.spice.chain import ChainResult
-from circuitlsc.spice.engine import run_all_chains
+from circuitlsc.spice.engine import keep_deck, run_all_chains
 from circuitlsc.spice.task import ChainTask
 
 Note = Callable[[str], None]
@@ -49,7 +49,7 @@ def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **mach
     teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)
     results = iter(run_all_chains(flat, progress=teller.progress, **machine))
     out: dict[str, Samples] = {}
-    failed: dict[str, SimulationError] = {}
+    failed: list[tuple[str, SimulationError, ChainTask]] = []
     for run, chains in zip(runs, tasks, strict=True):
         outcomes = [next(results) for _ in chains]
         try:
@@ -59,11 +59,12 @@ def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **mach
             done = [o for o in outcomes if isinstance(o, ChainResult)]
             out[run.name] = run.sampler.label(run.plan, chains, done)
         except SimulationError as error:
-            failed[run.name] = error
+            failed.append((run.name, error, next(task for task in chains if task.chain == error.chain)))
     if failed:
-        name, first = next(iter(failed.items()))
+        name, first, task = failed[0]
         others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""
-        raise SimulationError(f"the circuit {name!r} failed: {first.reason}{others}", first.chain, log=first.log)
+        reason = f"the circuit {name!r} failed: {first.reason}{others}"
+        raise SimulationError(reason, first.chain, keep_deck(task, None), first.log)
     teller.rest()
     return out
 

@@ -63,7 +63,7 @@ def run_chains(
     if failed:
         task, first = failed[0]
         others = f" ({len(failed)} of {len(tasks)} chains failed.)" if len(failed) > 1 else ""
-        error = ChainsFailed(first.reason + others, first.chain, _keep(task, keep), first.log)
+        error = ChainsFailed(first.reason + others, first.chain, keep_deck(task, keep), first.log)
         error.completed = tuple(o for o in outcomes if isinstance(o, ChainResult))
         raise error
     return [o for o in outcomes if isinstance(o, ChainResult)]
@@ -185,7 +185,7 @@ def _outcome(future: Future[Done | SimulationError], task: ChainTask) -> Done | 
         return SimulationError(f"the executor lost it ({said.rstrip('.')}). Run it again.", task.chain)
 
 
-def _keep(task: ChainTask, keep: Path | None) -> Path | None:
+def keep_deck(task: ChainTask, keep: Path | None) -> Path | None:
     """Write the deck of a failed chain where its owner finds it; None if the disk is full, which may be why it failed."""
     try:
         folder = keep or Path(tempfile.mkdtemp(prefix="circuitlsc-failed-"))

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ import numpy as np
 
 from circuitlsc.errors import InputError, MissingSimulatorError
 from circuitlsc.lock import lock
-from circuitlsc.spice.journal import JOURNAL, SAMPLES, read_journal, read_steps
+from circuitlsc.spice.journal import JOURNAL, read_journal, read_steps
 from circuitlsc.spice.library import library_file
 from circuitlsc.spice.task import ChainTask
 
 LOCK = "lock"
 FORMAT = 1  # of the files, and of what a task means
+_TOKEN, _OLD = "token-", 7 * 86_400.0  # seconds
 LIMIT = 10e9  # bytes that a store keeps of finished chains
 
 
@@ -81,7 +83,7 @@ class Store:
     @contextmanager
     def token(self) -> Iterator[str]:
         """Yield the name of a file here with a random name: who sees it, sees this folder."""
-        name = f"token-{secrets.token_hex(16)}"
+        name = f"{_TOKEN}{secrets.token_hex(16)}"
         path = self.folder / name
         path.touch()
         try:
@@ -97,9 +99,11 @@ class Store:
         found = []
         for entry in self.folder.iterdir() if self.folder.is_dir() else ():
             with suppress(OSError):  # somebody else prunes, too
-                if (entry / JOURNAL).exists():
-                    size = sum((entry / name).stat().st_size for name in (SAMPLES, JOURNAL))
-                    found.append(((entry / JOURNAL).stat().st_mtime, size, entry))
+                if entry.name.startswith(_TOKEN) and entry.stat().st_mtime < time.time() - _OLD:
+                    entry.unlink()  # of a run that was killed
+                elif (entry / LOCK).exists():
+                    used = entry / JOURNAL if (entry / JOURNAL).exists() else entry
+                    found.append((used.stat().st_mtime, sum(f.stat().st_size for f in entry.iterdir()), entry))
         total, removed = sum(size for _, size, _ in found), 0
         for _, size, entry in sorted(found):
             if total <= limit:
