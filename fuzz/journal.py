@@ -44,9 +44,11 @@ def mutate(data: bytes, rng: random.Random) -> bytes | None:
     text = lines[where].rpartition(b" ")[0]
     try:
         record = json.loads(text)
-        key = rng.choice(sorted(record))
-    except (ValueError, TypeError, IndexError, RecursionError):
+    except (ValueError, RecursionError):
         return None
+    if not isinstance(record, dict) or not record:
+        return None
+    key = rng.choice(sorted(record))
     values = [None, -1, 0, 1, 2**62, 10**30, 0.5, 1e308, "x", "", [], [1], [["x"]], {}, True, [0.1] * 3]
     if rng.random() < 0.1:
         del record[key]
