@@ -1,7 +1,10 @@
 """The README's blocks, parsed out of it and used."""
 
+import contextlib
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from circuitlsc.cli import EXIT_CODES, FAILED, USAGE, app
 from circuitlsc.config import KEYS, load_config
 from circuitlsc.learning.config import KEYS as LEARNING_KEYS
+from circuitlsc.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,9 +78,42 @@ def test_commands_and_exit_codes():
 
 def test_links_and_files_exist():
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        if not target.startswith("https://"):
+            assert (ROOT / target.partition("#")[0]).exists(), target
     for name in re.findall(r"`((?:circuitlsc|examples|notebooks|netlists|benchmarks)/[\w./-]+)`", README):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.ngspice
+def test_dask_cluster_of_the_readme(tmp_path):
+    """Its three commands, on a free port, with a shorter run: the samples are those of a run without a cluster."""
+    pytest.importorskip("distributed")
+    commands = re.search(r"```sh\n(dask scheduler.*?)```", README, re.DOTALL)[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "examples").mkdir()
+    config = (ROOT / "examples" / "bars4x4.toml").read_text()
+    (tmp_path / "examples" / "bars4x4.toml").write_text(re.sub(r"t_stop = \S+", "t_stop = 200", config))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    shell = subprocess.Popen(
+        ["bash", "-c", commands.replace("8786", str(port)) + "\necho exit $?\nkill %1 %2\nwait"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = shell.communicate(timeout=300)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert re.search(r"^exit [04]$", out, re.MULTILINE), err
+    here = load_config(tmp_path / "examples" / "bars4x4.toml")
+    samples = here.sampler().run(here.run)
+    assert Samples.load(tmp_path / "out-dask" / "samples.nc").u.tobytes() == samples.u.tobytes()
 
 
 def test_scripts_are_executable():
