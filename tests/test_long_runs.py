@@ -16,7 +16,16 @@ from long_run import made_up_run
 from scipy.signal import lfilter
 from scipy.stats import chi2
 
-from circuitlsc import InputError, Nonidealities, Samples, SparseCodingModel, SpikeSlab, build_sampler, samples_file
+from circuitlsc import (
+    InputError,
+    Nonidealities,
+    Samples,
+    SparseCodingModel,
+    SpikeSlab,
+    build_sampler,
+    samples_check,
+    samples_file,
+)
 from circuitlsc.build import rebuilt
 from circuitlsc.draws import MOST_KEPT, Draws, stacked
 from circuitlsc.map_result import read_map
@@ -210,7 +219,7 @@ def test_settling_in_pieces_is_that_of_arrays(bars_model, bars_x, streamed, monk
 def in_files(monkeypatch, tmp_path):
     """Keep even small samples in files, of the length of a few draws at a time, in a folder of this test's."""
     monkeypatch.setattr(samples_file, "IN_MEMORY", 10)
-    monkeypatch.setattr(samples_file, "_PIECE", 160)
+    monkeypatch.setattr(samples_check, "_PIECE", 160)
     (folder := tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
