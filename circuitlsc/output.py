@@ -117,7 +117,7 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
                 (part / name).unlink(missing_ok=True)
             part.rename(folder)
         except InputError:
-            if begun:
+            if begun and not (part / CHAINS).exists():
                 shutil.rmtree(part, ignore_errors=True)
             raise
         except BaseException:

@@ -227,8 +227,9 @@ def test_old_chains_make_room(tasks, tmp_path):
         then = time.time() - age
         os.utime(entry / "journal.jsonl", (then, then))
     size = sum((entries[2] / name).stat().st_size for name in ("samples.f64", "journal.jsonl"))
-    assert store.prune(limit=1e9) == 0
-    assert store.prune(limit=1.5 * size) == 2
+    assert store.prune(limit=1e9, young=0) == 0
+    assert store.prune(limit=0) == 0, "all were used in the last hour"
+    assert store.prune(limit=1.5 * size, young=0) == 2
     assert [e.exists() for e in entries] == [False, False, True]
     assert Store(tmp_path / "nothing").prune() == 0
 

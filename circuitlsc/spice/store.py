@@ -29,6 +29,7 @@ from circuitlsc.spice.task import ChainTask
 LOCK = "lock"
 FORMAT = 1  # of the files, and of what a task means
 _TOKEN, _OLD = "token-", 7 * 86_400.0  # seconds
+YOUNG = 3600.0  # seconds
 LIMIT = 10e9  # bytes that a store keeps of finished chains
 
 
@@ -91,10 +92,10 @@ class Store:
         finally:
             path.unlink(missing_ok=True)
 
-    def prune(self, limit: float = LIMIT) -> int:
-        """Remove finished and unfinished chains that nobody uses, the longest unused first, until the rest is within a limit.
+    def prune(self, limit: float = LIMIT, young: float = YOUNG) -> int:
+        """Remove chains, the longest unused first, until the rest takes ``limit`` bytes; return how many were removed.
 
-        Returns how many were removed.
+        Those that somebody works on, or used in the last ``young`` seconds, stay: a run of many chains may still want them.
         """
         found = []
         for entry in self.folder.iterdir() if self.folder.is_dir() else ():
@@ -102,11 +103,11 @@ class Store:
                 if entry.name.startswith(_TOKEN) and entry.stat().st_mtime < time.time() - _OLD:
                     entry.unlink()  # of a run that was killed
                 elif (entry / LOCK).exists():
-                    used = entry / JOURNAL if (entry / JOURNAL).exists() else entry
-                    found.append((used.stat().st_mtime, sum(f.stat().st_size for f in entry.iterdir()), entry))
+                    mark = entry / JOURNAL if (entry / JOURNAL).exists() else entry
+                    found.append((mark.stat().st_mtime, sum(f.stat().st_size for f in entry.iterdir()), entry))
         total, removed = sum(size for _, size, _ in found), 0
-        for _, size, entry in sorted(found):
-            if total <= limit:
+        for used, size, entry in sorted(found):
+            if total <= limit or used > time.time() - young:
                 break
             with suppress(BlockingIOError, OSError), lock(entry / LOCK):
                 shutil.rmtree(entry)
