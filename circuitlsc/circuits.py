@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,28 +74,34 @@ class _Teller:
     """Tells of each circuit as the last of its chains ends."""
 
     def __init__(self, names: Sequence[str], tasks: Sequence[ChainTask], note: Note | None) -> None:
-        self._names, self._tasks, self._note = names, tasks, note
-        self._lock = threading.Lock()
-        self._ended: set[ChainTask] = set()
-        self._told: set[str] = set()
+        self._note, self._lock = note, threading.Lock()
+        self._n_steps = [task.n_steps for task in tasks]
+        self._ends: dict[
+            int, list[str]
+        ] = {}  # circuits of each chain, by its number; equal chains have the first one's
+        first: dict[str, int] = {}
+        for number, (name, task) in enumerate(zip(names, tasks, strict=True)):
+            mine = self._ends.setdefault(first.setdefault(task.key(""), number), [])
+            if name not in mine:
+                mine.append(name)
+        self._left = Counter(name for each in self._ends.values() for name in each)
 
     def progress(self, number: int, steps: int) -> None:
-        """Take note of a chain's steps; chains of several circuits may be one."""
-        if steps < self._tasks[number].n_steps:
+        """Take note of a chain's steps."""
+        if steps < self._n_steps[number]:
             return
         with self._lock:
-            self._ended.add(self._tasks[number])
-            for name in dict.fromkeys(self._names):
-                mine = {task for n, task in zip(self._names, self._tasks, strict=True) if n == name}
-                if mine <= self._ended:
+            for name in self._ends.pop(number, ()):
+                self._left[name] -= 1
+                if self._left[name] == 0:
                     self._tell(name)
 
     def rest(self) -> None:
-        """Tell of those whose end was not reported: an executor elsewhere reports nothing."""
-        for name in dict.fromkeys(self._names):
-            self._tell(name)
+        """Tell of those whose end was not reported: an executor elsewhere reports nothing, and settling ends early."""
+        for name, left in self._left.items():
+            if left:
+                self._tell(name)
 
     def _tell(self, name: str) -> None:
-        if self._note is not None and name not in self._told:
-            self._told.add(name)
+        if self._note is not None:
             self._note(name)
