@@ -162,7 +162,7 @@ def _run(
             if not pool.here and time.monotonic() - looked > _POLL_FAR:
                 looked = time.monotonic()
                 for key, job in jobs.items():
-                    if steps := read_steps(Path(job.store) / key):
+                    if not futures[key].done() and (steps := read_steps(Path(job.store) / key)):
                         tell(key, steps)
     except BaseException:
         stop.set()
