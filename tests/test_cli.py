@@ -92,7 +92,7 @@ def test_run_agrees_and_writes_everything(finished):
     folder, done = finished
     assert done.returncode == 0, done.stderr + done.stdout
     assert {p.name for p in (folder / "out").iterdir()} == FILES
-    assert {p.name for p in folder.iterdir()} == {"config.toml", "x.csv", "out"}
+    assert {p.name for p in folder.iterdir()} == {"config.toml", "x.csv", "out", ".circuitlsc-cache"}
     comparison = json.loads((folder / "out" / "comparison.json").read_text())
     assert set(comparison) >= KEYS
     assert comparison["verdict"] == "agrees"
@@ -243,7 +243,7 @@ def test_compare_refuses_what_is_no_run(finished, tmp_path):
 
 
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_stops_workers_and_leaves_nothing(tmp_path, kill):
+def test_interrupt_stops_workers_and_leaves_no_results(tmp_path, kill):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=10_000_000, x="draw"))
     process = subprocess.Popen(
         [sys.executable, "-m", "circuitlsc", "run", "config.toml", "-o", "out"],
@@ -266,10 +266,11 @@ def test_interrupt_stops_workers_and_leaves_nothing(tmp_path, kill):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "circuitlsc: error: interrupted; nothing was written" in err
+    said = "interrupted; what was done is kept beside out: give the same command with --resume to go on"
+    assert f"circuitlsc: error: {said}" in err
     assert "Traceback" not in err
     assert out == ""
-    assert [p.name for p in tmp_path.iterdir()] == ["config.toml"]
+    assert {p.name for p in tmp_path.iterdir()} == {"config.toml", "out.partial", ".circuitlsc-cache"}
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
