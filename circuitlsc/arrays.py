@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ def check_positive(owner: str, name: str, value: float, why: str) -> None:
     """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
         raise InputError(f"{owner}: {name} = {value!r} is not a number. Give a finite number > 0.")
+    if 0 < value < math.inf and not is_finite(value):
+        raise InputError(
+            f"{owner}: {name} = {value!r} has no room for its square. Give a number within 1e-100 .. 1e100."
+        )
     if not is_finite(value) or value <= 0:
         raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give a finite number > 0.")
 

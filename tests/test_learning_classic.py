@@ -92,7 +92,8 @@ def test_settings_are_checked(changes, message):
         learner(**{"method": "dsc", **changes})
 
 
-def test_divergence_is_an_error_with_a_remedy():
+def test_divergence_is_an_error_with_a_remedy(monkeypatch):
+    monkeypatch.setattr("circuitlsc.arrays.HUGE", np.inf)  # such a rate would be refused
     message = r"^ClassicLearner: it diverged at update 1: rate = 1e\+308 is too large, .* Lower the rate\.$"
     with np.errstate(all="ignore"), pytest.raises(InputError, match=message):
         learner("dsc", normalise=False, rate=1e308).run()

@@ -22,7 +22,7 @@ from circuitlsc.commands.shared import (
     progress_bar,
     say,
 )
-from circuitlsc.errors import InputError
+from circuitlsc.errors import InputError, SimulationError
 
 if TYPE_CHECKING:
     from circuitlsc.energy import EnergyReport
@@ -132,9 +132,13 @@ def _simulate(sampler: Sampler, run: RunPlan, output: Path, **where: Any) -> Sam
         if error.completed:
             tasks = sampler.tasks(run)
             path = out.partial_folder(output) / out.COMPLETED
-            sampler.label(run, [tasks[r.chain] for r in error.completed], error.completed).save(path)
+            try:
+                sampler.label(run, [tasks[r.chain] for r in error.completed], error.completed).save(path)
+                where_they_are = f"are in {path}"
+            except (OSError, SimulationError) as another:
+                where_they_are = f"could not be saved ({getattr(another, 'strerror', None) or another})"
             error.reason += (
-                f" The samples of the other {len(error.completed)} chains are in {path}; "
+                f" The samples of the other {len(error.completed)} chains {where_they_are}; "
                 "the same command with --resume tries the rest again."
             )
         raise

@@ -18,7 +18,7 @@ from pathlib import Path
 from circuitlsc.arrays import Array
 from circuitlsc.errors import CircuitLSCError, SimulationError
 from circuitlsc.lock import lock
-from circuitlsc.spice.journal import FAILURE, JOURNAL, SAMPLES, Record, read_journal, read_samples
+from circuitlsc.spice.journal import FAILURE, FULL, JOURNAL, SAMPLES, Record, cannot_write, read_journal, read_samples
 from circuitlsc.spice.library import find_library
 from circuitlsc.spice.store import LOCK, is_done, touch
 from circuitlsc.spice.task import ROWS, TASK, ChainTask
@@ -116,6 +116,8 @@ def simulate(job: Job, report: Report | None = None, stop: threading.Event | Non
     except CircuitLSCError as error:  # no library, no locks: the executor's machine lacks something
         return error if isinstance(error, SimulationError) else SimulationError(str(error), job.task.chain)
     except OSError as error:
+        if error.errno in FULL:
+            return SimulationError(cannot_write(root / job.key, error.errno), job.task.chain)
         return SimulationError(f"{error.filename or root}: {error.strerror or error}.", job.task.chain)
     finally:
         if not shared:
@@ -242,9 +244,10 @@ def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
         return SimulationError(said["reason"], task.chain, log=tuple(said["log"]))
     except (OSError, ValueError):
         pass  # it could not say so itself, or the disk is full
+    full = next((number for number, ends_with in FULL.items() if ends_with == code), None)
+    if full is not None:
+        return SimulationError(cannot_write(folder, full), task.chain)
     tail = _tail(folder)
-    if tail and tail[-1].startswith("circuitlsc: "):
-        return SimulationError(tail[-1].removeprefix("circuitlsc: "), task.chain)
     if -code in CRASHES:
         what = f"libngspice crashed ({signal.Signals(-code).name}) before the transient's end. "
         return SimulationError(what + "Run the deck in plain ngspice to see where.", task.chain, log=tail)

@@ -8,6 +8,7 @@ before is the last good one, whatever stopped the writer, and whatever happened 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -26,6 +27,8 @@ from circuitlsc.spice.task import ChainState
 SAMPLES, JOURNAL = "samples.f64", "journal.jsonl"
 FAILURE = "failure.json"  # why a worker gave up
 SYNC = 5.0  # seconds between two syncs to the disk: what a power cut can cost
+#: errors of a disk that takes no more, and the codes with which a worker ends then: it may not be able to say it in a file
+FULL = {errno.ENOSPC: 70, errno.EDQUOT: 71, errno.EFBIG: 72, errno.EIO: 73}
 _READ = 1 << 22  # bytes
 
 
@@ -75,6 +78,11 @@ class Record:
     def state(self) -> ChainState:
         """Where the chain is."""
         return ChainState(self.steps, self.u, self.held, self.feedback)
+
+
+def cannot_write(folder: Path, number: int) -> str:
+    """Say that a folder cannot be written to, and why, by the number of the system's error."""
+    return f"{folder} cannot be written to ({os.strerror(number)}): make room there, or give another place."
 
 
 def checksum(data: bytes) -> str:

@@ -7,16 +7,16 @@ its standard input is a pipe that only the parent holds open.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from circuitlsc.spice.diagnosis import diagnose
-from circuitlsc.spice.journal import FAILURE, JournalWriter, Record, checksum, row_bytes
+from circuitlsc.spice.journal import FAILURE, FULL, JournalWriter, Record, cannot_write, checksum, row_bytes
 from circuitlsc.spice.task import TASK, ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
 
@@ -41,20 +41,25 @@ def main(folder: Path) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     task = ChainTask.load(folder / TASK)
     lines: list[str] = []
+    code = 1
     try:
         _simulate(task, folder, lines)
         return 0
     except TransientFailed as error:
-        reason = str(error)
+        reason = diagnose(str(error), lines)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        if error.errno not in FULL:
             raise
-        reason = f"{folder} cannot be written to ({error.strerror}): make room there, or give another place."
-    failure = {"reason": diagnose(reason, lines), "log": [line for line in lines if line.strip(" *")][-LOG_LINES:]}
-    # standard error, too: on a full disk the file may not be written
-    print(f"circuitlsc: {reason}", file=sys.stderr, flush=True)
-    (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
-    return 1
+        code, reason = FULL[error.errno], cannot_write(folder, error.errno)
+    failure = {"reason": reason, "log": [line for line in lines if _says_something(line)][-LOG_LINES:]}
+    with suppress(OSError):  # the code says enough
+        (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
+    return code
+
+
+def _says_something(line: str) -> bool:
+    """Whether a line is more than a part of ngspice's banner."""
+    return bool(line.strip()) and not line.startswith("**")
 
 
 def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
