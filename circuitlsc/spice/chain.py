@@ -71,8 +71,8 @@ class Job:
     task : ChainTask
     key : str
         Name of the chain's folder.
-    store : str or None
-        Folder where chains are kept; None keeps nothing.
+    store : str
+        Folder where chains are kept.
     token : str
         A file in it: if that is not there, the store is another machine's.
     timeout : float or None
