@@ -26,6 +26,12 @@ RUN_COMMANDS = {
     "*# after blanks": (f"* t\n{BODY}   *#shell touch MARK\n.end\n", r":6: \*# is no comment"),
     "*ng_script": ("*ng_script\nshell touch MARK\n", r":1: \*ng_script makes every line"),
     ".title *ng_script": ("* t\n.title *ng_script\nshell touch MARK\n", r":2: a title that begins with \*"),
+    ";# becomes *#": (f"* t\n{BODY};#shell touch MARK\n.end\n", r":6: ;# is no comment"),
+    "$# becomes *#": (f"* t\n{BODY}.end\n$#shell touch MARK\n", r":7: \$# is no comment"),
+    "joined to ;#": (f"* t\n{BODY};#\n+shell touch MARK\n.end\n", r":6: ;# is no comment"),
+    "$ng_script": ("$ng_script\nalias zz shell\nzz touch MARK\n", r":1: \$ng_script makes every line"),
+    "(ng_script": ("(ng_script\nalias zz shell\nzz touch MARK\n", r":1: \(ng_script makes every line"),
+    ".title ;ng_script": ("* t\n.title ;ng_script\nalias q shell\nq touch MARK\n", r":2: a title that begins with ;"),
     "a carriage return": (f"* t\n{BODY}.con\rtrol\nshell touch MARK\n.endc\n.end\n", r":6: .*control character 0x0d"),
     "a NUL": (f"* t\n{BODY}*\0\n.control\nshell touch MARK\n.endc\n.end\n", r":6: .*control character 0x00"),
     "a cut title": (f"*{'a' * 4998}.control\nshell touch MARK\n.endc\n{BODY}.end\n", r":1: the first line has 5007"),
@@ -84,6 +90,25 @@ def test_a_source_reads_and_a_model_writes_files(tmp_path):
     assert any("level 8 may write a log" in finding for finding in findings)
 
 
+@pytest.mark.ngspice
+@pytest.mark.parametrize("comment", ["$ r", "// r", "; r", "nmos $ level=1", "nmos // level=1"])
+def test_comments_hide_no_model(comment, tmp_path):
+    """ngspice cuts them off before it joins lines: what follows them on the next line is the type, or the level."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("0 42\n1 42\n")
+    (folder / "b3v33check.log").symlink_to(tmp_path / "mine.txt")
+    if comment.startswith("nmos"):
+        use, rest = "M1 1 1 0 0 m l=1u w=1u", "level=8 version=3.3.0 tox=0.1n"
+    else:
+        use, rest = "A1 %v([2]) m", f"filesource(file {tmp_path}/secret.txt amploffset=[0] amplscale=[1])"
+    hidden = f".model m {comment}\n+ {rest}" if "nmos" in comment else f".model {comment}\n+ m {rest}"
+    deck = write(folder, f"* t\n{BODY}{use}\nR2 2 0 1\n{hidden}\n.tran 1u 2u\n.print tran v(2)\n.end\n")
+    done = subprocess.run(["ngspice", "-b", deck.name], cwd=folder, capture_output=True, check=False)
+    assert b"4.200000e+01" in done.stdout or (tmp_path / "mine.txt").exists()
+    assert any(re.search(r"the model type (m|filesource)|level 8 may write", finding) for finding in said(deck))
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -122,6 +147,12 @@ def test_a_source_reads_and_a_model_writes_files(tmp_path):
         (".model f", r"\.model has no type"),
         (".model f nmos level = 14", "level 14 may write a log"),
         (".model f pmos(level={l})", r"level \{l\} may write a log"),
+        (".model f nmos xlevel=8", "level 8 may write a log"),
+        (".model f nmos level 4.9e1", "level 4.9e1 may write a log"),
+        (";\n+ 5", "continues no card"),
+        ("C1 1 0 1n\n;\n+ 5", "continues no card"),
+        (".model $ r\n+ f filesource(file x)", "the model type filesource"),
+        (".model f d_source(x=1)\n; behind", "the model type d_source"),
         ("A1 1 0 f input_file=x", "input_file = names a file"),
         ("V2 2 0 pwl FILE = x", "FILE = names a file"),
         ('B1 2 0 v="x"', 'has a "text"'),
@@ -200,7 +231,7 @@ def test_our_own_decks_pass(deck):
 def test_ordinary_decks_pass(tmp_path):
     text = (
         '\ufeffan amplifier, in µA\r\n* comment; not "read" `at all`, µ\r\n$ and this\r\n'
-        ".option reltol = 1e-4 seed=3 klu ; of Newton\r\n"
+        ".option reltol = 1e-4 seed=3 klu ; of Newton\r\n; \"so\" # what\r\nL1 c 0 1u // \"a choke\"\r\n"
         '.model q npn(bf=100)\r\nQ1 c b 0 q ; the "first"\r\nVcc c 0 5\r\nVb b 0 dc 0.6 ac 1\r\n'
         ".model sw1 sw\r\n+ (vt=1 vh=0.1)\r\n.param x = {2*3}\r\nB1 d 0 v = v(b) > 1 ? x : 0\r\n.if (x > 1)\r\n"
         "R1 d 0 1k\r\n.else\r\nR1 d 0 2k\r\n.endif\r\n.tran 1u 10u\r\n.meas tran top max v(c)\r\n.print tran v(c)\r\n.end\r\n"
@@ -253,6 +284,9 @@ HOSTILE = st.sampled_from(
         " .ConTrol",
         "*#quit",
         "\t*#quit",
+        ";#quit",
+        " $#quit",
+        "=ng_script",
         ".con\rtrol",
         "*NG_SCRIPTx",
         ".title *x",

@@ -2,8 +2,9 @@
 
 ngspice runs commands from more places than ``.control``: comment lines that begin with ``*#``, all lines of a file whose
 title is ``*ng_script`` (a ``.title`` further down may make it so), and whatever its loose reading makes of a line: it drops
-carriage returns, takes every card that begins with ``.inc`` for an include, and cuts a first line of 5,000 characters in
-two. So every line is judged, the title and what comes after ``.end`` too, and what is not known is refused.
+carriage returns, takes every card that begins with ``.inc`` for an include, cuts a first line of 5,000 characters in two, and
+puts a ``*`` in place of a first character that it finds unusual (``;#`` is then ``*#``). So every line is judged, the title
+and what comes after ``.end`` too, and what is not known is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _OPTION = re.compile(r"([^\s=]+)(?:\s*=\s*([^\s=]+))?")
 _INCLUDE = re.compile(r"\.(?:include|inc)\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))", re.IGNORECASE)
 _LIBRARY = re.compile(r"\.lib\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))(\s+\w+)?", re.IGNORECASE)
 _PATH = re.compile(r"[A-Za-z0-9_./+ -]+")
-_LEVEL = re.compile(r"\blevel\b\s*=?\s*([^\s,)]*)")
+_LEVEL = re.compile(r"level[\s=,()+]*([^\s,)]*)")  # wherever it stands: ngspice takes xlevel for it too
+_UNUSUAL = frozenset("=[]?()&%$\"!:,;")  # as the first character of a line, ngspice replaces them by *
+_COMMENT = re.compile(r"(?<=.);|//")  # what ends a line, wherever it stands
+_DOLLAR = re.compile(r"(?<=[ \t,])\$")  # ends one too, unless ngspice takes after PSpice
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,16 @@ def _judged(data: bytes, titled: bool) -> Iterator[Complaint | Include]:
         if why := _bytes(raw, title) or _commands(bare):
             yield Complaint(number, bare, why)
             continue
+        if bare.startswith(";") and card is not None:
+            yield from _card(*card)
+            card = None  # ngspice makes the ; a comment only after it has joined lines, and would join a + line to it
         if not bare or bare.startswith(("*", ";", "$", "//")) or (title and not bare.startswith(".")):
             continue
         if bare.startswith("+"):
             if card is None:
                 yield Complaint(number, bare, "continues no card of this file, so that it could continue any")
             else:
-                card[1].append(bare[1:])
+                card[1].append(bare)
             continue
         if card is not None:
             yield from _card(*card)
@@ -139,19 +146,27 @@ def _bytes(raw: bytes, title: bool) -> str | None:
 def _commands(bare: str) -> str | None:
     """Return why ngspice would run commands because of a line, wherever it stands."""
     low = bare.lower()
-    if low.startswith("*ng_script"):
-        return "*ng_script makes every line of the file a command of ngspice"
-    if low.startswith("*#"):
-        return "*# is no comment: ngspice runs what follows as a command"
+    star = "*" + low[1:] if low[:1] in _UNUSUAL else low
+    if star.startswith("*ng_script"):
+        return f"{low[0]}ng_script makes every line of the file a command of ngspice"
+    if star.startswith("*#"):
+        return f"{low[0]}# is no comment: ngspice runs what follows as a command"
     if low.startswith((".control", ".endc")):
         return "ngspice runs the commands between .control and .endc"
+    if low.startswith(".title"):  # ngspice takes the title before it cuts comments off
+        first = " ".join(low.split()[1:])[:1]
+        if first in {"*", *_UNUSUAL}:
+            return f"a title that begins with {first} may make the file a script"
     return None
 
 
 def _card(number: int, parts: list[str]) -> Iterator[Complaint]:
-    """Judge a card with its continuation lines, which ngspice joins with blanks after it has cut off what follows a ;."""
-    if why := _refused(" ".join(part.partition(";")[0] for part in parts)):
-        yield Complaint(number, parts[0], why)
+    """Judge a card with its continuation lines, which ngspice joins with blanks after it has cut off comments."""
+    parts = [_COMMENT.split(part, maxsplit=1)[0] for part in parts]
+    for lines in (parts, [_DOLLAR.split(part, maxsplit=1)[0] for part in parts]):
+        if why := _refused(" ".join(line.removeprefix("+") for line in lines)):
+            yield Complaint(number, parts[0], why)
+            return
 
 
 def _refused(text: str) -> str | None:
@@ -161,7 +176,7 @@ def _refused(text: str) -> str | None:
     if word.startswith("."):
         if word not in CARDS:
             return f"{word} is not on the list of cards that are known to be harmless"
-        return {".title": _title, ".model": _model, ".option": _options, ".options": _options}.get(word, _plain)(text)
+        return {".model": _model, ".option": _options, ".options": _options}.get(word, _plain)(text)
     if word[0] not in DEVICES:
         kind = {"n": "a device of compiled Verilog-A", "u": "a device of PSpice's library"}.get(word[0], "no device")
         return f"begins {kind}, which is not on the list of what is known to be harmless"
@@ -179,11 +194,6 @@ def _plain(text: str) -> str | None:
     if named := next((name for name in _NAME.findall(text) if "file" in name.lower()), None):
         return f"{named} = names a file"
     return None
-
-
-def _title(text: str) -> str | None:
-    title = text[len(".title") :].strip()
-    return "a title that begins with * may make the file a script" if title.startswith("*") else None
 
 
 def _model(text: str) -> str | None:
