@@ -41,7 +41,7 @@ def real_array(name: str, value: ArrayLike) -> Array:
         raw = np.asarray(value)
     except ValueError:
         raise InputError(f"{name} is ragged: its rows differ in length. Pass a rectangular array.") from None
-    if raw.dtype == object or not (np.issubdtype(raw.dtype, np.number) or raw.dtype == bool):
+    if raw.dtype.kind not in "biufc":  # times are numbers to NumPy
         raise InputError(f"{name} has dtype {raw.dtype}, but real numbers are needed. Pass an array of floats.")
     if np.iscomplexobj(raw):
         raise InputError(f"{name} is complex, but the model is real. Pass an array of real numbers.")

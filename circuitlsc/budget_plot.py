@@ -70,7 +70,7 @@ def budget_figure(budget: ErrorBudget) -> Figure:
     sparse = budget.sampler.model.prior.sparse
     panels = ["p_active", "mean", "tv", "coactive"] if sparse else ["mean"]
     panels = [p for p in panels if any(np.isfinite(_bar(e, p)[0]) for e in entries)]
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(2.1 * len(panels) + 1.6, 1.1 + 0.36 * len(entries)), layout="constrained")
         axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for what, ax in zip(panels, axes, strict=True):
@@ -109,7 +109,7 @@ def sweep_figure(budget: ErrorBudget) -> Figure | None:
     if not sweeps:
         return None
     panels = ["p_active", "mean"] if budget.sampler.model.prior.sparse else ["mean", "sd"]
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(3.4 * len(panels), 2.4 * len(sweeps)), layout="constrained")
         axes = fig.subplots(len(sweeps), len(panels), squeeze=False)
         for row, entries in zip(axes, sweeps.values(), strict=True):
@@ -122,7 +122,7 @@ def chips_figure(report: ChipReport) -> Figure:
     """Return every chip's largest error, sorted, with the tolerance."""
     chips = sorted(report.chips, key=lambda c: c.error)
     low, high = report.interval
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(5.0, 2.8), layout="constrained")
         ax = fig.subplots()
         for k, chip in enumerate(chips):

@@ -115,7 +115,7 @@ def calibration_figure(c: Calibration) -> Figure:
     rows = list(zip(c.joint, COLORS, strict=False))
     worst = sorted(c.latents, key=lambda row: row.p_value)[: 4 - len(rows)]
     rows += [(row, LATENTS) for row in worst]
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(9.2, 5.2), layout="constrained")
         # Two subfigures, so that the wide panels below do not pull the histograms apart.
         grid = fig.add_gridspec(2, 1)

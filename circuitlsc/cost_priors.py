@@ -273,7 +273,8 @@ class SquareRoot(CostPrior):
     @property
     def slab_scale(self) -> float:
         """Where the cost has risen by 1: sqrt((1/lam + sqrt(epsilon))^4 - epsilon^2)."""
-        return math.sqrt((1.0 / self.lam + math.sqrt(self._epsilon)) ** 4 - self._epsilon**2)
+        a, b = 1.0 / self.lam, math.sqrt(self._epsilon)
+        return math.sqrt(a * (a + 2 * b) * ((a + b) ** 2 + b**2))  # the same without a difference of large numbers
 
     @property
     def curvature(self) -> float:

@@ -67,7 +67,7 @@ def plot_crossbar(cell: ResistorCrossbar, *, voltages: ArrayLike | None = None, 
         If the voltages have another shape, or are not finite.
     """
     if ax is None:
-        with matplotlib.style.context(STYLE):
+        with matplotlib.style.context(STYLE, after_reset=True):
             return plot_crossbar(cell, voltages=voltages, ax=_figure([cell]).axes[0])
     g = cell.conductances_siemens
     rows, columns = g.shape
@@ -123,7 +123,7 @@ def crossbar_figure(sampler: Sampler, voltages: Mapping[str, ArrayLike] | None =
             f"crossbar_figure(): voltages are given for {', '.join(voltages) or 'nothing'}, but the crossbars are "
             f"{', '.join(names)}. Give one array for each."
         )
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = _figure(cells)
         for ax, cell in zip(fig.axes, cells, strict=True):
             plot_crossbar(cell, voltages=None if voltages is None else voltages[cell.name], ax=ax)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 
 from circuitlsc.errors import MissingSimulatorError
 
@@ -74,7 +77,15 @@ def _extras() -> list[Finding]:
 def _library() -> Finding:
     # in a process of its own: a broken library may crash it
     code = "from circuitlsc.spice.library import find_library, library_version as v; print(find_library(), v())"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory(prefix="circuitlsc-") as folder:
+        # ngspice runs the commands of the first .spiceinit that it finds, and -c takes modules from the working folder
+        (Path(folder) / ".spiceinit").write_text("* no commands\n", encoding="ascii")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
+        if os.sep in (named := env.get("NGSPICE_LIBRARY_PATH", "")):
+            env["NGSPICE_LIBRARY_PATH"] = str(Path(named).absolute())
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
     if run.returncode == 0:
         name, number = run.stdout.split()[-2:]
         return Finding("ok", f"libngspice {number} ({name})")

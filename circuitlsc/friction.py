@@ -244,7 +244,7 @@ def plot_friction(sweep: FrictionSweep, ax: Axes) -> Axes:
 
 def friction_figure(sweep: FrictionSweep) -> Figure:
     """Return the figure of a sweep: speed, and that the law stays the same."""
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(7.2, 2.9), layout="constrained")
         first, second = fig.subplots(1, 2)
         plot_friction(sweep, first)

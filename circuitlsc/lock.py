@@ -34,7 +34,7 @@ def lock(path: Path, stop: threading.Event | None = None, *, wait: bool = False)
     InputError
         If the file system has no locks.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     try:
         while True:
             try:

@@ -89,7 +89,7 @@ def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
     shown = samples.until(max(BEYOND * row.settling_time, float(samples.times(last, last + 1)[0])))
     time, states = samples.waveform(min(shown, each))
     u = states[row.chain]
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(9.2, 2.9), layout="constrained")
         first, second, third = fig.subplots(1, 3)
         plot_settling(time, u, row, first)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.arrays import Array, check_positive, is_finite, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.priors import Laplace, Prior, SpikeSlab
 
@@ -64,6 +64,12 @@ class SparseCodingModel:
                     "SquareRoot(lam) or CustomPrior(cost)."
                 )
         check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
+        largest = float(np.abs(A).max())
+        if not (is_finite(largest) and is_finite(largest / self.sigma)):
+            raise InputError(
+                f"A has an entry of size {largest:.3g}, and sigma is {float(self.sigma):.3g}: A and A/sigma have no room for "
+                "their squares. Measure x, A and sigma in another unit."
+            )
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "sigma", float(self.sigma))  # a NumPy scalar would show in decks and messages
 

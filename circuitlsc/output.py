@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.lock import lock
+from circuitlsc.reading import read_regular
 
 DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
     "deck.cir",
@@ -32,6 +34,7 @@ STREAMED = "x.npy"  # the inputs once more, as a config names them
 LEARNED, HISTORY = "learned.npz", "history.nc"
 GIVEN = "config.toml"  # what `learn` was given; all settings are in the files themselves
 PARTIAL = ".partial"  # ends the name of a folder whose run is under way, or was interrupted; in it:
+_MOST = 2**24  # bytes of the settings of an interrupted run
 BEGUN, CHAINS, COMPLETED, _LOCK = "begun.json", "chains", "samples.completed.nc", ".lock"
 FRICTION, FRICTION_FIGURE = "friction.json", "friction.png"
 CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
@@ -84,7 +87,7 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
         begun = True
     except FileExistsError:
         begun = False
-        if not (part / _LOCK).exists():
+        if part.is_symlink() or not (part / _LOCK).exists():
             raise InputError(
                 f"-o {folder}: {part.name} exists, and is none of ours. Rename it, or give another name."
             ) from None
@@ -100,10 +103,11 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
                 raise InputError(
                     f"-o {folder}: an interrupted run left {part.name}. Add --resume to go on with it, or remove that folder."
                 )
+            _check_plain(part)
             _check_same(part, settings)
         else:
             for left in part.iterdir():  # by a run that was killed, and is not resumed
-                if left.is_dir():
+                if left.is_dir() and not left.is_symlink():
                     shutil.rmtree(left)
                 elif left.name != _LOCK:
                     left.unlink()
@@ -126,13 +130,24 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
             raise
 
 
+def _check_plain(part: Path) -> None:
+    """Raise InputError if the folder of an interrupted run holds links or pipes: no run leaves any."""
+    for folder, folders, files in os.walk(part):
+        for name in (*folders, *files):
+            mode = (Path(folder) / name).lstat().st_mode
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                raise InputError(
+                    f"{Path(folder) / name} is a link or a pipe, which no run leaves. Remove {part}, and start again."
+                )
+
+
 def _check_same(part: Path, settings: Mapping[str, Any]) -> None:
     """Raise InputError unless a run was begun with the same settings."""
     try:
-        theirs = json.loads((part / BEGUN).read_text(encoding="utf-8"))
+        theirs = json.loads(read_regular(part / BEGUN, _MOST))
         if not isinstance(theirs, dict):
             raise ValueError("it holds no settings")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{part / BEGUN} cannot be read ({error}). Remove {part}, and start again.") from None
     mine = json.loads(json.dumps(settings))
     for key in sorted({*mine, *theirs}):
@@ -149,7 +164,15 @@ def _check_same(part: Path, settings: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in full or not at all."""
+    """Write a text file in full or not at all.
+
+    Raises
+    ------
+    InputError
+        If there is a folder, a device or a pipe of that name.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file, and would be replaced by one. Give the name of a file.")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         beside.write_text(text, encoding="utf-8")

@@ -50,7 +50,7 @@ def figure3(data: Figure3Data) -> Figure:
     n_columns = n_atoms // n_rows
     reach = float(max(np.abs(data.clean).max(), np.abs(data.noisy).max()))
     texts = [rf"$\lambda$ = {data.lam:g}, $\pi$ = {data.pi:g}, $\sigma$ = {sigma:g}" for sigma in (0.0, data.sigma)]
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=_FIGURE3, dpi=DPI)
         whole = _box(fig, 0)
         whole.axis("off")
@@ -97,7 +97,7 @@ def figure4a(data: Figure4aData, measured: Sequence[ActivityCurve] = ()) -> Figu
     measured : sequence of ActivityCurve
         What circuits did; a MAP circuit belongs to the left panel, an L0-LSC to both.
     """
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(7.0, 3.5), dpi=DPI, layout="constrained")
         left, right = fig.subplots(1, 2, width_ratios=[1.45, 1], sharey=True)
         plot_sweep(data, measured, left)
@@ -203,7 +203,7 @@ def figure5(data: Figure5Data, measured: Sequence[Coefficients] = ()) -> Figure:
         What circuits read, drawn as open marks in the panel of their system and dictionary.
     """
     systems = list(dict.fromkeys(c.system for c in data.series))
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(7.0, 4.2), dpi=DPI, layout="constrained")
         axes = fig.subplots(len(DICTIONARIES), len(systems), sharex=True, sharey=True, squeeze=False)
         for row, dictionary in zip(axes, DICTIONARIES, strict=True):

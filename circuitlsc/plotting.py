@@ -141,7 +141,7 @@ def plot_supports(judgement: Judgement, n_latents: int, ax: Axes) -> Axes:
 def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
     """Return the figure of a run: waveforms, statistics against exact, differences, supports."""
     comparison, sparse = judgement.comparison, sampler.model.prior.sparse
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(9.2, 5.4), layout="constrained")
         grid = fig.add_gridspec(2, 3)
         wave, diff = fig.add_subplot(grid[0, :2]), fig.add_subplot(grid[0, 2])
@@ -183,5 +183,6 @@ def _plot_reconstruction(sampler: Sampler, judgement: Judgement, ax: Axes) -> Ax
 
 def save_figure(fig: Figure, path: Path) -> None:
     """Write a figure as PNG, without a date in it."""
-    with matplotlib.style.context(STYLE):  # its resolution, and colours that are looked up when they are drawn
+    # its resolution, and colours that are looked up when they are drawn
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig.savefig(path, metadata={"Software": "circuitlsc"})

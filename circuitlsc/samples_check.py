@@ -19,6 +19,7 @@ COUNTS = {"seed": 0, "thin": 1, "chunk": 1, "halvings": 0, "nonideal_seed": 0, "
 WORDS = ("prior", "form", "level", "interpolate", "engine_deck_sha256", "deck_sha256", "ngspice_version")
 TABLES = ("nonideal", "dynamics", "scaling")  # as JSON
 _PIECE = 2**17  # draws of one chain and latent in a piece: 1 MB over all of them
+STATS = ("steps", "points", "rejected", "iterations", "wall")  # which the report shows
 REQUIRED = ("prior", "signed", "step", "engine_deck_sha256", "t_stop", "warmup", "thin", "seed")
 
 
@@ -56,8 +57,12 @@ def check_tree(tree: xr.DataTree) -> None:
         raise ForeignError("the shapes of A, x and u do not belong together")
     _check_places(posterior, x)
     stats = tree["sample_stats"].to_dataset()
+    if missing := [name for name in STATS if name not in stats.data_vars]:
+        raise ForeignError(f"sample_stats/{missing[0]} is missing")
     for stat in stats.data_vars:
         _check_array(f"sample_stats/{stat}", stats[stat], [("chain",)])
+    if not (stats["steps"] > 0).all():
+        raise ForeignError("sample_stats/steps has chains without steps")
     _check_attributes({str(name): value for name, value in tree.attrs.items()})
 
 

@@ -24,6 +24,7 @@ from circuitlsc.priors import Gaussian
 BOLTZMANN = 1.380649e-23
 ROOM = 300.0  # kelvin, the temperature at which a resistor's own noise is quoted
 LEAST_SLAB = 1e-4  # volts: a prior whose scale is smaller would drown in offsets
+FLATTEST = 1e-12  # times the largest rate: a posterior that is flatter in some direction is not resolved by doubles
 HEADROOM = 0.8  # share of the rails that the expected extremes may use
 
 
@@ -120,6 +121,12 @@ def expected_ranges(model: SparseCodingModel, x: Array) -> Ranges:
     norms = np.einsum("di,di->i", model.A, model.A)
     if isinstance(model.prior, Gaussian):
         precision = model.gram + np.eye(model.n_latents) / model.prior.sd**2
+        rates = np.linalg.eigvalsh(precision)
+        if not rates[0] > FLATTEST * rates[-1]:
+            raise InputError(
+                "the posterior is more than a million times wider in one direction than in another: where A says nothing there "
+                f"is only the prior, and sd = {model.prior.sd:g} is too wide beside sigma = {model.sigma:g}. Give a smaller sd."
+            )
         cov = np.linalg.inv(precision)
         mean = cov @ model.drive(x)
         u = float(np.max(np.abs(mean) + 6 * np.sqrt(np.diag(cov))))

@@ -80,7 +80,7 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
 
 def neuron_figure(sampler: Sampler) -> Figure:
     """Return the figure that `neuron_schematic` saves."""
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         sheet = Sheet("neuron_schematic()")
         _draw_neuron(sheet, sampler)
         return sheet.figure()
@@ -88,7 +88,7 @@ def neuron_figure(sampler: Sampler) -> Figure:
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         sheet = Sheet("signal_path_schematic()")
         draw_signal_path(sheet, sampler)
         return sheet.figure()

@@ -71,7 +71,7 @@ def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
 
 def learning_path_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `learning_path_schematic` saves."""
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         sheet = Sheet("learning_path_schematic()")
         _Path(sheet, LearnerParts(learner)).draw()
         return sheet.figure()

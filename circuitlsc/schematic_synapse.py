@@ -41,7 +41,7 @@ def synapse_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `synapse_schematic` saves."""
     if "A" not in learner.learn:
         raise InputError("synapse_schematic(): the circuit does not learn A, so it has no synapses. Give learn with A.")
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         sheet = Sheet("synapse_schematic()")
         _draw_synapse(sheet, LearnerParts(learner))
         return sheet.figure()

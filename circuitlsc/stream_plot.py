@@ -47,7 +47,7 @@ def plot_differences(rows: tuple[MeanDifference, ...], what: str, limit: float, 
 
 def stream_figure(sampler: Sampler, samples: Samples, comparison: StreamComparison) -> Figure:
     """Return the figure of a run of many inputs."""
-    with matplotlib.style.context(STYLE):
+    with matplotlib.style.context(STYLE, after_reset=True):
         fig = Figure(figsize=(9.2, 2.9), layout="constrained")
         panels = [("mean", comparison.mean), ("p_active", comparison.p_active)]
         drawn = [(name, rows) for name, rows in panels if rows]

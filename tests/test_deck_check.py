@@ -231,7 +231,7 @@ def test_our_own_decks_pass(deck):
 def test_ordinary_decks_pass(tmp_path):
     text = (
         '\ufeffan amplifier, in µA\r\n* comment; not "read" `at all`, µ\r\n$ and this\r\n'
-        ".option reltol = 1e-4 seed=3 klu ; of Newton\r\n; \"so\" # what\r\nL1 c 0 1u // \"a choke\"\r\n"
+        '.option reltol = 1e-4 seed=3 klu ; of Newton\r\n; "so" # what\r\nL1 c 0 1u // "a choke"\r\n'
         '.model q npn(bf=100)\r\nQ1 c b 0 q ; the "first"\r\nVcc c 0 5\r\nVb b 0 dc 0.6 ac 1\r\n'
         ".model sw1 sw\r\n+ (vt=1 vh=0.1)\r\n.param x = {2*3}\r\nB1 d 0 v = v(b) > 1 ? x : 0\r\n.if (x > 1)\r\n"
         "R1 d 0 1k\r\n.else\r\nR1 d 0 2k\r\n.endif\r\n.tran 1u 10u\r\n.meas tran top max v(c)\r\n.print tran v(c)\r\n.end\r\n"

@@ -64,8 +64,9 @@ class Machine:
         """Return the folder where chains are kept; empty for one that ends with the run."""
         if self.no_cache:
             return ""
-        given = self.cache or os.environ.get(CACHE_VARIABLE) or output.absolute().parent / CACHE
-        return str(Path(given).absolute())
+        given = self.cache or os.environ.get(CACHE_VARIABLE)
+        # a link that the user names is meant; one that lies beside the results may be a stranger's
+        return str(Path(given).resolve() if given else output.absolute().parent / CACHE)
 
     @contextmanager
     def folder(

@@ -69,6 +69,14 @@ def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothi
         fail(interrupted(), INTERRUPTED)
     except MemoryError as error:
         fail(f"not enough memory ({error}). Make the problem smaller.", FAILED)
+    except (ArithmeticError, ValueError) as error:
+        # NumPy's LinAlgError is a ValueError; any other would be a slip of ours, and is shown as one
+        if not isinstance(error, ArithmeticError) and type(error).__name__ != "LinAlgError":
+            raise
+        what = "they are too large, too small or too far apart for double precision"
+        fail(
+            f"the numbers of this problem cannot be calculated with ({error}): {what}. Bring them nearer to 1.", FAILED
+        )
     except OSError as error:
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED)
 

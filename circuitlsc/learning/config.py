@@ -20,7 +20,7 @@ from circuitlsc.learning.learner import LEARNABLE, Learner
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
-from circuitlsc.learning.start import overcomplete, random_weights
+from circuitlsc.learning.start import MOST_LATENTS, overcomplete, random_weights
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.priors import Laplace, SpikeSlab
@@ -318,6 +318,8 @@ def _start_dictionary(
         size = named(path, lambda: overcomplete(source.n_features, factor))
     else:
         size = factor * truth.n_latents
+        if size > MOST_LATENTS:
+            raise learning.fail("overcomplete", f" times {truth.n_latents} atoms is more than {MOST_LATENTS:,}.")
         if abs(size - round(size)) > 1e-9:
             raise learning.fail(
                 "overcomplete", f" times {truth.n_latents} atoms is no whole number. Give another factor."

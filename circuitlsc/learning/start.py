@@ -9,6 +9,8 @@ import numpy as np
 from circuitlsc.arrays import Array, check_positive
 from circuitlsc.errors import InputError
 
+MOST_LATENTS = 100_000
+
 
 def random_weights(
     n_features: int, n_latents: int, seed: int, *, signed: bool = False, scale: float | None = None
@@ -63,6 +65,11 @@ def overcomplete(n_features: int, factor: float) -> int:
     """
     check_positive("overcomplete", "factor", factor, "a dictionary needs atoms")
     n_latents = factor * n_features
+    if n_latents > MOST_LATENTS:
+        raise InputError(
+            f"overcomplete: {factor!r} x {n_features} features is {n_latents:g} latents, and at most {MOST_LATENTS:,} can be "
+            "learned. Give a smaller factor."
+        )
     if not math.isclose(n_latents, round(n_latents)) or n_latents < 1:
         raise InputError(
             f"overcomplete: {factor!r} x {n_features} features is {n_latents:g} latents, no whole number. "

@@ -46,7 +46,7 @@ def analyse(deck: str, command: str, *, timeout: float = 600.0) -> Mapping[str, 
         (folder / "analysis.json").write_text(json.dumps({"deck": deck, "command": command}), encoding="utf-8")
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "circuitlsc.spice.analysis", name],
+                [sys.executable, "-P", "-m", "circuitlsc.spice.analysis", name],
                 cwd=folder,
                 env=worker_environment(),
                 stdin=subprocess.DEVNULL,

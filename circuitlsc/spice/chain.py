@@ -18,14 +18,23 @@ from pathlib import Path
 from circuitlsc.arrays import Array
 from circuitlsc.errors import CircuitLSCError, SimulationError
 from circuitlsc.lock import lock
-from circuitlsc.spice.journal import FAILURE, FULL, JOURNAL, SAMPLES, Record, cannot_write, read_journal, read_samples
+from circuitlsc.spice.journal import (
+    FAILURE,
+    FULL,
+    JOURNAL,
+    SAMPLES,
+    Record,
+    belongs_to,
+    cannot_write,
+    read_journal,
+    read_samples,
+)
 from circuitlsc.spice.library import find_library
-from circuitlsc.spice.store import LOCK, is_done, touch
+from circuitlsc.spice.store import LOCK, LOG, SPICEINIT, check_own, is_done, touch
 from circuitlsc.spice.task import ROWS, TASK, ChainTask
 
 Report = Callable[[int], None]  # steps done
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
-_LOG, _SPICEINIT = "worker.log", ".spiceinit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,14 +137,16 @@ def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -
     """Return a finished chain from its folder, after putting files there that came from another machine."""
     if files is not None:
         folder.mkdir(parents=True, exist_ok=True)
+        try:
+            check_own(folder)
+        except OSError as error:
+            return SimulationError(f"{error.filename}: {error.strerror}.", task.chain)
         for name, data in files.items():
             (folder / name).write_bytes(data)
-    records = read_journal(folder, task.width)
+    records = read_journal(folder, task.width, belongs_to(task))
     if not records or not records[-1].done:
         return SimulationError("its files do not fit their checksums: the disk or the network failed.", task.chain)
     last = records[-1]
-    if last.rows != task.n_draws and task.settle == 0:
-        return SimulationError(f"{last.rows} samples came back, not {task.n_draws}.", task.chain)
     touch(folder)
     return _result(task, last, read_samples(folder, last.rows, task.width))
 
@@ -176,23 +187,24 @@ def _run(
 ) -> SimulationError | None:
     """Bring a chain's folder to its end; return what went wrong, or None."""
     folder.mkdir(parents=True, exist_ok=True)
+    check_own(folder)
     try:
         # the worker holds the lock too: it may outlive this process by a moment
         with lock(folder / LOCK, stop, wait=True) as held:
-            if is_done(folder, task.width):
+            if is_done(folder, task):
                 report(task.n_steps)
                 return None
             task.save(folder / TASK)
             # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
-            (folder / _SPICEINIT).write_text("* no commands\n", encoding="ascii")
+            (folder / SPICEINIT).write_text("* no commands\n", encoding="ascii")
             (folder / FAILURE).unlink(missing_ok=True)
             code = _work(folder, held, timeout, report, stop)
             if code is None:
                 what = f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop."
                 return SimulationError(what, task.chain, log=_tail(folder))
-            if code or not is_done(folder, task.width):
+            if code or not is_done(folder, task):
                 return _failure(task, folder, code)
-            for name in (TASK, ROWS, _SPICEINIT, _LOG):
+            for name in (TASK, ROWS, SPICEINIT, LOG):
                 (folder / name).unlink(missing_ok=True)
             return None
     except BlockingIOError:
@@ -202,9 +214,10 @@ def _run(
 def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: threading.Event) -> int | None:
     """Run the worker process; return its exit code, or None if it took too long."""
     begin = time.monotonic()
-    with (folder / _LOG).open("w", encoding="utf-8") as log:
+    with (folder / LOG).open("w", encoding="utf-8") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "circuitlsc.spice.worker", str(folder)],
+            # -P: nothing in the working folder is a module
+            [sys.executable, "-P", "-m", "circuitlsc.spice.worker", str(folder)],
             cwd=folder,
             env=worker_environment(),
             stdin=subprocess.PIPE,  # never written to: its end tells the worker that this process has ended
@@ -264,7 +277,7 @@ def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
 def _tail(folder: Path) -> tuple[str, ...]:
     """Return the last lines of the worker's stderr, for a worker that could not say itself what went wrong."""
     try:
-        lines = (folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ()
     return tuple(line for line in lines if line.strip())[-5:]

@@ -27,7 +27,7 @@ _INCLUDE = re.compile(r"\.(?:include|inc)\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+
 _LIBRARY = re.compile(r"\.lib\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))(\s+\w+)?", re.IGNORECASE)
 _PATH = re.compile(r"[A-Za-z0-9_./+ -]+")
 _LEVEL = re.compile(r"level[\s=,()+]*([^\s,)]*)")  # wherever it stands: ngspice takes xlevel for it too
-_UNUSUAL = frozenset("=[]?()&%$\"!:,;")  # as the first character of a line, ngspice replaces them by *
+_UNUSUAL = frozenset('=[]?()&%$"!:,;')  # as the first character of a line, ngspice replaces them by *
 _COMMENT = re.compile(r"(?<=.);|//")  # what ends a line, wherever it stands
 _DOLLAR = re.compile(r"(?<=[ \t,])\$")  # ends one too, unless ngspice takes after PSpice
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,7 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from circuitlsc.arrays import Array
-from circuitlsc.spice.task import ChainState
+from circuitlsc.reading import open_regular
+from circuitlsc.spice.task import ChainState, ChainTask, first_state
 
 SAMPLES, JOURNAL = "samples.f64", "journal.jsonl"
 FAILURE = "failure.json"  # why a worker gave up
@@ -30,6 +32,8 @@ SYNC = 5.0  # seconds between two syncs to the disk: what a power cut can cost
 #: errors of a disk that takes no more, and the codes with which a worker ends then: it may not be able to say it in a file
 FULL = {errno.ENOSPC: 70, errno.EDQUOT: 71, errno.EFBIG: 72, errno.EIO: 73}
 _READ = 1 << 22  # bytes
+_STEPS = re.compile(rb'^\{"steps": (\d{1,18}), .*\n', re.MULTILINE)
+Test = Callable[["Record"], bool]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,28 @@ def row_bytes(rows: Array) -> bytes:
     return np.ascontiguousarray(rows, dtype="<f8").tobytes()
 
 
-def read_journal(folder: Path, width: int) -> list[Record]:
+def belongs_to(task: ChainTask) -> Test:
+    """Return the test of whether a record can be one of a task's: its checksum does not say who wrote it."""
+    first = first_state(task)
+
+    def test(record: Record) -> bool:
+        ended = record.steps == task.n_steps
+        return (
+            0 < record.steps <= task.n_steps
+            and (ended or record.steps % task.chunk == 0)
+            and (record.done == ended or (record.done and task.settle > 0))
+            and record.rows == task.draws_after(record.steps)
+            and _shape(record.state) == _shape(first)
+        )
+
+    return test
+
+
+def _shape(state: ChainState) -> list[int]:
+    return [len(v) for v in (state.u, state.held, *state.feedback)]
+
+
+def read_journal(folder: Path, width: int, test: Test | None = None) -> list[Record]:
     """Return the chunks of a chain up to the last good one.
 
     Parameters
@@ -103,19 +128,21 @@ def read_journal(folder: Path, width: int) -> list[Record]:
     folder : pathlib.Path
     width : int
         Numbers per row of the samples.
+    test : callable or None
+        What a good record passes, for example `belongs_to` of a task.
     """
-    return [record for record, _ in _good(folder, width)]
+    return [record for record, _ in _good(folder, width, test)]
 
 
 def read_steps(folder: Path) -> int:
     """Return how many steps a chain that is being written has done (nothing is verified)."""
     try:
-        with (folder / JOURNAL).open("rb") as file:
+        with open_regular(folder / JOURNAL) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
-            lines = [line for line in file.read().split(b"\n") if line.startswith(b'{"steps": ')]
-        return json.loads(lines[-1].rpartition(b" ")[0])["steps"] if lines else 0
-    except (OSError, ValueError, KeyError):
-        return 0  # not begun, or the last line is being written
+            found = _STEPS.findall(file.read())
+    except OSError:
+        return 0  # not begun
+    return int(found[-1]) if found else 0
 
 
 def read_samples(folder: Path, rows: int, width: int) -> Array:
@@ -125,19 +152,19 @@ def read_samples(folder: Path, rows: int, width: int) -> Array:
     return np.memmap(folder / SAMPLES, dtype="<f8", mode="r", shape=(rows, width))
 
 
-def _good(folder: Path, width: int) -> list[tuple[Record, int]]:
+def _good(folder: Path, width: int, test: Test | None) -> list[tuple[Record, int]]:
     """Return the good chunks, and where the line of each ends in the journal."""
     good: list[tuple[Record, int]] = []
     try:
-        with (folder / JOURNAL).open("rb") as journal, (folder / SAMPLES).open("rb") as samples:
-            end = rows = 0
+        with open_regular(folder / JOURNAL) as journal, open_regular(folder / SAMPLES) as samples:
+            end = rows = steps = 0
             for line in journal:
                 record = _parse(line)
-                if record is None or record.rows < rows:
+                if record is None or record.rows < rows or record.steps < steps or not (test is None or test(record)):
                     break
                 if _checksum_of(samples, 8 * width * (record.rows - rows)) != record.checksum:
                     break
-                end, rows = end + len(line), record.rows
+                end, rows, steps = end + len(line), record.rows, record.steps
                 good.append((record, end))
     except FileNotFoundError:
         return []
@@ -206,10 +233,12 @@ class JournalWriter:
     folder : pathlib.Path
     width : int
         Numbers per row of the samples.
+    test : callable or None
+        What a good record passes.
     """
 
-    def __init__(self, folder: Path, width: int) -> None:
-        good = _good(folder, width)
+    def __init__(self, folder: Path, width: int, test: Test | None = None) -> None:
+        good = _good(folder, width, test)
         self.last = good[-1][0] if good else None
         self._samples = self._open(folder / SAMPLES, 8 * width * (self.last.rows if self.last else 0))
         self._journal = self._open(folder / JOURNAL, good[-1][1] if good else 0)

@@ -6,10 +6,13 @@ process at a time works on a chain: it holds a lock, which the system frees when
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,12 +25,14 @@ import numpy as np
 
 from circuitlsc.errors import InputError, MissingSimulatorError
 from circuitlsc.lock import lock
-from circuitlsc.spice.journal import JOURNAL, read_journal, read_steps
+from circuitlsc.spice.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, read_journal, read_steps
 from circuitlsc.spice.library import library_file
-from circuitlsc.spice.task import ChainTask
+from circuitlsc.spice.task import ROWS, TASK, ChainTask
 
-LOCK = "lock"
+LOCK, LOG, SPICEINIT = "lock", "worker.log", ".spiceinit"
+FILES = frozenset({LOCK, LOG, SPICEINIT, TASK, ROWS, SAMPLES, JOURNAL, FAILURE})  # of a chain
 FORMAT = 1  # of the files, and of what a task means
+_KEY = re.compile(r"[0-9a-f]{64}")
 _TOKEN, _OLD = "token-", 7 * 86_400.0  # seconds
 YOUNG = 3600.0  # seconds
 LIMIT = 10e9  # bytes that a store keeps of finished chains
@@ -72,10 +77,11 @@ class Store:
             If it cannot be made or written to.
         """
         try:
+            if self.folder.is_symlink():
+                raise OSError(errno.EINVAL, "it is a link: name the folder itself")
             self.folder.mkdir(parents=True, exist_ok=True)
-            mark = self.folder / ".gitignore"
-            if not mark.exists():
-                mark.write_text("*\n", encoding="ascii")  # samples are no source
+            with suppress(FileExistsError), (self.folder / ".gitignore").open("x", encoding="ascii") as mark:
+                mark.write("*\n")  # samples are no source
         except OSError as error:
             raise InputError(
                 f"chains cannot be kept in {self.folder} ({error.strerror}). Give another folder with --cache, or --no-cache."
@@ -102,7 +108,7 @@ class Store:
             with suppress(OSError):  # somebody else prunes, too
                 if entry.name.startswith(_TOKEN) and entry.stat().st_mtime < time.time() - _OLD:
                     entry.unlink()  # of a run that was killed
-                elif (entry / LOCK).exists():
+                elif _KEY.fullmatch(entry.name) and not entry.is_symlink() and (entry / LOCK).exists():
                     mark = entry / JOURNAL if (entry / JOURNAL).exists() else entry
                     found.append((mark.stat().st_mtime, sum(f.stat().st_size for f in entry.iterdir()), entry))
         total, removed = sum(size for _, size, _ in found), 0
@@ -115,10 +121,23 @@ class Store:
         return removed
 
 
-def is_done(entry: Path, width: int) -> bool:
+def is_done(entry: Path, task: ChainTask) -> bool:
     """Return whether a chain is there from start to end, its checksums verified."""
-    records = read_journal(entry, width)
+    records = read_journal(entry, task.width, belongs_to(task))
     return bool(records) and records[-1].done
+
+
+def check_own(entry: Path) -> None:
+    """Raise OSError unless a chain's folder is a folder that holds what a worker leaves there: no links, no pipes, no more.
+
+    A stranger can know the name of the folder in which a config's chain will be kept, and put things there.
+    """
+    if entry.is_symlink():
+        raise OSError(errno.EINVAL, "it is a link, not a folder of ours. Remove it", str(entry))
+    for file in entry.iterdir():
+        if file.name not in FILES or not stat.S_ISREG(file.lstat().st_mode):
+            what = "it is none of the files that a chain leaves there. Remove it, and do not trust the folder"
+            raise OSError(errno.EINVAL, what, str(file))
 
 
 def touch(entry: Path) -> None:

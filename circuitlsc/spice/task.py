@@ -109,7 +109,12 @@ class ChainTask:
     @property
     def n_draws(self) -> int:
         """How many samples the chain keeps."""
-        return self.n_steps // self.steps_per_row * self.draws_per_row
+        return self.draws_after(self.n_steps)
+
+    def draws_after(self, steps: int) -> int:
+        """Return how many samples of the first ``steps`` steps the chain keeps."""
+        rows, rest = divmod(steps, self.steps_per_row)
+        return rows * self.draws_per_row + max(0, rest - self.n_warmup) // self.thin
 
     def kept(self, first: int, n: int) -> NDArray[np.bool_]:
         """Return which of the steps first + 1 .. first + n are kept, shape (n,)."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from circuitlsc.spice.diagnosis import diagnose
-from circuitlsc.spice.journal import FAILURE, FULL, JournalWriter, Record, cannot_write, checksum, row_bytes
+from circuitlsc.spice.journal import FAILURE, FULL, JournalWriter, Record, belongs_to, cannot_write, checksum, row_bytes
 from circuitlsc.spice.task import TASK, ChainTask
 from circuitlsc.spice.transient import Counts, TransientFailed, integrate
 
@@ -65,7 +65,7 @@ def _says_something(line: str) -> bool:
 def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
     """Simulate what is missing of a chain."""
     busy = time.process_time()
-    with JournalWriter(folder, task.width) as journal:
+    with JournalWriter(folder, task.width, belongs_to(task)) as journal:
         last = journal.last
         if last is not None and last.done:
             return
