@@ -7,11 +7,12 @@ Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or don
 from __future__ import annotations
 
 import signal
+import sys
 
 from typer.models import CommandInfo
 
 from circuitlsc.commands import check, imperfections, learn, sampling, studies
-from circuitlsc.commands.shared import EXIT_CODES, FAILED, USAGE, app
+from circuitlsc.commands.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
 __all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "imperfections", "learn", "main", "sampling", "studies"]
 
@@ -43,4 +44,11 @@ app.registered_commands.sort(key=_place)
 def main() -> None:
     """Entry point of the ``circuitlsc`` command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
-    app(prog_name="circuitlsc")
+    try:
+        app(prog_name="circuitlsc")
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # before a command's own handling, during its imports (NumPy's turn the interrupt into another error)
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        print("circuitlsc: error: interrupted; nothing was written", file=sys.stderr)
+        sys.exit(INTERRUPTED)

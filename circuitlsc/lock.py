@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from circuitlsc.errors import InputError
 
 _POLL = 0.05  # seconds
 
 
+class Stop(Protocol):
+    """As a `threading.Event` has it."""
+
+    def is_set(self) -> bool:
+        """Return whether to stop."""
+
+
 @contextmanager
-def lock(path: Path, stop: threading.Event | None = None, *, wait: bool = False) -> Iterator[int]:
+def lock(path: Path, stop: Stop | None = None, *, wait: bool = False) -> Iterator[int]:
     """Hold a file's lock; yields its file descriptor, which a child process may inherit to hold it too.
 
     Parameters
     ----------
     path : pathlib.Path
-    stop : threading.Event or None
+    stop : Stop or None
         Ends the waiting.
     wait : bool
         Wait for whoever has it.
@@ -49,6 +56,10 @@ def lock(path: Path, stop: threading.Event | None = None, *, wait: bool = False)
                     f"{path.parent} is on a file system without locks ({error.strerror}), and two runs could spoil each "
                     "other's files there. Give another place with --cache."
                 ) from None
-        yield descriptor
+        try:
+            yield descriptor
+        finally:
+            # closing does not do: a process that was forked meanwhile has the descriptor too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)

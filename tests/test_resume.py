@@ -239,7 +239,7 @@ def test_a_resumed_run_has_to_be_the_same_run(tmp_path):
     )
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=1_000_000, seed=1))
     line = one_line(circuitlsc("run", "config.toml", "-o", "out", "--resume", cwd=tmp_path), 2)
-    assert line.startswith("circuitlsc: error: out.partial was begun with another cache ( there, ")
+    assert line.startswith("circuitlsc: error: out.partial was begun with another cache (--no-cache there, --cache ")
     line = one_line(circuitlsc("draw", "config.toml", "-o", "out", cwd=tmp_path), 2)
     assert line.startswith("circuitlsc: error: -o out: an interrupted run left out.partial.")
     (tmp_path / "out.partial" / "begun.json").write_text("[")

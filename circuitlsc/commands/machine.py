@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from circuitlsc.commands.shared import say
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
     from circuitlsc.config import Config
 
+_LIMITS = re.compile(r"^timeout = .*\n?", re.MULTILINE)  # a resumed run may take longer: samples do not depend on it
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
 
@@ -87,12 +90,14 @@ class Machine:
         from circuitlsc.spice.library import find_library
         from circuitlsc.spice.store import Store, simulator
 
+        kept = self._store(output)
         arrays = {"dictionary": config.model.A, "x": config.x}
         begun = {
             **settings,
+            "config": _LIMITS.sub("", str(settings["config"])),
             **{name: fingerprint(repr(value.tolist())) for name, value in arrays.items()},
             "simulator": simulator(),
-            "cache": self._store(output),
+            "cache": f"--cache {kept}" if kept else "--no-cache",
         }
         with ExitStack() as stack:
             if self.scheduler is None:
@@ -100,7 +105,9 @@ class Machine:
                 executor = None
             else:
                 executor = stack.enter_context(connect(self.scheduler))
+                if not executor.nthreads():
+                    say(f"{self.scheduler} has no workers yet: waiting for the first")
             part = stack.enter_context(out.new_folder(output, settings=begun, resume=self.resume))
-            store = Store(Path(begun["cache"]) if begun["cache"] else part / out.CHAINS)
+            store = Store(Path(kept) if kept else part / out.CHAINS)
             yield part, {"workers": self.workers, "executor": executor, "timeout": config.timeout, "store": store}
             store.prune()

@@ -34,6 +34,7 @@ from circuitlsc.spice.store import LOCK, LOG, SPICEINIT, check_own, is_done, tou
 from circuitlsc.spice.task import ROWS, TASK, ChainTask
 
 Report = Callable[[int], None]  # steps done
+_LOOK = 1.0  # seconds
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
@@ -114,11 +115,16 @@ def simulate(job: Job, report: Report | None = None, stop: threading.Event | Non
         Ends the process when it is set.
     """
     here = Path(job.store)
-    shared = (here / job.token).exists()
+    mark = here / job.token
+    shared = mark.exists()
     root = here if shared else Path(tempfile.mkdtemp(prefix="circuitlsc-"))
     try:
         folder = root / job.key
-        failure = _run(job.task, folder, job.timeout, report or (lambda _: None), stop or threading.Event())
+        ended = _Ended(stop, mark if shared else None)
+        failure = _run(job.task, folder, job.timeout, report or (lambda _: None), ended)
+        if failure is not None and ended.is_set():
+            what = f"its run was stopped, or {here} was removed. Give the same command with --resume."
+            return SimulationError(what, job.task.chain, log=failure.log)
         if failure is not None:
             return failure
         return Done(None if shared else {name: (folder / name).read_bytes() for name in (SAMPLES, JOURNAL)})
@@ -131,6 +137,25 @@ def simulate(job: Job, report: Report | None = None, stop: threading.Event | Non
     finally:
         if not shared:
             shutil.rmtree(root, ignore_errors=True)
+
+
+class _Ended:
+    """Whether the run that asked for a chain has ended, as far as can be seen from here."""
+
+    def __init__(self, stop: threading.Event | None, mark: Path | None) -> None:
+        self._stop, self._mark = stop, mark
+        self._looked = time.monotonic()
+
+    def is_set(self) -> bool:
+        """Look at the event, and once in a while for the file that the run keeps for as long as it goes on."""
+        if self._stop is not None and self._stop.is_set():
+            return True
+        if self._mark is None or time.monotonic() - self._looked < _LOOK:
+            return False
+        gone = not self._mark.exists()
+        if not gone:
+            self._looked = time.monotonic()
+        return gone
 
 
 def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -> ChainResult | SimulationError:
@@ -182,9 +207,7 @@ def worker_environment() -> dict[str, str]:
     return env
 
 
-def _run(
-    task: ChainTask, folder: Path, timeout: float | None, report: Report, stop: threading.Event
-) -> SimulationError | None:
+def _run(task: ChainTask, folder: Path, timeout: float | None, report: Report, stop: _Ended) -> SimulationError | None:
     """Bring a chain's folder to its end; return what went wrong, or None."""
     folder.mkdir(parents=True, exist_ok=True)
     check_own(folder)
@@ -211,7 +234,7 @@ def _run(
         return SimulationError("it was stopped while another run was simulating it.", task.chain)
 
 
-def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: threading.Event) -> int | None:
+def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: _Ended) -> int | None:
     """Run the worker process; return its exit code, or None if it took too long."""
     begin = time.monotonic()
     with (folder / LOG).open("w", encoding="utf-8") as log:
@@ -269,6 +292,9 @@ def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
             f"its worker was ended by {signal.Signals(-code).name} before the transient's end: by somebody, or by the system "
             "for want of memory. Run it again, with fewer workers if memory is short."
         )
+        return SimulationError(what, task.chain, log=tail)
+    if code == 0:
+        what = f"what its worker wrote to {folder} is gone or damaged. Run it again, with nothing else at work in that folder."
         return SimulationError(what, task.chain, log=tail)
     what = f"the worker ended with code {code} before the transient's end. Run the deck in plain ngspice to see where."
     return SimulationError(what, task.chain, log=tail)

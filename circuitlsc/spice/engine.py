@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from circuitlsc.errors import SimulationError
+from circuitlsc.arrays import check_positive
+from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.spice.chain import ChainResult, Done, Job, simulate, take
 from circuitlsc.spice.executors import Pool, open_pool
 from circuitlsc.spice.journal import read_steps
@@ -102,8 +103,9 @@ def run_all_chains(
     MissingSimulatorError
         If the chains run here, and libngspice cannot be found.
     InputError
-        If the executor is none, or the store cannot be made.
+        If an argument cannot be used, the executor is none, or the store cannot be made.
     """
+    _check_arguments(workers, timeout, store)
     if executor is None:
         find_library()  # say so here, once, and not in every worker
     keys = [task.key(simulator()) for task in tasks]
@@ -118,6 +120,19 @@ def run_all_chains(
             ended = outcome if isinstance(outcome, SimulationError) else take(kept.folder / key, task, outcome.files)
             results[key] = ended
     return [results[key] for key in keys]
+
+
+def _check_arguments(workers: Any, timeout: Any, store: Any) -> None:
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise InputError(
+            f"workers = {workers!r} cannot be used. Give a whole number >= 1, or None for one per processor."
+        )
+    if timeout is not None:
+        check_positive("run", "timeout", timeout, "a chain needs some time")
+    if store is not None and not isinstance(store, Store):
+        raise InputError(
+            f"store = {store!r} is none. Give circuitlsc.spice.store.Store(pathlib.Path(folder)), or None."
+        )
 
 
 @contextmanager
@@ -182,7 +197,11 @@ def _outcome(future: Future[Done | SimulationError], task: ChainTask) -> Done | 
         return future.result()
     except (CancelledError, Exception) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return SimulationError(f"the executor lost it ({said.rstrip('.')}). Run it again.", task.chain)
+        return SimulationError(
+            f"the executor lost it ({said.rstrip('.')}): its workers or its scheduler ended. Run it again; on the command line "
+            "--resume goes on where it stopped.",
+            task.chain,
+        )
 
 
 def keep_deck(task: ChainTask, keep: Path | None) -> Path | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +14,20 @@ from typing import Any
 
 from circuitlsc.errors import InputError
 
-CONNECT = 10  # seconds to wait for a scheduler
+CONNECT, LONGEST = 5, 15  # seconds to wait for a scheduler, and for whatever else answers there
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]+):([0-9]{1,5})/?", re.ASCII)
+# in a process of its own: what is no scheduler may make the client wait for ever, or want exabytes
+_KNOCK = """
+import os, sys
+try:
+    from distributed import Client
+    Client(sys.argv[1], timeout=float(sys.argv[2]), set_as_default=False)
+    code = 0
+except BaseException as error:
+    print((str(error).splitlines() or [type(error).__name__])[0], flush=True)
+    code = 1
+os._exit(code)
+"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,7 @@ def connect(address: str) -> Any:
     Raises
     ------
     InputError
-        If the extra ``cluster`` is not installed, or the scheduler does not answer.
+        If the extra ``cluster`` is not installed, the address is none, or no scheduler answers there.
     """
     try:
         from distributed import Client
@@ -70,10 +86,25 @@ def connect(address: str) -> Any:
         raise InputError(
             "--scheduler needs Dask. Install it with: pip install 'circuitlsc[cluster]', or leave --scheduler out."
         ) from None
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found[1]) > 65535:
+        raise InputError(f"--scheduler {address!r} is no address. Give one such as tcp://127.0.0.1:8786.")
+    said = _knock(address)
+    if said is None:
+        try:
+            return Client(address, timeout=CONNECT, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise InputError(
+        f"--scheduler {address!r} does not answer ({said.rstrip('.')}). Start one with `dask scheduler`, or correct it."
+    )
+
+
+def _knock(address: str) -> str | None:
+    """Return why no scheduler answers there, or None if one does."""
+    command = [sys.executable, "-P", "-c", _KNOCK, address, str(CONNECT)]
     try:
-        return Client(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"--scheduler {address!r} does not answer ({said.rstrip('.')}). Start one with `dask scheduler`, or correct it."
-        ) from None
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
+    except subprocess.TimeoutExpired:
+        return "something is there, but it is no scheduler"
+    return None if done.returncode == 0 else (done.stdout.strip().splitlines() or ["the client crashed"])[-1]

@@ -145,6 +145,16 @@ def read_steps(folder: Path) -> int:
     return int(found[-1]) if found else 0
 
 
+def says_done(folder: Path) -> bool:
+    """Return whether a chain's last line says that it is the last (nothing is verified)."""
+    try:
+        with open_regular(folder / JOURNAL) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
+            return b'"done": true' in file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    except OSError:
+        return False
+
+
 def read_samples(folder: Path, rows: int, width: int) -> Array:
     """Return the samples as a read-only view of the file, shape (rows, width): it takes no memory of this process."""
     if rows * width == 0:

@@ -25,14 +25,14 @@ import numpy as np
 
 from circuitlsc.errors import InputError, MissingSimulatorError
 from circuitlsc.lock import lock
-from circuitlsc.spice.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, read_journal, read_steps
+from circuitlsc.spice.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, read_journal, read_steps, says_done
 from circuitlsc.spice.library import library_file
 from circuitlsc.spice.task import ROWS, TASK, ChainTask
 
 LOCK, LOG, SPICEINIT = "lock", "worker.log", ".spiceinit"
 FILES = frozenset({LOCK, LOG, SPICEINIT, TASK, ROWS, SAMPLES, JOURNAL, FAILURE})  # of a chain
 FORMAT = 1  # of the files, and of what a task means
-_KEY = re.compile(r"[0-9a-f]{64}")
+_KEY, _KEPT_TOKEN = re.compile(r"[0-9a-f]{64}"), re.compile(r"token-[0-9a-f]{32}")
 _TOKEN, _OLD = "token-", 7 * 86_400.0  # seconds
 YOUNG = 3600.0  # seconds
 LIMIT = 10e9  # bytes that a store keeps of finished chains
@@ -79,20 +79,32 @@ class Store:
         try:
             if self.folder.is_symlink():
                 raise OSError(errno.EINVAL, "it is a link: name the folder itself")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError), (self.folder / ".gitignore").open("x", encoding="ascii") as mark:
-                mark.write("*\n")  # samples are no source
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with suppress(FileExistsError), (self.folder / ".gitignore").open("x", encoding="ascii") as mark:
+                    mark.write("*\n")  # samples are no source
         except OSError as error:
-            raise InputError(
-                f"chains cannot be kept in {self.folder} ({error.strerror}). Give another folder with --cache, or --no-cache."
-            ) from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> InputError:
+        what = f"chains cannot be kept in {self.folder} ({error.strerror})"
+        return InputError(f"{what}. Give another folder with --cache, or --no-cache.")
 
     @contextmanager
     def token(self) -> Iterator[str]:
-        """Yield the name of a file here with a random name: who sees it, sees this folder."""
+        """Yield the name of a file here with a random name: who sees it, sees this folder, and that the run goes on.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written to.
+        """
         name = f"{_TOKEN}{secrets.token_hex(16)}"
         path = self.folder / name
-        path.touch()
+        try:
+            path.touch()
+        except OSError as error:
+            raise self._unusable(error) from None
         try:
             yield name
         finally:
@@ -102,15 +114,19 @@ class Store:
         """Remove chains, the longest unused first, until the rest takes ``limit`` bytes; return how many were removed.
 
         Those that somebody works on, or used in the last ``young`` seconds, stay: a run of many chains may still want them.
+        So do those that did not reach their end, for a week: somebody may resume them. What else lies in the folder is none
+        of ours, and stays.
         """
         found = []
         for entry in self.folder.iterdir() if self.folder.is_dir() else ():
             with suppress(OSError):  # somebody else prunes, too
-                if entry.name.startswith(_TOKEN) and entry.stat().st_mtime < time.time() - _OLD:
+                if _KEPT_TOKEN.fullmatch(entry.name) and entry.stat().st_mtime < time.time() - _OLD:
                     entry.unlink()  # of a run that was killed
-                elif _KEY.fullmatch(entry.name) and not entry.is_symlink() and (entry / LOCK).exists():
+                elif _KEY.fullmatch(entry.name) and (entry / LOCK).exists():
+                    check_own(entry)
                     mark = entry / JOURNAL if (entry / JOURNAL).exists() else entry
-                    found.append((mark.stat().st_mtime, sum(f.stat().st_size for f in entry.iterdir()), entry))
+                    used = mark.stat().st_mtime + (0 if says_done(entry) else _OLD)
+                    found.append((used, sum(f.stat().st_size for f in entry.iterdir()), entry))
         total, removed = sum(size for _, size, _ in found), 0
         for used, size, entry in sorted(found):
             if total <= limit or used > time.time() - young:
