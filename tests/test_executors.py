@@ -1,8 +1,11 @@
 """One list of tasks on every executor: the same samples to the last bit, and what happens if an executor loses some."""
 
+import multiprocessing
 import os
 import re
 import signal
+import socket
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -13,10 +16,12 @@ import pytest
 
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import SimulationError
+from circuitlsc.lock import lock
 from circuitlsc.spice import chain as chain_module
 from circuitlsc.spice.chain import Job, simulate, take
 from circuitlsc.spice.engine import ChainsFailed, run_all_chains, run_chains
 from circuitlsc.spice.executors import connect
+from circuitlsc.spice.journal import read_steps
 from circuitlsc.spice.store import Store, simulator
 
 pytestmark = pytest.mark.ngspice
@@ -141,7 +146,9 @@ def test_an_executor_that_loses_a_task(tasks):
 
     with Broken(2) as executor, pytest.raises(ChainsFailed) as caught:
         run_chains(tasks[:2], executor=executor)
-    assert caught.value.reason == "the executor lost it (division by zero). Run it again."
+    assert caught.value.reason.startswith(
+        "the executor lost it (division by zero): its workers or its scheduler ended. Run it again"
+    )
     assert [r.chain for r in caught.value.completed] == [0]
 
 
@@ -157,6 +164,88 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
         InputError, match=r"^--scheduler 'tcp://127\.0\.0\.1:9' does not answer \(.*\)\. Start one with"
     ):
         connect("tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["nonsense", "", "tcp://", "http://127.0.0.1:8786", "tcp://127.0.0.1:x", "tcp://127.0.0.1:99999", "inproc://x"],
+)
+def test_an_address_that_is_none(address):
+    pytest.importorskip("distributed")
+    with pytest.raises(
+        InputError, match=r"^--scheduler '.*' is no address\. Give one such as tcp://127\.0\.0\.1:8786\.$"
+    ):
+        connect(address)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 4])
+def test_what_answers_and_is_no_scheduler(answer, monkeypatch):
+    """A web server takes the client's greeting for a request; the client takes its answer for exabytes, or waits for ever."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("circuitlsc.spice.executors.CONNECT", 1)
+    monkeypatch.setattr("circuitlsc.spice.executors.LONGEST", 5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            while True:
+                try:
+                    connections.append(server.accept()[0])
+                except OSError:
+                    return
+                if answer:
+                    connections[-1].sendall(answer)
+
+        connections = []
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(
+            InputError, match=r"^--scheduler 'tcp://127\.0\.0\.1:\d+' does not answer \([^\n]+\)\. Start one"
+        ):
+            connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        for connection in connections:
+            connection.close()
+
+
+def test_a_run_that_ended_ends_its_chains_wherever_they_are(tasks, tmp_path):
+    """An executor elsewhere is not told of an interrupt: that the run's mark is gone tells the chain."""
+    store = Store(tmp_path / "kept")
+    store.make()
+    long = replace(tasks[0], n_steps=10**9)
+    with store.token() as token, ThreadPoolExecutor(1) as threads:
+        future = threads.submit(simulate, Job(long, long.key("x"), str(store.folder), token))
+        while not read_steps(store.folder / long.key("x")):
+            time.sleep(0.05)
+        (store.folder / token).unlink()
+        ended = future.result(timeout=60)
+    assert str(ended).startswith("chain 0: its run was stopped, or ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, r"^workers = 0 cannot be used\. Give a whole number >= 1"),
+        ({"workers": 1.5}, r"^workers = 1\.5 cannot be used"),
+        ({"workers": "2"}, r"^workers = '2' cannot be used"),
+        ({"workers": True}, r"^workers = True cannot be used"),
+        ({"timeout": -1}, r"^run: timeout = -1, but a chain needs some time"),
+        ({"timeout": float("nan")}, r"^run: timeout = nan, but"),
+        ({"store": Path("kept")}, r"^store = .*Path\('kept'\) is none\. Give circuitlsc\.spice\.store\.Store"),
+    ],
+)
+def test_arguments_that_cannot_be_used(tasks, arguments, message):
+    with pytest.raises(InputError, match=message):
+        run_chains(tasks[:1], **arguments)
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_no_lock(tmp_path):
+    with lock(tmp_path / "lock"):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        with pytest.raises(BlockingIOError), lock(tmp_path / "lock"):
+            pass
+    with lock(tmp_path / "lock"):
+        assert child.is_alive()
+    child.kill()
+    child.join()
 
 
 # --- the store as a cache ---

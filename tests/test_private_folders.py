@@ -99,7 +99,9 @@ def test_an_interrupted_run_that_is_a_link_or_holds_one(victim, tmp_path):
     assert "samples.nc is a link or a pipe, which no run leaves" in line
     (part / "samples.nc").unlink()
     (part / "begun.json").unlink()
-    (part / "more").symlink_to(victim)  # without begun.json there is nothing to resume: the rest is removed, links as links
+    (part / "more").symlink_to(
+        victim
+    )  # without begun.json there is nothing to resume: the rest is removed, links as links
     assert circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path).returncode in (0, 4)
 
 
@@ -190,7 +192,9 @@ def test_a_forged_journal(name, tmp_path):
     assert len(read_journal(tmp_path, TASK.width, belongs_to(TASK))) == (name == "none")
 
 
-@pytest.mark.parametrize("line", [b'{"steps": ' + b"[" * 100_000, b'{"steps": "x"} zz', b'{"steps": [1]} zz', b"\xff" * 9])
+@pytest.mark.parametrize(
+    "line", [b'{"steps": ' + b"[" * 100_000, b'{"steps": "x"} zz', b'{"steps": [1]} zz', b"\xff" * 9]
+)
 def test_steps_of_a_damaged_journal(line, tmp_path):
     store = Store(tmp_path / "cache")
     (entry(tmp_path) / JOURNAL).write_bytes(line + b"\n")

@@ -247,6 +247,18 @@ def test_a_resumed_run_has_to_be_the_same_run(tmp_path):
     assert "begun.json cannot be read (" in line
 
 
+def test_a_run_that_took_too_long_may_take_longer(tmp_path):
+    """As its message says: the timeout is no part of what the samples depend on."""
+    text = CONFIG.format(t_stop=6000, seed=1)
+    (tmp_path / "config.toml").write_text(f"{text}timeout = 1e-3\n")
+    line = one_line(circuitlsc("run", "config.toml", "-o", "out", "--no-cache", cwd=tmp_path), 1)
+    assert "it was stopped after 0.001 s. Raise the timeout, or shorten t_stop." in line
+    (tmp_path / "config.toml").write_text(f"{text}timeout = 600\n")
+    done = circuitlsc("run", "config.toml", "-o", "out", "--no-cache", "--resume", cwd=tmp_path)
+    assert done.returncode in (0, 4), done.stderr
+    assert "timeout = 600" in (tmp_path / "out" / "config.resolved.toml").read_text()
+
+
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=100, seed=1))
     (tmp_path / "out.partial").mkdir()

@@ -69,6 +69,13 @@ def replaced(name, values):
     return change
 
 
+def removed(name):
+    def change(file, folder):
+        del file[name]
+
+    return change
+
+
 def attribute(name, value):
     def change(file, folder):
         file.attrs[name] = value
@@ -91,6 +98,8 @@ HOSTILE = {
     replaced("posterior/time", np.zeros(6)): "",
     replaced("constant_data/A", np.ones((2, 2))): "",
     replaced("constant_data/sigma", -1.0): "",
+    replaced("sample_stats/steps", np.zeros(2)): "",
+    removed("sample_stats/wall"): "sample_stats/wall is missing",
     attribute("t_stop", "long"): "attribute t_stop is not what it should be",
     attribute("t_stop", np.inf): "attribute t_stop is not what it should be",
     attribute("thin", 0): "attribute thin is not what it should be",
