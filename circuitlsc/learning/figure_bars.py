@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
 from circuitlsc.data import bars
@@ -177,7 +178,7 @@ class OvercompleteRun:
 
     pi: float
     course: Course
-    bar: Array
+    bar: NDArray[np.intp]
     cosine: Array
     log_p: Array
     log_p_truth: Array
