@@ -275,13 +275,14 @@ def test_interrupt_stops_workers_and_leaves_no_results(tmp_path, kill):
 
 
 def _workers(parent):
-    """Children of a process, from /proc (pgrep is not everywhere)."""
+    """Worker processes of a process, from /proc (pgrep is not everywhere); finding the library has children too."""
     children = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state_and_parent = stat.read_text().rpartition(")")[2].split()
+            command = stat.with_name("cmdline").read_bytes()
         except OSError:
             continue  # it has just ended
-        if int(state_and_parent[1]) == parent:
+        if state_and_parent and int(state_and_parent[1]) == parent and b"circuitlsc.spice.worker" in command:
             children.append(int(stat.parent.name))
     return children
