@@ -16,6 +16,7 @@ from circuitlsc.errors import InputError
 
 CONNECT, LONGEST = 5, 15  # seconds to wait for a scheduler, and for whatever else answers there
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]+):([0-9]{1,5})/?", re.ASCII)
+_OTHER = "something is there, but it is no scheduler"
 # in a process of its own: what is no scheduler may make the client wait for ever, or want exabytes
 _KNOCK = """
 import os, sys
@@ -23,6 +24,8 @@ try:
     from distributed import Client
     Client(sys.argv[1], timeout=float(sys.argv[2]), set_as_default=False)
     code = 0
+except MemoryError:
+    code = 2
 except BaseException as error:
     print((str(error).splitlines() or [type(error).__name__])[0], flush=True)
     code = 1
@@ -106,5 +109,6 @@ def _knock(address: str) -> str | None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
     except subprocess.TimeoutExpired:
-        return "something is there, but it is no scheduler"
-    return None if done.returncode == 0 else (done.stdout.strip().splitlines() or ["the client crashed"])[-1]
+        return _OTHER
+    said = done.stdout.strip().splitlines() or ["the client crashed"]
+    return {0: None, 2: _OTHER}.get(done.returncode, said[-1])
