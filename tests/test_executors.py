@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
-import socket
+import socketserver
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -185,25 +185,25 @@ def test_what_answers_and_is_no_scheduler(answer, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("circuitlsc.spice.executors.CONNECT", 1)
     monkeypatch.setattr("circuitlsc.spice.executors.LONGEST", 5)
-    with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def serve():
-            while True:
-                try:
-                    connections.append(server.accept()[0])
-                except OSError:
-                    return
-                with contextlib.suppress(OSError):  # the client has gone already
-                    connections[-1].sendall(answer)
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self):
+            with contextlib.suppress(OSError):  # the client has gone already
+                self.request.sendall(answer)
+                while self.request.recv(4096):
+                    pass
 
-        connections = []
-        threading.Thread(target=serve, daemon=True).start()
-        with pytest.raises(
-            InputError, match=r"^--scheduler 'tcp://127\.0\.0\.1:\d+' does not answer \([^\n]+\)\. Start one"
-        ):
-            connect(f"tcp://127.0.0.1:{server.getsockname()[1]}")
-        for connection in connections:
-            connection.close()
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(
+                InputError, match=r"^--scheduler 'tcp://127\.0\.0\.1:\d+' does not answer \([^\n]+\)\. Start one"
+            ):
+                connect(f"tcp://127.0.0.1:{server.server_address[1]}")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_run_that_ended_ends_its_chains_wherever_they_are(tasks, tmp_path):
