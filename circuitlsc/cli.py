@@ -32,6 +32,8 @@ ORDER = (
     "doctor",
 )
 
+_EARLY = "circuitlsc: error: interrupted; nothing was written"
+
 
 def _place(command: CommandInfo) -> int:
     assert command.callback is not None
@@ -50,5 +52,9 @@ def main() -> None:
         # before a command's own handling, during its imports (NumPy's turn the interrupt into another error)
         if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        print("circuitlsc: error: interrupted; nothing was written", file=sys.stderr)
+        print(_EARLY, file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            print(_EARLY, file=sys.stderr)  # Typer caught it, and says nothing
+        raise

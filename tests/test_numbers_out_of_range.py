@@ -80,9 +80,15 @@ def test_negative_control_other_errors_are_shown_as_ours():
     ("raised", "code"),
     [("KeyboardInterrupt", 130), ("RuntimeError('x') from KeyboardInterrupt()", 130), ("RuntimeError('x')", 1)],
 )
-def test_an_interrupt_during_imports_is_one_line(raised, code):
-    """NumPy's import turns one into a RuntimeError."""
-    start = "import circuitlsc.cli as cli\ndef app(**_): raise " + raised + "\ncli.app = app\ncli.main()"
+@pytest.mark.parametrize("within", ["app", "command"])
+def test_an_interrupt_before_a_commands_own_handling_is_one_line(raised, code, within):
+    """NumPy's import turns one into a RuntimeError; Typer ends in silence."""
+    takes = "**_" if within == "app" else ""
+    start = f"import sys; import circuitlsc.cli as cli\ndef doctor({takes}): raise {raised}\n"
+    start += "cli.app = doctor\n" if within == "app" else "cli.app.registered_commands[-1].callback = doctor\n"
+    start += "sys.argv[1:] = ['doctor']; cli.main()"
     done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert ("Traceback" in done.stderr) == (code == 1)
+    if code == 130:
+        assert done.stderr == "circuitlsc: error: interrupted; nothing was written\n"
