@@ -1,11 +1,12 @@
 """One list of tasks on every executor: the same samples to the last bit, and what happens if an executor loses some."""
 
 import contextlib
-import multiprocessing
 import os
 import re
 import signal
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -214,6 +215,7 @@ def test_a_run_that_ended_ends_its_chains_wherever_they_are(tasks, tmp_path):
     with store.token() as token, ThreadPoolExecutor(1) as threads:
         future = threads.submit(simulate, Job(long, long.key("x"), str(store.folder), token))
         while not read_steps(store.folder / long.key("x")):
+            assert not future.done()
             time.sleep(0.05)
         (store.folder / token).unlink()
         ended = future.result(timeout=60)
@@ -238,15 +240,16 @@ def test_arguments_that_cannot_be_used(tasks, arguments, message):
 
 
 def test_a_child_that_was_forked_meanwhile_keeps_no_lock(tmp_path):
-    with lock(tmp_path / "lock"):
-        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-        child.start()
+    """It has the descriptor, as a child that was forked by somebody else's code would."""
+    with lock(tmp_path / "lock") as held:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(held,))
         with pytest.raises(BlockingIOError), lock(tmp_path / "lock"):
             pass
-    with lock(tmp_path / "lock"):
-        assert child.is_alive()
-    child.kill()
-    child.join()
+    try:
+        with lock(tmp_path / "lock"):
+            assert child.poll() is None
+    finally:
+        child.communicate(b"\n")
 
 
 # --- the store as a cache ---
