@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from circuitlsc.loop import LOOPS
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import PARTS, Nonidealities
 from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
-from circuitlsc.runplan import RunPlan, choose_run
+from circuitlsc.runplan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan, choose_run
 from circuitlsc.sampler import Sampler
 from circuitlsc.stream import INTERPOLATIONS, Stream
 from circuitlsc.systems import FORMS
@@ -43,7 +44,19 @@ KEYS = {
     "dynamics": ("kind", "temperature", "friction", "mass", "threshold"),
     "circuit": ("level", "form", "loop", "tau", "c_int", "volt", "width", "rails"),
     "nonideal": ("preset", "seed", *PARTS),
-    "run": ("t_stop", "step", "warmup", "hold", "interpolate", "chains", "seed", "thin", "timeout"),
+    "run": (
+        "t_stop",
+        "step",
+        "warmup",
+        "hold",
+        "interpolate",
+        "chains",
+        "seed",
+        "thin",
+        "timeout",
+        "tolerance",
+        "reference_time",
+    ),
 }
 
 
@@ -73,6 +86,10 @@ class Config:
     run : RunPlan
     timeout : float or None
         Seconds per chain.
+    tolerance : float or None
+        How close is close for a circuit that samples, errors included; None for one that settles.
+    reference_time : float
+        Seconds for which a reference is drawn at most.
     """
 
     model: SparseCodingModel
@@ -96,6 +113,8 @@ class Config:
     nonideal: Nonidealities | None
     run: RunPlan
     timeout: float | None
+    tolerance: float | None
+    reference_time: float
 
     def circuit(self) -> dict[str, Any]:
         """Return the arguments of `build_sampler` beyond the model and its input."""
@@ -180,7 +199,32 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         step=run.number_or_auto("step", "a step in units of tau, for example 0.05"),
         run=_read_run(run, path, dynamics, stream),
         timeout=None if "timeout" not in run.values else run.number("timeout", what="seconds"),
+        tolerance=_read_tolerance(run, path, dynamics),
+        reference_time=run.number("reference_time", REFERENCE_TIME, what="seconds, for example 60"),
     )
+
+
+def _read_tolerance(table: ConfigTable, path: Path, dynamics: Dynamics) -> float | None:
+    if "tolerance" not in table.values:
+        return None if dynamics.settles else TOLERANCE
+    given = table.number("tolerance", what="a difference, for example 0.05")
+    checked: float | None = named(path, lambda: check_tolerance("run.tolerance", given, dynamics))
+    return checked
+
+
+def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
+    """Return a tolerance that a circuit's samples can be judged by, or raise InputError."""
+    if dynamics.settles:
+        raise InputError(
+            f'{name} = {value!r} is how far samples may be from the exact posterior, and dynamics.kind = "{dynamics.kind}" '
+            "settles on one code. Remove it."
+        )
+    if not ALLOWANCE < value < math.inf:
+        raise InputError(
+            f"{name} = {value!r}, but comparators and steps alone are allowed a bias of {ALLOWANCE:g}. Give more than "
+            f"that, for example {TOLERANCE:g}."
+        )
+    return float(value)
 
 
 def _read_run(table: ConfigTable, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
@@ -333,8 +377,11 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
         "seed": config.run.seed,
         "thin": sampler.tasks(config.run)[0].thin,
     }
-    if config.timeout is not None:
-        run["timeout"] = config.timeout
+    run |= {
+        name: value
+        for name in ("timeout", "tolerance", "reference_time")
+        if (value := getattr(config, name)) is not None
+    }
     return tomli_w.dumps(
         {
             "model": {

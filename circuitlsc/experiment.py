@@ -1,8 +1,7 @@
-"""One run judged: the circuit's samples beside the software SDE, the exact posterior and the same-noise trapezoid."""
+"""One run judged: the circuit's samples beside replicate runs in software, the exact posterior and the same-noise trapezoid."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,30 +10,48 @@ import numpy as np
 
 from circuitlsc.compare import Comparison, compare
 from circuitlsc.draws import Draws
-from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
-from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
-from circuitlsc.reference.gibbs import gibbs
+from circuitlsc.null import Null, null_for, quantile_levels
 from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
-from circuitlsc.reference.quadrature import quadrature
-from circuitlsc.reference.sde import software_sde
-from circuitlsc.reference.slice import slice_sampling
-from circuitlsc.statistics import PosteriorStatistics, summarize, virial
+from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.runplan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan
+from circuitlsc.statistics import PosteriorStatistics, block_sums, summarize, virial
 
 if TYPE_CHECKING:
     from circuitlsc.arrays import Array
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
 
-ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
-GIBBS_WORK = 2.4e8  # sweeps times K^1.5 or so, over four chains: a few seconds
-SLICE_WORK = 2e6  # sweeps times K^1.5 or so, over four chains: a few seconds
-SDE_STEPS = 200_000  # of 200 chains side by side: seconds; a stiff model is simulated for less time
-SDE_NUMBERS = 3.2e6  # that are kept of them: 26 MB
-PATH_STEPS = 5_000  # 250 tau at the usual step; fewer for large models, where each takes longer
+__all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]
+
+PATH_STEPS = 2_000  # 100 tau at the usual step; fewer for large models, where each takes longer
+REFERENCE_SHARE = 0.25  # of the run's own errors: how well the reference is known
+FINEST = 0.05  # of the tolerance: no better than that, however long the run
+STEP_SECONDS = 20e-6  # of a circuit of 8 latents and 2 chains, roughly; grows with the square of the latents
 
 Note = Callable[[str], None]
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is known of a run before it has been made.
+
+    Attributes
+    ----------
+    null : Null
+        The errors of correct runs like it.
+    exact : PosteriorStatistics
+    levels : array, shape (n_latents, n_levels), or None
+        Where the distribution function is judged in place of mean and sd.
+    scale : float
+        Unit of errors of mean and sd, in model units.
+    """
+
+    null: Null
+    exact: PosteriorStatistics
+    levels: Array | None
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -44,62 +61,16 @@ class Judgement:
     Attributes
     ----------
     circuit, exact : PosteriorStatistics
-    sde : PosteriorStatistics or None
-        None if the software SDE would take too long.
     path : PathDifference or None
         None if the trapezoid found no solution (``path_reason`` says so).
     comparison : Comparison
     """
 
     circuit: PosteriorStatistics
-    sde: PosteriorStatistics | None
     exact: PosteriorStatistics
     path: PathDifference | None
     path_reason: str | None
     comparison: Comparison
-
-
-def exact_statistics(model: SparseCodingModel, x: Array, *, seed: int = 0) -> PosteriorStatistics:
-    """Return the posterior's statistics by the best method that holds.
-
-    Closed form, enumeration, or Gibbs sampling; for a prior with a smooth cost quadrature, or slice sampling.
-
-    Parameters
-    ----------
-    model : SparseCodingModel
-    x : array, shape (n_features,)
-    seed : int
-        Of the Gibbs or slice sampler.
-    """
-    if isinstance(model.prior, Gaussian):
-        return gaussian_statistics(model, x)
-    if not isinstance(model.prior, (SpikeSlab, Laplace)):
-        return _smooth_statistics(model, x, seed)
-    if model.n_latents == 1:
-        return single_latent(model, x)
-    if model.n_latents <= ENUMERATED_LATENTS:
-        try:
-            return enumerate_supports(model, x)
-        except ReferenceRefusedError:
-            pass  # a singular A_S: the posterior is proper all the same, and Gibbs needs no inverse
-    sweeps = int(np.clip(GIBBS_WORK / model.n_latents**1.5 / 4, 20_000, 400_000))
-    draws = int(np.clip(1_600_000 / model.n_latents, 20_000, 100_000))
-    s = gibbs(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
-    return summarize(s, Draws.of(s).map(lambda code: code != 0), model=model, x=x, method="Gibbs sampling")
-
-
-def _smooth_statistics(model: SparseCodingModel, x: Array, seed: int) -> PosteriorStatistics:
-    """Return the statistics under a prior with a smooth cost, which neither closed form nor Gibbs sampler knows."""
-    if model.n_latents <= 2:
-        try:
-            return quadrature(model, x)
-        except ReferenceRefusedError:
-            pass  # it did not converge
-    sweeps = int(np.clip(SLICE_WORK / model.n_latents**1.5, 20_000, 200_000))
-    draws = int(np.clip(1_600_000 / model.n_latents, 10_000, 100_000))
-    s = slice_sampling(model, x, n_sweeps=sweeps, n_chains=4, seed=seed, thin=max(1, sweeps // draws))
-    always = Draws.of(s).map(lambda code: np.ones(code.shape, bool))
-    return summarize(s, always, model=model, x=x, method="slice sampling")
 
 
 def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:
@@ -111,59 +82,107 @@ def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> flo
     return float(min(model.prior.slab_scale, max(2 * np.max(exact.sd), likelihood)))
 
 
-def _software(
-    sampler: Sampler, total: float, warmup: float, seed: int, target: SparseCodingModel
-) -> PosteriorStatistics | None:
-    """Return the statistics of the software SDE, simulated for as long as the circuit; None if that takes too long."""
-    unit = min(1.0, sampler.plan.time_scale)
-    # ten draws per unit of time, unless so many would take more memory the longer the circuit's run was
-    apart = math.ceil(total / (0.1 * unit) * sampler.model.n_latents / SDE_NUMBERS)
-    spacing, warmup = 0.1 * unit * apart, max(warmup, 10 * unit)
-    try:
-        u, _ = software_sde(
-            sampler.model,
-            sampler.x,
-            total_time=total,
-            seed=seed,
-            n_chains=int(np.clip(total / (10 * warmup), 4, 200)),  # warm-up is a tenth of the work at most
-            temperature=sampler.temperature,
-            spacing=spacing,
-            warmup=warmup,
-            max_steps=SDE_STEPS,
-        )
-    except ReferenceRefusedError:
-        return None
-    states, model = Draws.of(u), sampler.model
-    return summarize(
-        states.map(model.latent), states.map(model.active), model=target, x=sampler.x, method="software SDE"
+def target_of(sampler: Sampler) -> SparseCodingModel:
+    """Return the model whose posterior a sampler has: exp(-E/T)."""
+    return sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
+
+
+def expect(
+    sampler: Sampler,
+    run: RunPlan,
+    *,
+    tolerance: float = TOLERANCE,
+    reference_time: float = REFERENCE_TIME,
+    note: Note | None = None,
+    progress: Progress | None = None,
+) -> Expectation:
+    """Return what a correct run would give: it needs no run, and may be found while one is made.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        With one input, and dynamics that sample.
+    run : RunPlan
+    tolerance : float
+        The reference is drawn until its errors are a quarter of the run's, or a twentieth of the tolerance.
+    reference_time : float
+        Seconds after which the reference is no longer drawn.
+    note : callable or None
+        Called with a few words before each part.
+    progress : callable or None
+        Called as ``progress(share, seconds_left)`` while the reference is drawn.
+    """
+    say, x = note or (lambda _: None), sampler.x
+    target = target_of(sampler)
+    say("replicate runs in software")
+    levels = quantile_levels(target, x)
+    length = run.t_stop - run.warmup
+    latents = (sampler.model.n_latents / 8) ** 2
+    null = null_for(
+        sampler.model,
+        x,
+        starts=sampler.starts(run.chains, run.seed),
+        length=length,
+        warmup=run.warmup,
+        dynamics=sampler.dynamics,
+        time_scale=sampler.plan.time_scale,
+        levels=levels,
+        seconds=run.chains / 2 * run.t_stop / sampler.plan.step * STEP_SECONDS * max(1.0, latents),
     )
+    say("exact posterior")
+
+    def enough(found: PosteriorStatistics) -> float:
+        unit = null.judged.units(tolerance_scale(target, found))
+        asked = np.maximum(REFERENCE_SHARE * null.errors() / unit, FINEST * tolerance)
+        return float(np.max(null.judged.select(found, "_mcse") / unit / asked))
+
+    exact = exact_statistics(
+        target, x, seed=run.seed, enough=enough, seconds=reference_time, levels=levels, progress=progress
+    )
+    return Expectation(null, exact, levels, tolerance_scale(target, exact))
 
 
-def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Judgement:
-    """Compare a run with the software SDE, the exact posterior, and the trapezoid on the same noise.
+def judge(
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    expected: Expectation | None = None,
+    tolerance: float = TOLERANCE,
+    allowance: float = ALLOWANCE,
+    reference_time: float = REFERENCE_TIME,
+    gates: bool = True,
+    note: Note | None = None,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Compare a run with replicates in software, the exact posterior, and the trapezoid on the same noise.
 
     Parameters
     ----------
     sampler : Sampler
     samples : Samples
         What `Sampler.run` returned.
+    expected : Expectation or None
+        What `expect` returned for this run; None makes it.
+    tolerance, allowance : float
+        How close is close, errors included, and the bias that is allowed apart from noise.
+    reference_time : float
+        Seconds for the reference.
+    gates : bool
+        Whether a run with few effective samples or a large R-hat may not agree.
     note : callable or None
         Called with a few words before each part.
+    progress : callable or None
+        Called as ``progress(share, seconds_left)`` while the reference is drawn.
     """
     say = note or (lambda _: None)
-    x, seed = sampler.x, int(samples.attrs["seed"])
-    target = sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
+    x, run, target = sampler.x, samples.run_plan(), target_of(sampler)
+    given = {"tolerance": tolerance, "reference_time": reference_time}
+    known = expected or expect(sampler, run, **given, note=note, progress=progress)
 
     say("circuit statistics")
-    u = samples.draws("u")
-    circuit = summarize(samples.draws("s"), u.map(sampler.model.active), model=target, x=x, method="circuit")
-
-    say("exact posterior")
-    exact = exact_statistics(target, x, seed=seed)
-
-    say("software SDE")
-    t_stop, warmup = float(samples.attrs["t_stop"]), float(samples.attrs["warmup"])
-    sde = _software(sampler, (t_stop - warmup) * u.shape[0], warmup, seed, target)
+    u, s = samples.draws("u"), samples.draws("s")
+    active = u.map(sampler.model.active)
+    circuit = summarize(s, active, model=target, x=x, method="circuit", levels=known.levels)
 
     say("same noise in NumPy")
     path, reason = None, None
@@ -173,15 +192,29 @@ def judge(sampler: Sampler, samples: Samples, *, note: Note | None = None) -> Ju
         reason = str(error)
 
     say("comparison")
+    stats = samples.stats
     comparison = compare(
         circuit,
-        exact,
-        sde,
-        scale=tolerance_scale(target, exact),
-        t_stop=t_stop,
-        warmup=warmup,
-        seed=seed,
+        known.exact,
+        known.null,
+        scale=known.scale,
+        t_stop=run.t_stop,
+        warmup=run.warmup,
+        seed=run.seed,
         virial=virial(sampler.model, u, x, width=sampler.plan.width, temperature=sampler.temperature),
         pathwise=None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time},
+        slowdown=_slowdown(known.null, s, active),
+        seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
+        gates=gates,
+        allowance=allowance,
+        tolerance=tolerance,
     )
-    return Judgement(circuit, sde, exact, path, reason, comparison)
+    return Judgement(circuit, known.exact, path, reason, comparison)
+
+
+def _slowdown(null: Null, s: Draws, active: Draws) -> float:
+    """Return how many times more slowly a run mixes than its replicates."""
+    n_blocks = max(2, round(null.target / null.block))
+    if s.n_draws < 2 * n_blocks:
+        return 1.0
+    return null.slowdown(*block_sums(s, active, n_blocks))

@@ -131,7 +131,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
     c, stats = judgement.comparison, samples.stats
     names = [n for n in ("p_active", "mean", "sd") if n != "p_active" or sampler.model.prior.sparse]
     titles = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
-    block = f"{'circuit':>8} {'SDE':>8} {'exact':>8} {'MCSE':>7} {'z':>6}"
+    block = f"{'circuit':>8} {'SDE':>8} {'exact':>8} {'error':>7} {'z':>6}"
     lines = [
         " " * 7 + " | ".join(f"{titles[n]:^{len(block)}}" for n in names),
         "latent " + " | ".join(block for _ in names),
@@ -144,7 +144,10 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         )
     lines += [
         "",
-        f"reference      {c.reference}; z against it, limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
+        f"reference      {c.reference}; z against it, limit {c.z_limit:.2f} for all statistics together (largest "
+        f"{c.max_abs_z:.2f}; p = {c.p_value:.2g})",
+        f"errors         of {c.null_runs} software runs like this one{_scaled(c)}; a fault of {c.detectable[0]:.2g} to "
+        f"{c.detectable[1]:.2g} would show, tolerance {c.tolerance:g}",
         *(_joint(c) if sampler.model.prior.sparse else ()),
         "same noise     "
         + (
@@ -160,9 +163,17 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"{c.ess_min:.0f}, largest rank R-hat {'infinite' if c.rhat_max is None else f'{c.rhat_max:.3f}'}",
         *_momentum(sampler, samples),
         _spent(samples),
+        *(f"note           {note}" for note in c.notes),
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _scaled(c: Comparison) -> str:
+    """Say how long the replicates are."""
+    if c.null_scaled:
+        return f", from {c.null_length:.4g} tau scaled to its length"
+    return "" if c.null_length > 0.95 * (c.t_stop - 25) else f", of {c.null_length:.4g} tau"
 
 
 def _spent(samples: Samples) -> str:
@@ -280,7 +291,7 @@ def _joint(c: Comparison) -> tuple[str, str]:
     """Return the lines on which latents are active together."""
     tv = c.support
     return (
-        f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}, limit {c.z_limit_pairs:.2f}",
+        f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}",
         "supports       "
         + (f"total variation {tv.tv:.4f}, sampling floor {tv.tv_floor:.4f}" if tv.tv is not None else str(tv.reason)),
     )

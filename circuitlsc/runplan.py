@@ -1,4 +1,4 @@
-"""How long a run is, and how it starts."""
+"""How long a run is, how it starts, and how it is judged."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau
 LONGEST = 1e12  # tau: years of computing
+TOLERANCE = 0.02  # how close to the exact posterior is close, errors included
+ALLOWANCE = 0.005  # bias that comparators of finite gain and steps of finite length may have
+REFERENCE_TIME = 60.0  # s: how long a reference is drawn at most
 
 
 @dataclass(frozen=True)

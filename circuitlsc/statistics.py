@@ -61,6 +61,10 @@ class PosteriorStatistics:
         Samples over all chains; 0 if exact.
     method : str
         Who made the samples, for example ``"circuit"`` or ``"gibbs"``.
+    p_negative, p_negative_mcse : array, shape (n_latents,), or None
+        P(s_i < 0), which tells the two signs of an active latent apart; None if it was not measured.
+    below, below_mcse : array, shape (n_latents, n_levels), or None
+        P(s_i <= level) for the given levels: what is judged where means have no finite variance.
 
     Raises
     ------
@@ -83,10 +87,20 @@ class PosteriorStatistics:
     rhat_max: float
     n_draws: int
     method: str
+    p_negative: Array | None = None
+    p_negative_mcse: Array | None = None
+    below: Array | None = None
+    below_mcse: Array | None = None
 
     def __post_init__(self) -> None:
         K = np.size(self.p_active)
-        shapes = {"p_active": (K,), "mean": (K,), "sd": (K,), "coactive": (K, K), "residual_power": ()}
+        shapes: dict[str, tuple[int, ...]] = {
+            "p_active": (K,), "mean": (K,), "sd": (K,), "coactive": (K, K), "residual_power": ()
+        }  # fmt: skip
+        if self.p_negative is not None:
+            shapes["p_negative"] = (K,)
+        if self.below is not None:
+            shapes["below"] = (K, np.shape(self.below)[-1])
         for name, shape in [(n + suffix, shape) for n, shape in shapes.items() for suffix in ("", "_mcse")]:
             value = np.asarray(getattr(self, name), dtype=float)
             if value.shape != shape:
@@ -107,7 +121,13 @@ class PosteriorStatistics:
 
 
 def summarize(
-    s: ArrayLike | Draws, active: ArrayLike | Draws, *, model: SparseCodingModel, x: ArrayLike, method: str
+    s: ArrayLike | Draws,
+    active: ArrayLike | Draws,
+    *,
+    model: SparseCodingModel,
+    x: ArrayLike,
+    method: str,
+    levels: ArrayLike | None = None,
 ) -> PosteriorStatistics:
     """Measure a set of posterior samples.
 
@@ -119,6 +139,8 @@ def summarize(
         Dictionary and observation, for the residual; data units.
     method : str
         Who made the samples.
+    levels : array, shape (n_latents, n_levels), optional
+        Codes whose distribution function is measured (``below``).
 
     Raises
     ------
@@ -159,7 +181,12 @@ def summarize(
     spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
     ess = np.concatenate([_ess(variance, mcse) for variance, mcse in spreads])
     coactive, coactive_mcse = _coactivation(active, p_active, p_active_mcse)
-    power, power_mcse = mean_with_mcse(s.map(lambda v: _residual_power(v, model, x)))
+    power, power_mcse = mean_with_mcse(s.map(lambda v: residual_power(v, model, x)))
+    negative, negative_mcse = mean_with_mcse(s.map(lambda v: v < 0))
+    below = below_mcse = None
+    if levels is not None:
+        at = np.asarray(levels, dtype=float)
+        below, below_mcse = mean_with_mcse(s.map(lambda v: v[..., None] <= at))
     return PosteriorStatistics(
         p_active=p_active,
         mean=mean,
@@ -176,7 +203,31 @@ def summarize(
         rhat_max=largest_rhat(s),
         n_draws=s.shape[0] * s.shape[1],
         method=method,
+        p_negative=negative,
+        p_negative_mcse=negative_mcse,
+        below=below,
+        below_mcse=below_mcse,
     )
+
+
+def block_sums(s: Draws, active: Draws, n_blocks: int) -> tuple[Array, int]:
+    """Return sums over blocks of draws, of active, s < 0, s and s^2, and the draws in each.
+
+    Returns
+    -------
+    array, shape (n_chains, n_blocks, 4, n_latents)
+        In model units; what does not fill the blocks is left out, from the beginning.
+    int
+    """
+    chains, draws, K = s.shape
+    length = draws // n_blocks
+    first = draws - length * n_blocks
+    sums = np.zeros((chains, n_blocks, 4, K))
+    for block in range(n_blocks):
+        span = (first + block * length, first + (block + 1) * length)
+        for codes, on in zip(s.part(*span).pieces(), active.part(*span).pieces(), strict=True):
+            sums[:, block] += np.stack([on.sum(1), (codes < 0).sum(1), codes.sum(1), (codes**2).sum(1)], axis=1)
+    return sums, length
 
 
 def virial(
@@ -302,7 +353,8 @@ def _batch_means_pairs(active: Draws) -> Array:
     return np.asarray(means.std(0, ddof=1) / np.sqrt(len(means)))
 
 
-def _residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
+def residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
+    """Return abs(x - A s)^2 of codes (chain, draw, latent), in data units squared; shape (chain, draw)."""
     flat = s.reshape(-1, s.shape[2])
     power = np.empty(len(flat))
     for start in range(0, len(flat), _CHUNK):

@@ -24,6 +24,7 @@ from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
 from circuitlsc.reference.slice import slice_sampling
+from circuitlsc.runplan import ALLOWANCE, TOLERANCE
 
 if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
@@ -33,7 +34,7 @@ ROWS = 200  # inputs whose exact posterior is calculated, evenly spaced among al
 SWEEPS = 4_000  # of the exact sampler, for each of two chains and each input: its error is small beside the circuit's
 FEWEST = 10  # inputs below which a spread over inputs means nothing
 PATH_STEPS = 5_000
-ALPHA, ALLOWANCE, TOLERANCE = 0.01, 0.005, 0.02
+ALPHA = 0.01
 
 Verdict = Literal["agrees", "disagrees", "inconclusive"]
 
@@ -87,7 +88,11 @@ class StreamComparison:
 
 
 def compare_stream(
-    sampler: Sampler, samples: Samples, *, note: Callable[[str], None] | None = None
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    tolerance: float = TOLERANCE,
+    note: Callable[[str], None] | None = None,
 ) -> StreamComparison:
     """Compare a run of many inputs with the exact posteriors, and with NumPy on the same noise.
 
@@ -97,6 +102,8 @@ def compare_stream(
         With a stream of inputs that are held.
     samples : Samples
         What its `run` returned.
+    tolerance : float
+        How close averages must be to the exact ones, errors included.
     note : callable or None
         Called with a few words before each part.
 
@@ -137,7 +144,7 @@ def compare_stream(
         return _empty(f"{len(chosen)} inputs, and the spread over inputs needs {FEWEST}. Give more.", common, target)
     z_limit = float(stats.t.isf(ALPHA / (2 * (len(p_rows) + len(mean_rows))), len(chosen) - 1))
     scale = float(target.prior.slab_scale)
-    verdict, reason = _judge(p_rows, mean_rows, z_limit, scale, len(chosen))
+    verdict, reason = _judge(p_rows, mean_rows, z_limit, scale, len(chosen), tolerance)
     return StreamComparison(
         verdict=verdict,
         reason=reason,
@@ -171,7 +178,12 @@ def _differences(circuit: Array, exact: Array) -> tuple[MeanDifference, ...]:
 
 
 def _judge(
-    p_rows: tuple[MeanDifference, ...], mean_rows: tuple[MeanDifference, ...], z_limit: float, scale: float, n: int
+    p_rows: tuple[MeanDifference, ...],
+    mean_rows: tuple[MeanDifference, ...],
+    z_limit: float,
+    scale: float,
+    n: int,
+    tolerance: float,
 ) -> tuple[Verdict, str]:
     errors = [(abs(r.difference), r.se) for r in p_rows] + [
         (abs(r.difference) / scale, r.se / scale) for r in mean_rows
@@ -183,13 +195,13 @@ def _judge(
             f"{len(over)} of {len(errors)} averages over {n} inputs differ, by up to {max(over)[0]:.3g}.",
         )
     wide = max(d + z_limit * se for d, se in errors)
-    if wide <= TOLERANCE:
+    if wide <= tolerance:
         return (
             "agrees",
-            f"all {len(errors)} averages over {n} inputs are within {TOLERANCE:g} of exact, errors included.",
+            f"all {len(errors)} averages over {n} inputs are within {tolerance:g} of exact, errors included.",
         )
     return "inconclusive", (
-        f"no average over {n} inputs differs, but they are known to {wide:.3g} only, and {TOLERANCE:g} is asked for. "
+        f"no average over {n} inputs differs, but they are known to {wide:.3g} only, and {tolerance:g} is asked for. "
         "Give more inputs, or hold them longer."
     )
 

@@ -18,7 +18,7 @@ from circuitlsc.errors import InputError
 if TYPE_CHECKING:
     from circuitlsc.config import Config
 
-_LIMITS = re.compile(r"^timeout = .*\n?", re.MULTILINE)  # a resumed run may take longer: samples do not depend on it
+_LIMITS = re.compile(r"^(timeout|tolerance|reference_time) = .*\n?", re.MULTILINE)  # samples do not depend on them
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
 

@@ -12,20 +12,28 @@ from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Schedul
 from circuitlsc.commands.shared import (
     EXIT_CODES,
     FAILED,
+    Advance,
     Anywhere,
     ConfigArgument,
     OutputFolder,
+    Tolerance,
     app,
+    beside,
     left_behind,
     one_line_errors,
     print_rules,
-    progress_bar,
+    progress_lines,
     say,
 )
 from circuitlsc.errors import InputError, SimulationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from circuitlsc.config import Config
     from circuitlsc.energy import EnergyReport
+    from circuitlsc.experiment import Expectation
+    from circuitlsc.outcome import Outcome
     from circuitlsc.runplan import RunPlan
     from circuitlsc.sampler import Sampler
     from circuitlsc.samples import Samples
@@ -81,19 +89,17 @@ def run(
     cache: Cache = None,
     no_cache: NoCache = False,
     anywhere: Anywhere = False,
+    tolerance: Tolerance = None,
 ) -> None:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config, resolved_toml
-    from circuitlsc.energy import energy_text
-    from circuitlsc.outcome import outcome
-    from circuitlsc.plotting import save_figure
 
     machine = Machine(workers, scheduler, resume, cache, no_cache)
     with one_line_errors(lambda: left_behind(output)):
         out.check_free(output)
         machine.check()
-        loaded = load_config(config, anywhere=anywhere)
+        loaded = _with_tolerance(load_config(config, anywhere=anywhere), tolerance)
         sampler = loaded.sampler()
         tasks = sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
         resolved = resolved_toml(loaded, sampler)
@@ -106,10 +112,13 @@ def run(
             total = sum(task.n_steps for task in tasks)
             if found := where["store"].steps(tasks):
                 say(f"{found} of {total} steps were found in {where['store'].folder}")
-            with progress_bar(total) as advance:
-                samples = _simulate(sampler, loaded.run, output, progress=advance, **where)
-            samples.save(folder / out.SAMPLES)
-            result = outcome(sampler, samples, note=say)
+            with progress_lines() as line, beside(_beside(loaded, sampler, line)) as expected:
+                samples = _simulate(sampler, loaded.run, output, progress=line("ngspice", total, "steps"), **where)
+                samples.save(folder / out.SAMPLES)
+                known = expected()
+            result = _judged(loaded, sampler, samples, known)
+            from circuitlsc.plotting import save_figure
+
             out.write_json(folder / result.file, result.numbers)
             save_figure(result.draw(), folder / out.FIGURE)
             energy = _energy(sampler, samples)
@@ -117,8 +126,65 @@ def run(
                 out.write_json(folder / out.ENERGY, energy.to_dict())
         print(result.text)
         if energy is not None:
+            from circuitlsc.energy import energy_text
+
             print("\n" + energy_text(energy))
         raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+def _with_tolerance(config: Config, tolerance: float | None) -> Config:
+    """Return the config with the tolerance that an option gives, which counts before the key."""
+    from dataclasses import replace
+
+    from circuitlsc.config import check_tolerance
+
+    if tolerance is None:
+        return config
+    return replace(config, tolerance=check_tolerance("--tolerance", tolerance, config.dynamics))
+
+
+def _beside(
+    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance]
+) -> Callable[[Callable[[], None]], Expectation | None]:
+    """Return what finds out, beside the transients, what a correct run would give."""
+
+    def work(check: Callable[[], None]) -> Expectation | None:
+        # imported here, while the circuits run
+        from circuitlsc.outcome import prepare
+
+        advance: list[Advance] = []
+
+        def progress(share: float, left: float) -> None:
+            check()
+            if not advance:
+                advance.append(line("exact posterior", 100, "%"))
+            advance[0](0, min(99, round(100 * share)))
+
+        found = prepare(
+            sampler,
+            config.run,
+            tolerance=config.tolerance,
+            reference_time=config.reference_time,
+            progress=progress,
+        )
+        if advance:
+            advance[0](0, 100)
+        return found
+
+    return work
+
+
+def _judged(config: Config, sampler: Sampler, samples: Samples, expected: Expectation | None) -> Outcome:
+    from circuitlsc.outcome import outcome
+
+    return outcome(
+        sampler,
+        samples,
+        expected=expected,
+        tolerance=config.tolerance,
+        reference_time=config.reference_time,
+        note=say,
+    )
 
 
 def _simulate(sampler: Sampler, run: RunPlan, output: Path, **where: Any) -> Samples:
@@ -148,22 +214,25 @@ def _simulate(sampler: Sampler, run: RunPlan, output: Path, **where: Any) -> Sam
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder that `run` made.")],
     json: Annotated[bool, typer.Option("--json", help="Print the JSON (comparison, map) instead of a table.")] = False,
+    tolerance: Tolerance = None,
 ) -> None:
     """Compare the samples in a folder again, from samples.nc and config.resolved.toml, and print the result."""
     import json as text
 
     from circuitlsc import output as out
     from circuitlsc.config import load_config
-    from circuitlsc.outcome import outcome
     from circuitlsc.samples import Samples
 
     with one_line_errors():
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
         samples = Samples.load(folder / out.SAMPLES)
-        sampler = load_config(folder / out.CONFIG, anywhere=True).sampler()
+        config = _with_tolerance(load_config(folder / out.CONFIG, anywhere=True), tolerance)
+        sampler = config.sampler()
         samples.check_made_by(sampler)
-        result = outcome(sampler, samples, note=say)
+        with progress_lines() as line:
+            expected = _beside(config, sampler, line)(lambda: None)
+        result = _judged(config, sampler, samples, expected)
         print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
         raise typer.Exit(EXIT_CODES[result.verdict])
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +15,8 @@ from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError
 if TYPE_CHECKING:
     from circuitlsc.config import Config
     from circuitlsc.sampler import Sampler
+
+Result = TypeVar("Result")
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
@@ -31,6 +33,10 @@ Anywhere = Annotated[
     bool, typer.Option("--anywhere", help="Let the config name files outside its folder; for configs that you trust.")
 ]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option("--tolerance", help="How close to exact is close, errors included; default: the config's, or 0.02."),
+]
 TStop = Annotated[
     float | None,
     typer.Option(
@@ -118,9 +124,15 @@ def say(text: str) -> None:
     print(f"  {text} ...", file=sys.stderr)
 
 
+Advance = Callable[[int, int], None]
+
+
 @contextmanager
-def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Callable[[int, int], None]]:
-    """Show steps done and time left on stderr (only the end of it if stderr is no terminal)."""
+def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
+    """Show what is being done on stderr, a line each with its share and time left (their ends if it is no terminal).
+
+    Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -131,21 +143,59 @@ def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iter
         TimeRemainingColumn,
     )
 
-    done: dict[int, int] = {}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=total)
 
-        def advance(chain: int, steps: int) -> None:
-            done[chain] = steps
-            bar.update(task, completed=sum(done.values()))
+        def line(name: str, total: int, unit: str) -> Advance:
+            done: dict[int, int] = {}
+            task = bar.add_task(name, total=total, unit=unit)
 
-        yield advance
+            def advance(part: int, steps: int) -> None:
+                done[part] = steps
+                bar.update(task, completed=sum(done.values()))
+
+            return advance
+
+        yield line
+
+
+@contextmanager
+def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Advance]:
+    """Show steps done and time left on stderr."""
+    with progress_lines() as line:
+        yield line(name, total, unit)
+
+
+class Stopped(Exception):
+    """What runs beside the main work is no longer wanted."""
+
+
+@contextmanager
+def beside(work: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[], Result]]:
+    """Do some work in a thread; yield a function that waits for its result.
+
+    ``work(check)`` calls ``check()`` now and then, which ends it if the block is left by an error.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
+
+    ended = Event()
+
+    def check() -> None:
+        if ended.is_set():
+            raise Stopped
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, check)
+        try:
+            yield future.result
+        finally:
+            ended.set()

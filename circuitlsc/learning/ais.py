@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from circuitlsc.arrays import Array
+from circuitlsc.compiled import compiled
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.learning.compiled import compiled
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Laplace, SpikeSlab
 from circuitlsc.reference.gibbs import _draw_latent

@@ -15,7 +15,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
-from circuitlsc.learning.compiled import compiled
+from circuitlsc.compiled import compiled
 
 States = NDArray[np.uint64]
 _LAYERS = 256

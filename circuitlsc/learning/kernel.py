@@ -22,7 +22,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
-from circuitlsc.learning.compiled import compiled
+from circuitlsc.compiled import compiled
 
 Real = NDArray[np.floating]
 U0, LAM, SIGMA = 0, 1, 2  # places in Workspace.slow

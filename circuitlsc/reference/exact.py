@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, ReferenceRefusedError
@@ -67,7 +68,8 @@ def gaussian_statistics(model: SparseCodingModel, x: ArrayLike) -> PosteriorStat
     """Return the posterior statistics under the Gaussian prior; arguments and errors as for `gaussian_posterior`."""
     mean, cov = gaussian_posterior(model, x)
     everything = {(1 << model.n_latents) - 1: 1.0}
-    return _exact(model, x, everything, mean, cov + np.outer(mean, mean), "closed form (Gaussian prior)")
+    negative = stats.norm.cdf(-mean / np.sqrt(np.diag(cov)))
+    return _exact(model, x, everything, mean, cov + np.outer(mean, mean), negative, "closed form (Gaussian prior)")
 
 
 def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -102,8 +104,7 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
             "Use enumerate_supports or gibbs."
         )
     if isinstance(model.prior, Gaussian):
-        mean, cov = gaussian_posterior(model, x)
-        return _exact(model, x, {1: 1.0}, mean, cov + np.outer(mean, mean), "closed form")
+        return gaussian_statistics(model, x)
     pi, lam, signed = _slab(model.prior)
     root_g, b = math.sqrt(model.gram[0, 0]), float(model.drive(x)[0])
     signs = (1.0, -1.0) if signed else (1.0,)
@@ -118,7 +119,8 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
     second = sum(w * m[1] for w, m in zip(weight, moments, strict=False)) / root_g**2
     on = float(weight[: len(signs)].sum())
     support = {0: 1.0 - on, 1: on} if pi < 1 else {1: 1.0}
-    return _exact(model, x, support, np.array([first]), np.array([[second]]), "closed form")
+    negative = weight[1:2] if signed else np.zeros(1)
+    return _exact(model, x, support, np.array([first]), np.array([[second]]), negative, "closed form")
 
 
 def prior_statistics(prior: Prior, n_latents: int, x: ArrayLike | None = None) -> PosteriorStatistics:
@@ -163,7 +165,8 @@ def prior_statistics(prior: Prior, n_latents: int, x: ArrayLike | None = None) -
     np.fill_diagonal(coactive, pi)
     power = 0.0 if x is None else float(np.sum(np.asarray(x, dtype=float) ** 2))
     sd = np.full(n_latents, math.sqrt(second - mean**2))
-    return _without_error(on, np.full(n_latents, mean), sd, coactive, power, support, "prior")
+    negative = np.full(n_latents, pi / 2 if prior.signed else 0.0)
+    return _without_error(on, np.full(n_latents, mean), sd, coactive, power, support, negative, "prior")
 
 
 def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -209,11 +212,12 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
     log_weights, terms = _pattern_weights(model, x)
     weights = np.exp(log_weights - log_weights.max())
     weights /= weights.sum()
-    mean, second, error = np.zeros(K), np.zeros((K, K)), 0.0
+    mean, second, negative, error = np.zeros(K), np.zeros((K, K)), np.zeros(K), 0.0
     support: dict[int, float] = {}
     for weight, (on, sign, moments) in zip(weights, terms, strict=True):
         if weight > 0:
             mean[on] += weight * sign * moments.first
+            negative[on] += weight * (sign < 0)
             second[np.ix_(on, on)] += weight * np.outer(sign, sign) * moments.second
             error += weight * moments.error(model.prior.slab_scale)
             mask = sum(1 << int(i) for i in on)
@@ -223,7 +227,7 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
             f"enumerate_supports: the moments are known to {error:.1e} of the slab's scale only, not to {_TOLERANCE}: the "
             "integrals converge badly (nearly dependent atoms, or a sigma far above the slab). Use gibbs."
         )
-    return _exact(model, x, support, mean, second, "enumeration")
+    return _exact(model, x, support, mean, second, negative, "enumeration")
 
 
 def log_evidence(model: SparseCodingModel, x: ArrayLike) -> float:
@@ -295,15 +299,21 @@ def _slab(prior: Prior) -> tuple[float, float, bool]:
 
 
 def _exact(
-    model: SparseCodingModel, x: ArrayLike, support: dict[int, float], mean: Array, second: Array, method: str
+    model: SparseCodingModel,
+    x: ArrayLike,
+    support: dict[int, float],
+    mean: Array,
+    second: Array,
+    negative: Array,
+    method: str,
 ) -> PosteriorStatistics:
-    """Derive every statistic from the support's probabilities and E s, E s s^T."""
+    """Derive every statistic from the support's probabilities, E s, E s s^T and P(s < 0)."""
     x = model.check_x(x)
     on = np.array([[mask >> i & 1 for i in range(model.n_latents)] for mask in support], dtype=float)
     coactive = on.T @ (np.array(list(support.values()))[:, None] * on)
     power = x @ x - 2 * x @ model.A @ mean + np.sum((model.A.T @ model.A) * second)
     sd = np.sqrt(np.maximum(np.diag(second) - mean**2, 0.0))
-    return _without_error(np.diag(coactive).copy(), mean, sd, coactive, float(power), support, method)
+    return _without_error(np.diag(coactive).copy(), mean, sd, coactive, float(power), support, negative, method)
 
 
 def _without_error(
@@ -313,6 +323,7 @@ def _without_error(
     coactive: Array,
     residual_power: float,
     support: dict[int, float] | None,
+    p_negative: Array,
     method: str,
 ) -> PosteriorStatistics:
     zeros = np.zeros(len(mean))
@@ -332,4 +343,6 @@ def _without_error(
         rhat_max=1.0,
         n_draws=0,
         method=method,
+        p_negative=p_negative,
+        p_negative_mcse=zeros,
     )

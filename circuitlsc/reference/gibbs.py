@@ -12,14 +12,13 @@ is approximated but the length of the chain.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.arrays import Array
+from circuitlsc.compiled import compiled, side_by_side
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
@@ -33,15 +32,6 @@ _RUNG = 0.7  # ratio of neighbouring temperatures, in logarithms: half of the ex
 _MAX_LATENTS_TEMPERED = 64  # above, a ladder needs so many rungs that R-hat must judge the plain chain
 
 Rng = np.random.Generator
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _compiled(function: Function) -> Function:
-    """Compile with numba, keeping the machine code on disk where that is possible."""
-    try:
-        return cast(Function, numba.njit(cache=True)(function))
-    except RuntimeError:  # numba found no writable cache folder (a read-only installation without a home)
-        return cast(Function, numba.njit(function))
 
 
 class _Target(NamedTuple):
@@ -132,17 +122,46 @@ def gibbs(
         raise ReferenceRefusedError(
             f"gibbs: the prior {prior!r} has no known conditional draw. Use SpikeSlab, Laplace or Gaussian."
         )
-    G, b = np.ascontiguousarray(model.gram), model.drive(x)
-    out = np.empty((n_chains, n_sweeps // thin, model.n_latents))
-    for chain in range(n_chains):
-        rng = np.random.default_rng(np.random.SeedSequence([seed, chain]))
-        start = _start(model, G, b, chain, rng)
+    chains = GibbsChains(model, x, n_chains=n_chains, seed=seed, n_rungs=n_rungs)
+    return chains.draw(n_sweeps // thin, thin=thin, warmup=warmup)
+
+
+class GibbsChains:
+    """Chains of `gibbs` that go on where they stopped.
+
+    Parameters
+    ----------
+    model, x, n_chains, seed, n_rungs
+        As for `gibbs`, which checks them.
+    """
+
+    def __init__(
+        self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int, n_rungs: int | None = None
+    ) -> None:
+        prior = model.prior
+        G, b = np.ascontiguousarray(model.gram), model.drive(x)
+        self._rngs = [np.random.default_rng(np.random.SeedSequence([seed, c])) for c in range(n_chains)]
+        starts = [_start(model, G, b, c, rng) for c, rng in enumerate(self._rngs)]
         if isinstance(prior, Gaussian):
-            _gaussian_chain(rng, G, b, start, 1.0 / prior.sd**2, warmup, thin, out[chain])
+            self._states, precision = starts, 1.0 / prior.sd**2
+
+            def run(c: int, warmup: int, thin: int, out: Array) -> None:
+                _gaussian_chain(self._rngs[c], G, b, self._states[c], precision, warmup, thin, out)
         else:
-            beta = _ladder(model, n_rungs)
-            _sparse_chain(rng, _target(prior, G, b), beta, np.tile(start, (len(beta), 1)), warmup, thin, out[chain])
-    return out
+            assert isinstance(prior, (SpikeSlab, Laplace))
+            beta, target = _ladder(model, n_rungs), _target(prior, G, b)
+            self._states = [np.tile(start, (len(beta), 1)) for start in starts]
+
+            def run(c: int, warmup: int, thin: int, out: Array) -> None:
+                _sparse_chain(self._rngs[c], target, beta, self._states[c], warmup, thin, out)
+
+        self._run, self._K = run, model.n_latents
+
+    def draw(self, n: int, *, thin: int = 1, warmup: int = 0) -> Array:
+        """Return the next n draws of each chain, ``thin`` sweeps apart, shape (n_chains, n, n_latents)."""
+        out = np.empty((len(self._states), n, self._K))
+        side_by_side(lambda c: self._run(c, warmup, thin, out[c]), len(out))
+        return out
 
 
 def _start(model: SparseCodingModel, G: Array, b: Array, chain: int, rng: Rng) -> Array:
@@ -188,7 +207,7 @@ def _target(prior: SpikeSlab | Laplace, G: Array, b: Array) -> _Target:
     )
 
 
-@_compiled
+@compiled()
 def _log_slab_mass(a: float) -> float:
     """Return a^2/2 + log Phi(a), the log mass of a slab whose unit-variance mean is a, for any finite a."""
     if a > -25.0:
@@ -198,7 +217,7 @@ def _log_slab_mass(a: float) -> float:
     return series - math.log(-a) - _HALF_LOG_2PI
 
 
-@_compiled
+@compiled()
 def _tail_excess(rng: Rng, alpha: float) -> float:
     """Draw z - alpha > 0 for z ~ N(0, 1) given z > alpha (Robert 1995); no digits cancel in the far tail."""
     if alpha <= 0.0:
@@ -213,7 +232,7 @@ def _tail_excess(rng: Rng, alpha: float) -> float:
             return excess
 
 
-@_compiled
+@compiled()
 def _draw_latent(rng: Rng, h: float, g: float, lam: float, log_odds: float, signed: bool) -> float:
     """Draw s from p(s) exp(-g s^2/2 + h s); log_odds = log(pi slab / (1 - pi)), +inf without a spike."""
     root = math.sqrt(g)
@@ -238,7 +257,7 @@ def _draw_latent(rng: Rng, h: float, g: float, lam: float, log_odds: float, sign
     return 0.0
 
 
-@_compiled
+@compiled()
 def _shared(rng: Rng, target: _Target, total: float, ni: float, nj: float) -> tuple[float, float]:
     """Propose a split of ni si + nj sj = total (si, sj >= 0): all on i, all on j, or uniform between them."""
     off_j, off_i = (1.0 - target.pi) / ni, (1.0 - target.pi) / nj
@@ -251,7 +270,7 @@ def _shared(rng: Rng, target: _Target, total: float, ni: float, nj: float) -> tu
     return t / ni, (total - t) / nj
 
 
-@_compiled
+@compiled()
 def _cancelled(rng: Rng, target: _Target, excess: float, ni: float, nj: float) -> tuple[float, float]:
     """Draw (si, sj) from the prior at fixed ni si - nj sj = excess > 0: the smaller is zero or exponential."""
     off = (1.0 - target.pi) / ni
@@ -262,7 +281,7 @@ def _cancelled(rng: Rng, target: _Target, excess: float, ni: float, nj: float) -
     return (excess + t) / ni, t / nj
 
 
-@_compiled
+@compiled()
 def _pair_move(rng: Rng, target: _Target, beta: float, field: Array, s: Array, i: int, j: int) -> None:
     """Move latents i and j along a line on which the data hardly tell them apart, by Metropolis.
 
@@ -310,7 +329,7 @@ def _pair_move(rng: Rng, target: _Target, beta: float, field: Array, s: Array, i
             field[k] -= G[i, k] * di + G[j, k] * dj
 
 
-@_compiled
+@compiled()
 def _sweep(rng: Rng, target: _Target, beta: float, field: Array, s: Array) -> None:
     """Draw every latent once and try the two-latent moves, with the likelihood to the power beta."""
     G, pi = target.G, target.pi
@@ -327,7 +346,7 @@ def _sweep(rng: Rng, target: _Target, beta: float, field: Array, s: Array) -> No
         _pair_move(rng, target, beta, field, s, target.pairs[pair, 0], target.pairs[pair, 1])
 
 
-@_compiled
+@compiled()
 def _sparse_chain(rng: Rng, target: _Target, beta: Array, s: Array, warmup: int, thin: int, out: Array) -> None:
     """Run one chain of a spike-and-slab prior (Laplace: pi = 1) from s, one row per rung; row 0 goes to out."""
     n_rungs, K = s.shape
@@ -350,7 +369,7 @@ def _sparse_chain(rng: Rng, target: _Target, beta: Array, s: Array, warmup: int,
             out[done // thin - 1] = s[0]
 
 
-@_compiled
+@compiled()
 def _gaussian_chain(
     rng: Rng, G: Array, b: Array, s: Array, precision: float, warmup: int, thin: int, out: Array
 ) -> None:

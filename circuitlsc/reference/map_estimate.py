@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from circuitlsc.arrays import Array, real_array
+from circuitlsc.compiled import compiled
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
-from circuitlsc.reference.gibbs import _compiled
 
 GAP = 1e-8  # largest duality gap of a lasso that is returned, relative to its objective
 _UNIT = 1e-9  # a norm this close to 1 is 1
@@ -433,7 +433,7 @@ def _check_gap(model: SparseCodingModel, codes: Array, X: Array) -> None:
         )
 
 
-@_compiled
+@compiled()
 def _descend(G: Array, drive: Array, lam: float, signed: bool, sweeps: int, codes: Array) -> None:
     """Minimise s^T G s/2 - b^T s + lam |s|_1 for each row b of drive, one coordinate at a time; start at codes."""
     K = len(G)

@@ -64,12 +64,12 @@ def quadrature(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
     unit = np.array([slab, slab**2])
     previous = integrate(model.prior, G, b, 1)
     for refine in 2 ** np.arange(1, 1 + round(math.log2(_FINEST))):
-        mean, second = integrate(model.prior, G, b, int(refine))
+        mean, second, negative = integrate(model.prior, G, b, int(refine))
         size = np.maximum(unit, [np.abs(mean).max(), np.abs(second).max()])
         change = max(np.abs(mean - previous[0]).max() / size[0], np.abs(second - previous[1]).max() / size[1])
         if change < _TOLERANCE:
-            return _exact(model, x, {(1 << model.n_latents) - 1: 1.0}, mean, second, "quadrature")
-        previous = mean, second
+            return _exact(model, x, {(1 << model.n_latents) - 1: 1.0}, mean, second, negative, "quadrature")
+        previous = mean, second, negative
     raise ReferenceRefusedError(
         f"quadrature: the moments still change by {change:.1e} of their size with {_FINEST} times as many panels. "
         "Use slice_sampling."
@@ -100,14 +100,14 @@ def _panels(prior: Prior, centre: Array, width: float, radius: Array, refine: in
     return points.reshape(len(centre), -1), (size[..., None] * _WEIGHTS).reshape(len(centre), -1)
 
 
-def _one(prior: Prior, G: Array, b: Array, refine: int) -> tuple[Array, Array]:
-    """Return E s and E s s^T of one latent."""
-    _, mean, second = _line(prior, G[0, 0], np.array([b[0]]), refine)
-    return mean, second[:, None]
+def _one(prior: Prior, G: Array, b: Array, refine: int) -> tuple[Array, Array, Array]:
+    """Return E s, E s s^T and P(s < 0) of one latent."""
+    _, mean, second, negative = _line(prior, G[0, 0], np.array([b[0]]), refine)
+    return mean, second[:, None], negative
 
 
-def _line(prior: Prior, g: float, h: Array, refine: int) -> tuple[Array, Array, Array]:
-    """Return log Z, E s and E s^2 of exp(-g s^2/2 + h s - C(s)) for many h, each shape (n,)."""
+def _line(prior: Prior, g: float, h: Array, refine: int) -> tuple[Array, Array, Array, Array]:
+    """Return log Z, E s, E s^2 and P(s < 0) of exp(-g s^2/2 + h s - C(s)) for many h, each shape (n,)."""
     centre, width = h / g, 1 / math.sqrt(g)
     inside = centre if prior.signed else np.maximum(centre, 0.0)
     # some state is no higher than this above the likelihood's least energy
@@ -117,11 +117,12 @@ def _line(prior: Prior, g: float, h: Array, refine: int) -> tuple[Array, Array, 
     top = log_density.max(axis=1)
     p = w * np.exp(log_density - top[:, None])
     z = p.sum(axis=1)
-    return top + np.log(z), (p * s).sum(axis=1) / z, (p * s**2).sum(axis=1) / z
+    negative = np.where(s < 0, p, 0.0).sum(axis=1) / z
+    return top + np.log(z), (p * s).sum(axis=1) / z, (p * s**2).sum(axis=1) / z, negative
 
 
-def _two(prior: Prior, G: Array, b: Array, refine: int) -> tuple[Array, Array]:
-    """Return E s and E s s^T of two latents: the inner integral over the second one for each point of the first."""
+def _two(prior: Prior, G: Array, b: Array, refine: int) -> tuple[Array, Array, Array]:
+    """Return E s, E s s^T and P(s < 0) of two latents: the inner integral over the second one for each point of the first."""
     least, far = _least(prior)
     centre = np.asarray(np.linalg.lstsq(G, b, rcond=None)[0], dtype=float)
     inside = centre if prior.signed else np.maximum(centre, 0.0)
@@ -131,10 +132,10 @@ def _two(prior: Prior, G: Array, b: Array, refine: int) -> tuple[Array, Array]:
     radius = np.array([width * math.sqrt(2 * (height + _LEFT_OUT))])
     s, w = (v[0] for v in _panels(prior, centre[:1], width, radius, refine))
     parts = [_line(prior, G[1, 1], b[1] - G[0, 1] * part, refine) for part in np.array_split(s, 1 + refine**2)]
-    log_inner, mean, second = (np.concatenate(column) for column in zip(*parts, strict=True))
+    log_inner, mean, second, negative = (np.concatenate(column) for column in zip(*parts, strict=True))
     log_density = log_inner - G[0, 0] * s**2 / 2 + b[0] * s - prior.cost(s)
     p = w * np.exp(log_density - log_density.max())
     p /= p.sum()
     first = np.array([p @ s, p @ mean])
     cross = p @ (s * mean)
-    return first, np.array([[p @ s**2, cross], [cross, p @ second]])
+    return first, np.array([[p @ s**2, cross], [cross, p @ second]]), np.array([p[s < 0].sum(), p @ negative])

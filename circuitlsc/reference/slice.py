@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.arrays import Array
+from circuitlsc.compiled import compiled, side_by_side
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Prior
-from circuitlsc.reference.gibbs import Rng, _compiled
+from circuitlsc.reference.gibbs import Rng
 
 _FAR = 1e6  # slabs that the table of the cost covers; beyond, it goes on linearly in log(s)
 _FINE = 0.02  # slabs: below, the table's knots are evenly spaced, above evenly in log(s)
@@ -113,12 +114,24 @@ def slice_sampling(
         raise ReferenceRefusedError(
             f"slice_sampling: under the prior {model.prior!r} codes can be exactly zero, which no density describes. Use gibbs."
         )
-    costs, lines = _tabulate(model.prior), _lines(model, x)
-    out = np.empty((n_chains, n_sweeps // thin, model.n_latents))
-    for chain in range(n_chains):
-        rng = np.random.default_rng(np.random.SeedSequence([seed, chain]))
-        _chain(rng, costs, lines, _start(model, lines, chain, rng), warmup, thin, out[chain])
-    return out
+    return SliceChains(model, x, n_chains=n_chains, seed=seed).draw(n_sweeps // thin, thin=thin, warmup=warmup)
+
+
+class SliceChains:
+    """Chains of `slice_sampling` that go on where they stopped; arguments as there, where they are checked."""
+
+    def __init__(self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int) -> None:
+        self._costs, self._lines, self._K = _tabulate(model.prior), _lines(model, x), model.n_latents
+        self._rngs = [np.random.default_rng(np.random.SeedSequence([seed, c])) for c in range(n_chains)]
+        self._states = [_start(model, self._lines, c, rng) for c, rng in enumerate(self._rngs)]
+
+    def draw(self, n: int, *, thin: int = 1, warmup: int = 0) -> Array:
+        """Return the next n draws of each chain, ``thin`` sweeps apart, shape (n_chains, n, n_latents)."""
+        out = np.empty((len(self._states), n, self._K))
+        side_by_side(
+            lambda c: _chain(self._rngs[c], self._costs, self._lines, self._states[c], warmup, thin, out[c]), len(out)
+        )
+        return out
 
 
 def _tabulate(prior: Prior) -> _Costs:
@@ -179,7 +192,7 @@ def _start(model: SparseCodingModel, lines: _Lines, chain: int, rng: Rng) -> Arr
     return np.clip(model.prior.draw((model.n_latents,), rng), -50 * scale, 50 * scale)
 
 
-@_compiled
+@compiled()
 def _cost(costs: _Costs, s: float) -> float:
     """Return C(s): cubic between knots, linear in asinh(s) beyond the last one."""
     row = 1 if s < 0.0 else 0
@@ -195,7 +208,7 @@ def _cost(costs: _Costs, s: float) -> float:
     return float(values[k] + t * (d0 + t * (3.0 * rise - 2.0 * d0 - d1 + t * (d0 + d1 - 2.0 * rise))))
 
 
-@_compiled
+@compiled()
 def _evaluate(costs: _Costs, s: Array) -> Array:
     """Return C at s, shape (n,)."""
     out = np.empty(len(s))
@@ -204,7 +217,7 @@ def _evaluate(costs: _Costs, s: Array) -> Array:
     return out
 
 
-@_compiled
+@compiled()
 def _on_line(costs: _Costs, s: Array, v: Array, first: int, last: int, t: float) -> float:
     """Return the sum of C(s + t v) over the latents first .. last - 1."""
     total = 0.0
@@ -213,7 +226,7 @@ def _on_line(costs: _Costs, s: Array, v: Array, first: int, last: int, t: float)
     return total
 
 
-@_compiled
+@compiled()
 def _move(
     rng: Rng,
     costs: _Costs,
@@ -257,7 +270,7 @@ def _move(
             return 0.0
 
 
-@_compiled
+@compiled()
 def _chain(rng: Rng, costs: _Costs, lines: _Lines, s: Array, warmup: int, thin: int, out: Array) -> None:
     """Run one chain from s."""
     n = len(s)

@@ -1,8 +1,10 @@
-"""Compilation of the loops of this subpackage by numba, with the machine code kept on disk where that is possible."""
+"""Compilation of loops by numba, with the machine code kept on disk where that is possible."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import numba
@@ -24,3 +26,9 @@ def compiled(*, parallel: bool = False, reorder: bool = False) -> Callable[[Func
             return cast(Function, numba.njit(**options)(function))
 
     return decorate
+
+
+def side_by_side(work: Callable[[int], None], n: int, threads: int | None = None) -> None:
+    """Call work(0) ... work(n - 1), as many at a time as there are processors: compiled loops do not hold the lock."""
+    with ThreadPoolExecutor(threads or min(max(n, 1), len(os.sched_getaffinity(0)))) as pool:
+        list(pool.map(work, range(n)))

@@ -1,0 +1,195 @@
+"""How often a verdict is wrong: correct samplers that disagree, wrong ones that do not, over models, lengths and speeds.
+
+usage: verdict.py false | slow | power [MODEL ...]      tables of docs/method.md
+       verdict.py advice MODEL                          what a short run advises, and whether ten runs of that length agree
+Runs are software runs with another seed and half the step of the null's, from the circuit's starts, two chains each. Gates on
+R-hat and effective samples are off: they only ever take a verdict back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from circuitlsc import (
+    Cauchy,
+    Gaussian,
+    Laplace,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+)
+from circuitlsc.compare import Errors
+from circuitlsc.dynamics import Dynamics
+from circuitlsc.experiment import tolerance_scale
+from circuitlsc.null import Null, null_for, quantile_levels
+from circuitlsc.reference.replicates import Replicates, replicate_runs
+from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.statistics import PosteriorStatistics
+
+RUNS, WARMUP = 60, 20.0
+LENGTHS = (300.0, 1000.0, 4000.0)
+Model = tuple[SparseCodingModel, np.ndarray]
+
+
+def dct() -> np.ndarray:
+    """Return a coherent dictionary of 8 atoms: the 6-point DCT and two unit vectors."""
+    n = np.arange(6)
+    basis = np.cos(np.pi * (n[:, None] + 0.5) * n / 6)
+    return np.hstack([basis / np.linalg.norm(basis, axis=0), np.eye(6)[:, [0, 3]]])
+
+
+def pair(correlation: float, signed: bool = False) -> Model:
+    """Return two atoms with a cosine, and one input that both explain."""
+    A = np.array([[1.0, correlation], [0.0, np.sqrt(1 - correlation**2)]])
+    return SparseCodingModel(A, SpikeSlab(0.3, 1.0, signed), 0.4), np.array([1.5, 0.3])
+
+
+def random(D: int, K: int, prior: object, sigma: float, seed: int) -> Model:
+    """Return a random dictionary of unit atoms, and an input drawn from its model."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((D, K))
+    model = SparseCodingModel(A / np.linalg.norm(A, axis=0), prior, sigma)  # type: ignore[arg-type]
+    return model, model.draw(rng)[1]
+
+
+def models() -> dict[str, Model]:
+    """Return the models, the awkward ones first."""
+    x = np.array([1.82018721, -1.48741909, 0.43621218, -0.49608048, -0.91590664, -1.09005843])
+    slab, two = SpikeSlab(0.25, 1.0), SpikeSlab(0.25, 1.0, True)
+    model = SparseCodingModel(dct(), two, 0.4)
+    square = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
+    twin = np.hstack([dct()[:, :3], dct()[:, :1]])
+    return {
+        "coherent, signed": (model, x),
+        "coherent, signed, sigma .15": (replace(model, sigma=0.15), x),
+        "coherent": (replace(model, prior=slab), x),
+        "8 x 20, signed": random(8, 20, SpikeSlab(0.2, 1.0, True), 0.3, 7),
+        "duplicated atom": (SparseCodingModel(twin, slab, 0.4), x),
+        "duplicated atom, signed": (SparseCodingModel(twin, two, 0.4), x),
+        "correlation .95": pair(0.95),
+        "correlation .95, signed": pair(0.95, True),
+        "bimodal, K = 1, signed": (SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.3, 1.0, True), 0.2), np.array([0.7])),
+        "rare, K = 1": (SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.02, 1.0), 0.5), np.array([0.9])),
+        "K = 1": (SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.3, 1.0), 0.5), np.array([0.6])),
+        "4x4 bars": (square, square.draw(np.random.default_rng(1))[1]),
+        "coherent, Laplace": (replace(model, prior=Laplace(1.0)), x),
+        "coherent, Laplace >= 0": (replace(model, prior=Laplace(1.0, False)), x),
+        "coherent, Gaussian": (replace(model, prior=Gaussian(1.0)), x),
+        "coherent, Cauchy": (replace(model, prior=Cauchy(2.0, 0.5)), x),
+        "Cauchy without variance": (replace(model, prior=Cauchy(0.7, 0.5)), x),
+        "random 6 x 12": random(6, 12, SpikeSlab(0.2, 1.0), 0.3, 3),
+    }
+
+
+class Bench:
+    """A model with its exact statistics and nulls, and software runs of it and of others."""
+
+    def __init__(self, model: SparseCodingModel, x: np.ndarray, kind: str = "langevin") -> None:
+        self.model, self.x = model, x
+        self.sampler = build_sampler(model, x, dynamics=kind)
+        self.starts = self.sampler.starts(2, 0)
+        self.levels = quantile_levels(model, x)
+        self.exact: PosteriorStatistics = exact_statistics(model, x, seed=0, levels=self.levels, seconds=40)
+        self.scale = tolerance_scale(model, self.exact)
+
+    def null(self, t_stop: float) -> Null:
+        """Return the null of runs of a length."""
+        plan = self.sampler.plan
+        return null_for(
+            self.model, self.x, starts=self.starts, length=t_stop - WARMUP, warmup=WARMUP, time_scale=plan.time_scale,
+            dynamics=self.sampler.dynamics, levels=self.levels,
+        )  # fmt: skip
+
+    def runs(
+        self, t_stop: float, n: int, seed: int, model: SparseCodingModel | None = None, **options: object
+    ) -> Replicates:
+        """Return software runs, of this model or of a wrong one."""
+        return replicate_runs(
+            model or self.model, self.x, starts=self.starts, n_runs=n, length=t_stop - WARMUP, warmup=WARMUP, seed=seed,
+            rate_step=0.05, time_scale=self.sampler.plan.time_scale, levels=self.levels,
+            **{"dynamics": self.sampler.dynamics, **options},
+        )  # fmt: skip
+
+    def verdicts(self, null: Null, found: Replicates) -> Iterator[Errors]:
+        """Yield each run's errors."""
+        truth, reference = null.judged.select(self.exact), null.judged.select(self.exact, "_mcse")
+        n = found.marginals.shape[1] * found.marginals.shape[2] * found.per_block
+        values = null.judged.of_sums(found.marginals.sum((1, 2)), found.pairs.sum(1), found.below.sum(1), n)
+        for run, sums in zip(values, found.marginals, strict=True):
+            slowdown = null.slowdown(sums, found.per_block)
+            yield Errors.of(run, truth, reference, null, scale=self.scale, slowdown=slowdown)
+
+    def disagree(self, null: Null, found: Replicates) -> int:
+        """Return how many of the runs disagree."""
+        return sum(bool((e.excess() > e.c).any()) for e in self.verdicts(null, found))
+
+
+def wrong(model: SparseCodingModel) -> dict[str, tuple[SparseCodingModel, dict[str, object]]]:
+    """Return wrong samplers: what a run of them is, and its options."""
+    prior, A = model.prior, model.A
+    assert isinstance(prior, SpikeSlab)
+    flipped = A * np.where(np.arange(A.shape[1]) == 0, -1, 1)
+    return {
+        "lam x 1.5": (replace(model, prior=replace(prior, lam=1.5 * prior.lam)), {}),
+        "T x 1.25": (model, {"dynamics": Dynamics(temperature=1.25)}),
+        "sigma x 1.25": (replace(model, sigma=1.25 * model.sigma), {}),
+        "one atom's sign": (replace(model, A=flipped), {}),
+        "gate offset .1": (model, {"gate_offset": 0.1}),
+        "pi + .1": (replace(model, prior=replace(prior, pi=prior.pi + 0.1)), {}),
+        "pi x 1.2": (replace(model, prior=replace(prior, pi=1.2 * prior.pi)), {}),
+    }
+
+
+def table(names: list[str], lengths: tuple[float, ...], slower: tuple[float, ...], seed: int) -> None:
+    """Print false alarms."""
+    total = runs = 0
+    for name in names:
+        bench = Bench(*models()[name])
+        for t_stop in lengths:
+            begun = time.perf_counter()
+            null = bench.null(t_stop)
+            took = time.perf_counter() - begun
+            alarms = [bench.disagree(null, bench.runs(t_stop, RUNS, seed, slower=factor)) for factor in slower]
+            total, runs = total + sum(alarms), runs + RUNS * len(alarms)
+            how = "scaled" if null.scaled else "whole" if null.length > 0.99 * null.target else "conservative"
+            print(
+                f"{name:28s} {t_stop:6g}  false of {RUNS}: {' '.join(map(str, alarms)):8s} null {null.n_runs} runs of "
+                f"{null.length:6.0f} tau, {how:12s} {took:4.1f} s", flush=True,
+            )  # fmt: skip
+    print(f"in all {total} of {runs} ({100 * total / runs:.2f} %)")
+
+
+def power(names: list[str], seed: int) -> None:
+    """Print how many of 60 wrong runs are found."""
+    for name in names:
+        bench = Bench(*models()[name])
+        for t_stop in (2000.0, 4000.0, 6000.0):
+            null = bench.null(t_stop)
+            for what, (model, options) in wrong(bench.model).items():
+                found = bench.disagree(null, bench.runs(t_stop, RUNS, seed, model, **options))
+                print(f"{name:28s} {t_stop:6g}  {what:16s} {found} of {RUNS}", flush=True)
+
+
+def main() -> None:
+    """Print the tables that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["false", "slow", "power"])
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--seed", type=int, default=77)
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    names = options.models or list(models())
+    if options.what == "power":
+        power(options.models or ["4x4 bars", "coherent, signed", "8 x 20, signed"], options.seed)
+    else:
+        table(names, LENGTHS, (1.0,) if options.what == "false" else (1.25, 1.5), options.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+r"""Posterior statistics of exact samplers, drawn until they are known well enough, in memory that does not grow.
+
+Draws are summed in blocks that are merged two by two as a chain grows, so that there are 32 to 64 of them in each of 8
+chains. With b_j the mean of block j,
+
+.. math:: \mathrm{MCSE}^2(\bar v) = \frac{\mathrm{var}(b)}{n_\mathrm{blocks}}, \qquad
+          \mathrm{ESS} = \frac{\mathrm{var}(v)}{\mathrm{MCSE}^2}
+
+about the mean over all chains, so that chains which stay in different modes count as the error that they are.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.arrays import Array
+from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.model import SparseCodingModel
+from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
+from circuitlsc.reference.gibbs import GibbsChains
+from circuitlsc.reference.quadrature import quadrature
+from circuitlsc.reference.slice import SliceChains
+from circuitlsc.runplan import REFERENCE_TIME
+from circuitlsc.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics, residual_power, support_keys
+
+ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
+CHAINS = 8
+MOST_BLOCKS = 64  # per chain
+BATCH = 2_000  # draws of a chain between two looks at the error, at first; batches grow with the length
+WARMUP = 500  # sweeps
+ERROR = 2e-3  # of probabilities, and of mean and sd in slabs, if no other is asked for
+
+Enough = Callable[[PosteriorStatistics], float]
+
+
+class _Chains(Protocol):
+    def draw(self, n: int, *, thin: int = 1, warmup: int = 0) -> Array: ...
+
+
+def usual_error(model: SparseCodingModel) -> Enough:
+    """Return how many times too large the errors of statistics are, 0.002 being enough (mean and sd: in slabs)."""
+    slab = model.prior.slab_scale
+
+    def ratio(found: PosteriorStatistics) -> float:
+        errors = [found.p_active_mcse, found.coactive_mcse, found.mean_mcse / slab, found.sd_mcse / slab]
+        return max(float(np.max(e)) for e in errors) / ERROR
+
+    return ratio
+
+
+def exact_statistics(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    seed: int = 0,
+    enough: Enough | None = None,
+    seconds: float = REFERENCE_TIME,
+    levels: Array | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> PosteriorStatistics:
+    """Return the posterior's statistics by the best method that holds.
+
+    Closed form, enumeration, or Gibbs sampling; for a prior with a smooth cost quadrature, or slice sampling. Samplers go
+    on until their errors are small enough or the time is over; look at the errors to know which.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+        At temperature 1; pass ``model.tempered(T)`` for exp(-E/T).
+    x : array, shape (n_features,)
+        Observation, in data units.
+    seed : int
+        Of the Gibbs or slice sampler.
+    enough : callable or None
+        Takes statistics, returns how many times too large their errors are (1 or less is enough); None is `usual_error`.
+    seconds : float
+        Time after which sampling ends all the same.
+    levels : array, shape (n_latents, n_levels), optional
+        Codes whose distribution function is wanted (``below``): always sampled, as closed forms do not have it.
+    progress : callable or None
+        Called as ``progress(share_done, seconds_left)`` while a sampler draws.
+    """
+    x, slabs = model.check_x(x), isinstance(model.prior, (SpikeSlab, Laplace))
+    if levels is None:
+        if isinstance(model.prior, Gaussian):
+            return gaussian_statistics(model, x)
+        if slabs and model.n_latents == 1:
+            return single_latent(model, x)
+        try:
+            if slabs and model.n_latents <= ENUMERATED_LATENTS:
+                return enumerate_supports(model, x)
+            if not slabs and model.n_latents <= 2:
+                return quadrature(model, x)
+        except ReferenceRefusedError:
+            pass  # a singular A_S, or integrals that do not converge: the posterior is proper all the same
+    gibbs = slabs or isinstance(model.prior, Gaussian)
+    chains: _Chains = (GibbsChains if gibbs else SliceChains)(model, x, n_chains=CHAINS, seed=seed)
+    running = RunningStatistics(model, x, "Gibbs sampling" if gibbs else "slice sampling", levels)
+    return _draw(chains, running, enough or usual_error(model), seconds, progress or (lambda *_: None))
+
+
+def _draw(
+    chains: _Chains,
+    running: RunningStatistics,
+    enough: Enough,
+    seconds: float,
+    progress: Callable[[float, float], None],
+) -> PosteriorStatistics:
+    """Draw until it is enough, or the time is over."""
+    begun, batch, warmup = time.monotonic(), BATCH, WARMUP
+    while True:
+        draws = chains.draw(batch, warmup=warmup)
+        warmup = 0
+        running.add(draws)
+        found = running.result()
+        excess, spent = enough(found), time.monotonic() - begun
+        if excess <= 1.0 or spent >= seconds:
+            return found
+        needed = spent * min(excess**2, 1e6)  # errors fall with the root of the length
+        progress(spent / max(needed, spent), min(needed, seconds) - spent)
+        # towards the end, but no further than a third of what there is, so that the estimate is looked at again, ...
+        more = int(running.n_draws * min(max(1.05 * excess**2 - 1, 0.05), 0.5))
+        # ... nor than the time allows
+        more = min(more, int(running.n_draws * (seconds - spent) / spent) + 1)
+        batch = max(BATCH, BATCH * math.ceil(more / BATCH))
+
+
+class RunningStatistics:
+    """Statistics of draws that come in batches.
+
+    Parameters
+    ----------
+    model, x : SparseCodingModel and array, shape (n_features,)
+    method : str
+        Who draws.
+    levels : array, shape (n_latents, n_levels), or None
+        As for `circuitlsc.statistics.summarize`.
+    """
+
+    def __init__(self, model: SparseCodingModel, x: Array, method: str, levels: Array | None = None) -> None:
+        self._model, self._x, self._method, self._levels = model, x, method, levels
+        K = model.n_latents
+        self._pairs = np.triu_indices(K, 1)
+        self._support = np.zeros(2**K, np.int64) if K <= MAX_SUPPORT_LATENTS else None
+        self._blocks: list[Array] = []  # sums (n_chains, n_columns) over equally many batches
+        self._size = 1  # batches in each
+        self._open: Array | None = None  # the block that is not full yet, and its batches
+        self._filled = 0
+        self.n_draws = 0  # of each chain
+
+    def add(self, draws: Array) -> None:
+        """Take codes (n_chains, n, n_latents), n a multiple of 2,000."""
+        for first in range(0, draws.shape[1], BATCH):
+            sums = self._sums(draws[:, first : first + BATCH])
+            self._open = sums if self._open is None else self._open + sums
+            self._filled += 1
+            self.n_draws += BATCH
+            if self._filled == self._size:
+                self._blocks.append(self._open)
+                self._open, self._filled = None, 0
+                if len(self._blocks) == MOST_BLOCKS:
+                    self._blocks = [a + b for a, b in zip(self._blocks[::2], self._blocks[1::2], strict=True)]
+                    self._size *= 2
+
+    def _sums(self, draws: Array) -> Array:
+        sparse = self._model.prior.sparse
+        active = draws != 0 if sparse else np.ones(draws.shape, bool)
+        if self._support is not None:
+            self._support += np.bincount(support_keys(active).ravel(), minlength=len(self._support))
+        ones = active.astype(np.float32)  # counts a batch exactly, and fast
+        both = (ones.transpose(0, 2, 1) @ ones)[:, self._pairs[0], self._pairs[1]]
+        columns = [active.sum(1), (draws < 0).sum(1), draws.sum(1), (draws**2).sum(1), both]
+        columns.append(residual_power(draws, self._model, self._x).sum(1)[:, None])
+        if self._levels is not None:
+            columns.append((draws[..., None] <= self._levels).sum(1).reshape(len(draws), -1))
+        return np.concatenate(columns, axis=1, dtype=float)
+
+    def result(self) -> PosteriorStatistics:
+        """Return the statistics so far."""
+        K, n_pairs = self._model.n_latents, len(self._pairs[0])
+        blocks = np.array(self._blocks) / (self._size * BATCH)  # (n_blocks, n_chains, n_columns)
+        chains = sum(self._blocks, start=np.zeros(blocks.shape[1:])) + (0 if self._open is None else self._open)
+        chains = chains / self.n_draws
+        mean = chains.mean(0)
+        count = blocks.shape[0] * blocks.shape[1]
+        mcse = np.sqrt(((blocks - mean) ** 2).sum((0, 1)) / (count * max(count - 1, 1)))
+        active, negative, first, second = (slice(k * K, (k + 1) * K) for k in range(4))
+        pairs, power, below = slice(4 * K, 4 * K + n_pairs), 4 * K + n_pairs, slice(4 * K + n_pairs + 1, None)
+        m, p = mean[first], mean[active]
+        variance = np.maximum(mean[second] - m**2, 0.0)
+        sd = np.sqrt(variance)
+        about = blocks[..., second] - 2 * m * blocks[..., first]  # of the variance, to first order
+        spread = np.sqrt(((about - (mean[second] - 2 * m**2)) ** 2).sum((0, 1)) / (count * max(count - 1, 1)))
+        sd_mcse = np.hypot(spread, math.sqrt(3) * mcse[first] ** 2)
+        coactive, coactive_mcse = np.diag(p), np.diag(mcse[active])
+        for full, part in ((coactive, mean[pairs]), (coactive_mcse, mcse[pairs])):
+            full[self._pairs] = part
+            full.T[self._pairs] = part
+        ess, rhat = [], [1.0]
+        for columns, total in ((active, p * (1 - p)), (first, variance)):
+            moving = mcse[columns] > 0
+            ess += list(total[moving] / mcse[columns][moving] ** 2)
+            within = total[moving] - chains[:, columns].var(0)[moving]
+            between = chains[:, columns].var(0, ddof=1)[moving]
+            rhat += list(np.sqrt(1 + between / np.maximum(within, 1e-300)))
+        draws = self.n_draws * len(chains)
+        support = None
+        if self._support is not None:
+            support = {int(key): int(self._support[key]) / draws for key in np.flatnonzero(self._support)}
+        levels = None if self._levels is None else self._levels.shape
+        return PosteriorStatistics(
+            p_active=p,
+            mean=m,
+            sd=sd,
+            p_active_mcse=mcse[active],
+            mean_mcse=mcse[first],
+            sd_mcse=np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0),
+            coactive=coactive,
+            coactive_mcse=coactive_mcse,
+            residual_power=float(mean[power]),
+            residual_power_mcse=float(mcse[power]),
+            support=support,
+            ess_min=float(min(ess, default=1.0)),
+            rhat_max=float(max(rhat)),
+            n_draws=draws,
+            method=self._method,
+            p_negative=mean[negative],
+            p_negative_mcse=mcse[negative],
+            below=None if levels is None else mean[below].reshape(levels),
+            below_mcse=None if levels is None else mcse[below].reshape(levels),
+        )
