@@ -355,7 +355,7 @@ class Errors:
         The errors of correct runs, the larger of both sides; ``reference`` those of the reference, ``wide`` both.
     c : float
         What the largest abs(z) of a share alpha of the replicates exceeds.
-    largest : array, shape (n_runs,)
+    largest : array, shape (n,)
         The largest abs(z) of each replicate.
     """
 
@@ -471,10 +471,7 @@ class Errors:
 
         The circuit's own bias is taken for what its difference exceeds two errors by, at least half the allowance.
         """
-        share = self.null.length / target
-        d = (self.null.values - self.exact) / self.unit
-        mean = d.mean(0)
-        d = (mean * share + (d - mean) * math.sqrt(share * self.null.growth)) * math.sqrt(self.slowdown)
+        d = self.null.deviations(self.exact, target) / self.unit * math.sqrt(self.slowdown)
         up, down = _sides(d)
         reference = _REFERENCE * np.sqrt((up**2 + down**2) / 2)
         c = float(

@@ -10,9 +10,12 @@ temperature. With :math:`d_{rj}` the error of statistic j in replicate r *about 
 and c the 99 % quantile of M, a run is wrong if its own M exceeds c: one p-value, whatever number, correlation and tails the
 statistics have. Replicates give spread and tails, never a centre: a design whose own law is another has no help from them.
 
-Long runs are not replicated in full. From a length L on at which the two halves of a replicate are (nearly) uncorrelated,
+Long runs are not replicated in full. From a length L on at which the two halves of a replicate are (nearly) uncorrelated, a run
+of length T is as good as n = T/L replicates, drawn among all of them: with v the time averages of a replicate,
 
-.. math:: d(T) = \bar d\, \frac LT + (d - \bar d) \sqrt{\frac LT}
+.. math:: v(T) = v_\mathrm{exact} + (\bar v - v_\mathrm{exact}) \frac LT + \frac1n \sum_{k=1}^{n} (v_{r_k} - \bar v)
+
+(the error that its start makes is made once), and sd follows from the averages of s and s^2.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.statistics import PosteriorStatistics
 
 FEWEST, USUAL, MOST = 200, 400, 1000  # replicates
+DRAWN = 1000  # runs that are put together from replicates
 WORK = 1.5e10  # multiplications that a null takes at first: half a second of two processors
 MOST_WORK = 4e10  # ... and at most, unless the run itself takes much longer
 SHARE = 0.2  # of the run's own time that the null may take beyond that
@@ -102,14 +106,36 @@ class Judged:
         return np.concatenate([*parts, *([getattr(found, "coactive" + suffix)[self._pairs]] * self.sparse)])
 
     def of_sums(self, marginals: Array, pairs: Array, below: Array, n: float) -> Array:
-        """Return the judged statistics of sums over n draws, (..., 4, n_latents), (..., n_pairs), (..., K, n_levels)."""
+        """Return time averages of sums over n draws, (..., 4, n_latents), (..., n_pairs), (..., K, n_levels).
+
+        In the order of the judged statistics, with the average of s^2 in the place of sd.
+        """
         active, negative, first, second = np.moveaxis(marginals / n, -2, 0)
         parts = [active] * self.sparse + [negative] * self.signed
-        if self.quantiles:
-            parts.append((below / n).reshape(*below.shape[:-2], -1))
-        else:
-            parts += [first, np.sqrt(np.maximum(second - first**2, 0.0))]
+        parts += [(below / n).reshape(*below.shape[:-2], -1)] if self.quantiles else [first, second]
         return np.concatenate(parts + [pairs / n] * self.sparse, axis=-1)
+
+    def from_averages(self, averages: Array) -> Array:
+        """Return the judged statistics of time averages, (..., n_judged)."""
+        if self.quantiles:
+            return averages
+        out, (first, second) = averages.copy(), self._moments
+        out[..., second] = np.sqrt(np.maximum(averages[..., second] - averages[..., first] ** 2, 0.0))
+        return out
+
+    def averages(self, judged: Array) -> Array:
+        """Return the time averages that judged statistics come from: the inverse of `from_averages`."""
+        if self.quantiles:
+            return judged
+        out, (first, second) = judged.copy(), self._moments
+        out[..., second] = judged[..., second] ** 2 + judged[..., first] ** 2
+        return out
+
+    @property
+    def _moments(self) -> tuple[slice, slice]:
+        """Where mean and sd are."""
+        K, before = self.n_latents, self.n_latents * (self.sparse + self.signed)
+        return slice(before, before + K), slice(before + K, before + 2 * K)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +145,8 @@ class Null:
     Attributes
     ----------
     judged : Judged
-    values : array, shape (n_runs, n_judged)
-        The judged statistics of each replicate, in their own units.
+    averages : array, shape (n_runs, n_judged)
+        Time averages of each replicate (`Judged.of_sums`), in their own units.
     length, target : float
         Measured time per chain of a replicate, and of the run that is judged, in tau.
     growth : float
@@ -136,7 +162,7 @@ class Null:
     """
 
     judged: Judged
-    values: Array
+    averages: Array
     length: float
     target: float
     growth: float
@@ -149,30 +175,38 @@ class Null:
     @property
     def n_runs(self) -> int:
         """Replicate runs."""
-        return len(self.values)
+        return len(self.averages)
 
     @property
     def mean(self) -> Array:
         """The software SDE's statistics: those of all replicates together, shape (n_judged,)."""
-        return np.asarray(self.values.mean(0))
+        return self.judged.from_averages(self.averages.mean(0))
 
     @property
     def mean_se(self) -> Array:
         """Standard errors of `mean`."""
-        return np.asarray(self.values.std(0, ddof=1) / math.sqrt(self.n_runs))
+        spread = (self.judged.from_averages(self.averages) - self.mean).std(0, ddof=1)
+        return np.asarray(spread / math.sqrt(self.n_runs))
 
     def deviations(self, exact: Array, target: float | None = None) -> Array:
-        """Return the errors about the exact values of runs as long as the target (tau), shape (n_runs, n_judged)."""
-        d = self.values - exact
-        if not self.scaled:
-            return d
-        m, share = d.mean(0), self.length / (self.target if target is None else target)
-        return np.asarray(m * share + (d - m) * math.sqrt(share * self.growth))
+        """Return the errors about the exact values of runs as long as the target (tau), shape (n, n_judged).
+
+        A target other than the null's own is always scaled to.
+        """
+        if target is None and not self.scaled:
+            return np.asarray(self.judged.from_averages(self.averages) - exact)
+        share = self.length / (self.target if target is None else target)
+        truth, mean = self.judged.averages(exact), self.averages.mean(0)
+        n, runs = max(1, round(1 / share)), self.averages
+        if n > 1:
+            drawn = np.random.default_rng(0).multinomial(n, np.full(len(runs), 1 / len(runs)), size=DRAWN)
+            runs = drawn @ runs / n
+        runs = truth + (mean - truth) * share + (runs - mean) * math.sqrt(n * share * self.growth)
+        return np.asarray(self.judged.from_averages(runs) - exact)
 
     def errors(self) -> Array:
         """Return the standard errors of a run as long as the target, about its own mean: shape (n_judged,)."""
-        share = self.length / self.target * self.growth if self.scaled else 1.0
-        return np.asarray(self.values.std(0, ddof=1) * math.sqrt(share))
+        return np.asarray(self.deviations(self.mean).std(0, ddof=1))
 
     def slowdown(self, marginals: Array, per_block: float) -> float:
         """Return how many times more slowly a run mixes than its replicates; 1 is as fast or faster.
@@ -286,21 +320,21 @@ def _make(
         )
         coupled = _coupled(found)
         longer = min(length, 2 * long, affordable(work))
-        if found.length >= 0.999 * length or coupled <= COUPLED or longer < 1.3 * long:
+        if found.length >= 0.999 * length or coupled <= COUPLED or longer < min(1.3 * long, length):
             break
         long = longer
     judged = Judged.of(model, levels)
     n_blocks = found.marginals.shape[2]
     chains = [found.marginals.sum(2), found.pairs, found.below]
     sums = [_all_chains(part, len(starts), seed) for part in chains]
-    values = judged.of_sums(sums[0], sums[1], sums[2], len(starts) * n_blocks * found.per_block)
+    averages = judged.of_sums(sums[0], sums[1], sums[2], len(starts) * n_blocks * found.per_block)
     blocks = _block_variances(found.marginals, found.per_block)
     ratios = [_ratio(_block_variances(one[None], found.per_block), blocks) for one in found.marginals]
     left_out = max(coupled, 0.0) / (1 + 2 * max(coupled, 0.0))  # x of an exponential: 1 - x of the variance is there
     whole = found.length >= 0.999 * length
     return Null(
         judged,
-        values,
+        averages,
         found.length,
         length,
         1.0 if whole else 1 / (1 - left_out),

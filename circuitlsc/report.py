@@ -172,7 +172,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
 def _scaled(c: Comparison) -> str:
     """Say how long the replicates are."""
     if c.null_scaled:
-        return f", from {c.null_length:.4g} tau scaled to its length"
+        return f", put together from {c.null_length:.4g} tau each"
     return "" if c.null_length > 0.95 * (c.t_stop - 25) else f", of {c.null_length:.4g} tau"
 
 
