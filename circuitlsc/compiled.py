@@ -28,6 +28,18 @@ def compiled(*, parallel: bool = False, reorder: bool = False) -> Callable[[Func
     return decorate
 
 
+def c_function(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator that compiles a function that C may call, kept on disk as well: it may close over no address."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.cfunc(signature, cache=True)(function)
+        except RuntimeError:  # as above
+            return numba.cfunc(signature)(function)
+
+    return decorate
+
+
 def side_by_side(work: Callable[[int], None], n: int, threads: int | None = None) -> None:
     """Call work(0) ... work(n - 1), as many at a time as there are processors: compiled loops do not hold the lock."""
     with ThreadPoolExecutor(threads or min(max(n, 1), len(os.sched_getaffinity(0)))) as pool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from circuitlsc.arrays import Array, check_positive
 from circuitlsc.errors import InputError
@@ -220,7 +220,7 @@ class Cauchy(CostPrior):
     def exceeded(self, probability: float) -> float:
         """Return the abs(s) that the prior exceeds with the given probability, in model units; 1e12 scales at most."""
         freedom = 2 * self.lam - 1
-        return float(self.scale * min(student_t.isf(probability / 2, freedom) / math.sqrt(freedom), FAR))
+        return float(self.scale * min(-stdtrit(freedom, probability / 2) / math.sqrt(freedom), FAR))
 
     def numbers(self) -> dict[str, float]:
         """Return the prior's parameters by name."""

@@ -1,7 +1,8 @@
 """Compiled callbacks that libngspice calls while it integrates: source values, and the length of the next step.
 
 Numba compiles two C functions. ``vsrc`` returns the voltage of each ``external`` source by interpolating its path on
-the grid; ``sync`` puts the next time point on the grid. Both read one block of memory that Python fills.
+the grid; ``sync`` puts the next time point on the grid. Both read memory that Python fills, by a table of its addresses: so
+they are compiled once on a machine, not once for every chain.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 
 from circuitlsc.arrays import Array
+from circuitlsc.compiled import c_function
 from circuitlsc.spice.feedback import FeedbackState, FeedbackTap
-from circuitlsc.spice.memory import name_table, pointer, prime_and_offset
+from circuitlsc.spice.memory import TAP, column_of, key_of, name_table, pointer, table_address, use_table
 
 FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share of h, so that they do no harm
 
@@ -34,6 +36,48 @@ SYNC = types.int32(
 )
 
 
+# places in the table of addresses and numbers
+PATH, ROWS, WIDTH, KEYS, COLUMNS, SLOTS, COUNTERS, TIMES = range(TAP)
+UNKNOWN, REJECTED = 0, 1  # counters: calls for an unknown source, rejected points
+STEP, END = 0, 1  # times, seconds
+
+
+@c_function(VSRC)
+def _vsrc(value, t, name, ident, user):  # type: ignore[no-untyped-def]
+    table = carray(pointer(table_address()), (TAP,), np.int64)
+    slots = table[SLOTS]
+    keys = carray(pointer(table[KEYS]), (slots,), np.uint64)
+    column = column_of(key_of(name), keys, carray(pointer(table[COLUMNS]), (slots,), np.int64))
+    if column < 0:
+        carray(pointer(table[COUNTERS]), (2,), np.int64)[UNKNOWN] += 1
+        value[0] = 0.0
+        return 0
+    path = carray(pointer(table[PATH]), (table[ROWS], table[WIDTH]), np.float64)
+    q = t / carray(pointer(table[TIMES]), (2,), np.float64)[STEP]
+    k = min(int(q + 1e-9), table[ROWS] - 2)
+    f = max(q - k, 0.0)
+    value[0] = path[k, column] * (1 - f) + path[k + 1, column] * f
+    return 0
+
+
+@c_function(SYNC)
+def _sync(t, delta, old_delta, redo, ident, location, user):  # type: ignore[no-untyped-def]
+    table = carray(pointer(table_address()), (TAP,), np.int64)
+    if redo == 0:  # after a rejected step ngspice's smaller one stands; the next one returns to the grid
+        times = carray(pointer(table[TIMES]), (2,), np.float64)
+        h, end = times[STEP], times[END]
+        first = FIRST * h
+        if t < 1.5 * first:
+            delta[0] = first
+        else:
+            point = (int(t / h + 1e-6) + 1) * h
+            # a step of length 0 or less would not be one: if t is at the end, ngspice is about to stop
+            delta[0] = (end if point > end > t else point) - t
+    else:
+        carray(pointer(table[COUNTERS]), (2,), np.int64)[REJECTED] += 1
+    return 0
+
+
 class Callbacks:
     """The two C functions for one circuit, and the memory that they read.
 
@@ -51,62 +95,24 @@ class Callbacks:
     """
 
     def __init__(self, devices: Sequence[str], step: float, capacity: int, feedback: Sequence[str] = ()) -> None:
-        n = len(devices)
-        self._step = step
-        self._path = np.zeros((capacity + 3, n))
-        # counters: grid points available, calls for an unknown source, rejected points, accepted points
-        self._counters = np.zeros(4, dtype=np.int64)
-        self._end = np.zeros(1)  # seconds
-        keys, columns = name_table(devices)
-        self._keys, self._columns = keys, columns
+        self._path = np.zeros((capacity + 3, len(devices)))
+        self._counters, self._times = np.zeros(2, dtype=np.int64), np.array([step, 0.0])
+        self._keys, self._columns = name_table(devices)
         self._tap = FeedbackTap(feedback, self._path, step) if feedback else None
-
-        h, first, slots = step, FIRST * step, len(keys) - 1
-        rows = capacity + 3
-        path_at, keys_at, columns_at = self._path.ctypes.data, keys.ctypes.data, columns.ctypes.data
-        counters_at, end_at = self._counters.ctypes.data, self._end.ctypes.data
-        prime, offset = prime_and_offset()
-
-        @cfunc(VSRC)
-        def vsrc(value, t, name, ident, user):  # type: ignore[no-untyped-def]
-            key = offset
-            p = 0
-            while name[p] != 0:
-                key = (key ^ np.uint64(name[p])) * prime
-                p += 1
-            table = carray(pointer(keys_at), (slots + 1,), np.uint64)
-            column = carray(pointer(columns_at), (slots + 1,), np.int64)
-            slot = np.int64(key & np.uint64(slots))
-            while column[slot] >= 0 and table[slot] != key:
-                slot = (slot + 1) & slots
-            if column[slot] < 0:
-                counters = carray(pointer(counters_at), (4,), np.int64)
-                counters[1] += 1
-                value[0] = 0.0
-                return 0
-            path = carray(pointer(path_at), (rows, n), np.float64)
-            q = t / h
-            k = min(int(q + 1e-9), rows - 2)
-            f = max(q - k, 0.0)
-            value[0] = path[k, column[slot]] * (1 - f) + path[k + 1, column[slot]] * f
-            return 0
-
-        @cfunc(SYNC)
-        def sync(t, delta, old_delta, redo, ident, location, user):  # type: ignore[no-untyped-def]
-            if redo == 0:  # after a rejected step ngspice's smaller one stands; the next one returns to the grid
-                if t < 1.5 * first:
-                    delta[0] = first
-                else:
-                    end = carray(pointer(end_at), (1,), np.float64)[0]
-                    point = (int(t / h + 1e-6) + 1) * h
-                    # a step of length 0 or less would not be one: if t is at the end, ngspice is about to stop
-                    delta[0] = (end if point > end > t else point) - t
-            else:
-                counters = carray(pointer(counters_at), (4,), np.int64)
-                counters[2] += 1
-            return 0
-
-        self._functions = (vsrc, sync)
+        # arrays by their addresses: they live as long as this object
+        self._table = np.array(
+            [
+                self._path.ctypes.data,
+                *self._path.shape,
+                self._keys.ctypes.data,
+                self._columns.ctypes.data,
+                len(self._keys),
+                self._counters.ctypes.data,
+                self._times.ctypes.data,
+                0 if self._tap is None else self._tap.table.ctypes.data,
+            ],
+            dtype=np.int64,
+        )
 
     def install(self, session: Any) -> None:
         """Hand the functions to ngspice in place of PySpice's (which stay the owner of the user-data pointer).
@@ -115,7 +121,8 @@ class Callbacks:
         """
         from PySpice.Spice.NgSpice.Shared import ffi
 
-        vsrc, sync = (ffi.cast("void *", f.address) for f in self._functions)
+        use_table(self._table)
+        vsrc, sync = (ffi.cast("void *", f.address) for f in (_vsrc, _sync))
         session.library.ngSpice_Init_Sync(vsrc, vsrc, sync, session._ngspice_id, ffi.NULL)
 
     def load(
@@ -134,7 +141,8 @@ class Callbacks:
             Where a broken loop goes on from; None if it is closed.
         """
         n, k = increments.shape
-        self._end[0] = n * self._step * (1 - SHORT)
+        use_table(self._table)
+        self._times[END] = n * self._times[STEP] * (1 - SHORT)
         path = self._path
         np.cumsum(increments, axis=0, out=path[1 : n + 1, :k])
         path[1 : n + 1, :k] *= units
@@ -157,9 +165,9 @@ class Callbacks:
     @property
     def unknown_sources(self) -> int:
         """Calls for a source that has no path; a run with any is not valid."""
-        return int(self._counters[1])
+        return int(self._counters[UNKNOWN])
 
     @property
     def rejected(self) -> int:
         """Time points that ngspice took back."""
-        return int(self._counters[2])
+        return int(self._counters[REJECTED])

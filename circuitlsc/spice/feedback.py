@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 
 from circuitlsc.arrays import Array
+from circuitlsc.compiled import c_function
 from circuitlsc.loop import HELD, NEWEST, OLDER
-from circuitlsc.spice.memory import name_table, pointer, prime_and_offset
+from circuitlsc.spice.memory import TAP, column_of, key_of, name_table, pointer, table_address
 
 DATA = types.int32(types.voidptr, types.int32, types.int32, types.voidptr)
 TIME = b"time"
@@ -38,6 +38,48 @@ class FeedbackState:
     solved: Array
 
 
+# places in the tap's table of addresses and numbers
+PATH, SOLVED, FLAGS, PLACES, KEYS, COLUMNS, STEP, NODES, ROWS, WIDTH, SLOTS, SIZE = range(12)
+
+
+@c_function(DATA)
+def _data(block, count, ident, user):  # type: ignore[no-untyped-def]
+    # struct {int count, index; struct {char *name; double real, imaginary; bool, bool} **vectors}
+    table = carray(pointer(carray(pointer(table_address()), (TAP + 1,), np.int64)[TAP]), (SIZE,), np.int64)
+    n, rows, width, slots = table[NODES], table[ROWS], table[WIDTH], table[SLOTS]
+    vectors = carray(pointer(carray(block, (2,), np.int64)[1]), (count,), np.int64)
+    flags = carray(pointer(table[FLAGS]), (2,), np.int64)
+    places = carray(pointer(table[PLACES]), (n + 1,), np.int64)
+    if flags[0] == 0:
+        keys = carray(pointer(table[KEYS]), (slots,), np.uint64)
+        columns = carray(pointer(table[COLUMNS]), (slots,), np.int64)
+        for c in range(n + 1):
+            places[c] = -1
+        for v in range(count):
+            name = carray(pointer(carray(pointer(vectors[v]), (1,), np.int64)[0]), (256,), np.uint8)
+            column = column_of(key_of(name), keys, columns)
+            if column >= 0:
+                places[column] = v
+        for c in range(n + 1):
+            if places[c] < 0:
+                return 0
+        flags[0] = 1
+    h = carray(pointer(table[STEP]), (1,), np.float64)[0]
+    q = carray(pointer(vectors[places[n]]), (2,), np.float64)[1] / h
+    k = int(q + 0.5)
+    path = carray(pointer(table[PATH]), (rows, width), np.float64)
+    solved = carray(pointer(table[SOLVED]), (n,), np.float64)
+    if abs(q - k) > 1e-5 or k != flags[1] + 1 or k + 1 >= rows:
+        return 0
+    flags[1] = k
+    for c in range(n):
+        e = carray(pointer(vectors[places[c]]), (2,), np.float64)[1]
+        f = width - n + c
+        path[k + 1, f] = NEWEST * e + OLDER * solved[c] + HELD * path[k, f]
+        solved[c] = e
+    return 0
+
+
 class FeedbackTap:
     """The function for one circuit, and its memory.
 
@@ -54,65 +96,18 @@ class FeedbackTap:
     def __init__(self, nodes: Sequence[str], path: Array, step: float) -> None:
         n, (rows, width) = len(nodes), path.shape
         self._path, self._n = path, n
-        self._solved = np.zeros(n)
+        self._solved, self._step = np.zeros(n), np.array([step])
         # whether the vectors' places are known, grid points seen
         self._flags = np.zeros(2, dtype=np.int64)
         self._places = np.zeros(n + 1, dtype=np.int64)  # of each node among the vectors, then of the time
-        keys, columns = name_table([*nodes, TIME.decode()])
-        self._tables = (keys, columns)
-        slots = len(keys) - 1
-        prime, offset = prime_and_offset()
-        path_at, solved_at, flags_at = path.ctypes.data, self._solved.ctypes.data, self._flags.ctypes.data
-        places_at, keys_at, columns_at = self._places.ctypes.data, keys.ctypes.data, columns.ctypes.data
-        first, h = width - n, step
-        newest, older, held = NEWEST, OLDER, HELD
-
-        @cfunc(DATA)
-        def data(block, count, ident, user):  # type: ignore[no-untyped-def]
-            # struct {int count, index; struct {char *name; double real, imaginary; bool, bool} **vectors}
-            vectors = carray(pointer(carray(block, (2,), np.int64)[1]), (count,), np.int64)
-            flags = carray(pointer(flags_at), (2,), np.int64)
-            places = carray(pointer(places_at), (n + 1,), np.int64)
-            if flags[0] == 0:
-                table = carray(pointer(keys_at), (slots + 1,), np.uint64)
-                column = carray(pointer(columns_at), (slots + 1,), np.int64)
-                for c in range(n + 1):
-                    places[c] = -1
-                for v in range(count):
-                    name = carray(pointer(carray(pointer(vectors[v]), (1,), np.int64)[0]), (256,), np.uint8)
-                    key = offset
-                    p = 0
-                    while name[p] != 0:
-                        key = (key ^ np.uint64(name[p])) * prime
-                        p += 1
-                    slot = np.int64(key & np.uint64(slots))
-                    while column[slot] >= 0 and table[slot] != key:
-                        slot = (slot + 1) & slots
-                    if column[slot] >= 0:
-                        places[column[slot]] = v
-                for c in range(n + 1):
-                    if places[c] < 0:
-                        return 0
-                flags[0] = 1
-            q = carray(pointer(vectors[places[n]]), (2,), np.float64)[1] / h
-            k = int(q + 0.5)
-            path = carray(pointer(path_at), (rows, width), np.float64)
-            solved = carray(pointer(solved_at), (n,), np.float64)
-            if abs(q - k) > 1e-5 or k != flags[1] + 1 or k + 1 >= rows:
-                return 0
-            flags[1] = k
-            for c in range(n):
-                e = carray(pointer(vectors[places[c]]), (2,), np.float64)[1]
-                path[k + 1, first + c] = newest * e + older * solved[c] + held * path[k, first + c]
-                solved[c] = e
-            return 0
-
-        self._function: Any = data
+        self._keys, self._columns = name_table([*nodes, TIME.decode()])
+        arrays = (path, self._solved, self._flags, self._places, self._keys, self._columns, self._step)
+        self.table = np.array([*(a.ctypes.data for a in arrays), n, rows, width, len(self._keys)], dtype=np.int64)
 
     @property
     def address(self) -> int:
         """Where the function is."""
-        return int(self._function.address)
+        return int(_data.address)
 
     def load(self, state: FeedbackState) -> None:
         """Get ready for a transient that goes on from ``state``."""
