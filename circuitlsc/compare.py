@@ -392,8 +392,8 @@ class Errors:
         """Compare judged statistics, as `Judged.select` orders them, with the exact ones and these ones' errors."""
         unit = null.judged.units(scale)
         reference, d, deviations = reference / unit, (circuit - exact) / unit, null.deviations(exact) / unit
-        up, down = _sides(deviations)
-        largest = _largest(deviations, np.hypot(up, reference), np.hypot(down, reference))
+        up, down = sides(deviations)
+        largest = largest_z(deviations, np.hypot(up, reference), np.hypot(down, reference))
         c = float(np.quantile(largest, 1 - alpha, method="higher"))
         up, down = (math.sqrt(slowdown) * side for side in (up, down))
         own, side = np.maximum(up, down), np.where(d > 0, np.hypot(up, reference), np.hypot(down, reference))
@@ -472,11 +472,11 @@ class Errors:
         The circuit's own bias is taken for what its difference exceeds two errors by, at least half the allowance.
         """
         d = self.null.deviations(self.exact, target) / self.unit * math.sqrt(self.slowdown)
-        up, down = _sides(d)
+        up, down = sides(d)
         reference = _REFERENCE * np.sqrt((up**2 + down**2) / 2)
         c = float(
             np.quantile(
-                _largest(d, np.hypot(up, reference), np.hypot(down, reference)), 1 - self.alpha, method="higher"
+                largest_z(d, np.hypot(up, reference), np.hypot(down, reference)), 1 - self.alpha, method="higher"
             )
         )
         bias = np.clip(np.abs(self.d) - 2 * self.side, allowance / 2, allowance)
@@ -494,7 +494,7 @@ class Errors:
         return high
 
 
-def _sides(deviations: Array) -> tuple[Array, Array]:
+def sides(deviations: Array) -> tuple[Array, Array]:
     """Return the errors upwards and downwards of replicates (n_runs, n_judged), each at least half of the rms."""
     rms = np.sqrt(np.mean(deviations**2, axis=0))
     sides = (np.sqrt(2 * np.mean(np.maximum(sign * deviations, 0.0) ** 2, axis=0)) for sign in (1, -1))
@@ -502,7 +502,7 @@ def _sides(deviations: Array) -> tuple[Array, Array]:
     return up, down
 
 
-def _largest(deviations: Array, up: Array, down: Array) -> Array:
+def largest_z(deviations: Array, up: Array, down: Array) -> Array:
     """Return the largest abs(z) of each replicate."""
     return np.asarray(np.maximum(deviations / up, -deviations / down).max(1))
 

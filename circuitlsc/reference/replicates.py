@@ -100,6 +100,7 @@ def replicate_runs(
     n_runs: int,
     length: float,
     warmup: float = 20.0,
+    stream: bool = False,
     dynamics: Dynamics = LANGEVIN,
     seed: int = 0,
     n_blocks: int = 16,
@@ -116,13 +117,15 @@ def replicate_runs(
     ----------
     model : SparseCodingModel
         As the circuit realises it (at T = 1; the temperature is that of ``dynamics``).
-    x : array, shape (n_features,)
+    x : array, shape (n_features,), or (n_rows, n_features) with ``stream``
         Observation, in data units.
     starts : array, shape (n_chains, n_latents)
         Where the chains of every run start, in model units.
     n_runs : int
     length, warmup : float
         Time that is measured and that is thrown away before, per chain, in tau.
+    stream : bool
+        Whether the rows of x follow each other in one run: ``length`` and ``warmup`` are those of each row, and so is a block.
     dynamics : Dynamics
         ``"langevin"``, or ``"underdamped"`` with its mass and friction.
     seed : int
@@ -155,9 +158,11 @@ def replicate_runs(
     starts = np.asarray(starts, dtype=np.float32)
     chains, K = starts.shape
     gram = np.ascontiguousarray(model.gram, dtype=np.float32)
-    drive = np.asarray(model.drive(x), dtype=np.float32)
+    rows = np.atleast_2d(np.asarray(x, dtype=float))
+    drive = np.asarray([model.drive(row) for row in rows], dtype=np.float32)
+    n_blocks = len(rows) if stream else n_blocks
     step, thin = _step(model, dynamics, rate_step, time_scale)
-    per_block = max(1, round(length / (thin * step) / n_blocks))
+    per_block = max(1, round(length / (thin * step) / (1 if stream else n_blocks)))
     if dynamics.kind == "underdamped":
         assert dynamics.mass is not None
         assert dynamics.friction is not None
@@ -175,7 +180,8 @@ def replicate_runs(
     marginals = np.zeros((groups * LANES, n_blocks, 4, K), np.float32)
     pairs = np.zeros((groups * LANES, n_pairs), np.float32)
     below = np.zeros((groups * LANES, K, level.shape[1]), np.float32)
-    law, counts = _law(model.prior, gate_offset), (math.ceil(warmup / step), thin, per_block)
+    rest = math.ceil(warmup / step)
+    law, counts = _law(model.prior, gate_offset), (*((0, rest) if stream else (rest, 0)), thin, per_block)
 
     def work(group: int) -> None:
         some = slice(group * LANES, (group + 1) * LANES)
@@ -196,7 +202,7 @@ def replicate_runs(
         pairs[:n].reshape(n_runs, chains, n_pairs).astype(float),
         below[:n].reshape(n_runs, chains, K, level.shape[1]).astype(float),
         per_block,
-        per_block * n_blocks * thin * step,
+        per_block * (1 if stream else n_blocks) * thin * step,
         step,
     )
 
@@ -259,16 +265,21 @@ def _run_lanes(
     first: int,
     moves: Reals,
     momentum: bool,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int, int, int],
     key: int,
     marginals: Reals,
     pairs: Reals,
     below: Reals,
 ) -> None:
-    """Run one group of chains; ``first`` is the number of the first of them, ``counts`` warm-up steps, thin, per_block."""
+    """Run one group of chains.
+
+    ``first`` is the number of the first of them; ``counts`` are steps before the first block and before each, steps between
+    draws, and draws in a block. The rows of ``drive`` take turns, one a block, or there is one.
+    """
     W = LANES
     C, K = starts.shape
-    n_warmup, thin, per_block = counts
+    n_warmup, rest, thin, per_block = counts
+    period = rest + thin * per_block
     n_blocks, n_levels = marginals.shape[1], levels.shape[1]
     one, zero = np.float32(1.0), np.float32(0.0)
     u, v = np.empty((K, W), np.float32), np.zeros((K, W), np.float32)
@@ -286,7 +297,7 @@ def _run_lanes(
     for k in range(K):
         for w in range(W):
             u[k, w] = starts[(first + w) % C, k]
-    for it in range(-1, n_warmup + thin * per_block * n_blocks):
+    for it in range(-1, n_warmup + period * n_blocks):
         for k in range(K):
             for w in range(W):
                 a = abs(u[k, w]) - threshold
@@ -294,8 +305,10 @@ def _run_lanes(
                 on[k, w] = o
                 t = a * o
                 s[k, w] = math.copysign(t, u[k, w]) if law.signed else t
-        done = it + 1 - n_warmup
-        if done > 0 and done % thin == 0:  # a draw: codes are those after the last step
+        total = it + 1 - n_warmup
+        block = (total - 1) // period if total > 0 else 0  # that ends with or after these steps
+        done = total - block * period - rest
+        if total > 0 and done > 0 and done % thin == 0:  # a draw: codes are those after the last step
             for k in range(K):
                 for w in range(W):
                     t = s[k, w]
@@ -317,12 +330,11 @@ def _run_lanes(
                         for w in range(W):
                             both[p, w] += on[i, w] * on[j, w]
                         p += 1
-            draw = done // thin
-            if draw % per_block == 0:
+            if done == thin * per_block:
                 for q in range(4):
                     for k in range(K):
                         for w in range(W):
-                            marginals[w, draw // per_block - 1, q, k] = sums[q, k, w]
+                            marginals[w, block, q, k] = sums[q, k, w]
                             sums[q, k, w] = zero
                 for p in range(len(both)):
                     for w in range(W):
@@ -333,9 +345,10 @@ def _run_lanes(
                         for w in range(W):
                             below[w, k, q] += under[k, q, w]
                             under[k, q, w] = zero
+        row = min(max(total, 0) // period, len(drive) - 1)  # of the step that comes
         for k in range(K):
             for w in range(W):
-                f[w] = -drive[k]
+                f[w] = -drive[row, k]
             for j in range(K):
                 c = gram[k, j]
                 if c != zero:
@@ -360,8 +373,8 @@ def _run_lanes(
                 for w in range(W):
                     cell = min((bits[w] >> 17) - (127 << 6), last)
                     part = np.float32(bits[w] & 0x1FFFF) * np.float32(1.0 / (1 << 17))
-                    row = 0 if u[k, w] >= zero else 1
-                    f[w] += law.values[row, cell] + part * law.slopes[row, cell]
+                    side = 0 if u[k, w] >= zero else 1
+                    f[w] += law.values[side, cell] + part * law.slopes[side, cell]
             word += np.uint64(0x9E3779B97F4A7C15)  # splitmix64
             z = word
             z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
