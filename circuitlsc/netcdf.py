@@ -6,10 +6,12 @@ what takes no room in the file. None of this is in a file that we wrote: so it i
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import xarray as xr
@@ -28,18 +30,20 @@ class ForeignError(ValueError):
 
 def load_dataset(path: Path) -> xr.Dataset:
     """Return the contents of a netCDF file without groups, in memory; errors as for `looked_at`."""
-    with looked_at(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
+    with looked_at(path) as how, xr.open_dataset(path, engine="h5netcdf", driver_kwds=how) as dataset:
         return dataset.load()
 
 
 @contextmanager
-def looked_at(path: Path) -> Iterator[None]:
+def looked_at(path: Path) -> Iterator[dict[str, Any]]:
     """Look at a file before it is read, and turn what the libraries raise into one kind of error.
+
+    Yields what HDF5 must be told to open it (``driver_kwds``): where the file system has no locks, not to ask for one.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If it cannot be read, or another program has it open for writing.
     ForeignError
         If it is no HDF5 file, is damaged, or has something that no file of ours has.
     """
@@ -48,10 +52,21 @@ def looked_at(path: Path) -> Iterator[None]:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
             raise ForeignError("it is no netCDF-4 file")
     try:
-        with h5py.File(path, "r") as file:
+        how: dict[str, Any] = {}
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            if "unable to lock file" not in str(error):
+                raise
+            if error.errno == errno.EAGAIN:
+                what = "another program has it open for writing: close it there"
+                raise BlockingIOError(errno.EAGAIN, what, str(path)) from None
+            how = {"locking": False}
+            file = h5py.File(path, "r", **how)
+        with file:
             _check(file, INFLATES * size + SLACK)
-        yield
-    except (ForeignError, KeyboardInterrupt):
+        yield how
+    except (ForeignError, BlockingIOError, KeyboardInterrupt):
         raise
     except Exception as error:  # h5py, h5netcdf and xarray raise whatever they stumble upon
         raise ForeignError(f"it is damaged: {type(error).__name__}") from None

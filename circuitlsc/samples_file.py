@@ -75,9 +75,9 @@ def read(path: Path) -> xr.DataTree:
     ValueError
         If it is not such a file, or a stranger could have made it (`circuitlsc.netcdf`).
     """
-    with looked_at(path):
+    with looked_at(path) as how:
         # draws are numbered from 0: their numbers need no memory
-        tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG)
+        tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG, driver_kwds=how)
         small = True
         try:
             check_tree(tree)

@@ -32,6 +32,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.lca import lca_model
 from circuitlsc.stream import Stream
 from circuitlsc.tables import Table
+from circuitlsc.whole_file import whole_file
 
 if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
@@ -405,4 +406,5 @@ def save(fig: Figure, path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "circuitlsc", "savefig.dpi": 300}):
         metadata = {"Date": None, "Creator": "circuitlsc"} if svg else {"Software": "circuitlsc"}
         fig.savefig(data, format="svg" if svg else "png", metadata=metadata)
-    path.write_bytes(data.getvalue())
+    with whole_file(path) as file:
+        file.write(data.getvalue())

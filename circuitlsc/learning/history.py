@@ -151,7 +151,8 @@ def load_history(path: Path | str) -> xr.Dataset:
             raise KeyError(f"no variable {missing[0]}")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
-    except (OSError, KeyError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
-        raise InputError(f"{path} is not a history of learning ({why}).") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}).") from None
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a history of learning ({' '.join(str(error).split())}).") from None
     return loaded
