@@ -1,5 +1,6 @@
 """Runs that end before their time, taken up again: the same bits as if nothing had happened; and one run a folder."""
 
+import platform
 import random
 import shutil
 import signal
