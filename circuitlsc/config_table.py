@@ -27,7 +27,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(read_text(path))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Give the path of a config file (see examples/).") from None
+        raise InputError(
+            f"{path} does not exist. Give the path of a config file; the smallest has [model] dictionary, sigma and "
+            "[prior] kind, lam, pi."
+        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason(error)}). Give a TOML file in UTF-8.") from None
     except UnicodeError as error:
@@ -114,6 +117,13 @@ class ConfigTable:
                 "file into the folder, or add --anywhere.",
             )
         return self.path.parent / name
+
+    def named(self, key: str, make: Any) -> Any:
+        """Call ``make``, and put the file's name, the key and its value before its complaint."""
+        try:
+            return make()
+        except InputError as error:
+            raise self.fail(key, f": {error}") from None
 
     def fail(self, key: str, why: str) -> InputError:
         """Return the error that names file, key and value, and says why."""

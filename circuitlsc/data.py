@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc.array_files import TEXT, PickledError, UnusableError, read_array
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.reading import reason
 
@@ -72,7 +72,7 @@ def load_array(
     Raises
     ------
     InputError
-        If the file is missing, unreadable, pickled, too large, of an unknown kind, or holds no numbers. The message
+        If the file is missing, unreadable, pickled, too large, of an unknown kind, or holds no finite numbers. The message
         repeats nothing that is in the file, which may be one that its reader should not see.
     """
     suffix = path.suffix.lower()
@@ -107,7 +107,7 @@ def load_array(
         raise InputError(
             f"{what} = {str(path)!r} holds the arrays {listed}, but one is needed. Save exactly one array{named}."
         )
-    return array
+    return real_array(f"{what} = {str(path)!r}: the array", array)
 
 
 def load_dictionary(text: str, folder: Path) -> Array:

@@ -29,6 +29,7 @@ from circuitlsc.cells import (
 )
 from circuitlsc.cells.base import Cell
 from circuitlsc.errors import InputError
+from circuitlsc.install import how_to_install, requirements
 from circuitlsc.lca import lca_model
 from circuitlsc.stream import Stream
 from circuitlsc.tables import Table
@@ -73,7 +74,7 @@ def _import_schemdraw(caller: str) -> tuple[Any, Any]:
         return importlib.import_module("schemdraw"), importlib.import_module("schemdraw.elements")
     except ImportError:
         raise InputError(
-            f"{caller} needs schemdraw, which is not installed. Run pip install 'circuitlsc[schematic]'."
+            f"{caller} needs schemdraw, which is not installed. Install it with: {how_to_install(*requirements('schematic'))}"
         ) from None
 
 

@@ -2,9 +2,17 @@
 
 import errno
 import fcntl
+import io
+import json
 import os
 import platform
+import re
+import shlex
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -12,8 +20,10 @@ import numpy as np
 import pytest
 from test_cli import CONFIG, circuitlsc, one_line
 
-from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler
+from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler, install
 from circuitlsc import lock as locks
+from circuitlsc.cli import main
+from circuitlsc.install import how_to_install
 from circuitlsc.lock import claim
 from circuitlsc.output import new_folder
 from circuitlsc.samples import Samples
@@ -168,3 +178,94 @@ def test_samples_that_another_program_writes_are_not_called_damaged(saved, tmp_p
         ):
             Samples.load(path)
     assert Samples.load(path).n_draws
+
+
+# --- readers that end early, streams that are closed, disks that are full ---
+
+
+def ended(*arguments, cwd, out=None, err=None):
+    """Run a command whose streams are pipes without a reader, closed, or a full disk; return code, stdout and stderr."""
+    redirect = {"closed": "{}>&-", "full": "{}>/dev/full", "ended": "{}>pipe", None: "{}>{}.txt"}
+    shell = " ".join(redirect[how].format(number, number) for number, how in ((1, out), (2, err)))
+    script = f"""
+mkfifo pipe; exec 9<>pipe; exec 8>pipe 9<&-
+"$@" {shell.replace(">pipe", ">&8")}; code=$?; rm pipe; exit $code"""
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, "-m", "circuitlsc", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    said = [(cwd / f"{number}.txt").read_text() if how is None else "" for number, how in ((1, out), (2, err))]
+    return done.returncode, *said
+
+
+@pytest.mark.ngspice
+def test_how_a_command_ends_depends_on_no_reader(folder):
+    said = "error: standard output cannot be written to (No space left on device)"
+    assert ended("run", "config.toml", "-o", "one", cwd=folder, out="ended", err="ended")[0] == 4
+    assert (folder / "one" / "figure.png").exists()
+    for out in ("ended", "closed"):
+        code, _, err = ended("compare", "one", "--json", cwd=folder, out=out)
+        assert (code, "error" in err, "Traceback" in err) == (4, False, False), err
+    code, printed, _ = ended("compare", "one", "--json", cwd=folder, err="closed")
+    assert (code, json.loads(printed)["verdict"]) == (4, "inconclusive")
+    code, _, err = ended("compare", "one", "--json", cwd=folder, out="full")
+    assert (code, err.count(said), err.count("Traceback")) == (1, 1, 0)
+    code, printed, _ = ended("build", "config.toml", cwd=folder, err="full")
+    assert (code, printed.splitlines()[0][:20]) == (0, "* circuitlsc sampler")
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["--help"], ["check", "deck.cir"], ["build", "config.toml"]])
+def test_every_command_bears_a_reader_that_ends(folder, arguments, monkeypatch):
+    """In this process: each new one spends seconds on imports."""
+    (folder / "deck.cir").write_text("* a resistor\nR1 a 0 1k\n.end\n")
+    for how, code in (("ended", 0), ("full", 1)):
+        if how == "ended":
+            reader, writer = os.pipe()
+            os.close(reader)
+        else:
+            writer = os.open("/dev/full", os.O_WRONLY)
+        err = io.StringIO()
+        with monkeypatch.context() as patch, os.fdopen(writer, "w") as stream:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["circuitlsc", *arguments])
+            patch.setattr(sys, "stdout", stream)
+            patch.setattr(sys, "stderr", err)
+            patch.setattr(signal, "signal", lambda *_: None)
+            with pytest.raises(SystemExit) as caught:
+                main()
+        assert (caught.value.code or 0) == code
+        assert err.getvalue().count("error: ") == code
+
+
+# --- advice that works for this install ---
+
+
+def test_what_is_missing_can_be_installed_as_the_doctor_says(monkeypatch):
+    """With names of packages, not with ours, which an index need not have; the command is run as far as nothing is fetched."""
+    from circuitlsc import doctor
+
+    def absent(name):
+        raise doctor.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", absent)
+    findings = {f.what: f for f in [*doctor._packages(), *doctor._extras()]}
+    assert {"numpy", "h5netcdf", "schemdraw", "scikit-image", "distributed", "ipykernel"} <= findings.keys()
+    assert {f.state for f in findings.values()} == {"missing", "optional"}
+    commands = [f.advice.removeprefix("install it with: ").partition(" (")[0] for f in findings.values()]
+    assert all(shlex.split(c)[:4] == [sys.executable, "-m", "pip", "install"] for c in commands)
+    asked = [shlex.split(c)[4] for c in commands]
+    done = subprocess.run(
+        [*shlex.split(commands[0])[:4], "--dry-run", "--no-index", "--no-deps", *asked], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(install, "find_spec", lambda _: None)
+    assert how_to_install("a>=1") == f"uv pip install --python {sys.executable} 'a>=1'"
+
+
+def test_no_message_advises_what_an_install_may_lack():
+    package = Path(install.__file__).parent
+    for source in package.rglob("*.py"):
+        text = source.read_text()
+        assert not re.search(r"circuitlsc\[|see examples/", text), source
