@@ -79,7 +79,7 @@ def main() -> None:
     """Entry point of the ``circuitlsc`` command."""
     # where a standard stream is closed, the next file would get its number, and what libraries print
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+        os.set_inheritable(number, True)
     os.close(number)
     out, err = _Stream(sys.stdout), _Stream(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import h5py
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from circuitlsc.reading import open_regular
 
 INFLATES = 20  # bytes of arrays per byte of the file: codes that are mostly 0 compress well
 SLACK = 2**24  # bytes that any file may have beside
+UNLOCKED = {"locking": False}
 MOST_OBJECTS = 1000  # groups and data sets
 FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 
@@ -32,6 +35,13 @@ def load_dataset(path: Path) -> xr.Dataset:
     """Return the contents of a netCDF file without groups, in memory; errors as for `looked_at`."""
     with looked_at(path) as how, xr.open_dataset(path, engine="h5netcdf", driver_kwds=how) as dataset:
         return dataset.load()
+
+
+def save_groups(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
+    """Write groups as netCDF without asking for a lock, which not every disk has: for a name that nobody else uses."""
+    for mode, (group, dataset) in zip(chain("w", repeat("a")), groups.items(), strict=False):
+        with closing(H5NetCDFStore.open(str(path), mode, group=group, driver_kwds=UNLOCKED)) as store:
+            dataset.dump_to_store(store)
 
 
 @contextmanager
@@ -61,7 +71,7 @@ def looked_at(path: Path) -> Iterator[dict[str, Any]]:
             if error.errno == errno.EAGAIN:
                 what = "another program has it open for writing: close it there"
                 raise BlockingIOError(errno.EAGAIN, what, str(path)) from None
-            how = {"locking": False}
+            how = UNLOCKED
             file = h5py.File(path, "r", **how)
         with file:
             _check(file, INFLATES * size + SLACK)

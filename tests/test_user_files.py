@@ -18,12 +18,14 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 from test_cli import CONFIG, circuitlsc, one_line
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler, install
 from circuitlsc import lock as locks
 from circuitlsc.cli import main
 from circuitlsc.install import how_to_install
+from circuitlsc.learning.history import load_history, save_history
 from circuitlsc.lock import claim
 from circuitlsc.output import new_folder
 from circuitlsc.samples import Samples
@@ -151,7 +153,7 @@ def saved(tmp_path_factory):
 
 
 @pytest.mark.ngspice
-def test_samples_on_a_disk_without_locks_are_read(saved, monkeypatch):
+def test_samples_on_a_disk_without_locks_are_read_and_written(saved, tmp_path, monkeypatch):
     expected = Samples.load(saved).u
     real, asked = h5py.File, []
 
@@ -165,6 +167,11 @@ def test_samples_on_a_disk_without_locks_are_read(saved, monkeypatch):
     monkeypatch.setattr(h5py, "File", Unlockable)
     np.testing.assert_array_equal(Samples.load(saved).u, expected)
     assert asked[0] is None
+    Samples.load(saved).save(tmp_path / "again.nc")
+    np.testing.assert_array_equal(Samples.load(tmp_path / "again.nc").u, expected)
+    history = xr.Dataset({name: ("time", [1.0]) for name in ("norm", "sigma", "error", "A")})
+    save_history(history, tmp_path / "history.nc")
+    assert load_history(tmp_path / "history.nc").equals(history)
 
 
 @pytest.mark.ngspice
