@@ -230,6 +230,16 @@ def test_x_of_wrong_length_and_not_finite(tmp_path):
         load_config(write(tmp_path, {"model.x": "x.npy"}))
 
 
+def test_x_may_be_a_row_or_a_column(tmp_path):
+    x = np.array([0.5, -1.0, 0.25, 2.0])
+    for name, text in (("x.csv", "0,5;-1;0,25;2\n"), ("x.tsv", "\t0\n0\t0.5\n1\t-1\n2\t0.25\n3\t2\n")):
+        (tmp_path / name).write_text(text)
+        np.testing.assert_array_equal(load_config(write(tmp_path, {"model.x": name})).x, x)
+    for shape in ((4,), (1, 4), (4, 1)):
+        np.save(tmp_path / "x.npy", x.reshape(shape))
+        np.testing.assert_array_equal(load_config(write(tmp_path, {"model.x": "x.npy"})).x, x)
+
+
 def test_pickled_and_unreadable_files(tmp_path):
     np.save(tmp_path / "A.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"model\.dictionary = .* is a pickled file, which could run code"):
