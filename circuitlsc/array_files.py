@@ -1,4 +1,4 @@
-"""Arrays in .npy, .npz and .csv files from strangers: no pickles, and no more memory than their headers are allowed."""
+"""Arrays in .npy, .npz and text files from strangers: no pickles, and no more memory than their headers are allowed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
-from circuitlsc.reading import open_regular, read_regular
+from circuitlsc.reading import decode, open_regular, read_regular
+from circuitlsc.text_table import TableError, read_table
 
-CSV_BYTES = 2  # that a number takes at least, with its comma
+TEXT = (".csv", ".tsv", ".txt")
+TEXT_BYTES = 2  # that a number takes at least, with its separator
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes; others need memory of their own
 
@@ -38,8 +40,8 @@ def read_array(path: Path, suffix: str, *, prefer: str | None, matrix: bool, mos
     UnusableError, PickledError, OSError
         If there is no array that can be used, or it has more than ``most`` numbers.
     """
-    if suffix == ".csv":
-        array = _read_csv(path, matrix, most)
+    if suffix in TEXT:
+        array = _read_text(path, suffix, matrix, most)
     else:
         with open_regular(path) as file:
             magic = file.read(6)
@@ -149,33 +151,9 @@ def _read_npz(path: Path, prefer: str | None, most: int) -> NDArray[Any] | list[
         return _member(archive, names[0] if len(names) == 1 else str(prefer), most)
 
 
-def _read_csv(path: Path, matrix: bool, most: int) -> Array:
-    data = read_regular(path, most=CSV_BYTES * most)
+def _read_text(path: Path, suffix: str, matrix: bool, most: int) -> Array:
+    data = read_regular(path, most=TEXT_BYTES * most)
     try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UnusableError("it is no text in UTF-8") from None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said by the caller
-            return np.loadtxt(lines, delimiter=",", ndmin=2 if matrix else 1, dtype=float)
-    except ValueError:
-        raise UnusableError(_why_no_table(lines)) from None
-
-
-def _why_no_table(lines: list[str]) -> str:
-    """Return where a table of numbers goes wrong, without what stands there."""
-    columns = None
-    for number, line in enumerate(lines, 1):
-        fields = line.partition("#")[0].split(",")
-        if not "".join(fields).strip():
-            continue
-        for k, field in enumerate(fields, 1):
-            try:
-                float(field)
-            except ValueError:
-                return f"line {number}, column {k} is not a number"
-        if columns is not None and len(fields) != columns:
-            return f"line {number} has {len(fields)} numbers, and those before it have {columns}"
-        columns = len(fields)
-    return "it is no table of numbers"
+        return read_table(decode(data), suffix=suffix, matrix=matrix)
+    except (UnicodeError, TableError) as error:
+        raise UnusableError(str(error)) from None

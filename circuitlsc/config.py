@@ -308,8 +308,8 @@ def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     if columns.ndim != 2 or columns.shape[1] != 2:
         raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
     signed = table.flag("signed", True)
-    prior: CustomPrior = named(
-        table.path, lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
+    prior: CustomPrior = table.named(
+        "file", lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
     )
     return prior
 
@@ -330,7 +330,7 @@ def _read_model(
         raise table.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
     sigma = table.number("sigma", what="a noise level > 0")
     A = read_dictionary(table, dictionary)
-    model: SparseCodingModel = named(path, lambda: SparseCodingModel(A, prior, sigma))
+    model: SparseCodingModel = table.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
     source = table.values.get("x", "draw")
     if not isinstance(source, str):
         raise table.fail("x", ' is not a string. Give "draw", "draw:100", or a file with rows of n_features values.')
@@ -349,7 +349,7 @@ def _read_model(
             loaded = loaded.ravel()  # a .csv of one row or one column
         if loaded.ndim == 1 and streamed and model.n_features == 1:
             loaded = loaded[:, None]
-        x = named(path, lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
+        x = table.named("x", lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
         source = str((path.parent / source).resolve())
     if not np.isfinite(x).all():
         raise table.fail(

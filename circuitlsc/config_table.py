@@ -10,23 +10,31 @@ from typing import Any
 from circuitlsc.arrays import is_finite
 from circuitlsc.errors import InputError
 from circuitlsc.nonideal import nearest
-from circuitlsc.reading import read_regular, reason
+from circuitlsc.reading import decode, read_regular, reason
 
 AUTO = "auto"
 MOST_BYTES = 2**20  # of a config file
 _SHOWN = 200  # characters of a value in a message
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a config file; errors as for `read_regular` and `decode`."""
+    return decode(read_regular(path, MOST_BYTES))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the contents of a TOML file, or raise InputError."""
     try:
-        data = tomllib.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
+        data = tomllib.loads(read_text(path))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Give the path of a config file (see examples/).") from None
+        raise InputError(
+            f"{path} does not exist. Give the path of a config file; the smallest has [model] dictionary, sigma and "
+            "[prior] kind, lam, pi."
+        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({reason(error)}). Give a TOML file in UTF-8.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} cannot be read ({error.reason}). Give a TOML file in UTF-8.") from None
+    except UnicodeError as error:
+        raise InputError(f"{path} cannot be read ({error}). Give a TOML file in UTF-8.") from None
     except RecursionError:
         raise InputError(f"{path} is not valid TOML: its lists or tables are nested too deeply.") from None
     except ValueError as error:  # tomllib's own, and Python's of a number with thousands of digits
@@ -109,6 +117,13 @@ class ConfigTable:
                 "file into the folder, or add --anywhere.",
             )
         return self.path.parent / name
+
+    def named(self, key: str, make: Any) -> Any:
+        """Call ``make``, and put the file's name, the key and its value before its complaint."""
+        try:
+            return make()
+        except InputError as error:
+            raise self.fail(key, f": {error}") from None
 
     def fail(self, key: str, why: str) -> InputError:
         """Return the error that names file, key and value, and says why."""

@@ -6,13 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from circuitlsc.array_files import PickledError, UnusableError, read_array
-from circuitlsc.arrays import Array
+from circuitlsc.array_files import TEXT, PickledError, UnusableError, read_array
+from circuitlsc.arrays import Array, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.reading import reason
 
 MOST_NUMBERS = 2**27  # of an array of inputs: 1 GiB
 MOST_OF_A_DICTIONARY = 2**24  # 4096 x 4096
+#: how files that others write become .npy: modules, and what returns the array (A stands for its name in the file)
+CONVERT = {
+    ".mat": (", scipy.io", "scipy.io.loadmat({})['A']"),
+    **dict.fromkeys((".h5", ".hdf5", ".nc"), (", h5py", "h5py.File({})['A'][()]")),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), (", pandas", "pandas.read_excel({}, header=None).to_numpy(float)")),
+    ".parquet": (", pandas", "pandas.read_parquet({}).to_numpy(float)"),
+    ".feather": (", pandas", "pandas.read_feather({}).to_numpy(float)"),
+    **dict.fromkeys((".pt", ".pth"), (", torch", "torch.load({}, weights_only=True).detach().cpu().numpy()")),
+    # it can run code: for files of one's own
+    **dict.fromkeys((".pkl", ".pickle"), ("", "numpy.asarray(numpy.load({}, allow_pickle=True), float)")),
+    ".json": (", json, pathlib", "numpy.array(json.loads(pathlib.Path({}).read_text()), float)"),
+}
 
 
 def bars(n: int, *, normalise: bool = True) -> Array:
@@ -42,7 +54,7 @@ def bars(n: int, *, normalise: bool = True) -> Array:
 def load_array(
     path: Path, what: str, *, prefer: str | None = None, matrix: bool = False, most: int = MOST_NUMBERS
 ) -> Array:
-    """Load a real array from .npy, .npz (one array) or .csv; pickles are refused.
+    """Load a real array from .npy, .npz (one array) or text (.csv, .tsv, .txt: `circuitlsc.text_table`); pickles are refused.
 
     Parameters
     ----------
@@ -53,18 +65,25 @@ def load_array(
     prefer : str, optional
         Name of the array to take from an .npz file with several; without it, there must be one.
     matrix : bool
-        Keep a .csv file's one column or one row a column or a row; else it is a vector.
+        Keep a text file's one column or one row a column or a row; else it is a vector.
     most : int
         How many numbers it may hold: refused by what its header says, before there is memory for them.
 
     Raises
     ------
     InputError
-        If the file is missing, unreadable, pickled, too large, of an unknown kind, or holds no numbers. The message
+        If the file is missing, unreadable, pickled, too large, of an unknown kind, or holds no finite numbers. The message
         repeats nothing that is in the file, which may be one that its reader should not see.
     """
     suffix = path.suffix.lower()
-    if suffix not in (".npy", ".npz", ".csv"):
+    if suffix in CONVERT:
+        imports, load = CONVERT[suffix]
+        code = f"import numpy{imports}; numpy.save({path.stem + '.npy'!r}, {load.format(repr(path.name))})"
+        raise InputError(
+            f"{what} = {str(path)!r} ends in {suffix!r}, which is not read here. "
+            f"Convert it in Python, and give the .npy file: {code}"
+        )
+    if suffix not in (".npy", ".npz", *TEXT):
         ends = f"ends in {suffix!r}, which is no known kind" if suffix else "has no ending that says what it is"
         bars = ', or "bars:4"' if what.endswith("dictionary") else ""
         raise InputError(f"{what} = {str(path)!r} {ends}. Give .npy, .npz or .csv{bars}.")
@@ -88,7 +107,7 @@ def load_array(
         raise InputError(
             f"{what} = {str(path)!r} holds the arrays {listed}, but one is needed. Save exactly one array{named}."
         )
-    return array
+    return real_array(f"{what} = {str(path)!r}: the array", array)
 
 
 def load_dictionary(text: str, folder: Path) -> Array:

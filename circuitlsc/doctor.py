@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from circuitlsc.errors import MissingSimulatorError
+from circuitlsc.install import EXTRAS, how_to_install, requirements
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,6 @@ class Finding:
         return f"{self.state:<9} {self.what}" + (f": {self.advice}" if self.advice else "")
 
 
-EXTRAS = {"photograph": "the photograph example", "schematic": "circuitlsc draw"}
-
-
 def examine() -> list[Finding]:
     """Look at Python, the packages, libngspice and the ngspice program."""
     return [_python(), *_packages(), _library(), _program(), *_extras()]
@@ -45,32 +43,26 @@ def _python() -> Finding:
 
 
 def _name(requirement: str) -> str:
-    return requirement.split(";")[0].split(">")[0].split("=")[0].split("<")[0].strip()
+    return requirement.split(">")[0].split("=")[0].split("<")[0].strip()
 
 
 def _packages() -> list[Finding]:
-    found = []
-    for requirement in requires("circuitlsc") or []:
-        if "extra ==" in requirement:
-            continue
-        name = _name(requirement)
-        found.append(_package(name, "missing", f"pip install '{requirement}'"))
-    return found
+    return [_package(requirement, "missing") for requirement in requirements()]
 
 
-def _package(name: str, absent: str, advice: str) -> Finding:
+def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
+    name = _name(requirement)
     try:
         return Finding("ok", f"{name} {version(name)}")
     except PackageNotFoundError:
-        return Finding(absent, name, f"install it with: {advice}")
+        return Finding(absent, name, f"install it with: {how_to_install(requirement)}{only_for}")
 
 
 def _extras() -> list[Finding]:
     return [
-        _package(_name(r), "optional", f"pip install 'circuitlsc[{extra}]' (only for {what})")
+        _package(requirement, "optional", f" (only for {what})")
         for extra, what in EXTRAS.items()
-        for r in requires("circuitlsc") or []
-        if f'extra == "{extra}"' in r or f"extra == '{extra}'" in r
+        for requirement in requirements(extra)
     ]
 
 

@@ -3,7 +3,7 @@ r"""Natural images: whitened patches of a photograph, and a dictionary learned f
 .. math:: R(f) = f \, e^{-(f/f_0)^4}
 
 Olshausen & Field, Nature 381 (1996), doi:10.1038/381607a0: the rise with f undoes the 1/f amplitude spectrum of natural
-images, the fall leaves out the corners of the frequency plane. Learning needs the extra ``circuitlsc[photograph]``.
+images, the fall leaves out the corners of the frequency plane. Learning needs the extra ``photograph``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from scipy.fft import dctn, idctn
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
+from circuitlsc.install import how_to_install
 
 CUTOFF = 200 / 512  # f0 in cycles per pixel: 200 cycles per picture of 512 pixels
 SPARSITY = 0.4  # weight of the L1 penalty, for patches of unit variance
@@ -195,7 +196,7 @@ def _extra(module: str, package: str, caller: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise InputError(
-            f"{caller} needs {package}, which is not installed. Run pip install 'circuitlsc[photograph]'."
+            f"{caller} needs {package}, which is not installed. Install it with: {how_to_install(package)}"
         ) from None
 
 

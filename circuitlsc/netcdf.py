@@ -6,18 +6,23 @@ what takes no room in the file. None of this is in a file that we wrote: so it i
 
 from __future__ import annotations
 
+import errno
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import h5py
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from circuitlsc.reading import open_regular
 
 INFLATES = 20  # bytes of arrays per byte of the file: codes that are mostly 0 compress well
 SLACK = 2**24  # bytes that any file may have beside
+UNLOCKED = {"locking": False}
 MOST_OBJECTS = 1000  # groups and data sets
 FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 
@@ -28,18 +33,27 @@ class ForeignError(ValueError):
 
 def load_dataset(path: Path) -> xr.Dataset:
     """Return the contents of a netCDF file without groups, in memory; errors as for `looked_at`."""
-    with looked_at(path), xr.open_dataset(path, engine="h5netcdf") as dataset:
+    with looked_at(path) as how, xr.open_dataset(path, engine="h5netcdf", driver_kwds=how) as dataset:
         return dataset.load()
 
 
+def save_groups(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
+    """Write groups as netCDF without asking for a lock, which not every disk has: for a name that nobody else uses."""
+    for mode, (group, dataset) in zip(chain("w", repeat("a")), groups.items(), strict=False):
+        with closing(H5NetCDFStore.open(str(path), mode, group=group, driver_kwds=UNLOCKED)) as store:
+            dataset.dump_to_store(store)
+
+
 @contextmanager
-def looked_at(path: Path) -> Iterator[None]:
+def looked_at(path: Path) -> Iterator[dict[str, Any]]:
     """Look at a file before it is read, and turn what the libraries raise into one kind of error.
+
+    Yields what HDF5 must be told to open it (``driver_kwds``): where the file system has no locks, not to ask for one.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If it cannot be read, or another program has it open for writing.
     ForeignError
         If it is no HDF5 file, is damaged, or has something that no file of ours has.
     """
@@ -48,10 +62,21 @@ def looked_at(path: Path) -> Iterator[None]:
         if file.read(8) != b"\x89HDF\r\n\x1a\n":
             raise ForeignError("it is no netCDF-4 file")
     try:
-        with h5py.File(path, "r") as file:
+        how: dict[str, Any] = {}
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            if "unable to lock file" not in str(error):
+                raise
+            if error.errno == errno.EAGAIN:
+                what = "another program has it open for writing: close it there"
+                raise BlockingIOError(errno.EAGAIN, what, str(path)) from None
+            how = UNLOCKED
+            file = h5py.File(path, "r", **how)
+        with file:
             _check(file, INFLATES * size + SLACK)
-        yield
-    except (ForeignError, KeyboardInterrupt):
+        yield how
+    except (ForeignError, BlockingIOError, KeyboardInterrupt):
         raise
     except Exception as error:  # h5py, h5netcdf and xarray raise whatever they stumble upon
         raise ForeignError(f"it is damaged: {type(error).__name__}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -48,6 +49,25 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes, the most that is read", str(path))
     return data
+
+
+def decode(data: bytes) -> str:
+    """Return text in UTF-8, or in UTF-16 with its byte-order mark (as Windows writes it), without that mark.
+
+    Raises
+    ------
+    UnicodeError
+        If it is in neither; the message says where, and what to do.
+    """
+    utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UnicodeError(f"line {line} is no text in UTF-8: save it in that encoding") from None
+    if "\0" in text:
+        raise UnicodeError("it has zero bytes, as no text in UTF-8 has: save it in that encoding")
+    return text
 
 
 def reason(error: OSError) -> str:

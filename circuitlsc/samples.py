@@ -208,16 +208,13 @@ class Samples:
             If the file is missing or is not such a file.
         """
         try:
-            loaded = samples_file.read(Path(path))
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
-        except (OSError, KeyError, ValueError, RecursionError) as error:
-            why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split()).rstrip(".")
-            raise InputError(f"{path} is not a file of circuitlsc samples ({why}).") from None
-        samples = cls(loaded)
-        try:
+            samples = cls(samples_file.read(Path(path)))
             samples.model()
             samples.run_plan()
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({reason(error)}).") from None
         except (KeyError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path} is not a file of circuitlsc samples ({' '.join(str(error).split()).rstrip('.')})."

@@ -10,7 +10,7 @@ import h5netcdf
 import pandas as pd
 import xarray as xr
 
-from circuitlsc.netcdf import looked_at
+from circuitlsc.netcdf import UNLOCKED, looked_at, save_groups
 from circuitlsc.room import make_room
 from circuitlsc.samples_check import check_tree, spans
 
@@ -39,11 +39,11 @@ def write(path: Path, tree: xr.DataTree, posterior: Posterior, n_draws: int) -> 
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     one = posterior(0, 1)
     groups = {node.path: node.to_dataset() for node in tree.subtree}
-    rest = xr.DataTree.from_dict({**groups, f"/{_GROUP}": one.drop_dims(_ALONG)})
+    groups[f"/{_GROUP}"] = one.drop_dims(_ALONG)
     try:
-        make_room(beside, one.nbytes * n_draws + rest.nbytes)
-        rest.to_netcdf(beside, engine="h5netcdf")
-        with h5netcdf.File(beside, "a") as file:
+        make_room(beside, one.nbytes * n_draws + sum(group.nbytes for group in groups.values()))
+        save_groups(beside, groups)
+        with h5netcdf.File(beside, "a", **UNLOCKED) as file:
             group = file[_GROUP]
             group.dimensions[_ALONG] = n_draws
             # fill values and coordinates as attributes: what xarray itself writes, and wants to read
@@ -75,9 +75,9 @@ def read(path: Path) -> xr.DataTree:
     ValueError
         If it is not such a file, or a stranger could have made it (`circuitlsc.netcdf`).
     """
-    with looked_at(path):
+    with looked_at(path) as how:
         # draws are numbered from 0: their numbers need no memory
-        tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG)
+        tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG, driver_kwds=how)
         small = True
         try:
             check_tree(tree)

@@ -1,6 +1,6 @@
 """Schematics of a sampler with the values of its parts: one neuron, and the way of a signal around the loop.
 
-They need schemdraw: ``pip install 'circuitlsc[schematic]'``. Lengths are schemdraw's units: a resistor's body is one long.
+They need schemdraw (the extra ``schematic``). Lengths are schemdraw's units: a resistor's body is one long.
 """
 
 from __future__ import annotations

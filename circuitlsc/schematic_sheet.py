@@ -29,9 +29,11 @@ from circuitlsc.cells import (
 )
 from circuitlsc.cells.base import Cell
 from circuitlsc.errors import InputError
+from circuitlsc.install import how_to_install, requirements
 from circuitlsc.lca import lca_model
 from circuitlsc.stream import Stream
 from circuitlsc.tables import Table
+from circuitlsc.whole_file import whole_file
 
 if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
@@ -72,7 +74,7 @@ def _import_schemdraw(caller: str) -> tuple[Any, Any]:
         return importlib.import_module("schemdraw"), importlib.import_module("schemdraw.elements")
     except ImportError:
         raise InputError(
-            f"{caller} needs schemdraw, which is not installed. Run pip install 'circuitlsc[schematic]'."
+            f"{caller} needs schemdraw, which is not installed. Install it with: {how_to_install(*requirements('schematic'))}"
         ) from None
 
 
@@ -405,4 +407,5 @@ def save(fig: Figure, path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "circuitlsc", "savefig.dpi": 300}):
         metadata = {"Date": None, "Creator": "circuitlsc"} if svg else {"Software": "circuitlsc"}
         fig.savefig(data, format="svg" if svg else "png", metadata=metadata)
-    path.write_bytes(data.getvalue())
+    with whole_file(path) as file:
+        file.write(data.getvalue())

@@ -23,6 +23,7 @@ from circuitlsc import (
 )
 from circuitlsc.learning import CircuitLearner, Stage
 from circuitlsc.learning.stage import TIME_CONSTANTS
+from circuitlsc.output import write_deck
 
 FOLDER = Path(__file__).resolve().parent
 SIGMA, MODEL_SEED = 0.5, 5  # two bars of both images are on
@@ -142,5 +143,5 @@ def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:
 
 if __name__ == "__main__":
     for name in (*DECKS, *LEARNERS):
-        (FOLDER / f"{name}.cir").write_text(text(name), encoding="ascii")
+        write_deck(FOLDER / f"{name}.cir", text(name))
         print(f"netlists/{name}.cir")

@@ -172,7 +172,10 @@ def test_a_table_is_the_prior_of_its_columns(tmp_path):
             {"kind": "table", "file": "wide.npy"},
             r"prior\.file = 'wide\.npy' has shape \(5, 3\), but a table has two columns",
         ),
-        ({"kind": "table", "file": "half.npy"}, r"CustomPrior: the table covers s = 0 to 3, but signed codes"),
+        (
+            {"kind": "table", "file": "half.npy"},
+            r"prior\.file = .half\.npy.: CustomPrior: the table covers s = 0 to 3, but signed codes",
+        ),
         ({"kind": "table", "file": "half.npy", "lam": 1.0}, r"prior\.lam = 1\.0 does not belong to a table prior"),
     ],
 )
@@ -192,25 +195,49 @@ def test_bad_smooth_priors(tmp_path, prior, message):
 
 def test_bad_arrays(tmp_path):
     cases = {
-        "nan.npy": (np.array([[1.0, np.nan]]), r"A\[0, 1\] = nan, but every entry must be finite"),
-        "zero.npy": (np.array([[1.0, 0.0]]), r"A\[:, 1\] is a zero column"),
-        "flat.npy": (np.ones(3), r"A has shape \(3,\), but a dictionary is \(n_features, n_latents\)"),
+        "nan.npy": (np.array([[1.0, np.nan]]), r"nan\.npy\': the array\[0, 1\] = nan, but every entry must be finite"),
+        "zero.npy": (np.array([[1.0, 0.0]]), r"\'zero\.npy\': A\[:, 1\] is a zero column"),
+        "flat.npy": (np.ones(3), r"\'flat\.npy\': A has shape \(3,\), but a dictionary is \(n_features, n_latents\)"),
         "empty.npy": (np.ones((0, 3)), r"empty\.npy' cannot be read: it holds no numbers"),
-        "text.npy": (np.array([["a"]]), r"A has dtype <U1, but real numbers are needed"),
+        "text.npy": (np.array([["a"]]), r"text\.npy\': the array has dtype <U1, but real numbers are needed"),
     }
     for name, (array, message) in cases.items():
         np.save(tmp_path / name, array)
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=rf"config\.toml: model\.dictionary = .*{message}"):
             load_config(write(tmp_path, {"model.dictionary": name}))
+    np.save(tmp_path / "cost.npy", [[0.0, 1.0], [1.0, np.nan]])
+    with pytest.raises(InputError, match=r"config\.toml: prior\.file = .*cost\.npy': the array\[1, 1\] = nan"):
+        load_config(
+            write(tmp_path, {"prior.kind": "table", "prior.file": "cost.npy", "prior.pi": None, "prior.lam": None})
+        )
+    np.save(tmp_path / "cost.npy", [[0.0, 1.0], [1.0, 2.0]])
+    with pytest.raises(InputError, match=r"config\.toml: prior\.file = 'cost\.npy': CustomPrior: s has shape"):
+        load_config(
+            write(tmp_path, {"prior.kind": "table", "prior.file": "cost.npy", "prior.pi": None, "prior.lam": None})
+        )
 
 
 def test_x_of_wrong_length_and_not_finite(tmp_path):
     np.save(tmp_path / "x.npy", np.ones(5))
-    with pytest.raises(InputError, match=r"x has shape \(5,\), but the dictionary A has n_features = 4"):
+    with pytest.raises(
+        InputError, match=r"model\.x = 'x\.npy': x has shape \(5,\), but the dictionary A has n_features = 4"
+    ):
         load_config(write(tmp_path, {"model.x": "x.npy"}))
     np.save(tmp_path / "x.npy", np.array([1.0, np.inf, 0.0, 0.0]))
-    with pytest.raises(InputError, match=r"x\[1\] = inf, but every entry must be finite"):
+    with pytest.raises(
+        InputError, match=r"model\.x = '.*x\.npy': the array\[1\] = inf, but every entry must be finite"
+    ):
         load_config(write(tmp_path, {"model.x": "x.npy"}))
+
+
+def test_x_may_be_a_row_or_a_column(tmp_path):
+    x = np.array([0.5, -1.0, 0.25, 2.0])
+    for name, text in (("x.csv", "0,5;-1;0,25;2\n"), ("x.tsv", "\t0\n0\t0.5\n1\t-1\n2\t0.25\n3\t2\n")):
+        (tmp_path / name).write_text(text)
+        np.testing.assert_array_equal(load_config(write(tmp_path, {"model.x": name})).x, x)
+    for shape in ((4,), (1, 4), (4, 1)):
+        np.save(tmp_path / "x.npy", x.reshape(shape))
+        np.testing.assert_array_equal(load_config(write(tmp_path, {"model.x": "x.npy"})).x, x)
 
 
 def test_pickled_and_unreadable_files(tmp_path):
@@ -220,6 +247,29 @@ def test_pickled_and_unreadable_files(tmp_path):
     (tmp_path / "B.npy").write_bytes(b"not an array")
     with pytest.raises(InputError, match=r"model\.dictionary = .*B\.npy"):
         load_config(write(tmp_path, {"model.dictionary": "B.npy"}))
+
+
+def test_a_config_may_come_from_windows(tmp_path):
+    """A byte-order mark, UTF-16 as PowerShell's > writes it, and its line ends; another encoding is named."""
+    path = write(tmp_path)
+    text = path.read_text() + "# größer\n"
+    expected = load_config(path)
+    for encoding in ("utf-8-sig", "utf-16", "utf-8"):
+        for newline in ("\r\n", "\n"):
+            path.write_bytes(text.replace("\n", newline).encode(encoding))
+            assert repr(load_config(path)) == repr(expected)
+    line = text.count("\n")
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(
+        InputError, match=rf"config\.toml cannot be read \(line {line} is no text in UTF-8: save it in that enc"
+    ):
+        load_config(path)
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32"):
+        path.write_bytes(text.encode(encoding))
+        with pytest.raises(
+            InputError, match=r"config\.toml cannot be read \(.* UTF-8.*: save it in that encoding\)\. Give"
+        ):
+            load_config(path)
 
 
 def test_files_that_are_no_config(tmp_path):

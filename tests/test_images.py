@@ -236,5 +236,7 @@ def test_the_photograph_needs_no_network(photograph_extra, monkeypatch):
 )
 def test_without_the_extra(monkeypatch, module, call, name, package):
     monkeypatch.setitem(sys.modules, module, None)  # importing it fails
-    with refused(f"{name} needs {package}, which is not installed. Run pip install 'circuitlsc[photograph]'."):
+    with refused(
+        f"{name} needs {package}, which is not installed. Install it with: {sys.executable} -m pip install {package}"
+    ):
         call()

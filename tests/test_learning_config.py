@@ -107,7 +107,20 @@ def test_rows_that_are_not_finite_are_refused(load):
     X = np.ones((5, 4))
     X[3, 1] = np.nan
     np.save(load.folder / "X.npy", X)
-    refused(load, "data.source = 'X.npy' has entries that are not finite", 'learn = ["A"]', head=DATA)
+    refused(load, f"data.source = '{load.folder / 'X.npy'}': the array[3, 1] = nan", 'learn = ["A"]', head=DATA)
+
+
+def test_a_start_that_does_not_fit_is_named(load):
+    start = 'learn = ["A"]\nstart = "A0.npy"'
+    np.save(load.folder / "A0.npy", np.ones((3, 2)))
+    refused(
+        load,
+        "learning.start = 'A0.npy': 'A0.npy' has shape (3, 2), and inputs have 4 features",
+        start,
+        head=DATA,
+    )
+    np.save(load.folder / "A0.npy", np.full((4, 2), np.inf))
+    refused(load, "A0.npy': the array[0, 0] = inf", start, head=DATA)
 
 
 def test_inputs_of_one_feature_come_from_a_csv(load):

@@ -211,7 +211,7 @@ def test_synapse_of_a_held_dictionary_is_refused():
 def test_missing_schemdraw_is_said_in_one_line(draw, tmp_path, monkeypatch):
     made = learner("A")
     monkeypatch.setitem(sys.modules, "schemdraw", None)
-    with pytest.raises(InputError, match=r"pip install 'circuitlsc\[schematic\]'") as caught:
+    with pytest.raises(InputError, match=r"-m pip install 'schemdraw>=") as caught:
         draw(made, tmp_path / "a.svg")
     assert "\n" not in str(caught.value)
 

@@ -548,7 +548,7 @@ def test_missing_schemdraw_is_said_in_one_line(draw, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "schemdraw"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "schemdraw", None)  # as if it were not there
-    with pytest.raises(InputError, match=r"pip install 'circuitlsc\[schematic\]'") as caught:
+    with pytest.raises(InputError, match=r"-m pip install 'schemdraw>=") as caught:
         draw(sampler_of(), tmp_path / "a.svg")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "a.svg").exists()

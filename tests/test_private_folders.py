@@ -99,9 +99,14 @@ def test_an_interrupted_run_that_is_a_link_or_holds_one(victim, tmp_path):
     assert "samples.nc is a link or a pipe, which no run leaves" in line
     (part / "samples.nc").unlink()
     (part / "begun.json").unlink()
-    (part / "more").symlink_to(
-        victim
-    )  # without begun.json there is nothing to resume: the rest is removed, links as links
+    # without begun.json there is nothing to resume: the rest is removed, links as links, if it was ours
+    (part / "more").symlink_to(victim)
+    (part / ".lock").write_text("precious")
+    assert "is none of ours" in one_line(circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path), 2)
+    assert ((part / ".lock").read_text(), (part / "more").is_symlink()) == ("precious", True)
+    (part / ".lock").write_text("")
+    assert "is none of ours" in one_line(circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path), 2)
+    (part / ".lock").write_text("circuitlsc: nobody")
     assert circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path).returncode in (0, 4)
 
 
@@ -139,14 +144,6 @@ def test_figures_follow_no_style_of_the_working_folder(tmp_path):
     (tmp_path / "matplotlibrc").unlink()
     assert circuitlsc("run", "config.toml", "-o", "b", cwd=tmp_path).returncode in (0, 4)
     assert (tmp_path / "a" / "figure.png").read_bytes() == (tmp_path / "b" / "figure.png").read_bytes()
-
-
-def test_a_deck_is_not_written_over_a_pipe(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG)
-    os.mkfifo(tmp_path / "pipe")
-    line = one_line(circuitlsc("build", "config.toml", "-o", "pipe", cwd=tmp_path), 2)
-    assert line.endswith("pipe is no file, and would be replaced by one. Give the name of a file.")
-    assert (tmp_path / "pipe").is_fifo()
 
 
 # --- journals that fit their checksums, and no task ---

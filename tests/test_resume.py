@@ -1,5 +1,6 @@
 """Runs that end before their time, taken up again: the same bits as if nothing had happened; and one run a folder."""
 
+import platform
 import random
 import shutil
 import signal
@@ -171,7 +172,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(kill, cache, uninterrupted,
     # without --resume nothing is done, and nothing is lost
     line = one_line(circuitlsc("run", "config.toml", "-o", "out", *cache, cwd=tmp_path), 2)
     assert line == (
-        "circuitlsc: error: -o out: an interrupted run left out.partial. Add --resume to go on with it, or remove that folder."
+        "circuitlsc: error: -o out: an interrupted run left out.partial. "
+        "Give another name, add --resume to go on with it, or remove that folder."
     )
     resume(tmp_path, uninterrupted, *cache)
 
@@ -210,7 +212,8 @@ def test_a_second_run_into_one_folder_is_refused(tmp_path):
         for more in ((), ("--resume",)):
             line = one_line(circuitlsc("run", "config.toml", "-o", "out", "--no-cache", *more, cwd=tmp_path), 2)
             assert line == (
-                "circuitlsc: error: -o out: another run is writing it now. Give a new name, or wait for its end."
+                f"circuitlsc: error: -o out: another run is writing it now (process {first.pid} on {platform.node()}). "
+                "Give a new name, or wait for its end."
             )
         assert first.poll() is None
         chunks = chunks_in(tmp_path / "out.partial" / "chains")

@@ -197,7 +197,7 @@ def test_a_csv_without_end(tmp_path):
         ("1,2\n3,hunter2\n", "line 2, column 2 is not a number"),
         ("1,2\n\n3\n", "line 3 has 1 numbers, and those before it have 2"),
         ("root:x:0:0\n", "line 1, column 1 is not a number"),
-        ("1,1_0\n", "it is no table of numbers"),
+        ("1,1_0\n", "line 1, column 2 is not a number"),
         ("\ufeff1,2\nx,2\n", "line 2, column 1 is not a number"),
     ],
 )

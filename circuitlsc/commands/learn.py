@@ -20,6 +20,7 @@ def learn(
 ) -> None:
     """Learn a dictionary, its sparsity and noise level; an interrupted run goes on when the command is given again."""
     from circuitlsc import output as out
+    from circuitlsc.config_table import read_text
     from circuitlsc.learning.command import learn as run_learner
     from circuitlsc.learning.command import learn_report
     from circuitlsc.learning.config import WHERE, load_learn_config
@@ -39,7 +40,7 @@ def learn(
         if where not in WHERE:
             raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
         loaded = load_learn_config(config, where, anywhere=anywhere)
-        given = config.read_text(encoding="utf-8")
+        given = read_text(config)
         deck = None
         if where == "circuit":
             find_library()

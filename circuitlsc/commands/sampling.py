@@ -42,25 +42,25 @@ if TYPE_CHECKING:
 @app.command()
 def build(
     config: ConfigArgument,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Deck to write; default: stdout.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Deck to write (an earlier one is replaced); default: stdout."),
+    ] = None,
     anywhere: Anywhere = False,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
     from circuitlsc.config_table import read_toml
-    from circuitlsc.output import write_text
+    from circuitlsc.output import check_deck_file, write_deck
 
     with one_line_errors():
+        output = None if output == Path("-") else output
+        if output is not None:
+            check_deck_file(output)  # before there is work that would be lost
         deck, report = (_learner_deck if "learning" in read_toml(config) else _sampler_deck)(config, anywhere)
         if output is None:
             sys.stdout.write(deck)
         else:
-            if output.is_dir():
-                raise InputError(
-                    f"-o {output} is a folder. Give the name of a file, for example {output / 'deck.cir'}."
-                )
-            if not output.absolute().parent.is_dir():
-                raise InputError(f"-o {output}: the folder {output.absolute().parent} does not exist. Make it first.")
-            write_text(output, deck)
+            write_deck(output, deck)
         print(report, file=sys.stderr)
 
 

@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compile a sparse-coding posterior into an analog circuit, run it in ngspice, and compare its samples.",
 )
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file; see examples/.")]
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file.")]
 Anywhere = Annotated[
     bool, typer.Option("--anywhere", help="Let the config name files outside its folder; for configs that you trust.")
 ]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from circuitlsc.array_files import PickledError, UnusableError, read_archive
 from circuitlsc.data import MOST_NUMBERS
 from circuitlsc.errors import InputError
-from circuitlsc.learning.files import whole_file
 from circuitlsc.reading import reason
+from circuitlsc.whole_file import whole_file
 
 # another version may compute another last bit, or another circuit
 _WRITER = {"format": 1, "circuitlsc": version("circuitlsc")}
@@ -69,7 +69,7 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     except PickledError:
         raise _no_checkpoint(path, "it is pickled, and could run code") from None
     except OSError as error:
-        raise _no_checkpoint(path, reason(error)) from None
+        raise InputError(f"checkpoint = {str(path)!r} cannot be read ({reason(error)}).") from None
     except (UnusableError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise _no_checkpoint(
             path, str(error) if isinstance(error, UnusableError) else "its settings are missing"

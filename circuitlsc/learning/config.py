@@ -197,7 +197,7 @@ def _read_data(
         if not isinstance(dictionary, str):
             raise model.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
         A = read_dictionary(model, dictionary)
-        truth: SparseCodingModel = named(path, lambda: SparseCodingModel(A, prior, sigma))
+        truth: SparseCodingModel = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
         return truth, FromModel(truth)
     if not isinstance(source, str):
         raise data.fail("source", ' is not a string. Give a file with rows of values, or "natural:8".')
@@ -207,14 +207,13 @@ def _read_data(
         if "shuffle" in data.values:
             raise data.fail("shuffle", ", but patches are always drawn at random. Remove it.")
         pictures = _read_images(data, path)
-        natural: Source = named(path, lambda: natural_source(source, pictures=pictures))
+        key = "images" if pictures else "source"
+        natural: Source = data.named(key, lambda: natural_source(source, pictures=pictures))
         return None, natural
     if "images" in data.values:
         raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
     file = data.file("source", source)
     rows = named(path, lambda: load_array(file, "data.source", matrix=True))
-    if not np.isfinite(rows).all():
-        raise data.fail("source", " has entries that are not finite (nan or inf). Repair or drop those rows.")
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.flag("shuffle", True))
@@ -232,7 +231,7 @@ def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
     for name in names:
         file = data.file("images", name)
         if name.lower().endswith((".iml", ".imc")):
-            pictures.append(named(path, lambda file=file: van_hateren(file)))
+            pictures.append(data.named("images", lambda file=file: van_hateren(file)))
         elif name.lower().endswith(".npy"):
             pictures.append(named(path, lambda file=file: load_array(file, "data.images")))
         else:
@@ -312,6 +311,11 @@ def _start_dictionary(
     if start != "random":
         file = learning.file("start", start)
         loaded = named(path, lambda: load_array(file, "learning.start", prefer="A", matrix=True))
+        if loaded.ndim != 2 or len(loaded) != source.n_features:
+            raise learning.fail(
+                "start",
+                f": {start!r} has shape {loaded.shape}, and inputs have {source.n_features} features. Give (D, K).",
+            )
         return np.asarray(loaded)
     factor = learning.number("overcomplete", 1.0, what="K over the number of atoms (of a file: of features)")
     if truth is None:

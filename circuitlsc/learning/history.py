@@ -15,7 +15,7 @@ import xarray as xr
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
-from circuitlsc.netcdf import load_dataset
+from circuitlsc.netcdf import load_dataset, save_groups
 from circuitlsc.reading import reason
 from circuitlsc.room import make_room
 
@@ -122,7 +122,7 @@ def save_history(history: xr.Dataset, path: Path | str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         make_room(beside, history.nbytes)
-        history.to_netcdf(beside, engine="h5netcdf")
+        save_groups(beside, {"/": history})
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -151,7 +151,8 @@ def load_history(path: Path | str) -> xr.Dataset:
             raise KeyError(f"no variable {missing[0]}")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
-    except (OSError, KeyError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else " ".join(str(error).split())
-        raise InputError(f"{path} is not a history of learning ({why}).") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}).") from None
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path} is not a history of learning ({' '.join(str(error).split())}).") from None
     return loaded

@@ -15,10 +15,10 @@ from circuitlsc.array_files import PickledError, UnusableError, read_archive
 from circuitlsc.arrays import Array, real_array
 from circuitlsc.data import MOST_NUMBERS
 from circuitlsc.errors import InputError
-from circuitlsc.learning.files import whole_file
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Laplace, SpikeSlab
 from circuitlsc.reading import reason
+from circuitlsc.whole_file import whole_file
 
 _NUMBERS = ("pi", "lam", "sigma", "pi_final", "lam_final", "sigma_final")
 
@@ -100,20 +100,12 @@ class Learned:
                 learned.model(final=final)
         except FileNotFoundError:
             raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
-        except (
-            OSError,
-            UnusableError,
-            PickledError,
-            InputError,
-            KeyError,
-            ValueError,
-            TypeError,
-            RecursionError,
-        ) as error:
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({reason(error)}).") from None
+        except (UnusableError, PickledError, InputError, KeyError, ValueError, TypeError, RecursionError) as error:
             why = {PickledError: "it is pickled, and could run code", KeyError: f"{error} is missing"}.get(
-                type(error), ""
+                type(error), str(error).rstrip(".")
             )
-            why = why or (reason(error) if isinstance(error, OSError) else str(error).rstrip("."))
             raise InputError(
                 f"{path} is not a file of learned parameters ({why}). Give one that Learned.save wrote."
             ) from None

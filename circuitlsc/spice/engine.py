@@ -14,6 +14,7 @@ from typing import Any
 
 from circuitlsc.arrays import check_positive
 from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.output import write_text
 from circuitlsc.spice.chain import ChainResult, Done, Job, simulate, take
 from circuitlsc.spice.executors import Pool, open_pool
 from circuitlsc.spice.journal import read_steps
@@ -210,7 +211,7 @@ def keep_deck(task: ChainTask, keep: Path | None) -> Path | None:
         folder = keep or Path(tempfile.mkdtemp(prefix="circuitlsc-failed-"))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"failed-chain{task.chain}.cir"
-        path.write_text(task.deck, encoding="utf-8")
+        write_text(path, task.deck)  # a link there is replaced, not followed
     except OSError:
         return None
     return path

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from circuitlsc.errors import InputError
+from circuitlsc.install import how_to_install, requirements
 
 CONNECT, LONGEST = 5, 15  # seconds to wait for a scheduler, and for whatever else answers there
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ucx|wss?)://)?(?:\[[0-9A-Fa-f:.%]+\]|[\w.-]+):([0-9]{1,5})/?", re.ASCII)
@@ -87,7 +88,7 @@ def connect(address: str) -> Any:
         from distributed import Client
     except ImportError:
         raise InputError(
-            "--scheduler needs Dask. Install it with: pip install 'circuitlsc[cluster]', or leave --scheduler out."
+            f"--scheduler needs Dask. Leave it out, or install that with: {how_to_install(*requirements('cluster'))}"
         ) from None
     found = _ADDRESS.fullmatch(address)
     if found is None or int(found[1]) > 65535:

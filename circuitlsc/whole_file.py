@@ -8,10 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from circuitlsc.errors import InputError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file beside ``path`` that takes its name once it is safe on the disk, and vanishes if writing fails."""
+    """Yield a file beside ``path`` that takes its name once it is safe on the disk, and vanishes if writing fails.
+
+    Raises
+    ------
+    InputError
+        If there is a folder, a device or a pipe of that name.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file, and would be replaced by one. Give the name of a file.")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
