@@ -1,7 +1,6 @@
 """How often a verdict is wrong: correct samplers that disagree, wrong ones that do not, over models, lengths and speeds.
 
-usage: verdict.py false | slow | power [MODEL ...]      tables of docs/method.md
-       verdict.py advice MODEL                          what a short run advises, and whether ten runs of that length agree
+usage: verdict.py false | slow | power | advice [MODEL ...] [--seed N]      the tables of docs/method.md
 Runs are software runs with another seed and half the step of the null's, from the circuit's starts, two chains each. Gates on
 R-hat and effective samples are off: they only ever take a verdict back.
 """
@@ -9,6 +8,7 @@ R-hat and effective samples are off: they only ever take a verdict back.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,9 +30,11 @@ from circuitlsc.experiment import tolerance_scale
 from circuitlsc.null import Null, null_for, quantile_levels
 from circuitlsc.reference.replicates import Replicates, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.runplan import ALLOWANCE, TOLERANCE
 from circuitlsc.statistics import PosteriorStatistics
 
 RUNS, WARMUP = 60, 20.0
+FARTHEST = 300_000.0  # tau that a software run is given
 LENGTHS = (300.0, 1000.0, 4000.0)
 Model = tuple[SparseCodingModel, np.ndarray]
 
@@ -83,7 +85,7 @@ def models() -> dict[str, Model]:
         "coherent, Laplace >= 0": (replace(model, prior=Laplace(1.0, False)), x),
         "coherent, Gaussian": (replace(model, prior=Gaussian(1.0)), x),
         "coherent, Cauchy": (replace(model, prior=Cauchy(2.0, 0.5)), x),
-        "Cauchy without variance": (replace(model, prior=Cauchy(0.7, 0.5)), x),
+        "coherent, Cauchy lam 1.2": (replace(model, prior=Cauchy(1.2, 0.5)), x),
         "random 6 x 12": random(6, 12, SpikeSlab(0.2, 1.0), 0.3, 3),
     }
 
@@ -121,7 +123,7 @@ class Bench:
         """Yield each run's errors."""
         truth, reference = null.judged.select(self.exact), null.judged.select(self.exact, "_mcse")
         n = found.marginals.shape[1] * found.marginals.shape[2] * found.per_block
-        averages = null.judged.of_sums(found.marginals.sum((1, 2)), found.pairs.sum(1), found.below.sum(1), n)
+        averages = null.judged.of_sums(n, found.marginals.sum((1, 2)), found.pairs.sum((1, 2)), found.below.sum((1, 2)))
         values = null.judged.from_averages(averages)
         for run, sums in zip(values, found.marginals, strict=True):
             slowdown = null.slowdown(sums, found.per_block)
@@ -178,16 +180,34 @@ def power(names: list[str], seed: int) -> None:
                 print(f"{name:28s} {t_stop:6g}  {what:16s} {found} of {RUNS}", flush=True)
 
 
+def advice(names: list[str], seed: int) -> None:
+    """Print what a run of 1,000 tau advises for a tolerance of .02, and how many of ten runs of that length agree."""
+    for name in names:
+        bench = Bench(*models()[name])
+        short = next(bench.verdicts(bench.null(1000.0), bench.runs(1000.0, 1, seed)))
+        length = short.needed(ALLOWANCE, TOLERANCE)
+        if length is None or length > FARTHEST:
+            near = short.reach(FARTHEST, ALLOWANCE)
+            print(f"{name:28s} {length or math.inf:8.3g} tau; {near:.2g} would be reached in {FARTHEST:g}", flush=True)
+            continue
+        null = bench.null(length + WARMUP)
+        found = list(bench.verdicts(null, bench.runs(length + WARMUP, 10, seed + 1)))
+        agree = sum(bool((np.abs(e.d) + e.c * e.wide <= TOLERANCE).all()) for e in found)
+        print(f"{name:28s} {length:8.3g} tau, {agree} of 10 agree; c {found[0].c:.2f}", flush=True)
+
+
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["false", "slow", "power"])
+    parser.add_argument("what", choices=["false", "slow", "power", "advice"])
     parser.add_argument("models", nargs="*")
     parser.add_argument("--seed", type=int, default=77)
     options = parser.parse_args()
     print(f"seed {options.seed}")
     names = options.models or list(models())
-    if options.what == "power":
+    if options.what == "advice":
+        advice(names, options.seed)
+    elif options.what == "power":
         power(options.models or ["4x4 bars", "coherent, signed", "8 x 20, signed"], options.seed)
     else:
         table(names, LENGTHS, (1.0,) if options.what == "false" else (1.25, 1.5), options.seed)

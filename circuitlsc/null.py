@@ -13,9 +13,11 @@ statistics have. Replicates give spread and tails, never a centre: a design whos
 Long runs are not replicated in full. From a length L on at which the two halves of a replicate are (nearly) uncorrelated, a run
 of length T is as good as n = T/L replicates, drawn among all of them: with v the time averages of a replicate,
 
-.. math:: v(T) = v_\mathrm{exact} + (\bar v - v_\mathrm{exact}) \frac LT + \frac1n \sum_{k=1}^{n} (v_{r_k} - \bar v)
+.. math:: v(T) = v_\mathrm{exact} + (\bar v - \bar v_\mathrm{late}) \frac LT + \frac1n \sum_{k=1}^{n} (v_{r_k} - \bar v)
 
-(the error that its start makes is made once), and sd follows from the averages of s and s^2.
+and sd follows from the averages of s and s^2. The second term is the error that the start makes, once: late is the second half
+of the replicates, which has forgotten it, and whose mean is off by their step's bias alone. Where the halves are correlated,
+:math:`v_\mathrm{exact}` stands for it, and a mode that most replicates miss counts as the error that it is.
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ class Judged:
         parts = [np.ravel(getattr(found, name + suffix)) for name in names]
         return np.concatenate([*parts, *([getattr(found, "coactive" + suffix)[self._pairs]] * self.sparse)])
 
-    def of_sums(self, marginals: Array, pairs: Array, below: Array, n: float) -> Array:
+    def of_sums(self, n: float, marginals: Array, pairs: Array, below: Array) -> Array:
         """Return time averages of sums over n draws, (..., 4, n_latents), (..., n_pairs), (..., K, n_levels).
 
         In the order of the judged statistics, with the average of s^2 in the place of sd.
@@ -147,12 +149,15 @@ class Null:
     judged : Judged
     averages : array, shape (n_runs, n_judged)
         Time averages of each replicate (`Judged.of_sums`), in their own units.
+    late : array, shape (n_judged,), or None
+        Mean over the second halves of all replicates; None if these have not forgotten their starts.
     length, target : float
         Measured time per chain of a replicate, and of the run that is judged, in tau.
     growth : float
         Factor on the variance of a replicate's errors that its length leaves out (1 if halves are uncorrelated).
     scaled : bool
-        Whether errors are scaled from ``length`` to ``target``; if not, and it is shorter, the null is conservative.
+        Whether runs of the target's length are put together from replicates; if not, and they are shorter, the null is
+        conservative.
     blocks : array, shape (2, 2, n_latents)
         Mean over replicates of the variance of block means, of 1(active) and s, and of the draws themselves.
     block : float
@@ -163,6 +168,7 @@ class Null:
 
     judged: Judged
     averages: Array
+    late: Array | None
     length: float
     target: float
     growth: float
@@ -193,15 +199,16 @@ class Null:
 
         A target other than the null's own is always scaled to.
         """
-        if target is None and not self.scaled:
-            return np.asarray(self.judged.from_averages(self.averages) - exact)
-        share = self.length / (self.target if target is None else target)
         truth, mean = self.judged.averages(exact), self.averages.mean(0)
-        n, runs = max(1, round(1 / share)), self.averages
+        long = self.length if target is None and not self.scaled else self.target if target is None else target
+        share, runs = min(self.length / long, 1.0), self.averages
+        n = round(1 / share)
         if n > 1:
             drawn = np.random.default_rng(0).multinomial(n, np.full(len(runs), 1 / len(runs)), size=DRAWN)
             runs = drawn @ runs / n
-        runs = truth + (mean - truth) * share + (runs - mean) * math.sqrt(n * share * self.growth)
+        growth = self.growth if share < 1 else 1.0
+        start = (mean - (truth if self.late is None else self.late)) * share
+        runs = truth + start + (runs - mean) * math.sqrt(n * share * growth)
         return np.asarray(self.judged.from_averages(runs) - exact)
 
     def errors(self) -> Array:
@@ -325,9 +332,12 @@ def _make(
         long = longer
     judged = Judged.of(model, levels)
     n_blocks = found.marginals.shape[2]
-    chains = [found.marginals.sum(2), found.pairs, found.below]
-    sums = [_all_chains(part, len(starts), seed) for part in chains]
-    averages = judged.of_sums(sums[0], sums[1], sums[2], len(starts) * n_blocks * found.per_block)
+    n, half = len(starts) * n_blocks * found.per_block, n_blocks // 2
+    # the same chains for both, halves apart: (n_runs, n_chains, 2, ...)
+    halves = (found.marginals.reshape(*found.marginals.shape[:2], 2, half, *found.marginals.shape[3:]).sum(3),)
+    sums = [_all_chains(part, len(starts), seed) for part in (*halves, found.pairs, found.below)]
+    averages = judged.of_sums(n, *(part.sum(1) for part in sums))
+    late = judged.of_sums(n / 2, *(part[:, 1] for part in sums)).mean(0)
     blocks = _block_variances(found.marginals, found.per_block)
     ratios = [_ratio(_block_variances(one[None], found.per_block), blocks) for one in found.marginals]
     left_out = max(coupled, 0.0) / (1 + 2 * max(coupled, 0.0))  # x of an exponential: 1 - x of the variance is there
@@ -335,14 +345,15 @@ def _make(
     return Null(
         judged,
         averages,
+        late if coupled <= COUPLED else None,
         found.length,
         length,
-        1.0 if whole else 1 / (1 - left_out),
+        1 / (1 - left_out),
         not whole and coupled <= COUPLED,
         blocks,
         found.length / n_blocks,
         max(float(np.median(ratios)), 1e-3),
-        (sums[0][:, :2] == 0).mean(0),
+        (sums[0].sum(1)[:, :2] == 0).mean(0),
     )
 
 
