@@ -43,7 +43,7 @@ def dct() -> np.ndarray:
     """Return a coherent dictionary of 8 atoms: the 6-point DCT and two unit vectors."""
     n = np.arange(6)
     basis = np.cos(np.pi * (n[:, None] + 0.5) * n / 6)
-    return np.hstack([basis / np.linalg.norm(basis, axis=0), np.eye(6)[:, [0, 3]]])
+    return np.hstack([basis / np.linalg.norm(basis, axis=0), np.eye(6)[:, [1, 4]]])
 
 
 def pair(correlation: float, signed: bool = False) -> Model:

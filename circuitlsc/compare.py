@@ -39,8 +39,8 @@ ALPHA = 0.01  # of correct runs that have a larger abs(z) than c
 MIN_ESS, MAX_RHAT = 100.0, 1.05
 #: A total variation that noise alone makes larger than this says nothing: it is refused.
 MAX_TV_FLOOR = 0.5
-#: Share of replicates on one side of the exact value from which a mode counts as hardly visited.
-ONE_SIDED = 0.8
+#: Independent samples of a latent, in correct runs, below which a mode of it counts as hardly visited.
+FEW_VISITS = 50.0
 #: From here on a run is said to mix more slowly than its replicates.
 SLOW = 1.5
 DAY = 86_400.0  # s
@@ -438,14 +438,16 @@ class Errors:
     def notes(self, exact: PosteriorStatistics, allowance: float) -> tuple[str, ...]:
         """Say which modes correct runs of this length hardly visit."""
         notes = []
-        below = (self.deviations < 0).mean(0)
-        sided = np.flatnonzero((np.maximum(below, 1 - below) > ONE_SIDED) & (self.own > allowance))
-        if len(sided):
-            i = int(sided[self.own[sided].argmax()])
-            share, where = (below[i], "below") if below[i] > 0.5 else (1 - below[i], "above")
+        means = [self.place.get(f"mean of latent {k}") for k in range(exact.n_latents)]
+        visits = [
+            math.inf if i is None else (sd / (self.own[i] * self.scale)) ** 2
+            for i, sd in zip(means, exact.sd, strict=True)
+        ]
+        k = int(np.argmin(visits))
+        if visits[k] < FEW_VISITS:
             notes.append(
-                f"a far mode is hardly visited: {share:.0%} of correct runs of this length have {self.names[i]} {where} the "
-                f"exact {self.exact[i]:.3g}, the others far on the other side"
+                f"a far mode is hardly visited: latent {k} has about {max(visits[k], 1):.0f} independent samples in a correct "
+                f"run of this length, and the sd of s in such runs differs by {self.own[self.place[f'sd of latent {k}']]:.2g}"
             )
         states = [("active", exact.p_active, self.null.never[0])]
         if exact.p_negative is not None:

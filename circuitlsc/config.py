@@ -139,7 +139,7 @@ class Config:
         return build_sampler(self.model, self.x, **self.circuit())
 
 
-def load_config(path: Path, *, anywhere: bool = False) -> Config:
+def load_config(path: str | Path, *, anywhere: bool = False) -> Config:
     """Read and check a config file; paths in it are relative to its folder, and inside unless ``anywhere``.
 
     Raises
@@ -147,7 +147,7 @@ def load_config(path: Path, *, anywhere: bool = False) -> Config:
     InputError
         With one line that names the file, the key, the value, why it cannot be, and what can.
     """
-    return parse_config(read_toml(path), path, anywhere=anywhere)
+    return parse_config(read_toml(Path(path)), Path(path), anywhere=anywhere)
 
 
 def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False) -> Config:

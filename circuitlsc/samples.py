@@ -177,9 +177,11 @@ class Samples:
         )
         made = tuple(self.attrs.get(k) for k in ("engine_deck_sha256", "nonideal", "nonideal_seed"))
         if made != mine:
+            by, now = self.attrs.get("circuitlsc_version", "of unknown number"), version("circuitlsc")
+            whose = "" if by == now else f" Version {by} of circuitlsc wrote them, and this is {now}."
             raise InputError(
-                "the samples were made by another deck than the one that the config builds (their SHA-256 differ). "
-                "Run circuitlsc run again."
+                "the samples were made by another deck than the one that the config builds (their SHA-256 differ)."
+                f"{whose} Run circuitlsc run again."
             )
         # neither what comes from outside is part of the deck: the noise's temperature, a stream of inputs
         parts = {"dynamics": _dynamics(sampler), **_stream(sampler)}
