@@ -443,11 +443,11 @@ class Errors:
             math.inf if i is None else (sd / (self.own[i] * self.scale)) ** 2
             for i, sd in zip(means, exact.sd, strict=True)
         ]
-        k = int(np.argmin(visits))
-        if visits[k] < FEW_VISITS:
+        worst = int(np.argmin(visits))
+        if visits[worst] < FEW_VISITS:
             notes.append(
-                f"a far mode is hardly visited: latent {k} has about {max(visits[k], 1):.0f} independent samples in a correct "
-                f"run of this length, and the sd of s in such runs differs by {self.own[self.place[f'sd of latent {k}']]:.2g}"
+                f"a far mode is hardly visited: latent {worst} has about {max(visits[worst], 1):.0f} independent samples in a "
+                f"correct run of this length, whose sd of s is off by {self.own[self.place[f'sd of latent {worst}']]:.2g}"
             )
         states = [("active", exact.p_active, self.null.never[0])]
         if exact.p_negative is not None:
