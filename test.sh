@@ -18,4 +18,4 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-exec .venv/bin/python -m pytest -n 2 --dist loadgroup --nbmake --nbmake-timeout=600 notebooks tests "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadgroup tests "$@"

@@ -185,15 +185,13 @@ def advice(names: list[str], seed: int) -> None:
     for name in names:
         bench = Bench(*models()[name])
         short = next(bench.verdicts(bench.null(1000.0), bench.runs(1000.0, 1, seed)))
-        length = short.needed(ALLOWANCE, TOLERANCE)
+        length, tolerance = short.needed(ALLOWANCE, TOLERANCE), TOLERANCE
+        told = f"{name:28s} {length or math.inf:8.3g} tau for {TOLERANCE:g};"
         if length is None or length > FARTHEST:
-            near = short.reach(FARTHEST, ALLOWANCE)
-            print(f"{name:28s} {length or math.inf:8.3g} tau; {near:.2g} would be reached in {FARTHEST:g}", flush=True)
-            continue
-        null = bench.null(length + WARMUP)
-        found = list(bench.verdicts(null, bench.runs(length + WARMUP, 10, seed + 1)))
-        agree = sum(bool((np.abs(e.d) + e.c * e.wide <= TOLERANCE).all()) for e in found)
-        print(f"{name:28s} {length:8.3g} tau, {agree} of 10 agree; c {found[0].c:.2f}", flush=True)
+            length, tolerance = FARTHEST, short.reach(FARTHEST, ALLOWANCE)
+        found = list(bench.verdicts(bench.null(length + WARMUP), bench.runs(length + WARMUP, 10, seed + 1)))
+        agree = sum(bool((np.abs(e.d) + e.c * e.wide <= tolerance).all()) for e in found)
+        print(f"{told} {agree} of 10 runs of {length:.3g} tau agree within {tolerance:.2g}", flush=True)
 
 
 def main() -> None:
