@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from circuitlsc.arrays import check_count
 from circuitlsc.budget import T_STOP, check_samples_one, common_step, run_all
 from circuitlsc.build import rebuilt
 from circuitlsc.circuits import Note
@@ -149,8 +150,7 @@ def chip_yield(
         If a chip's circuit did not run to its end.
     """
     check_samples_one("the yield", circuit)
-    if isinstance(chips, bool) or not isinstance(chips, (int, np.integer)) or chips < 1:
-        raise InputError(f"chips = {chips!r} is not a whole number >= 1.")
+    check_count("chips", chips, 1, " is not a whole number")
     if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:
         raise InputError(f"tolerance = {tolerance!r} is not a number > 0.")
     if not nonideal.imperfections():

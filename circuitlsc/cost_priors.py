@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import t as student_t
 
-from circuitlsc.arrays import Array, check_positive
+from circuitlsc.arrays import Array, as_generator, check_positive
 from circuitlsc.errors import InputError
 from circuitlsc.prior_cells import PriorCells, cost_cells
 from circuitlsc.priors import smooth_abs, smooth_sign
@@ -109,8 +109,9 @@ class CostPrior(ABC):
         """Return a table of c'(u) for abs(u) <= reach, and comparators of input width w if nonnegative."""
         return cost_cells(self, width, max(reach, self.extent), symmetric=self.symmetric or not self.signed)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior, by its distribution function (a table, good to 1e-5)."""
+        rng = as_generator("draw: rng", rng)
         s, below = self._distribution
         return np.asarray(np.interp(rng.random(shape), below, s))
 
@@ -211,8 +212,9 @@ class Cauchy(CostPrior):
             )
         return replace(self, lam=self.lam / temperature)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
+        rng = as_generator("draw: rng", rng)
         freedom = 2 * self.lam - 1
         s = self.scale / math.sqrt(freedom) * rng.standard_t(freedom, shape)
         return s if self.signed else np.abs(s)

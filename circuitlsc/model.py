@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.arrays import Array, check_positive, is_finite, real_array
+from circuitlsc.arrays import Array, as_generator, check_positive, is_finite, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.priors import Laplace, Prior, SpikeSlab
 
@@ -174,7 +174,8 @@ class SparseCodingModel:
             )
         return x
 
-    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise."""
+    def draw(self, rng: np.random.Generator | int) -> tuple[Array, Array]:
+        """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise; a seed will do for rng."""
+        rng = as_generator("draw: rng", rng)
         s = self.prior.draw((self.n_latents,), rng)
         return s, np.asarray(self.A @ s + self.sigma * rng.standard_normal(self.n_features))

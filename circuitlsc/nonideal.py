@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, check_count
 from circuitlsc.errors import InputError
 from circuitlsc.parts import PARTS as PARTS
 from circuitlsc.parts import ROOM as ROOM
@@ -115,11 +115,10 @@ class Nonidealities:
         for key in given:
             if key not in PARTS:
                 raise InputError(f"{key!r} is not a known part.{nearest(key, PARTS)} The parts are {', '.join(PARTS)}.")
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise InputError(f"nonideal.seed = {seed!r} is not a whole number >= 0.")
+        seed = check_count("nonideal.seed", seed, 0, " is not a whole number")
         for key in PARTS:
             object.__setattr__(self, key, _part(key, given.get(key, {})))
-        object.__setattr__(self, "seed", int(seed))
+        object.__setattr__(self, "seed", seed)
 
     @classmethod
     def preset(cls, name: str, *, seed: int = 0) -> Nonidealities:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuitlsc.arrays import is_finite
+from circuitlsc.arrays import check_count, is_finite, is_number
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ class RunPlan:
             value = getattr(self, name)
             if value is None and name == "thin":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-                raise InputError(f"run.{name} = {value!r}, but it counts something. Give an integer >= {low}.")
+            object.__setattr__(self, name, check_count(f"run.{name}", value, low, ", but it counts something"))
         for name in ("t_stop", "warmup"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value < 0:
+            if not is_number(value) or not is_finite(value) or value < 0:
                 raise InputError(
                     f"run.{name} = {value!r}, but it is a time in units of tau. Give a finite number >= 0."
                 )
+            object.__setattr__(self, name, value.item() if isinstance(value, np.generic) else value)
         if self.t_stop > LONGEST:
             raise InputError(f"run.t_stop = {self.t_stop!r} tau would never end. Give at most {LONGEST:g}.")
         if self.t_stop <= self.warmup:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, real_array
+from circuitlsc.arrays import Array, check_count, real_array
 from circuitlsc.checks import check_circuit
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
@@ -125,6 +125,8 @@ class CircuitLearner:
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
+        for name, least in (("seed", 0), ("records", 1), ("snapshots", 2)):
+            object.__setattr__(self, name, check_count(f"CircuitLearner: {name}", getattr(self, name), least))
         source = as_source(self.source)
         check_source(source, len(A0))
         object.__setattr__(self, "A0", A0)

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.arrays import Array, check_count, check_positive, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
 from circuitlsc.learning.learned import Learned
@@ -121,9 +121,7 @@ class Learner:
         if self.pi > 1:
             raise InputError(f"Learner: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
         for name, least in (("seed", 0), ("batch", 1), ("records", 1), ("snapshots", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise InputError(f"Learner: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+            object.__setattr__(self, name, check_count(f"Learner: {name}", getattr(self, name), least))
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"Learner: temperature = {self.temperature!r} cannot be used. Give a number >= 0.")
         if self.dtype not in ("float32", "float64"):

@@ -7,11 +7,13 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 from PySpice.Spice.Netlist import Circuit
 
 from circuitlsc.errors import InputError
 
 LINE = 100
+MOST_SEED = 2**31 - 1  # ngspice reads a C int, and takes the process id instead of one that does not fit
 
 
 def options(tolerance: float, volt: float, current: float) -> str:
@@ -32,6 +34,14 @@ def options(tolerance: float, volt: float, current: float) -> str:
         "itl4": 100,
     }
     return ".options " + " ".join(f"{k}={float(v)!r}" if k != "itl4" else f"{k}={v}" for k, v in values.items())
+
+
+def ngspice_seed(seed: int) -> int:
+    """Return what ``.option seed`` gets, 1 .. 2^31 - 1: seed + 1 (0 is "none" to ngspice), or a hash where that is no C int."""
+    if seed < MOST_SEED:
+        return seed + 1
+    (word,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return 1 + int(word) % MOST_SEED
 
 
 def check_name(what: str, name: str) -> str:
@@ -103,7 +113,7 @@ def standalone_deck(
         Nodes to save; nodes whose time average is printed.
     option_line : str
     seed : int
-        Of ``trrandom``; the same deck gives the same samples.
+        Of ``trrandom``, >= 0; the same deck gives the same samples. ngspice gets `ngspice_seed` of it.
     step, t_start, t_stop : float
         Seconds: sample interval of the noise, end of warm-up, end.
     """
@@ -113,7 +123,7 @@ def standalone_deck(
         *(piece for line in header for piece in comment(line)),
         *body(circuit),
         *wrap(option_line),
-        f".option seed={seed}",
+        f".option seed={ngspice_seed(seed)}",
         *wrap(".save " + " ".join(f"v({n})" for n in saved)),
         *means,
         f".tran {float(step)!r} {float(t_stop)!r} 0 {float(step)!r} uic",
