@@ -1,6 +1,5 @@
 """Every seed that is accepted is a seed of its own, wherever it goes; every other one is an error of one line."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
