@@ -20,7 +20,7 @@ from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.lca import lca_model, threshold_code
-from circuitlsc.lowering import lower, lower_to_subcircuit
+from circuitlsc.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
 from circuitlsc.priors import Laplace
@@ -100,6 +100,14 @@ class Sampler:
     stream: Stream | None = None
     loop: str = "closed"
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        with many_objects():
+            object.__setattr__(self, "circuit", lower(self.graph, self.scaling, step=self.plan.step))
 
     @property
     def temperature(self) -> float:
