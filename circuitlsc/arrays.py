@@ -29,6 +29,23 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
 
 
+def is_positive(value: Any) -> bool:
+    """Return whether a value is a number > 0, with room for its square and its inverse."""
+    return is_number(value) and is_finite(value) and bool(value > 0)
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's number as Python's, which goes into files, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a truth value as Python's own, or raise InputError: text such as 'no' would be true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} = {value!r} is not True or False.")
+    return bool(value)
+
+
 def check_positive(owner: str, name: str, value: float, why: str) -> None:
     """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
     if not is_number(value):

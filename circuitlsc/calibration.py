@@ -32,7 +32,7 @@ from scipy import special, stats
 
 from circuitlsc.arrays import Array, as_generator, check_count, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.model import SparseCodingModel
+from circuitlsc.model import SparseCodingModel, check_model
 
 Verdict = Literal["agrees", "disagrees", "inconclusive"]
 
@@ -168,6 +168,7 @@ def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator | int
     InputError
         If n is not a positive integer.
     """
+    check_model(model)
     n, rng = check_count("draw_inputs: n", n, 1, " is not a number of inputs"), as_generator("draw_inputs: rng", rng)
     s = model.prior.draw((n, model.n_latents), rng)
     return s, np.asarray(s @ model.A.T + model.sigma * rng.standard_normal((n, model.n_features)))

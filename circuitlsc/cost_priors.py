@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import t as student_t
 
-from circuitlsc.arrays import Array, as_generator, check_positive
+from circuitlsc.arrays import Array, as_generator, check_flag, check_positive
 from circuitlsc.errors import InputError
 from circuitlsc.prior_cells import PriorCells, cost_cells
 from circuitlsc.priors import smooth_abs, smooth_sign
@@ -177,6 +177,7 @@ class Cauchy(CostPrior):
                 f"Cauchy: lam = {self.lam!r}, but (1 + s^2)^-lam has a finite integral for lam > 0.5 only: the prior would be "
                 "improper. Give lam > 0.5 (1 is the Cauchy distribution)."
             )
+        object.__setattr__(self, "signed", check_flag("Cauchy: signed", self.signed))
         object.__setattr__(self, "lam", float(self.lam))
         object.__setattr__(self, "scale", float(self.scale))
 
@@ -259,6 +260,7 @@ class SquareRoot(CostPrior):
         check_positive("SquareRoot", "lam", self.lam, "the rate must be positive")
         if self.epsilon is not None:
             check_positive("SquareRoot", "epsilon", self.epsilon, "the slope of sqrt(abs(s)) is infinite at 0")
+        object.__setattr__(self, "signed", check_flag("SquareRoot: signed", self.signed))
         object.__setattr__(self, "lam", float(self.lam))
         object.__setattr__(self, "epsilon", SMOOTHING / self.lam**2 if self.epsilon is None else float(self.epsilon))
 

@@ -106,7 +106,9 @@ class Nonidealities:
 
     def __init__(self, parts: Mapping[str, Any] | None = None, *, seed: int = 0, **keywords: Any) -> None:
         if parts is not None and not isinstance(parts, Mapping):
-            raise InputError(f"Nonidealities: {parts!r} is not a mapping from part to parameters.")
+            raise InputError(
+                f"Nonidealities: {parts!r} is not a mapping from part to parameters. Give one, or Nonidealities.preset(name)."
+            )
         given = dict(parts or {})
         for key, value in keywords.items():
             if key in given:
@@ -129,6 +131,8 @@ class Nonidealities:
 
     def changed(self, values: Mapping[str, Any], *, seed: int | None = None) -> Nonidealities:
         """Return a copy with parameters changed, by ``part.parameter``."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"changed: {values!r} is not a mapping. Give for example {{'op_amp.offset': 1e-3}}.")
         parts = {key: asdict(getattr(self, key)) for key in PARTS}
         for name, value in values.items():
             part, parameter = split_name(name)
@@ -216,6 +220,13 @@ def unit_of(name: str) -> str:
     """Return the unit of ``part.parameter``."""
     part, parameter = split_name(name)
     return str(next(f.metadata["unit"] for f in fields(PARTS[part]) if f.name == parameter))
+
+
+def as_nonidealities(value: Nonidealities | Mapping[str, Any]) -> Nonidealities:
+    """Return imperfections from a mapping, as `Nonidealities` takes it."""
+    if value is None:
+        raise InputError("nonideal = None, but imperfections are needed. Give Nonidealities(...) or a mapping.")
+    return value if isinstance(value, Nonidealities) else Nonidealities(value)
 
 
 IDEAL = Nonidealities()

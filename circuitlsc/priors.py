@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from circuitlsc.arrays import Array, as_generator, check_positive
+from circuitlsc.arrays import Array, as_generator, check_flag, check_positive
 from circuitlsc.errors import InputError
 from circuitlsc.prior_cells import PriorCells, comparator_cells
 
@@ -140,6 +140,7 @@ class SpikeSlab:
         check_positive("SpikeSlab", "pi", self.pi, "P(active) must lie in (0, 1]")
         if self.pi > 1:
             raise InputError(f"SpikeSlab: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
+        object.__setattr__(self, "signed", check_flag("SpikeSlab: signed", self.signed))
         object.__setattr__(self, "pi", float(self.pi))
         object.__setattr__(self, "lam", float(self.lam))
 
@@ -232,6 +233,7 @@ class Laplace:
 
     def __post_init__(self) -> None:
         check_positive("Laplace", "lam", self.lam, "the rate must be positive")
+        object.__setattr__(self, "signed", check_flag("Laplace: signed", self.signed))
         object.__setattr__(self, "lam", float(self.lam))
 
     @property

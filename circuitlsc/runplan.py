@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from circuitlsc.arrays import check_count, is_finite, is_number
+from circuitlsc.arrays import check_count, is_finite, is_number, plain
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ class RunPlan:
                 raise InputError(
                     f"run.{name} = {value!r}, but it is a time in units of tau. Give a finite number >= 0."
                 )
-            object.__setattr__(self, name, value.item() if isinstance(value, np.generic) else value)
+            object.__setattr__(self, name, plain(value))
         if self.t_stop > LONGEST:
             raise InputError(f"run.t_stop = {self.t_stop!r} tau would never end. Give at most {LONGEST:g}.")
         if self.t_stop <= self.warmup:

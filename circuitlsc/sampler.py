@@ -389,6 +389,14 @@ class Sampler:
         MissingSimulatorError
             If libngspice is not installed.
         """
+        times = {"t_stop": t_stop, "warmup": warmup, "chains": chains, "thin": thin}
+        if run is not None and (
+            not isinstance(run, RunPlan) or seed != 0 or any(v is not None for v in times.values())
+        ):
+            raise InputError(
+                f"run: the plan is {run!r}, and nothing else may say how long a run is. Give a RunPlan alone, or "
+                "t_stop=..., chains=..., seed=..., warmup=..., thin=..."
+            )
         if run is None:
             run = self.run_plan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
         tasks = self.tasks(run)

@@ -76,6 +76,9 @@ class Samples:
 
     def draws(self, name: str = "u") -> Draws:
         """Return u, s or p (the momentum, if there is one), shape (chain, draw, latent), to be read piece by piece."""
+        states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
+        if name not in states:
+            raise InputError(f"draws: name = {name!r} is not one of {', '.join(states)}.")
         variable = self.tree["posterior"][name].variable
         return Draws(variable.shape, partial(_piece, variable))
 
@@ -199,6 +202,8 @@ class Samples:
 
     def save(self, path: Path) -> None:
         """Write netCDF, complete or not at all."""
+        if not Path(path).absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: its folder does not exist. Make it first.")
         posterior = self.tree["posterior"].to_dataset()
         samples_file.write(path, self.tree, lambda first, stop: posterior.isel(draw=slice(first, stop)), self.n_draws)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitlsc.arrays import Array, is_finite
+from circuitlsc.arrays import Array, is_positive
 from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
@@ -59,7 +59,7 @@ class Scaling:
     def __post_init__(self) -> None:
         for name in ("volt", "volt_r", "volt_e", "c_int", "tau", "r_node", "rails"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value <= 0:
+            if not is_positive(value):
                 raise InputError(f"{name} = {value!r}, but a scale must be a finite number > 0 (SI units).")
             object.__setattr__(self, name, float(value))  # NumPy's would be written into decks as np.float64(...)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitlsc.arrays import Array, is_finite
+from circuitlsc.arrays import Array, is_positive
 from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
@@ -187,5 +187,5 @@ def _steepest_force(prior: CostPrior, width: float) -> float:
 
 
 def _check_positive(name: str, value: float, why: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value <= 0:
+    if not is_positive(value):
         raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")

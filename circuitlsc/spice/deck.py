@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from PySpice.Spice.Netlist import Circuit
 
+from circuitlsc.arrays import is_number
 from circuitlsc.errors import InputError
 
 LINE = 100
@@ -42,6 +43,13 @@ def ngspice_seed(seed: int) -> int:
         return seed + 1
     (word,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
     return 1 + int(word) % MOST_SEED
+
+
+def check_tolerance(tolerance: float) -> float:
+    """Return a tolerance of Newton's iteration, or raise InputError."""
+    if not is_number(tolerance) or not 0 < tolerance <= 1e-2:
+        raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
+    return float(tolerance)
 
 
 def check_name(what: str, name: str) -> str:
