@@ -81,6 +81,11 @@ def as_generator(name: str, rng: np.random.Generator | int) -> np.random.Generat
     return np.random.default_rng(check_count(name, rng, 0, why))
 
 
+def without_rounding(values: Array, size: Array | float) -> Array:
+    """Return numbers with those as 0 that are rounding noise of numbers of the given size: no more than their last bit."""
+    return np.where(np.abs(values) <= np.finfo(float).eps * size, 0.0, values)
+
+
 def real_array(name: str, value: ArrayLike) -> Array:
     """Return a read-only float copy of an array, or raise InputError if an entry is not a finite real number."""
     try:

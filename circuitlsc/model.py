@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array
+from circuitlsc.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
 from circuitlsc.errors import InputError
 from circuitlsc.priors import Laplace, Prior, SpikeSlab
 
@@ -93,8 +93,14 @@ class SparseCodingModel:
 
     @property
     def gram(self) -> Array:
-        """Lateral inhibition G = A^T A / sigma^2, shape (K, K)."""
-        return np.asarray(self.A.T @ self.A / self.sigma**2)
+        """Lateral inhibition G = A^T A / sigma^2, shape (K, K); 0 where atoms are orthogonal up to rounding."""
+        A = self.connections
+        return without_rounding(A.T @ A, self.n_features * (np.abs(A.T) @ np.abs(A))) / self.sigma**2
+
+    @property
+    def connections(self) -> Array:
+        """A as a circuit has it, shape (D, K): an entry that is rounding noise of its atom's norm connects nothing."""
+        return without_rounding(self.A, self.n_features * np.linalg.norm(self.A, axis=0))
 
     def drive(self, x: ArrayLike) -> Array:
         """Return the feed-forward drive b = A^T x / sigma^2, shape (K,)."""
