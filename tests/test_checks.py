@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc import Gaussian, Laplace, NetlistError, SparseCodingModel, SpikeSlab, build_sampler
+from circuitlsc import Gaussian, InputError, Laplace, NetlistError, SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.checks import blocks, check_circuit, flatten
 
 
@@ -155,9 +155,9 @@ def test_dangling_node(circuit):
         check_circuit(circuit)
 
 
-def test_names_fold_case_and_gnd_is_0(circuit):
-    circuit.R("x", "A", "C", 1e3)
-    circuit.R("y", "c", "GND", 1e3)
+def test_gnd_is_0_in_any_spelling(circuit):
+    circuit.R("x", "a", "gnd", 1e3)
+    circuit.R("y", "a", "GND", 1e3)
     assert len(check_circuit(circuit)) == 5
 
 
@@ -294,3 +294,43 @@ def test_small_couplings_that_are_no_rounding_noise_stay():
     np.testing.assert_array_equal(model.connections, A)
     np.testing.assert_allclose(model.gram, A.T @ A / 0.25, rtol=1e-15)
     assert model.gram[0, 1] == pytest.approx(4e-14)
+
+
+# --- names, which ngspice folds to lower case ---
+
+
+def cell_between(name, node="p"):
+    cell = SubCircuit(name, node)
+    cell.R("1", node, 0, 1.0)
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("subcircuits Cell and cell", lambda c: [c.subcircuit(cell_between(name)) for name in ("Cell", "cell")]),
+        ("elements RLoad and Rload", lambda c: [c.R(name, "b", 0, 1.0) for name in ("Load", "load")]),
+        ("nodes b and B", lambda c: [c.R(name, "B", 0, 1.0) for name in ("x", "y")]),
+        ("nodes P and p", lambda c: c.subcircuit(cell_between("cell", "P")) or cell_with_load(c)),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_refused(circuit, what, change):
+    change(circuit)
+    with refused(f"the {what} differ in case alone, and ngspice takes them for one."):
+        check_circuit(circuit)
+
+
+def cell_with_load(circuit):
+    """Add a load inside the one subcircuit of a circuit, to a pin that it spells in another way."""
+    (cell,) = circuit.subcircuits
+    cell.R("2", "p", 0, 1.0)
+
+
+def test_the_name_of_a_samplers_subcircuit_is_no_other_circuits(model, x):
+    sampler = build_sampler(model, x)
+    with pytest.raises(InputError, match=r"^name = 'Sampler' has upper-case letters, .* Give 'sampler'\.$"):
+        sampler.subcircuit("Sampler")
+    with pytest.raises(
+        InputError, match=r"^name = 'lsc_gate' is that of a cell inside it\. Give a name other than lsc_"
+    ):
+        sampler.subcircuit("lsc_gate")

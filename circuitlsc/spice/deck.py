@@ -58,6 +58,11 @@ def check_name(what: str, name: str) -> str:
         raise InputError(
             f"{what} = {str(name)[:100]!r} is no name in a netlist. Give up to 64 letters, digits or _, no digit first."
         )
+    if name != name.lower():
+        raise InputError(
+            f"{what} = {name!r} has upper-case letters, which ngspice folds: of two subcircuits that differ in case alone it "
+            f"drops one. Give {name.lower()!r}."
+        )
     return name
 
 
