@@ -316,7 +316,7 @@ def cell_between(name, node="p"):
 )
 def test_names_that_differ_in_case_alone_are_refused(circuit, what, change):
     change(circuit)
-    with refused(f"the {what} differ in case alone, and ngspice takes them for one."):
+    with refused(f"the {what} differ in case alone, and ngspice takes them for one. Rename one of them."):
         check_circuit(circuit)
 
 
