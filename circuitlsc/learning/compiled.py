@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+
+#: Held in parallel loops: numba's simplest threading layer, workqueue, ends the process if two threads enter them at once.
+ONE_PARALLEL = threading.Lock()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
