@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import ArrayLike
 from circuitlsc.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
+from circuitlsc.learning.large_inputs import LOOKED_AT, LargeInputsWarning, concern
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import Run
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
@@ -156,6 +158,14 @@ class Learner:
         ):
             object.__setattr__(self, name, value)
 
+    @property
+    def concern(self) -> str | None:
+        """What is wrong with the last stage for inputs as large as the first ones, in one line; None if nothing is."""
+        X = np.asarray(self._source.batch(0, LOOKED_AT, self.seed))
+        if X.ndim != 2 or X.shape[1] != len(np.asarray(self.A0)) or not np.isfinite(X).all():
+            return None  # the run refuses it
+        return concern(np.asarray(self.A0), X, self.lam, self.sigma, self.stages[-1])
+
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
         names = (
@@ -209,8 +219,15 @@ class Learner:
             If the checkpoint is of other settings or no checkpoint, or if learning diverges.
         KeyboardInterrupt
             At Ctrl-C, after the checkpoint is written.
+
+        Warns
+        -----
+        LargeInputsWarning
+            If inputs are so large that the step jumps over gates, or that learning right after a switch drags what is learned.
         """
         path, settings = check_path(checkpoint), self.settings()
+        if self.learn and (said := self.concern):
+            warnings.warn(f"Learner: {said}", LargeInputsWarning, stacklevel=2)
         run = Run.start(self, self._source)
         if path is not None and path.exists():
             with restoring(path):
