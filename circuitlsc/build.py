@@ -185,7 +185,7 @@ def build_sampler(
 
 def _dividing(plan: StepPlan, hold: float) -> StepPlan:
     """Return the plan with the longest step, not above its own, that divides ``hold``."""
-    count = math.ceil(hold / plan.step - 1e-9)
+    count = max(1, math.ceil(hold / plan.step - 1e-9))
     if abs(count * plan.step - hold) < 1e-9 * hold:
         return plan
     line = f"step {hold / count:.4g} tau, so that {count} steps are an input's {hold:g} tau"

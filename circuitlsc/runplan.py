@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau
+MOST_CHAINS = 10_000
 LONGEST = 1e12  # tau: years of computing
 
 
@@ -41,6 +42,11 @@ class RunPlan:
             if value is None and name == "thin":
                 continue
             object.__setattr__(self, name, check_count(f"run.{name}", value, low, ", but it counts something"))
+        if self.chains > MOST_CHAINS:
+            raise InputError(
+                f"run.chains = {self.chains:,}, but each is a process that starts and warms up. Give at most "
+                f"{MOST_CHAINS:,}, and a longer t_stop."
+            )
         for name in ("t_stop", "warmup"):
             value = getattr(self, name)
             if not is_number(value) or not is_finite(value) or value < 0:

@@ -36,6 +36,7 @@ from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
 
+MOST_STEPS = 1e11
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
 BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
@@ -260,6 +261,11 @@ class Sampler:
     def tasks(self, run: RunPlan) -> list[ChainTask]:
         """Return the chains of a run as data."""
         step = self.plan.step
+        if run.t_stop / step > MOST_STEPS:
+            raise InputError(
+                f"run.t_stop = {run.t_stop!r} tau is {run.t_stop / step:.2g} steps of {step:.3g} tau, weeks of computing for "
+                f"each chain. Give t_stop <= {MOST_STEPS * step:.3g}, or what allows longer steps: a larger sigma, width, slab."
+            )
         n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
         period = 0 if self.stream is None else round(self.stream.hold / step)
         thin = run.thin or self._thin(period or n_steps, n_warmup)

@@ -29,6 +29,7 @@ from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Prior
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
+RESOLVED = 1e-14  # of threshold and slab: a narrower comparator is lost in double precision
 LARGEST_WIDTH = 0.05  # in units of the slab
 NARROWEST = 0.1  # sigma/|a| down to which random dictionaries were compared with the exact posterior
 UNIQUE = 1.5  # h x gradient x steepest slope of the gate; above 2 an implicit step can have several solutions
@@ -107,6 +108,12 @@ def plan_step(
     warnings = []
 
     best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
+    if not linear and (best_width if width is None else width) < RESOLVED * (model.prior.threshold + slab):
+        given = f"sigma/|a| = {ratio:.3g}" if width is None else f"circuit.width = {width!r}"
+        raise InputError(
+            f"{given} is lost beside the threshold and the slab ({model.prior.threshold + slab:.3g} units) in doubles. "
+            "Give a larger one, or a prior of the size that x has."
+        )
     if width is None:
         width = best_width
         lines.append(
