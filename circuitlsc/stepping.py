@@ -108,6 +108,8 @@ def plan_step(
     warnings = []
 
     best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
+    if width is not None:
+        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
     if not linear and (best_width if width is None else width) < RESOLVED * (model.prior.threshold + slab):
         given = f"sigma/|a| = {ratio:.3g}" if width is None else f"circuit.width = {width!r}"
         raise InputError(
@@ -121,7 +123,6 @@ def plan_step(
             f"0.1 sigma/|a|_max = {0.1 * ratio:.4g})"
         )
     else:
-        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
         if not linear and width > ratio:
             raise InputError(
                 f"circuit.width = {width!r}, but the likelihood is only sigma/|a| = {ratio:.3g} wide: a comparator that "

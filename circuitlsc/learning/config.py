@@ -16,7 +16,7 @@ from circuitlsc.config_table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.data import load_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.circuit import CircuitLearner
-from circuitlsc.learning.large_inputs import DRAG, LOOKED_AT, drag, longest_step
+from circuitlsc.learning.large_inputs import DRAG, drag, first_inputs, longest_step
 from circuitlsc.learning.learner import LEARNABLE, Learner
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
@@ -158,7 +158,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         learning, starts["A"], truth, source, seed, signed=prior.signed, learned="A" in learn, path=path
     )
     batch = learning.integer("batch", BATCH if where == "software" else 1, low=1)
-    inputs = Inputs(A0, source.batch(0, LOOKED_AT, seed), starts["lam"])
+    inputs = Inputs(*first_inputs(A0, source, seed), starts["lam"])
     nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
     timeout = tables["run"].number("timeout", what="seconds") if "timeout" in tables["run"].values else None
     return LearnConfig(

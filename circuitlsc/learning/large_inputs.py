@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from circuitlsc.arrays import Array
+from circuitlsc.learning.source import Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 
 JUMP = 0.5  # slabs that a step may move u at a gate
@@ -21,6 +22,15 @@ LOOKED_AT = 100  # inputs
 
 class LargeInputsWarning(UserWarning):
     """Inputs are too large for the step, or for learning right after a switch."""
+
+
+def first_inputs(A: Array, source: Source, seed: int) -> tuple[Array, Array]:
+    """Return a dictionary and the first inputs (n, D); a 0 of each if they cannot be used, which the learner says."""
+    if A.ndim == 2 and source.n_features == len(A) and np.isfinite(A).all():
+        X = np.asarray(source.batch(0, LOOKED_AT, seed))
+        if X.ndim == 2 and X.shape[1] == len(A) and np.isfinite(X).all():
+            return A, X
+    return np.zeros((1, 1)), np.zeros((1, 1))
 
 
 def longest_step(A: Array, X: Array, lam: float, sigma: float) -> float:

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from circuitlsc.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
-from circuitlsc.learning.large_inputs import LOOKED_AT, LargeInputsWarning, concern
+from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import Run
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
@@ -161,10 +161,9 @@ class Learner:
     @property
     def concern(self) -> str | None:
         """What is wrong with the last stage for inputs as large as the first ones, in one line; None if nothing is."""
-        X = np.asarray(self._source.batch(0, LOOKED_AT, self.seed))
-        if X.ndim != 2 or X.shape[1] != len(np.asarray(self.A0)) or not np.isfinite(X).all():
-            return None  # the run refuses it
-        return concern(np.asarray(self.A0), X, self.lam, self.sigma, self.stages[-1])
+        return concern(
+            *first_inputs(np.asarray(self.A0), self._source, self.seed), self.lam, self.sigma, self.stages[-1]
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
