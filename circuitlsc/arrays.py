@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.errors import InputError
 
 Array = NDArray[np.float64]
+MOST_WHOLE = 2**63 - 1
 TINY, HUGE = 1e-100, 1e100  # beyond them products of a few numbers overflow
 
 
@@ -23,9 +24,31 @@ def is_finite(value: Any) -> bool:
     return size == 0 or TINY <= size <= HUGE
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is one real number, Python's or NumPy's."""
+    return isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+
+
+def is_positive(value: Any) -> bool:
+    """Return whether a value is a number > 0, with room for its square and its inverse."""
+    return is_number(value) and is_finite(value) and bool(value > 0)
+
+
+def plain(value: Any) -> Any:
+    """Return NumPy's number as Python's, which goes into files, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a truth value as Python's own, or raise InputError: text such as 'no' would be true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name} = {value!r} is not True or False.")
+    return bool(value)
+
+
 def check_positive(owner: str, name: str, value: float, why: str) -> None:
     """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+    if not is_number(value):
         raise InputError(f"{owner}: {name} = {value!r} is not a number. Give a finite number > 0.")
     if 0 < value < math.inf and not is_finite(value):
         raise InputError(
@@ -33,6 +56,34 @@ def check_positive(owner: str, name: str, value: float, why: str) -> None:
         )
     if not is_finite(value) or value <= 0:
         raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give a finite number > 0.")
+
+
+def check_count(name: str, value: Any, least: int, why: str = " cannot be used") -> int:
+    """Return a whole number >= ``least`` as Python's own, or raise InputError; ``name`` and ``why`` make the message."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InputError(f"{name} = {value!r}{why}. Give an integer >= {least}.")
+    if value > MOST_WHOLE:  # files keep whole numbers in 64 bits; a longer one may be too long to be printed, too
+        raise InputError(f"{name} has no room in 64 bits. Give an integer from {least} to 2**63 - 1.")
+    return int(value)
+
+
+def as_generator(name: str, rng: np.random.Generator | int) -> np.random.Generator:
+    """Return a random generator: itself, or the one that a seed >= 0 starts.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    why = " is neither a numpy.random.Generator nor a seed"
+    return np.random.default_rng(check_count(name, rng, 0, why))
+
+
+def without_rounding(values: Array, size: Array | float) -> Array:
+    """Return numbers with those as 0 that are rounding noise of numbers of the given size: no more than their last bit."""
+    return np.where(np.abs(values) <= np.finfo(float).eps * size, 0.0, values)
 
 
 def real_array(name: str, value: ArrayLike) -> Array:

@@ -17,8 +17,8 @@ from circuitlsc.circuits import CircuitRun, Note, run_circuits
 from circuitlsc.dynamics import LANGEVIN, as_dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.experiment import exact_statistics
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import Nonidealities, ideal_value, split_name
+from circuitlsc.model import SparseCodingModel, check_model
+from circuitlsc.nonideal import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.response import Prediction, predict
 from circuitlsc.runplan import RunPlan
@@ -204,7 +204,7 @@ class ErrorBudget:
 def error_budget(
     model: SparseCodingModel,
     x: ArrayLike,
-    nonideal: Nonidealities,
+    nonideal: Nonidealities | Mapping[str, Any],
     *,
     sweeps: Iterable[Sweep | str] = (),
     corners: bool = False,
@@ -227,7 +227,7 @@ def error_budget(
     ----------
     model : SparseCodingModel
     x : array, shape (n_features,)
-    nonideal : Nonidealities
+    nonideal : Nonidealities or mapping
         The imperfections; each parameter that differs from ideal is an entry.
     sweeps : iterable of Sweep or str
         ``"part.parameter=start:stop:n"``.
@@ -252,6 +252,8 @@ def error_budget(
         If a circuit did not run to its end; the message names it.
     """
     check_samples_one("the budget", circuit)
+    check_model(model)
+    nonideal = as_nonidealities(nonideal)
     run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
     circuits = variants(nonideal, asked, corners)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +18,12 @@ from circuitlsc.forms import choose_form
 from circuitlsc.hardware import Hardware
 from circuitlsc.loop import broken_step, check_loop
 from circuitlsc.lowering import lower, many_objects
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import IDEAL, Nonidealities
+from circuitlsc.model import SparseCodingModel, check_model
+from circuitlsc.nonideal import IDEAL, Nonidealities, as_nonidealities
 from circuitlsc.planning import make_plan, ranges_of
 from circuitlsc.sampler import TOLERANCE, Sampler
 from circuitlsc.scaling import scale_for
+from circuitlsc.spice.deck import check_tolerance
 from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
 from circuitlsc.systems import system
@@ -39,7 +41,7 @@ def build_sampler(
     interpolate: str = "hold",
     form: str = "gram",
     level: str = "ideal",
-    nonideal: Nonidealities | None = None,
+    nonideal: Nonidealities | Mapping[str, Any] | None = None,
     width: float | None = None,
     step: float | None = None,
     volt: float | None = None,
@@ -75,7 +77,7 @@ def build_sampler(
     level : str
         ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
         noise sources, with the imperfections of ``nonideal``.
-    nonideal : Nonidealities or None
+    nonideal : Nonidealities, mapping or None
         At device level: what the parts do wrong; None is ideal parts.
     width : float or None
         Comparator width in model units; None follows from the model (`circuitlsc.stepping`).
@@ -107,8 +109,9 @@ def build_sampler(
     """
     if level not in LEVELS:
         raise InputError(f"level = {level!r} is not one of {', '.join(LEVELS)}.")
-    if tolerance is not None and (not isinstance(tolerance, (int, float)) or not 0 < tolerance <= 1e-2):
-        raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
+    check_model(model)
+    if tolerance is not None:
+        tolerance = check_tolerance(tolerance)
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
     if dynamics.settles:
@@ -116,9 +119,10 @@ def build_sampler(
     x, stream = _observations(model, x, hold, interpolate)
     if nonideal is not None and level != "device":
         raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
-    if isinstance(halvings, bool) or not isinstance(halvings, int) or not 0 <= halvings <= 10:
+    if isinstance(halvings, bool) or not isinstance(halvings, (int, np.integer)) or not 0 <= halvings <= 10:
         raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
-    parts = nonideal if nonideal is not None else IDEAL
+    halvings = int(halvings)
+    parts = IDEAL if nonideal is None else as_nonidealities(nonideal)
     if parts.comparator.width is not None:
         if width is not None:
             raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
@@ -181,7 +185,7 @@ def build_sampler(
 
 def _dividing(plan: StepPlan, hold: float) -> StepPlan:
     """Return the plan with the longest step, not above its own, that divides ``hold``."""
-    count = math.ceil(hold / plan.step - 1e-9)
+    count = max(1, math.ceil(hold / plan.step - 1e-9))
     if abs(count * plan.step - hold) < 1e-9 * hold:
         return plan
     line = f"step {hold / count:.4g} tau, so that {count} steps are an input's {hold:g} tau"

@@ -30,9 +30,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from circuitlsc.arrays import Array, real_array
+from circuitlsc.arrays import Array, as_generator, check_count, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.model import SparseCodingModel
+from circuitlsc.model import SparseCodingModel, check_model
 
 Verdict = Literal["agrees", "disagrees", "inconclusive"]
 
@@ -143,7 +143,7 @@ class Calibration:
         return plain
 
 
-def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator | int) -> tuple[Array, Array]:
     r"""Draw codes from the prior and an input for each.
 
     .. math:: s \sim p(s), \qquad x = A s + n, \qquad n \sim N(0, \sigma^2 I)
@@ -153,7 +153,8 @@ def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator) -> t
     model : SparseCodingModel
     n : int
         How many; >= 1.
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator or int
+        Or the seed of one.
 
     Returns
     -------
@@ -167,10 +168,10 @@ def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator) -> t
     InputError
         If n is not a positive integer.
     """
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InputError(f"draw_inputs: n = {n!r} is not a number of inputs. Give an integer >= 1.")
-    s = model.prior.draw((int(n), model.n_latents), rng)
-    return s, np.asarray(s @ model.A.T + model.sigma * rng.standard_normal((int(n), model.n_features)))
+    check_model(model)
+    n, rng = check_count("draw_inputs: n", n, 1, " is not a number of inputs"), as_generator("draw_inputs: rng", rng)
+    s = model.prior.draw((n, model.n_latents), rng)
+    return s, np.asarray(s @ model.A.T + model.sigma * rng.standard_normal((n, model.n_features)))
 
 
 def calibrate(
@@ -179,7 +180,7 @@ def calibrate(
     x: ArrayLike,
     s: ArrayLike,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | int,
     alpha: float = 0.01,
 ) -> Calibration:
     """Rank true codes among posterior draws, and say whether the ranks are those of the right posterior.
@@ -195,8 +196,8 @@ def calibrate(
     s : array, shape (n_inputs, n_draws, n_latents)
         The sampler's codes for each input, in order of time, in model units; an inactive latent is exactly 0
         (``model.latent(u)`` at width 0).
-    rng : numpy.random.Generator
-        Breaks ties and makes the ranks continuous.
+    rng : numpy.random.Generator or int
+        Or the seed of one. Breaks ties and makes the ranks continuous.
     alpha : float
         Chance that the right posterior is found to disagree.
 
@@ -220,6 +221,7 @@ def calibrate(
     s_true, x, s = _checked(model, s_true, x, s)
     if not 0 < alpha < 1:
         raise InputError(f"calibrate: alpha = {alpha!r} is not the chance of a false alarm. Give 0 < alpha < 1.")
+    rng = as_generator("calibrate: rng", rng)
     n_inputs, n_draws, n_latents = s.shape
     bins = min(n_draws + 1, MAX_BINS)
     values = {f"latent {k}": rank_values(s_true[:, k], s[:, :, k], rng) for k in range(n_latents)}
@@ -247,7 +249,7 @@ def calibrate(
 
 
 def rank_values(
-    truth: ArrayLike, draws: ArrayLike, rng: np.random.Generator, among: NDArray[np.bool_] | None = None
+    truth: ArrayLike, draws: ArrayLike, rng: np.random.Generator | int, among: NDArray[np.bool_] | None = None
 ) -> Array:
     r"""Return the randomised rank of each true value among the draws, uniform on (0, 1) if they are exchangeable.
 
@@ -257,8 +259,8 @@ def rank_values(
     ----------
     truth : array, shape (n_inputs,)
     draws : array, shape (n_inputs, n_draws)
-    rng : numpy.random.Generator
-        Draws V, uniform on (0, 1), and W, uniform on 0..number of ties.
+    rng : numpy.random.Generator or int
+        Or the seed of one. Draws V, uniform on (0, 1), and W, uniform on 0..number of ties.
     among : array of bool, shape (n_inputs, n_draws), optional
         The draws that count, n of them for an input; all by default.
 
@@ -269,6 +271,7 @@ def rank_values(
     """
     truth, draws = np.asarray(truth, dtype=float)[:, None], np.asarray(draws, dtype=float)
     among = np.ones(draws.shape, bool) if among is None else among
+    rng = as_generator("rank_values: rng", rng)
     below, ties = ((draws < truth) & among).sum(1), ((draws == truth) & among).sum(1)
     rank = below + rng.integers(0, ties + 1)
     return np.asarray((rank + rng.random(len(truth))) / (among.sum(1) + 1))

@@ -12,15 +12,13 @@ from matplotlib.patches import Rectangle
 from scipy import stats
 
 from circuitlsc.calibration import Calibration, RankStatistic
-from circuitlsc.plotting import STYLE
+from circuitlsc.plotting import COLORS, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BIN_LEVEL = 0.99
 BAND, EDGE = "0.88", "0.35"  # greys of what noise alone explains
-# The style's colours by value: "C0" would be looked up when the figure is saved, outside the style.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 LATENTS = "0.5"
 RANK = "scaled rank of the truth"
 NAMED = 3  # latents that are off and named in the legend, the worst first

@@ -82,6 +82,24 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
         yield from _expand(definition, f"{path}{name}.".lower(), inner, known)
 
 
+def _check_spelling(netlist: Netlist) -> None:
+    """Raise NetlistError if two names of a netlist, or of a subcircuit that it defines, differ in case alone."""
+    names = {
+        "subcircuits": (s.name for s in netlist.subcircuits),
+        "elements": (e.name for e in netlist.elements),
+        "nodes": (pin.node for e in netlist.elements for pin in e.pins if str(pin.node).lower() != "gnd"),
+    }
+    for what, found in names.items():
+        spelled: dict[str, str] = {}
+        for name in map(str, found):
+            if (other := spelled.setdefault(name.lower(), name)) != name:
+                raise NetlistError(
+                    f"the {what} {other} and {name} differ in case alone, and ngspice takes them for one. Rename one of them."
+                )
+    for inner in netlist.subcircuits:
+        _check_spelling(inner)
+
+
 def _node(name: str, path: str, pins: dict[str, str]) -> str:
     name = name.lower()
     if name in (GROUND, "gnd"):
@@ -90,7 +108,7 @@ def _node(name: str, path: str, pins: dict[str, str]) -> str:
 
 
 def check_circuit(circuit: Circuit) -> list[Element]:
-    """Check that every node has a DC path to ground, that no voltage sources form a loop, and that no node dangles.
+    """Check names, that every node has a DC path to ground, that no voltage sources form a loop, and that no node dangles.
 
     Parameters
     ----------
@@ -106,6 +124,7 @@ def check_circuit(circuit: Circuit) -> list[Element]:
     NetlistError
         If a rule is broken; the message names the node or the elements.
     """
+    _check_spelling(circuit)
     elements = flatten(circuit)
     dc, voltages = nx.Graph(), nx.Graph()
     dc.add_node(GROUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from circuitlsc.arrays import check_count, is_number
 from circuitlsc.budget import T_STOP, check_samples_one, common_step, run_all
 from circuitlsc.build import rebuilt
 from circuitlsc.circuits import Note
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.nonideal import Nonidealities, as_nonidealities
 from circuitlsc.paired import PairedDifference, paired_difference
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import Sampler
@@ -107,7 +109,7 @@ class ChipReport:
 def chip_yield(
     model: SparseCodingModel,
     x: ArrayLike,
-    nonideal: Nonidealities,
+    nonideal: Nonidealities | Mapping[str, Any],
     *,
     chips: int = 20,
     tolerance: float = 0.02,
@@ -129,7 +131,7 @@ def chip_yield(
     ----------
     model : SparseCodingModel
     x : array, shape (n_features,)
-    nonideal : Nonidealities
+    nonideal : Nonidealities or mapping
         The imperfections; systematic ones are the same in every chip.
     chips : int
     tolerance : float
@@ -149,9 +151,9 @@ def chip_yield(
         If a chip's circuit did not run to its end.
     """
     check_samples_one("the yield", circuit)
-    if isinstance(chips, bool) or not isinstance(chips, (int, np.integer)) or chips < 1:
-        raise InputError(f"chips = {chips!r} is not a whole number >= 1.")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < math.inf:
+    nonideal = as_nonidealities(nonideal)
+    check_count("chips", chips, 1, " is not a whole number")
+    if not is_number(tolerance) or not 0 < tolerance < math.inf:
         raise InputError(f"tolerance = {tolerance!r} is not a number > 0.")
     if not nonideal.imperfections():
         raise InputError(

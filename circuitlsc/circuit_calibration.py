@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, check_count, is_number
 from circuitlsc.build import build_sampler
 from circuitlsc.calibration import Calibration, calibrate, draw_inputs
 from circuitlsc.dynamics import LANGEVIN, Dynamics, as_dynamics
@@ -148,10 +148,10 @@ def plan_calibration(
             '"underdamped".'
         )
     for name, count in (("inputs", inputs), ("draws", draws)):
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise InputError(f"calibrate: {name} = {count!r}. Give a whole number >= 1.")
+        check_count(f"calibrate: {name}", count, 1)
+    check_count("calibrate: seed", seed, 0)
     for name, time in (("spacing", spacing), ("warmup", warmup)):
-        if isinstance(time, bool) or not isinstance(time, (int, float)) or not 0 < time < math.inf:
+        if not is_number(time) or not 0 < time < math.inf:
             raise InputError(f"calibrate: {name} = {time!r} is not a time in units of tau. Give a number > 0.")
     rng = np.random.default_rng([seed, 2])
     s_true, x = draw_inputs(model, inputs, rng)

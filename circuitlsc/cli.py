@@ -95,6 +95,13 @@ def main() -> None:
 
 
 def _main() -> None:
+    if sys.flags.optimize > 1:
+        print(
+            "circuitlsc: error: PYTHONOPTIMIZE = 2 (python -OO) removes docstrings, and ArviZ cannot be imported without. "
+            "Set it to 1, or unset it.",
+            file=sys.stderr,
+        )
+        sys.exit(USAGE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
     try:
         app(prog_name="circuitlsc")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import numba
+
+#: Held in parallel loops: numba's simplest threading layer, workqueue, ends the process if two threads enter them at once.
+ONE_PARALLEL = threading.Lock()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

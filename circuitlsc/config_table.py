@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from circuitlsc.arrays import is_finite
+from circuitlsc.arrays import MOST_WHOLE, is_finite
 from circuitlsc.errors import InputError
 from circuitlsc.nonideal import nearest
 from circuitlsc.reading import decode, read_regular, reason
@@ -162,8 +162,9 @@ class ConfigTable:
     def integer(self, key: str, default: int, *, low: int) -> int:
         """Return a whole number >= low."""
         value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise self.fail(key, f" is not a whole number >= {low}. Give one, for example {max(default, low)}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST_WHOLE:
+            size = f">= {low}" if not isinstance(value, int) or value < low else f"from {low} to 2**63 - 1"
+            raise self.fail(key, f" is not a whole number {size}. Give one, for example {max(default, low)}.")
         return value
 
     def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import stdtrit
 
-from circuitlsc.arrays import Array, check_positive
+from circuitlsc.arrays import Array, as_generator, check_flag, check_positive
 from circuitlsc.errors import InputError
 from circuitlsc.prior_cells import PriorCells, cost_cells
 from circuitlsc.priors import smooth_abs, smooth_sign
@@ -109,8 +109,9 @@ class CostPrior(ABC):
         """Return a table of c'(u) for abs(u) <= reach, and comparators of input width w if nonnegative."""
         return cost_cells(self, width, max(reach, self.extent), symmetric=self.symmetric or not self.signed)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior, by its distribution function (a table, good to 1e-5)."""
+        rng = as_generator("draw: rng", rng)
         s, below = self._distribution
         return np.asarray(np.interp(rng.random(shape), below, s))
 
@@ -176,6 +177,7 @@ class Cauchy(CostPrior):
                 f"Cauchy: lam = {self.lam!r}, but (1 + s^2)^-lam has a finite integral for lam > 0.5 only: the prior would be "
                 "improper. Give lam > 0.5 (1 is the Cauchy distribution)."
             )
+        object.__setattr__(self, "signed", check_flag("Cauchy: signed", self.signed))
         object.__setattr__(self, "lam", float(self.lam))
         object.__setattr__(self, "scale", float(self.scale))
 
@@ -211,8 +213,9 @@ class Cauchy(CostPrior):
             )
         return replace(self, lam=self.lam / temperature)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
+        rng = as_generator("draw: rng", rng)
         freedom = 2 * self.lam - 1
         s = self.scale / math.sqrt(freedom) * rng.standard_t(freedom, shape)
         return s if self.signed else np.abs(s)
@@ -257,6 +260,7 @@ class SquareRoot(CostPrior):
         check_positive("SquareRoot", "lam", self.lam, "the rate must be positive")
         if self.epsilon is not None:
             check_positive("SquareRoot", "epsilon", self.epsilon, "the slope of sqrt(abs(s)) is infinite at 0")
+        object.__setattr__(self, "signed", check_flag("SquareRoot: signed", self.signed))
         object.__setattr__(self, "lam", float(self.lam))
         object.__setattr__(self, "epsilon", SMOOTHING / self.lam**2 if self.epsilon is None else float(self.epsilon))
 

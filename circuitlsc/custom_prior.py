@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
-from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.arrays import Array, check_flag, check_positive, real_array
 from circuitlsc.cost_priors import CostPrior
 from circuitlsc.cost_tables import hermite, hermite_slope, slope_error, tabulated, tabulated_slope
 from circuitlsc.errors import InputError
@@ -69,6 +69,7 @@ class CustomPrior(CostPrior):
         name: str = "custom",
     ) -> None:
         check_positive("CustomPrior", "reach", reach, "the cost is tabulated up to it")
+        signed = check_flag("CustomPrior: signed", signed)
         s = np.linspace(0.0, reach, (KNOTS + 1) // 2 if signed else KNOTS)
         s = np.concatenate([-s[:0:-1], s]) if signed else s  # mirrored to the last bit
         costs = tabulated("cost", cost, s)
@@ -140,7 +141,7 @@ class CustomPrior(CostPrior):
         """Set the fields, arrays read-only; raise InputError if the tails do not end."""
         for field, array in (("knots", knots), ("costs", costs), ("slopes", slopes)):
             object.__setattr__(self, field, real_array(f"CustomPrior: {field}", array))
-        object.__setattr__(self, "signed", bool(signed))
+        object.__setattr__(self, "signed", check_flag("CustomPrior: signed", signed))
         if not str(name).isprintable() or len(str(name)) > LONGEST_NAME:
             raise InputError(
                 f"CustomPrior: name = {str(name)[:LONGEST_NAME]!r} stands in reports and files, but has characters that cannot "

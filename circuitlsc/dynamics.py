@@ -15,9 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from circuitlsc.arrays import is_finite
+from circuitlsc.arrays import is_finite, is_number
 from circuitlsc.errors import InputError
 
 KINDS = ("langevin", "gradient", "lca", "underdamped")
@@ -125,7 +123,7 @@ def as_dynamics(value: Dynamics | str) -> Dynamics:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and is_finite(value)
+    return is_number(value) and is_finite(value)
 
 
 def _check(name: str, value: object, good: bool, why: str) -> None:

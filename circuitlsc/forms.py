@@ -28,8 +28,8 @@ def iteration_time(model: SparseCodingModel, form: str, loop: str = "closed") ->
         loads = np.count_nonzero(model.gram)
         core = sum(len(block) ** 3 for block in blocks(model.gram)) / 3
     else:
-        used = np.count_nonzero(model.A, axis=0).astype(float)
-        loads = 2 * np.count_nonzero(model.A)
+        used = np.count_nonzero(model.connections, axis=0).astype(float)
+        loads = 2 * np.count_nonzero(model.connections)
         core = float(np.sum(used**2)) + model.n_features**3 / 3
     return LOAD * loads + (MULTIPLY * core if loop == "closed" else 0.0)
 

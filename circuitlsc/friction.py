@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.build import build_sampler
 from circuitlsc.circuits import CircuitRun, Note, run_circuits
-from circuitlsc.dynamics import Dynamics
+from circuitlsc.dynamics import Dynamics, as_dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.experiment import exact_statistics, tolerance_scale
 from circuitlsc.model import SparseCodingModel
@@ -105,7 +105,7 @@ def friction_sweep(
     x: ArrayLike,
     *,
     frictions: Sequence[float] | None = None,
-    dynamics: Dynamics | None = None,
+    dynamics: Dynamics | str | None = None,
     t_stop: float = T_STOP,
     warmup: float = 20.0,
     chains: int = 2,
@@ -126,7 +126,7 @@ def friction_sweep(
         Observation, in data units.
     frictions : sequence of float or None
         gamma; None takes 1/8 to 8 times the one that `Dynamics` would choose.
-    dynamics : Dynamics or None
+    dynamics : Dynamics, str or None
         Its mass and temperature are used.
     t_stop, warmup : float
         In units of tau.
@@ -148,7 +148,7 @@ def friction_sweep(
     effective samples are counted among those that are kept.
     """
     say = note or (lambda _: None)
-    given = dynamics or Dynamics(kind="underdamped")
+    given = as_dynamics("underdamped" if dynamics is None else dynamics)
     if given.settles:
         raise InputError(
             f'dynamics.kind = "{given.kind}" settles on one code, and effective samples are counted. Give "langevin" or '
@@ -163,10 +163,10 @@ def friction_sweep(
         chosen = build_sampler(model, x, dynamics=base, **circuit).dynamics
         assert chosen.friction is not None
         frictions = [factor * chosen.friction for factor in FACTORS]
-    if len(frictions) == 0:
-        raise InputError("friction_sweep: frictions is empty. Give at least one.")
+    if np.ndim(frictions) != 1 or len(frictions) == 0:
+        raise InputError(f"friction_sweep: frictions = {frictions!r} is no list of numbers > 0. Give at least one.")
     target = model if temperature == 1 else model.tempered(temperature)
-    systems = [Dynamics(temperature=temperature), *(replace(base, friction=float(f)) for f in frictions)]
+    systems = [Dynamics(temperature=temperature), *(replace(base, friction=f) for f in frictions)]
     step = min(build_sampler(model, x, dynamics=system, **circuit).plan.step for system in systems)
     thin = math.ceil(t_stop / step * model.n_latents / MOST_KEPT)
     say("exact posterior")

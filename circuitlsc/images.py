@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.fft import dctn, idctn
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, as_generator, check_count
 from circuitlsc.errors import InputError
 from circuitlsc.install import how_to_install
 
 CUTOFF = 200 / 512  # f0 in cycles per pixel: 200 cycles per picture of 512 pixels
+MOST_OF_SKLEARN = 2**32 - 1  # its largest seed
 SPARSITY = 0.4  # weight of the L1 penalty, for patches of unit variance
 EPOCHS, BATCH = 5, 256
 SMALLEST = 8  # pixels a side: below this a photograph has no spectrum to speak of
@@ -81,7 +82,7 @@ def whiten(image: ArrayLike, *, cutoff: float = CUTOFF) -> Array:
     return np.asarray((white - white.mean()) / sd)
 
 
-def draw_patches(image: Array, n: int, size: int, rng: np.random.Generator) -> Array:
+def draw_patches(image: Array, n: int, size: int, rng: np.random.Generator | int) -> Array:
     """Cut square patches out of an image, at places drawn uniformly.
 
     Parameters
@@ -90,8 +91,8 @@ def draw_patches(image: Array, n: int, size: int, rng: np.random.Generator) -> A
         What `whiten` returned; the patches share its mean and variance.
     n, size : int
         How many patches, and their side in pixels.
-    rng : numpy.random.Generator
-        Never seeded here.
+    rng : numpy.random.Generator or int
+        Or the seed of one.
 
     Returns
     -------
@@ -103,6 +104,7 @@ def draw_patches(image: Array, n: int, size: int, rng: np.random.Generator) -> A
             f"{n} patches of {size} x {size} pixels cannot be cut out of an image of {image.shape}. "
             "Give n >= 1 and a size from 1 to the image's."
         )
+    rng = as_generator("draw_patches: rng", rng)
     windows = np.lib.stride_tricks.sliding_window_view(image, (size, size))
     rows, columns = (rng.integers(0, places, n) for places in windows.shape[:2])
     return np.asarray(windows[rows, columns].reshape(n, size * size))
@@ -134,6 +136,7 @@ def patch_dictionary(patches: Array, n_atoms: int, seed: int, *, sparsity: float
     InputError
         If scikit-learn is not installed, or there are too few patches for the atoms.
     """
+    check_count("patch_dictionary: seed", seed, 0)
     learn = _extra("sklearn.decomposition", "scikit-learn", "patch_dictionary()").MiniBatchDictionaryLearning
     if patches.ndim != 2 or not 1 <= n_atoms <= len(patches):
         raise InputError(
@@ -155,7 +158,7 @@ def patch_dictionary(patches: Array, n_atoms: int, seed: int, *, sparsity: float
         max_no_improvement=None,
         fit_algorithm="cd",
         dict_init=patches[first] / norms[first, None],
-        random_state=seed,
+        random_state=seed if seed <= MOST_OF_SKLEARN else int(np.random.SeedSequence(seed).generate_state(1)[0]),
     )
     with _repeatable():
         atoms = np.asarray(learner.fit(patches).components_, dtype=float).T

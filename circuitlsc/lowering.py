@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from PySpice.Spice.Netlist import Circuit, Netlist, SubCircuit
 
+from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph
 from circuitlsc.scaling import Scaling
 from circuitlsc.spice.deck import check_name
@@ -78,4 +79,6 @@ def lower_to_subcircuit(graph: SignalFlowGraph, scaling: Scaling, *, step: float
     check_name("name", name)
     whole = SubCircuit(name, *pins, **{k: repr(v) for k, v in parameters(graph, scaling, step).items()})
     fill(whole, graph, scaling)
+    if name in (inner := [str(cell.name).lower() for cell in whole.subcircuits]):
+        raise InputError(f"name = {name!r} is that of a cell inside it. Give a name other than {', '.join(inner)}.")
     return whole

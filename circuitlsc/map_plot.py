@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from circuitlsc.map_result import MapResult, Settled
-from circuitlsc.plotting import STYLE
+from circuitlsc.plotting import STYLE, distinct_colors
 from circuitlsc.reference.map_estimate import hard_objective, objective
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ BEYOND = 2.0  # settling times that are drawn
 
 def plot_settling(time: Array, u: Array, row: Settled, ax: Axes) -> Axes:
     """Draw u(t) of the latents with the largest coefficients, coloured, and of the others, grey; time in tau."""
-    order = np.argsort(-np.abs(row.code), kind="stable")
-    for k in order[:SHOWN][row.code[order[:SHOWN]] == 0]:
+    order = np.argsort(-np.abs(row.code), kind="stable")[:SHOWN]
+    on = np.sort(order[row.code[order] != 0])  # a legend is read by number
+    for k in order[row.code[order] == 0]:
         ax.plot(time, u[:, k], color="0.75", lw=0.8, zorder=1)
-    for color, k in enumerate(order[:SHOWN]):
-        if row.code[k] != 0:
-            ax.plot(time, u[:, k], color=f"C{color}", label=f"$u_{{{k}}}$")
+    for color, k in zip(distinct_colors(len(on)), on, strict=True):
+        ax.plot(time, u[:, k], color=color, label=f"$u_{{{k}}}$")
     ax.axvline(row.settling_time, color="0.3", lw=0.7, ls=":")
     ax.set(xlabel=r"time ($\tau$)", ylabel="u (model units)")
-    if (row.code != 0).any():
+    if len(on):
         ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     return ax
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.arrays import Array, check_positive, is_finite, real_array
+from circuitlsc.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
 from circuitlsc.errors import InputError
 from circuitlsc.priors import Laplace, Prior, SpikeSlab
 
@@ -43,6 +43,14 @@ class SparseCodingModel:
     A: Array
     prior: Prior
     sigma: float
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparseCodingModel):
+            return NotImplemented
+        return self.sigma == other.sigma and self.prior == other.prior and np.array_equal(self.A, other.A)
+
+    def __hash__(self) -> int:
+        return hash((self.A.shape, self.A.tobytes(), self.prior, self.sigma))
 
     def __post_init__(self) -> None:
         A = real_array("A", self.A)
@@ -85,8 +93,14 @@ class SparseCodingModel:
 
     @property
     def gram(self) -> Array:
-        """Lateral inhibition G = A^T A / sigma^2, shape (K, K)."""
-        return np.asarray(self.A.T @ self.A / self.sigma**2)
+        """Lateral inhibition G = A^T A / sigma^2, shape (K, K); 0 where atoms are orthogonal up to rounding."""
+        A = self.connections
+        return without_rounding(A.T @ A, self.n_features * (np.abs(A.T) @ np.abs(A))) / self.sigma**2
+
+    @property
+    def connections(self) -> Array:
+        """A as a circuit has it, shape (D, K): an entry that is rounding noise of its atom's norm connects nothing."""
+        return without_rounding(self.A, self.n_features * np.linalg.norm(self.A, axis=0))
 
     def drive(self, x: ArrayLike) -> Array:
         """Return the feed-forward drive b = A^T x / sigma^2, shape (K,)."""
@@ -101,6 +115,18 @@ class SparseCodingModel:
                 f"Pass x with shape ({self.n_features},)."
             )
         return x
+
+    def _check_u(self, u: ArrayLike, width: float) -> Array:
+        """Return states as a float array of shape (..., n_latents), or raise InputError."""
+        u = np.asarray(u)
+        if u.dtype.kind not in "biuf" or u.shape[-1:] != (self.n_latents,):
+            raise InputError(
+                f"u has shape {u.shape} and dtype {u.dtype}, but a state has n_latents = {self.n_latents} real numbers. "
+                f"Pass u with shape (..., {self.n_latents})."
+            )
+        if not is_number(width) or not 0 <= width < math.inf:
+            raise InputError(f"width = {width!r} is no comparator's width in model units. Give a finite number >= 0.")
+        return np.asarray(u, dtype=float)
 
     def latent(self, u: ArrayLike, width: float = 0.0) -> Array:
         """Return s(u), elementwise; shape of u, in model units."""
@@ -127,7 +153,7 @@ class SparseCodingModel:
         -------
         array, shape (...)
         """
-        u = np.asarray(u, dtype=float)
+        u = self._check_u(u, width)
         r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
         return np.asarray(np.sum(r**2, -1) / (2 * self.sigma**2) + np.sum(self.prior.cost(u, width), -1))
 
@@ -139,7 +165,7 @@ class SparseCodingModel:
         Parameters and units as for `energy`; shape (..., n_latents). At ``width = 0`` it is the one-sided value at the
         kinks (u = 0 and abs(u) = u0), a set that noise never rests on.
         """
-        u = np.asarray(u, dtype=float)
+        u = self._check_u(u, width)
         r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
         return np.asarray(
             self.prior.latent_grad(u, width) * (r @ self.A) / self.sigma**2 + self.prior.cost_grad(u, width)
@@ -147,10 +173,12 @@ class SparseCodingModel:
 
     def log_density(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
         """Return log p(u | x) up to a constant, -E/T; shape (...)."""
+        check_positive("log_density", "temperature", temperature, "a temperature must be positive")
         return -self.energy(u, x, width) / temperature
 
     def log_density_grad(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
         """Return the gradient of `log_density` in u; shape (..., n_latents)."""
+        check_positive("log_density_grad", "temperature", temperature, "a temperature must be positive")
         return -self.energy_grad(u, x, width) / temperature
 
     def tempered(self, temperature: float) -> SparseCodingModel:
@@ -174,7 +202,14 @@ class SparseCodingModel:
             )
         return x
 
-    def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise."""
+    def draw(self, rng: np.random.Generator | int) -> tuple[Array, Array]:
+        """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise; a seed will do for rng."""
+        rng = as_generator("draw: rng", rng)
         s = self.prior.draw((self.n_latents,), rng)
         return s, np.asarray(self.A @ s + self.sigma * rng.standard_normal(self.n_features))
+
+
+def check_model(model: SparseCodingModel) -> None:
+    """Raise InputError unless it is one."""
+    if not isinstance(model, SparseCodingModel):
+        raise InputError(f"model is a {type(model).__name__}. Give a SparseCodingModel(A, prior, sigma).")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, check_count
 from circuitlsc.errors import InputError
 from circuitlsc.parts import PARTS as PARTS
 from circuitlsc.parts import ROOM as ROOM
@@ -106,7 +106,9 @@ class Nonidealities:
 
     def __init__(self, parts: Mapping[str, Any] | None = None, *, seed: int = 0, **keywords: Any) -> None:
         if parts is not None and not isinstance(parts, Mapping):
-            raise InputError(f"Nonidealities: {parts!r} is not a mapping from part to parameters.")
+            raise InputError(
+                f"Nonidealities: {parts!r} is not a mapping from part to parameters. Give one, or Nonidealities.preset(name)."
+            )
         given = dict(parts or {})
         for key, value in keywords.items():
             if key in given:
@@ -115,11 +117,10 @@ class Nonidealities:
         for key in given:
             if key not in PARTS:
                 raise InputError(f"{key!r} is not a known part.{nearest(key, PARTS)} The parts are {', '.join(PARTS)}.")
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise InputError(f"nonideal.seed = {seed!r} is not a whole number >= 0.")
+        seed = check_count("nonideal.seed", seed, 0, " is not a whole number")
         for key in PARTS:
             object.__setattr__(self, key, _part(key, given.get(key, {})))
-        object.__setattr__(self, "seed", int(seed))
+        object.__setattr__(self, "seed", seed)
 
     @classmethod
     def preset(cls, name: str, *, seed: int = 0) -> Nonidealities:
@@ -130,6 +131,8 @@ class Nonidealities:
 
     def changed(self, values: Mapping[str, Any], *, seed: int | None = None) -> Nonidealities:
         """Return a copy with parameters changed, by ``part.parameter``."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"changed: {values!r} is not a mapping. Give for example {{'op_amp.offset': 1e-3}}.")
         parts = {key: asdict(getattr(self, key)) for key in PARTS}
         for name, value in values.items():
             part, parameter = split_name(name)
@@ -217,6 +220,13 @@ def unit_of(name: str) -> str:
     """Return the unit of ``part.parameter``."""
     part, parameter = split_name(name)
     return str(next(f.metadata["unit"] for f in fields(PARTS[part]) if f.name == parameter))
+
+
+def as_nonidealities(value: Nonidealities | Mapping[str, Any]) -> Nonidealities:
+    """Return imperfections from a mapping, as `Nonidealities` takes it."""
+    if value is None:
+        raise InputError("nonideal = None, but imperfections are needed. Give Nonidealities(...) or a mapping.")
+    return value if isinstance(value, Nonidealities) else Nonidealities(value)
 
 
 IDEAL = Nonidealities()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from circuitlsc.arrays import Array, is_finite
+from circuitlsc.arrays import Array, is_positive
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.lca import lca_model
@@ -213,5 +213,5 @@ def _lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
 
 
 def _check(name: str, value: float, why: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value <= 0:
+    if not is_positive(value):
         raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")

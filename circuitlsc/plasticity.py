@@ -165,7 +165,7 @@ def _forward(
     """Wire up A s, with multipliers or with conductances; return the weights if there are any."""
     d, n = model.A.shape
     if "A" not in slowness:
-        fixed = graph.add(Crossbar("forward", d, matrix=model.A, source=code.quantity, target="r"))
+        fixed = graph.add(Crossbar("forward", d, matrix=model.connections, source=code.quantity, target="r"))
         graph.wire(code, fixed, "v")
         graph.wire(fixed, r, "crossbar")
         return None
@@ -192,7 +192,7 @@ def _backward(
     """Wire up A^T r (or q), with multipliers or with conductances."""
     d, n = model.A.shape
     if weights is None:
-        fixed = Crossbar("backward", n, matrix=model.A.T * gain, source=back.quantity, target="e")
+        fixed = Crossbar("backward", n, matrix=model.connections.T * gain, source=back.quantity, target="e")
         return _wire(graph, graph.add(fixed), v=back)
     multipliers = Backward("backward", n, n, gain=gain, rows=d, source=back.quantity, hardware=how.hardware)
     return _wire(graph, graph.add(multipliers), a=weights, r=back)

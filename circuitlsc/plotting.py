@@ -11,8 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -24,10 +26,19 @@ if TYPE_CHECKING:
     from circuitlsc.samples import Samples
 
 STYLE = str(files("circuitlsc") / "circuitlsc.mplstyle")
+#: The style's, by value: "C0" would be looked up when a figure is saved, outside the style. Okabe and Ito's, without yellow.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B")
 LABELS = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
 SHOWN_TAU = 40.0
 SHOWN_SUPPORTS = 10
 CROWD = 24  # more latents than this are drawn as a scatter against exact
+
+
+def distinct_colors(n: int) -> list[str]:
+    """Return n colours, no two alike: the style's, or as many out of a colour map if these do not do."""
+    if n <= len(COLORS):
+        return list(COLORS[:n])
+    return [to_hex(color) for color in matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, n))]
 
 
 def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], ax: Axes) -> Axes:
@@ -35,11 +46,11 @@ def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], a
     model = samples.model()
     shown = samples.until(float(samples.times(0, 1)[0]) + SHOWN_TAU)
     time, u = samples.times(0, shown), samples.draws("u").read(0, shown)[0]
-    for color, k in enumerate(latents):
-        ax.plot(time, u[:, k], color=f"C{color}", label=f"circuit, $u_{{{k}}}$")
+    for color, k in zip(distinct_colors(len(latents)), latents, strict=True):
+        ax.plot(time, u[:, k], color=color, label=f"circuit, $u_{{{k}}}$")
         if judgement.path is not None:
             twin = judgement.path.twin[:shown, k]
-            label = "NumPy, same noise" if color == len(latents) - 1 else None
+            label = "NumPy, same noise" if k == latents[-1] else None
             ax.plot(time[: len(twin)], twin, "k--", lw=0.7, dashes=(4, 3), label=label)
     if model.prior.sparse:
         for level in (-model.prior.threshold, model.prior.threshold):

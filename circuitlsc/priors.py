@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from circuitlsc.arrays import Array, check_positive
+from circuitlsc.arrays import Array, as_generator, check_flag, check_positive
 from circuitlsc.errors import InputError
 from circuitlsc.prior_cells import PriorCells, comparator_cells
 
@@ -98,7 +98,7 @@ class Prior(Protocol):
         """Return the prior of exp(-E/T)."""
         ...
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
         ...
 
@@ -140,6 +140,7 @@ class SpikeSlab:
         check_positive("SpikeSlab", "pi", self.pi, "P(active) must lie in (0, 1]")
         if self.pi > 1:
             raise InputError(f"SpikeSlab: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
+        object.__setattr__(self, "signed", check_flag("SpikeSlab: signed", self.signed))
         object.__setattr__(self, "pi", float(self.pi))
         object.__setattr__(self, "lam", float(self.lam))
 
@@ -202,8 +203,9 @@ class SpikeSlab:
         """Return the prior of exp(-E/T): lam/T with the same u0, hence pi**(1/T)."""
         return replace(self, pi=self.pi ** (1.0 / temperature), lam=self.lam / temperature)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
+        rng = as_generator("draw: rng", rng)
         s = rng.exponential(1.0 / self.lam, shape) * (rng.random(shape) < self.pi)
         return s * rng.choice([-1.0, 1.0], shape) if self.signed else s
 
@@ -231,6 +233,7 @@ class Laplace:
 
     def __post_init__(self) -> None:
         check_positive("Laplace", "lam", self.lam, "the rate must be positive")
+        object.__setattr__(self, "signed", check_flag("Laplace: signed", self.signed))
         object.__setattr__(self, "lam", float(self.lam))
 
     @property
@@ -286,7 +289,7 @@ class Laplace:
         """Return the prior of exp(-E/T)."""
         return replace(self, lam=self.lam / temperature)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
         return self._slab.draw(shape, rng)
 
@@ -365,8 +368,9 @@ class Gaussian:
         """Return the prior of exp(-E/T)."""
         return replace(self, sd=self.sd * math.sqrt(temperature))
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
+        rng = as_generator("draw: rng", rng)
         return self.sd * rng.standard_normal(shape)
 
     def numbers(self) -> dict[str, float]:

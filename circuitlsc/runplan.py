@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from circuitlsc.arrays import is_finite
+from circuitlsc.arrays import check_count, is_finite, is_number, plain
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
 MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau
+MOST_CHAINS = 10_000
 LONGEST = 1e12  # tau: years of computing
 TOLERANCE = 0.02  # how close to the exact posterior is close, errors included
 ALLOWANCE = 0.005  # bias that comparators of finite gain and steps of finite length may have
@@ -45,14 +44,19 @@ class RunPlan:
             value = getattr(self, name)
             if value is None and name == "thin":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-                raise InputError(f"run.{name} = {value!r}, but it counts something. Give an integer >= {low}.")
+            object.__setattr__(self, name, check_count(f"run.{name}", value, low, ", but it counts something"))
+        if self.chains > MOST_CHAINS:
+            raise InputError(
+                f"run.chains = {self.chains:,}, but each is a process that starts and warms up. Give at most "
+                f"{MOST_CHAINS:,}, and a longer t_stop."
+            )
         for name in ("t_stop", "warmup"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value < 0:
+            if not is_number(value) or not is_finite(value) or value < 0:
                 raise InputError(
                     f"run.{name} = {value!r}, but it is a time in units of tau. Give a finite number >= 0."
                 )
+            object.__setattr__(self, name, plain(value))
         if self.t_stop > LONGEST:
             raise InputError(f"run.t_stop = {self.t_stop!r} tau would never end. Give at most {LONGEST:g}.")
         if self.t_stop <= self.warmup:

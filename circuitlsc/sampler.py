@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, check_count
 from circuitlsc.cells import Cell, Feedback, State
 from circuitlsc.draws import stacked
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
 from circuitlsc.lca import lca_model, threshold_code
-from circuitlsc.lowering import lower, lower_to_subcircuit
+from circuitlsc.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.nonideal import IDEAL, Nonidealities
 from circuitlsc.output import GENERATED
@@ -30,13 +30,14 @@ from circuitlsc.runplan import WARMUP, RunPlan, choose_run
 from circuitlsc.samples import Samples, collect, read_code
 from circuitlsc.scaling import Ranges, Scaling
 from circuitlsc.spice.chain import ChainResult
-from circuitlsc.spice.deck import fingerprint, library_deck, options, standalone_deck
+from circuitlsc.spice.deck import fingerprint, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.spice.engine import run_chains
 from circuitlsc.spice.store import Store
 from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
 
+MOST_STEPS = 1e11
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
 BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond the supply before a run is refused
@@ -101,6 +102,14 @@ class Sampler:
     stream: Stream | None = None
     loop: str = "closed"
     _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        with many_objects():
+            object.__setattr__(self, "circuit", lower(self.graph, self.scaling, step=self.plan.step))
 
     @property
     def temperature(self) -> float:
@@ -171,8 +180,9 @@ class Sampler:
     def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
         """Return the whole sampler as one subcircuit, to put into a circuit of your own.
 
-        Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``). Give the
-        circuit around it the line `options`: the noise sets the time step, and ngspice's own control would fight it.
+        Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``, from 1 to
+        2^31 - 1: ngspice ignores a larger one). Give the circuit around it the line `options`: the noise sets the time step,
+        and ngspice's own control would fight it.
         """
         return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
 
@@ -184,13 +194,13 @@ class Sampler:
         t_stop, warmup : float
             In units of tau; means are taken over warmup .. t_stop (of a circuit that settles over the last tenth).
         seed : int
-            ngspice's seed, >= 0 (0 is written as 1 greater, because ngspice takes 0 for "none").
+            >= 0. ngspice gets seed + 1 (it takes 0 for "none"), from 2^31 - 1 on a hash of it (its own is a C int).
         """
         if warmup is None:
             warmup = 0.0 if self.dynamics.settles else WARMUP
         if self.dynamics.settles:
             warmup = max(warmup, SETTLED_BY * t_stop)
-        RunPlan(t_stop=t_stop, warmup=warmup, seed=seed)
+        seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
         circuit = lower(self._standalone, self.scaling, step=self.plan.step)
         code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
         m, s = self.model, self.scaling
@@ -209,14 +219,14 @@ class Sampler:
             rows, hold = len(self.stream.rows), self.stream.hold
             header.append(f"input    {rows} rows of {hold!r} tau each, interpolate = {self.stream.interpolate}")
         if not self.dynamics.settles:
-            header.append(f"seed     {seed + 1} (circuitlsc seed {seed})")
+            header.append(f"seed     {ngspice_seed(seed)} (circuitlsc seed {seed})")
         return standalone_deck(
             circuit,
             header=header,
             nodes=self.graph.integrator.nodes,
             measured=code.nodes,
             option_line=self.options,
-            seed=seed + 1,
+            seed=seed,
             step=self.plan.step * s.tau,
             t_start=warmup * s.tau,
             t_stop=t_stop * s.tau,
@@ -235,14 +245,14 @@ class Sampler:
 
     def starts(self, chains: int, seed: int) -> Array:
         """Return initial states (chains, n_latents): opposite modes (all off, all on), then draws from the prior."""
-        model = self.model
+        model, chains = self.model, check_count("starts: chains", chains, 1)
         starts = np.zeros((chains, model.n_latents))
         if chains > 1:
             ridge = model.A.T @ model.A + model.sigma**2 * np.eye(model.n_latents)
             fit = np.linalg.solve(ridge, model.A.T @ self.first_x)
             code = fit if model.prior.signed else np.abs(fit)
             starts[1] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)
-        rng = np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([check_count("starts: seed", seed, 0), 1])
         for c in range(2, chains):
             code = model.prior.draw((model.n_latents,), rng)
             starts[c] = code + np.where(code != 0, model.prior.threshold * np.sign(code), 0.0)
@@ -252,6 +262,11 @@ class Sampler:
     def tasks(self, run: RunPlan) -> list[ChainTask]:
         """Return the chains of a run as data."""
         step = self.plan.step
+        if run.t_stop / step > MOST_STEPS:
+            raise InputError(
+                f"run.t_stop = {run.t_stop!r} tau is {run.t_stop / step:.2g} steps of {step:.3g} tau, weeks of computing for "
+                f"each chain. Give t_stop <= {MOST_STEPS * step:.3g}, or what allows longer steps: a larger sigma, width, slab."
+            )
         n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
         period = 0 if self.stream is None else round(self.stream.hold / step)
         thin = run.thin or self._thin(period or n_steps, n_warmup)
@@ -381,6 +396,14 @@ class Sampler:
         MissingSimulatorError
             If libngspice is not installed.
         """
+        times = {"t_stop": t_stop, "warmup": warmup, "chains": chains, "thin": thin}
+        if run is not None and (
+            not isinstance(run, RunPlan) or seed != 0 or any(v is not None for v in times.values())
+        ):
+            raise InputError(
+                f"run: the plan is {run!r}, and nothing else may say how long a run is. Give a RunPlan alone, or "
+                "t_stop=..., chains=..., seed=..., warmup=..., thin=..."
+            )
         if run is None:
             run = self.run_plan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
         tasks = self.tasks(run)

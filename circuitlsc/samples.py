@@ -11,6 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,10 +71,16 @@ class Samples:
         """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; as for u."""
         return np.asarray(self.tree["posterior"]["s"].values)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tree": self.tree.copy().load()}  # the file of a long run goes with the process that made it
+
     def draws(self, name: str = "u") -> Draws:
         """Return u, s or p (the momentum, if there is one), shape (chain, draw, latent), to be read piece by piece."""
+        states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
+        if name not in states:
+            raise InputError(f"draws: name = {name!r} is not one of {', '.join(states)}.")
         variable = self.tree["posterior"][name].variable
-        return Draws(variable.shape, lambda first, stop: np.asarray(variable[:, first:stop].values))
+        return Draws(variable.shape, partial(_piece, variable))
 
     @property
     def n_draws(self) -> int:
@@ -197,6 +204,8 @@ class Samples:
 
     def save(self, path: Path) -> None:
         """Write netCDF, complete or not at all."""
+        if not Path(path).absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: its folder does not exist. Make it first.")
         posterior = self.tree["posterior"].to_dataset()
         samples_file.write(path, self.tree, lambda first, stop: posterior.isel(draw=slice(first, stop)), self.n_draws)
 
@@ -222,6 +231,11 @@ class Samples:
                 f"{path} is not a file of circuitlsc samples ({' '.join(str(error).split()).rstrip('.')})."
             ) from None
         return samples
+
+
+def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
+    """Return draws first .. stop - 1 of every chain."""
+    return np.asarray(variable[:, first:stop].values)
 
 
 def _dynamics(sampler: Sampler) -> str:

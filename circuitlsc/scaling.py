@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitlsc.arrays import Array, is_finite
+from circuitlsc.arrays import Array, is_positive
 from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
@@ -25,6 +25,8 @@ BOLTZMANN = 1.380649e-23
 ROOM = 300.0  # kelvin, the temperature at which a resistor's own noise is quoted
 LEAST_SLAB = 1e-4  # volts: a prior whose scale is smaller would drown in offsets
 FLATTEST = 1e-12  # times the largest rate: a posterior that is flatter in some direction is not resolved by doubles
+LONGEST_TAU = 1e6  # seconds: beyond, ngspice rejects steps that are exact, more of them the longer they are
+LEAST_VOLT = 1e-15  # volts per unit: below, ngspice's tables underflow, and it crashes
 HEADROOM = 0.8  # share of the rails that the expected extremes may use
 
 
@@ -59,8 +61,17 @@ class Scaling:
     def __post_init__(self) -> None:
         for name in ("volt", "volt_r", "volt_e", "c_int", "tau", "r_node", "rails"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value <= 0:
+            if not is_positive(value):
                 raise InputError(f"{name} = {value!r}, but a scale must be a finite number > 0 (SI units).")
+            if name == "tau" and value > LONGEST_TAU:
+                raise InputError(
+                    f"tau = {value!r} s is longer than ngspice's transients hold their step ({LONGEST_TAU:g} s). Give "
+                    "a smaller tau: every time is in units of it."
+                )
+            if name == "volt" and value < LEAST_VOLT:
+                raise InputError(
+                    f"volt = {value!r} V per unit is below what ngspice holds, {LEAST_VOLT:g} V. Give a larger one."
+                )
             object.__setattr__(self, name, float(value))  # NumPy's would be written into decks as np.float64(...)
 
     @property
@@ -191,6 +202,11 @@ def scale_for(
             f"of +-{rails:g} V its scale, {model.prior.slab_scale:.3g} units, would be "
             f"{fits * model.prior.slab_scale:.2g} V, below what a comparator tells apart ({LEAST_SLAB:g} V). Give a prior "
             "with a lighter tail (a larger lam), or higher rails."
+        )
+    if not (is_positive(fits) and is_positive(room / ranges.e) and fits >= LEAST_VOLT):
+        raise InputError(
+            f"u would reach {ranges.u:.3g} units and e {ranges.e:.3g}, which no voltages on rails of +-{rails:g} V hold "
+            f"(sigma = {model.sigma:g}, {model.prior!r}). Measure x, A and sigma in another unit, or give a prior of x's size."
         )
     if volt is None:
         volt = min(0.1, fits)

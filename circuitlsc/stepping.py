@@ -22,13 +22,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitlsc.arrays import Array, is_finite
+from circuitlsc.arrays import Array, is_positive
 from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian, Prior
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
+RESOLVED = 1e-14  # of threshold and slab: a narrower comparator is lost in double precision
 LARGEST_WIDTH = 0.05  # in units of the slab
 NARROWEST = 0.1  # sigma/|a| down to which random dictionaries were compared with the exact posterior
 UNIQUE = 1.5  # h x gradient x steepest slope of the gate; above 2 an implicit step can have several solutions
@@ -107,6 +108,14 @@ def plan_step(
     warnings = []
 
     best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
+    if width is not None:
+        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
+    if not linear and (best_width if width is None else width) < RESOLVED * (model.prior.threshold + slab):
+        given = f"sigma/|a| = {ratio:.3g}" if width is None else f"circuit.width = {width!r}"
+        raise InputError(
+            f"{given} is lost beside the threshold and the slab ({model.prior.threshold + slab:.3g} units) in doubles. "
+            "Give a larger one, or a prior of the size that x has."
+        )
     if width is None:
         width = best_width
         lines.append(
@@ -114,7 +123,6 @@ def plan_step(
             f"0.1 sigma/|a|_max = {0.1 * ratio:.4g})"
         )
     else:
-        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
         if not linear and width > ratio:
             raise InputError(
                 f"circuit.width = {width!r}, but the likelihood is only sigma/|a| = {ratio:.3g} wide: a comparator that "
@@ -187,5 +195,5 @@ def _steepest_force(prior: CostPrior, width: float) -> float:
 
 
 def _check_positive(name: str, value: float, why: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value) or value <= 0:
+    if not is_positive(value):
         raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")

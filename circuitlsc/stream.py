@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, is_number
 from circuitlsc.errors import InputError
 
 INTERPOLATIONS = ("hold", "linear")
@@ -61,8 +61,7 @@ class Stream:
     interpolate: str = "hold"
 
     def __post_init__(self) -> None:
-        number = isinstance(self.hold, (int, float, np.integer, np.floating)) and not isinstance(self.hold, bool)
-        if not number or not 0 < self.hold < math.inf:
+        if not is_number(self.hold) or not 0 < self.hold < math.inf:
             raise InputError(f"run.hold = {self.hold!r}, but each input is on for a time. Give a number > 0, in tau.")
         object.__setattr__(self, "hold", float(self.hold))
         if self.interpolate not in INTERPOLATIONS:

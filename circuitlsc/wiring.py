@@ -179,8 +179,9 @@ def gram_gradient(
 def residual_gradient(graph: SignalFlowGraph, code: Cell, model: SparseCodingModel, x: ArrayLike, how: Wiring) -> Cell:
     """Wire up r = A s - x and e = A^T r / sigma^2 with two crossbars."""
     rows = None if how.stream is None else how.stream.with_rows(-how.stream.rows)
-    residual = _weighted_sum(graph, code, "residual", "forward", model.A, -model.check_x(x), how, rows)
-    return _weighted_sum(graph, residual, "gradient", "backward", model.A.T / model.sigma**2, None, how)
+    A = model.connections
+    residual = _weighted_sum(graph, code, "residual", "forward", A, -model.check_x(x), how, rows)
+    return _weighted_sum(graph, residual, "gradient", "backward", A.T / model.sigma**2, None, how)
 
 
 def gate_of(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc import Gaussian, NetlistError, SparseCodingModel, SpikeSlab, build_sampler
+from circuitlsc import Gaussian, InputError, Laplace, NetlistError, SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.checks import blocks, check_circuit, flatten
 
 
@@ -155,9 +155,9 @@ def test_dangling_node(circuit):
         check_circuit(circuit)
 
 
-def test_names_fold_case_and_gnd_is_0(circuit):
-    circuit.R("x", "A", "C", 1e3)
-    circuit.R("y", "c", "GND", 1e3)
+def test_gnd_is_0_in_any_spelling(circuit):
+    circuit.R("x", "a", "gnd", 1e3)
+    circuit.R("y", "a", "GND", 1e3)
     assert len(check_circuit(circuit)) == 5
 
 
@@ -266,3 +266,71 @@ def test_orthogonal_dictionary_falls_apart():
     sampler = build_sampler(SparseCodingModel(np.eye(3), SpikeSlab(0.3, 1.0), 0.5), np.ones(3))
     assert blocks(sampler.model.gram) == [[0], [1], [2]]
     assert blocks(SparseCodingModel(np.ones((1, 3)), Gaussian(1.0), 0.5).gram) == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("level", ["ideal", "device"])
+@pytest.mark.parametrize("dynamics", ["langevin", "lca"])
+def test_rounding_noise_is_no_conductance(form, level, dynamics):
+    """Atoms that are orthogonal up to rounding, one of them with an entry that is noise of a 0, have no couplings."""
+    A = np.diag([2.0, 0, 0, 0, 0, 0])
+    A[1:, 1:] = np.linalg.qr(np.random.default_rng(3).standard_normal((5, 5)))[0]
+    A[3, 0], A[0, 2] = 6e-17, -2e-16
+    exact = SparseCodingModel(np.where(np.abs(A) < 1e-15, 0.0, A), Laplace(1.0), 0.5)
+    model = SparseCodingModel(A, Laplace(1.0), 0.5)
+    assert np.count_nonzero(A.T @ A) > 20
+    np.testing.assert_array_equal(model.connections, exact.A)
+    np.testing.assert_allclose(model.gram, np.diag([16.0, 4, 4, 4, 4, 4]), rtol=1e-12, atol=0)
+    graphs = [build_sampler(m, np.ones(6), form=form, level=level, dynamics=dynamics).graph for m in (model, exact)]
+    pairs = [(a.matrix, b.matrix) for a, b in zip(*(g.cells for g in graphs), strict=True) if hasattr(a, "matrix")]
+    assert len(pairs) == (1 if form == "gram" else 2)
+    for given, wanted in pairs:
+        np.testing.assert_allclose(given, wanted, rtol=1e-12, atol=0)
+
+
+def test_small_couplings_that_are_no_rounding_noise_stay():
+    A = np.eye(3)
+    A[0, 1], A[1, 2] = 1e-14, -3e-15
+    model = SparseCodingModel(A, Laplace(1.0), 0.5)
+    np.testing.assert_array_equal(model.connections, A)
+    np.testing.assert_allclose(model.gram, A.T @ A / 0.25, rtol=1e-15)
+    assert model.gram[0, 1] == pytest.approx(4e-14)
+
+
+# --- names, which ngspice folds to lower case ---
+
+
+def cell_between(name, node="p"):
+    cell = SubCircuit(name, node)
+    cell.R("1", node, 0, 1.0)
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("subcircuits Cell and cell", lambda c: [c.subcircuit(cell_between(name)) for name in ("Cell", "cell")]),
+        ("elements RLoad and Rload", lambda c: [c.R(name, "b", 0, 1.0) for name in ("Load", "load")]),
+        ("nodes b and B", lambda c: [c.R(name, "B", 0, 1.0) for name in ("x", "y")]),
+        ("nodes P and p", lambda c: c.subcircuit(cell_between("cell", "P")) or cell_with_load(c)),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_refused(circuit, what, change):
+    change(circuit)
+    with refused(f"the {what} differ in case alone, and ngspice takes them for one. Rename one of them."):
+        check_circuit(circuit)
+
+
+def cell_with_load(circuit):
+    """Add a load inside the one subcircuit of a circuit, to a pin that it spells in another way."""
+    (cell,) = circuit.subcircuits
+    cell.R("2", "p", 0, 1.0)
+
+
+def test_the_name_of_a_samplers_subcircuit_is_no_other_circuits(model, x):
+    sampler = build_sampler(model, x)
+    with pytest.raises(InputError, match=r"^name = 'Sampler' has upper-case letters, .* Give 'sampler'\.$"):
+        sampler.subcircuit("Sampler")
+    with pytest.raises(
+        InputError, match=r"^name = 'lsc_gate' is that of a cell inside it\. Give a name other than lsc_"
+    ):
+        sampler.subcircuit("lsc_gate")

@@ -319,7 +319,7 @@ def test_inputs_follow_each_other_in_the_order_of_the_source():
             r'^Stage: tau_A is not given, but learn has "A"\. Give .*\.$',
         ),
         ({"learn": ("A", "lam")}, r"^A and lam cannot be learned together: .*, or hold A\.$"),
-        ({"learn": ("A", "gamma")}, r"^'gamma' is not learned by a circuit\. Give some of .*\.$"),
+        ({"learn": ("A", "gamma")}, r"^CircuitLearner: learn = \('A', 'gamma'\) cannot be used\. Give a tuple"),
         ({"learn": ("pi",), "pi": 1.0}, r"^prior = .* has no pi to learn\. Use SpikeSlab, or hold pi\.$"),
         ({"source": np.ones((3, 5))}, r"^source has inputs of 5 features, but A0 has 4 rows\. .*$"),
     ],

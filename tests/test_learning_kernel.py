@@ -159,3 +159,28 @@ def test_deviates_do_not_depend_on_how_many_are_drawn_at_once():
     other = np.empty_like(whole)
     fill(streams(5, 3), other)
     assert not np.any(other == whole)
+
+
+def test_two_threads_learn_at_once_in_the_simplest_threading_layer():
+    """Numba's workqueue aborts a process whose threads enter parallel loops at the same time."""
+    code = """
+import sys, threading, numpy as np, numba
+from circuitlsc.learning import Learner, Stage
+def learn(seed):
+    start = np.abs(np.random.default_rng(0).standard_normal((16, 64))) / 10
+    stage = Stage(duration=2.0, step=0.02, hold=1.0, tau_A=100.0)
+    source = np.random.default_rng(1).standard_normal((50, 16))
+    run = Learner(A0=start, pi=0.3, lam=1.0, sigma=0.5, source=source, batch=200, stages=[stage], seed=seed).run()
+    done[seed] = run.learned.A.sum()
+done = {}
+threads = [threading.Thread(target=learn, args=(seed,)) for seed in range(3)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+at_once, done = done, {}
+[learn(seed) for seed in range(3)]
+assert numba.threading_layer() == "workqueue"
+assert at_once == done and len(set(done.values())) == 3
+"""
+    env = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"}
+    ended = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-500:]

@@ -366,6 +366,7 @@ def test_a_stage_of_inputs():
     assert STAGES[1].n_inputs == 5
 
 
+@pytest.mark.filterwarnings("ignore::circuitlsc.learning.large_inputs.LargeInputsWarning")
 def test_divergence_is_an_error_with_a_remedy():
     stage = Stage(duration=50.0, step=1.0, hold=10.0, tau_A=1.0)
     message = (

@@ -254,7 +254,7 @@ def test_what_is_no_mapping_is_refused():
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "0", None], ids=str)
 def test_seed_that_is_no_seed_is_refused(seed):
-    refused(r"^nonideal\.seed = .* is not a whole number >= 0\.$", seed=seed)
+    refused(r"^nonideal\.seed = .* is not a whole number\. Give an integer >= 0\.$", seed=seed)
 
 
 def test_names_units_and_ideal_values():

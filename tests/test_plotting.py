@@ -1,11 +1,15 @@
 """Every kind of figure is drawn, with the panels that belong to it."""
 
+import matplotlib
+import matplotlib.style
 import numpy as np
 import pytest
 
-from circuitlsc import Gaussian, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.experiment import judge
-from circuitlsc.plotting import figure, save_figure
+from circuitlsc.map_plot import map_figure
+from circuitlsc.map_result import read_map
+from circuitlsc.plotting import COLORS, STYLE, distinct_colors, figure, save_figure
 from circuitlsc.report import comparison_report
 
 pytestmark = pytest.mark.ngspice
@@ -43,3 +47,25 @@ def test_figure_and_report(model, labels, tmp_path):
     assert f"verdict        {judgement.comparison.verdict}" in text
     rows = [line for line in text.splitlines() if line[:7].strip().isdecimal()]
     assert len(rows) == model.n_latents if model.n_latents <= 24 else 12 <= len(rows) <= 18
+
+
+def test_no_two_curves_of_a_panel_have_one_colour():
+    """Eight coefficients of a circuit that settles, and more curves than the style has colours."""
+    model = SparseCodingModel(np.eye(9), Laplace(1.0), 0.3)
+    x = np.array([2.0, -3, 0, 1, 4, -1, 5, 6, 7])
+    sampler = build_sampler(model, x, dynamics="gradient")
+    samples = sampler.run(t_stop=100.0, chains=1)
+    ax = map_figure(sampler, samples, read_map(sampler, samples)).axes[0]
+    named = {text.get_text(): line.get_color() for text, line in zip(*legend_of(ax), strict=True)}
+    assert list(named) == [f"$u_{{{k}}}$" for k in (0, 1, 3, 4, 5, 6, 7, 8)]
+    assert len(set(named.values())) == 8
+    drawn = [line.get_color() for line in ax.lines if line.get_label().startswith("$")]
+    assert drawn == list(named.values())
+    with matplotlib.style.context(STYLE, after_reset=True):
+        assert tuple("#" + c.lstrip("#") for c in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]) == COLORS
+    for n in (1, 8, 9, 40):
+        assert len(set(distinct_colors(n))) == n
+
+
+def legend_of(ax):
+    return ax.get_legend().get_texts(), ax.get_legend().get_lines()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from circuitlsc.arrays import check_count
 from circuitlsc.commands.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
 from circuitlsc.commands.shared import (
     EXIT_CODES,
@@ -171,8 +172,7 @@ def paper(
     with one_line_errors():
         if name not in FIGURES:
             raise InputError(f"paper: {name!r} is not a figure that can be made. Give one of {', '.join(FIGURES)}.")
-        if seed < 0:
-            raise InputError(f"paper: --seed {seed} is not a whole number >= 0.")
+        check_count("paper: --seed", seed, 0, " is not a whole number")
         target = output or Path(f"paper-{name}")
         out.check_free(target)
         circuits = not software and name in WITH_CIRCUITS

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from circuitlsc.arrays import Array
+from circuitlsc.arrays import Array, check_count
 from circuitlsc.compiled import compiled
-from circuitlsc.errors import InputError, ReferenceRefusedError
+from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Laplace, SpikeSlab
 from circuitlsc.reference.gibbs import _draw_latent
@@ -108,8 +108,7 @@ def ais_log_likelihood(
             f"ais_log_likelihood: the prior {prior!r} has no known conditional draw. Use SpikeSlab or Laplace."
         )
     for name, value, least in (("seed", seed, 0), ("n_sweeps", n_sweeps, 1), ("n_particles", n_particles, 2)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"ais_log_likelihood: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+        check_count(f"ais_log_likelihood: {name}", value, least)
     X = model.check_rows(X)
     atoms = np.ascontiguousarray(model.A.T)
     beta = (np.arange(n_sweeps + 1) / n_sweeps) ** _POWER

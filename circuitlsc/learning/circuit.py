@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, real_array
+from circuitlsc.arrays import Array, check_count, check_flag, plain, real_array
 from circuitlsc.checks import check_circuit
 from circuitlsc.errors import InputError
 from circuitlsc.graph import SignalFlowGraph, Twin
@@ -25,15 +25,15 @@ from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
-from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
 from circuitlsc.lowering import lower
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import IDEAL, Nonidealities
+from circuitlsc.nonideal import IDEAL, Nonidealities, as_nonidealities
 from circuitlsc.plasticity import learning_system, starts
 from circuitlsc.priors import Laplace, SpikeSlab
 from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.scaling import Scaling, scale_for
-from circuitlsc.spice.deck import library_deck, options
+from circuitlsc.spice.deck import check_tolerance, library_deck, options
 from circuitlsc.spice.engine import run_chains
 from circuitlsc.spice.noise import BrownianPaths
 from circuitlsc.spice.task import ChainTask, chunk_length
@@ -69,6 +69,7 @@ class CircuitLearner:
     level : str
         ``"ideal"``, or ``"device"``: neurons, capacitors and multipliers with the errors of ``nonideal``.
     nonideal : Nonidealities or None
+        A mapping will do: ``{"op_amp": {"offset": 1e-3}}``.
     width : float or None
         Comparator width in model units; None follows from lam and sigma, for atoms of unit norm.
     volt, c_int, tau, rails : float
@@ -115,6 +116,15 @@ class CircuitLearner:
             raise InputError(
                 'nonideal parts need level = "device": the ideal level has no parts that could be imperfect.'
             )
+        if self.nonideal is not None:
+            object.__setattr__(self, "nonideal", as_nonidealities(self.nonideal))
+        if not isinstance(self.stage, Stage):
+            raise InputError(f"CircuitLearner: stage = {self.stage!r} is no Stage. Give one: a circuit has no second.")
+        check_learn("CircuitLearner", self.learn)
+        object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
+        object.__setattr__(self, "signed", check_flag("CircuitLearner: signed", self.signed))
+        for name in ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if self.stage.pause > 0:
             raise InputError(
                 f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
@@ -125,20 +135,21 @@ class CircuitLearner:
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
+        for name, least in (("seed", 0), ("records", 1), ("snapshots", 2)):
+            object.__setattr__(self, name, check_count(f"CircuitLearner: {name}", getattr(self, name), least))
         source = as_source(self.source)
         check_source(source, len(A0))
         object.__setattr__(self, "A0", A0)
         object.__setattr__(self, "_source", source)
         object.__setattr__(self, "learn", tuple(self.learn))
         for what in self.learn:
-            if what in TIME_CONSTANTS:
-                self.stage.rate(what)
+            self.stage.rate(what)
         _ = self.graph  # refuses what cannot be learned
 
     @cached_property
     def model(self) -> SparseCodingModel:
         """What the circuit starts from."""
-        prior = SpikeSlab(self.pi, self.lam, self.signed) if self.pi < 1 else Laplace(self.lam, self.signed)
+        prior = SpikeSlab(self.pi, self.lam, self.signed) if self.pi != 1 else Laplace(self.lam, self.signed)
         return SparseCodingModel(np.asarray(self.A0), prior, self.sigma)
 
     @cached_property
@@ -165,9 +176,7 @@ class CircuitLearner:
     @property
     def slowness(self) -> dict[str, float]:
         """Time constants of what is learned, in units of tau."""
-        return {
-            what: getattr(self.stage, TIME_CONSTANTS[what]) if what in TIME_CONSTANTS else 0.0 for what in self.learn
-        }
+        return {what: getattr(self.stage, TIME_CONSTANTS[what]) for what in self.learn}
 
     def _graph(self, noise: str, n_inputs: int | None = None) -> SignalFlowGraph:
         parts = self.nonideal or IDEAL

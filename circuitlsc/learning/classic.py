@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.arrays import Array, check_count, check_flag, check_positive, plain, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.lca import threshold_code
 from circuitlsc.learning.checkpoint import (
@@ -111,11 +111,12 @@ class ClassicLearner:
         step = {"dsc": 1.0, "lca": 0.5}[self.method] if self.step is None else self.step
         for name, number in (("lam", self.lam), ("sigma", self.sigma), ("rate", self.rate), ("step", step)):
             check_positive("ClassicLearner", name, number, "it must be positive")
+            object.__setattr__(self, name, plain(number))
+        for name in ("normalise", "hard", "signed"):
+            object.__setattr__(self, name, check_flag(f"ClassicLearner: {name}", getattr(self, name)))
         counts = (("seed", 0), ("n_updates", 1), ("n_settle", 1), ("batch", 1), ("records", 1), ("snapshots", 2))
         for name, least in counts:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise InputError(f"ClassicLearner: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+            object.__setattr__(self, name, check_count(f"ClassicLearner: {name}", getattr(self, name), least))
         source = as_source(self.source)
         check_source(source, len(A0))
         for name, checked in (("A0", A0), ("_source", source), ("step", float(step))):

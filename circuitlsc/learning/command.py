@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from circuitlsc.learning.config import LearnConfig
+from circuitlsc.learning.large_inputs import LargeInputsWarning
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.learning.match import match_atoms
@@ -41,7 +43,9 @@ def learn(
         If ngspice failed.
     """
     if where == "software":
-        return config.software().run(checkpoint=checkpoint, progress=progress)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LargeInputsWarning)  # a line of the report
+            return config.software().run(checkpoint=checkpoint, progress=progress)
     return config.in_circuit().run(checkpoint=checkpoint, progress=progress, timeout=config.timeout, keep=keep)
 
 
@@ -69,6 +73,8 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
             value = f"{name:<14} {getattr(learned, name):.4f}"
             lines.append(value + (f" (truth {true[name]:.4g})" if name in true else ""))
     lines.append("(averages over the last quarter)")
+    if where == "software" and (said := config.software().concern):
+        lines.append(f"NOTE: {said}")
     if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
         lines.append(
             f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "

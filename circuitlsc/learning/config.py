@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from circuitlsc.config_table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.data import load_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.circuit import CircuitLearner
+from circuitlsc.learning.large_inputs import DRAG, drag, first_inputs, longest_step
 from circuitlsc.learning.learner import LEARNABLE, Learner
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
@@ -41,6 +42,14 @@ BATCH = 100  # of the software learner
 DEFAULT_TIMES = {"A": 3000.0, "pi": 4000.0, "lam": 10_000.0, "sigma": 5000.0}
 STARTS = ("A", "pi", "lam", "sigma")
 MOST_STEPS = 1e7  # of one input
+
+
+class Inputs(NamedTuple):
+    """What a stage's defaults are chosen for: the first dictionary, some inputs (n, D), the rate of the slab."""
+
+    A: Array
+    X: Array
+    lam: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +158,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         learning, starts["A"], truth, source, seed, signed=prior.signed, learned="A" in learn, path=path
     )
     batch = learning.integer("batch", BATCH if where == "software" else 1, low=1)
+    inputs = Inputs(*first_inputs(A0, source, seed), starts["lam"])
     nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
     timeout = tables["run"].number("timeout", what="seconds") if "timeout" in tables["run"].values else None
     return LearnConfig(
@@ -160,7 +170,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         sigma=starts["sigma"],
         signed=prior.signed,
         learn=learn,
-        stages=_read_stages(learning, learn, batch, sigma, where, path, signed=prior.signed),
+        stages=_read_stages(learning, learn, batch, sigma, where, path, prior.signed, inputs),
         seed=seed,
         batch=batch,
         records=learning.integer("records", 400, low=1),
@@ -334,11 +344,18 @@ def _start_dictionary(
 
 
 def _read_stages(
-    learning: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path, *, signed: bool
+    learning: ConfigTable,
+    learn: tuple[str, ...],
+    batch: int,
+    sigma: float,
+    where: str,
+    path: Path,
+    signed: bool,
+    inputs: Inputs,
 ) -> tuple[Stage, ...]:
     stages = learning.values.get("stages")
     if stages is None:
-        return (_read_stage(learning, learn, batch, sigma, where, path, signed=signed),)
+        return (_read_stage(learning, learn, batch, sigma, where, path, signed, inputs),)
     if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
         raise learning.fail("stages", " is not a list of tables. Write [[learning.stages]] before each stage.")
     if extra := [key for key in TIMES if key in learning.values]:
@@ -348,12 +365,19 @@ def _read_stages(
         table = ConfigTable(path, f"learning.stages[{number}]", values)
         if unknown := [key for key in values if key not in TIMES]:
             raise table.fail(unknown[0], f" is not a known key. A stage has {', '.join(TIMES)}.")
-        out.append(_read_stage(table, learn, batch, sigma, where, path, signed=signed))
+        out.append(_read_stage(table, learn, batch, sigma, where, path, signed, inputs))
     return tuple(out)
 
 
 def _read_stage(
-    table: ConfigTable, learn: tuple[str, ...], batch: int, sigma: float, where: str, path: Path, *, signed: bool
+    table: ConfigTable,
+    learn: tuple[str, ...],
+    batch: int,
+    sigma: float,
+    where: str,
+    path: Path,
+    signed: bool,
+    seen: Inputs,
 ) -> Stage:
     inputs = table.integer("inputs", 4000, low=1)
     # stale samples after a switch of the input bias what is learned: of A with nonnegative codes the least
@@ -361,7 +385,8 @@ def _read_stage(
     hold = table.number("hold", 50.0 if prone else 10.0, what="a time in tau")
     # Euler-Maruyama's bias grows with h/sigma^2, in pi and with signed codes the most; the circuit's trapezoid has none
     share = 0.02 if signed or "pi" in learn else 0.08
-    step = table.number("step", 0.05 if where == "circuit" else min(0.05, share * sigma**2), what="a step in tau")
+    best = min(0.05, share * sigma**2, longest_step(seen.A, seen.X, seen.lam, sigma))
+    step = table.number("step", 0.05 if where == "circuit" else best, what="a step in tau")
     if not hold / step <= MOST_STEPS:
         raise table.fail(
             "step", f" is {hold / step:.3g} times smaller than hold = {hold!r}. Give a step of 0.001 to 0.1."
@@ -373,7 +398,10 @@ def _read_stage(
             times[name] = table.number(name, DEFAULT_TIMES[what] / batch**0.5, what="a time constant in tau")
         elif name in table.values:
             raise table.fail(name, f', but "{what}" is not in learning.learn. Add it, or remove the key.')
-    pause = table.number("pause", 0.0, or_equal=True, what="a time in tau, >= 0")
+    dragged = (
+        where == "software" and max((drag(seen.A, seen.X, seen.lam, tau) for tau in times.values()), default=0.0) > DRAG
+    )
+    pause = table.number("pause", hold / 2 if dragged else 0.0, or_equal=True, what="a time in tau, >= 0")
     if pause >= hold:
         raise table.fail(
             "pause", f", but nothing is learned unless it is below hold = {hold!r}. Give 0 <= pause < hold."

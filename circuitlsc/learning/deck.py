@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from circuitlsc.errors import InputError
 from circuitlsc.lowering import lower
 from circuitlsc.output import GENERATED
-from circuitlsc.spice.deck import options, standalone_deck
+from circuitlsc.spice.deck import ngspice_seed, options, standalone_deck
 
 if TYPE_CHECKING:
     from circuitlsc.learning.circuit import CircuitLearner
@@ -48,7 +48,7 @@ def learning_deck(learner: CircuitLearner, n_inputs: int | None = None) -> str:
         f"tau: {s.tau!r} s",
         f"cells    comparator width {learner.comparator_width!r} units; step {stage.step!r} tau",
         f"input    {n} rows of {stage.hold!r} tau each",
-        f"seed     {learner.seed + 1} (circuitlsc seed {learner.seed})",
+        f"seed     {ngspice_seed(learner.seed)} (circuitlsc seed {learner.seed})",
     ]
     return standalone_deck(
         lower(learner.standalone_graph(n), s, step=stage.step, title="circuitlsc learner"),
@@ -56,7 +56,7 @@ def learning_deck(learner: CircuitLearner, n_inputs: int | None = None) -> str:
         nodes=learner.slow_nodes,
         measured=learner.slow_nodes,
         option_line=options(learner.tolerance, s.volt, s.drift_current),
-        seed=learner.seed + 1,
+        seed=learner.seed,
         step=stage.step * s.tau,
         t_start=0.75 * duration * s.tau,
         t_stop=duration * s.tau,

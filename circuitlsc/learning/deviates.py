@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba
 import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
-from circuitlsc.compiled import compiled
+from circuitlsc.compiled import ONE_PARALLEL, compiled
 
 States = NDArray[np.uint64]
 _LAYERS = 256
@@ -93,11 +94,30 @@ def _fill_row(state: States, out: NDArray[np.floating]) -> None:
         out[k] = -z if bits & np.uint64(256) else z
 
 
+@compiled()
+def _fill_stream(states: States, out: NDArray[np.floating], n: int) -> None:
+    own = states[n].copy()  # neighbours in one cache line would slow each other down
+    for t in range(len(out)):
+        _fill_row(own, out[t, n])
+    states[n] = own
+
+
 @compiled(parallel=True)
+def _fill_parallel(states: States, out: NDArray[np.floating]) -> None:
+    for n in prange(out.shape[1]):
+        _fill_stream(states, out, n)
+
+
+@compiled()
+def _fill_serial(states: States, out: NDArray[np.floating]) -> None:
+    for n in range(out.shape[1]):
+        _fill_stream(states, out, n)
+
+
 def fill(states: States, out: NDArray[np.floating]) -> None:
     """Fill out (m, n, K) with standard normal deviates, row n from stream n; the streams move on."""
-    for n in prange(out.shape[1]):
-        own = states[n].copy()  # neighbours in one cache line would slow each other down
-        for t in range(len(out)):
-            _fill_row(own, out[t, n])
-        states[n] = own
+    if numba.get_num_threads() > 1:
+        with ONE_PARALLEL:
+            _fill_parallel(states, out)
+    else:
+        _fill_serial(states, out)

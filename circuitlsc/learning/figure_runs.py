@@ -12,8 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.arrays import Array, check_positive
-from circuitlsc.errors import InputError
+from circuitlsc.arrays import Array, check_count, check_positive
 from circuitlsc.learning.ais import LogLikelihood, ais_log_likelihood
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.learning.stage import Stage
@@ -52,9 +51,7 @@ class Effort:
     def __post_init__(self) -> None:
         check_positive("Effort", "time", self.time, "a run takes time")
         for name, least in (("seeds", 1), ("held_out", 0), ("sweeps", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise InputError(f"Effort: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+            object.__setattr__(self, name, check_count(f"Effort: {name}", getattr(self, name), least))
 
     def stages(self, stages: Sequence[Stage]) -> tuple[Stage, ...]:
         """Return stages of this effort: each a whole number of inputs long, at least one."""

@@ -11,9 +11,9 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from circuitlsc.learning.figure_norms import Figure8Data
 from circuitlsc.learning.figure_runs import USED
 from circuitlsc.learning.figure_slope import Figure9Data
-from circuitlsc.learning.figures_plot import GOAL, SEED_COLORS, TIME, draw_atoms, plot_norms
+from circuitlsc.learning.figures_plot import GOAL, TIME, draw_atoms, plot_norms
 from circuitlsc.paper_plot import DPI, letter
-from circuitlsc.plotting import STYLE
+from circuitlsc.plotting import STYLE, distinct_colors
 
 
 def figure8(data: Figure8Data) -> Figure:
@@ -27,7 +27,7 @@ def figure8(data: Figure8Data) -> Figure:
         letter(left, "a", f"{first.A.shape[1]} atoms by norm, {int(first.used.sum())} used")
         runs = [*(run.course for run in data.runs), data.split.course]
         labels = [*(f"seed {run.course.seed}" for run in data.runs), "half of it short"]
-        for course, color, label in zip(runs, SEED_COLORS, labels, strict=False):
+        for course, color, label in zip(runs, distinct_colors(len(runs)), labels, strict=True):
             norms = np.sort(course.norms)[::-1]
             top.plot(np.arange(1, len(norms) + 1), norms, color=color, label=f"{label}: {int(course.used.sum())} used")
         top.axhline(USED * float(first.norms.max()), **GOAL)
@@ -44,7 +44,7 @@ def figure8(data: Figure8Data) -> Figure:
 
 def figure9(data: Figure9Data) -> Figure:
     """Draw pi and the number of active latents against Omega, and how norms and pi came to rest."""
-    colors = dict(zip(data.omegas, SEED_COLORS, strict=False))
+    colors = dict(zip(data.omegas, distinct_colors(len(data.omegas)), strict=True))
     with matplotlib.style.context(STYLE):
         fig = Figure(figsize=(7.0, 4.6), dpi=DPI, layout="constrained")
         (pi_ax, number_ax), (norm_ax, course_ax) = fig.subplots(2, 2)
@@ -82,11 +82,12 @@ def plot_pi(data: Figure9Data, ax: Axes) -> Axes:
     error = "" if slope.se is None else rf"\pm{slope.se:.3f}"
     ax.plot(omegas, middle / omegas, label="slope $-1$", **GOAL)
     for omega in omegas:
-        for k, run in enumerate(runs := data.of_omega(float(omega))):
+        colors = distinct_colors(len(runs := data.of_omega(float(omega))))
+        for k, (run, color) in enumerate(zip(runs, colors, strict=True)):
             at = omega * (1 + 0.04 * (k - (len(runs) - 1) / 2))
             low, high = np.quantile(run.activity, [0.1, 0.9])
             ax.plot([at, at], [max(low, 1e-6), high], color="0.75", lw=0.9, zorder=1)
-            ax.plot(at, run.course.learned_pi, "o", color=SEED_COLORS[k % 4], ms=4)
+            ax.plot(at, run.course.learned_pi, "o", color=color, ms=4)
     ax.set(xscale="log", yscale="log", xlabel=r"overcompleteness $\Omega$", ylabel=r"learned $\pi$")
     highest = max(float(np.quantile(run.activity, 0.9)) for run in data.runs)
     ax.set_ylim(min(run.course.learned_pi for run in data.runs) / 4, 2 * highest)  # 10 % may be 0, which has no place
@@ -100,11 +101,12 @@ def plot_pi(data: Figure9Data, ax: Axes) -> Axes:
 def plot_number(data: Figure9Data, ax: Axes) -> Axes:
     """Draw pi K against Omega: the mean number of active latents, and its 10 to 90 % range over patches."""
     for omega in data.omegas:
-        for k, run in enumerate(runs := data.of_omega(omega)):
+        colors = distinct_colors(len(runs := data.of_omega(omega)))
+        for k, (run, color) in enumerate(zip(runs, colors, strict=True)):
             at = omega * (1 + 0.04 * (k - (len(runs) - 1) / 2))
             ax.plot([at, at], np.quantile(run.n_active, [0.1, 0.9]), color="0.75", lw=0.9, zorder=1)
             label = f"seed {run.course.seed}" if omega == data.omegas[0] else None
-            ax.plot(at, run.course.learned_pi * run.course.A.shape[1], "o", color=SEED_COLORS[k % 4], ms=4, label=label)
+            ax.plot(at, run.course.learned_pi * run.course.A.shape[1], "o", color=color, ms=4, label=label)
     ax.set(xscale="log", xlabel=r"overcompleteness $\Omega$", ylabel=r"active elements, $\pi K$", ylim=(0, None))
     ax.legend(loc="upper center", ncols=3, columnspacing=1, handletextpad=0.2)
     _ticks(ax, data.omegas)

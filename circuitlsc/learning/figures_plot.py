@@ -18,13 +18,12 @@ from circuitlsc.learning.figure_bars import Figure4bData, OvercompleteData, Over
 from circuitlsc.learning.figure_runs import Course
 from circuitlsc.learning.plot import mosaic
 from circuitlsc.paper_plot import DPI, letter
-from circuitlsc.plotting import STYLE
+from circuitlsc.plotting import STYLE, distinct_colors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 USED_COLOR, UNUSED_COLOR = "#0072B2", "#D55E00"
-SEED_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 GOAL: dict[str, Any] = {"color": "k", "ls": (0, (4, 2)), "lw": 0.9}
 TIME = r"time (1000 $\tau$)"
 
@@ -32,7 +31,7 @@ TIME = r"time (1000 $\tau$)"
 def figure4b(data: Figure4bData) -> Figure:
     """Draw pi against time from every start, and the values reached against those of the data."""
     truths = sorted({run.truth for run in data.runs})
-    colors = dict(zip(truths, SEED_COLORS, strict=False))
+    colors = dict(zip(truths, distinct_colors(len(truths)), strict=True))
     with matplotlib.style.context(STYLE):
         fig = Figure(figsize=(7.0, 2.7), dpi=DPI, layout="constrained")
         left, right = fig.subplots(1, 2, width_ratios=[2, 1])
@@ -84,7 +83,7 @@ def figure7(data: OvercompleteData) -> Figure:
         left, middle, right = fig.subplots(1, 3, width_ratios=[1, 1.2, 1.2])
         _by_bar(first, left)
         letter(left, "a", "dictionary, by bar")
-        for run, color in zip(data.runs, SEED_COLORS, strict=False):
+        for run, color in zip(data.runs, distinct_colors(len(data.runs)), strict=True):
             time, pi = np.append(0.0, run.course.time / 1000), np.append(run.pi, run.course.pi)
             middle.plot(time, pi, color=color, lw=0.9, label=f"seed {run.course.seed}")
         for goal, name in ((data.pi, "data"), (best.pi, "optimum of two copies")):

@@ -22,7 +22,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from circuitlsc.arrays import Array
-from circuitlsc.compiled import compiled
+from circuitlsc.compiled import ONE_PARALLEL, compiled
 
 Real = NDArray[np.floating]
 U0, LAM, SIGMA = 0, 1, 2  # places in Workspace.slow
@@ -91,9 +91,11 @@ def workspace(u: Real, A: Array, slow: Array) -> Workspace:
 
 def advance(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
     """Take len(noise) steps in place with the inputs x (n, D); noise (m, n, K) are standard normal deviates."""
-    # numba's simplest threading layer ends the program if two of the caller's threads enter parallel loops at once
-    parallel = w.u.size >= _PARALLEL_FROM and numba.get_num_threads() > 1
-    (_advance_parallel if parallel else _advance_serial)(w, x, noise, rates)
+    if w.u.size >= _PARALLEL_FROM and numba.get_num_threads() > 1:
+        with ONE_PARALLEL:
+            _advance_parallel(w, x, noise, rates)
+    else:
+        _advance_serial(w, x, noise, rates)
 
 
 @compiled(reorder=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,13 +18,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, check_positive, real_array
+from circuitlsc.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
 from circuitlsc.errors import InputError
 from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
+from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import Run
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
-from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
 from circuitlsc.learning.threads import thread_choice
 from circuitlsc.model import SparseCodingModel
 
@@ -118,22 +120,30 @@ class Learner:
             raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
         for name in ("pi", "lam", "sigma"):
             check_positive("Learner", name, getattr(self, name), "it must be positive")
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        for name in ("signed", "normalise"):
+            object.__setattr__(self, name, check_flag(f"Learner: {name}", getattr(self, name)))
         if self.pi > 1:
             raise InputError(f"Learner: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
         for name, least in (("seed", 0), ("batch", 1), ("records", 1), ("snapshots", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise InputError(f"Learner: {name} = {value!r} cannot be used. Give an integer >= {least}.")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            object.__setattr__(self, name, check_count(f"Learner: {name}", getattr(self, name), least))
+        if not (is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"Learner: temperature = {self.temperature!r} cannot be used. Give a number >= 0.")
+        object.__setattr__(self, "temperature", plain(self.temperature))
         if self.dtype not in ("float32", "float64"):
             raise InputError(f'Learner: dtype = {self.dtype!r} is unknown. Give "float32" or "float64".')
-        self._check_learn()
+        check_learn("Learner", self.learn)
+        if {"A", "lam"} <= set(self.learn) and not self.normalise:
+            raise InputError(
+                f"Learner: learn = {self.learn!r} has no answer: (c A, c lam) is as likely as (A, lam) for every c > 0. "
+                "Hold lam (it sets the unit of s), or hold A, or give normalise = True."
+            )
         if self.normalise and not np.linalg.norm(A0, axis=0).all():
             raise InputError(
                 "Learner: normalise = True, but A0 has an atom of norm 0, which has no direction. Give another start."
             )
-        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
+        listed = isinstance(self.stages, (list, tuple))
+        if not listed or not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
             raise InputError(f"Learner: stages = {self.stages!r}. Give a sequence of at least one Stage.")
         for stage in self.stages:
             for what in self.learn:
@@ -148,18 +158,12 @@ class Learner:
         ):
             object.__setattr__(self, name, value)
 
-    def _check_learn(self) -> None:
-        words = list(self.learn) if isinstance(self.learn, (tuple, list)) else [None]
-        if not set(words) <= set(LEARNABLE) or len(set(words)) < len(words):
-            raise InputError(
-                f"Learner: learn = {self.learn!r} cannot be used. Give a tuple of different words out of "
-                f"{', '.join(LEARNABLE)}."
-            )
-        if {"A", "lam"} <= set(self.learn) and not self.normalise:
-            raise InputError(
-                f"Learner: learn = {self.learn!r} has no answer: (c A, c lam) is as likely as (A, lam) for every c > 0. "
-                "Hold lam (it sets the unit of s), or hold A, or give normalise = True."
-            )
+    @property
+    def concern(self) -> str | None:
+        """What is wrong with the last stage for inputs as large as the first ones, in one line; None if nothing is."""
+        return concern(
+            *first_inputs(np.asarray(self.A0), self._source, self.seed), self.lam, self.sigma, self.stages[-1]
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
@@ -214,8 +218,15 @@ class Learner:
             If the checkpoint is of other settings or no checkpoint, or if learning diverges.
         KeyboardInterrupt
             At Ctrl-C, after the checkpoint is written.
+
+        Warns
+        -----
+        LargeInputsWarning
+            If inputs are so large that the step jumps over gates, or that learning right after a switch drags what is learned.
         """
         path, settings = check_path(checkpoint), self.settings()
+        if self.learn and (said := self.concern):
+            warnings.warn(f"Learner: {said}", LargeInputsWarning, stacklevel=2)
         run = Run.start(self, self._source)
         if path is not None and path.exists():
             with restoring(path):

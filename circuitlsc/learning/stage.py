@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from circuitlsc.arrays import check_positive
+from circuitlsc.arrays import check_positive, is_number, plain
 from circuitlsc.errors import InputError
 
 TIME_CONSTANTS = {"A": "tau_A", "pi": "tau_u0", "lam": "tau_lam", "sigma": "tau_sigma"}
@@ -54,11 +54,13 @@ class Stage:
         for name in TIME_CONSTANTS.values():
             if getattr(self, name) is not None:
                 check_positive("Stage", name, getattr(self, name), "a time constant must be positive")
-        if not (isinstance(self.pause, (int, float)) and 0 <= self.pause < self.hold):
+        if not (is_number(self.pause) and 0 <= self.pause < self.hold):
             raise InputError(
                 f"Stage: pause = {self.pause!r}, but nothing is learned unless it is below hold = {self.hold!r}. "
                 "Give 0 <= pause < hold."
             )
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
         for name in ("duration", "hold", "pause"):
             steps = getattr(self, name) / self.step
             if not math.isclose(steps, round(steps), rel_tol=1e-6, abs_tol=1e-9):
@@ -101,3 +103,12 @@ class Stage:
                 f'Stage: {name} is not given, but learn has "{what}". Give {name} in tau, or leave "{what}" out of learn.'
             )
         return float(self.step / tau)
+
+
+def check_learn(owner: str, learn: object) -> None:
+    """Raise InputError unless ``learn`` is a tuple or list of different words that can be learned."""
+    words = list(learn) if isinstance(learn, (tuple, list)) else [None]
+    if not all(isinstance(word, str) and word in TIME_CONSTANTS for word in words) or len(set(words)) < len(words):
+        raise InputError(
+            f"{owner}: learn = {learn!r} cannot be used. Give a tuple of different words out of {', '.join(TIME_CONSTANTS)}."
+        )

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from circuitlsc.arrays import Array, check_positive
+from circuitlsc.arrays import Array, check_count, check_positive
 from circuitlsc.errors import InputError
 
 MOST_LATENTS = 100_000
@@ -35,9 +35,8 @@ def random_weights(
     InputError
         If a count or the scale is out of range.
     """
-    for name, value in (("n_features", n_features), ("n_latents", n_latents)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"random_weights: {name} = {value!r} cannot be used. Give an integer >= 1.")
+    for name, value, least in (("n_features", n_features, 1), ("n_latents", n_latents, 1), ("seed", seed, 0)):
+        check_count(f"random_weights: {name}", value, least)
     size = 0.9 / math.sqrt(n_features) if scale is None else scale
     check_positive("random_weights", "scale", size, "weights that are all zero would never learn")
     weights = size * np.random.default_rng([seed, 2]).standard_normal((n_features, n_latents))

@@ -7,11 +7,14 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 from PySpice.Spice.Netlist import Circuit
 
+from circuitlsc.arrays import is_number
 from circuitlsc.errors import InputError
 
 LINE = 100
+MOST_SEED = 2**31 - 1  # ngspice reads a C int, and takes the process id instead of one that does not fit
 
 
 def options(tolerance: float, volt: float, current: float) -> str:
@@ -34,11 +37,31 @@ def options(tolerance: float, volt: float, current: float) -> str:
     return ".options " + " ".join(f"{k}={float(v)!r}" if k != "itl4" else f"{k}={v}" for k, v in values.items())
 
 
+def ngspice_seed(seed: int) -> int:
+    """Return what ``.option seed`` gets, 1 .. 2^31 - 1: seed + 1 (0 is "none" to ngspice), or a hash where that is no C int."""
+    if seed < MOST_SEED:
+        return seed + 1
+    (word,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return 1 + int(word) % MOST_SEED
+
+
+def check_tolerance(tolerance: float) -> float:
+    """Return a tolerance of Newton's iteration, or raise InputError."""
+    if not is_number(tolerance) or not 0 < tolerance <= 1e-2:
+        raise InputError(f"tolerance = {tolerance!r}, but Newton's iteration needs one in (0, 0.01].")
+    return float(tolerance)
+
+
 def check_name(what: str, name: str) -> str:
     """Return a name that is going to stand in a deck, or raise InputError if it could be more than one name there."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise InputError(
             f"{what} = {str(name)[:100]!r} is no name in a netlist. Give up to 64 letters, digits or _, no digit first."
+        )
+    if name != name.lower():
+        raise InputError(
+            f"{what} = {name!r} has upper-case letters, which ngspice folds: of two subcircuits that differ in case alone it "
+            f"drops one. Give {name.lower()!r}."
         )
     return name
 
@@ -103,7 +126,7 @@ def standalone_deck(
         Nodes to save; nodes whose time average is printed.
     option_line : str
     seed : int
-        Of ``trrandom``; the same deck gives the same samples.
+        Of ``trrandom``, >= 0; the same deck gives the same samples. ngspice gets `ngspice_seed` of it.
     step, t_start, t_stop : float
         Seconds: sample interval of the noise, end of warm-up, end.
     """
@@ -113,7 +136,7 @@ def standalone_deck(
         *(piece for line in header for piece in comment(line)),
         *body(circuit),
         *wrap(option_line),
-        f".option seed={seed}",
+        f".option seed={ngspice_seed(seed)}",
         *wrap(".save " + " ".join(f"v({n})" for n in saved)),
         *means,
         f".tran {float(step)!r} {float(t_stop)!r} 0 {float(step)!r} uic",
