@@ -444,7 +444,7 @@ class Errors:
             for i, sd in zip(means, exact.sd, strict=True)
         ]
         worst = int(np.argmin(visits))
-        if visits[worst] < FEW_VISITS:
+        if visits[worst] < FEW_VISITS and self.own[self.place[f"sd of latent {worst}"]] > allowance:
             notes.append(
                 f"a far mode is hardly visited: latent {worst} has about {max(visits[worst], 1):.0f} independent samples in a "
                 f"correct run of this length, whose sd of s is off by {self.own[self.place[f'sd of latent {worst}']]:.2g}"
@@ -534,7 +534,9 @@ def _judge(
         return "disagrees", f"{judged.told(worst)}: more than noise and the allowed bias explain.", Advice()
     reach = np.abs(judged.d) + judged.c * judged.wide
     worst, unseen = int(reach.argmax()), _unseen(circuit, exact, tolerance)
-    poor = gates and (circuit.ess_min < MIN_ESS or circuit.rhat_max > MAX_RHAT)
+    # where correct runs hardly move at all, a run that does not is none the worse
+    still = float(judged.own.max()) <= allowance
+    poor = gates and ((circuit.ess_min < MIN_ESS and not still) or circuit.rhat_max > MAX_RHAT)
     if reach[worst] <= tolerance and not poor and not unseen:
         return "agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.", Advice()
     if reach[worst] > tolerance >= float((np.abs(judged.d) + judged.c * judged.own).max()):

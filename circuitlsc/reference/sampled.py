@@ -6,7 +6,7 @@ chains. With b_j the mean of block j,
 .. math:: \mathrm{MCSE}^2(\bar v) = \frac{\mathrm{var}(b)}{n_\mathrm{blocks}}, \qquad
           \mathrm{ESS} = \frac{\mathrm{var}(v)}{\mathrm{MCSE}^2}
 
-about the mean over all chains, so that chains which stay in different modes count as the error that they are.
+(at least 1/n_draws for the mass of a state that was never seen) about the mean over all chains, so that chains which stay in different modes count as the error that they are.
 """
 
 from __future__ import annotations
@@ -193,6 +193,11 @@ class RunningStatistics:
         mcse = np.sqrt(((blocks - mean) ** 2).sum((0, 1)) / (count * max(count - 1, 1)))
         active, negative, first, second = (slice(k * K, (k + 1) * K) for k in range(4))
         pairs, power, below = slice(4 * K, 4 * K + n_pairs), 4 * K + n_pairs, slice(4 * K + n_pairs + 1, None)
+        draws = self.n_draws * len(chains)
+        # a state that was never seen, or never left, may still have a mass of this size
+        states = np.r_[active, negative, pairs] if self._model.prior.sparse else np.r_[negative]
+        never = states[(mean[states] == 0) | (mean[states] == 1)]
+        mcse[never] = 1.0 / draws
         m, p = mean[first], mean[active]
         variance = np.maximum(mean[second] - m**2, 0.0)
         sd = np.sqrt(variance)
@@ -205,12 +210,11 @@ class RunningStatistics:
             full.T[self._pairs] = part
         ess, rhat = [], [1.0]
         for columns, total in ((active, p * (1 - p)), (first, variance)):
-            moving = mcse[columns] > 0
+            moving = total > 0
             ess += list(total[moving] / mcse[columns][moving] ** 2)
             within = total[moving] - chains[:, columns].var(0)[moving]
             between = chains[:, columns].var(0, ddof=1)[moving]
             rhat += list(np.sqrt(1 + between / np.maximum(within, 1e-300)))
-        draws = self.n_draws * len(chains)
         support = None
         if self._support is not None:
             support = {int(key): int(self._support[key]) / draws for key in np.flatnonzero(self._support)}
@@ -227,7 +231,7 @@ class RunningStatistics:
             residual_power=float(mean[power]),
             residual_power_mcse=float(mcse[power]),
             support=support,
-            ess_min=float(min(ess, default=1.0)),
+            ess_min=float(min(ess, default=draws)),
             rhat_max=float(max(rhat)),
             n_draws=draws,
             method=self._method,
