@@ -6,7 +6,8 @@ chains. With b_j the mean of block j,
 .. math:: \mathrm{MCSE}^2(\bar v) = \frac{\mathrm{var}(b)}{n_\mathrm{blocks}}, \qquad
           \mathrm{ESS} = \frac{\mathrm{var}(v)}{\mathrm{MCSE}^2}
 
-(at least 1/n_draws for the mass of a state that was never seen) about the mean over all chains, so that chains which stay in different modes count as the error that they are.
+(at least 1/n_draws for the mass of a state that was never seen) about the mean over all chains, so that chains which stay in
+different modes count as the error that they are.
 """
 
 from __future__ import annotations
@@ -195,7 +196,10 @@ class RunningStatistics:
         pairs, power, below = slice(4 * K, 4 * K + n_pairs), 4 * K + n_pairs, slice(4 * K + n_pairs + 1, None)
         draws = self.n_draws * len(chains)
         # a state that was never seen, or never left, may still have a mass of this size
-        states = np.r_[active, negative, pairs] if self._model.prior.sparse else np.r_[negative]
+        prior = self._model.prior
+        states = np.r_[np.r_[active, pairs] if prior.sparse else [], np.r_[negative] if prior.signed else []].astype(
+            int
+        )
         never = states[(mean[states] == 0) | (mean[states] == 1)]
         mcse[never] = 1.0 / draws
         m, p = mean[first], mean[active]
