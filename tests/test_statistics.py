@@ -29,7 +29,8 @@ def measure(s, active=None, x=None):
 
 def numbers(st):
     """Every number of a PosteriorStatistics but R-hat, which may be infinite."""
-    arrays = [np.ravel(v) for k, v in vars(st).items() if k not in ("support", "rhat_max", "method")]
+    left_out = ("support", "rhat_max", "method")
+    arrays = [np.ravel(v) for k, v in vars(st).items() if k not in left_out and v is not None]
     return np.concatenate([*arrays, list((st.support or {}).values())])
 
 
