@@ -286,9 +286,8 @@ def test_a_stuck_chain_never_agrees():
     assert any("mixes 1e+04 times more slowly than the ideal SDE" in note for note in slow.notes)
 
 
-def test_chains_that_all_stand_still_never_agree_where_correct_ones_move():
-    # unless correct runs hardly move, either
-    for law, expected in ((Law([0.001]), "agrees"), (Law([0.05]), "disagrees"), (Law([0.3, 0.5]), "disagrees")):
+def test_chains_that_all_stand_still_never_agree():
+    for law, expected in ((Law([0.001]), "inconclusive"), (Law([0.05]), "disagrees"), (Law([0.3, 0.5]), "disagrees")):
         still = law.measure(np.zeros((4, 500, law.K)), np.zeros((4, 500, law.K), bool))
         c = judge(still, law.exact(), law.null(draws=500))
         assert c.verdict == expected, c.reason

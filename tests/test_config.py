@@ -354,3 +354,46 @@ def test_nonideal_needs_the_device_level(tmp_path):
     path = device_config(tmp_path, "op_amp.gain = 1e3", level="ideal")
     with pytest.raises(InputError, match=r'\[nonideal\] needs circuit\.level = "device", and it is "ideal"'):
         load_config(path)
+
+
+def test_how_a_run_is_judged(tmp_path):
+    config = load_config(write(tmp_path))
+    assert (config.tolerance, config.reference_time) == (0.02, 60.0)
+    path = write(tmp_path, {"run.tolerance": 0.05, "run.reference_time": 7})
+    config = load_config(path)
+    assert (config.tolerance, config.reference_time) == (0.05, 7.0)
+    again = write(tmp_path, name="again.toml")
+    again.write_text(resolved_toml(config, config.sampler()))
+    assert tomllib.loads(again.read_text())["run"].items() >= {"tolerance": 0.05, "reference_time": 7.0}.items()
+    assert (load_config(again).tolerance, load_config(again).reference_time) == (0.05, 7.0)
+    # one that settles has no samples to judge
+    settling = load_config(write(tmp_path, {"dynamics.kind": "gradient"}))
+    assert settling.tolerance is None
+    assert "tolerance" not in tomllib.loads(resolved_toml(settling, settling.sampler()))["run"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"run.tolerance": 0.005},
+            r"run\.tolerance = 0\.005, but comparators and steps alone are allowed a bias of 0\.005\. ",
+        ),
+        ({"run.tolerance": -1.0}, r"run\.tolerance = -1"),
+        ({"run.tolerance": float("nan")}, r"run\.tolerance = nan"),
+        ({"run.tolerance": float("inf")}, r"run\.tolerance = inf"),
+        ({"run.tolerance": "small"}, r"run\.tolerance = 'small' is not a number"),
+        (
+            {"run.tolerance": 0.05, "dynamics.kind": "gradient"},
+            r'dynamics\.kind = "gradient" settles on one code\. Remove it\.',
+        ),
+        ({"run.reference_time": 0.0}, r"run\.reference_time = 0"),
+        ({"run.reference_time": -3.0}, r"run\.reference_time = -3"),
+        ({"run.reference_time": float("nan")}, r"run\.reference_time = nan"),
+        ({"run.reference_time": True}, r"run\.reference_time = True is not a number"),
+    ],
+)
+def test_what_no_run_can_be_judged_by(changes, message, tmp_path):
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(write(tmp_path, changes))
+    assert "\n" not in str(caught.value)

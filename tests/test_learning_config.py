@@ -129,3 +129,9 @@ def test_inputs_of_one_feature_come_from_a_csv(load):
     config = load('learn = ["A"]', head=DATA.replace("X.npy", "X.csv"))
     assert config.source.n_features == 1
     np.testing.assert_array_equal(config.source.X, X)
+
+
+def test_learning_is_not_judged_by_a_tolerance(load):
+    for key in ("tolerance = 0.05", "reference_time = 10.0"):
+        run = f"[run]\n{key}\n"
+        refused(load, f"run.{key.split()[0]} = {key.split()[2]} is not a known key.", 'learn = ["A"]', head=run + MODEL)

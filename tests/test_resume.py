@@ -1,5 +1,6 @@
 """Runs that end before their time, taken up again: the same bits as if nothing had happened; and one run a folder."""
 
+import json
 import platform
 import random
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,15 +253,22 @@ def test_a_resumed_run_has_to_be_the_same_run(tmp_path):
 
 
 def test_a_run_that_took_too_long_may_take_longer(tmp_path):
-    """As its message says: the timeout is no part of what the samples depend on."""
+    """As its message says: the timeout is no part of what the samples depend on, and nor is how they are judged."""
     text = CONFIG.format(t_stop=6000, seed=1)
     (tmp_path / "config.toml").write_text(f"{text}timeout = 1e-3\n")
     line = one_line(circuitlsc("run", "config.toml", "-o", "out", "--no-cache", cwd=tmp_path), 1)
     assert "it was stopped after 0.001 s. Raise the timeout, or shorten t_stop." in line
-    (tmp_path / "config.toml").write_text(f"{text}timeout = 600\n")
-    done = circuitlsc("run", "config.toml", "-o", "out", "--no-cache", "--resume", cwd=tmp_path)
+    (tmp_path / "config.toml").write_text(f"{text}timeout = 600\nreference_time = 5\ntolerance = 0.04\n")
+    line = one_line(
+        circuitlsc("run", "config.toml", "-o", "out", "--no-cache", "--resume", "--tolerance", 0.004, cwd=tmp_path), 2
+    )
+    assert "--tolerance = 0.004, but comparators and steps alone are allowed a bias of 0.005. Give more" in line
+    done = circuitlsc("run", "config.toml", "-o", "out", "--no-cache", "--resume", "--tolerance", 0.3, cwd=tmp_path)
     assert done.returncode in (0, 4), done.stderr
-    assert "timeout = 600" in (tmp_path / "out" / "config.resolved.toml").read_text()
+    resolved = tomllib.loads((tmp_path / "out" / "config.resolved.toml").read_text())["run"]
+    assert (resolved["timeout"], resolved["reference_time"]) == (600, 5)
+    assert resolved["tolerance"] == 0.3, "the option counts before the key"
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["tolerance"] == 0.3
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
