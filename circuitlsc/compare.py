@@ -535,12 +535,12 @@ def _judge(
     poor = gates and (circuit.ess_min < MIN_ESS or circuit.rhat_max > MAX_RHAT)
     if reach[worst] <= tolerance and not poor and not unseen:
         return "agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.", Advice()
-    if reach[worst] > tolerance >= float((np.abs(judged.d) + judged.c * judged.own).max()):
-        i = int((np.abs(judged.d) + judged.c * judged.wide).argmax())
+    if reach[worst] > tolerance and judged.reference[worst] > judged.own[worst]:  # a longer run would not help
+        known, there = (error[worst] * judged.unit[worst] for error in (judged.own, judged.reference))
         return (
             "inconclusive",
-            f"The reference is too short: {judged.names[i]} is known to {judged.reference[i] * judged.unit[i]:.2g} there, and "
-            f"to {judged.own[i] * judged.unit[i]:.2g} in the run. Give it more time (run.reference_time).",
+            f"The reference is too short: {judged.names[worst]} is known to {there:.2g} there, and to {known:.2g} in the run. "
+            "Give it more time (run.reference_time).",
             Advice(),
         )
     if reach[worst] > tolerance:
@@ -574,8 +574,11 @@ def _unseen(circuit: PosteriorStatistics, exact: PosteriorStatistics, tolerance:
     if exact.support is not None and circuit.support is not None:
         for key, p in exact.support.items():
             active = [str(k) for k in range(exact.n_latents) if key >> k & 1]
-            names = f"{', '.join(active)} alone are active" if active else "no latent is active"
-            states.append((names, p, circuit.support.get(key, 0.0)))
+            which = (
+                f"latents {', '.join(active)} alone are" if len(active) > 1 else f"latent {''.join(active)} alone is"
+            )
+            name = f"{which} active" if active else "no latent is active"
+            states.append((name, p, circuit.support.get(key, 0.0)))
     missed = [(p, name) for name, p, q in states if p > tolerance and q <= 1e-12]
     return f"{max(missed)[1]}, with probability {max(missed)[0]:.3g}" if missed else ""
 
