@@ -66,7 +66,7 @@ class Law:
             s = s.reshape(on.shape)
             marginals = np.stack([on.sum(1), 0 * on.sum(1), s.sum(1), (s**2).sum(1)], axis=1)
             pairs = (on.transpose(0, 2, 1) @ on)[:, *np.triu_indices(self.K, 1)]
-            averages.append(judged.of_sums(marginals, pairs, np.zeros((len(on), self.K, 0)), on.shape[1]))
+            averages.append(judged.of_sums(on.shape[1], marginals, pairs, np.zeros((len(on), self.K, 0))))
             never.append(marginals[:, :2] == 0)
         return np.concatenate(averages), np.concatenate(never)
 
@@ -78,7 +78,7 @@ class Law:
         averages, never = self.nulls[key]
         share, blocks = length / draws, np.ones((2, 2, self.K))  # a run's slowdown is given to `compare`
         judged, times = Judged.of(self.model, None), (share * target, target)
-        return Null(judged, averages, *times, 1.0, share < 1, blocks, target / 16, 1.0, never.mean(0))
+        return Null(judged, averages, averages.mean(0), *times, 1.0, share < 1, blocks, target / 16, 1.0, never.mean(0))
 
     def errors(self, averages, null, **options):
         """The errors of such runs."""
