@@ -34,7 +34,7 @@ from circuitlsc.arrays import Array
 from circuitlsc.cost_priors import CostPrior
 from circuitlsc.dynamics import LANGEVIN, Dynamics
 from circuitlsc.model import SparseCodingModel
-from circuitlsc.reference.replicates import Replicates, cost_per_tau, replicate_runs
+from circuitlsc.reference.replicates import Replicates, cost_per_tau, kernel_law, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.statistics import PosteriorStatistics
 
@@ -280,7 +280,8 @@ def null_for(
     """
     work = max(MOST_WORK, SHARE * seconds * MULTIPLIED)
     key = hashlib.sha256()
-    for part in (model.A, starts, np.asarray(x, dtype=float), *(() if levels is None else (levels,))):
+    levels_or_none = () if levels is None else (levels,)
+    for part in (model.A, starts, np.asarray(x, dtype=float), *kernel_law(model.prior), *levels_or_none):
         key.update(np.ascontiguousarray(part).tobytes() + str(np.shape(part)).encode())
     key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, work, seed)).encode())
     name = key.hexdigest()
@@ -327,7 +328,7 @@ def _make(
         )
         coupled = _coupled(found)
         longer = min(length, 2 * long, affordable(work))
-        if found.length >= 0.999 * length or coupled <= COUPLED or longer < min(1.3 * long, length):
+        if long >= length or coupled <= COUPLED or longer < min(1.3 * long, length):
             break
         long = longer
     judged = Judged.of(model, levels)
@@ -374,7 +375,7 @@ def _all_chains(values: Array, chains: int, seed: int) -> Array:
     total = np.asarray(values.sum(1))
     if (more := chains - values.shape[1]) > 0:
         rng = np.random.default_rng([seed, 2])
-        pool = values[:, 2:].reshape(-1, *values.shape[2:])
+        pool = np.concatenate(list(values[:, 2:]))
         for _ in range(more):
             total = total + pool[rng.integers(len(pool), size=len(values))]
     return total

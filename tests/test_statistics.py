@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from circuitlsc import Gaussian, InputError, SparseCodingModel, SpikeSlab
-from circuitlsc.statistics import PosteriorStatistics, floored_mcse, mean_with_mcse, summarize, virial
+from circuitlsc.draws import Draws
+from circuitlsc.statistics import PosteriorStatistics, block_sums, floored_mcse, mean_with_mcse, summarize, virial
 
 
 def ar1(rng, shape, a):
@@ -29,8 +31,8 @@ def measure(s, active=None, x=None):
 
 def numbers(st):
     """Every number of a PosteriorStatistics but R-hat, which may be infinite."""
-    left_out = ("support", "rhat_max", "method")
-    arrays = [np.ravel(v) for k, v in vars(st).items() if k not in left_out and v is not None]
+    fields = {k: v for k, v in vars(st).items() if k not in ("support", "rhat_max", "method")}
+    arrays = [np.ravel(v) for v in fields.values() if v is not None]
     return np.concatenate([*arrays, list((st.support or {}).values())])
 
 
@@ -264,3 +266,22 @@ def test_virial_holds_for_the_smoothed_spike_and_slab():
     assert abs(wrong[0] - 1) > 8 * mcse[0], "another observation must show"
     with pytest.raises(InputError, match=r"^u has shape \(4, 50000\)"):
         virial(model, u[..., 0], x, width=width, temperature=1.0)
+
+
+def test_signs_and_distribution_functions_are_measured_and_blocks_summed():
+    rng = np.random.default_rng(11)
+    s = np.where(rng.random((3, 1003, 2)) < 0.6, rng.normal(0.2, 1.0, (3, 1003, 2)), 0.0)
+    levels = np.array([[-0.5, 0.0, 1.0], [-1.0, 0.0, 0.3]])
+    model = SparseCodingModel(np.eye(2), SpikeSlab(0.6, 1.0, True), 0.5)
+    st = summarize(s, s != 0, model=model, x=np.zeros(2), method="circuit", levels=levels)
+    assert st.p_negative == pytest.approx((s < 0).mean((0, 1)))
+    np.testing.assert_allclose(st.below, (s[..., None] <= levels).mean((0, 1)), rtol=1e-12)
+    for value, mcse in ((st.p_negative, st.p_negative_mcse), (st.below, st.below_mcse)):
+        np.testing.assert_allclose(mcse, np.sqrt(value * (1 - value) / 3009), rtol=0.3)  # independent draws
+    assert measure(np.abs(s)).p_negative == pytest.approx(0)
+    sums, length = block_sums(Draws.of(s), Draws.of(s != 0), 10)
+    assert (sums.shape, length) == ((3, 10, 4, 2), 100)
+    block = s[1, 3 + 400 : 3 + 500]  # what does not fill the blocks is left out at the beginning
+    np.testing.assert_allclose(sums[1, 4], [(block != 0).sum(0), (block < 0).sum(0), block.sum(0), (block**2).sum(0)])
+    with pytest.raises(InputError, match=r"^PosteriorStatistics: p_negative has shape \(3,\)\. Pass shape \(2,\)\.$"):
+        replace(st, p_negative=np.zeros(3))

@@ -181,7 +181,7 @@ def replicate_runs(
     pairs = np.zeros((groups * LANES, 2, n_pairs), np.float32)
     below = np.zeros((groups * LANES, 2, K, level.shape[1]), np.float32)
     rest = math.ceil(warmup / step)
-    law, counts = _law(model.prior, gate_offset), (*((0, rest) if stream else (rest, 0)), thin, per_block)
+    law, counts = kernel_law(model.prior, gate_offset), (*((0, rest) if stream else (rest, 0)), thin, per_block)
 
     def work(group: int) -> None:
         some = slice(group * LANES, (group + 1) * LANES)
@@ -236,7 +236,8 @@ def prior_rate(prior: Prior, temperature: float) -> float:
     return 2.0 / (temperature * prior.slab_scale**2)
 
 
-def _law(prior: Prior, gate_offset: float) -> _Law:
+def kernel_law(prior: Prior, gate_offset: float = 0.0) -> _Law:
+    """Return what the kernel needs of a prior."""
     values = slopes = np.zeros((2, 1), np.float32)
     inverse = 1.0
     if isinstance(prior, CostPrior):
