@@ -81,10 +81,10 @@ def one_line(done, code):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run that is long enough to agree."""
+    """A run that is long enough to agree within its tolerance."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "x.csv").write_text("0.5,0.2,-0.1,0.4\n")
-    (folder / "config.toml").write_text(CONFIG.format(t_stop=8000, x="x.csv"))
+    (folder / "config.toml").write_text(CONFIG.format(t_stop=4000, x="x.csv") + "tolerance = 0.07\n")
     return folder, circuitlsc_process("run", "config.toml", "-o", "out", cwd=folder)
 
 
@@ -108,6 +108,8 @@ def test_run_agrees_and_writes_everything(finished):
     assert "left" not in done.stdout
     resolved = tomllib.loads((folder / "out" / "config.resolved.toml").read_text())
     assert isinstance(resolved["run"]["step"], float)
+    assert (resolved["run"]["tolerance"], resolved["run"]["reference_time"]) == (0.07, 60.0)
+    assert comparison["tolerance"] == 0.07
 
 
 def test_samples_are_labelled(finished):
@@ -129,7 +131,16 @@ def test_compare_repeats_the_comparison(finished):
     folder, _ = finished
     done = circuitlsc("compare", "out", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((folder / "out" / "comparison.json").read_text())
+    before = (folder / "out" / "comparison.json").read_text()
+    assert json.loads(done.stdout) == json.loads(before)
+    closer = circuitlsc("compare", "out", "--json", "--tolerance", 0.01, cwd=folder)
+    found, again = json.loads(closer.stdout), json.loads(before)
+    assert closer.returncode == 4
+    assert (found["verdict"], found["tolerance"]) == ("inconclusive", 0.01)
+    assert found["t_stop_needed"] > 4000
+    assert found["latents"] == again["latents"]
+    assert (folder / "out" / "comparison.json").read_text() == before, "the folder's own result stays"
+    one_line(circuitlsc("compare", "out", "--tolerance", 0.005, cwd=folder), 1)
 
 
 def test_the_resolved_config_gives_the_same_samples(finished):

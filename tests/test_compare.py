@@ -236,18 +236,18 @@ def test_warmup_is_not_scaled():
 
 
 def test_few_effective_samples_never_agree():
-    # 4 x 15 draws of a law so narrow that every error is far below the tolerance.
-    law = Law([1.0, 1.0], shape=1e4, size=0.1)
+    # 4 x 15 draws of a law so narrow that every error is below the tolerance, but not below the allowance
+    law = Law([1.0, 1.0], shape=1e2, size=0.5)
     null, few = law.null(draws=15), replace(law.sampled(0, draws=15), rhat_max=1.0)
     assert few.ess_min < 100
-    c = judge(few, law.exact(), null)
+    c = judge(few, law.exact(), null, tolerance=0.05)
     assert c.verdict == "inconclusive"
     assert c.reason.startswith("The run is too short: circuit has ")
     assert "effective samples (at least 100 are needed)" in c.reason
     assert c.t_stop_needed > c.t_stop
-    assert judge(few, law.exact(), null, gates=False).verdict == "agrees"
-    assert judge(replace(few, ess_min=100.0), law.exact(), null).verdict == "agrees"
-    mixed = judge(replace(few, ess_min=100.0, rhat_max=1.06), law.exact(), null)
+    assert judge(few, law.exact(), null, tolerance=0.05, gates=False).verdict == "agrees"
+    assert judge(replace(few, ess_min=100.0), law.exact(), null, tolerance=0.05).verdict == "agrees"
+    mixed = judge(replace(few, ess_min=100.0, rhat_max=1.06), law.exact(), null, tolerance=0.05)
     assert mixed.verdict == "inconclusive"
     assert "and rank R-hat 1.06 (at most 1.05)" in mixed.reason
 
@@ -255,7 +255,7 @@ def test_few_effective_samples_never_agree():
 def test_gates_only_ever_turn_agrees_into_inconclusive():
     wrong, seen = WRONG["pi"], set()
     for law in (EASY, wrong):
-        for draws in (20, 400, 5000):
+        for draws in (20, 400, 2000):
             null = EASY.null(draws=draws)
             for ess, rhat in ((24.0, 1.0), (99.0, 1.0), (1000.0, 1.2), (1.0, math.inf), (1000.0, 1.0)):
                 circuit = replace(law.sampled(draws, draws=draws), ess_min=ess, rhat_max=rhat)
@@ -286,8 +286,9 @@ def test_a_stuck_chain_never_agrees():
     assert any("mixes 1e+04 times more slowly than the ideal SDE" in note for note in slow.notes)
 
 
-def test_chains_that_all_stand_still_never_agree():
-    for law, expected in ((Law([0.001]), "inconclusive"), (Law([0.3, 0.5]), "disagrees")):
+def test_chains_that_all_stand_still_never_agree_where_correct_ones_move():
+    # unless correct runs hardly move, either
+    for law, expected in ((Law([0.001]), "agrees"), (Law([0.05]), "disagrees"), (Law([0.3, 0.5]), "disagrees")):
         still = law.measure(np.zeros((4, 500, law.K)), np.zeros((4, 500, law.K), bool))
         c = judge(still, law.exact(), law.null(draws=500))
         assert c.verdict == expected, c.reason
@@ -326,7 +327,7 @@ def test_a_short_reference_is_named():
     # neither does a reference in other modes in each of its chains count, however well it seems to know
     c = judge(WRONG["pi"].sampled(0), replace(EASY.sampled(1, draws=40_000), method="gibbs", rhat_max=1.3))
     assert c.verdict == "inconclusive"
-    assert "and rank R-hat 1.3 (at most 1.05). Give it more time (run.reference_time)." in c.reason
+    assert "and rank R-hat 1.3 (at most 1.05). Draw more from it." in c.reason
 
 
 @pytest.mark.parametrize("share", [0.1, 1, 5])
