@@ -287,8 +287,8 @@ def test_a_stuck_chain_never_agrees():
 
 
 def test_chains_that_all_stand_still_never_agree_where_correct_ones_move():
-    # unless correct runs hardly move, either
-    for law, expected in ((Law([0.001]), "agrees"), (Law([0.05]), "disagrees"), (Law([0.3, 0.5]), "disagrees")):
+    # (correct runs of the first one hardly move, either, but its sd is not known well enough)
+    for law, expected in ((Law([0.001]), "inconclusive"), (Law([0.05]), "disagrees"), (Law([0.3, 0.5]), "disagrees")):
         still = law.measure(np.zeros((4, 500, law.K)), np.zeros((4, 500, law.K), bool))
         c = judge(still, law.exact(), law.null(draws=500))
         assert c.verdict == expected, c.reason
