@@ -199,6 +199,7 @@ def compare(
     warmup: float = 0.0,
     slowdown: float = 1.0,
     seconds: float = 0.0,
+    reference_seconds: float = 0.0,
     gates: bool = True,
     alpha: float = ALPHA,
     allowance: float = ALLOWANCE,
@@ -224,6 +225,8 @@ def compare(
         How many times more slowly the run mixes than its replicates, >= 1 (`Null.slowdown`).
     seconds : float
         What a tau of all chains takes on this machine; 0 if it is not known.
+    reference_seconds : float
+        How long the reference was drawn; 0 if it is not known.
     gates : bool
         Whether a run with fewer than 100 effective samples, or R-hat above 1.05, may not agree.
     alpha : float
@@ -260,7 +263,8 @@ def compare(
         )
     vectors = (null.judged.select(circuit), null.judged.select(exact), null.judged.select(exact, "_mcse"))
     judged = Errors.of(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
-    verdict, reason, advice = _judge(judged, circuit, exact, warmup, t_stop, seconds, gates, allowance, tolerance)
+    times = (warmup, t_stop, seconds, reference_seconds)
+    verdict, reason, advice = _judge(judged, circuit, exact, times, gates, allowance, tolerance)
     latents, pairs = _latents(judged, circuit, exact), _pairs(judged, circuit, exact)
     z = np.abs(judged.z)
     n_pairs = len(pairs) if judged.null.judged.sparse else 0
@@ -469,6 +473,12 @@ class Errors:
             )
         return tuple(notes)
 
+    def reference_time(self, seconds: float, tolerance: float) -> str:
+        """Say how long the reference would have to be drawn for this tolerance, if it was drawn for so many seconds."""
+        asked = np.maximum(_REFERENCE * self.own, tolerance / 20)
+        needed = seconds * max(1.0, float(np.max(self.reference / asked))) ** 2
+        return f"About reference_time = {_round_up(needed):g} ([run]) would do." if seconds else "Draw more from it."
+
     def reach(self, target: float, allowance: float) -> float:
         """Return the tolerance within which a share 0.95 of correct runs of ``target`` tau are, errors included.
 
@@ -514,18 +524,17 @@ def _judge(
     judged: Errors,
     circuit: PosteriorStatistics,
     exact: PosteriorStatistics,
-    warmup: float,
-    t_stop: float,
-    seconds: float,
+    times: tuple[float, float, float, float],
     gates: bool,
     allowance: float,
     tolerance: float,
 ) -> tuple[Verdict, str, Advice]:
     """Return the verdict, a sentence or two, and what would do."""
+    warmup, t_stop, seconds, drawn = times
     if exact.rhat_max > MAX_RHAT or exact.ess_min < MIN_ESS:
         return (
             "inconclusive",
-            f"The reference is too short: {_quality(exact)}. Give it more time (run.reference_time).",
+            f"The reference is too short: {_quality(exact)}. {judged.reference_time(2 * drawn, tolerance)}",
             Advice(),
         )
     excess = judged.excess(allowance)
@@ -534,8 +543,8 @@ def _judge(
         return "disagrees", f"{judged.told(worst)}: more than noise and the allowed bias explain.", Advice()
     reach = np.abs(judged.d) + judged.c * judged.wide
     worst, unseen = int(reach.argmax()), _unseen(circuit, exact, tolerance)
-    # where correct runs hardly move at all, a run that does not is none the worse
-    still = float(judged.own.max()) <= allowance
+    # where correct runs hardly ever move, one that never does is none the worse
+    still = circuit.ess_min <= 1 and float(judged.own.max()) <= allowance
     poor = gates and ((circuit.ess_min < MIN_ESS and not still) or circuit.rhat_max > MAX_RHAT)
     if reach[worst] <= tolerance and not poor and not unseen:
         return "agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.", Advice()
@@ -544,7 +553,7 @@ def _judge(
         return (
             "inconclusive",
             f"The reference is too short: {judged.names[worst]} is known to {there:.2g} there, and to {known:.2g} in the run. "
-            "Give it more time (run.reference_time).",
+            f"{judged.reference_time(drawn, tolerance)}",
             Advice(),
         )
     if reach[worst] > tolerance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,12 +47,15 @@ class Expectation:
         Where the distribution function is judged in place of mean and sd.
     scale : float
         Unit of errors of mean and sd, in model units.
+    seconds : float
+        How long the reference was drawn.
     """
 
     null: Null
     exact: PosteriorStatistics
     levels: Array | None
     scale: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,11 @@ def expect(
         asked = np.maximum(REFERENCE_SHARE * null.errors() / unit, FINEST * tolerance)
         return float(np.max(null.judged.select(found, "_mcse") / unit / asked))
 
+    begun = time.monotonic()
     exact = exact_statistics(
         target, x, seed=run.seed, enough=enough, seconds=reference_time, levels=levels, progress=progress
     )
-    return Expectation(null, exact, levels, tolerance_scale(target, exact))
+    return Expectation(null, exact, levels, tolerance_scale(target, exact), time.monotonic() - begun)
 
 
 def judge(
@@ -205,6 +210,7 @@ def judge(
         pathwise=None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time},
         slowdown=_slowdown(known.null, s, active),
         seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
+        reference_seconds=known.seconds,
         gates=gates,
         allowance=allowance,
         tolerance=tolerance,

@@ -204,5 +204,7 @@ def test_chains_in_different_modes_are_seen_and_count_as_an_error():
     assert found.ess_min < 1000, "of 640,000 draws"
     still = RunningStatistics(TWO, X2, "test")
     still.add(np.zeros((8, 2 * BATCH, 2)))
-    assert (still.result().ess_min, still.result().rhat_max) == (1.0, 1.0)
+    draws = 8 * 2 * BATCH
+    assert (still.result().ess_min, still.result().rhat_max) == (draws, 1.0)
+    np.testing.assert_allclose(still.result().p_active_mcse, 1 / draws)  # of what was never seen
     assert math.isfinite(still.result().sd_mcse.max())

@@ -254,7 +254,7 @@ def test_the_exact_statistics_are_those_of_the_method_that_holds(kind):
     model, x = problem(PRIORS[kind], "correlated")
     assert exact_statistics(model, x).method == "quadrature"
     more = replace(model, A=np.column_stack([model.A, [0.3, 0.9]]))
-    sampled = exact_statistics(more, x, seed=3, enough=lambda found: 0.0)
+    sampled = exact_statistics(more, x, seed=3, seconds=0)
     assert sampled.method == "slice sampling"
     assert sampled.rhat_max < 1.05
     assert exact_statistics(replace(model, prior=Laplace(1.0)), x).method == "enumeration"

@@ -31,8 +31,8 @@ def measure(s, active=None, x=None):
 
 def numbers(st):
     """Every number of a PosteriorStatistics but R-hat, which may be infinite."""
-    left_out = ("support", "rhat_max", "method")
-    arrays = [np.ravel(v) for k, v in vars(st).items() if k not in left_out and v is not None]
+    fields = {k: v for k, v in vars(st).items() if k not in ("support", "rhat_max", "method")}
+    arrays = [np.ravel(v) for v in fields.values() if v is not None]
     return np.concatenate([*arrays, list((st.support or {}).values())])
 
 
