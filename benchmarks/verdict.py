@@ -1,7 +1,7 @@
 """How often a verdict is wrong: correct samplers that disagree, wrong ones that do not, over models, lengths and speeds.
 
 usage: verdict.py false | slow | power | advice [MODEL ...] [--seed N]      the tables of docs/method.md
-Runs are software runs with another seed and half the step of the null's, from the circuit's starts, two chains each. Gates on
+Runs are software runs with another seed and a shorter step than the null's, from the circuit's starts, two chains each. Gates on
 R-hat and effective samples are off: they only ever take a verdict back.
 """
 
@@ -28,7 +28,7 @@ from circuitlsc.compare import Errors
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.experiment import tolerance_scale
 from circuitlsc.null import Null, null_for, quantile_levels
-from circuitlsc.reference.replicates import Replicates, replicate_runs
+from circuitlsc.reference.replicates import Replicates, prior_rate, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.runplan import ALLOWANCE, TOLERANCE
 from circuitlsc.statistics import PosteriorStatistics
@@ -100,6 +100,11 @@ class Bench:
         self.levels = quantile_levels(model, x)
         self.exact: PosteriorStatistics = exact_statistics(model, x, seed=0, levels=self.levels, seconds=40)
         self.scale = tolerance_scale(model, self.exact)
+        # a correct sampler: its step short beside the fastest mode, and beside the jump of the drift at a gate
+        prior = model.prior
+        rate = float(np.linalg.eigvalsh(model.gram)[-1]) + prior_rate(prior, 1.0)
+        jump = float(np.max(np.abs(model.drive(x)))) ** 2 / 2 if prior.sparse or not prior.signed else 0.0
+        self.rate_step = 0.04 * rate / (rate + jump)
 
     def null(self, t_stop: float) -> Null:
         """Return the null of runs of a length."""
@@ -115,7 +120,7 @@ class Bench:
         """Return software runs, of this model or of a wrong one."""
         return replicate_runs(
             model or self.model, self.x, starts=self.starts, n_runs=n, length=t_stop - WARMUP, warmup=WARMUP, seed=seed,
-            rate_step=0.05, time_scale=self.sampler.plan.time_scale, levels=self.levels,
+            rate_step=self.rate_step, time_scale=self.sampler.plan.time_scale, levels=self.levels,
             **{"dynamics": self.sampler.dynamics, **options},
         )  # fmt: skip
 
