@@ -1,8 +1,8 @@
 """How often a verdict is wrong: correct samplers that disagree, wrong ones that do not, over models, lengths and speeds.
 
 usage: verdict.py false | slow | power | advice [MODEL ...] [--seed N]      the tables of docs/method.md
-Runs are software runs with another seed and a shorter step than the null's, from the circuit's starts, two chains each. Gates on
-R-hat and effective samples are off: they only ever take a verdict back.
+Runs are software runs with another seed and a shorter step than the null's, from the circuit's starts, two chains each. Gates
+on R-hat and effective samples are off: they only ever take a verdict back.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ class Replicates:
     Notes
     -----
     The kinks of the energy make a bias of order h: with the usual step P(active) is off by 0.001 (4x4 bars), 0.006 (8 x 20,
-    signed), 0.015 (one latent whose drift jumps by 17 at its threshold). It does not touch a verdict, whose centre is the exact posterior (`circuitlsc.null`).
+    signed), 0.015 (one latent whose drift jumps by 17 at its threshold). It does not touch a verdict, whose centre is the
+    exact posterior (`circuitlsc.null`).
     """
 
     marginals: Array
