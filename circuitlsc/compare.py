@@ -27,7 +27,7 @@ import numpy as np
 
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
-from circuitlsc.null import Null
+from circuitlsc.null import WHOLE, Null
 from circuitlsc.runplan import ALLOWANCE, TOLERANCE
 from circuitlsc.statistics import MARGINALS, MAX_SUPPORT_LATENTS, PosteriorStatistics
 from circuitlsc.statistics import virial as virial
@@ -466,7 +466,7 @@ class Errors:
             notes.append(
                 f"the run mixes {self.slowdown:.2g} times more slowly than the ideal SDE; its errors are so much larger"
             )
-        if not self.null.scaled and self.null.length < 0.99 * self.null.target:
+        if not self.null.scaled and self.null.length < WHOLE * self.null.target:
             notes.append(
                 f"correct runs were replicated over {self.null.length:.4g} of {self.null.target:.4g} tau only, in which they "
                 "do not forget their starts: the errors are larger than those of the run"

@@ -46,6 +46,7 @@ SHARE = 0.2  # of the run's own time that the null may take beyond that
 MULTIPLIED = 4e9  # multiplications per second of one processor
 COUPLED = 0.25  # correlation of the two halves of a replicate up to which it is long enough to be scaled
 DISTINCT_STARTS = 4  # chains that are replicated; those of further prior draws are drawn among the last two
+WHOLE = 0.9  # of a run's length: replicates that are as long (but for a block) stand for it as they are
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MIN_TAIL = 5.0  # s^-tail, the density's fall along a direction that the data do not bound: above, sd has an error
 _KEPT = 16  # nulls in memory
@@ -342,7 +343,7 @@ def _make(
     blocks = _block_variances(found.marginals, found.per_block)
     ratios = [_ratio(_block_variances(one[None], found.per_block), blocks) for one in found.marginals]
     left_out = max(coupled, 0.0) / (1 + 2 * max(coupled, 0.0))  # x of an exponential: 1 - x of the variance is there
-    whole = found.length >= 0.999 * length
+    whole = found.length >= WHOLE * length
     return Null(
         judged,
         averages,

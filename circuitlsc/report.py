@@ -173,7 +173,7 @@ def _scaled(c: Comparison) -> str:
     """Say how long the replicates are."""
     if c.null_scaled:
         return f", put together from {c.null_length:.4g} tau each"
-    return "" if c.null_length > 0.95 * (c.t_stop - 25) else f", of {c.null_length:.4g} tau"
+    return "" if c.null_length > 0.85 * (c.t_stop - 25) else f", of {c.null_length:.4g} tau"
 
 
 def _spent(samples: Samples) -> str:

@@ -131,7 +131,7 @@ def replicate_runs(
         ``"langevin"``, or ``"underdamped"`` with its mass and friction.
     seed : int
     n_blocks : int
-        Blocks into which a chain's draws are summed.
+        Blocks into which a chain's draws are summed, even; fewer for few draws. What does not fill them is not simulated.
     levels : array, shape (n_latents, n_levels), optional
         Codes; how often s is at most each of them is counted.
     rate_step : float
@@ -161,9 +161,10 @@ def replicate_runs(
     gram = np.ascontiguousarray(model.gram, dtype=np.float32)
     rows = np.atleast_2d(np.asarray(x, dtype=float))
     drive = np.asarray([model.drive(row) for row in rows], dtype=np.float32)
-    n_blocks = len(rows) if stream else n_blocks
     step, thin = _step(model, dynamics, rate_step, time_scale)
-    per_block = max(1, round(length / (thin * step) / (1 if stream else n_blocks)))
+    draws = max(1, int(length / (thin * step) * (1 + 1e-9)))
+    n_blocks = len(rows) if stream else min(n_blocks, max(2, draws // 2 * 2))
+    per_block = max(1, draws // (1 if stream else n_blocks))  # rather shorter than the run that is asked for
     if dynamics.kind == "underdamped":
         assert dynamics.mass is not None
         assert dynamics.friction is not None
