@@ -61,9 +61,9 @@ def test_a_signed_prior_without_a_spike():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"inputs": 0}, r"calibrate: inputs = 0\. Give a whole number >= 1\."),
+        ({"inputs": 0}, r"calibrate: inputs = 0 cannot be used\. Give an integer >= 1\."),
         ({"inputs": 1}, r"calibrate: one input has one rank, which says nothing\."),
-        ({"draws": 2.5}, r"calibrate: draws = 2\.5\. Give a whole number >= 1\."),
+        ({"draws": 2.5}, r"calibrate: draws = 2\.5 cannot be used\. Give an integer >= 1\."),
         ({"spacing": 0.0}, r"calibrate: spacing = 0\.0 is not a time in units of tau\."),
         ({"warmup": -1.0}, r"calibrate: warmup = -1\.0 is not a time in units of tau\."),
         ({"dynamics": "lca"}, r"dynamics\.kind = \"lca\" settles on one code, and a posterior is calibrated\."),

@@ -28,7 +28,6 @@ from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, 
 from circuitlsc.reference.gibbs import GibbsChains
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.slice import SliceChains
-from circuitlsc.runplan import REFERENCE_TIME
 from circuitlsc.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics, residual_power, support_keys
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
@@ -36,6 +35,7 @@ CHAINS = 8
 MOST_BLOCKS = 64  # per chain
 BATCH = 2_000  # draws of a chain between two looks at the error, at first; batches grow with the length
 WARMUP = 500  # sweeps
+SECONDS = 10.0  # if no other time is given
 ERROR = 2e-3  # of probabilities, and of mean and sd in slabs, if no other is asked for
 
 Enough = Callable[[PosteriorStatistics], float]
@@ -62,7 +62,7 @@ def exact_statistics(
     *,
     seed: int = 0,
     enough: Enough | None = None,
-    seconds: float = REFERENCE_TIME,
+    seconds: float = SECONDS,
     levels: Array | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> PosteriorStatistics:
