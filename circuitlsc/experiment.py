@@ -131,6 +131,7 @@ def expect(
         dynamics=sampler.dynamics,
         time_scale=sampler.plan.time_scale,
         levels=levels,
+        check=None if progress is None else lambda: progress(0.0, reference_time),
         seconds=run.chains / 2 * run.t_stop / sampler.plan.step * STEP_SECONDS * max(1.0, latents),
     )
     say("exact posterior")

@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,7 @@ FEWEST, USUAL, MOST = 200, 400, 1000  # replicates
 DRAWN = 1000  # runs that are put together from replicates
 WORK = 1.5e10  # multiplications that a null takes at first: half a second of two processors
 MOST_WORK = 4e10  # ... and at most, unless the run itself takes much longer
+LONGEST = 60.0  # s of one processor, whatever the run takes
 SHARE = 0.2  # of the run's own time that the null may take beyond that
 MULTIPLIED = 4e9  # multiplications per second of one processor
 COUPLED = 0.25  # correlation of the two halves of a replicate up to which it is long enough to be scaled
@@ -258,6 +260,7 @@ def null_for(
     levels: Array | None = None,
     seconds: float = 0.0,
     seed: int = 0,
+    check: Callable[[], None] | None = None,
 ) -> Null:
     """Return the null of runs from these starts; kept in memory by all that it depends on.
 
@@ -276,10 +279,12 @@ def null_for(
     levels : array, shape (n_latents, n_levels), or None
         Judge the distribution function there in place of mean and sd (`quantile_levels`).
     seconds : float
-        What the run itself takes: the null may take a fifth of it.
+        What the run itself takes: the null may take a fifth of it, but a minute of one processor at most.
     seed : int
+    check : callable or None
+        Called now and then; an error that it raises ends the simulation.
     """
-    work = max(MOST_WORK, SHARE * seconds * MULTIPLIED)
+    work = max(MOST_WORK, min(SHARE * seconds, LONGEST) * MULTIPLIED)
     key = hashlib.sha256()
     levels_or_none = () if levels is None else (levels,)
     for part in (model.A, starts, np.asarray(x, dtype=float), *kernel_law(model.prior), *levels_or_none):
@@ -287,7 +292,7 @@ def null_for(
     key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, work, seed)).encode())
     name = key.hexdigest()
     if name not in _nulls:
-        _nulls[name] = _make(model, x, starts, length, warmup, dynamics, time_scale, levels, work, seed)
+        _nulls[name] = _make(model, x, starts, length, warmup, dynamics, time_scale, levels, work, seed, check)
         while len(_nulls) > _KEPT:
             _nulls.popitem(last=False)
     _nulls.move_to_end(name)
@@ -305,6 +310,7 @@ def _make(
     levels: Array | None,
     work: float,
     seed: int,
+    check: Callable[[], None] | None,
 ) -> Null:
     distinct = min(len(starts), DISTINCT_STARTS)
     per_tau = cost_per_tau(model, dynamics, time_scale) * distinct
@@ -326,6 +332,7 @@ def _make(
             time_scale=time_scale,
             levels=levels,
             seed=seed,
+            check=check,
         )
         coupled = _coupled(found)
         longer = min(length, 2 * long, affordable(work))

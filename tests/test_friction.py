@@ -53,5 +53,7 @@ def test_what_a_sweep_refuses():
 
 def test_an_empty_sweep():
     model = nearly_parallel(Gaussian(1.0))
-    with pytest.raises(InputError, match=r"^friction_sweep: frictions is empty\."):
+    with pytest.raises(
+        InputError, match=r"^friction_sweep: frictions = \[\] is no list of numbers > 0\. Give at least one\.$"
+    ):
         friction_sweep(model, np.zeros(8), frictions=[])

@@ -156,6 +156,8 @@ def _beside(
 
         def progress(share: float, left: float) -> None:
             check()
+            if share <= 0:
+                return
             if not advance:
                 advance.append(line("exact posterior", 100, "%"))
             advance[0](0, min(99, round(100 * share)))

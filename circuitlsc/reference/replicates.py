@@ -16,6 +16,7 @@ modes that such runs miss included (`circuitlsc.null`).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +111,7 @@ def replicate_runs(
     time_scale: float = 1.0,
     slower: float = 1.0,
     gate_offset: float = 0.0,
+    check: Callable[[], None] | None = None,
     threads: int | None = None,
 ) -> Replicates:
     """Simulate runs of the ideal Langevin equation, and return sums over blocks of their draws.
@@ -142,6 +144,8 @@ def replicate_runs(
         Divides the speed of the dynamics: a correct sampler with a longer tau, to test with.
     gate_offset : float
         Added to the threshold of the dynamics, but not to that at which codes are read: a wrong sampler, to test with.
+    check : callable or None
+        Called now and then; an error that it raises ends the simulation.
     threads : int or None
         None means one per processor. The numbers do not depend on it.
 
@@ -186,6 +190,8 @@ def replicate_runs(
     law, counts = kernel_law(model.prior, gate_offset), (*((0, rest) if stream else (rest, 0)), thin, per_block)
 
     def work(group: int) -> None:
+        if check is not None:
+            check()
         some = slice(group * LANES, (group + 1) * LANES)
         _run_lanes(
             law, gram, drive, level, starts, group * LANES, moves, dynamics.kind == "underdamped", counts,

@@ -128,8 +128,8 @@ def _draw(
         progress(spent / max(needed, spent), min(needed, seconds) - spent)
         # towards the end, but no further than a third of what there is, so that the estimate is looked at again, ...
         more = int(running.n_draws * min(max(1.05 * excess**2 - 1, 0.05), 0.5))
-        # ... nor than the time allows
-        more = min(more, int(running.n_draws * (seconds - spent) / spent) + 1)
+        # ... nor than the time allows, a second at a time
+        more = min(more, int(running.n_draws * min(seconds - spent, 1.0) / spent) + 1)
         batch = max(BATCH, BATCH * math.ceil(more / BATCH))
 
 
