@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from arviz_stats.base import array_stats
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.arrays import Array
@@ -73,6 +72,8 @@ def mean_with_mcse(values: ArrayLike | Draws, weights: ArrayLike | None = None) 
 
 def named_mean(name: str, values: Draws) -> tuple[Array, Array]:
     """Return what `mean_with_mcse` does; an error message calls the values by this name."""
+    from arviz_stats.base import array_stats  # half a second of imports, which no circuit has to wait for
+
     check_enough(name, values)
     chains, columns = values.shape[0], math.prod(values.shape[2:])
     mean, mcse = np.empty(columns), np.zeros(columns)
@@ -102,6 +103,8 @@ def largest_rhat(values: Draws) -> float:
     A single chain's halves are compared (each split again by arviz-stats). 1 if nothing moves; inf if it cannot be
     estimated, and for chains that stand still at different values.
     """
+    from arviz_stats.base import array_stats
+
     columns, largest = values.shape[2], []
     if values.n_draws // (2 if values.shape[0] == 1 else 1) < MIN_DRAWS:
         return math.inf

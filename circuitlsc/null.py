@@ -41,7 +41,7 @@ from circuitlsc.statistics import PosteriorStatistics
 
 FEWEST, USUAL, MOST = 200, 400, 1000  # replicates
 DRAWN = 1000  # runs that are put together from replicates
-WORK = 1.5e10  # multiplications that a null takes at first: half a second of two processors
+WORK = 1e10  # multiplications that a null takes at first: less than half a second of two processors
 MOST_WORK = 4e10  # ... and at most, unless the run itself takes much longer
 LONGEST = 60.0  # s of one processor, whatever the run takes
 SHARE = 0.2  # of the run's own time that the null may take beyond that
