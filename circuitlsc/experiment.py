@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]
 
-PATH_STEPS = 1_000  # 50 tau at the usual step; fewer for large models, where each takes longer
+PATH_STEPS = 1_250  # 62 tau at the usual step; fewer for large models, where each takes longer
 REFERENCE_SHARE = 0.25  # of the run's own errors: how well the reference is known
 FINEST = 0.05  # of the tolerance: no better than that, however long the run
 STEP_SECONDS = 20e-6  # of a circuit of 8 latents and 2 chains, roughly; grows with the square of the latents
