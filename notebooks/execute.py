@@ -7,6 +7,7 @@ Numbers in text are compared to 0.05 + 20 %: circuits are simulated by different
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -23,9 +24,9 @@ ABSOLUTE, RELATIVE = 0.05, 0.2
 def execute(path: Path) -> nbformat.NotebookNode:
     """Return a notebook with the outputs that its code gives now."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}}
-    ).execute()
+    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(FOLDER)}})
+    inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # pictures are outputs, wherever this runs
+    client.execute(env={**os.environ, **inline})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when it ran
     notebook.metadata.pop("widgets", None)
@@ -33,18 +34,17 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def texts(cell: nbformat.NotebookNode) -> list[str]:
-    """Return what a cell prints, and what kinds of other output it has."""
-    found = []
+    """Return what a cell prints (in one, however the kernel cut it), and what kinds of other output it has."""
+    printed, found = "", []
     for output in cell.get("outputs", []):
         if output.output_type == "stream":
-            if output.name == "stdout":
-                found.append(output.text)
+            printed += output.text if output.name == "stdout" else ""
         else:
             data = output.get("data", {})
             pictures = sorted(kind for kind in data if kind.startswith("image/"))
             found.append("" if pictures else str(data.get("text/plain", "")))
             found += pictures
-    return found
+    return [printed, *found] if printed else found
 
 
 def differences(held: nbformat.NotebookNode, made: nbformat.NotebookNode) -> list[str]:

@@ -27,6 +27,10 @@ def test_what_differs_is_seen():
         cell.outputs = [nbformat.v4.new_output("stream", text=text)]
         return nbformat.v4.new_notebook(cells=[cell])
 
+    in_two = notebook("p = 0.30 ")
+    in_two.cells[0].outputs.append(nbformat.v4.new_output("stream", text="after 12 us"))
+    assert notebooks.differences(notebook("p = 0.30 after 12 us"), in_two) == []
+
     held = notebook("p = 0.30 after 12 us, circuitlsc 0.1.0 in /tmp/x")
     assert notebooks.differences(held, notebook("p = 0.31 after 12.5 us, circuitlsc 0.2.0 in /tmp/y")) == []
     assert notebooks.differences(held, notebook("p = 0.60 after 12 us, circuitlsc 0.1.0 in /tmp/x")) == [
