@@ -1,8 +1,8 @@
 """How often a verdict is wrong: correct samplers that disagree, wrong ones that do not, over models, lengths and speeds.
 
-usage: verdict.py false | slow | power | advice [MODEL ...] [--seed N]      the tables of docs/method.md
+usage: verdict.py false | slow | power | advice | circuits [MODEL ...] [--seed N]      the tables of docs/method.md
 Runs are software runs with another seed and a shorter step than the null's, from the circuit's starts, two chains each. Gates
-on R-hat and effective samples are off: they only ever take a verdict back.
+on R-hat and effective samples are off: they only ever take a verdict back. `circuits` runs circuits of every prior, gates on.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from circuitlsc import (
     Laplace,
     SparseCodingModel,
     SpikeSlab,
+    SquareRoot,
     bars,
     build_sampler,
 )
 from circuitlsc.compare import Errors
 from circuitlsc.dynamics import Dynamics
-from circuitlsc.experiment import tolerance_scale
+from circuitlsc.experiment import expect, judge, known_well, tolerance_scale
 from circuitlsc.null import Null, null_for, quantile_levels
 from circuitlsc.reference.replicates import Replicates, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
-from circuitlsc.runplan import ALLOWANCE, TOLERANCE
+from circuitlsc.runplan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.statistics import PosteriorStatistics
 
 RUNS, WARMUP = 60, 20.0
@@ -88,6 +89,26 @@ def models() -> dict[str, Model]:
         "coherent, Cauchy lam 1.2": (replace(model, prior=Cauchy(1.2, 0.5)), x),
         "random 6 x 12": random(6, 12, SpikeSlab(0.2, 1.0), 0.3, 3),
     }
+
+
+def every_prior() -> dict[str, Model]:
+    """Return each kind of prior, signed and not, with the 4x4 bars and with a random dictionary of 8 atoms."""
+    kinds = {
+        "slab": SpikeSlab(0.3, 1.0),
+        "slab, signed": SpikeSlab(0.3, 1.0, True),
+        "Laplace": Laplace(1.0),
+        "Laplace >= 0": Laplace(1.0, False),
+        "Gaussian": Gaussian(1.0),
+        "Cauchy": Cauchy(2.0, 0.5),
+        "square root": SquareRoot(2.0),
+        "square root >= 0": SquareRoot(2.0, signed=False),
+    }
+    found = {}
+    for name, prior in kinds.items():
+        square = SparseCodingModel(bars(4), prior, 0.5)
+        found[f"bars, {name}"] = (square, square.draw(1)[1])
+        found[f"random 12 x 8, {name}"] = random(12, 8, prior, 0.5, 5)
+    return found
 
 
 class Bench:
@@ -185,27 +206,64 @@ def power(names: list[str], seed: int) -> None:
 def advice(names: list[str], seed: int) -> None:
     """Print what a run of 1,000 tau advises for a tolerance of .02, and how many of ten runs of that length agree."""
     for name in names:
-        bench = Bench(*models()[name])
+        bench = Bench(*(models() | every_prior())[name])
         short = next(bench.verdicts(bench.null(1000.0), bench.runs(1000.0, 1, seed)))
         length, tolerance = short.needed(ALLOWANCE, TOLERANCE), TOLERANCE
-        told = f"{name:28s} {length or math.inf:8.3g} tau for {TOLERANCE:g};"
+        told = f"{name:31s} {length or math.inf:8.3g} tau for {TOLERANCE:g};"
         if length is None or length > FARTHEST:
             length, tolerance = FARTHEST, short.reach(FARTHEST, ALLOWANCE)
-        found = list(bench.verdicts(bench.null(length + WARMUP), bench.runs(length + WARMUP, 10, seed + 1)))
+        null, begun = bench.null(length + WARMUP), time.perf_counter()
+        bench.exact = exact_statistics(
+            bench.model, bench.x, seed=0, levels=bench.levels, seconds=600,
+            enough=known_well(null, bench.model, tolerance),
+        )  # fmt: skip
+        drawn = time.perf_counter() - begun
+        found = list(bench.verdicts(null, bench.runs(length + WARMUP, 10, seed + 1)))
         agree = sum(bool((np.abs(e.d) + e.c * e.wide <= tolerance).all()) for e in found)
-        print(f"{told} {agree} of 10 runs of {length:.3g} tau agree within {tolerance:.2g}", flush=True)
+        print(
+            f"{told} {agree} of 10 runs of {length:.3g} tau agree within {tolerance:.2g}; reference {drawn:.0f} s",
+            flush=True,
+        )
+
+
+def circuits(names: list[str], seed: int, seeds: int) -> None:
+    """Print what a circuit of 1,000 tau advises, and how many circuits of that length, with other seeds, agree."""
+    for name in names:
+        model, x = every_prior()[name]
+        sampler = build_sampler(model, x)
+        short = judge(sampler, sampler.run(t_stop=1000.0, chains=2, seed=seed)).comparison
+        told, begun = f"{name:31s} {short.t_stop_needed or math.inf:8.3g} tau for {TOLERANCE:g};", time.perf_counter()
+        length, tolerance = short.t_stop_needed, TOLERANCE
+        if short.needed_t_stop is not None and short.needed_tolerance is not None:  # too far away
+            length, tolerance = short.needed_t_stop, short.needed_tolerance
+        assert length is not None
+        expected, found = expect(sampler, RunPlan(t_stop=length), tolerance=tolerance), []
+        for i in range(1, seeds + 1):
+            samples = sampler.run(t_stop=length, chains=2, seed=seed + i)
+            found.append(judge(sampler, samples, expected=expected, tolerance=tolerance).comparison)
+        verdicts, took = [c.verdict for c in found], time.perf_counter() - begun
+        print(
+            f"{told} {verdicts.count('agrees')} of {seeds} circuits of {length:.3g} tau agree within {tolerance:g}, "
+            f"{verdicts.count('disagrees')} disagree; {took:.0f} s", flush=True,
+        )  # fmt: skip
+        for c in found:
+            if c.verdict != "agrees":
+                print("    ", c.reason, flush=True)
 
 
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["false", "slow", "power", "advice"])
+    parser.add_argument("what", choices=["false", "slow", "power", "advice", "circuits"])
     parser.add_argument("models", nargs="*")
     parser.add_argument("--seed", type=int, default=77)
+    parser.add_argument("--seeds", type=int, default=10, help="circuits a model")
     options = parser.parse_args()
     print(f"seed {options.seed}")
     names = options.models or list(models())
-    if options.what == "advice":
+    if options.what == "circuits":
+        circuits(options.models or list(every_prior()), options.seed, options.seeds)
+    elif options.what == "advice":
         advice(names, options.seed)
     elif options.what == "power":
         power(options.models or ["4x4 bars", "coherent, signed", "8 x 20, signed"], options.seed)

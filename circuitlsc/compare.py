@@ -28,7 +28,7 @@ import numpy as np
 from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
 from circuitlsc.null import WHOLE, Null
-from circuitlsc.runplan import ALLOWANCE, TOLERANCE
+from circuitlsc.runplan import ALLOWANCE, REFERENCE_TIME, TOLERANCE
 from circuitlsc.statistics import MARGINALS, MAX_SUPPORT_LATENTS, PosteriorStatistics
 from circuitlsc.statistics import virial as virial
 
@@ -47,8 +47,9 @@ DAY = 86_400.0  # s
 # A standard error below this (times the unit) counts as this: z stays finite where both errors are 0, and next to 0
 # for numbers that differ by the rounding of an exact calculation.
 _RESOLUTION = 1e-6
-_SURE = 0.95  # share of correct runs of the length that would do that agree
-_REFERENCE = 0.25  # error of the reference over that of the run
+_SURE = 0.99  # share of correct runs of the length that would do that agree
+REFERENCE_SHARE = 0.25  # error of the reference over that of the run,
+FINEST = 0.05  # or over the tolerance: no better than that, however long the run
 
 _Measured = tuple[float, float]  # a value and its MCSE
 
@@ -200,6 +201,7 @@ def compare(
     slowdown: float = 1.0,
     seconds: float = 0.0,
     reference_seconds: float = 0.0,
+    reference_time: float = REFERENCE_TIME,
     gates: bool = True,
     alpha: float = ALPHA,
     allowance: float = ALLOWANCE,
@@ -225,8 +227,8 @@ def compare(
         How many times more slowly the run mixes than its replicates, >= 1 (`Null.slowdown`).
     seconds : float
         What a tau of all chains takes on this machine; 0 if it is not known.
-    reference_seconds : float
-        How long the reference was drawn; 0 if it is not known.
+    reference_seconds, reference_time : float
+        How long the reference was drawn (0 if it is not known), and may be drawn.
     gates : bool
         Whether a run with fewer than 100 effective samples, or R-hat above 1.05, may not agree.
     alpha : float
@@ -263,7 +265,7 @@ def compare(
         )
     vectors = (null.judged.select(circuit), null.judged.select(exact), null.judged.select(exact, "_mcse"))
     judged = Errors.of(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
-    times = (warmup, t_stop, seconds, reference_seconds)
+    times = _Times(warmup, t_stop, seconds, reference_seconds, reference_time)
     verdict, reason, advice = _judge(judged, circuit, exact, times, gates, allowance, tolerance)
     latents, pairs = _latents(judged, circuit, exact), _pairs(judged, circuit, exact)
     z = np.abs(judged.z)
@@ -336,6 +338,23 @@ def _pairs(judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatist
         e = _entry(1.0, *bare) if place is None else judged.entry(place)
         rows.append(Pair(int(i), int(j), e.circuit, e.exact, e.mcse, e.mcse_exact, e.z))
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """A run's warm-up and end in tau, what a tau takes in s (0: unknown), how long the reference was drawn and may be."""
+
+    warmup: float
+    t_stop: float
+    tau: float
+    drawn: float
+    may: float
+
+    def longer(self, seconds: float) -> str:
+        """Say how long the reference would have to be drawn."""
+        return (
+            f"About reference_time = {_round_up(seconds):g} ([run]) would do." if self.drawn else "Draw more from it."
+        )
 
 
 @dataclass(frozen=True)
@@ -473,37 +492,41 @@ class Errors:
             )
         return tuple(notes)
 
-    def reference_time(self, seconds: float, tolerance: float) -> str:
-        """Say how long the reference would have to be drawn for this tolerance, if it was drawn for so many seconds."""
-        asked = np.maximum(_REFERENCE * self.own, tolerance / 20)
-        needed = seconds * max(1.0, float(np.max(self.reference / asked))) ** 2
-        return f"About reference_time = {_round_up(needed):g} ([run]) would do." if seconds else "Draw more from it."
+    def reference_time(self, seconds: float, tolerance: float, target: float | None = None) -> float:
+        """Return how long a reference drawn for so many seconds must be drawn for a run of ``target`` tau (None: this one)."""
+        own = self.own if target is None else np.maximum(*sides(self._deviations(target)))
+        asked = np.maximum(REFERENCE_SHARE * own, FINEST * tolerance)
+        return seconds * max(1.0, float(np.max(self.reference / asked))) ** 2
 
-    def reach(self, target: float, allowance: float) -> float:
-        """Return the tolerance within which a share 0.95 of correct runs of ``target`` tau are, errors included.
+    def _deviations(self, target: float) -> Array:
+        """Return the errors of correct runs of ``target`` tau, in units."""
+        return self.null.deviations(self.exact, target) / self.unit * math.sqrt(self.slowdown)
 
-        The circuit's own bias is taken for what its difference exceeds two errors by, at least half the allowance.
+    def reach(self, target: float, allowance: float, tolerance: float = 0.0) -> float:
+        """Return the tolerance within which a share 0.99 of correct runs of ``target`` tau are, errors included.
+
+        The circuit's own bias is taken for what its difference exceeds two errors by, at least half the allowance; the
+        reference's errors are those that it is drawn to, if it has any.
         """
-        d = self.null.deviations(self.exact, target) / self.unit * math.sqrt(self.slowdown)
+        d = self._deviations(target)
         up, down = sides(d)
-        reference = _REFERENCE * np.sqrt((up**2 + down**2) / 2)
-        c = float(
-            np.quantile(
-                largest_z(d, np.hypot(up, reference), np.hypot(down, reference)), 1 - self.alpha, method="higher"
-            )
-        )
+        asked = np.maximum(REFERENCE_SHARE * np.sqrt((up**2 + down**2) / 2), FINEST * tolerance)
+        reference = np.where(self.reference > 0, asked, 0.0)
+        d = d + reference * np.random.default_rng(2).standard_normal(d.shape)
+        up, down = np.hypot(up, reference), np.hypot(down, reference)
+        c = float(np.quantile(largest_z(d, up, down), 1 - self.alpha, method="higher"))
         bias = np.clip(np.abs(self.d) - 2 * self.side, allowance / 2, allowance)
-        within = (np.abs(d) + bias + c * np.hypot(np.maximum(up, down), reference)).max(1)
+        within = (np.abs(d) + bias + c * np.maximum(up, down)).max(1)
         return float(np.quantile(within, _SURE, method="higher"))
 
     def needed(self, allowance: float, tolerance: float) -> float | None:
         """Return the measured time per chain that would do for a tolerance, in tau; None if none below 1e9 times would."""
         low, high = 1.2 * self.null.target, 1e9 * self.null.target
-        if self.reach(high, allowance) > tolerance:
+        if self.reach(high, allowance, tolerance) > tolerance:
             return None
         while high > 1.02 * low:
             middle = math.sqrt(low * high)
-            low, high = (low, middle) if self.reach(middle, allowance) <= tolerance else (middle, high)
+            low, high = (low, middle) if self.reach(middle, allowance, tolerance) <= tolerance else (middle, high)
         return high
 
 
@@ -524,17 +547,16 @@ def _judge(
     judged: Errors,
     circuit: PosteriorStatistics,
     exact: PosteriorStatistics,
-    times: tuple[float, float, float, float],
+    times: _Times,
     gates: bool,
     allowance: float,
     tolerance: float,
 ) -> tuple[Verdict, str, Advice]:
     """Return the verdict, a sentence or two, and what would do."""
-    warmup, t_stop, seconds, drawn = times
     if exact.rhat_max > MAX_RHAT or exact.ess_min < MIN_ESS:
         return (
             "inconclusive",
-            f"The reference is too short: {_quality(exact)}. {judged.reference_time(2 * drawn, tolerance)}",
+            f"The reference is too short: {_quality(exact)}. {times.longer(2 * judged.reference_time(times.drawn, tolerance))}",
             Advice(),
         )
     excess = judged.excess(allowance)
@@ -553,7 +575,7 @@ def _judge(
         return (
             "inconclusive",
             f"The reference is too short: {judged.names[worst]} is known to {there:.2g} there, and to {known:.2g} in the run. "
-            f"{judged.reference_time(drawn, tolerance)}",
+            f"{times.longer(judged.reference_time(times.drawn, tolerance))}",
             Advice(),
         )
     if reach[worst] > tolerance:
@@ -562,7 +584,7 @@ def _judge(
         reason = f"The run is too short: it never visited the state in which {unseen}."
     else:
         reason = f"The run is too short: {_quality(circuit)}."
-    advice, text = _advise(judged, warmup, t_stop, seconds, allowance, tolerance)
+    advice, text = _advise(judged, times, allowance, tolerance)
     return "inconclusive", reason + text, advice
 
 
@@ -596,22 +618,25 @@ def _unseen(circuit: PosteriorStatistics, exact: PosteriorStatistics, tolerance:
     return f"{max(missed)[1]}, with probability {max(missed)[0]:.3g}" if missed else ""
 
 
-def _advise(
-    judged: Errors, warmup: float, t_stop: float, seconds: float, allowance: float, tolerance: float
-) -> tuple[Advice, str]:
+def _advise(judged: Errors, times: _Times, allowance: float, tolerance: float) -> tuple[Advice, str]:
     """Return what would do, and how to say it."""
+
+    def drawn(t_stop: float, within: float) -> str:
+        known = judged.reference_time(times.drawn, within, t_stop - times.warmup)
+        return f" and reference_time = {_round_up(known):g} ([run])" if known > times.may else ""
+
     length = judged.needed(allowance, tolerance)
-    longer = None if length is None else _round_up(warmup + length)
-    affordable = 10 * t_stop if seconds == 0 else max(10 * t_stop, 600 / seconds)
+    longer = None if length is None else _round_up(times.warmup + length)
+    affordable = 10 * times.t_stop if times.tau == 0 else max(10 * times.t_stop, 600 / times.tau)
     if longer is not None and longer <= affordable:
-        return Advice(longer), f" About t_stop = {longer:g} tau per chain would do."
+        return Advice(longer), f" About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do."
     near = _round_up(min(affordable, longer or math.inf))
-    looser = _round_up(judged.reach(near - warmup, allowance))
-    alternative = f"with --tolerance {looser:g} t_stop = {near:g} would do"
+    looser = _round_up(judged.reach(near - times.warmup, allowance))
+    alternative = f"with --tolerance {looser:g} t_stop = {near:g}{drawn(near, looser)} would do"
     if longer is None:
         return Advice(None, looser, near), f" No length reaches {tolerance:g}; {alternative}."
-    text = f" About t_stop = {longer:g} tau per chain would do"
-    days = longer * seconds / DAY
+    text = f" About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do"
+    days = longer * times.tau / DAY
     if days > 1:
         text += (
             f", {days:.2g} days on this machine: more chains on several machines (--scheduler) share them, and "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuitlsc.compare import Comparison, compare
+from circuitlsc.compare import FINEST, REFERENCE_SHARE, Comparison, compare
 from circuitlsc.draws import Draws
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.null import Null, null_for, quantile_levels
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]
 
 PATH_STEPS = 1_250  # 62 tau at the usual step; fewer for large models, where each takes longer
-REFERENCE_SHARE = 0.25  # of the run's own errors: how well the reference is known
-FINEST = 0.05  # of the tolerance: no better than that, however long the run
 STEP_SECONDS = 20e-6  # of a circuit of 8 latents and 2 chains, roughly; grows with the square of the latents
 
 Note = Callable[[str], None]
@@ -91,6 +89,17 @@ def target_of(sampler: Sampler) -> SparseCodingModel:
     return sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
 
 
+def known_well(null: Null, target: SparseCodingModel, tolerance: float) -> Callable[[PosteriorStatistics], float]:
+    """Return how far a reference's errors are above a quarter of a run's, or a twentieth of the tolerance: 1 is enough."""
+
+    def ratio(found: PosteriorStatistics) -> float:
+        unit = null.judged.units(tolerance_scale(target, found))
+        asked = np.maximum(REFERENCE_SHARE * null.errors() / unit, FINEST * tolerance)
+        return float(np.max(null.judged.select(found, "_mcse") / unit / asked))
+
+    return ratio
+
+
 def expect(
     sampler: Sampler,
     run: RunPlan,
@@ -135,13 +144,8 @@ def expect(
         seconds=run.chains / 2 * run.t_stop / sampler.plan.step * STEP_SECONDS * max(1.0, latents),
     )
     say("exact posterior")
-
-    def enough(found: PosteriorStatistics) -> float:
-        unit = null.judged.units(tolerance_scale(target, found))
-        asked = np.maximum(REFERENCE_SHARE * null.errors() / unit, FINEST * tolerance)
-        return float(np.max(null.judged.select(found, "_mcse") / unit / asked))
-
     begun = time.monotonic()
+    enough = known_well(null, target, tolerance)
     exact = exact_statistics(
         target, x, seed=run.seed, enough=enough, seconds=reference_time, levels=levels, progress=progress
     )
@@ -212,6 +216,7 @@ def judge(
         slowdown=_slowdown(known.null, s, active),
         seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
         reference_seconds=known.seconds,
+        reference_time=reference_time,
         gates=gates,
         allowance=allowance,
         tolerance=tolerance,
