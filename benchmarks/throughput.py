@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.spice.chain import worker_environment
 from circuitlsc.spice.engine import run_chains
 from circuitlsc.spice.task import ChainTask
+from circuitlsc.spice.workers import worker_environment
 
 HERE = Path(__file__).parent
 CHAINS = 8

@@ -20,6 +20,7 @@ from circuitlsc.experiment import exact_statistics
 from circuitlsc.model import SparseCodingModel, check_model
 from circuitlsc.nonideal import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.paired import PairedDifference, paired_difference
+from circuitlsc.planning import make_plan
 from circuitlsc.response import Prediction, predict
 from circuitlsc.runplan import RunPlan
 from circuitlsc.sampler import Sampler
@@ -341,8 +342,9 @@ def common_step(
     steps = [base.plan.step]
     for parts in variants:
         if parts.comparator.width is not None:
-            narrow = {k: v for k, v in circuit.items() if k != "width"}
-            steps.append(build_sampler(model, x, **{**narrow, "nonideal": parts}).plan.step)
+            width = parts.comparator.width / base.scaling.volt
+            dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+            steps.append(make_plan(model, base.first_x, dynamics, width=width, step=None).step.step)
     return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
 
 

@@ -144,20 +144,17 @@ def build_sampler(
         plan = replace(plan, step=plan.step / 2**halvings)
     if wires not in WIRES:
         raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
-    graph, standalone = (
-        system(
-            model,
-            x if stream is None else x[0],
-            dynamics,
-            form=form,
-            width=plan.width,
-            noise=noise,
-            hardware=Hardware(parts, scaling, reduced) if level == "device" else None,
-            stream=stream,
-            step=plan.step,
-            loop=how,
-        )
-        for noise, reduced, how in (("external", wires == "reduced", loop), ("trrandom", False, "closed"))
+    graph = system(
+        model,
+        x if stream is None else x[0],
+        dynamics,
+        form=form,
+        width=plan.width,
+        noise="external",
+        hardware=Hardware(parts, scaling, wires == "reduced") if level == "device" else None,
+        stream=stream,
+        step=plan.step,
+        loop=loop,
     )
     with many_objects():
         circuit = lower(graph, scaling, step=plan.step)
@@ -179,7 +176,6 @@ def build_sampler(
         wires=wires,
         stream=stream,
         loop=loop,
-        _standalone=standalone,
     )
 
 

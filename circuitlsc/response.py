@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.arrays import Array
-from circuitlsc.build import rebuilt
 from circuitlsc.cells import DeviceGate, DeviceIntegrator, Inverter, ThermalNoise, TransimpedanceSum
 from circuitlsc.cells.op_amp import Buffer
 from circuitlsc.draws import Draws
+from circuitlsc.graph import Twin
 from circuitlsc.priors import Gaussian
 from circuitlsc.sampler import Sampler
 from circuitlsc.statistics import mean_with_mcse
@@ -133,8 +133,8 @@ def gradient_offset(device: Sampler) -> Array:
     zero = np.zeros(device.model.n_latents)
     # every stage before the gate is linear in its input: offsets are what is left if each is made to vanish
     with_offsets = device.twin.signals(zero)["gradient"]
-    without = rebuilt(device, nonideal=device.nonideal.changed({"op_amp.offset": 0.0}))
-    return np.asarray(with_offsets - without.twin.signals(zero)["gradient"])
+    without = Twin(device.graph_with(nonideal=device.nonideal.changed({"op_amp.offset": 0.0})))
+    return np.asarray(with_offsets - without.signals(zero)["gradient"])
 
 
 def loop_lag(device: Sampler) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from circuitlsc.draws import stacked
 from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.graph import SignalFlowGraph, Twin
+from circuitlsc.hardware import Hardware
 from circuitlsc.lca import lca_model, threshold_code
 from circuitlsc.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.model import SparseCodingModel
@@ -36,6 +37,7 @@ from circuitlsc.spice.store import Store
 from circuitlsc.spice.task import ChainTask, chunk_length
 from circuitlsc.stepping import StepPlan
 from circuitlsc.stream import Stream
+from circuitlsc.systems import system
 
 MOST_STEPS = 1e11
 TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
@@ -101,7 +103,6 @@ class Sampler:
     wires: str = "reduced"
     stream: Stream | None = None
     loop: str = "closed"
-    _standalone: SignalFlowGraph = field(repr=False, kw_only=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
@@ -146,6 +147,35 @@ class Sampler:
         """Return which latents are active at states u (..., n_latents)."""
         return self.read(u) != 0 if self.dynamics.settles else self.model.active(u)
 
+    def graph_with(
+        self,
+        *,
+        noise: str = "external",
+        wires: str | None = None,
+        loop: str | None = None,
+        nonideal: Nonidealities | None = None,
+    ) -> SignalFlowGraph:
+        """Return the graph with another form of noise, other wires, loop or parts, at the same step, width and scales."""
+        return system(
+            self.model,
+            self.first_x,
+            self.dynamics,
+            form=self.form,
+            width=self.plan.width,
+            noise=noise,
+            hardware=None
+            if self.level == "ideal"
+            else Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced"),
+            stream=self.stream,
+            step=self.plan.step,
+            loop=loop or self.loop,
+        )
+
+    @cached_property
+    def standalone_graph(self) -> SignalFlowGraph:
+        """The graph of stand-alone decks: noise that every ngspice has, every segment of a wire, the loop closed."""
+        return self.graph_with(noise="trrandom", wires="segments", loop="closed")
+
     @cached_property
     def twin(self) -> Twin:
         """The NumPy twin of the circuit."""
@@ -184,7 +214,7 @@ class Sampler:
         2^31 - 1: ngspice ignores a larger one). Give the circuit around it the line `options`: the noise sets the time step,
         and ngspice's own control would fight it.
         """
-        return lower_to_subcircuit(self._standalone, self.scaling, step=self.plan.step, name=name)
+        return lower_to_subcircuit(self.standalone_graph, self.scaling, step=self.plan.step, name=name)
 
     def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
         """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise and its loop closed.
@@ -201,7 +231,7 @@ class Sampler:
         if self.dynamics.settles:
             warmup = max(warmup, SETTLED_BY * t_stop)
         seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
-        circuit = lower(self._standalone, self.scaling, step=self.plan.step)
+        circuit = lower(self.standalone_graph, self.scaling, step=self.plan.step)
         code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())

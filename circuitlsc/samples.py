@@ -29,7 +29,6 @@ from circuitlsc.model import SparseCodingModel
 from circuitlsc.prior_io import prior_from, prior_numbers
 from circuitlsc.reading import reason
 from circuitlsc.runplan import RunPlan
-from circuitlsc.spice.deck import fingerprint
 
 if TYPE_CHECKING:
     from circuitlsc.sampler import Sampler
@@ -337,8 +336,7 @@ def _without_posterior(
         "chunk": task.chunk,
         "seed": int(run.seed),
         "scaling": json.dumps(sampler.scaling.attributes(), sort_keys=True),
-        # the stand-alone deck of this run (deck.cir), and what the engine loaded: the same cells, external noise
-        "deck_sha256": fingerprint(sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed)),
+        # what the engine loaded; samples.nc beside a deck.cir has that deck's, too: the same cells, noise of their own
         "engine_deck_sha256": sampler.engine_deck_hash,
     }
     return {

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import workers_of
 
 from circuitlsc.cli import app
 from circuitlsc.samples import Samples
@@ -268,10 +269,10 @@ def test_interrupt_stops_workers_and_leaves_no_results(tmp_path, kill):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
-        while not _workers(process.pid):
+        while not workers_of(process.pid):
             assert process.poll() is None
             time.sleep(0.05)
-        workers = _workers(process.pid)
+        workers = workers_of(process.pid)
         time.sleep(0.5)
         process.send_signal(kill)
         out, err = process.communicate(timeout=60)
@@ -284,17 +285,3 @@ def test_interrupt_stops_workers_and_leaves_no_results(tmp_path, kill):
     assert out == ""
     assert {p.name for p in tmp_path.iterdir()} == {"config.toml", "out.partial", ".circuitlsc-cache"}
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
-
-
-def _workers(parent):
-    """Worker processes of a process, from /proc (pgrep is not everywhere); finding the library has children too."""
-    children = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state_and_parent = stat.read_text().rpartition(")")[2].split()
-            command = stat.with_name("cmdline").read_bytes()
-        except OSError:
-            continue  # it has just ended
-        if state_and_parent and int(state_and_parent[1]) == parent and b"circuitlsc.spice.worker" in command:
-            children.append(int(stat.parent.name))
-    return children

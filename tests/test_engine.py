@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import called, is_one_of_ours, workers_of
 
 from circuitlsc import Gaussian, MissingSimulatorError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import SimulationError
 from circuitlsc.spice.engine import ChainsFailed, run_chains
 from circuitlsc.spice.library import find_library
 from circuitlsc.spice.noise import BrownianPaths
+from circuitlsc.spice.server import SERVER
 from circuitlsc.spice.task import ChainTask, chunk_length
 
 X = np.array([1.0, 0.2, 0.9, -0.1])
@@ -36,17 +38,13 @@ def tasks_of(sampler, *, steps=1000, chains=1, seed=3, chunk=20_000):
     return [replace(task, chunk=chunk) for task in sampler.tasks(run)]
 
 
-def workers_of(parent):
+def workers_by_chain(parent):
     """Return the worker processes of a process, by chain."""
     found = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    for pid, folder in workers_of(parent).items():
         try:
-            ppid = int(status.read_text().rpartition(")")[2].split()[1])
-            words = (status.parent / "cmdline").read_bytes().decode().split("\0")
-            if ppid == parent and "circuitlsc.spice.worker" in words:
-                task = json.loads((Path(words[-2]) / "task.json").read_text())
-                found[task["chain"]] = int(status.parent.name)
-        except (OSError, IndexError):
+            found[json.loads((folder / "task.json").read_text())["chain"]] = pid
+        except OSError:
             continue  # it has just ended
     return found
 
@@ -256,7 +254,7 @@ def test_crashed_worker_leaves_the_other_chains_unharmed(tight, two_chains, scra
     good, bad = tasks_of(tight, chains=2)
 
     def crash(chain, _):
-        victim = workers_of(os.getpid()).get(1)
+        victim = workers_by_chain(os.getpid()).get(1)
         if chain == 1 and victim is not None:
             os.kill(victim, signal.SIGSEGV)
 
@@ -419,8 +417,9 @@ def test_no_worker_survives(number, tmp_path, scratch):
     started = set()
     while started != {"0", "1"}:
         started.add(parent.stdout.readline().strip())
-    pids = workers_of(parent.pid)
+    pids = workers_by_chain(parent.pid)
     assert sorted(pids) == [0, 1]
+    (server,) = called(SERVER, parent.pid)
     parent.send_signal(number)
     try:
         _, stderr = parent.communicate(timeout=60)
@@ -428,7 +427,7 @@ def test_no_worker_survives(number, tmp_path, scratch):
         parent.kill()
     assert parent.returncode != 0
     for _ in range(1000):  # a worker whose parent was killed ends after its chunk
-        alive = [pid for pid in pids.values() if Path(f"/proc/{pid}/cmdline").exists() and is_worker(pid)]
+        alive = [pid for pid in (server, *pids.values()) if is_one_of_ours(pid)]
         if not alive:
             break
         time.sleep(0.02)
@@ -436,14 +435,6 @@ def test_no_worker_survives(number, tmp_path, scratch):
     if number == signal.SIGINT:
         assert stderr.rstrip().endswith("KeyboardInterrupt")
         assert list(scratch.iterdir()) == []
-
-
-def is_worker(pid):
-    """Whether a process still runs (a zombie has no command line)."""
-    try:
-        return b"circuitlsc.spice.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 @pytest.mark.ngspice

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import workers_of
 
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import SimulationError
@@ -118,7 +119,9 @@ def test_a_dask_worker_that_disappears(cluster, tmp_path, monkeypatch):
 
     def kill(_, steps):
         if steps < task.n_steps and not killed:
-            pids = [pid for pid, busy in client.run(lambda: (os.getpid(), child_of(os.getpid()))).values() if busy]
+            pids = [
+                pid for pid, busy in client.run(lambda: (os.getpid(), bool(workers_of(os.getpid())))).values() if busy
+            ]
             killed.extend(pids)
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
@@ -126,17 +129,6 @@ def test_a_dask_worker_that_disappears(cluster, tmp_path, monkeypatch):
     (result,) = run_chains([task], executor=client, store=store, progress=kill)
     assert killed, "the run ended before a worker could be killed"
     assert same([result], [whole])
-
-
-def child_of(parent):
-    """Whether a process has a child that simulates."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                return b"circuitlsc.spice.worker" in (stat.parent / "cmdline").read_bytes()
-        except OSError:
-            continue
-    return False
 
 
 def test_an_executor_that_loses_a_task(tasks):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import workers_of
 from test_cli import circuitlsc, one_line
-from test_engine import with_line, workers_of
+from test_engine import with_line, workers_by_chain
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.circuits import CircuitRun, run_circuits
@@ -50,7 +51,7 @@ def chains(n, t_stop=300.0, chunk=500):
 def signalled(number, chain, found):
     """Send a signal to the worker of a chain as soon as there is one."""
     while chain not in found:
-        found.update(workers_of(os.getpid()))
+        found.update(workers_by_chain(os.getpid()))
         time.sleep(0.005)
     os.kill(found[chain], number)
 
@@ -259,7 +260,7 @@ def test_sigterm_ends_the_workers_too(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (found := workers_of(process.pid)):
+    while not (found := workers_by_chain(process.pid)):
         assert process.poll() is None
         time.sleep(0.05)
     process.terminate()

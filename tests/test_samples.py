@@ -155,7 +155,6 @@ def test_groups_and_attributes_as_promised(bars_model, bars_x, tmp_path):
     }
     assert {k: attrs[k] for k in expected} == expected
     assert json.loads(attrs["scaling"]) == sampler.scaling.attributes()
-    assert re.fullmatch(r"[0-9a-f]{64}", attrs["deck_sha256"])
 
 
 def test_statistics_of_the_run_are_per_chain(bars_samples):

@@ -94,6 +94,7 @@ def run(
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
     from circuitlsc import output as out
     from circuitlsc.config import load_config, resolved_toml
+    from circuitlsc.spice.deck import fingerprint
 
     machine = Machine(workers, scheduler, resume, cache, no_cache)
     with one_line_errors(lambda: left_behind(output)):
@@ -114,6 +115,7 @@ def run(
                 say(f"{found} of {total} steps were found in {where['store'].folder}")
             with progress_lines() as line, beside(_beside(loaded, sampler, line)) as expected:
                 samples = _simulate(sampler, loaded.run, output, progress=line("ngspice", total, "steps"), **where)
+                samples.tree.attrs["deck_sha256"] = fingerprint(deck)
                 samples.save(folder / out.SAMPLES)
                 known = expected()
             result = _judged(loaded, sampler, samples, known)

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitlsc.errors import SimulationError
-from circuitlsc.spice.chain import worker_environment
 from circuitlsc.spice.library import find_library, open_session
+from circuitlsc.spice.workers import run_worker
 
 
 def analyse(deck: str, command: str, *, timeout: float = 600.0) -> Mapping[str, NDArray[np.complex128]]:
@@ -44,21 +44,14 @@ def analyse(deck: str, command: str, *, timeout: float = 600.0) -> Mapping[str, 
         folder = Path(name)
         (folder / ".spiceinit").write_text("* no commands\n", encoding="ascii")
         (folder / "analysis.json").write_text(json.dumps({"deck": deck, "command": command}), encoding="utf-8")
-        try:
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "circuitlsc.spice.analysis", name],
-                cwd=folder,
-                env=worker_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise SimulationError(f"the analysis {command!r} was stopped after {timeout:g} s.", 0) from None
+        begin = time.monotonic()
+        with (folder / "log").open("wb") as log:
+            run_worker("analysis", folder, log, give_up=lambda: time.monotonic() - begin > timeout)
         if not (folder / "vectors.npz").exists():
-            said = tuple(line for line in (done.stdout + done.stderr).splitlines() if line.strip())[-5:]
+            if time.monotonic() - begin > timeout:
+                raise SimulationError(f"the analysis {command!r} was stopped after {timeout:g} s.", 0)
+            lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+            said = tuple(line for line in lines if line.strip())[-5:]
             raise SimulationError(f"ngspice did not run {command!r}.", 0, log=said)
         with np.load(folder / "vectors.npz") as stored:
             return {key: stored[key].astype(complex) for key in stored.files}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -29,9 +26,9 @@ from circuitlsc.spice.journal import (
     read_journal,
     read_samples,
 )
-from circuitlsc.spice.library import find_library
 from circuitlsc.spice.store import LOCK, LOG, SPICEINIT, check_own, is_done, touch
 from circuitlsc.spice.task import ROWS, TASK, ChainTask
+from circuitlsc.spice.workers import run_worker
 
 Report = Callable[[int], None]  # steps done
 _LOOK = 1.0  # seconds
@@ -194,19 +191,6 @@ def _result(task: ChainTask, last: Record, samples: Array) -> ChainResult:
     )
 
 
-def worker_environment() -> dict[str, str]:
-    """Return the worker's environment: nothing of ngspice's, one thread, this package on the path."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
-    package = str(Path(__file__).resolve().parents[2])
-    env.update(
-        OMP_NUM_THREADS="1",
-        OPENBLAS_NUM_THREADS="1",
-        NGSPICE_LIBRARY_PATH=find_library(),
-        PYTHONPATH=os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
-    )
-    return env
-
-
 def _run(task: ChainTask, folder: Path, timeout: float | None, report: Report, stop: _Ended) -> SimulationError | None:
     """Bring a chain's folder to its end; return what went wrong, or None."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -236,41 +220,20 @@ def _run(task: ChainTask, folder: Path, timeout: float | None, report: Report, s
 
 def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: _Ended) -> int | None:
     """Run the worker process; return its exit code, or None if it took too long."""
-    begin = time.monotonic()
-    with (folder / LOG).open("w", encoding="utf-8") as log:
-        worker = subprocess.Popen(
-            # -P: nothing in the working folder is a module
-            [sys.executable, "-P", "-m", "circuitlsc.spice.worker", str(folder)],
-            cwd=folder,
-            env=worker_environment(),
-            stdin=subprocess.PIPE,  # never written to: its end tells the worker that this process has ended
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            pass_fds=(held,),
-            start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
-        )
-        reader = threading.Thread(target=_forward, args=(worker, report), daemon=True)
-        reader.start()
-        late = False
-        while worker.poll() is None:
-            late = timeout is not None and time.monotonic() - begin > timeout
-            if stop.is_set() or late:
-                worker.kill()
-            time.sleep(0.01)
-        reader.join(5)
-        for pipe in (worker.stdin, worker.stdout):
-            if pipe is not None:
-                pipe.close()
-    return None if late else worker.returncode
+    begin, late = time.monotonic(), False
 
+    def give_up() -> bool:
+        nonlocal late
+        late = timeout is not None and time.monotonic() - begin > timeout
+        return late or stop.is_set()
 
-def _forward(worker: subprocess.Popen[str], report: Report) -> None:
-    assert worker.stdout is not None
-    for line in worker.stdout:
-        # libngspice may print too: only whole numbers are ours
-        if line.strip().isdecimal():
+    def told(line: str) -> None:
+        if line.strip().isdecimal():  # libngspice may print too: only whole numbers are ours
             report(int(line))
+
+    with (folder / LOG).open("wb") as log:
+        code = run_worker("chain", folder, log, held=[held], told=told, give_up=give_up)
+    return None if late else code
 
 
 def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:

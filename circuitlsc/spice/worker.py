@@ -1,16 +1,14 @@
-"""The worker process of one chain: ``python -m circuitlsc.spice.worker FOLDER``.
+"""The work of one chain, in a process of its own (`circuitlsc.spice.server`).
 
-It reads ``task.json``, goes on after the last good chunk of the folder's journal, appends every chunk that it simulates, and
-prints one line of progress per chunk. A crash of libngspice takes this process and nothing else. It ends with its parent:
-its standard input is a pipe that only the parent holds open.
+By hand it is ``python -m circuitlsc.spice.worker FOLDER``. It reads ``task.json``, goes on after the last good chunk of the
+folder's journal, appends every chunk that it simulates, and prints one line of progress per chunk. A crash of libngspice takes
+this process and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -29,16 +27,8 @@ def peak_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of standard input, which is the parent's end, and end too: whoever asked is gone."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
 def main(folder: Path) -> int:
     """Run the chain in ``folder``; return the exit code."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     task = ChainTask.load(folder / TASK)
     lines: list[str] = []
     code = 1
