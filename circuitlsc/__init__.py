@@ -4,10 +4,10 @@ Names are imported when they are first used: a worker process then starts in hal
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from circuitlsc.budget import error_budget as error_budget
     from circuitlsc.build import build_sampler as build_sampler
     from circuitlsc.chips import chip_yield as chip_yield
@@ -74,10 +74,13 @@ _HOMES = {
     "Scaling": "scaling",
 }
 __all__ = [*_HOMES]
-__version__ = version("circuitlsc")
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("circuitlsc")
     if name not in _HOMES:
         raise AttributeError(f"module 'circuitlsc' has no attribute {name!r}")
     value = getattr(import_module(f"circuitlsc.{_HOMES[name]}"), name)
@@ -86,4 +89,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, "__version__"])

@@ -25,16 +25,10 @@ from circuitlsc.dynamics import Dynamics
 from circuitlsc.errors import InputError
 from circuitlsc.model import SparseCodingModel
 from circuitlsc.priors import Gaussian
+from circuitlsc.spice.extrapolation import HELD, NEWEST, OLDER
 
 LOOPS = ("closed", "broken")
 LARGEST = 0.3  # y of the fastest mode of A^T A / sigma^2, with every gate open
-MADE_UP = 0.5  # share of the last extrapolation's error
-NEWEST, OLDER, HELD = 2.0 + MADE_UP, -1.0, -MADE_UP  # of e_k, e_(k-1) and f_k
-
-
-def extrapolate(newest: Array, older: Array, held: Array) -> Array:
-    """Return f_(k+1) from e_k, e_(k-1) and f_k, elementwise in any unit."""
-    return NEWEST * newest + OLDER * older + HELD * held
 
 
 def loop_rate(model: SparseCodingModel) -> float:

@@ -87,8 +87,8 @@ class Machine:
         from circuitlsc import output as out
         from circuitlsc.spice.deck import fingerprint
         from circuitlsc.spice.executors import connect
-        from circuitlsc.spice.library import find_library
         from circuitlsc.spice.store import Store, simulator
+        from circuitlsc.spice.workers import get_ready
 
         kept = self._store(output)
         arrays = {"dictionary": config.model.A, "x": config.x}
@@ -101,7 +101,7 @@ class Machine:
         }
         with ExitStack() as stack:
             if self.scheduler is None:
-                find_library()
+                get_ready()  # what chains' processes need is loaded while the rest is prepared
                 executor = None
             else:
                 executor = stack.enter_context(connect(self.scheduler))

@@ -16,9 +16,9 @@ import numpy as np
 from circuitlsc.arrays import Array
 from circuitlsc.cells import Feedback
 from circuitlsc.graph import SignalFlowGraph, Twin
-from circuitlsc.loop import extrapolate
 from circuitlsc.reference.pathwise import between, implicit_step
 from circuitlsc.spice.callbacks import FIRST
+from circuitlsc.spice.extrapolation import extrapolate
 
 
 def broken_trapezoid(

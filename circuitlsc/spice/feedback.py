@@ -14,7 +14,7 @@ from numba import carray, types
 
 from circuitlsc.arrays import Array
 from circuitlsc.compiled import c_function
-from circuitlsc.loop import HELD, NEWEST, OLDER
+from circuitlsc.spice.extrapolation import HELD, NEWEST, OLDER
 from circuitlsc.spice.memory import TAP, column_of, key_of, name_table, pointer, table_address
 
 DATA = types.int32(types.voidptr, types.int32, types.int32, types.voidptr)

@@ -179,7 +179,13 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def get_ready() -> None:
-    """Start the server, if there is none for this environment: it is ready by the time that it is needed."""
+    """Start the server, if there is none for this environment: it is ready by the time that it is needed.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If libngspice cannot be found.
+    """
     _ready()
 
 
