@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from circuitlsc.errors import CircuitLSCError
 from circuitlsc.spice.library import find_library
 
 #: what a server reads as it starts; if one of them changes, another server is started
@@ -42,6 +43,13 @@ def worker_environment() -> dict[str, str]:
     return env
 
 
+def no_room(errno: int) -> CircuitLSCError:
+    """Return the error of a system that starts no more processes."""
+    return CircuitLSCError(
+        f"no process could be started for it ({os.strerror(errno)}). End other programs, or give fewer workers."
+    )
+
+
 class Worker:
     """A worker process.
 
@@ -50,7 +58,7 @@ class Worker:
     stdout : file
         What it prints.
     started : Future of None
-        Done once it is there; its exception is an OSError, or ServerLost.
+        Done once it is there; its exception is a CircuitLSCError, or ServerLost.
     ended : Future of int
         Its exit code; a signal's number, negative, if one ended it.
     """
@@ -96,15 +104,17 @@ class _Server:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
             )
-        self._lock, self._workers, self._number, self._there = threading.Lock(), dict[int, Worker](), 0, True
+        self._lock, self._workers, self._number = threading.Lock(), dict[int, Worker](), 0
+        self._lost: Future[ServerLost] = Future()  # done once the server has ended
+        self._there = True
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, worker: Worker, job: dict[str, str], descriptors: list[int]) -> None:
-        """Have a worker forked; OSError, or ServerLost if the server is not there."""
+        """Have a worker forked; CircuitLSCError if there is no room, or ServerLost if the server is not there."""
         worker.started = Future()
         with self._lock:
             if not self._there:
-                raise self._lost()
+                raise self._lost.result()
             self._number += 1
             worker._server, worker._number = self, self._number
             self._workers[self._number] = worker
@@ -127,10 +137,6 @@ class _Server:
         """Close this process's copy of the socket: the server is another process's."""
         self._socket.close()
 
-    def _lost(self) -> ServerLost:
-        _, said = self._process.communicate()
-        return ServerLost(self._process.returncode, said)
-
     def _listen(self) -> None:
         """Tell workers' threads what the server says, until it ends."""
         while True:
@@ -147,13 +153,15 @@ class _Server:
                 worker.ended.set_result(said["code"])
             elif "errno" in said:
                 del self._workers[said["id"]]
-                worker.started.set_exception(OSError(said["errno"], os.strerror(said["errno"])))
+                worker.started.set_exception(no_room(said["errno"]))
             else:
                 worker.started.set_result(None)
         with self._lock:
             self._there = False
             self._socket.close()
-        lost = self._lost()
+        _, wrote = self._process.communicate()
+        lost = ServerLost(self._process.returncode, wrote)
+        self._lost.set_result(lost)
         for worker in self._workers.values():
             if worker.started.done():
                 worker.ended.set_result(lost.code or 1)
@@ -229,7 +237,7 @@ def run_worker(
 
     Raises
     ------
-    OSError
+    CircuitLSCError
         If the system has no room for another process.
     """
     try:
@@ -253,19 +261,24 @@ def run_worker(
 
 
 def _start(what: str, folder: Path, descriptors: list[int]) -> Worker:
-    """Start a worker; OSError, or ServerLost if a server could not start, or was ended twice."""
-    worker = Worker()
+    """Start a worker; CircuitLSCError, or ServerLost if a server could not start, or was ended twice."""
     job = {"what": what, "folder": str(folder.absolute())}
     try:
-        server = _ready()
+        worker = Worker()
         try:
-            server.start(worker, job, [*worker.ends, *descriptors])
-        except ServerLost:  # it ended because nobody had asked for anything, or somebody ended it: another one, once
-            _ready(server).start(worker, job, [*worker.ends, *descriptors])
-    except BaseException:
-        worker.close()
-        raise
-    finally:
-        for descriptor in worker.ends:
-            os.close(descriptor)
+            server = _ready()
+            try:
+                server.start(worker, job, [*worker.ends, *descriptors])
+            except (
+                ServerLost
+            ):  # it ended because nobody had asked for anything, or somebody ended it: another one, once
+                _ready(server).start(worker, job, [*worker.ends, *descriptors])
+        except BaseException:
+            worker.close()
+            raise
+        finally:
+            for descriptor in worker.ends:
+                os.close(descriptor)
+    except OSError as error:
+        raise no_room(error.errno or 0) from None
     return worker
