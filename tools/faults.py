@@ -1,0 +1,136 @@
+"""Break the code on purpose, and see that a named test notices: the suite's power, measured.
+
+usage: faults.py [NAME ...]      all of them if none is named (`./test.sh --nightly` does)
+
+Each fault is made in a copy of the tree. Its test must pass without it, and fail with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("circuitlsc", "tests", "tools", "netlists", "examples", "notebooks", "benchmarks", "pyproject.toml", "README.md")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One line of a file, what it is turned into, and the test that notices."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    test: str
+
+
+FAULTS = (
+    # the model and its priors
+    Fault("gradient of the likelihood has the wrong sign", "model.py", "(r @ self.A) / self.sigma**2 +", "-(r @ self.A) / self.sigma**2 +", "test_model.py"),
+    Fault("inhibition by sigma, not its square", "model.py", "(np.abs(A.T) @ np.abs(A))) / self.sigma**2", "(np.abs(A.T) @ np.abs(A))) / self.sigma", "test_model.py"),
+    Fault("drive without sigma squared", "model.py", "self.check_x(x) / self.sigma**2)", "self.check_x(x))", "test_model.py"),
+    Fault("tempered model keeps sigma", "model.py", "self.sigma * math.sqrt(temperature))", "self.sigma)", "test_model.py"),
+    Fault("threshold of natural against decimal logarithm", "priors.py", "return -math.log(self.pi) / self.lam", "return -math.log10(self.pi) / self.lam", "test_model.py"),
+    Fault("LCA's threshold without sigma squared", "lca.py", "Laplace(prior.lam * model.sigma**2, prior.signed)", "Laplace(prior.lam, prior.signed)", "test_systems.py"),
+    # cells and circuits
+    Fault("crossbar transposed", "cells/crossbar.py", "cell.VCCS(f\"{j}_{i}\", 0, outs[j], ins[i], 0, number(g[j, i]))", "cell.VCCS(f\"{j}_{i}\", 0, outs[j], ins[i], 0, number(g.T[j, i] if g.shape[0] == g.shape[1] else 1.1 * g[j, i]))", "test_cells.py"),
+    Fault("gate offset in the twin alone", "cells/gate.py", "netlist.X(f\"{self.name}_{i}\", \"lsc_gate\", *nodes, vos=vos,", "netlist.X(f\"{self.name}_{i}\", \"lsc_gate\", *nodes, vos=-vos,", "test_device_cells.py"),
+    Fault("derivative of the gate with the wrong sign", "cells/gate.py", "return -(e * gate + cost), {\"u\": -(bend + e * steep), \"e\": -gate}", "return -(e * gate + cost), {\"u\": -(bend - e * steep), \"e\": -gate}", "test_cells.py"),
+    Fault("momentum's noise without friction", "systems.py", "strength=float(np.sqrt(friction)))", "strength=1.0)", "test_systems.py"),
+    Fault("drift current ten per cent too large", "scaling.py", "return self.c_int * self.volt / self.tau", "return 1.1 * self.c_int * self.volt / self.tau", "test_scaling.py"),
+    Fault("step eight times too long", "stepping.py", "LARGEST_STEP = 0.05", "LARGEST_STEP = 0.4", "test_stepping.py"),
+    Fault("width five times too large", "stepping.py", "LARGEST_WIDTH = 0.05", "LARGEST_WIDTH = 0.25", "test_stepping.py"),
+    # noise, transients, chains
+    Fault("noise without the 2 of 2 T", "spice/noise.py", "np.sqrt(2 * temperature * step", "np.sqrt(temperature * step", "test_engine.py"),
+    Fault("temperature not in the noise", "spice/noise.py", "np.sqrt(2 * temperature * step", "np.sqrt(2 * step", "test_engine.py"),
+    Fault("all chains have one noise", "spice/noise.py", "SeedSequence([seed, chain, ", "SeedSequence([seed, 0, ", "test_engine.py"),
+    Fault("the bridge bends too much", "spice/noise.py", "(self._size / 2.0 ** (k / 2) / 2)", "(self._size / 2.0 ** (k / 2))", "test_engine.py"),
+    Fault("points off the grid are taken", "spice/transient.py", "if len(lost):", "if len(lost) > len(rows):", "test_faults.py"),
+    Fault("samples that are not finite are taken", "spice/transient.py", "if len(bad):", "if len(bad) > u.size:", "test_faults.py"),
+    Fault("a chunk of a resumed chain has the first one's noise", "spice/transient.py", "_skip(paths, task, state.steps)", "_skip(paths, task, 0)", "test_journal.py"),
+    Fault("a sample too early", "spice/task.py", "index = np.arange(first, first + n) % self.steps_per_row + 1 - self.n_warmup", "index = np.arange(first, first + n) % self.steps_per_row - self.n_warmup", "test_engine.py"),
+    Fault("stale cache: the temperature is not in the key", "spice/task.py", "for f in fields(self) if f.name != \"rows\"})", "for f in fields(self) if f.name not in (\"rows\", \"temperature\")} | ({\"temperature\": 1.0}))", "test_resume.py"),
+    Fault("rows of inputs are not in the cache's key", "spice/task.py", "digest.update(rows.tobytes())", "pass", "test_resume.py"),
+    Fault("checksums of a chain are not looked at", "spice/journal.py", "return hashlib.blake2b(data, digest_size=16).hexdigest()", "return \"0\" * 32", "test_journal.py"),
+    Fault("an input is on one step too long", "stream.py", "-(-k // steps) - 1", "-(-(k - 1) // steps) - 1", "test_systems.py"),
+    Fault("a broken loop extrapolates backwards", "spice/extrapolation.py", "2.0 + MADE_UP, -1.0, -MADE_UP", "1.0 + MADE_UP, 0.0, -MADE_UP", "test_loop.py"),
+    Fault("a foreign file in a chain's folder is trusted", "spice/store.py", "if file.name not in FILES or not", "if file.name in FILES and not", "test_private_folders.py"),
+    # references and the verdict
+    Fault("active where |u| is above half the threshold", "model.py", "np.abs(u) > self.prior.threshold if", "np.abs(u) > self.prior.threshold / 2 if", "test_model.py"),
+    Fault("Gibbs forgets the odds of the spike", "reference/gibbs.py", "log_w = log_odds + _HALF_LOG_2PI", "log_w = _HALF_LOG_2PI", "test_gibbs.py"),
+    Fault("slice interval is not drawn anew", "reference/slice.py", "left = -width * rng.random()", "left = 0.0", "test_slice.py"),
+    Fault("enumeration counts signs twice", "reference/exact.py", "math.log(pi * lam / len(signs))", "math.log(pi * lam)", "test_exact.py"),
+    Fault("replicates mix too fast", "reference/replicates.py", "h = step / slower", "h = 2 * step / slower", "test_replicates.py"),
+    Fault("the verdict takes the allowance off nothing", "compare.py", "return (np.abs(self.d) - allowance) / self.side", "return (np.abs(self.d) - 10 * allowance) / self.side", "test_verdict_rates.py"),
+    Fault("a far error is no disagreement", "compare.py", "if excess[worst] > judged.c:", "if excess[worst] > 3 * judged.c:", "test_compare.py"),
+    Fault("agrees without errors", "compare.py", "reach = np.abs(judged.d) + judged.c * judged.wide", "reach = np.abs(judged.d)", "test_compare.py"),
+    Fault("standard errors of the sd four times too small", "statistics.py", "np.divide(sd_mcse, 2 * sd,", "np.divide(sd_mcse, 8 * sd,", "test_statistics.py"),
+    Fault("paired differences against themselves", "paired.py", "lambda new, old: new.astype(float) - old, a0))", "lambda new, old: old.astype(float) - new, a0))", "test_budget.py"),
+    # learning
+    Fault("learning of sigma against 1", "learning/kernel.py", "(power / (n * D) - sigma**2)", "(power / (n * D) - 1.0)", "test_learning_kernel.py"),
+    Fault("threshold learns without sigma squared", "learning/kernel.py", "rates.u0 * push / (n * sigma**2)", "rates.u0 * push / n", "test_learning_kernel.py"),
+    # files, decks, configs
+    Fault("a user's folder is overwritten", "output.py", "if folder.exists() or folder.is_symlink():", "if folder.is_symlink():", "test_cli.py"),
+    Fault("a user's file is overwritten by a deck", "output.py", "if path.is_symlink() or not ours:", "if path.is_symlink():", "test_user_files.py"),
+    Fault("ngspice's seed is that of another run", "spice/deck.py", "return seed + 1", "return 1 + seed // 2 * 2", "test_seeds.py"),
+    Fault("a config may read anywhere", "config_table.py", "if not inside and not self.anywhere:", "if not inside and self.anywhere:", "test_untrusted.py"),
+)  # fmt: skip
+
+
+def run(tree: Path, test: str) -> subprocess.CompletedProcess[str]:
+    """Run a test in a tree."""
+    env = {**os.environ, "PYTHONPATH": str(tree), "CIRCUITLSC_REQUIRE_NGSPICE": "1"}
+    command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{test}"]
+    return subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+
+
+def copy(tree: Path) -> None:
+    """Copy what tests need."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, tree / name)
+
+
+def caught(fault: Fault) -> str:
+    """Return the test that failed with the fault; nothing if none did."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as root:
+        tree = Path(root)
+        copy(tree)
+        file = tree / "circuitlsc" / fault.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(fault.right) != 1:
+            raise SystemExit(f"{fault.name}: {fault.file} has {text.count(fault.right)} times {fault.right!r}")
+        file.write_text(text.replace(fault.right, fault.wrong), encoding="utf-8")
+        done = run(tree, fault.test)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    return failed[0].split()[1] if done.returncode == 1 and failed else ""
+
+
+def main() -> int:
+    """Make the faults; return how many no test noticed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    faults = [f for f in FAULTS if not options.names or f.name in options.names]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        missed = 0
+        for fault, found in zip(faults, pool.map(caught, faults), strict=True):
+            missed += not found
+            print(f"{'caught' if found else 'MISSED'}  {fault.name}: {found or fault.test}", flush=True)
+    print(f"{len(faults) - missed} of {len(faults)} deliberate faults are caught")
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main() > 0)
