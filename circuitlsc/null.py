@@ -41,6 +41,7 @@ from circuitlsc.statistics import PosteriorStatistics
 
 FEWEST, USUAL, MOST = 200, 400, 1000  # replicates
 DRAWN = 1000  # runs that are put together from replicates
+NORMAL = 256  # of more replicates than that a sum is normal, tails included
 WORK = 1e10  # multiplications that a null takes at first: less than half a second of two processors
 MOST_WORK = 4e10  # ... and at most, unless the run itself takes much longer
 LONGEST = 60.0  # s of one processor, whatever the run takes
@@ -207,8 +208,12 @@ class Null:
         share, runs = min(self.length / long, 1.0), self.averages
         n = round(1 / share)
         if n > 1:
-            drawn = np.random.default_rng(0).multinomial(n, np.full(len(runs), 1 / len(runs)), size=DRAWN)
-            runs = drawn @ runs / n
+            rng, R = np.random.default_rng(0), len(runs)
+            if n > NORMAL:
+                weights = 1 / R + rng.standard_normal((DRAWN, R)) / math.sqrt(n * R)
+            else:
+                weights = rng.multinomial(n, np.full(R, 1 / R), size=DRAWN) / n
+            runs = (weights - weights.mean(1, keepdims=True)) @ runs + mean
         growth = self.growth if share < 1 else 1.0
         start = (mean - (truth if self.late is None else self.late)) * share
         runs = truth + start + (runs - mean) * math.sqrt(n * share * growth)

@@ -11,7 +11,9 @@ BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 pytestmark = pytest.mark.ngspice
 
 
-@pytest.mark.parametrize(("form", "seed", "inputs"), [("gram", 11, 300), ("residual", 12, 120)])
+@pytest.mark.parametrize(
+    ("form", "seed", "inputs"), [pytest.param("gram", 11, 300, marks=pytest.mark.slow), ("residual", 12, 120)]
+)
 def test_the_right_circuit_is_calibrated(form, seed, inputs):
     c = calibrate_circuit(BARS, seed=seed, form=form, inputs=inputs)  # fails with chance 1 %, alpha
     assert c.result.verdict == "agrees", c.result.reason
@@ -25,7 +27,7 @@ def test_the_right_circuit_is_calibrated(form, seed, inputs):
 @pytest.mark.parametrize(
     ("built", "dynamics"),
     [
-        (SparseCodingModel(BARS.A, SpikeSlab(0.3, 2.0), 0.5), Dynamics()),
+        pytest.param(SparseCodingModel(BARS.A, SpikeSlab(0.3, 2.0), 0.5), Dynamics(), marks=pytest.mark.slow),
         (BARS, Dynamics(temperature=2.0)),
         (SparseCodingModel(BARS.A, BARS.prior, 0.75), Dynamics()),
     ],

@@ -104,8 +104,15 @@ def test_a_circuit_writes_its_deck_too(circuit):
     assert json.loads(load_history(out / "history.nc").attrs["settings"])["where"] == "circuit"
 
 
-@pytest.mark.parametrize("where", ["software", "circuit"])
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("where", "kill"),
+    [
+        ("software", signal.SIGINT),
+        ("circuit", signal.SIGKILL),
+        pytest.param("software", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("circuit", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit, tmp_path, where, kill):
     (whole, _), text = (circuit, CIRCUIT) if where == "circuit" else (software, SOFTWARE)
     (tmp_path / "config.toml").write_text(text)

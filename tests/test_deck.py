@@ -46,6 +46,12 @@ def elements(text):
     return [line for line in unwrapped(text).splitlines() if not line.startswith("*")]
 
 
+# the noise sources of imperfect parts take four times the steps
+QUICK = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "bars2x2-imperfect" else ()) for n in NAMES]
+)
+
+
 @pytest.fixture(params=NAMES)
 def name(request):
     return request.param
@@ -310,6 +316,7 @@ def plain_ngspice(tmp_path_factory):
     return run
 
 
+@QUICK
 @pytest.mark.ngspice
 def test_deck_runs_and_its_seed_decides(name, plain_ngspice):
     sampler = regenerate.sampler(name)
@@ -338,6 +345,7 @@ def with_sum(means):
     return np.concatenate([means, means.sum(axis=-1, keepdims=True)], axis=-1)
 
 
+@QUICK
 @pytest.mark.ngspice
 def test_means_are_those_of_the_exact_posterior(name, plain_ngspice):
     """Twelve seeds (or six) of 200 tau each, and a run's own spread as the standard error; then a wrong input must fail."""

@@ -145,9 +145,9 @@ def test_one_circuit_of_a_sweep_fails(tmp_path, monkeypatch):
 
 def test_a_worker_that_hangs_is_stopped(tmp_path):
     tasks = chains(2, 3000.0)
-    outcomes = with_signal(signal.SIGSTOP, 1, lambda: run_all_chains(tasks, workers=2, timeout=20.0))
+    outcomes = with_signal(signal.SIGSTOP, 1, lambda: run_all_chains(tasks, workers=2, timeout=8.0))
     assert not isinstance(outcomes[0], SimulationError)
-    assert outcomes[1].reason == "it was stopped after 20 s. Raise the timeout, or shorten t_stop."
+    assert outcomes[1].reason == "it was stopped after 8 s. Raise the timeout, or shorten t_stop."
     assert workers_of(os.getpid()) == {}
 
 
@@ -232,6 +232,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.slow  # the test above, with a file system
 def test_a_full_disk(small_disk):
     (small_disk / "config.toml").write_text(CONFIG)
     line = one_line(circuitlsc("run", "config.toml", "-o", "out", cwd=small_disk), 1)

@@ -147,6 +147,7 @@ def test_no_lambda_gives_map_codes_the_priors_coefficients(lam):
     assert right(many_lasso(bars_model(4, lam), X)).p_value < 1e-6
 
 
+@pytest.mark.slow
 def test_pooled_coefficients_keep_the_level_of_the_test():
     """Latents are dependent given x and independent over inputs: 5 % of the tests reject. False alarms: 1e-4."""
     model, repeats = bars_model(3), 200

@@ -84,6 +84,7 @@ def test_links_and_files_exist():
         assert (ROOT / name).exists(), name
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_dask_cluster_of_the_readme(tmp_path):
     """Its three commands, on a free port, with a shorter run: the samples are those of a run without a cluster."""

@@ -154,8 +154,19 @@ def resume(folder, whole, *arguments):
     assert not list((folder / "out").glob("*lock*"))
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl-c", "term", "kill-9"])
-@pytest.mark.parametrize("cache", [(), ("--no-cache",), ("--cache", "elsewhere")], ids=["beside", "none", "elsewhere"])
+KILLS = {"ctrl-c": signal.SIGINT, "term": signal.SIGTERM, "kill-9": signal.SIGKILL}
+CACHES = {"beside": (), "none": ("--no-cache",), "elsewhere": ("--cache", "elsewhere")}
+PAIRS = [("ctrl-c", "beside"), ("term", "none"), ("kill-9", "elsewhere")]  # every value once; all pairs are slow
+
+
+@pytest.mark.parametrize(
+    ("kill", "cache"),
+    [
+        pytest.param(KILLS[k], CACHES[c], id=f"{k}-{c}", marks=() if (k, c) in PAIRS else pytest.mark.slow)
+        for k in KILLS
+        for c in CACHES
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_bits(kill, cache, uninterrupted, tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=6000, seed=1))
     process = start(tmp_path, "run", "config.toml", "-o", "out", *cache)

@@ -205,7 +205,7 @@ def problems():
 
 @pytest.mark.ngspice
 @pytest.mark.parametrize("kind", ["gradient", "lca"])
-@pytest.mark.parametrize("trial", [*range(8), *(pytest.param(t, marks=pytest.mark.slow) for t in range(8, 20))])
+@pytest.mark.parametrize("trial", [*range(5), *(pytest.param(t, marks=pytest.mark.slow) for t in range(5, 20))])
 def test_settled_code_is_the_lasso(kind, trial):
     model, obs = problems()[trial]
     sampler = build_sampler(model, obs, dynamics=kind)
@@ -349,19 +349,31 @@ LAWS = {
     "spike-slab": SpikeSlab(0.3, 1.4),
     "spike-slab, signed": SpikeSlab(0.3, 1.4, signed=True),
 }
+#: every prior, temperature and kind; all of them together are slow
+SOME = [
+    ("langevin", 0.5, "spike-slab"),
+    ("langevin", 2.0, "spike-slab, signed"),
+    ("langevin", 0.5, "L1, two-sided"),
+    ("langevin", 2.0, "L1, one-sided"),
+    ("underdamped", 1.0, "spike-slab, signed"),
+    ("underdamped", 2.0, "L1, two-sided"),
+]
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("prior", LAWS.values(), ids=LAWS)
 @pytest.mark.parametrize(
-    ("kind", "temperature"),
+    ("kind", "temperature", "prior"),
     [
-        ("langevin", 0.5),
-        ("langevin", 1.0),
-        ("langevin", 2.0),
-        ("underdamped", 1.0),
-        pytest.param("underdamped", 0.5, marks=pytest.mark.slow),
-        pytest.param("underdamped", 2.0, marks=pytest.mark.slow),
+        pytest.param(
+            kind,
+            temperature,
+            prior,
+            id=f"{kind}-{temperature}-{name}",
+            marks=() if (kind, temperature, name) in SOME else pytest.mark.slow,
+        )
+        for kind in ("langevin", "underdamped")
+        for temperature in (0.5, 1.0, 2.0)
+        for name, prior in LAWS.items()
     ],
 )
 def test_samples_are_those_of_the_tempered_posterior(kind, temperature, prior):

@@ -58,7 +58,7 @@ def refusal(make):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("name", [".spiceinit", "spice.rc"])
+@pytest.mark.parametrize("name", [".spiceinit", pytest.param("spice.rc", marks=pytest.mark.slow)])
 def test_init_files_are_not_executed(name, theirs, tmp_path):
     """In the working folder, in the home folder, and in the folders that ngspice's variables name."""
     mark = tmp_path / "executed"
