@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Install what is missing, then lint, check types, and run every test and notebook.
-# usage: ./test.sh [PYTEST_ARGUMENT ...]     ./test.sh --slow   runs the statistics that need about half an hour instead
+# usage: ./test.sh [PYTEST_ARGUMENT ...]
+#        ./test.sh --slow             what needs longer, instead: statistics, full crossings of what the fast tests have in pairs
+#        ./test.sh --nightly [SEED]   instead: the frozen commit bit for bit, deliberate faults, and false alarms with a fresh seed
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/setup.sh
@@ -14,6 +16,14 @@ export MPLBACKEND=Agg
 if [ "${1:-}" = "--slow" ]; then
     shift
     exec .venv/bin/python -m pytest -m slow -s "$@"
+fi
+if [ "${1:-}" = "--nightly" ]; then
+    seed="${2:-$(date +%s)}"
+    echo "seed $seed: ./test.sh --nightly $seed repeats this" >&2
+    .venv/bin/python tools/frozen.py
+    .venv/bin/python tools/faults.py
+    .venv/bin/python benchmarks/verdict.py false --seed "$seed"
+    exec .venv/bin/python benchmarks/verdict.py slow --seed "$seed"
 fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .

@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from circuitlsc.spice.library import find_library
 from circuitlsc.spice.noise import BrownianPaths
 from circuitlsc.spice.server import SERVER
 from circuitlsc.spice.task import ChainTask, chunk_length
+from circuitlsc.spice.transient import TransientFailed, _grid_points
 
 X = np.array([1.0, 0.2, 0.9, -0.1])
 
@@ -457,3 +459,49 @@ def test_every_step_reaches_the_end(step):
     sampler = build_sampler(model, np.full(4, 0.4), step=step)
     samples = sampler.run(t_stop=500 * step, warmup=0.0, chains=1, seed=1, thin=1, timeout=300.0)
     assert int(samples.stats["steps"][0]) == samples.u.shape[1] == 500
+
+
+class Plotted:
+    """A session whose transient returned these values at every grid point, V."""
+
+    last_plot = "tran1"
+
+    def __init__(self, task, values, held):
+        n = len(values)
+        vectors = {"time": np.arange(n + 1) * task.step * task.tau, task.held[0]: np.append(0.0, held)}
+        for k, node in enumerate(task.nodes):
+            vectors[node] = np.append(task.start[k] * task.volt, values)
+        self.vectors = {name: SimpleNamespace(_data=v) for name, v in vectors.items()}
+
+    def plot(self, simulation, name):
+        return self.vectors
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (None, None),
+        ("values", r"^v\(u_0\) is not finite at step 3\.$"),
+        ("held", r"^v\(inside\) is not finite at step 5\.$"),
+        ("time", r"^the transient has no point at step 5 of 5 \(it ended at step 4\): "),
+    ],
+)
+def test_values_are_looked_at_before_they_count(where, message):
+    (task,) = tasks_of(make_sampler(), steps=5)
+    task, values, held = replace(task, held=("inside",)), np.full(5, 0.1), np.full(5, 0.2)
+    if where == "values":
+        values[2] = np.nan
+    if where == "held":
+        held[-1] = np.inf
+    session = Plotted(task, values, held)
+    if where == "time":
+        for vector in session.vectors.values():
+            vector._data = vector._data[:-1]
+    h, start = task.step * task.tau, np.array(task.start)
+    if message is None:
+        u, inside, points = _grid_points(session, task, 5, h, start)
+        np.testing.assert_allclose(u, 0.1 / task.volt)
+        assert (inside, points) == (0.2, 6)
+        return
+    with pytest.raises(TransientFailed, match=message):
+        _grid_points(session, task, 5, h, start)

@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("circuitlsc", "tests", "tools", "netlists", "examples", "notebooks", "benchmarks", "pyproject.toml", "README.md")
+COPIED = (
+    "circuitlsc",
+    "tests",
+    "tools",
+    "netlists",
+    "examples",
+    "notebooks",
+    "benchmarks",
+    "pyproject.toml",
+    "README.md",
+)
 
 
 @dataclass(frozen=True)
