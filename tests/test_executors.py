@@ -288,6 +288,8 @@ def test_what_is_kept_is_not_simulated_again(tasks, serial, started, tmp_path):
 )
 def test_the_key_holds_all_that_the_samples_depend_on(tasks, change):
     assert replace(tasks[0], **change).key("x") != tasks[0].key("x")
+    if "rows" in change:
+        assert replace(tasks[0], rows=2 * change["rows"]).key("x") != replace(tasks[0], **change).key("x")
     assert tasks[0].key("ngspice 39") != tasks[0].key("ngspice 44")
     assert re.fullmatch(r"[0-9a-f]{64}", tasks[0].key(simulator()))
 

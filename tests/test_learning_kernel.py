@@ -21,15 +21,15 @@ KERNELS = {"serial": kernel._advance_serial, "parallel": kernel._advance_paralle
 BOUND = float(norm.isf(1e-4 / 20 / 2))  # one chance in 10,000 that right deviates fail any of (at most) 20 numbers
 
 
-def both(advance, dtype, n_steps, *, signed=False, normalise=False, u0=0.6, **moves):
-    """Run the kernel and NumPy with the same deviates; return (workspace, Parameters, u)."""
+def both(advance, dtype, n_steps, *, signed=False, normalise=False, start=0.6, **moves):
+    """Run the kernel and NumPy with the same deviates, u0 from ``start``; return (workspace, Parameters, u)."""
     rng = np.random.default_rng(3)
     A, x = 0.5 * rng.standard_normal((D, K)), rng.standard_normal((N, D)).astype(dtype)
     u, noise = rng.laplace(size=(N, K)).astype(dtype), rng.standard_normal((n_steps, N, K)).astype(dtype)
     rates = Rates(0.01, 1.3, *(moves.get(name, 0.0) for name in ("A", "u0", "lam", "sigma")), signed, normalise)
-    w = workspace(u, A, np.array([u0, 1.4, 0.7]))
+    w = workspace(u, A, np.array([start, 1.4, 0.7]))
     advance(w, x, noise, rates)
-    p, u = Parameters(A, u0, 1.4, 0.7, signed), u.astype(float)
+    p, u = Parameters(A, start, 1.4, 0.7, signed), u.astype(float)
     for deviates in noise:
         p, u = take_step(p, u, x.astype(float), deviates.astype(float), rates)
     return w, p, u
@@ -61,6 +61,7 @@ def test_another_step_is_noticed():
     w, p, u = both(kernel._advance_serial, "float64", 3, **MOVES)
     for other in (
         {**MOVES, "A": 0.0101},
+        {**MOVES, "u0": 0.00201},
         {**MOVES, "lam": 0.0},
         {**MOVES, "sigma": 0.00301},
         {**MOVES, "signed": True},
@@ -71,7 +72,7 @@ def test_another_step_is_noticed():
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_without_a_spike_every_latent_is_active(signed):
-    w, p, u = both(kernel._advance_serial, "float64", 10, signed=signed, u0=0.0, A=0.01, lam=0.001, sigma=0.003)
+    w, p, u = both(kernel._advance_serial, "float64", 10, signed=signed, start=0.0, A=0.01, lam=0.001, sigma=0.003)
     assert error(w, p, u) < 1e-10
     np.testing.assert_array_equal(w.usage, 10 * N)
     assert w.slow[0] == 0

@@ -37,7 +37,7 @@ def learner(seed, **settings):
 
 
 def test_ngspice_gets_a_c_int_of_every_seed():
-    assert [ngspice_seed(seed) for seed in (0, 6, 2**31 - 2)] == [1, 7, 2**31 - 1]
+    assert [ngspice_seed(seed) for seed in (0, 1, 6, 7, 2**31 - 2)] == [1, 2, 7, 8, 2**31 - 1]
     large = [2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**33, 2**62, LARGEST]
     got = [ngspice_seed(seed) for seed in large]
     assert all(10 < seed <= 2**31 - 1 for seed in got)  # cut off, some of them would be 0, 1 or 2
