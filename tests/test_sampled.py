@@ -69,10 +69,9 @@ def test_ends_when_the_time_is_over(monkeypatch):
         seconds=5.0,
         progress=lambda share, left: lefts.append(left),
     )
-    assert len(calls) == 5
-    assert calls == sorted(calls)
+    assert calls == [CHAINS * BATCH * k for k in (1, 2, 3, 5)]
     assert found.n_draws == calls[-1]
-    assert lefts == [4, 3, 2, 1], "never more than the time allows"
+    assert lefts == [4, 3, 2], "never more than the time allows"
     at_once = exact_statistics(SIX, X6, enough=lambda _: 1e3, seconds=0.0)
     assert at_once.n_draws == CHAINS * BATCH
 
@@ -208,3 +207,17 @@ def test_chains_in_different_modes_are_seen_and_count_as_an_error():
     assert (still.result().ess_min, still.result().rhat_max) == (draws, 1.0)
     np.testing.assert_allclose(still.result().p_active_mcse, 1 / draws)  # of what was never seen
     assert math.isfinite(still.result().sd_mcse.max())
+
+
+def test_how_fast_draws_come_does_not_matter(monkeypatch):
+    """A verdict is repeated on a machine with other things to do: the clock alone may run differently."""
+
+    def drawn(seconds):
+        clock = itertools.count(0.0, seconds)
+        monkeypatch.setattr(sampled.time, "monotonic", lambda: next(clock))
+        return exact_statistics(SIX, X6, enough=lambda found: float(found.mean_mcse.max()) / 0.001, seconds=1e9)
+
+    fast, slow = drawn(1e-4), drawn(5.0)
+    assert fast.n_draws == slow.n_draws > 3 * sampled.BATCH
+    np.testing.assert_array_equal(fast.mean, slow.mean)
+    np.testing.assert_array_equal(fast.coactive_mcse, slow.coactive_mcse)

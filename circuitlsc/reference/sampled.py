@@ -114,23 +114,23 @@ def _draw(
     seconds: float,
     progress: Callable[[float, float], None],
 ) -> PosteriorStatistics:
-    """Draw until it is enough, or the time is over."""
-    begun, batch, warmup = time.monotonic(), BATCH, WARMUP
+    """Draw until it is enough, or the time is over: how many draws are enough does not depend on how fast they come."""
+    begun, target, warmup = time.monotonic(), BATCH, WARMUP
     while True:
-        draws = chains.draw(batch, warmup=warmup)
-        warmup = 0
-        running.add(draws)
+        # always as many at a time: what is updated from draw to draw is calculated anew at each start, and rounded
+        running.add(chains.draw(BATCH, warmup=warmup))
+        warmup, spent = 0, time.monotonic() - begun
+        if running.n_draws < target and spent < seconds:
+            continue
         found = running.result()
-        excess, spent = enough(found), time.monotonic() - begun
+        excess = enough(found)
         if excess <= 1.0 or spent >= seconds:
             return found
         needed = spent * min(excess**2, 1e6)  # errors fall with the root of the length
         progress(spent / max(needed, spent), min(needed, seconds) - spent)
-        # towards the end, but no further than a third of what there is, so that the estimate is looked at again, ...
+        # towards the end, but no further than a half of what there is, so that the estimate is looked at again
         more = int(running.n_draws * min(max(1.05 * excess**2 - 1, 0.05), 0.5))
-        # ... nor than the time allows, a second at a time
-        more = min(more, int(running.n_draws * min(seconds - spent, 1.0) / spent) + 1)
-        batch = max(BATCH, BATCH * math.ceil(more / BATCH))
+        target = running.n_draws + max(BATCH, BATCH * math.ceil(more / BATCH))
 
 
 class RunningStatistics:
