@@ -29,7 +29,7 @@ def test_the_right_circuit_is_calibrated(form, seed, inputs):
     [
         pytest.param(SparseCodingModel(BARS.A, SpikeSlab(0.3, 2.0), 0.5), Dynamics(), marks=pytest.mark.slow),
         (BARS, Dynamics(temperature=2.0)),
-        (SparseCodingModel(BARS.A, BARS.prior, 0.75), Dynamics()),
+        pytest.param(SparseCodingModel(BARS.A, BARS.prior, 0.75), Dynamics(), marks=pytest.mark.slow),
     ],
     ids=["lam x 2", "T = 2", "sigma x 1.5"],
 )

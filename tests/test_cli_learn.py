@@ -107,7 +107,7 @@ def test_a_circuit_writes_its_deck_too(circuit):
 @pytest.mark.parametrize(
     ("where", "kill"),
     [
-        ("software", signal.SIGINT),
+        pytest.param("software", signal.SIGINT, marks=pytest.mark.slow),  # test_learning_run has a shorter one
         ("circuit", signal.SIGKILL),
         pytest.param("software", signal.SIGKILL, marks=pytest.mark.slow),
         pytest.param("circuit", signal.SIGINT, marks=pytest.mark.slow),

@@ -47,7 +47,10 @@ def twin_means(learner):
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "bars2x2-learning" else ()) for name in regenerate.LEARNERS],
+    [
+        pytest.param(name, marks=() if name == "bars2x2-learning-device" else pytest.mark.slow)
+        for name in regenerate.LEARNERS
+    ],
 )
 def test_a_deck_without_noise_learns_what_its_twin_does(name, tmp_path):
     learner = regenerate.learner(name)

@@ -61,7 +61,10 @@ def test_plain_ngspice_settles_on_the_lasso(name, plain_ngspice):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("name", ["bars4x4-underdamped", "bars2x2-underdamped-device", "bars4x4-cauchy"])
+@pytest.mark.parametrize(
+    "name",
+    ["bars4x4-underdamped", "bars2x2-underdamped-device", pytest.param("bars4x4-cauchy", marks=pytest.mark.slow)],
+)
 def test_plain_ngspice_samples_the_posterior(name, plain_ngspice):
     """Twelve seeds of 200 tau each; 12 seeds give t quantiles, family-wise 1e-3 over the 20 latents."""
     sampler = regenerate.sampler(name)

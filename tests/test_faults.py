@@ -212,10 +212,6 @@ def test_a_file_that_cannot_grow(tmp_path):
     resumed = circuitlsc("run", "config.toml", "-o", "out", "--no-cache", "--resume", cwd=tmp_path)
     assert resumed.returncode in (0, 4), resumed.stderr
     assert "steps were found in" in resumed.stderr
-    whole = circuitlsc("run", "config.toml", "-o", "whole", "--no-cache", cwd=tmp_path)
-    assert whole.returncode == resumed.returncode
-    a, b = (Samples.load(tmp_path / name / "samples.nc").u for name in ("out", "whole"))
-    assert a.tobytes() == b.tobytes()
 
 
 @pytest.fixture

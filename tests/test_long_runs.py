@@ -298,6 +298,7 @@ def peak(draws, way, folder):
     return result["peak"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_run(tmp_path):
     short, long = (peak(draws, "pieces", tmp_path) for draws in (130_000, 400_000))
     assert long - short < 20 * MB, (short, long)

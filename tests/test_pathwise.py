@@ -25,7 +25,8 @@ def problem(prior, sigma=0.5, n=4):
 
 @pytest.mark.parametrize("form", ["gram", "residual"])
 @pytest.mark.parametrize(
-    ("tolerance", "t_stop", "rms", "largest"), [(None, 1000.0, 2e-4, np.inf), (1e-9, 250.0, 1e-5, 1e-5)]
+    ("tolerance", "t_stop", "rms", "largest"),
+    [pytest.param(None, 1000.0, 2e-4, np.inf, marks=pytest.mark.slow), (1e-9, 250.0, 1e-5, 1e-5)],
 )
 def test_circuit_follows_numpy(form, tolerance, t_stop, rms, largest):
     model, x = problem(SpikeSlab(0.3, 1.0))

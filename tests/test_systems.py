@@ -221,11 +221,11 @@ def test_settled_code_is_the_lasso(kind, trial):
 
 
 @pytest.mark.ngspice
-def test_a_wrong_lam_does_not_settle_on_the_lasso(form):
+def test_a_wrong_lam_does_not_settle_on_the_lasso():
     """The negative control of the test above."""
     model, obs = problems()[4]
     wrong = SparseCodingModel(model.A, Laplace(1.2 * model.prior.lam, model.prior.signed), model.sigma)
-    code = build_sampler(wrong, obs, dynamics="lca", form=form).run().s[0, -1]
+    code = build_sampler(wrong, obs, dynamics="lca").run().s[0, -1]
     assert objective(model, code, obs) > lasso_map(model, obs).objective * (1 + 1e-3)
 
 
@@ -387,7 +387,7 @@ def test_samples_are_those_of_the_tempered_posterior(kind, temperature, prior):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("kind", ["langevin", "underdamped"])
+@pytest.mark.parametrize("kind", ["langevin", pytest.param("underdamped", marks=pytest.mark.slow)])
 def test_another_temperature_is_noticed(kind):
     """The negative control: T = 2 is not the posterior, nor is the one that keeps pi."""
     model = SparseCodingModel(A, SpikeSlab(0.3, 1.4), SIGMA)
