@@ -27,5 +27,8 @@ if [ "${1:-}" = "--nightly" ]; then
 fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/mypy
-exec .venv/bin/python -m pytest -n 2 --dist loadgroup tests "$@"
+.venv/bin/mypy & # beside the tests: it has one thread
+types=$! failed=0
+.venv/bin/python -m pytest -n 2 --dist loadgroup tests "$@" || failed=$?
+wait $types
+exit $failed
