@@ -198,7 +198,7 @@ def test_a_bias_within_the_allowance_agrees():
 
 
 def test_a_short_run_is_inconclusive_and_says_how_long_would_do():
-    step, n = 0.05, 6
+    step, n = 0.05, 4
 
     def run(seed, t_stop, **options):
         draws = round(t_stop / step)

@@ -76,6 +76,7 @@ def test_the_optimum_of_a_held_pi_and_of_two_copies():
 # --- Figure 4b ---
 
 
+@pytest.mark.slow
 def test_pi_is_learned_from_every_start():
     data = figure4b_data(Effort(time=0.35), n=3, truths=(0.3,))
     # three runs say little of their scatter: each is within what stale codes (1/hold of pi and more) and 20 batches allow

@@ -93,7 +93,8 @@ def consistent(values, truth, allowance):
     return abs(values.mean() - truth) < allowance + t.isf(LEVEL / 2, len(values) - 1) * se
 
 
-@pytest.mark.parametrize("signed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow  # all numbers at once, below, are not
+@pytest.mark.parametrize("signed", [False, True])
 def test_pi_is_found(signed):
     stage = Stage(duration=160.0, step=0.005, hold=40.0, pause=5.0, tau_u0=20.0)
     values = recovered(stage, signed=signed, pi=0.6)[:, 0]
