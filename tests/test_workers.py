@@ -66,7 +66,7 @@ def test_one_server_for_many_chains(task, expected):
     assert servers() == before
 
 
-def test_an_idle_server_ends_and_another_one_starts(task, expected):
+def test_after_a_server_that_was_ended_another_one_starts(task, expected):
     (old,) = servers()
     os.kill(old, signal.SIGTERM)
     until(lambda: not is_one_of_ours(old))
@@ -74,7 +74,7 @@ def test_an_idle_server_ends_and_another_one_starts(task, expected):
     assert servers() not in ([], [old])
 
 
-def test_a_server_ends_by_itself():
+def test_an_idle_server_ends_by_itself():
     code = "import circuitlsc.spice.server as s, socket, sys; s.IDLE = 0.2; s.main(int(sys.argv[1]))"
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with mine, theirs:

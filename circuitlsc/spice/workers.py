@@ -269,9 +269,7 @@ def _start(what: str, folder: Path, descriptors: list[int]) -> Worker:
             server = _ready()
             try:
                 server.start(worker, job, [*worker.ends, *descriptors])
-            except (
-                ServerLost
-            ):  # it ended because nobody had asked for anything, or somebody ended it: another one, once
+            except ServerLost:  # nobody had asked for anything, or somebody ended it: another one, once
                 _ready(server).start(worker, job, [*worker.ends, *descriptors])
         except BaseException:
             worker.close()
