@@ -29,6 +29,7 @@ fi
 .venv/bin/ruff format --check .
 .venv/bin/mypy & # beside the tests: it has one thread
 types=$! failed=0
-.venv/bin/python -m pytest -n 2 --dist loadgroup tests "$@" || failed=$?
+# three at a time on two processors: tests wait for timeouts, locks and processes
+.venv/bin/python -m pytest -n 3 --dist loadgroup tests "$@" || failed=$?
 wait $types
 exit $failed

@@ -5,15 +5,42 @@ import json
 import numpy as np
 import pytest
 
-from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
+from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, lowering
 from circuitlsc.budget import BudgetEntry, error_budget, parse_sweep, variants
 from circuitlsc.budget_plot import budget_figure, chips_figure, sweep_figure
 from circuitlsc.chips import chip_yield
 from circuitlsc.nonideal import Nonidealities
 from circuitlsc.paired import paired_difference
 from circuitlsc.report import budget_report, chips_report
+from circuitlsc.sampler import Sampler
 
 FIELDS = {"name", "parameters", "d_p_active", "d_p_active_se", "d_mean", "d_mean_se", "d_tv", "d_tv_se"}
+
+
+@pytest.mark.ngspice
+def test_a_row_compiles_one_circuit(bars_model, bars_x, monkeypatch):
+    """Predictions, the common step and what names a chain need no sampler and no netlist of their own."""
+    made = {"samplers": 0, "netlists": 0}
+
+    def counted(what, function):
+        def call(*arguments, **options):
+            made[what] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(Sampler, "__init__", counted("samplers", Sampler.__init__))
+    monkeypatch.setattr(lowering, "fill", counted("netlists", lowering.fill))
+    nonideal = Nonidealities(
+        op_amp={"gain": 1e4, "offset": 3e-4},
+        crossbar={"programming_error": 0.01, "levels": 64},
+        comparator={"gate_offset": 2e-3},
+        prior={"lam_error": 0.02},
+        noise={"temperature_mismatch": 0.02},
+    )
+    entries = error_budget(bars_model, bars_x, nonideal, t_stop=30, seed=1).entries
+    assert len(entries) == 9
+    assert made == {"samplers": 9, "netlists": 9}
 
 
 @pytest.fixture(scope="module")
