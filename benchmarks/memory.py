@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc import Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.outcome import outcome
-from circuitlsc.plotting import save_figure
-from circuitlsc.spice.worker import peak_memory
+from circuitlsc.cli.outcome import outcome
+from circuitlsc.reporting.plotting import save_figure
+from circuitlsc.simulator.ngspice.worker import peak_memory
 
 
 def whole_run(n_steps: int) -> dict[str, float]:

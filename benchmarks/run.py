@@ -22,11 +22,11 @@ import numpy as np
 from memory import in_own_process
 
 from circuitlsc import Gaussian, Nonidealities, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.dynamics import KINDS
-from circuitlsc.loop import LOOPS
-from circuitlsc.presets import PRESETS
-from circuitlsc.sampler import Sampler
-from circuitlsc.samples import Samples
+from circuitlsc.model.dynamics import KINDS
+from circuitlsc.nonideal.presets import PRESETS
+from circuitlsc.planning.broken_loop import LOOPS
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
 
 HERE = Path(__file__).parent
 COSTS = [

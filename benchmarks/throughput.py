@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.spice.engine import run_chains
-from circuitlsc.spice.task import ChainTask
-from circuitlsc.spice.workers import worker_environment
+from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.task import ChainTask
+from circuitlsc.simulator.workers import worker_environment
 
 HERE = Path(__file__).parent
 CHAINS = 8
@@ -54,7 +54,7 @@ def plain(tasks: list[ChainTask], processes: int) -> None:
                 task.save(folder / "task.json")
                 (folder / ".spiceinit").write_text("* no commands\n", encoding="ascii")
                 with subprocess.Popen(
-                    [sys.executable, "-m", "circuitlsc.spice.worker", str(folder)],
+                    [sys.executable, "-m", "circuitlsc.simulator.ngspice.worker", str(folder)],
                     cwd=folder,
                     env=worker_environment(),
                     stdin=subprocess.PIPE,

@@ -26,14 +26,14 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
-from circuitlsc.compare import Errors
-from circuitlsc.dynamics import Dynamics
-from circuitlsc.experiment import expect, judge, known_well, tolerance_scale
-from circuitlsc.null import Null, null_for, quantile_levels
+from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.replicates import Replicates, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
-from circuitlsc.runplan import ALLOWANCE, TOLERANCE, RunPlan
-from circuitlsc.statistics import PosteriorStatistics
+from circuitlsc.reference.statistics import PosteriorStatistics
+from circuitlsc.validation.compare import Errors
+from circuitlsc.validation.judge import expect, judge, known_well, tolerance_scale
+from circuitlsc.validation.null import Null, null_for, quantile_levels
 
 RUNS, WARMUP = 60, 20.0
 FARTHEST = 300_000.0  # tau that a software run is given

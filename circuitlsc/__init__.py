@@ -8,70 +8,70 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from circuitlsc.budget import error_budget as error_budget
-    from circuitlsc.build import build_sampler as build_sampler
-    from circuitlsc.chips import chip_yield as chip_yield
-    from circuitlsc.circuit_calibration import calibrate_circuit as calibrate_circuit
-    from circuitlsc.cost_priors import Cauchy as Cauchy
-    from circuitlsc.cost_priors import SquareRoot as SquareRoot
-    from circuitlsc.custom_prior import CustomPrior as CustomPrior
-    from circuitlsc.data import bars as bars
-    from circuitlsc.dynamics import Dynamics as Dynamics
     from circuitlsc.errors import CircuitLSCError as CircuitLSCError
     from circuitlsc.errors import InputError as InputError
     from circuitlsc.errors import MissingSimulatorError as MissingSimulatorError
     from circuitlsc.errors import NetlistError as NetlistError
     from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
     from circuitlsc.errors import SimulationError as SimulationError
-    from circuitlsc.friction import friction_sweep as friction_sweep
     from circuitlsc.learning import CircuitLearner as CircuitLearner
     from circuitlsc.learning import Learned as Learned
     from circuitlsc.learning import Learner as Learner
     from circuitlsc.learning import Stage as Stage
     from circuitlsc.learning import match_atoms as match_atoms
-    from circuitlsc.map_result import read_map as read_map
-    from circuitlsc.model import SparseCodingModel as SparseCodingModel
-    from circuitlsc.nonideal import Nonidealities as Nonidealities
-    from circuitlsc.priors import Gaussian as Gaussian
-    from circuitlsc.priors import Laplace as Laplace
-    from circuitlsc.priors import SpikeSlab as SpikeSlab
-    from circuitlsc.runplan import RunPlan as RunPlan
-    from circuitlsc.sampler import Sampler as Sampler
-    from circuitlsc.samples import Samples as Samples
-    from circuitlsc.scaling import Scaling as Scaling
+    from circuitlsc.model.cost_priors import Cauchy as Cauchy
+    from circuitlsc.model.cost_priors import SquareRoot as SquareRoot
+    from circuitlsc.model.data import bars as bars
+    from circuitlsc.model.dynamics import Dynamics as Dynamics
+    from circuitlsc.model.priors import Gaussian as Gaussian
+    from circuitlsc.model.priors import Laplace as Laplace
+    from circuitlsc.model.priors import SpikeSlab as SpikeSlab
+    from circuitlsc.model.sparse_coding import SparseCodingModel as SparseCodingModel
+    from circuitlsc.model.tabulated_prior import CustomPrior as CustomPrior
+    from circuitlsc.nonideal.nonidealities import Nonidealities as Nonidealities
+    from circuitlsc.planning.run_plan import RunPlan as RunPlan
+    from circuitlsc.planning.scaling import Scaling as Scaling
+    from circuitlsc.sampling.compile import build_sampler as build_sampler
+    from circuitlsc.sampling.sampler import Sampler as Sampler
+    from circuitlsc.sampling.samples import Samples as Samples
+    from circuitlsc.studies.budget import error_budget as error_budget
+    from circuitlsc.studies.chip_yield import chip_yield as chip_yield
+    from circuitlsc.studies.circuit_calibration import calibrate_circuit as calibrate_circuit
+    from circuitlsc.studies.friction import friction_sweep as friction_sweep
+    from circuitlsc.validation.map_result import read_map as read_map
 
 _HOMES = {
-    "error_budget": "budget",
-    "chip_yield": "chips",
-    "Cauchy": "cost_priors",
-    "SquareRoot": "cost_priors",
-    "CustomPrior": "custom_prior",
-    "calibrate_circuit": "circuit_calibration",
-    "friction_sweep": "friction",
+    "error_budget": "studies.budget",
+    "chip_yield": "studies.chip_yield",
+    "Cauchy": "model.cost_priors",
+    "SquareRoot": "model.cost_priors",
+    "CustomPrior": "model.tabulated_prior",
+    "calibrate_circuit": "studies.circuit_calibration",
+    "friction_sweep": "studies.friction",
     "CircuitLearner": "learning",
     "Learned": "learning",
     "Learner": "learning",
     "Stage": "learning",
     "match_atoms": "learning",
-    "read_map": "map_result",
-    "bars": "data",
-    "Dynamics": "dynamics",
+    "read_map": "validation.map_result",
+    "bars": "model.data",
+    "Dynamics": "model.dynamics",
     "CircuitLSCError": "errors",
     "InputError": "errors",
     "MissingSimulatorError": "errors",
     "NetlistError": "errors",
     "ReferenceRefusedError": "errors",
     "SimulationError": "errors",
-    "SparseCodingModel": "model",
-    "Nonidealities": "nonideal",
-    "Gaussian": "priors",
-    "Laplace": "priors",
-    "SpikeSlab": "priors",
-    "RunPlan": "runplan",
-    "Sampler": "sampler",
-    "build_sampler": "build",
-    "Samples": "samples",
-    "Scaling": "scaling",
+    "SparseCodingModel": "model.sparse_coding",
+    "Nonidealities": "nonideal.nonidealities",
+    "Gaussian": "model.priors",
+    "Laplace": "model.priors",
+    "SpikeSlab": "model.priors",
+    "RunPlan": "planning.run_plan",
+    "Sampler": "sampling.sampler",
+    "build_sampler": "sampling.compile",
+    "Samples": "sampling.samples",
+    "Scaling": "planning.scaling",
 }
 __all__ = [*_HOMES]
 

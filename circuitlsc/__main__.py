@@ -1,6 +1,6 @@
 """``python -m circuitlsc`` is ``circuitlsc``."""
 
-from circuitlsc.cli import main
+from circuitlsc.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from circuitlsc.images import camera, draw_patches, patch_dictionary, sparse_codes, whiten
+from circuitlsc.model.images import camera, draw_patches, patch_dictionary, sparse_codes, whiten
 
 SIZE = 8  # pixels a side of a patch
 ATOMS = 64

@@ -21,9 +21,9 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
+from circuitlsc.io.output import write_deck
 from circuitlsc.learning import CircuitLearner, Stage
 from circuitlsc.learning.stage import TIME_CONSTANTS
-from circuitlsc.output import write_deck
 
 FOLDER = Path(__file__).resolve().parent
 SIGMA, MODEL_SEED = 0.5, 5  # two bars of both images are on

@@ -3,7 +3,7 @@
 import numpy as np
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc.cells import Wires
+from circuitlsc.circuit.cells import Wires
 
 
 def bench(*cells, scaling, **wires):

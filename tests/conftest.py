@@ -24,9 +24,9 @@ from circuitlsc import (
     SpikeSlab,
     SquareRoot,
 )
-from circuitlsc.priors import Prior
-from circuitlsc.scaling import Scaling
-from circuitlsc.spice.library import find_library
+from circuitlsc.model.priors import Prior
+from circuitlsc.planning.scaling import Scaling
+from circuitlsc.simulator.ngspice.library import find_library
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
 

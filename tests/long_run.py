@@ -15,12 +15,12 @@ import numpy as np
 from scipy.signal import lfilter
 
 from circuitlsc import RunPlan, Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.outcome import outcome
-from circuitlsc.plotting import save_figure
-from circuitlsc.samples import collect
-from circuitlsc.spice.chain import ChainResult
-from circuitlsc.spice.worker import peak_memory
-from circuitlsc.statistics import summarize, virial
+from circuitlsc.cli.outcome import outcome
+from circuitlsc.reference.statistics import summarize, virial
+from circuitlsc.reporting.plotting import save_figure
+from circuitlsc.sampling.samples import collect
+from circuitlsc.simulator.chain import ChainResult
+from circuitlsc.simulator.ngspice.worker import peak_memory
 
 A = 0.9  # correlation from draw to draw
 PIECE = 20_000

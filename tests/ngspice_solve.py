@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from circuitlsc.spice.library import open_session
+from circuitlsc.simulator.ngspice.library import open_session
 
 
 def reals(name, values):

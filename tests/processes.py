@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from circuitlsc.spice.server import SERVER, WORKER
+from circuitlsc.simulator.server import SERVER, WORKER
 
 
 def called(name: str, parent: int) -> list[int]:

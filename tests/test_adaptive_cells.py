@@ -7,7 +7,7 @@ import pytest
 from cell_bench import bench, deck, differences, jacobian
 
 from circuitlsc import SpikeSlab
-from circuitlsc.cells import (
+from circuitlsc.circuit.cells import (
     AdaptiveGate,
     AdaptiveThreshold,
     Follower,
@@ -18,7 +18,7 @@ from circuitlsc.cells import (
     Wires,
     corner,
 )
-from circuitlsc.cells.adaptive import LEAST
+from circuitlsc.circuit.cells.adaptive import LEAST
 
 WIDTH, LAM, PI = 0.06, 1.4, 0.3
 U0 = -np.log(PI) / LAM

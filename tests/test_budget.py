@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, lowering
-from circuitlsc.budget import BudgetEntry, error_budget, parse_sweep, variants
-from circuitlsc.budget_plot import budget_figure, chips_figure, sweep_figure
-from circuitlsc.chips import chip_yield
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.paired import paired_difference
-from circuitlsc.report import budget_report, chips_report
-from circuitlsc.sampler import Sampler
+from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.circuit import lowering
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.reporting.budget_plot import budget_figure, chips_figure, sweep_figure
+from circuitlsc.reporting.report import budget_report, chips_report
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.studies.budget import BudgetEntry, error_budget, parse_sweep, variants
+from circuitlsc.studies.chip_yield import chip_yield
+from circuitlsc.validation.paired_difference import paired_difference
 
 FIELDS = {"name", "parameters", "d_p_active", "d_p_active_se", "d_mean", "d_mean_se", "d_tv", "d_tv_se"}
 

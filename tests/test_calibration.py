@@ -12,11 +12,12 @@ import pytest
 from scipy import stats
 from scipy.signal import lfilter
 
-from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, calibration
-from circuitlsc.calibration import calibrate, calibration_report, draw_inputs, rank_values
-from circuitlsc.calibration_plot import calibration_figure
-from circuitlsc.plotting import save_figure
+from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.reference.gibbs import gibbs
+from circuitlsc.reporting.calibration_plot import calibration_figure
+from circuitlsc.reporting.plotting import save_figure
+from circuitlsc.validation import calibration
+from circuitlsc.validation.calibration import calibrate, calibration_report, draw_inputs, rank_values
 
 L = 19
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)

@@ -7,11 +7,11 @@ import pytest
 from PySpice.Spice.Netlist import Circuit
 
 from circuitlsc import InputError, SparseCodingModel
-from circuitlsc.cells import Crossbar, Gate, Gradient, Input, Integrator, Noise, Residual, Threshold, Wires
-from circuitlsc.cells.base import number
-from circuitlsc.cost_priors import CostPrior
-from circuitlsc.systems import lsc
-from circuitlsc.tables import Table, crowded_knots
+from circuitlsc.circuit.cells import Crossbar, Gate, Gradient, Input, Integrator, Noise, Residual, Threshold, Wires
+from circuitlsc.circuit.cells.base import number
+from circuitlsc.circuit.systems import lsc
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.model.piecewise_linear import Table, crowded_knots
 
 WIDTH = 0.06
 RTOL = 1e-9

@@ -7,7 +7,8 @@ import pytest
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc import Gaussian, InputError, Laplace, NetlistError, SparseCodingModel, SpikeSlab, build_sampler
-from circuitlsc.checks import blocks, check_circuit, flatten
+from circuitlsc.circuit.electrical_rules import check_circuit, flatten
+from circuitlsc.model.gram import blocks
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import Dynamics, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.calibration import calibrate, draw_inputs
-from circuitlsc.circuit_calibration import calibrate_circuit, plan_calibration
+from circuitlsc.studies.circuit_calibration import calibrate_circuit, plan_calibration
+from circuitlsc.validation.calibration import calibrate, draw_inputs
 
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 pytestmark = pytest.mark.ngspice

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from processes import workers_of
 
-from circuitlsc.cli import app
-from circuitlsc.samples import Samples
+from circuitlsc.cli.main import app
+from circuitlsc.sampling.samples import Samples
 
 pytestmark = pytest.mark.ngspice
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_cli import FILES, circuitlsc, one_line
 
-from circuitlsc.samples import Samples
+from circuitlsc.sampling.samples import Samples
 
 pytestmark = pytest.mark.ngspice
 

@@ -36,7 +36,7 @@ CIRCUIT = CONFIG.format(inputs=30, hold=5, more="tau_A = 150\ntau_u0 = 300\nstar
 SHORT = (
     "import circuitlsc.learning.circuit as c, circuitlsc.learning.learner as l; c.PIECE = 20_000; "
     "l.Learner.run.__kwdefaults__['every'] = 0.0; "
-    "from circuitlsc.cli import main; main()"
+    "from circuitlsc.cli.main import main; main()"
 )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_cli import circuitlsc, one_line
 
-from circuitlsc.config import load_config
-from circuitlsc.samples import Samples
+from circuitlsc.config.read import load_config
+from circuitlsc.sampling.samples import Samples
 
 pytestmark = pytest.mark.ngspice
 

@@ -1,4 +1,4 @@
-"""The verdict of `circuitlsc.compare` on samplers that are known to be right, wrong, or too short."""
+"""The verdict of `circuitlsc.validation.compare` on samplers that are known to be right, wrong, or too short."""
 
 import json
 import math
@@ -11,9 +11,9 @@ from scipy.signal import lfilter
 from scipy.stats import binom, gamma, norm
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab
-from circuitlsc.compare import Comparison, Errors, compare
-from circuitlsc.null import DRAWN, Judged, Null
-from circuitlsc.statistics import PosteriorStatistics, summarize
+from circuitlsc.reference.statistics import PosteriorStatistics, summarize
+from circuitlsc.validation.compare import Comparison, Errors, compare
+from circuitlsc.validation.null import DRAWN, Judged, Null
 
 N_RUNS = 400  # replicates of a null
 LONGEST = 1000  # draws of a replicate's chain: longer runs are scaled

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from circuitlsc import CustomPrior
-from circuitlsc.config import load_config, resolved_toml
+from circuitlsc.config.learning import TIMES, load_learn_config
+from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.errors import InputError
-from circuitlsc.learning.config import TIMES, load_learn_config
-from circuitlsc.nonideal import Nonidealities, nearest
+from circuitlsc.nonideal.nonidealities import Nonidealities, nearest
 
 GOOD = {
     "model": {"dictionary": "bars:2", "x": "draw", "sigma": 0.5, "seed": 3},

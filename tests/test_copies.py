@@ -21,8 +21,8 @@ from circuitlsc import (
     SpikeSlab,
     Stage,
     build_sampler,
-    samples_file,
 )
+from circuitlsc.sampling import samples_file
 
 MODEL = SparseCodingModel(np.array([[0.6, 0.8], [0.8, -0.2]]), SpikeSlab(0.3, 1.0), 0.5)
 CUSTOM = SparseCodingModel(MODEL.A, CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09), reach=20.0), 0.5)

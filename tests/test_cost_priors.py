@@ -10,13 +10,13 @@ from scipy.stats import kstest
 from scipy.stats import t as student_t
 
 from circuitlsc import Cauchy, CustomPrior, InputError, SparseCodingModel, SquareRoot, build_sampler
-from circuitlsc.experiment import judge
-from circuitlsc.graph import Twin
+from circuitlsc.circuit.graph import Twin
+from circuitlsc.circuit.systems import lsc
+from circuitlsc.planning.scaling import expected_ranges
+from circuitlsc.planning.stepping import plan_step
 from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.reference.quadrature import quadrature
-from circuitlsc.scaling import expected_ranges
-from circuitlsc.stepping import plan_step
-from circuitlsc.systems import lsc
+from circuitlsc.validation.judge import judge
 
 
 def well(s):

@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 
 from circuitlsc import InputError, bars
-from circuitlsc.data import CONVERT, load_array, load_dictionary
+from circuitlsc.model.data import CONVERT, load_array, load_dictionary
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 7])

@@ -14,10 +14,10 @@ import pytest
 from scipy.stats import t as student
 
 from circuitlsc import InputError, build_sampler
-from circuitlsc.cells import Crossbar
-from circuitlsc.energy import probe
+from circuitlsc.circuit.cells import Crossbar
 from circuitlsc.reference.gibbs import gibbs
-from circuitlsc.spice.deck import comment, fingerprint, wrap
+from circuitlsc.simulator.ngspice.deck import comment, fingerprint, wrap
+from circuitlsc.studies.energy import probe
 
 NETLISTS = Path(__file__).resolve().parents[1] / "netlists"
 

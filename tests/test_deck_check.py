@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from circuitlsc import InputError
-from circuitlsc.cli import app
-from circuitlsc.spice.deck_check import MOST_BYTES, check_deck
-from circuitlsc.spice.deck_lines import check_lines
+from circuitlsc.cli.main import app
+from circuitlsc.simulator.ngspice.deck_check import MOST_BYTES, check_deck
+from circuitlsc.simulator.ngspice.deck_lines import check_lines
 
 ROOT = Path(__file__).parents[1]
 BODY = "V1 1 0 1\nR1 1 0 1k\n.op\n.print op v(1)\n"

@@ -9,9 +9,9 @@ import pytest
 from test_deck import regenerate
 
 from circuitlsc import InputError
-from circuitlsc.graph import Twin
+from circuitlsc.circuit.graph import Twin
+from circuitlsc.model.stream import grid_rows
 from circuitlsc.reference.pathwise import trapezoid
-from circuitlsc.stream import grid_rows
 
 #: units: the deck's time points also lie between those of the twin's grid, a difference of order h^2 after a switch
 CLOSE = 2e-3

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_deck import FLOAT, NUMBER, elements, plain_ngspice, regenerate, unwrapped, z_scores
 
-from circuitlsc.experiment import exact_statistics
 from circuitlsc.reference.map_estimate import lasso_map, objective
+from circuitlsc.validation.judge import exact_statistics
 
 assert plain_ngspice  # a fixture
 SETTLING = ["bars4x4-gradient", "bars4x4-lca", "bars2x2-gradient-device", "bars2x2-lca-device"]

@@ -7,12 +7,12 @@ import pytest
 from PySpice.Spice.Netlist import Circuit
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.cells import ThermalNoise
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.circuit.cells import ThermalNoise
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.reference.pathwise import path_difference
-from circuitlsc.runplan import RunPlan
-from circuitlsc.spice.engine import run_chains
-from circuitlsc.spice.noise import BrownianPaths
+from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.ngspice.noise import BrownianPaths
 
 # every static error at once, no two the same
 STATIC = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc.cells import (
+from circuitlsc.circuit.cells import (
     Buffer,
     DeviceGate,
     DeviceInput,
@@ -16,8 +16,8 @@ from circuitlsc.cells import (
     ThermalNoise,
     Wires,
 )
-from circuitlsc.hardware import Hardware
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import Nonidealities
 
 WIDTH = 0.06
 RTOL = 1e-9

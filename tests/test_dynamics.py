@@ -15,11 +15,11 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
-from circuitlsc.build import rebuilt
-from circuitlsc.dynamics import as_dynamics
-from circuitlsc.planning import make_plan
-from circuitlsc.runplan import choose_run
-from circuitlsc.stream import Stream, grid_rows
+from circuitlsc.model.dynamics import as_dynamics
+from circuitlsc.model.stream import Stream, grid_rows
+from circuitlsc.planning.plan import make_plan
+from circuitlsc.planning.run_plan import choose_run
+from circuitlsc.sampling.compile import rebuilt
 
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 X = BARS.draw(np.random.default_rng(5))[1]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.energy import energy_report, energy_text, probe
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.studies.energy import energy_report, energy_text, probe
 
 pytestmark = pytest.mark.ngspice
 

@@ -20,12 +20,12 @@ from processes import called, is_one_of_ours, workers_of
 
 from circuitlsc import Gaussian, MissingSimulatorError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import SimulationError
-from circuitlsc.spice.engine import ChainsFailed, run_chains
-from circuitlsc.spice.library import find_library
-from circuitlsc.spice.noise import BrownianPaths
-from circuitlsc.spice.server import SERVER
-from circuitlsc.spice.task import ChainTask, chunk_length
-from circuitlsc.spice.transient import TransientFailed, _grid_points
+from circuitlsc.simulator.ngspice.engine import ChainsFailed, run_chains
+from circuitlsc.simulator.ngspice.library import find_library
+from circuitlsc.simulator.ngspice.noise import BrownianPaths
+from circuitlsc.simulator.ngspice.transient import TransientFailed, _grid_points
+from circuitlsc.simulator.server import SERVER
+from circuitlsc.simulator.task import ChainTask, chunk_length
 
 X = np.array([1.0, 0.2, 0.9, -0.1])
 
@@ -385,7 +385,7 @@ def test_spiceinit_is_not_executed(tmp_path, monkeypatch, scratch):
     # ngspice 39 takes the home folder from /etc/passwd: a file of ours in the working folder comes before it
     assert guards == ["* no commands\n"]
     # negative control: a session opened right here does execute it
-    code = "from circuitlsc.spice.library import open_session; open_session()"
+    code = "from circuitlsc.simulator.ngspice.library import open_session; open_session()"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (tmp_path / "executed").exists()
 
@@ -394,8 +394,8 @@ LONG_RUN = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from circuitlsc.spice.engine import run_chains
-from circuitlsc.spice.task import ChainTask
+from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.task import ChainTask
 task = ChainTask.load(Path("task.json"))
 run_chains([task, replace(task, chain=1)], progress=lambda chain, steps: print(chain, flush=True))
 """

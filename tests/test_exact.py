@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate
 
 from circuitlsc import Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.cost_priors import CostPrior
+from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
 from circuitlsc.reference.orthant import OrthantMoments, log_slab_mass
 from circuitlsc.reference.quadrature import quadrature

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitlsc.config import load_config
-from circuitlsc.config_table import read_toml
+from circuitlsc.config.learning import load_learn_config
+from circuitlsc.config.read import load_config
+from circuitlsc.config.table import read_toml
 from circuitlsc.learning import Learner, NaturalPatches, match_atoms
-from circuitlsc.learning.config import load_learn_config
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LEARNING = sorted(path for path in EXAMPLES.glob("*.toml") if "learning" in read_toml(path))

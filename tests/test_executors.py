@@ -19,13 +19,13 @@ from processes import workers_of
 
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import SimulationError
-from circuitlsc.lock import lock
-from circuitlsc.spice import chain as chain_module
-from circuitlsc.spice.chain import Job, simulate, take
-from circuitlsc.spice.engine import ChainsFailed, run_all_chains, run_chains
-from circuitlsc.spice.executors import connect
-from circuitlsc.spice.journal import read_steps
-from circuitlsc.spice.store import Store, simulator
+from circuitlsc.io.lock import lock
+from circuitlsc.simulator import chain as chain_module
+from circuitlsc.simulator.chain import Job, simulate, take
+from circuitlsc.simulator.executors import connect
+from circuitlsc.simulator.journal import read_steps
+from circuitlsc.simulator.ngspice.engine import ChainsFailed, run_all_chains, run_chains
+from circuitlsc.simulator.store import Store, simulator
 
 pytestmark = pytest.mark.ngspice
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
@@ -109,7 +109,7 @@ def test_chains_come_back_from_a_machine_that_does_not_see_the_store(tasks, seri
 
 def test_a_dask_worker_that_disappears(cluster, tmp_path, monkeypatch):
     """Its chain is taken up on another worker from its last chunk."""
-    monkeypatch.setattr("circuitlsc.spice.engine._POLL_FAR", 0.05)
+    monkeypatch.setattr("circuitlsc.simulator.ngspice.engine._POLL_FAR", 0.05)
     _, client = cluster
     (task,) = build_sampler(MODEL, X).tasks(RunPlan(t_stop=20_000.0, chains=1, seed=2))
     task = replace(task, chunk=2000)
@@ -153,7 +153,7 @@ def test_what_is_no_executor(tasks):
 
 def test_a_scheduler_that_does_not_answer(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("circuitlsc.spice.executors.CONNECT", 0.5)
+    monkeypatch.setattr("circuitlsc.simulator.executors.CONNECT", 0.5)
     with pytest.raises(
         InputError, match=r"^--scheduler 'tcp://127\.0\.0\.1:9' does not answer \(.*\)\. Start one with"
     ):
@@ -176,8 +176,8 @@ def test_an_address_that_is_none(address):
 def test_what_answers_and_is_no_scheduler(answer, monkeypatch):
     """A web server takes the client's greeting for a request; the client takes its answer for exabytes, or waits for ever."""
     pytest.importorskip("distributed")
-    monkeypatch.setattr("circuitlsc.spice.executors.CONNECT", 1)
-    monkeypatch.setattr("circuitlsc.spice.executors.LONGEST", 5)
+    monkeypatch.setattr("circuitlsc.simulator.executors.CONNECT", 1)
+    monkeypatch.setattr("circuitlsc.simulator.executors.LONGEST", 5)
 
     class Answer(socketserver.BaseRequestHandler):
         def handle(self):
@@ -223,7 +223,7 @@ def test_a_run_that_ended_ends_its_chains_wherever_they_are(tasks, tmp_path):
         ({"workers": True}, r"^workers = True cannot be used"),
         ({"timeout": -1}, r"^run: timeout = -1, but a chain needs some time"),
         ({"timeout": float("nan")}, r"^run: timeout = nan, but"),
-        ({"store": Path("kept")}, r"^store = .*Path\('kept'\) is none\. Give circuitlsc\.spice\.store\.Store"),
+        ({"store": Path("kept")}, r"^store = .*Path\('kept'\) is none\. Give circuitlsc\.simulator\.store\.Store"),
     ],
 )
 def test_arguments_that_cannot_be_used(tasks, arguments, message):

@@ -18,12 +18,12 @@ from test_cli import circuitlsc, one_line
 from test_engine import with_line, workers_by_chain
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.circuits import CircuitRun, run_circuits
 from circuitlsc.errors import SimulationError
-from circuitlsc.samples import Samples
-from circuitlsc.spice.diagnosis import diagnose, what_is
-from circuitlsc.spice.engine import run_all_chains, run_chains
-from circuitlsc.spice.store import Store
+from circuitlsc.sampling.batch import CircuitRun, run_circuits
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.ngspice.diagnosis import diagnose, what_is
+from circuitlsc.simulator.ngspice.engine import run_all_chains, run_chains
+from circuitlsc.simulator.store import Store
 
 pytestmark = pytest.mark.ngspice
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)

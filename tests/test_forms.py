@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlsc import SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.forms import choose_form, iteration_time
+from circuitlsc.planning.choose_form import choose_form, iteration_time
 
 
 def dense(n_features, n_latents):

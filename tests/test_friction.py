@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlsc import Dynamics, Gaussian, InputError, Laplace, SparseCodingModel, friction_sweep
-from circuitlsc.friction import friction_figure, friction_report
+from circuitlsc.reporting.friction_plot import friction_figure, friction_report
 
 pytestmark = pytest.mark.ngspice
 

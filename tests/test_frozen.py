@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitlsc.spice.noise import BrownianPaths
+from circuitlsc.simulator.ngspice.noise import BrownianPaths
 
 spec = importlib.util.spec_from_file_location("frozen", Path(__file__).parents[1] / "tools" / "frozen.py")
 frozen = importlib.util.module_from_spec(spec)

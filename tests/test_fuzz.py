@@ -1,6 +1,6 @@
 """The fuzz targets' contract on a few hundred inputs: whatever comes in loads, or is refused in one line.
 
-`fuzz/run.py` goes on where this stops, guided by coverage; docs/security.md says how far it went.
+`tests/fuzz/run.py` goes on where this stops, guided by coverage; docs/security.md says how far it went.
 """
 
 import importlib.util
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FUZZ = Path(__file__).parents[1] / "fuzz"
+FUZZ = Path(__file__).parent / "fuzz"
 TARGETS = ("config", "dictionary", "samples", "deck", "names", "journal")
 
 

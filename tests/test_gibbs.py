@@ -11,7 +11,7 @@ import circuitlsc.reference.gibbs as gibbs_module
 from circuitlsc import Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
-from circuitlsc.statistics import summarize
+from circuitlsc.reference.statistics import summarize
 
 # One chance in 10,000 that a right sampler fails anywhere in this file, split over (at most) 2,000 numbers.
 BOUND = float(norm.isf(1e-4 / 2_000 / 2))

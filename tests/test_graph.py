@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, InputError, NetlistError, SparseCodingModel, SpikeSlab
-from circuitlsc.cells import Crossbar, Gradient, Input, Integrator, Noise
-from circuitlsc.cost_priors import CostPrior
-from circuitlsc.graph import SignalFlowGraph, Twin
-from circuitlsc.systems import lsc
+from circuitlsc.circuit.cells import Crossbar, Gradient, Input, Integrator, Noise
+from circuitlsc.circuit.graph import SignalFlowGraph, Twin
+from circuitlsc.circuit.systems import lsc
+from circuitlsc.model.cost_priors import CostPrior
 
 WIDTH = 0.05
 

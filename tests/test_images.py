@@ -12,7 +12,7 @@ import pytest
 from scipy.fft import dctn, idctn
 
 from circuitlsc import InputError
-from circuitlsc.images import camera, draw_patches, patch_dictionary, sparse_codes, whiten
+from circuitlsc.model.images import camera, draw_patches, patch_dictionary, sparse_codes, whiten
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitlsc.spice.journal import JOURNAL, SAMPLES, JournalWriter, Record, checksum, read_journal, read_samples
+from circuitlsc.simulator.journal import JOURNAL, SAMPLES, JournalWriter, Record, checksum, read_journal, read_samples
 
 WIDTH, CHUNKS = 3, 5
 

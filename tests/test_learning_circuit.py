@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.graph import Twin
+from circuitlsc.circuit.graph import Twin
 from circuitlsc.learning import Stage, random_weights
 from circuitlsc.learning import circuit as module
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.circuit_result import learning_result, parameters
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.source import Rows
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.nonideal.nonidealities import Nonidealities
 
 INPUTS, HOLD, STEP = 12, 1.0, 0.02
 PI, LAM, SIGMA = 0.3, 1.3, 0.4

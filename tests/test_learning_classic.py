@@ -93,7 +93,7 @@ def test_settings_are_checked(changes, message):
 
 
 def test_divergence_is_an_error_with_a_remedy(monkeypatch):
-    monkeypatch.setattr("circuitlsc.arrays.HUGE", np.inf)  # such a rate would be refused
+    monkeypatch.setattr("circuitlsc.io.arrays.HUGE", np.inf)  # such a rate would be refused
     message = r"^ClassicLearner: it diverged at update 1: rate = 1e\+308 is too large, .* Lower the rate\.$"
     with np.errstate(all="ignore"), pytest.raises(InputError, match=message):
         learner("dsc", normalise=False, rate=1e308).run()

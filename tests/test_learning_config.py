@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, Learned, bars
-from circuitlsc.learning.config import load_learn_config
+from circuitlsc.config.learning import load_learn_config
 
 MODEL = '[model]\ndictionary = "bars:2"\nsigma = 0.5\n'
 DATA = '[model]\nsigma = 0.5\n[data]\nsource = "X.npy"\n'

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, bars
-from circuitlsc.learning import figure_norms, figure_slope
-from circuitlsc.learning.figure_bars import (
+from circuitlsc.learning.optimum import bar_optimum
+from circuitlsc.learning.stage import Stage
+from circuitlsc.paper import figure_norms, figure_slope
+from circuitlsc.paper.figure_bars import (
     Figure4bData,
     OvercompleteData,
     OvercompleteRun,
@@ -19,17 +21,15 @@ from circuitlsc.learning.figure_bars import (
     figure6_data,
     figure7_data,
 )
-from circuitlsc.learning.figure_norms import Figure8Data, figure8_data
-from circuitlsc.learning.figure_patches import PatchRun
-from circuitlsc.learning.figure_runs import Course, Effort, plain, run_all
-from circuitlsc.learning.figure_slope import Figure9Data, Slope, figure9_data
-from circuitlsc.learning.figures_patches_plot import figure8, figure9
-from circuitlsc.learning.figures_plot import figure4b, figure6, figure7
-from circuitlsc.learning.figures_report import figure6_report, figure7_report, figure8_report, figure9_report
-from circuitlsc.learning.optimum import bar_optimum
-from circuitlsc.learning.stage import Stage
-from circuitlsc.paper_run import FIGURES, reproduce
-from circuitlsc.plotting import save_figure
+from circuitlsc.paper.figure_norms import Figure8Data, figure8_data
+from circuitlsc.paper.figure_patches import PatchRun
+from circuitlsc.paper.figure_runs import Course, Effort, plain, run_all
+from circuitlsc.paper.figure_slope import Figure9Data, Slope, figure9_data
+from circuitlsc.paper.figures_patches_plot import figure8, figure9
+from circuitlsc.paper.figures_plot import figure4b, figure6, figure7
+from circuitlsc.paper.figures_report import figure6_report, figure7_report, figure8_report, figure9_report
+from circuitlsc.paper.run import FIGURES, reproduce
+from circuitlsc.reporting.plotting import save_figure
 
 BRIEF = Effort(seeds=2, time=0.01, held_out=3, sweeps=10)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, Laplace, SpikeSlab, bars
-from circuitlsc.data import load_array, load_dictionary
 from circuitlsc.learning import Learned, match_atoms, overcomplete, random_weights
+from circuitlsc.model.data import load_array, load_dictionary
 
 
 def learned(**changes):

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
+from circuitlsc.cli.learning_run import learn_report
+from circuitlsc.config.learning import parse_learn_config
 from circuitlsc.learning import Learner, Stage
-from circuitlsc.learning.command import learn_report
-from circuitlsc.learning.config import parse_learn_config
 from circuitlsc.learning.large_inputs import LargeInputsWarning, drag, longest_step
 
 A = np.random.default_rng(0).standard_normal((4, 3)) * 0.3

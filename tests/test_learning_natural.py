@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError
-from circuitlsc.images import whiten
+from circuitlsc.config.learning import load_learn_config
 from circuitlsc.learning import NaturalPatches, van_hateren
-from circuitlsc.learning.config import load_learn_config
 from circuitlsc.learning.natural import HATEREN, natural_source
+from circuitlsc.model.images import whiten
 
 CONFIG = """
 [model]

@@ -13,13 +13,13 @@ from picture_checks import collisions, texts
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab
+from circuitlsc.circuit.lowering import lower
+from circuitlsc.drawing.learning import learning_path_figure, learning_path_schematic
+from circuitlsc.drawing.schematic import engineering
+from circuitlsc.drawing.synapse import synapse_figure, synapse_schematic
 from circuitlsc.learning import Stage
 from circuitlsc.learning.circuit import CircuitLearner
-from circuitlsc.lowering import lower
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.schematic import engineering
-from circuitlsc.schematic_learning import learning_path_figure, learning_path_schematic
-from circuitlsc.schematic_synapse import synapse_figure, synapse_schematic
+from circuitlsc.nonideal.nonidealities import Nonidealities
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 D, K, HOLD = 3, 5, 2.0

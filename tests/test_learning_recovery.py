@@ -9,7 +9,7 @@ from scipy.stats import norm, t
 from circuitlsc import Laplace, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.learning import FromModel, Learner, Rows, Stage, match_atoms, random_weights
 from circuitlsc.reference.gibbs import gibbs
-from circuitlsc.statistics import mean_with_mcse, summarize
+from circuitlsc.reference.statistics import mean_with_mcse, summarize
 
 LEVEL = 1e-4  # chance that a right program fails a test
 BIAS = 0.003  # of P(active), from steps of 0.02 sigma^2 (see test_sde)

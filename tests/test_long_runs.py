@@ -23,18 +23,17 @@ from circuitlsc import (
     SparseCodingModel,
     SpikeSlab,
     build_sampler,
-    samples_check,
-    samples_file,
 )
-from circuitlsc.build import rebuilt
-from circuitlsc.draws import MOST_KEPT, Draws, stacked
-from circuitlsc.map_result import read_map
-from circuitlsc.mcse import largest_rhat, mean_with_mcse
-from circuitlsc.paired import paired_difference
-from circuitlsc.response import predict
-from circuitlsc.samples import collect
-from circuitlsc.spice.chain import ChainResult
-from circuitlsc.statistics import block_sums, summarize, virial
+from circuitlsc.reference.mcse import largest_rhat, mean_with_mcse
+from circuitlsc.reference.statistics import block_sums, summarize, virial
+from circuitlsc.sampling import samples_check, samples_file
+from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.sampling.lazy_draws import MOST_KEPT, Draws, stacked
+from circuitlsc.sampling.samples import collect
+from circuitlsc.simulator.chain import ChainResult
+from circuitlsc.studies.small_signal import predict
+from circuitlsc.validation.map_result import read_map
+from circuitlsc.validation.paired_difference import paired_difference
 
 MB = 1e6
 
@@ -55,7 +54,7 @@ def read_in_pieces(values, most=MOST_KEPT):
 
 
 def test_pieces_cover_the_draws_once_and_blocks_are_whole(monkeypatch):
-    monkeypatch.setattr("circuitlsc.draws.PIECE", 60)
+    monkeypatch.setattr("circuitlsc.sampling.lazy_draws.PIECE", 60)
     values = np.random.default_rng(0).standard_normal((2, 1003, 3))
     draws = read_in_pieces(values, most=200)
     assert draws.block == 8  # 1003 / 4 is more than 200
@@ -95,8 +94,8 @@ def test_pieces_give_the_numbers_of_whole_arrays(K, monkeypatch):
     value, mcse = virial(model, u, x, width=0.02, temperature=1.0)
     other = u + 0.1 * rng.standard_normal(u.shape)
     change = paired_difference(model, u, other)
-    monkeypatch.setattr("circuitlsc.draws.PIECE", 1000)
-    monkeypatch.setattr("circuitlsc.mcse.HELD", 7000)
+    monkeypatch.setattr("circuitlsc.sampling.lazy_draws.PIECE", 1000)
+    monkeypatch.setattr("circuitlsc.reference.mcse.HELD", 7000)
     draws = read_in_pieces(u)
     s, active = draws.map(model.latent), draws.map(model.active)
     pieces = summarize(s, active, model=model, x=x, method="test", levels=levels)
@@ -178,7 +177,7 @@ def test_a_constant_column_has_no_error_however_long_the_run():
 
 
 def test_a_value_that_is_not_finite_is_named(monkeypatch):
-    monkeypatch.setattr("circuitlsc.draws.PIECE", 100)
+    monkeypatch.setattr("circuitlsc.sampling.lazy_draws.PIECE", 100)
     values = np.zeros((2, 500, 1))
     values[1, 20], values[0, 300] = np.inf, np.nan
     with pytest.raises(InputError, match=r"^values\[0, 300, 0\] = nan, but every sample must be finite \(2 are not\)"):
@@ -191,7 +190,7 @@ def test_predictions_in_pieces_are_those_of_arrays(bars_model, bars_x, monkeypat
     device = rebuilt(ideal, nonideal=parts)
     u = ar1(np.random.default_rng(7), (2, 700, 8), 0.5)
     whole = predict(ideal, device, u)
-    monkeypatch.setattr("circuitlsc.draws.PIECE", 1000)
+    monkeypatch.setattr("circuitlsc.sampling.lazy_draws.PIECE", 1000)
     for name, known in vars(predict(ideal, device, read_in_pieces(u))).items():
         np.testing.assert_allclose(known, getattr(whole, name), rtol=1e-8, atol=1e-14, err_msg=name)
 
@@ -212,7 +211,7 @@ def test_settling_in_pieces_is_that_of_arrays(bars_model, bars_x, streamed, monk
     times = np.ravel(whole["settling_time"])
     # the largest of 1 + 7 exp(-t/2) is within 1 % of its last value after 2 log(7/0.01) = 13.1 tau
     np.testing.assert_allclose(times[:1], 2 * math.log(7 / 0.01), atol=0.3)
-    monkeypatch.setattr("circuitlsc.draws.PIECE", 64)
+    monkeypatch.setattr("circuitlsc.sampling.lazy_draws.PIECE", 64)
     assert read_map(sampler, samples).to_dict() == whole
 
 
@@ -261,7 +260,7 @@ def test_samples_in_a_file_are_those_in_memory(tmp_path, in_files, monkeypatch):
         np.testing.assert_array_equal(time, small.time[:120])
         np.testing.assert_array_equal(u, small.u[:, :120])
         with monkeypatch.context() as patch:
-            patch.setattr("circuitlsc.samples.MOST_SHOWN", 50)
+            patch.setattr("circuitlsc.sampling.samples.MOST_SHOWN", 50)
             time, s = other.waveform(120, "s")
         np.testing.assert_array_equal(time, small.time[:120:3])
         np.testing.assert_array_equal(s, small.s[:, :120:3])

@@ -6,11 +6,11 @@ from scipy import stats
 
 from circuitlsc import Dynamics, Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import InputError
-from circuitlsc.loop import LARGEST, gaussian_covariance, loop_rate, variance_factor
+from circuitlsc.planning.broken_loop import LARGEST, gaussian_covariance, loop_rate, variance_factor
+from circuitlsc.planning.extrapolation import extrapolate
 from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.pathwise import path_difference, same_noise
-from circuitlsc.spice.extrapolation import extrapolate
-from circuitlsc.statistics import mean_with_mcse
+from circuitlsc.reference.statistics import mean_with_mcse
 
 ALPHA = 1e-4  # false alarms per test, shared by its statistics
 

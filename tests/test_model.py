@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab
-from circuitlsc.cost_priors import CostPrior
+from circuitlsc.model.cost_priors import CostPrior
 
 EPS = 1e-6
 WIDTHS = [0.0, 0.05, 0.4]  # ideal, usual, so wide that both corners overlap

@@ -10,8 +10,17 @@ import pytest
 from scipy import stats
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.nonideal import IDEAL, PARTS, Imperfection, Nonidealities, OpAmpParts, ideal_value, split_name, unit_of
-from circuitlsc.presets import PRESETS
+from circuitlsc.nonideal.nonidealities import (
+    IDEAL,
+    PARTS,
+    Imperfection,
+    Nonidealities,
+    OpAmpParts,
+    ideal_value,
+    split_name,
+    unit_of,
+)
+from circuitlsc.nonideal.presets import PRESETS
 
 INF, NAN = math.inf, math.nan
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest
 
-from circuitlsc import Cauchy, CustomPrior, Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, null
-from circuitlsc.dynamics import Dynamics
-from circuitlsc.null import Judged, Null, null_for, quantile_levels
+from circuitlsc import Cauchy, CustomPrior, Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.reference.replicates import replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.validation import null
+from circuitlsc.validation.null import Judged, Null, null_for, quantile_levels
 
 WIDE = np.array([[1.0, 0.6, -0.5], [0.0, 0.8, 0.5]])  # three atoms of two features
 BARS = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.7)

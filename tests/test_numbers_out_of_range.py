@@ -20,9 +20,9 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
-from circuitlsc.circuits import CircuitRun, run_circuits
-from circuitlsc.commands.shared import one_line_errors
+from circuitlsc.cli.shared import one_line_errors
 from circuitlsc.learning.start import overcomplete
+from circuitlsc.sampling.batch import CircuitRun, run_circuits
 
 
 @pytest.mark.parametrize("sd", [1e7, 1e8, 1e15, 1e99])
@@ -96,7 +96,7 @@ def test_negative_control_other_errors_are_shown_as_ours():
 def test_an_interrupt_before_a_commands_own_handling_is_one_line(raised, code, within):
     """NumPy's import turns one into a RuntimeError; Typer ends in silence."""
     takes = "**_" if within == "app" else ""
-    start = f"import sys; import circuitlsc.cli as cli\ndef doctor({takes}): raise {raised}\n"
+    start = f"import sys; import circuitlsc.cli.main as cli\ndef doctor({takes}): raise {raised}\n"
     start += "cli.app = doctor\n" if within == "app" else "cli.app.registered_commands[-1].callback = doctor\n"
     start += "sys.argv[1:] = ['doctor']; cli.main()"
     done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)

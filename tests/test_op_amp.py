@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc.cells import DeviceGradient, NegatedCode, ResistorCrossbar, ThermalNoise, Wires
-from circuitlsc.cells.op_amp import INFINITE_GAIN, op_amp, op_amp_states
-from circuitlsc.hardware import Hardware
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.scaling import BOLTZMANN, ROOM, Scaling
+from circuitlsc.circuit.cells import DeviceGradient, NegatedCode, ResistorCrossbar, ThermalNoise, Wires
+from circuitlsc.circuit.cells.op_amp import INFINITE_GAIN, op_amp, op_amp_states
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.scaling import BOLTZMANN, ROOM, Scaling
 
 ZERO_CELSIUS = 273.15
 TIGHT = ".options reltol=1e-9 vntol=1e-12 abstol=1e-18"

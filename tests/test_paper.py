@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from scipy.stats import binom
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.paper import (
+from circuitlsc.paper.figures import (
     SMALL,
     SWEPT_PIS,
     ActivityCurve,
@@ -23,9 +23,9 @@ from circuitlsc.paper import (
     posterior_draws,
     random_dictionary,
 )
-from circuitlsc.paper_plot import COLORS, figure3, figure4a, figure5
-from circuitlsc.plotting import save_figure
+from circuitlsc.paper.plot import COLORS, figure3, figure4a, figure5
 from circuitlsc.reference.map_estimate import many_lasso
+from circuitlsc.reporting.plotting import save_figure
 
 
 def refused(message):

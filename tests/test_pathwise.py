@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 from circuitlsc import Dynamics, Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc.circuit.graph import Twin
+from circuitlsc.circuit.systems import lsc
 from circuitlsc.errors import CircuitLSCError
-from circuitlsc.graph import Twin
 from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.pathwise import path_difference, same_noise, trapezoid
-from circuitlsc.statistics import mean_with_mcse, summarize
-from circuitlsc.systems import lsc
+from circuitlsc.reference.statistics import mean_with_mcse, summarize
 
 pytestmark = pytest.mark.ngspice
 ALPHA = 1e-4  # false alarms per test, shared by its statistics

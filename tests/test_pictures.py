@@ -14,13 +14,9 @@ from matplotlib.figure import Figure
 from picture_checks import collisions, rendered, texts
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.cells import Gate, ResistorCrossbar, ThermalNoise, TransimpedanceSum
-from circuitlsc.cost_priors import Cauchy, SquareRoot
-from circuitlsc.crossbar_plot import column_voltages, crossbar_figure, plot_crossbar
-from circuitlsc.custom_prior import CustomPrior
-from circuitlsc.dynamics import KINDS, Dynamics
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.schematic import (
+from circuitlsc.circuit.cells import Gate, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.drawing.crossbar import column_voltages, crossbar_figure, plot_crossbar
+from circuitlsc.drawing.schematic import (
     NODES,
     engineering,
     neuron_figure,
@@ -29,7 +25,11 @@ from circuitlsc.schematic import (
     signal_path_figure,
     signal_path_schematic,
 )
-from circuitlsc.schematic_sheet import CURVE, CURVE_BOX
+from circuitlsc.drawing.sheet import CURVE, CURVE_BOX
+from circuitlsc.model.cost_priors import Cauchy, SquareRoot
+from circuitlsc.model.dynamics import KINDS, Dynamics
+from circuitlsc.model.tabulated_prior import CustomPrior
+from circuitlsc.nonideal.nonidealities import Nonidealities
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 PRIORS = {

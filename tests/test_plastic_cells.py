@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cell_bench import bench, deck, differences, jacobian
 
-from circuitlsc.cells import (
+from circuitlsc.circuit.cells import (
     Backward,
     DeviceWeights,
     Forward,
@@ -15,9 +15,9 @@ from circuitlsc.cells import (
     Weights,
     Wires,
 )
-from circuitlsc.cells.plastic import VERY_SLOW
-from circuitlsc.hardware import Hardware
-from circuitlsc.nonideal import Nonidealities
+from circuitlsc.circuit.cells.plastic import VERY_SLOW
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import Nonidealities
 
 D, K, GAIN = 3, 2, 1.7
 RTOL = 1e-9

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab
-from circuitlsc.cells import Crossbar, Forward, Integrator
-from circuitlsc.checks import check_circuit
-from circuitlsc.graph import Twin
-from circuitlsc.hardware import Hardware
+from circuitlsc.circuit.cells import Crossbar, Forward, Integrator
+from circuitlsc.circuit.electrical_rules import check_circuit
+from circuitlsc.circuit.graph import Twin
+from circuitlsc.circuit.lowering import lower
+from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.learning.rules import Parameters, drift
-from circuitlsc.lowering import lower
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.plasticity import learning_system, starts
-from circuitlsc.scaling import Scaling
-from circuitlsc.stream import Stream
+from circuitlsc.model.stream import Stream
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.scaling import Scaling
 
 D, K, WIDTH = 4, 3, 0.01
 PI, LAM, SIGMA = 0.3, 1.4, 0.7

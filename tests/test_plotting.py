@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.experiment import judge
-from circuitlsc.map_plot import map_figure
-from circuitlsc.map_result import read_map
-from circuitlsc.plotting import COLORS, STYLE, distinct_colors, figure, save_figure
-from circuitlsc.report import comparison_report
+from circuitlsc.reporting.map_plot import map_figure
+from circuitlsc.reporting.plotting import COLORS, STYLE, distinct_colors, figure, save_figure
+from circuitlsc.reporting.report import comparison_report
+from circuitlsc.validation.judge import judge
+from circuitlsc.validation.map_result import read_map
 
 pytestmark = pytest.mark.ngspice
 

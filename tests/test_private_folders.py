@@ -12,9 +12,9 @@ import pytest
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.spice.engine import run_all_chains
-from circuitlsc.spice.journal import JOURNAL, SAMPLES, Record, belongs_to, checksum, read_journal, row_bytes
-from circuitlsc.spice.store import FILES, LOCK, Store, simulator
+from circuitlsc.simulator.journal import JOURNAL, SAMPLES, Record, belongs_to, checksum, read_journal, row_bytes
+from circuitlsc.simulator.ngspice.engine import run_all_chains
+from circuitlsc.simulator.store import FILES, LOCK, Store, simulator
 
 pytestmark = pytest.mark.ngspice
 SAMPLER = build_sampler(SparseCodingModel(bars(1), SpikeSlab(0.5, 0.5), 0.5), [1.0])
@@ -129,7 +129,7 @@ def test_the_doctor_runs_nothing_of_the_working_folder(tmp_path):
     (tmp_path / "circuitlsc.py").write_text(f"open({str(mark)!r}, 'w')\n")
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     root = Path(__file__).parents[1]
-    start = f"import sys; sys.path.insert(0, {str(root)!r}); from circuitlsc.cli import main; main()"
+    start = f"import sys; sys.path.insert(0, {str(root)!r}); from circuitlsc.cli.main import main; main()"
     run = [sys.executable, "-P", "-c", start, "doctor"]
     done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert "libngspice" in done.stdout, done.stderr

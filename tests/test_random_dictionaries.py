@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import SparseCodingModel, SpikeSlab, build_sampler
-from circuitlsc.experiment import exact_statistics
-from circuitlsc.statistics import floored_mcse, summarize
+from circuitlsc.reference.statistics import floored_mcse, summarize
+from circuitlsc.validation.judge import exact_statistics
 
 BIAS = 0.005  # allowed in P(active), and in the mean in units of 1/lam, apart from noise
 Z = 4.0

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitlsc.cli import EXIT_CODES, FAILED, USAGE, app
-from circuitlsc.config import KEYS, load_config
-from circuitlsc.learning.config import KEYS as LEARNING_KEYS
-from circuitlsc.samples import Samples
+from circuitlsc.cli.main import EXIT_CODES, FAILED, USAGE, app
+from circuitlsc.config.learning import KEYS as LEARNING_KEYS
+from circuitlsc.config.read import KEYS, load_config
+from circuitlsc.sampling.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ import pytest
 from scipy.stats import norm
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab
-from circuitlsc.dynamics import Dynamics
-from circuitlsc.null import Judged
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.reference.replicates import replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.validation.null import Judged
 
 Z = norm.isf(1e-3 / 2 / 400)  # two-sided, about 400 numbers in this file, one false alarm in 1,000 files
 STEP_BIAS = 0.004  # of probabilities, means and second moments, with steps of 0.1 of the fastest rate's time

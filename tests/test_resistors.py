@@ -11,17 +11,17 @@ import pytest
 from PySpice.Spice.Netlist import Circuit
 from scipy import stats
 
-from circuitlsc.cells import DeviceGradient, DeviceInput, NegatedCode, ResistorCrossbar, Wires
-from circuitlsc.cells.resistors import (
+from circuitlsc.circuit.cells import DeviceGradient, DeviceInput, NegatedCode, ResistorCrossbar, Wires
+from circuitlsc.circuit.cells.resistors import (
     cell_currents,
     full_scale,
     reduce_crossbar,
     target_conductances,
     terminal_admittance,
 )
-from circuitlsc.hardware import Hardware
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.scaling import Scaling
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.scaling import Scaling
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 SHAPES = [(1, 1), (1, 4), (4, 1), (3, 2), (5, 8), (16, 16)]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.budget import error_budget
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.response import PREDICTED, gradient_offset, loop_lag, perturbation
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.studies.budget import error_budget
+from circuitlsc.studies.small_signal import PREDICTED, gradient_offset, loop_lag, perturbation
 
 # alone, each moves a mean or P(active) by 10 standard errors or so over 2 x 1,000 tau
 SMALL = {

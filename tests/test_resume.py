@@ -17,10 +17,10 @@ import pytest
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.samples import Samples
-from circuitlsc.spice.engine import run_chains
-from circuitlsc.spice.journal import JOURNAL, SAMPLES
-from circuitlsc.spice.store import Store
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.journal import JOURNAL, SAMPLES
+from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.store import Store
 
 pytestmark = pytest.mark.ngspice
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
@@ -306,7 +306,7 @@ def test_the_same_run_into_another_folder_comes_from_the_cache(tmp_path, monkeyp
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=200, seed=1))
     first = circuitlsc("run", "config.toml", "-o", "a", cwd=tmp_path)
     assert "steps were found" not in first.stderr
-    from circuitlsc.spice import chain
+    from circuitlsc.simulator import chain
 
     def refuse(*_):
         raise AssertionError("a worker was started")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, SimulationError, SparseCodingModel, bars, build_sampler
-from circuitlsc.nonideal import Nonidealities
-from circuitlsc.rules import check_rules, loop_gain
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.studies.design_rules import check_rules, loop_gain
 
 
 def device(model, x, form="gram", **parts):

@@ -14,7 +14,7 @@ from circuitlsc.reference.gibbs import GibbsChains, gibbs
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.sampled import BATCH, CHAINS, MOST_BLOCKS, RunningStatistics, exact_statistics
 from circuitlsc.reference.slice import SliceChains, slice_sampling
-from circuitlsc.statistics import summarize
+from circuitlsc.reference.statistics import summarize
 
 A6 = np.random.default_rng(4).standard_normal((5, 6)) / 2
 SIX = SparseCodingModel(A6, SpikeSlab(0.3, 1.0, True), 0.6)

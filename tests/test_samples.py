@@ -23,10 +23,10 @@ from circuitlsc import (
     SquareRoot,
     bars,
     build_sampler,
-    samples_file,
 )
-from circuitlsc.samples import collect
-from circuitlsc.spice.chain import ChainResult
+from circuitlsc.sampling import samples_file
+from circuitlsc.sampling.samples import collect
+from circuitlsc.simulator.chain import ChainResult
 
 DRAWS = 6
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, InputError, Laplace, Scaling, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.cells import Crossbar
-from circuitlsc.scaling import expected_ranges, scale_for
+from circuitlsc.circuit.cells import Crossbar
+from circuitlsc.planning.scaling import expected_ranges, scale_for
 
 MODEL = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 SPARSER = SparseCodingModel(bars(4), SpikeSlab(0.3, 0.05), 0.5)  # coefficients of about 20 units

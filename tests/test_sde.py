@@ -12,7 +12,7 @@ from circuitlsc.reference import sde
 from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.sde import euler_maruyama, software_sde
-from circuitlsc.statistics import mean_with_mcse, summarize
+from circuitlsc.reference.statistics import mean_with_mcse, summarize
 
 # One chance in 10,000 that a right simulation fails anywhere in this file, split over (at most) 300 numbers.
 BOUND = float(norm.isf(1e-4 / 300 / 2))

@@ -19,12 +19,12 @@ from circuitlsc import (
     SpikeSlab,
     SquareRoot,
 )
-from circuitlsc.experiment import exact_statistics
 from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, prior_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.slice import _evaluate, _tabulate, slice_sampling
-from circuitlsc.statistics import summarize
+from circuitlsc.reference.statistics import summarize
+from circuitlsc.validation.judge import exact_statistics
 
 # One chance in 10,000 that a right sampler fails anywhere in this file, split over (at most) 500 numbers.
 BOUND = float(norm.isf(1e-4 / 500 / 2))

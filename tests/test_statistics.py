@@ -1,4 +1,4 @@
-"""What `circuitlsc.statistics` measures, against samples whose statistics and standard errors are known."""
+"""What `circuitlsc.reference.statistics` measures, against samples whose statistics and standard errors are known."""
 
 import logging
 import math
@@ -10,8 +10,15 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from circuitlsc import Gaussian, InputError, SparseCodingModel, SpikeSlab
-from circuitlsc.draws import Draws
-from circuitlsc.statistics import PosteriorStatistics, block_sums, floored_mcse, mean_with_mcse, summarize, virial
+from circuitlsc.reference.statistics import (
+    PosteriorStatistics,
+    block_sums,
+    floored_mcse,
+    mean_with_mcse,
+    summarize,
+    virial,
+)
+from circuitlsc.sampling.lazy_draws import Draws
 
 
 def ar1(rng, shape, a):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.stepping import fastest_mode, plan_step
+from circuitlsc.planning.stepping import fastest_mode, plan_step
 
 CASES = {
     "bars": (bars(4), SpikeSlab(0.3, 1.0), 0.5),

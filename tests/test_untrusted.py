@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from circuitlsc import CustomPrior, InputError, Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.cli import app
-from circuitlsc.config import load_config
-from circuitlsc.data import MOST_OF_A_DICTIONARY, load_array, load_dictionary
+from circuitlsc.cli.main import app
+from circuitlsc.config.learning import load_learn_config
+from circuitlsc.config.read import load_config
 from circuitlsc.errors import CircuitLSCError
-from circuitlsc.learning.config import load_learn_config
 from circuitlsc.learning.history import load_history
 from circuitlsc.learning.learned import Learned
-from circuitlsc.spice.deck import comment
-from circuitlsc.spice.deck_lines import check_lines
+from circuitlsc.model.data import MOST_OF_A_DICTIONARY, load_array, load_dictionary
+from circuitlsc.simulator.ngspice.deck import comment
+from circuitlsc.simulator.ngspice.deck_lines import check_lines
 
 ROOT = Path(__file__).parents[1]
 FIXED = settings(max_examples=150, derandomize=True, database=None, deadline=None)

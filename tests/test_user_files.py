@@ -21,14 +21,15 @@ import pytest
 import xarray as xr
 from test_cli import CONFIG, circuitlsc, one_line
 
-from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler, install
-from circuitlsc import lock as locks
-from circuitlsc.cli import main
-from circuitlsc.install import how_to_install
+from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler
+from circuitlsc.cli.main import main
+from circuitlsc.io import install
+from circuitlsc.io import lock as locks
+from circuitlsc.io.install import how_to_install
+from circuitlsc.io.lock import claim
+from circuitlsc.io.output import new_folder
 from circuitlsc.learning.history import load_history, save_history
-from circuitlsc.lock import claim
-from circuitlsc.output import new_folder
-from circuitlsc.samples import Samples
+from circuitlsc.sampling.samples import Samples
 
 COMMANDS = ("run", "draw", "learn", "budget", "yield", "friction", "calibrate")
 
@@ -253,7 +254,7 @@ def test_every_command_bears_a_reader_that_ends(folder, arguments, monkeypatch):
 
 def test_what_is_missing_can_be_installed_as_the_doctor_says(monkeypatch):
     """With names of packages, not with ours, which an index need not have; the command is run as far as nothing is fetched."""
-    from circuitlsc import doctor
+    from circuitlsc.cli import doctor
 
     def absent(name):
         raise doctor.PackageNotFoundError(name)

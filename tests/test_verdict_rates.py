@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
-from circuitlsc import build_sampler, loop
-from circuitlsc.experiment import expect, judge
-from circuitlsc.runplan import RunPlan
+from circuitlsc import build_sampler
+from circuitlsc.planning import broken_loop as loop
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.validation.judge import expect, judge
 
 spec = importlib.util.spec_from_file_location("verdict", Path(__file__).parents[1] / "benchmarks" / "verdict.py")
 verdict = importlib.util.module_from_spec(spec)

@@ -14,8 +14,8 @@ import pytest
 from processes import called, is_one_of_ours, workers_of
 
 from circuitlsc import RunPlan, SimulationError, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.spice import server, workers
-from circuitlsc.spice.engine import run_chains
+from circuitlsc.simulator import server, workers
+from circuitlsc.simulator.ngspice.engine import run_chains
 
 SLOW_TO_LOAD = ("scipy.stats", "matplotlib", "pandas", "xarray", "sklearn", "typer", "arviz", "requests")
 pytestmark = pytest.mark.ngspice
@@ -48,9 +48,9 @@ def until(true, seconds=30.0):
 def test_what_a_worker_loads():
     code = (
         "import sys\n"
-        "import circuitlsc.spice.server as server\n"
+        "import circuitlsc.simulator.server as server\n"
         "server._load()\n"
-        "from circuitlsc.spice.library import open_session\n"
+        "from circuitlsc.simulator.ngspice.library import open_session\n"
         "open_session()\n"
         f"print([name for name in {SLOW_TO_LOAD!r} if name in sys.modules])"
     )
@@ -75,7 +75,7 @@ def test_after_a_server_that_was_ended_another_one_starts(task, expected):
 
 
 def test_an_idle_server_ends_by_itself():
-    code = "import circuitlsc.spice.server as s, socket, sys; s.IDLE = 0.2; s.main(int(sys.argv[1]))"
+    code = "import circuitlsc.simulator.server as s, socket, sys; s.IDLE = 0.2; s.main(int(sys.argv[1]))"
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with mine, theirs:
         done = subprocess.run(

@@ -22,8 +22,8 @@ from circuitlsc import (
     error_budget,
     friction_sweep,
 )
-from circuitlsc.calibration import draw_inputs
 from circuitlsc.learning.classic import ClassicLearner
+from circuitlsc.validation.calibration import draw_inputs
 
 MODEL = SparseCodingModel(np.array([[0.6, 0.8], [0.8, -0.2]]), SpikeSlab(0.3, 1.0), 0.5)
 X = np.array([1.0, 0.5])

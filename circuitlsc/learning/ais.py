@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from circuitlsc.arrays import Array, check_count
-from circuitlsc.compiled import compiled
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Laplace, SpikeSlab
+from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.compiled import compiled
+from circuitlsc.model.priors import Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.gibbs import _draw_latent
 
 Rng = np.random.Generator

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.array_files import PickledError, UnusableError, read_archive
-from circuitlsc.data import MOST_NUMBERS
 from circuitlsc.errors import InputError
-from circuitlsc.reading import reason
-from circuitlsc.whole_file import whole_file
+from circuitlsc.io.atomic import whole_file
+from circuitlsc.io.npy import PickledError, UnusableError, read_archive
+from circuitlsc.io.safe_open import reason
+from circuitlsc.model.data import MOST_NUMBERS
 
 # another version may compute another last bit, or another circuit
 _WRITER = {"format": 1, "circuitlsc": version("circuitlsc")}

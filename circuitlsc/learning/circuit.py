@@ -15,30 +15,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, check_count, check_flag, plain, real_array
-from circuitlsc.checks import check_circuit
+from circuitlsc.circuit.electrical_rules import check_circuit
+from circuitlsc.circuit.graph import SignalFlowGraph, Twin
+from circuitlsc.circuit.lowering import lower
+from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
-from circuitlsc.graph import SignalFlowGraph, Twin
-from circuitlsc.hardware import Hardware
+from circuitlsc.io.arrays import Array, check_count, check_flag, plain, real_array
 from circuitlsc.learning.checkpoint import check_path, fitting, load_checkpoint, restoring, save_checkpoint
 from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
-from circuitlsc.lowering import lower
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.nonideal import IDEAL, Nonidealities, as_nonidealities
-from circuitlsc.plasticity import learning_system, starts
-from circuitlsc.priors import Laplace, SpikeSlab
+from circuitlsc.model.priors import Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import Stream, grid_rows
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
+from circuitlsc.planning.scaling import Scaling, scale_for
+from circuitlsc.planning.stepping import plan_step
 from circuitlsc.reference.pathwise import trapezoid
-from circuitlsc.scaling import Scaling, scale_for
-from circuitlsc.spice.deck import check_tolerance, library_deck, options
-from circuitlsc.spice.engine import run_chains
-from circuitlsc.spice.noise import BrownianPaths
-from circuitlsc.spice.task import ChainTask, chunk_length
-from circuitlsc.stepping import plan_step
-from circuitlsc.stream import Stream, grid_rows
+from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, options
+from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.ngspice.noise import BrownianPaths
+from circuitlsc.simulator.task import ChainTask, chunk_length
 
 # Synapses and neurons times steps: what an interruption costs at most, some twenty seconds; each piece starts a process.
 PIECE = 12_000_000

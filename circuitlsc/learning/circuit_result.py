@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitlsc.arrays import Array
+from circuitlsc.io.arrays import Array
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, check_count, check_flag, check_positive, plain, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.lca import threshold_code
+from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, plain, real_array
 from circuitlsc.learning.checkpoint import (
     check_path,
     fitting,
@@ -33,7 +32,8 @@ from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
 from circuitlsc.learning.stage import Stage
-from circuitlsc.model import SparseCodingModel
+from circuitlsc.model.lca import threshold_code
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 METHODS = ("dsc", "lca")
 _LAST = 0.75  # where the average begins, as a share of the updates

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from circuitlsc.circuit.lowering import lower
 from circuitlsc.errors import InputError
-from circuitlsc.lowering import lower
-from circuitlsc.output import GENERATED
-from circuitlsc.spice.deck import ngspice_seed, options, standalone_deck
+from circuitlsc.io.output import GENERATED
+from circuitlsc.simulator.ngspice.deck import ngspice_seed, options, standalone_deck
 
 if TYPE_CHECKING:
     from circuitlsc.learning.circuit import CircuitLearner

@@ -15,8 +15,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from circuitlsc.arrays import Array
-from circuitlsc.compiled import ONE_PARALLEL, compiled
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.compiled import ONE_PARALLEL, compiled
 
 States = NDArray[np.uint64]
 _LAYERS = 256

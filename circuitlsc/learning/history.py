@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.hdf5 import load_dataset, save_groups
+from circuitlsc.io.preallocate import make_room
+from circuitlsc.io.safe_open import reason
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
-from circuitlsc.netcdf import load_dataset, save_groups
-from circuitlsc.reading import reason
-from circuitlsc.room import make_room
 
 _SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
 _UNITS = {

@@ -21,8 +21,8 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from circuitlsc.arrays import Array
-from circuitlsc.compiled import ONE_PARALLEL, compiled
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.compiled import ONE_PARALLEL, compiled
 
 Real = NDArray[np.floating]
 U0, LAM, SIGMA = 0, 1, 2  # places in Workspace.slow

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from circuitlsc.arrays import Array
+from circuitlsc.io.arrays import Array
 from circuitlsc.learning.source import Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 

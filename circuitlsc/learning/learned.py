@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from circuitlsc.array_files import PickledError, UnusableError, read_archive
-from circuitlsc.arrays import Array, real_array
-from circuitlsc.data import MOST_NUMBERS
 from circuitlsc.errors import InputError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Laplace, SpikeSlab
-from circuitlsc.reading import reason
-from circuitlsc.whole_file import whole_file
+from circuitlsc.io.arrays import Array, real_array
+from circuitlsc.io.atomic import whole_file
+from circuitlsc.io.npy import PickledError, UnusableError, read_archive
+from circuitlsc.io.safe_open import reason
+from circuitlsc.model.data import MOST_NUMBERS
+from circuitlsc.model.priors import Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _NUMBERS = ("pi", "lam", "sigma", "pi_final", "lam_final", "sigma_final")
 

@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
 from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
@@ -27,7 +27,7 @@ from circuitlsc.learning.run import Run
 from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
 from circuitlsc.learning.threads import thread_choice
-from circuitlsc.model import SparseCodingModel
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 LEARNABLE = tuple(TIME_CONSTANTS)
 

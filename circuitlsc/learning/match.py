@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from circuitlsc.arrays import Array, real_array
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, real_array
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from circuitlsc.arrays import Array, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.images import _extra, draw_patches, whiten
+from circuitlsc.io.arrays import Array, real_array
+from circuitlsc.io.safe_open import read_regular, reason
 from circuitlsc.learning.source import fingerprint, input_rng
-from circuitlsc.reading import read_regular, reason
+from circuitlsc.model.images import _extra, draw_patches, whiten
 
 PHOTOGRAPHS = ("camera", "chelsea", "coffee")
 GREY = np.array([0.2125, 0.7154, 0.0721])  # luminance of red, green and blue (ITU-R BT.709)
@@ -98,7 +98,7 @@ def van_hateren(path: Path | str) -> Array:
     Returns
     -------
     array, shape (1020, 1532)
-        Intensities, without the empty border; `circuitlsc.images.whiten` makes them fit for `NaturalPatches`.
+        Intensities, without the empty border; `circuitlsc.model.images.whiten` makes them fit for `NaturalPatches`.
 
     Raises
     ------

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import gamma, norm
 
-from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
 
 _REACH = 30.0  # of the codes, in units of their scale: e^-30 is beyond it
 _POINTS = 1501

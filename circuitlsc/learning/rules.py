@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from circuitlsc.arrays import Array
+from circuitlsc.io.arrays import Array
 from circuitlsc.learning.kernel import Rates
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
 from circuitlsc.learning.checkpoint import fitting
 from circuitlsc.learning.deviates import fill, streams
 from circuitlsc.learning.history import Recorder

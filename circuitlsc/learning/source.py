@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array, real_array
 from circuitlsc.errors import InputError
-from circuitlsc.images import draw_patches
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.prior_io import prior_numbers
+from circuitlsc.io.arrays import Array, real_array
+from circuitlsc.model.images import draw_patches
+from circuitlsc.model.prior_io import prior_numbers
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 
 class Source(Protocol):
@@ -118,7 +118,7 @@ class FromModel:
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """Square patches of a whitened image (`circuitlsc.images.whiten`), at places drawn uniformly.
+    """Square patches of a whitened image (`circuitlsc.model.images.whiten`), at places drawn uniformly.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from circuitlsc.arrays import check_positive, is_number, plain
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import check_positive, is_number, plain
 
 TIME_CONSTANTS = {"A": "tau_A", "pi": "tau_u0", "lam": "tau_lam", "sigma": "tau_sigma"}
 

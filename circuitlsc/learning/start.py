@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from circuitlsc.arrays import Array, check_count, check_positive
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, check_count, check_positive
 
 MOST_LATENTS = 100_000
 

@@ -1,4 +1,4 @@
-r"""The NumPy trapezoid with a broken loop, on the circuit's own noise path; see `circuitlsc.loop`.
+r"""The NumPy trapezoid with a broken loop, on the circuit's own noise path; see `circuitlsc.planning.broken_loop`.
 
 .. math:: u_{k+1} = u_k + \tfrac{h}{2}\left[F(u_k, f_k) + F(u_{k+1}, f_{k+1})\right] + \sqrt{2T}\,(W_{k+1} - W_k), \qquad
           f_{k+1} = 2 e_k - e_{k-1} + \tfrac12 (e_k - f_k)
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from circuitlsc.arrays import Array
-from circuitlsc.cells import Feedback
-from circuitlsc.graph import SignalFlowGraph, Twin
+from circuitlsc.circuit.cells import Feedback
+from circuitlsc.circuit.graph import SignalFlowGraph, Twin
+from circuitlsc.io.arrays import Array
+from circuitlsc.planning.extrapolation import extrapolate
 from circuitlsc.reference.pathwise import between, implicit_step
-from circuitlsc.spice.callbacks import FIRST
-from circuitlsc.spice.extrapolation import extrapolate
+from circuitlsc.simulator.ngspice.callbacks import FIRST
 
 
 def broken_trapezoid(

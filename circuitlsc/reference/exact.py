@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from circuitlsc.arrays import Array
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
-from circuitlsc.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
+from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
 
 _MAX_PATTERNS = 2_200  # as many take about 10 s: K = 11, or K = 7 if signed
 _TOLERANCE = 3e-3  # largest accepted error of the moments, in units of the slab's scale

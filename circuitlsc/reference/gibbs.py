@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.arrays import Array
-from circuitlsc.compiled import compiled, side_by_side
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.compiled import compiled, side_by_side
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _SQRT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
-from circuitlsc.arrays import Array, real_array
-from circuitlsc.compiled import compiled
 from circuitlsc.errors import InputError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.io.arrays import Array, real_array
+from circuitlsc.io.compiled import compiled
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 GAP = 1e-8  # largest duality gap of a lasso that is returned, relative to its objective
 _UNIT = 1e-9  # a norm this close to 1 is 1

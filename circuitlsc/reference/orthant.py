@@ -18,7 +18,7 @@ from scipy.optimize import root
 from scipy.special import erfcx, log_ndtr, ndtri_exp
 from scipy.stats import qmc
 
-from circuitlsc.arrays import Array
+from circuitlsc.io.arrays import Array
 
 _LOG2_POINTS = 12  # quasi-random points for each of ...
 _SHIFTS = 4  # ... this many random shifts, whose scatter is the error

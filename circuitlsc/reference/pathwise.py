@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from circuitlsc.arrays import Array
+from circuitlsc.circuit.graph import Twin
 from circuitlsc.errors import CircuitLSCError
-from circuitlsc.graph import Twin
-from circuitlsc.spice.callbacks import FIRST
-from circuitlsc.spice.noise import BrownianPaths
-from circuitlsc.stream import grid_rows
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.stream import grid_rows
+from circuitlsc.simulator.ngspice.callbacks import FIRST
+from circuitlsc.simulator.ngspice.noise import BrownianPaths
 
 if TYPE_CHECKING:
-    from circuitlsc.sampler import Sampler
-    from circuitlsc.samples import Samples
-    from circuitlsc.spice.task import ChainTask
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.samples import Samples
+    from circuitlsc.simulator.task import ChainTask
 
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search

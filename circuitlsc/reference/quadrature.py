@@ -14,12 +14,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Prior
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.priors import Prior
+from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.exact import _exact
-from circuitlsc.statistics import PosteriorStatistics
+from circuitlsc.reference.statistics import PosteriorStatistics
 
 _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 _LEFT_OUT = 50.0  # of energy above what some state has: exp(-50) of the density at most is left out

@@ -10,7 +10,7 @@ of a linear mode exact at every h. Uniform noise has the moments that a scheme o
           v \leftarrow c\,v + \sqrt{(1 - c^2)\, T/m}\; \xi, \quad u \leftarrow u + \tfrac h2 v, \qquad c = e^{-\gamma h/m}
 
 What they are for: the law of a statistic over *runs like one that was made*, of the same length, starts and dynamics,
-modes that such runs miss included (`circuitlsc.null`).
+modes that such runs miss included (`circuitlsc.validation.null`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.arrays import Array
-from circuitlsc.compiled import compiled, side_by_side
-from circuitlsc.cost_priors import CostPrior
-from circuitlsc.dynamics import LANGEVIN, Dynamics
 from circuitlsc.errors import InputError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Prior
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.compiled import compiled, side_by_side
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics
+from circuitlsc.model.priors import Gaussian, Prior
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 Reals = NDArray[np.float32]
 Words = NDArray[np.uint64]
@@ -78,7 +78,7 @@ class Replicates:
     -----
     The kinks of the energy make a bias of order h: with the usual step P(active) is off by 0.001 (4x4 bars), 0.006 (8 x 20,
     signed), 0.015 (one latent whose drift jumps by 17 at its threshold). It does not touch a verdict, whose centre is the
-    exact posterior (`circuitlsc.null`).
+    exact posterior (`circuitlsc.validation.null`).
     """
 
     marginals: Array

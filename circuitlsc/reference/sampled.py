@@ -20,15 +20,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import GibbsChains
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.slice import SliceChains
-from circuitlsc.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics, residual_power, support_keys
+from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics, residual_power, support_keys
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
 CHAINS = 8
@@ -142,7 +142,7 @@ class RunningStatistics:
     method : str
         Who draws.
     levels : array, shape (n_latents, n_levels), or None
-        As for `circuitlsc.statistics.summarize`.
+        As for `circuitlsc.reference.statistics.summarize`.
     """
 
     def __init__(self, model: SparseCodingModel, x: Array, method: str, levels: Array | None = None) -> None:

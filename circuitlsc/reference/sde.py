@@ -16,11 +16,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array
-from circuitlsc.cost_priors import CostPrior
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.model.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _RATE_STEP = 0.02  # h times the fastest rate; the measurements behind it are in `software_sde`
 _LARGEST_STEP = 0.01  # in tau

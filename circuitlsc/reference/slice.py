@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.arrays import Array
-from circuitlsc.compiled import compiled, side_by_side
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.model import SparseCodingModel
-from circuitlsc.priors import Prior
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.compiled import compiled, side_by_side
+from circuitlsc.model.priors import Prior
+from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.gibbs import Rng
 
 _FAR = 1e6  # slabs that the table of the cost covers; beyond, it goes on linearly in log(s)

@@ -1,0 +1,1 @@
+"""The circuit: cells, signal-flow graph, systems, twin, netlist and its electrical rules."""

@@ -1,0 +1,333 @@
+r"""Cells whose threshold, rate and noise level are voltages: what a circuit needs that learns its prior and its noise.
+
+With :math:`v = a_w(u) - u_0` (nonnegative codes) or :math:`v_\pm = \pm u - u_0` (signed ones), f a
+rounded ramp and g its slope,
+
+.. math:: s = f(v), \quad \mathrm{drift} = -\left[ g(v)\,a_w'(u)\,e + \lambda\,a_w'(u) \right]
+          \qquad\text{or}\qquad s = f(v_+) - f(v_-), \quad
+          \mathrm{drift} = -\left[ (g(v_+) + g(v_-))\,e + \lambda\,a_w'(u) \right]
+
+Fang et al. 2022, eqs. (3.9), (3.13), (2.9), (2.10), corrected (docs/learning.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.plastic import Slow
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.piecewise_linear import Table, crowded_knots
+
+if TYPE_CHECKING:
+    from circuitlsc.planning.scaling import Scaling
+
+LEAST = 1e-3  # of a unit: what a divisor is kept above
+
+
+class ThresholdVoltage(Slow):
+    """The threshold u0 as a capacitor's voltage."""
+
+    quantity = "u0"
+    subcircuit_name = "lsc_u0"
+    what = "threshold u0"
+
+
+class SparsityVoltage(Slow):
+    """The sparsity -log(pi) as a capacitor's voltage: with lam that moves too, u0 = -log(pi)/lam is no state of its own."""
+
+    quantity = "logpi"
+    subcircuit_name = "lsc_sparsity"
+    what = "sparsity -log(pi)"
+
+
+class RateVoltage(Slow):
+    """The slab's rate lam as a capacitor's voltage."""
+
+    quantity = "lam"
+    subcircuit_name = "lsc_lam"
+    what = "rate lam"
+
+
+class NoiseVoltage(Slow):
+    """The noise level sigma as a capacitor's voltage."""
+
+    quantity = "sigma"
+    subcircuit_name = "lsc_sigma"
+    what = "noise level sigma"
+
+
+@dataclass(frozen=True, eq=False)
+class Corner:
+    """Tables of a rounded ramp f and its slope g at 0, of a_w(u) and its slope, for one width.
+
+    The mean of g's table between any two knots is f's slope there, so that the drift stays a gradient. The current of the
+    prior is content with a coarser a_w' than a_w itself: the two differ within 3 widths of u = 0, where g is closed
+    unless u0 is as small.
+
+    Attributes
+    ----------
+    code, gate, size, sign : Table
+        f, g, a_w, a_w'.
+    signed : bool
+        Whether codes may be negative.
+    """
+
+    code: Table
+    gate: Table
+    size: Table
+    sign: Table
+    signed: bool
+
+    def values(self, u: Array, u0: Array) -> _Values:
+        """Return the code, what the rules need, and the slopes of the tables at u (..., n_latents), u0 (..., 1)."""
+        sign, bend = self.sign.with_slope(u)
+        if not self.signed:
+            a, da = self.size.with_slope(u)
+            (f, df), (g, dg) = self.code.with_slope(a - u0), self.gate.with_slope(a - u0)
+            code, gate = _Slopes(f, df * da, -df), _Slopes(g, dg * da, -dg)
+            force = _Slopes(g * sign, dg * da * sign + g * bend, -dg * sign)
+            return _Values(code, code, force, gate, gate, sign, bend)
+        (f1, df1), (f2, df2) = self.code.with_slope(u - u0), self.code.with_slope(-u - u0)
+        (g1, dg1), (g2, dg2) = self.gate.with_slope(u - u0), self.gate.with_slope(-u - u0)
+        return _Values(
+            s=_Slopes(f1 - f2, df1 + df2, df2 - df1),
+            size=_Slopes(f1 + f2, df1 - df2, -df1 - df2),
+            force=_Slopes(g1 + g2, dg1 - dg2, -dg1 - dg2),
+            push=_Slopes(g1 - g2, dg1 + dg2, dg2 - dg1),
+            on=_Slopes(g1 + g2, dg1 - dg2, -dg1 - dg2),
+            sign=sign,
+            bend=bend,
+        )
+
+    def spice(self, what: str, scaling: Scaling, unit: float) -> str:
+        """Return an expression of V(u), V(u0): ``"code"``, ``"size"`` (abs(s)), ``"force"`` (ds/du), ``"on"``, ``"push"``."""
+        table = self.code if what in ("code", "size") else self.gate
+        if not self.signed:
+            magnitude = self.size.spice("u", scaling.volt, scaling.volt)
+            expression = table.spice_of(f"{magnitude}-V(u0)", scaling.volt, unit)
+            return f"{expression}*{self.sign.spice('u', scaling.volt, 1.0)}" if what == "force" else expression
+        above = table.spice_of("V(u)-V(u0)", scaling.volt, unit)
+        below = table.spice_of("-V(u)-V(u0)", scaling.volt, unit)
+        return f"({above}{'-' if what in ('code', 'push') else '+'}{below})"
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """A function of u and u0, and its slopes: those of its tables, which Newton's iteration needs."""
+
+    value: Array
+    u: Array
+    u0: Array
+
+
+@dataclass(frozen=True)
+class _Values:
+    s: _Slopes
+    size: _Slopes  # abs(s)
+    force: _Slopes  # what e is multiplied by, ds/du
+    push: _Slopes  # what e is multiplied by in the rule of u0, -ds/du0
+    on: _Slopes  # the smooth indicator of an active latent
+    sign: Array
+    bend: Array
+
+
+def corner(width: float, *, signed: bool, per_side: int = 8) -> Corner:
+    """Tabulate the cells for comparators of input width ``width``, in model units."""
+    knots = crowded_knots(np.zeros(1), width, per_side=per_side)
+    gate = _flat_ends(knots, 1 / (1 + np.exp(-knots / width)), 0.0, 1.0, width)
+    # as for the fixed prior: two knots a side do for a corner that noise crosses fast
+    sign = Table(np.array([-3.0, -1.8, 1.8, 3.0]) * width, np.array([-1.0, -1.0, 1.0, 1.0]))
+    around = crowded_knots(np.zeros(1), width, per_side=4, span=6.0)
+    size = _integral(_flat_ends(around, np.tanh(around / width), -1.0, 1.0, width))
+    size = Table(size.knots, size.values + (size.knots[-1] - size.values[-1]))  # abs(u) far from 0
+    return Corner(_integral(gate), gate, size, sign, signed)
+
+
+def _flat_ends(knots: Array, values: Array, low: float, high: float, width: float) -> Table:
+    knots = np.concatenate([[knots[0] - width], knots, [knots[-1] + width]])
+    return Table(knots, np.concatenate([[low, low], values[1:-1], [high, high]]))
+
+
+def _integral(slope: Table) -> Table:
+    """Return the table whose mean slope between two knots is that of ``slope``'s table, 0 at its first knot."""
+    rise = np.diff(slope.knots) * (slope.values[1:] + slope.values[:-1]) / 2
+    return Table(slope.knots, np.concatenate([[0.0], np.cumsum(rise)]))
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveThreshold(Cell):
+    """The code s of u and of a threshold that moves.
+
+    Parameters
+    ----------
+    corner : Corner
+    """
+
+    corner: Corner
+
+    quantity = "s"
+    ports = ("u", "u0")
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return s, shape (..., n_latents)."""
+        return self.corner.values(inputs["u"], inputs["u0"]).s.value
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ds/du and ds/du0."""
+        s = self.corner.values(inputs["u"], inputs["u0"]).s
+        return {"u": s.u, "u0": s.u0}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_threshold u u0 s``."""
+        cell = described(SubCircuit("lsc_threshold", "u", "u0", "s"), "threshold: V(s) = s(V(u), V(u0))")
+        cell.B("s", 0, "s", current_expression=self.corner.spice("code", scaling, scaling.volt / scaling.r_node))
+        cell.R("s", "s", 0, number(scaling.r_node))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one threshold cell per latent."""
+        (u0,) = wires.inputs["u0"]
+        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
+            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, u0, s)
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptiveGate(Cell):
+    """The force on a neuron with a threshold that moves, and a rate that may.
+
+    Parameters
+    ----------
+    corner : Corner
+    lam : float or None
+        The rate, if it is fixed; None takes it from the port ``lam``.
+    """
+
+    corner: Corner
+    lam: float | None
+
+    @property
+    def ports(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the inputs."""
+        return ("u", "e", "u0") if self.lam is not None else ("u", "e", "u0", "lam")
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the drift, units per tau."""
+        return self.respond(inputs)[0]
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return d(drift) by port."""
+        return self.respond(inputs)[1]
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both."""
+        e, lam = inputs["e"], inputs["lam"] if self.lam is None else np.full(1, self.lam)
+        v = self.corner.values(inputs["u"], inputs["u0"])
+        partials = {"u": -(v.force.u * e + lam * v.bend), "e": -v.force.value, "u0": -v.force.u0 * e}
+        if self.lam is None:
+            partials["lam"] = -v.sign
+        return -(v.force.value * e + lam * v.sign), partials
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_gate u e u0 (lam)``: a current out of u."""
+        cell = described(
+            SubCircuit("lsc_gate", *self.ports), "comparator gate: drift current -(ds/du e + lam sign(u)) into u"
+        )
+        per_volt_e = scaling.drift_current / scaling.volt_e
+        force = self.corner.spice("force", scaling, per_volt_e)
+        sign = self.corner.sign
+        if self.lam is None:
+            prior = f"V(lam)*{sign.spice('u', scaling.volt, scaling.drift_current / scaling.volt)}"
+        else:
+            prior = sign.spice("u", scaling.volt, self.lam * scaling.drift_current)
+        cell.B("g", "u", 0, current_expression=f"{prior}+V(e)*{force}")
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one gate per latent."""
+        shared = [wires.inputs[p][0] for p in self.ports[2:]]
+        for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
+            netlist.X(f"{self.name}_{i}", "lsc_gate", u, e, *shared)
+
+
+class Precision(Cell):
+    """The residual over the noise's variance, q = r/sigma^2: one divider per pixel, before the crossbar that goes back."""
+
+    quantity = "q"
+    ports = ("r", "sigma")
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return q, shape (..., D)."""
+        return np.asarray(inputs["r"] / np.maximum(inputs["sigma"], LEAST) ** 2)
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return dq/dr and dq/dsigma."""
+        r, sigma = inputs["r"], np.maximum(inputs["sigma"], LEAST)
+        return {"r": np.broadcast_to(sigma**-2.0, r.shape), "sigma": -2 * r / sigma**3}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_precision r sigma q``."""
+        cell = described(SubCircuit("lsc_precision", "r", "sigma", "q"), "divider: V(q) = V(r)/V(sigma)^2, in units")
+        unit = number(scaling.volt_e / scaling.volt_r * scaling.volt**2 / scaling.r_node)
+        cell.B("q", 0, "q", current_expression=f"{unit!r}*V(r)/max(V(sigma),{number(LEAST * scaling.volt)!r})**2")
+        cell.R("q", "q", 0, number(scaling.r_node))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one divider per pixel."""
+        (sigma,) = wires.inputs["sigma"]
+        for j, (r, q) in enumerate(zip(wires.inputs["r"], self.nodes, strict=True)):
+            netlist.X(f"{self.name}_{j}", "lsc_precision", r, sigma, q)
+
+
+@dataclass(frozen=True, eq=False)
+class Follower(Cell):
+    r"""A threshold that follows the rate: :math:`u_0 = -\log(\pi)/\lambda`.
+
+    Parameters
+    ----------
+    pi : float or None
+        P(active), if it is held; None takes -log(pi) from the port ``logpi``.
+    """
+
+    pi: float | None
+
+    quantity = "u0"
+
+    @property
+    def ports(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the inputs."""
+        return ("lam",) if self.pi is not None else ("lam", "logpi")
+
+    def _sparsity(self, inputs: Mapping[str, Array]) -> Array:
+        return inputs["logpi"] if self.pi is None else np.full(1, -np.log(self.pi))
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return u0, shape (..., 1)."""
+        return np.asarray(self._sparsity(inputs) / np.maximum(inputs["lam"], LEAST))
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return du0/dlam and du0/d(-log pi)."""
+        lam = np.maximum(inputs["lam"], LEAST)
+        partials = {"lam": -self._sparsity(inputs) / lam**2}
+        return partials if self.pi is not None else {**partials, "logpi": 1 / lam}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_follower lam (logpi) u0``."""
+        cell = described(SubCircuit("lsc_follower", *self.ports, "u0"), "divider: V(u0) = -log(pi)/lam, in units")
+        if self.pi is None:
+            above = f"{number(scaling.volt / scaling.r_node)!r}*V(logpi)"
+        else:
+            above = f"{number(-np.log(self.pi) * scaling.volt**2 / scaling.r_node)!r}"
+        cell.B("u", 0, "u0", current_expression=f"{above}/max(V(lam),{number(LEAST * scaling.volt)!r})")
+        cell.R("u", "u0", 0, number(scaling.r_node))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add the one divider."""
+        netlist.X(self.name, "lsc_follower", *(wires.inputs[p][0] for p in self.ports), self.nodes[0])

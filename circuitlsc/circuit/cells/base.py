@@ -1,0 +1,108 @@
+"""What a vector cell is: one idea with a NumPy transfer function and a PySpice subcircuit, side by side."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.io.arrays import Array
+
+if TYPE_CHECKING:
+    from circuitlsc.planning.scaling import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Cell(ABC):
+    """A vector of ``size`` identical subcircuits.
+
+    A *voltage* cell owns the nodes of its output, ``<quantity>_<i>``. A *current* cell owns none: it drives the nodes
+    of the cell that it feeds, where the currents of several cells add (that is how an analog circuit sums).
+
+    Parameters
+    ----------
+    name : str
+        Unique in its graph; instances are called ``X<name>_<i>``.
+    size : int
+        Length of the output vector.
+    """
+
+    name: str
+    size: int
+
+    #: the symbol that the cell's output carries in formulas: u, s, r, e; "" for a current cell
+    quantity: ClassVar[str] = ""
+    #: names of the input ports, in the order of `evaluate`'s mapping
+    ports: ClassVar[tuple[str, ...]] = ()
+    #: whether `partials` returns matrices (size, n) rather than slopes (..., size)
+    linear: ClassVar[bool] = False
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the output nodes of a voltage cell."""
+        return tuple(f"{self.quantity}_{i}" for i in range(self.size)) if self.quantity else ()
+
+    def port_nodes(self, port: str) -> tuple[str, ...]:
+        """Return the nodes into which a current cell that feeds ``port`` drives its current."""
+        return self.nodes
+
+    @abstractmethod
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the output (..., size) of the inputs (..., n), in model units."""
+
+    @abstractmethod
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return d(output)/d(input) by port: (..., size) for an elementwise port, (size, n) for a linear one."""
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return `evaluate` and `partials` together, for cells that share work between the two."""
+        return self.evaluate(inputs), self.partials(inputs)
+
+    @abstractmethod
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the subcircuit definitions that `emit` uses."""
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the cell's capacitors, if it has any."""
+        return ()
+
+    @abstractmethod
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add the cell's instances to a circuit."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A capacitor whose voltage the next piece of a run takes up again: its flattened name, its node, its first voltage."""
+
+    capacitor: str
+    node: str
+    start: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wires:
+    """The node names around a cell: its inputs by port, and its output (own nodes, or those that it drives)."""
+
+    inputs: Mapping[str, tuple[str, ...]]
+    output: tuple[str, ...]
+    #: nodes of the cell that a current cell feeds (they differ from ``output`` where the port has nodes of its own)
+    target: tuple[str, ...]
+
+
+def described(subcircuit: SubCircuit, text: str) -> SubCircuit:
+    """Give a subcircuit the comment that decks carry at its head: pins, equation."""
+    subcircuit.raw_spice = f"* {text}"
+    return subcircuit
+
+
+def number(value: float) -> float:
+    """Return a Python float, whose repr goes into a deck (NumPy's would read ``np.float64(...)``)."""
+    value = float(value)
+    if not np.isfinite(value):
+        raise ValueError(f"{value!r} cannot be written into a netlist")
+    return value

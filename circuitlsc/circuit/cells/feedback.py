@@ -1,0 +1,53 @@
+"""Feedback cell: where a loop is broken, sources that give the gates the gradient as extrapolated from earlier steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.circuit.cells.base import Cell, Wires, described
+from circuitlsc.io.arrays import Array
+
+if TYPE_CHECKING:
+    from circuitlsc.planning.scaling import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Feedback(Cell):
+    """The gradient e as the gates see it: e itself for a slow signal, extrapolated by the engine (`planning.broken_loop`).
+
+    The nodes of e are solved, read back after each time point, and drive no one; a source per latent takes their place: a
+    current through 1 ohm, so that amperes are volts (a voltage source would add an unknown, its own current). What the cell
+    does in time is not part of the graph: its transfer function is the identity.
+    """
+
+    quantity = "f"
+    ports = ("e",)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return e."""
+        return np.asarray(inputs["e"])
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ones."""
+        return {"e": np.ones_like(inputs["e"])}
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the current sources as ngspice flattens them."""
+        return tuple(f"i.x{self.name}_{i}.if".lower() for i in range(self.size))
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_feedback f``: a current from outside through 1 ohm."""
+        cell = described(SubCircuit("lsc_feedback", "f"), "feedback: V(f) = the gradient, extrapolated by the engine")
+        cell.I("f", 0, "f", "external")
+        cell.R("f", "f", 0, 1.0)
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one source per latent."""
+        for i, node in enumerate(self.nodes):
+            netlist.X(f"{self.name}_{i}", "lsc_feedback", node)

@@ -1,0 +1,288 @@
+r"""Summing node and constant input: currents into a resistor, :math:`v = R \sum I`.
+
+At device level the resistor is the feedback of an op-amp whose virtual ground collects the currents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.circuit.cells.op_amp import finite_gain, op_amp, op_amp_states
+from circuitlsc.circuit.cells.resistors import ResistorCrossbar, full_scale
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.stream import Stream
+from circuitlsc.nonideal.hardware import Hardware
+
+if TYPE_CHECKING:
+    from circuitlsc.planning.scaling import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Cell):
+    """A vector of nodes where currents add; see `Residual` and `Gradient`."""
+
+    ports = ("crossbar", "input")
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the sum of the inputs."""
+        return np.asarray(sum(inputs.values()))
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ones."""
+        return {port: np.ones(self.size) for port in inputs}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_node v``: the resistor that turns the summed current into a voltage."""
+        cell = described(SubCircuit("lsc_node", "v"), "summing node: V(v) = resistance times the sum of currents")
+        cell.R("sum", "v", 0, number(scaling.r_node))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one node per component."""
+        for i, node in enumerate(self.nodes):
+            netlist.X(f"{self.name}_{i}", "lsc_node", node)
+
+
+class Residual(Sum):
+    """The residual r = A s - x."""
+
+    quantity = "r"
+
+
+class Gradient(Sum):
+    """The likelihood's gradient e = A^T r / sigma^2 = G s - b."""
+
+    quantity = "e"
+
+
+@dataclass(frozen=True, eq=False)
+class TransimpedanceSum(Sum):
+    r"""A vector of virtual grounds whose op-amps turn the summed currents into voltages; see `DeviceResidual`.
+
+    .. math:: \left(1 + \frac{N}{A_0}\right) v = R_f \sum I + N v_{os}, \qquad N = 1 + R_f (Y + 1/R_x)
+
+    with Y the admittance of the crossbar's rows (a matrix, if its wires or drivers resist) and 1/R_x that of the input.
+
+    Parameters
+    ----------
+    crossbar : ResistorCrossbar
+        What feeds the virtual grounds; it fixes the feedback resistor.
+    source : str
+        Quantity at the crossbar's input.
+    has_input : bool
+        Whether a constant input feeds them too.
+    hardware : Hardware
+    """
+
+    crossbar: ResistorCrossbar
+    source: str
+    has_input: bool
+    hardware: Hardware
+
+    linear = True
+
+    def port_nodes(self, port: str) -> tuple[str, ...]:
+        """Currents go into the virtual grounds."""
+        return tuple(f"v{node}" for node in self.nodes)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names under which the op-amps' errors are drawn."""
+        return tuple(f"{self.name}_{i}" for i in range(self.size))
+
+    @cached_property
+    def feedback(self) -> float:
+        """Feedback resistor, ohm: full scale of the crossbar's matrix over its window of conductances."""
+        return self.hardware.ohm(feedback_resistor(self.crossbar, self.source, self.quantity))
+
+    @cached_property
+    def noise_gain(self) -> Array:
+        """N, shape (size, size): what an op-amp's input offset is multiplied by."""
+        eye = np.eye(self.size)
+        return np.asarray(self.feedback * self.crossbar.network[1] + (2.0 if self.has_input else 1.0) * eye)
+
+    @cached_property
+    def offset(self) -> Array:
+        """Input offset voltages, volt, shape (size,)."""
+        parts = self.hardware.parts
+        return parts.normals(self.elements, "offset", parts.op_amp.offset)
+
+    @cached_property
+    def _loop(self) -> tuple[Array, Array]:
+        closed = np.asarray(
+            np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)), dtype=float
+        )
+        return closed, closed @ self.noise_gain @ self.offset / self.hardware.scaling.volts(self.quantity)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the sum of the inputs, with the op-amps' finite gain and offsets."""
+        closed, offset = self._loop
+        return np.asarray(sum(inputs.values()) @ closed.T + offset)
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the closed loop's matrix for each input."""
+        return {port: self._loop[0] for port in inputs}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the op-amp, and ``lsc_tia a y``: it with its feedback resistor."""
+        cell = described(SubCircuit("lsc_tia", "a", "y", rf=1.0, vos=0.0), "transimpedance amplifier: V(y) = -rf I(a)")
+        cell.R("f", "a", "y", "{rf}")
+        cell.X("amp", "lsc_op_amp", 0, "a", "y", vos="{vos}")
+        return (op_amp(self.hardware), cell)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one amplifier per component."""
+        rf = number(self.feedback)
+        for i, (ground, out) in enumerate(zip(self.port_nodes("crossbar"), self.nodes, strict=True)):
+            netlist.X(self.elements[i], "lsc_tia", ground, out, rf=rf, vos=number(self.offset[i]))
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the op-amps' poles."""
+        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))
+
+
+class DeviceResidual(TransimpedanceSum):
+    """The residual r = A s - x, from op-amps."""
+
+    quantity = "r"
+
+
+class DeviceGradient(TransimpedanceSum):
+    """The likelihood's gradient e, from op-amps."""
+
+    quantity = "e"
+
+
+def feedback_resistor(crossbar: ResistorCrossbar, source: str, target: str) -> float:
+    """Return R_f, ohm: an entry M of the matrix times one unit of the source is M units of the target."""
+    part, scaling = crossbar.hardware.parts.crossbar, crossbar.hardware.scaling
+    gain = full_scale(crossbar.matrix) * scaling.volts(target) / scaling.volts(source)
+    return gain / (part.g_on - part.g_off)
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Cell):
+    """A current into each summing node: -x of the residual form, -b of the Gram form; constant, or streamed.
+
+    Parameters
+    ----------
+    value : array, shape (size,)
+        In units of the target; the first row if it is streamed.
+    target : str
+        Quantity of the node that it feeds.
+    stream : Stream or None
+        The values that follow each other, rows of shape (size,).
+    form : str
+        How a stream enters: ``"external"`` (from the engine), or ``"pwl"`` (written into the deck).
+    step : float
+        Step of the noise in tau: how long a change takes in a deck.
+    """
+
+    value: Array
+    target: str
+    stream: Stream | None = field(default=None, kw_only=True)
+    form: str = field(default="external", kw_only=True)
+    step: float = field(default=0.0, kw_only=True)
+
+    source_letter: ClassVar[str] = "i"
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the values come from outside."""
+        return self.stream is not None
+
+    def unit(self, scaling: Scaling) -> float:
+        """Return what the source gives per unit of the target: ampere here, volt at device level."""
+        return scaling.volts(self.target) / scaling.r_node
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the sources as ngspice flattens them."""
+        letter = self.source_letter
+        return tuple(f"{letter}.x{self.name}_{i}.{letter}in".lower() for i in range(self.size))
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the constant."""
+        return self.value
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return nothing: there is no input."""
+        return {}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_input v``: a current source."""
+        if self.stream is not None and self.form == "pwl":
+            return ()  # a source of its own for each component
+        defaults = {} if self.streamed else {"i_in": 0.0}
+        text = "input: a current from outside into v" if self.streamed else "input: constant current i_in into v"
+        cell = described(SubCircuit("lsc_input", "v", **defaults), text)
+        cell.I("in", 0, "v", "external" if self.streamed else "{i_in}")
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one source per component."""
+        if self.stream is not None and self.form == "pwl":
+            for i, node in enumerate(wires.output):
+                netlist.I(f"{self.name}_{i}", 0, node, self.waveform(i, scaling))
+            return
+        for i, node in enumerate(wires.output):
+            given = {} if self.streamed else {"i_in": number(self.value[i] * self.unit(scaling))}
+            netlist.X(f"{self.name}_{i}", "lsc_input", node, **given)
+
+    def waveform(self, i: int, scaling: Scaling) -> str:
+        """Return ``PWL(...)`` of one component of the stream."""
+        assert self.stream is not None
+        times, rows = self.stream.corners(self.step)
+        pairs = zip(times * scaling.tau, rows[:, i] * self.unit(scaling), strict=True)
+        return "PWL(" + " ".join(f"{number(t)!r} {number(v)!r}" for t, v in pairs) + ")"
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceInput(Input):
+    """The same input as a voltage behind a resistor R_x = R_f, into a virtual ground.
+
+    Parameters
+    ----------
+    crossbar : ResistorCrossbar
+        The one that feeds the same virtual grounds.
+    source : str
+        Quantity at the crossbar's input.
+    """
+
+    crossbar: ResistorCrossbar = field(kw_only=True)
+    source: str = field(kw_only=True)
+
+    source_letter = "v"
+
+    def unit(self, scaling: Scaling) -> float:
+        """Return volts per unit of the target; the amplifier inverts."""
+        return -scaling.volts(self.target)
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_input v``: a voltage behind a resistor."""
+        hardware = self.crossbar.hardware
+        pwl = self.streamed and self.form == "pwl"
+        pins = ("x", "v") if pwl else ("v",)
+        defaults = {} if self.streamed else {"v_in": 0.0}
+        text = "input: a voltage from outside" if self.streamed else "input: a voltage v_in"
+        cell = described(SubCircuit("lsc_input", *pins, **defaults), text + " behind a resistor into v")
+        if not pwl:
+            cell.V("in", "x", 0, "external" if self.streamed else "{v_in}")
+        cell.R("x", "x", "v", number(hardware.ohm(feedback_resistor(self.crossbar, self.source, self.target))))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one source per component."""
+        for i, node in enumerate(wires.output):
+            if self.streamed and self.form == "pwl":
+                netlist.V(f"{self.name}_{i}", f"x_{i}", 0, self.waveform(i, scaling))
+                netlist.X(f"{self.name}_{i}", "lsc_input", f"x_{i}", node)
+                continue
+            given = {} if self.streamed else {"v_in": number(self.value[i] * self.unit(scaling))}
+            netlist.X(f"{self.name}_{i}", "lsc_input", node, **given)

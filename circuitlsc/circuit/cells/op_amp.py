@@ -1,0 +1,229 @@
+r"""Op-amp, inverter and buffer: what drives and reads the crossbars at device level.
+
+Small signals see one pole, :math:`A(s) = A_0 / (1 + s A_0/(2\pi\,\mathrm{GBW}))`. In feedback with noise gain N (1 plus the
+ratio of the feedback resistor to what is connected to the virtual ground) an input offset v_os becomes N v_os at the
+output, and the closed loop lags by :math:`N/(2\pi\,\mathrm{GBW})`. The output resistance is divided by the loop gain; the
+NumPy forms leave it out.
+
+*What it does to the posterior.* An offset of the amplifier that makes e_i adds N v_os to it: the energy gains
+N v_os s_i. A lag multiplies the variance of a linear mode by 1 + a_l * lag, with a_l the part of its rate that goes
+through the amplifiers (a Gaussian prior; for others there is no formula, and the budget measures).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.nonideal.hardware import Hardware
+
+if TYPE_CHECKING:
+    from circuitlsc.planning.scaling import Scaling
+
+INFINITE_GAIN = 1e12  # what stands for an infinite gain: products of a crossbar are then right to 1e-10
+FASTEST = 1e5  # 2 pi GBW tau that stands for an infinite GBW where a slew rate needs a capacitor
+C_POLE = 1e-12  # farad
+
+
+def clamp(rail: float, drive: float) -> str:
+    """Return a current that leaves a node only beyond +-rail, smoothly: at most 3 % beyond it for a current ``drive``."""
+    knots = np.array([-1.06, -1.03, -1.0, -0.97, 0.97, 1.0, 1.03, 1.06]) * rail
+    values = np.array([-2.0, -1.0, -0.1, 0.0, 0.0, 0.1, 1.0, 2.0]) * drive
+    return Table(knots, values).spice("a", 1.0, 1.0)
+
+
+def op_amp(hardware: Hardware) -> SubCircuit:
+    """Return ``lsc_op_amp inp inn out`` with the parameter ``vos``: one pole, offset, slew rate, rails, output resistance.
+
+    The first stage is a transconductor into node a with the pole's resistor and capacitor, limited by the slew rate and
+    clamped at the rails; the second a unity-gain source (a voltage source costs ngspice less than half of what a
+    resistive output does, because nothing flows back from the crossbar's columns into its matrix).
+    """
+    part, tau = hardware.parts.op_amp, hardware.scaling.tau
+    cell = described(SubCircuit("lsc_op_amp", "inp", "inn", "out", vos=0.0), "op-amp: V(out) = A (V(inp,inn) + vos)")
+    output = "out" if part.output_resistance == 0 else "o"
+    if output == "o":
+        cell.R("o", "o", "out", number(hardware.ohm(part.output_resistance)))
+    if not _has_stage(hardware):
+        cell.VCVS("o", output, 0, "inp", "inn", part.gain if math.isfinite(part.gain) else INFINITE_GAIN)
+        return cell
+    cell.VCVS("o", output, 0, "a", 0, 1.0)
+    gain = part.gain if math.isfinite(part.gain) else INFINITE_GAIN
+    crossover = 2 * math.pi * part.gbw / hardware.parts.corner.capacitance
+    if math.isinf(crossover) and math.isfinite(part.slew_rate):
+        crossover = FASTEST / tau
+    gm = crossover * C_POLE if math.isfinite(crossover) else 1e-3
+    strongest = gm * min(part.rail, 1e3)
+    cell.VCCS("m", 0, "a", *(("d", 0) if math.isfinite(part.slew_rate) else ("inp", "inn")), number(gm))
+    if math.isfinite(part.slew_rate):
+        # the input stage's voltage d is clamped, rather than its current cut off: Newton's iteration follows a conductance
+        # that grows, and cycles between two that vanish
+        strongest = part.slew_rate * C_POLE
+        largest = strongest / gm
+        cell.VCCS("d", 0, "d", "inp", "inn", number(gm))
+        cell.R("d", "d", 0, number(1 / gm))
+        strongest *= 1.05  # a little more passes the clamp
+        steep = min(max(100.0 / largest, 1e3), 1e9) * gm
+        limit = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, 0.0, 0.0, 1.0]))
+        cell.B("slew", "d", 0, current_expression=limit.spice("d", largest, steep * largest))
+    cell.I("os", 0, "d" if math.isfinite(part.slew_rate) else "a", f"{{{number(gm)!r}*vos}}")
+    cell.R("a", "a", 0, number(gain / gm))
+    if math.isfinite(crossover):
+        cell.C("pole", "a", 0, C_POLE, initial_condition=0.0)
+    if math.isfinite(part.rail):
+        cell.B("clamp", "a", 0, current_expression=clamp(hardware.rail(part.rail), strongest))
+    return cell
+
+
+def _has_stage(hardware: Hardware) -> bool:
+    """Whether the op-amp is more than a gain."""
+    part = hardware.parts.op_amp
+    return part.offset > 0 or any(math.isfinite(v) for v in (part.gbw, part.slew_rate, part.rail))
+
+
+def op_amp_states(hardware: Hardware, path: str) -> tuple[State, ...]:
+    """Return the capacitor of the op-amp instance at ``path`` (as ngspice flattens it)."""
+    part = hardware.parts.op_amp
+    if math.isinf(part.gbw) and math.isinf(part.slew_rate):
+        return ()
+    return (State(f"c.{path}.cpole", f"{path}.a"),)
+
+
+def finite_gain(hardware: Hardware) -> float:
+    """Return 1/A_0, 0 for an infinite gain."""
+    gain = hardware.parts.op_amp.gain
+    return 0.0 if math.isinf(gain) else 1.0 / gain
+
+
+@dataclass(frozen=True, eq=False)
+class Inverter(Cell):
+    """The negative of a voltage vector, for the other half of each differential pair; see `NegatedCode`.
+
+    Parameters
+    ----------
+    source : str
+        Quantity of the input.
+    hardware : Hardware
+    """
+
+    source: str
+    hardware: Hardware
+
+    ports = ("v",)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names under which the op-amps' errors are drawn."""
+        return tuple(f"{self.name}_{i}" for i in range(self.size))
+
+    @cached_property
+    def _offset(self) -> Array:
+        parts = self.hardware.parts
+        return parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volts(self.source)
+
+    @cached_property
+    def _loop(self) -> float:
+        return 1.0 / (1.0 + 2.0 * finite_gain(self.hardware))
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return (-v + 2 v_os) / (1 + 2/A)."""
+        return np.asarray((2 * self._offset - inputs["v"]) * self._loop)
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return -1 / (1 + 2/A)."""
+        return {"v": np.full(self.size, -self._loop)}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the op-amp, and ``lsc_inverter a y``."""
+        r = number(self.hardware.ohm(1 / self.hardware.parts.crossbar.g_on))
+        cell = described(SubCircuit("lsc_inverter", "a", "y", vos=0.0), "inverter: V(y) = -V(a)")
+        cell.R("in", "a", "v", r)
+        cell.R("f", "v", "y", r)
+        cell.X("amp", "lsc_op_amp", 0, "v", "y", vos="{vos}")
+        return (op_amp(self.hardware), cell)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one inverter per component."""
+        parts = self.hardware.parts
+        offsets = parts.normals(self.elements, "offset", parts.op_amp.offset)
+        for i, (a, b) in enumerate(zip(wires.inputs["v"], self.nodes, strict=True)):
+            netlist.X(self.elements[i], "lsc_inverter", a, b, vos=number(offsets[i]))
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the op-amps' poles."""
+        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))
+
+
+class NegatedCode(Inverter):
+    """-s."""
+
+    quantity = "ns"
+
+
+class NegatedResidual(Inverter):
+    """-r."""
+
+    quantity = "nr"
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer(Cell):
+    """The code of a prior with s = u: an op-amp follower, so that the crossbar does not load the neuron.
+
+    Parameters
+    ----------
+    hardware : Hardware
+    """
+
+    hardware: Hardware
+
+    quantity = "s"
+    ports = ("u",)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names under which the op-amps' errors are drawn."""
+        return tuple(f"{self.name}_{i}" for i in range(self.size))
+
+    @cached_property
+    def _offset(self) -> Array:
+        parts = self.hardware.parts
+        return parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volt
+
+    @cached_property
+    def _loop(self) -> float:
+        return 1.0 / (1.0 + finite_gain(self.hardware))
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return (u + v_os) / (1 + 1/A)."""
+        return np.asarray((inputs["u"] + self._offset) * self._loop)
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return 1 / (1 + 1/A)."""
+        return {"u": np.full(self.size, self._loop)}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the op-amp, and ``lsc_buffer a y``."""
+        cell = described(SubCircuit("lsc_buffer", "a", "y", vos=0.0), "buffer: V(y) = V(a)")
+        cell.X("amp", "lsc_op_amp", "a", "y", "y", vos="{vos}")
+        return (op_amp(self.hardware), cell)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one follower per latent."""
+        parts = self.hardware.parts
+        offsets = parts.normals(self.elements, "offset", parts.op_amp.offset)
+        for i, (a, b) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
+            netlist.X(self.elements[i], "lsc_buffer", a, b, vos=number(offsets[i]))
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the op-amps' poles."""
+        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))

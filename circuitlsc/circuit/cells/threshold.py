@@ -1,0 +1,102 @@
+r"""Threshold cell: s = f_w(a_w(u)) (nonnegative codes) or the soft threshold of u (signed codes), as a voltage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from PySpice.Spice.Netlist import Netlist, SubCircuit
+
+from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.nonideal.hardware import Hardware
+
+if TYPE_CHECKING:
+    from circuitlsc.planning.scaling import Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold(Cell):
+    """The code s of the state u (Fang et al. 2022, section 3.1), through comparators of finite gain.
+
+    Parameters
+    ----------
+    table : Table
+        s(u), both in model units; tabulated from the prior's smooth `latent`.
+    """
+
+    table: Table
+
+    quantity = "s"
+    ports = ("u",)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return s(u)."""
+        return self.table(inputs["u"])
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both, with one search in the table."""
+        s, slope = self.table.with_slope(inputs["u"])
+        return s, {"u": slope}
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ds/du."""
+        return {"u": self.table.slope(inputs["u"])}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_threshold u s``: a table that drives a current through a resistor."""
+        cell = described(SubCircuit("lsc_threshold", "u", "s"), "threshold: V(s) = s(V(u)), the code of a state")
+        current = self.table.spice("u", scaling.volt, scaling.volt / scaling.r_node)
+        cell.B("s", 0, "s", current_expression=current)
+        cell.R("s", "s", 0, number(scaling.r_node))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one threshold cell per latent."""
+        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
+            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceThreshold(Threshold):
+    """The same cell with an input offset of its own, and an output that can drive a crossbar.
+
+    Parameters
+    ----------
+    hardware : Hardware
+    """
+
+    hardware: Hardware
+
+    @cached_property
+    def offset(self) -> Array:
+        """Input offset voltages, volt, shape (size,)."""
+        parts = self.hardware.parts
+        names = [f"{self.name}_{i}" for i in range(self.size)]
+        return parts.normals(names, "offset", parts.comparator.threshold_offset)
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return s(u + offset)."""
+        return super().evaluate({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return both, with one search in the table."""
+        return super().respond({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return ds/du."""
+        return super().partials({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_threshold u s``: a table that holds the voltage of s."""
+        cell = described(SubCircuit("lsc_threshold", "u", "s", vos=0.0), "threshold: V(s) = s(V(u) + vos)")
+        cell.B("s", "s", 0, voltage_expression=self.table.spice_of("V(u)+{vos}", scaling.volt, scaling.volt))
+        return (cell,)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one threshold cell per latent."""
+        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
+            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s, vos=number(self.offset[i]))

@@ -1,0 +1,156 @@
+"""Electrical checks on a PySpice circuit, with networkx, before anything runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import networkx as nx
+from PySpice.Spice.Netlist import Circuit, Netlist
+
+from circuitlsc.errors import NetlistError
+
+GROUND = "0"
+FIXES_VOLTAGE = {"V", "E", "H", "L"}  # between the first two nodes, as a B element of a voltage does
+#: positions of the nodes between which a DC current can flow, by an element's first letter
+CONDUCTS = {
+    **dict.fromkeys("RVLEHDSW", ((0, 1),)),
+    "Q": ((0, 1), (1, 2)),  # collector, base, emitter
+    "J": ((0, 2), (1, 2)),  # drain, gate, source
+    "M": ((0, 2), (2, 3)),  # drain, gate, source, bulk: nothing through the gate
+}
+
+
+class Element(NamedTuple):
+    """One element of the flattened circuit (a tuple: a large crossbar has tens of thousands).
+
+    Attributes
+    ----------
+    name, kind : str
+        As ngspice forms it; its first letter.
+    nodes : tuple of str
+    fixes_voltage : bool
+        Whether it holds the voltage between its first two nodes.
+    """
+
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+    fixes_voltage: bool
+
+    @property
+    def paths(self) -> list[tuple[str, str]]:
+        """Pairs of nodes between which a DC current can flow."""
+        pairs = ((0, 1),) if self.fixes_voltage else CONDUCTS.get(self.kind, ())
+        return [(self.nodes[a], self.nodes[b]) for a, b in pairs if b < len(self.nodes)]
+
+
+def flatten(circuit: Netlist) -> list[Element]:
+    """Return the elements of a circuit with all subcircuits expanded; names as ngspice forms them."""
+    return list(_expand(circuit, "", {}, {}))
+
+
+def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist]) -> Iterator[Element]:
+    known = {**known, **{str(s.name).lower(): s for s in netlist.subcircuits}}
+    places: dict[str, str] = {}  # a node of this netlist -> the flattened circuit's
+    for element in netlist.elements:
+        name, nodes = str(element.name), []
+        for pin in element.pins:
+            local = str(pin.node)
+            if local not in places:
+                places[local] = _node(local, path, pins)
+            nodes.append(places[local])
+        kind = name[0].upper()
+        if kind != "X":
+            # a B element is a voltage or a current
+            fixes = kind in FIXES_VOLTAGE or getattr(element, "voltage_expression", None) is not None
+            yield Element(f"{kind}.{path}{name}".lower() if path else name.lower(), kind, tuple(nodes), fixes)
+            continue
+        called = str(element.subcircuit_name).lower()
+        if called not in known:
+            raise NetlistError(f"{name} calls the subcircuit {called!r}, which is not defined in this circuit.")
+        definition = known[called]
+        external = [str(p).lower() for p in definition.external_nodes]
+        if len(external) != len(nodes):
+            raise NetlistError(
+                f"{name} has {len(nodes)} nodes, but the subcircuit {called!r} has {len(external)} pins."
+            )
+        inner = dict(zip(external, nodes, strict=True))
+        yield from _expand(definition, f"{path}{name}.".lower(), inner, known)
+
+
+def _check_spelling(netlist: Netlist) -> None:
+    """Raise NetlistError if two names of a netlist, or of a subcircuit that it defines, differ in case alone."""
+    names = {
+        "subcircuits": (s.name for s in netlist.subcircuits),
+        "elements": (e.name for e in netlist.elements),
+        "nodes": (pin.node for e in netlist.elements for pin in e.pins if str(pin.node).lower() != "gnd"),
+    }
+    for what, found in names.items():
+        spelled: dict[str, str] = {}
+        for name in map(str, found):
+            if (other := spelled.setdefault(name.lower(), name)) != name:
+                raise NetlistError(
+                    f"the {what} {other} and {name} differ in case alone, and ngspice takes them for one. Rename one of them."
+                )
+    for inner in netlist.subcircuits:
+        _check_spelling(inner)
+
+
+def _node(name: str, path: str, pins: dict[str, str]) -> str:
+    name = name.lower()
+    if name in (GROUND, "gnd"):
+        return GROUND
+    return pins.get(name, f"{path}{name}" if path else name)
+
+
+def check_circuit(circuit: Circuit) -> list[Element]:
+    """Check names, that every node has a DC path to ground, that no voltage sources form a loop, and that no node dangles.
+
+    Parameters
+    ----------
+    circuit : PySpice Circuit
+
+    Returns
+    -------
+    list of Element
+        The flattened circuit.
+
+    Raises
+    ------
+    NetlistError
+        If a rule is broken; the message names the node or the elements.
+    """
+    _check_spelling(circuit)
+    elements = flatten(circuit)
+    dc, voltages = nx.Graph(), nx.Graph()
+    dc.add_node(GROUND)
+    touched: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for element in elements:
+        touched.update(element.nodes)
+        for node in element.nodes:
+            first.setdefault(node, element.name)
+        if paths := element.paths:
+            dc.add_edges_from(paths)
+        if element.fixes_voltage:
+            a, b = element.nodes[:2]
+            if a == b or (voltages.has_node(a) and voltages.has_node(b) and nx.has_path(voltages, a, b)):
+                raise NetlistError(
+                    f"{element.name} closes a loop of voltage sources between {a} and {b}: the current in it has no bound. "
+                    "Put a resistor in series."
+                )
+            voltages.add_edge(a, b)
+    dc.add_nodes_from(touched)
+    for node, count in touched.items():
+        if node != GROUND and count < 2:
+            raise NetlistError(f"node {node} dangles: only {first[node]} is connected to it. Connect or remove it.")
+    grounded = nx.node_connected_component(dc, GROUND)
+    floating = sorted(set(dc) - grounded)
+    if floating:
+        raise NetlistError(
+            f"node {floating[0]} has no DC path to ground ({len(floating)} such nodes): its voltage is undefined. "
+            "Connect a resistor to ground."
+        )
+    return elements

@@ -1,0 +1,271 @@
+"""The intermediate form: a signal-flow graph of vector cells, from which netlist, NumPy twin and checks all come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import networkx as nx
+import numpy as np
+
+from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, Wires
+from circuitlsc.errors import NetlistError
+from circuitlsc.io.arrays import Array
+
+
+class SignalFlowGraph:
+    """A directed graph of about ten vector cells, whatever the size of the model; edges carry vectors into ports.
+
+    Built by the functions of `circuitlsc.circuit.systems`; ``graph`` is a plain networkx DiGraph (node attribute ``cell``,
+    edge attribute ``ports``) for whoever wants to draw or search it.
+    """
+
+    def __init__(self) -> None:
+        self.graph = nx.DiGraph()
+
+    def add(self, cell: Cell) -> Cell:
+        """Add a cell and return it."""
+        if cell.name in self.graph:
+            raise NetlistError(f"two cells are called {cell.name!r}; names must be unique in a graph.")
+        self.graph.add_node(cell.name, cell=cell)
+        return cell
+
+    def wire(self, source: Cell, target: Cell, port: str) -> None:
+        """Connect the output of ``source`` to an input port of ``target``; a port takes one wire."""
+        for cell in (source, target):
+            if cell.name not in self.graph:
+                raise NetlistError(f"cell {cell.name!r} is not in this graph. Add it first.")
+        if port not in target.ports:
+            has = ", ".join(target.ports) or "none"
+            raise NetlistError(f"cell {target.name!r} has no port {port!r}; it has {has}.")
+        if self.graph.has_edge(source.name, target.name):
+            used = self.graph.edges[source.name, target.name]["port"]
+            raise NetlistError(
+                f"cell {source.name!r} feeds cell {target.name!r} already (port {used!r}); put a cell in between."
+            )
+        if port in (fed := self.inputs(target)):
+            raise NetlistError(
+                f"port {port!r} of cell {target.name!r} is fed by {fed[port].name!r} already; "
+                f"{source.name!r} cannot feed it too."
+            )
+        self.graph.add_edge(source.name, target.name, port=port)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, in the order in which they were added."""
+        return tuple(data["cell"] for _, data in self.graph.nodes(data=True))
+
+    @property
+    def integrators(self) -> tuple[Integrator, ...]:
+        """The cells that hold the state: the neurons u first, then their momenta if they have any."""
+        return tuple(cell for cell in self.cells if isinstance(cell, Integrator))
+
+    @property
+    def integrator(self) -> Integrator:
+        """The neurons u, whose voltages are the samples."""
+        found = [cell for cell in self.integrators if cell.quantity == "u"]
+        if len(found) != 1:
+            raise NetlistError(f"the graph holds {len(found)} vectors of neurons u, but one is needed.")
+        return found[0]
+
+    @property
+    def noise(self) -> Noise | None:
+        """The noise cell; None if the circuit has none."""
+        found = [cell for cell in self.cells if isinstance(cell, Noise)]
+        if len(found) > 1:
+            raise NetlistError(f"the graph holds {len(found)} noise cells, but one is the most that it can have.")
+        return found[0] if found else None
+
+    @property
+    def inputs_from_outside(self) -> tuple[Input, ...]:
+        """The cells whose values come from a stream of inputs."""
+        return tuple(cell for cell in self.cells if isinstance(cell, Input) and cell.streamed)
+
+    def inputs(self, cell: Cell) -> dict[str, Cell]:
+        """Return the cells that feed ``cell``, by port."""
+        return {
+            data["port"]: self.graph.nodes[source]["cell"]
+            for source, _, data in self.graph.in_edges(cell.name, data=True)
+        }
+
+    def outputs(self, cell: Cell) -> list[tuple[Cell, str]]:
+        """Return the cells that ``cell`` feeds, each with the port."""
+        return [
+            (self.graph.nodes[target]["cell"], data["port"])
+            for _, target, data in self.graph.out_edges(cell.name, data=True)
+        ]
+
+    def wires(self, cell: Cell) -> Wires:
+        """Return the circuit nodes around a cell."""
+        inputs = {port: source.nodes for port, source in self.inputs(cell).items() if source.quantity}
+        if cell.quantity:
+            return Wires(inputs, cell.nodes, cell.nodes)
+        fed = self.outputs(cell)
+        if len(fed) != 1:
+            raise NetlistError(
+                f"the currents of cell {cell.name!r} go to {len(fed)} cells, but a current flows into one. "
+                "Put a summing node in between."
+            )
+        target, port = fed[0]
+        return Wires(inputs, target.port_nodes(port), target.nodes)
+
+
+class Twin:
+    r"""The NumPy twin of a graph: the same tables, the same sums, evaluated by walking the graph.
+
+    .. math:: \tau\,dz = \mathrm{drift}(z, x)\,dt + \sqrt{2 T \tau}\,B\,dW
+
+    The state z is u, followed by the momenta p of underdamped dynamics. x is the input, where it is streamed: a mapping
+    from the name of an `Input` cell to its value, shape (n_inputs,); without it the circuit has its first input.
+    """
+
+    def __init__(self, graph: SignalFlowGraph) -> None:
+        states, noise = graph.integrators, graph.noise
+        names = {cell.name for cell in states}
+        open_loop = graph.graph.copy()
+        open_loop.remove_edges_from([edge for name in names for edge in graph.graph.in_edges(name)])
+        self._inputs = {cell.name: {p: c.name for p, c in graph.inputs(cell).items()} for cell in graph.cells}
+        self._drifts = {name: self._inputs[name]["drift"] for name in names}
+        upstream = {name for drift in self._drifts.values() for name in {drift, *nx.ancestors(open_loop, drift)}}
+        self._order = [
+            graph.graph.nodes[name]["cell"]
+            for name in nx.lexicographical_topological_sort(open_loop)
+            if name in upstream and name not in names
+        ]
+        ends = np.cumsum([cell.size for cell in states])
+        self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
+        #: every cell by name; where its values are in the state, or None
+        self.places: dict[str, slice | None] = {cell.name: place for cell, place in self._states}
+        self.places.update(dict.fromkeys(cell.name for cell in self._order))
+        self.size = int(ends[-1])
+        self.n_latents = graph.integrator.size
+        self._eye = np.eye(self.size)
+        #: which states are not slow (`circuitlsc.circuit.cells.plastic.Slow`)
+        self.fast = np.concatenate([np.arange(self.size)[place] for cell, place in self._states if not cell.slow])
+        self.temperature = 0.0 if noise is None else noise.temperature
+        self._spread = np.zeros((0, self.size))
+        self._mean = np.zeros(self.size)
+        if noise is not None:
+            fed = next(cell for cell, _ in graph.outputs(noise))
+            columns = next(place for cell, place in self._states if cell.name == fed.name)
+            self._spread = np.zeros((len(noise.sources), self.size))
+            self._spread[:, columns] = noise.mix
+            self._mean[columns] = noise.evaluate({})
+
+    def full_state(self, u: Array) -> Array:
+        """Return states z (..., size) with the neurons at u (..., n_latents), and the others where they start."""
+        u = np.asarray(u, dtype=float)
+        others = [np.broadcast_to(cell.start, (*u.shape[:-1], cell.size)) for cell, _ in self._states[1:]]
+        return np.concatenate([u, *others], axis=-1)
+
+    def spread(self, increments: Array) -> Array:
+        """Return what increments of the noise sources (n, n_sources) add to the state, (n, size)."""
+        return np.asarray(increments @ self._spread)
+
+    def signals(self, z: Array, x: Mapping[str, Array] | None = None) -> dict[str, Array]:
+        """Return the output of every cell by name, for states z (..., size)."""
+        z = np.asarray(z, dtype=float)
+        if z.shape[-1] == self.n_latents != self.size:
+            z = self.full_state(z)
+        values = {cell.name: z[..., place] for cell, place in self._states}
+        for cell in self._order:
+            if x is not None and cell.name in x:
+                values[cell.name] = x[cell.name]
+            else:
+                values[cell.name] = cell.evaluate({p: values[s] for p, s in self._inputs[cell.name].items()})
+        return values
+
+    def drift(self, z: Array, x: Mapping[str, Array] | None = None) -> Array:
+        """Return the drift of states z (..., size), in units per tau."""
+        return self._velocity(self.signals(z, x))
+
+    def _velocity(self, values: Mapping[str, Array]) -> Array:
+        return np.concatenate(
+            [
+                cell.velocity(values[cell.name], values[self._drifts[cell.name]] + self._mean[place])
+                for cell, place in self._states
+            ],
+            axis=-1,
+        )
+
+    def linearise(self, z: Array, x: Mapping[str, Array] | None = None) -> tuple[Array, Array]:
+        """Return the drift of one or many states (n, size) and its Jacobian (n, size, size).
+
+        What slow variables (`circuit.cells.plastic.Slow`) do to the others within one step, of relative size h/tau_slow, is
+        left out of the Jacobian: Newton's iteration converges without it, by that factor each time.
+        """
+        z = np.asarray(z, dtype=float)
+        values = {cell.name: z[..., place] for cell, place in self._states}
+        tangents = {cell.name: self._eye[place] for cell, place in self._states if not cell.slow}
+        for cell in self._order:
+            sources = self._inputs[cell.name]
+            if x is not None and cell.name in x:
+                values[cell.name] = x[cell.name]
+                continue
+            total: Array | None = None
+            values[cell.name], partials = cell.respond({p: values[s] for p, s in sources.items()})
+            for port, partial in partials.items():
+                tangent = tangents.get(sources[port])
+                if tangent is None:
+                    continue
+                term = partial @ tangent if cell.linear else partial[..., :, None] * tangent
+                total = term if total is None else total + term
+            if total is not None:
+                tangents[cell.name] = total
+        rows, nothing = [], np.zeros((1, self.size))
+        for cell, place in self._states:
+            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), self._eye[place])
+            rows.append(np.broadcast_to(row, (*z.shape[:-1], cell.size, self.size)))
+        return self._velocity(values), np.concatenate(rows, axis=-2) if len(rows) > 1 else rows[0]
+
+    def affine(
+        self, values: Mapping[str, Array], x: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return every cell's output as c + M z_fast, from its tangent at the *node voltages* ``values`` (by cell).
+
+        That is how a circuit simulator sees a circuit: each part is linearised where its own nodes are, whether or not
+        they agree with each other yet. What slow variables do within a step is left out of M, as in `linearise`.
+
+        Parameters
+        ----------
+        values : mapping
+            By cell, the last iterate's outputs, shape (n, size).
+        x : mapping or None
+            The streamed input.
+
+        Returns
+        -------
+        c : dict of arrays, shape (n, size)
+        M : dict of arrays, shape (n, size, number of fast states)
+            Only of cells that depend on them. The drift of the whole state is under the name "".
+        """
+        shape = np.shape(next(iter(values.values())))[:-1]
+        c: dict[str, Array] = {}
+        M: dict[str, Array] = {}
+        for cell, place in self._states:
+            if cell.slow:
+                c[cell.name] = values[cell.name]
+            else:
+                c[cell.name], M[cell.name] = np.zeros((*shape, cell.size)), self._eye[place][:, self.fast]
+        for cell in self._order:
+            name, sources = cell.name, self._inputs[cell.name]
+            if x is not None and name in x:
+                c[name] = np.broadcast_to(x[name], (*shape, cell.size))
+                continue
+            out, partials = cell.respond({p: values[s] for p, s in sources.items()})
+            total: Array | None = None
+            for port, partial in partials.items():
+                source = sources[port]
+                change = c[source] - values[source]
+                out = out + ((partial @ change[..., None])[..., 0] if cell.linear else partial * change)
+                if (tangent := M.get(source)) is not None:
+                    term = partial @ tangent if cell.linear else partial[..., :, None] * tangent
+                    total = term if total is None else total + term
+            c[name] = out
+            if total is not None:
+                M[name] = total
+        rows, nothing = [], np.zeros((1, len(self.fast)))
+        for cell, place in self._states:
+            row = cell.velocity_jacobian(M.get(self._drifts[cell.name], nothing), self._eye[place][:, self.fast])
+            rows.append(np.broadcast_to(row, (*shape, cell.size, len(self.fast))))
+        c[""], M[""] = self._velocity(c), np.concatenate(rows, axis=-2)
+        return c, M

@@ -1,0 +1,100 @@
+"""What is installed, what is missing, what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from circuitlsc.errors import MissingSimulatorError
+from circuitlsc.io.install import EXTRAS, how_to_install, requirements
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    state: str  # "ok", "missing" or "optional"
+    what: str
+    advice: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether circuitlsc cannot work like this."""
+        return self.state == "missing"
+
+    def __str__(self) -> str:
+        return f"{self.state:<9} {self.what}" + (f": {self.advice}" if self.advice else "")
+
+
+def examine() -> list[Finding]:
+    """Look at Python, the packages, libngspice and the ngspice program."""
+    return [_python(), *_packages(), _library(), _program(), *_extras()]
+
+
+def _python() -> Finding:
+    return Finding("ok", f"Python {platform.python_version()}")
+
+
+def _name(requirement: str) -> str:
+    return requirement.split(">")[0].split("=")[0].split("<")[0].strip()
+
+
+def _packages() -> list[Finding]:
+    return [_package(requirement, "missing") for requirement in requirements()]
+
+
+def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
+    name = _name(requirement)
+    try:
+        return Finding("ok", f"{name} {version(name)}")
+    except PackageNotFoundError:
+        return Finding(absent, name, f"install it with: {how_to_install(requirement)}{only_for}")
+
+
+def _extras() -> list[Finding]:
+    return [
+        _package(requirement, "optional", f" (only for {what})")
+        for extra, what in EXTRAS.items()
+        for requirement in requirements(extra)
+    ]
+
+
+def _library() -> Finding:
+    # in a process of its own: a broken library may crash it
+    code = "from circuitlsc.simulator.ngspice.library import find_library, library_version as v; print(find_library(), v())"
+    with tempfile.TemporaryDirectory(prefix="circuitlsc-") as folder:
+        # ngspice runs the commands of the first .spiceinit that it finds, and -c takes modules from the working folder
+        (Path(folder) / ".spiceinit").write_text("* no commands\n", encoding="ascii")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
+        if os.sep in (named := env.get("NGSPICE_LIBRARY_PATH", "")):
+            env["NGSPICE_LIBRARY_PATH"] = str(Path(named).absolute())
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+    if run.returncode == 0:
+        name, number = run.stdout.split()[-2:]
+        return Finding("ok", f"libngspice {number} ({name})")
+    from circuitlsc.simulator.ngspice.library import find_library
+
+    try:
+        find_library()
+    except MissingSimulatorError as error:
+        return Finding("missing", "libngspice", str(error))
+    last = run.stderr.strip().splitlines()[-1:] or ["it crashed"]
+    return Finding("missing", "libngspice", f"it is there, but does not start ({last[0]}). Reinstall libngspice0.")
+
+
+def _program() -> Finding:
+    path = shutil.which("ngspice")
+    if path is None:
+        return Finding(
+            "optional", "ngspice program", "only to run decks without Python; apt-get install ngspice (Debian, Ubuntu)"
+        )
+    return Finding("ok", f"ngspice program ({path})")

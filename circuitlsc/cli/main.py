@@ -1,0 +1,117 @@
+"""The command line: build, run, compare, calibrate, friction, learn, budget, yield, paper, draw, check, doctor.
+
+Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or done), 1 failed, 2 usage, 3 disagrees,
+4 inconclusive.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from typer.models import CommandInfo
+
+from circuitlsc.cli import check, imperfections, learn, sampling, studies
+from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
+
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "imperfections", "learn", "main", "sampling", "studies"]
+
+# in the order in which --help lists them
+ORDER = (
+    "build",
+    "run",
+    "compare",
+    "calibrate",
+    "friction",
+    "learn",
+    "budget",
+    "yield",
+    "paper",
+    "draw",
+    "check",
+    "doctor",
+)
+
+_EARLY = "circuitlsc: error: interrupted; nothing was written"
+
+
+def _place(command: CommandInfo) -> int:
+    assert command.callback is not None
+    return ORDER.index(command.name or command.callback.__name__)
+
+
+app.registered_commands.sort(key=_place)
+
+
+class _Stream:
+    """A standard stream whose other end may vanish: what a command does, and how it ends, depends on no reader."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # None: it was closed
+        self.error = 0
+
+    def write(self, text: str) -> int:
+        self._try(lambda stream: stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(lambda stream: stream.flush())
+
+    def _try(self, what: Callable[[TextIO], object]) -> None:
+        try:
+            if not self.error:
+                what(self._stream)
+        except OSError as error:
+            self.error = error.errno or errno.EIO
+            with Path(os.devnull).open("wb") as nothing:  # what is still in the buffer has somewhere to go
+                os.dup2(nothing.fileno(), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def main() -> None:
+    """Entry point of the ``circuitlsc`` command."""
+    # where a standard stream is closed, the next file would get its number, and what libraries print
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    out, err = _Stream(sys.stdout), _Stream(sys.stderr)
+    sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    try:
+        _main()
+    finally:
+        out.flush()
+        if out.error not in (0, errno.EPIPE):  # a reader that has seen enough is none
+            print(
+                f"circuitlsc: error: standard output cannot be written to ({os.strerror(out.error)})", file=sys.stderr
+            )
+            sys.exit(FAILED)
+
+
+def _main() -> None:
+    if sys.flags.optimize > 1:
+        print(
+            "circuitlsc: error: PYTHONOPTIMIZE = 2 (python -OO) removes docstrings, and ArviZ cannot be imported without. "
+            "Set it to 1, or unset it.",
+            file=sys.stderr,
+        )
+        sys.exit(USAGE)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
+    try:
+        app(prog_name="circuitlsc")
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # before a command's own handling, during its imports (NumPy's turn the interrupt into another error)
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        print(_EARLY, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
+            print(_EARLY, file=sys.stderr)  # Typer caught it, and says nothing
+        raise

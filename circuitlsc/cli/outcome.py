@@ -1,0 +1,104 @@
+"""What comes of a run, whatever the circuit does: a verdict, numbers for a file, a table, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from circuitlsc.io.output import COMPARISON, MAP
+from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
+from circuitlsc.reporting.map_plot import map_figure
+from circuitlsc.reporting.plotting import figure
+from circuitlsc.reporting.report import comparison_report, map_report, stream_report
+from circuitlsc.reporting.stream_plot import stream_figure
+from circuitlsc.validation.judge import Expectation, expect, judge
+from circuitlsc.validation.map_result import read_map
+from circuitlsc.validation.stream_compare import compare_stream
+
+if TYPE_CHECKING:
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.samples import Samples
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, judged.
+
+    Attributes
+    ----------
+    verdict : str
+        ``agrees``, ``disagrees`` or ``inconclusive``.
+    file : str
+        Name of the JSON file that ``numbers`` belong into.
+    numbers : dict
+    text : str
+        For the terminal.
+    draw : callable
+        Returns the figure.
+    """
+
+    verdict: str
+    file: str
+    numbers: dict[str, Any]
+    text: str
+    draw: Callable[[], Figure]
+
+
+def prepare(
+    sampler: Sampler,
+    run: RunPlan,
+    *,
+    tolerance: float | None = None,
+    reference_time: float = REFERENCE_TIME,
+    progress: Callable[[float, float], None] | None = None,
+) -> Expectation | None:
+    """Return what can be known of a run before it has been made; None if its circuit settles or follows a stream."""
+    if sampler.dynamics.settles or sampler.stream is not None:
+        return None
+    return expect(sampler, run, tolerance=tolerance or TOLERANCE, reference_time=reference_time, progress=progress)
+
+
+def outcome(
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    expected: Expectation | None = None,
+    tolerance: float | None = None,
+    reference_time: float = REFERENCE_TIME,
+    note: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Judge a run by what its circuit does: settle, follow a stream of inputs, or sample one posterior.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    samples : Samples
+        What its `run` returned.
+    expected : Expectation or None
+        What `prepare` returned.
+    tolerance : float or None
+        How close samples must be; None is 0.02.
+    reference_time : float
+        Seconds for the reference.
+    note : callable or None
+        Called with a few words before each part.
+    """
+    if sampler.dynamics.settles:
+        settled = read_map(sampler, samples, note=note)
+        text = map_report(sampler, samples, settled)
+        return Outcome(settled.verdict, MAP, settled.to_dict(), text, lambda: map_figure(sampler, samples, settled))
+    close = tolerance or TOLERANCE
+    if sampler.stream is not None:
+        stream = compare_stream(sampler, samples, tolerance=close, note=note)
+        text = stream_report(sampler, samples, stream)
+        return Outcome(
+            stream.verdict, COMPARISON, stream.to_dict(), text, lambda: stream_figure(sampler, samples, stream)
+        )
+    judgement = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
+    comparison, text = judgement.comparison, comparison_report(sampler, samples, judgement)
+    return Outcome(
+        comparison.verdict, COMPARISON, comparison.to_dict(), text, lambda: figure(sampler, samples, judgement)
+    )

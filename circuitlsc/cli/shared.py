@@ -1,0 +1,201 @@
+"""What the commands share: the application, arguments, one-line errors, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError, printable
+
+if TYPE_CHECKING:
+    from circuitlsc.config.read import Config
+    from circuitlsc.sampling.sampler import Sampler
+
+Result = TypeVar("Result")
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Compile a sparse-coding posterior into an analog circuit, run it in ngspice, and compare its samples.",
+)
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file.")]
+Anywhere = Annotated[
+    bool, typer.Option("--anywhere", help="Let the config name files outside its folder; for configs that you trust.")
+]
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option("--tolerance", help="How close to exact is close, errors included; default: the config's, or 0.02."),
+]
+TStop = Annotated[
+    float | None,
+    typer.Option(
+        "--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (differences need less)."
+    ),
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"circuitlsc {version('circuitlsc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothing was written") -> Iterator[None]:
+    """Turn every error that has a message for the user into one line and an exit code."""
+    try:
+        yield
+    except (InputError, MissingSimulatorError) as error:
+        fail(error, USAGE)
+    except CircuitLSCError as error:
+        fail(error, FAILED)
+    except KeyboardInterrupt:
+        fail(interrupted(), INTERRUPTED)
+    except MemoryError as error:
+        fail(f"not enough memory ({error}). Make the problem smaller.", FAILED)
+    except (ArithmeticError, ValueError) as error:
+        # NumPy's LinAlgError is a ValueError; any other would be a slip of ours, and is shown as one
+        if not isinstance(error, ArithmeticError) and type(error).__name__ != "LinAlgError":
+            raise
+        what = "they are too large, too small or too far apart for double precision"
+        fail(
+            f"the numbers of this problem cannot be calculated with ({error}): {what}. Bring them nearer to 1.", FAILED
+        )
+    except OSError as error:
+        fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED)
+
+
+def left_behind(output: Path) -> str:
+    """Say what an interrupted command leaves."""
+    from circuitlsc.io.output import partial_folder
+
+    if partial_folder(output).exists():
+        return f"interrupted; what was done is kept beside {output}: give the same command with --resume to go on"
+    return "interrupted; nothing was written"
+
+
+def fail(message: object, code: int) -> None:
+    """Print an error as one line, and leave with a code."""
+    print(f"circuitlsc: error: {printable(' '.join(str(message).split()), None)}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
+    """Return the run of a budget: the config's, but no longer than paired differences need."""
+    from circuitlsc.studies.budget import T_STOP
+
+    run = config.run
+    length = t_stop if t_stop is not None else min(run.t_stop, max(T_STOP, 2 * run.warmup))
+    return {"t_stop": length, "warmup": run.warmup, "chains": run.chains, "seed": run.seed, "thin": run.thin}
+
+
+def print_rules(sampler: Sampler) -> None:
+    """Check the design rules; those that are broken go to stderr as warnings."""
+    from circuitlsc.studies.design_rules import check_rules
+
+    for rule in check_rules(sampler):
+        print(f"{'rule' if rule.ok else 'WARNING':<14} {rule}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Say on stderr what is being done."""
+    print(f"  {text} ...", file=sys.stderr)
+
+
+Advance = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
+    """Show what is being done on stderr, a line each with its share and time left (their ends if it is no terminal).
+
+    Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+
+        def line(name: str, total: int, unit: str) -> Advance:
+            done: dict[int, int] = {}
+            task = bar.add_task(name, total=total, unit=unit)
+
+            def advance(part: int, steps: int) -> None:
+                done[part] = steps
+                bar.update(task, completed=sum(done.values()))
+
+            return advance
+
+        yield line
+
+
+@contextmanager
+def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Advance]:
+    """Show steps done and time left on stderr."""
+    with progress_lines() as line:
+        yield line(name, total, unit)
+
+
+class Stopped(Exception):
+    """What runs beside the main work is no longer wanted."""
+
+
+@contextmanager
+def beside(work: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[], Result]]:
+    """Do some work in a thread; yield a function that waits for its result.
+
+    ``work(check)`` calls ``check()`` now and then, which ends it if the block is left by an error.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
+
+    ended = Event()
+
+    def check() -> None:
+        if ended.is_set():
+            raise Stopped
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, check)
+        try:
+            yield future.result
+        finally:
+            ended.set()

@@ -1,0 +1,1 @@
+"""The config file: its keys, their checks, and the tables that it is written as."""

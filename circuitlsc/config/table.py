@@ -1,0 +1,183 @@
+"""Tables of a TOML file, read key by key: every message names the file, the key, the value and what would do."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import MOST_WHOLE, is_finite
+from circuitlsc.io.safe_open import decode, read_regular, reason
+from circuitlsc.nonideal.nonidealities import nearest
+
+AUTO = "auto"
+MOST_BYTES = 2**20  # of a config file
+_SHOWN = 200  # characters of a value in a message
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a config file; errors as for `read_regular` and `decode`."""
+    return decode(read_regular(path, MOST_BYTES))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the contents of a TOML file, or raise InputError."""
+    try:
+        data = tomllib.loads(read_text(path))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist. Give the path of a config file; the smallest has [model] dictionary, sigma and "
+            "[prior] kind, lam, pi."
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}). Give a TOML file in UTF-8.") from None
+    except UnicodeError as error:
+        raise InputError(f"{path} cannot be read ({error}). Give a TOML file in UTF-8.") from None
+    except RecursionError:
+        raise InputError(f"{path} is not valid TOML: its lists or tables are nested too deeply.") from None
+    except ValueError as error:  # tomllib's own, and Python's of a number with thousands of digits
+        raise InputError(f"{path} is not valid TOML: {str(error)[:_SHOWN]}.") from None
+    waiting: list[Any] = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InputError(f"{path} is not valid TOML: it has a whole number of more than 64 bits.")
+    return data
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message: no longer than helps, nothing that a terminal would obey."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def read_tables(
+    data: Mapping[str, Any], path: Path, known: Mapping[str, tuple[str, ...]], *, anywhere: bool = False
+) -> dict[str, ConfigTable]:
+    """Return every known table of a file, or raise InputError if one of its tables or keys is not known.
+
+    ``anywhere`` lets the tables name files outside the config's folder.
+    """
+    for table, values in data.items():
+        if table not in known:
+            raise InputError(
+                f"{path}: [{table}] is not a known table.{nearest(table, tuple(known))} The tables are {', '.join(known)}."
+            )
+        if not isinstance(values, dict):
+            raise InputError(f"{path}: {table} = {shown(values)} is not a table. Write [{table}] on a line of its own.")
+        for key in values:
+            if key not in known[table]:
+                raise InputError(
+                    f"{path}: {table}.{key} = {shown(values[key])} is not a known key.{nearest(key, known[table])} "
+                    f"[{table}] has {', '.join(known[table])}."
+                )
+    return {name: ConfigTable(path, name, data.get(name, {}), anywhere=anywhere) for name in known}
+
+
+def named(path: Path, make: Any) -> Any:
+    """Call ``make`` and put the file's name before its complaint."""
+    try:
+        return make()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+class ConfigTable:
+    """One table of the file, read key by key; it knows its name for messages."""
+
+    def __init__(self, path: Path, name: str, values: Mapping[str, Any], *, anywhere: bool = False) -> None:
+        self.path, self.name, self.values, self.anywhere = path, name, values, anywhere
+
+    def file(self, key: str, name: str) -> Path:
+        """Return the file that a key names, relative to the config's folder.
+
+        Raises
+        ------
+        InputError
+            If it is outside that folder, by ``..``, a link or an absolute path: the numbers that a stranger's config reads
+            end up in what is sent back.
+        """
+        folder = self.path.absolute().parent
+        try:
+            path = (folder / name).resolve()
+            inside = path.is_relative_to(folder.resolve())
+            str(path).encode()  # it is written into config.resolved.toml
+        except (OSError, RuntimeError, ValueError):  # links in a circle, a NUL, a folder whose name is no UTF-8
+            raise self.fail(
+                key, f": {shown(name)} cannot be the name of a file. Give a .npy, .npz or .csv file."
+            ) from None
+        if not inside and not self.anywhere:
+            raise self.fail(
+                key,
+                f": {shown(name)} is outside the config's folder, and only a config that you trust may read there. Move the "
+                "file into the folder, or add --anywhere.",
+            )
+        return self.path.parent / name
+
+    def named(self, key: str, make: Any) -> Any:
+        """Call ``make``, and put the file's name, the key and its value before its complaint."""
+        try:
+            return make()
+        except InputError as error:
+            raise self.fail(key, f": {error}") from None
+
+    def fail(self, key: str, why: str) -> InputError:
+        """Return the error that names file, key and value, and says why."""
+        value = f" = {shown(self.values[key])}" if key in self.values else ""
+        return InputError(f"{self.path}: {self.name}.{key}{value}{why}")
+
+    def required(self, key: str, what: str) -> Any:
+        """Return a value that must be there."""
+        if key not in self.values:
+            raise self.fail(key, f" is missing. Give {what}.")
+        return self.values[key]
+
+    def number(
+        self,
+        key: str,
+        default: float | None = None,
+        *,
+        low: float = 0.0,
+        or_equal: bool = False,
+        what: str = "a number > 0",
+    ) -> float:
+        """Return a finite number above (or at) ``low``."""
+        value = self.values.get(key, default) if default is not None else self.required(key, what)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.fail(key, f" is not a number. Give {what}.")
+        if not is_finite(value) or value < low or (value == low and not or_equal):
+            raise self.fail(key, f", but it must be finite and {'>=' if or_equal else '>'} {low:g}. Give {what}.")
+        return float(value)
+
+    def number_or_auto(self, key: str, what: str) -> float | None:
+        """Return a number > 0, or None for "auto" and for a key that is not there."""
+        if self.values.get(key, AUTO) == AUTO:
+            return None
+        return self.number(key, what=f'{what}, or "auto"')
+
+    def integer(self, key: str, default: int, *, low: int) -> int:
+        """Return a whole number >= low."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST_WHOLE:
+            size = f">= {low}" if not isinstance(value, int) or value < low else f"from {low} to 2**63 - 1"
+            raise self.fail(key, f" is not a whole number {size}. Give one, for example {max(default, low)}.")
+        return value
+
+    def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:
+        """Return one of several words."""
+        listed = ", ".join(f'"{o}"' for o in options)
+        value = self.values.get(key, default) if default is not None else self.required(key, f"one of {listed}")
+        if value not in options:
+            raise self.fail(key, f" is not known.{nearest(value, options)} Give one of {listed}.")
+        return str(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, " is not true or false. Write it without quotes.")
+        return value

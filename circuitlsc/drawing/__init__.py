@@ -1,0 +1,1 @@
+"""Schematics, and pictures of crossbars."""

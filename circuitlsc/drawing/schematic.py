@@ -1,0 +1,250 @@
+"""Schematics of a sampler with the values of its parts: one neuron, and the way of a signal around the loop.
+
+They need schemdraw (the extra ``schematic``). Lengths are schemdraw's units: a resistor's body is one long.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+
+from circuitlsc.circuit.cells import Buffer, DeviceGate, DeviceIntegrator, Integrator, ThermalNoise, Threshold
+from circuitlsc.drawing.path import NODES as NODES
+from circuitlsc.drawing.path import draw_signal_path
+from circuitlsc.drawing.sheet import (
+    CURVE,
+    CURVE_BOX,
+    Parts,
+    Point,
+    Sheet,
+    check_path,
+    draw_code,
+    draw_noisy_capacitor,
+    save,
+)
+from circuitlsc.drawing.sheet import engineering as engineering
+from circuitlsc.drawing.sheet import si_prefix as si_prefix
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.reporting.plotting import STYLE
+
+if TYPE_CHECKING:
+    from circuitlsc.sampling.sampler import Sampler
+
+RETURN, SECOND = -3.9, -5.9  # of a second row of a neuron: the wire that leads to it, and its rail
+
+
+def neuron_schematic(sampler: Sampler, path: Path) -> None:
+    """Draw one neuron: gate, prior, noise and leak at the integrating capacitor, and the cell that makes its code.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Of either level; values that are drawn at random for each neuron are shown as designed.
+    path : pathlib.Path
+        A file that ends in .svg or .png.
+
+    Raises
+    ------
+    InputError
+        If schemdraw is not installed, or the file cannot be written.
+    """
+    check_path("neuron_schematic()", path)
+    save(neuron_figure(sampler), path)
+
+
+def signal_path_schematic(sampler: Sampler, path: Path) -> None:
+    """Draw the loop from a neuron through threshold and crossbars back to its gate.
+
+    One element of each crossbar stands for all; grey parts stand for those beside it.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Of either level and form.
+    path : pathlib.Path
+        A file that ends in .svg or .png.
+
+    Raises
+    ------
+    InputError
+        If schemdraw is not installed, or the file cannot be written.
+    """
+    check_path("signal_path_schematic()", path)
+    save(signal_path_figure(sampler), path)
+
+
+def neuron_figure(sampler: Sampler) -> Figure:
+    """Return the figure that `neuron_schematic` saves."""
+    with matplotlib.style.context(STYLE, after_reset=True):
+        sheet = Sheet("neuron_schematic()")
+        _draw_neuron(sheet, sampler)
+        return sheet.figure()
+
+
+def signal_path_figure(sampler: Sampler) -> Figure:
+    """Return the figure that `signal_path_schematic` saves."""
+    with matplotlib.style.context(STYLE, after_reset=True):
+        sheet = Sheet("signal_path_schematic()")
+        draw_signal_path(sheet, sampler)
+        return sheet.figure()
+
+
+def _draw_neuron(sheet: Sheet, sampler: Sampler) -> None:
+    """Draw one neuron: e_i through the gate, prior, capacitor, noise; the code to the right.
+
+    With a momentum there are two rows: the gate acts on the momentum, whose voltage drives the neuron below.
+    """
+    parts = Parts(sampler)
+    noise, momentum = parts.find(ThermalNoise), parts.momentum
+    out = _draw_force(sheet, parts)
+    # what hangs on the gate's node
+    begin = 7.9 if momentum is None else 6.0
+    x = begin = begin if noise is None else _draw_noise(sheet, noise) + 1.3
+    x = _draw_prior(sheet, parts, x)
+    block, quantities = ((0.2, -2.2) if noise is None else None), "us"
+    if momentum is not None:
+        sheet.shunt("Resistor", (x, 0), 2.4, parts.friction(momentum))
+        x, label = _draw_state(sheet, parts, momentum, (x + 3.9, 0.0))
+        end = (x + label, 0.0)
+        start = (begin - 0.4, SECOND)
+        sheet.line(out, end, (end[0], RETURN), (start[0], RETURN), start, (start[0] + 0.5, SECOND))
+        out = sheet.transconductor((start[0] + 0.5, SECOND))
+        sheet.text((out[0] - 0.7, SECOND - 0.95), parts.velocity, "center", "top")
+        x, block, quantities = out[0] + 2.0, block or (7.6, 3.9), "ups"
+    x, label = _draw_state(sheet, parts, parts.state, (x, out[1]))
+    start = (x + label, out[1])
+    sheet.line(out, start)
+    end = draw_code(sheet, parts, start)
+    sheet.line(end, (end[0] + 1.0, end[1]))
+    sheet.dot((end[0] + 1.1, end[1]), terminal=True)
+    wire = parts.find(Threshold) is None and parts.find(Buffer) is None
+    sheet.text((end[0] + 1.4, end[1]), "$s_i = u_i$" if wire else "$s_i$")
+    sheet.text(block or (x, -4.6), parts.units(quantities, "e"), vertical="top")
+
+
+def _draw_force(sheet: Sheet, parts: Parts) -> Point:
+    """Draw the likelihood's force, e_i through multiplier and transconductor; return its output."""
+    gate, s = parts.gate, parts.sampler.scaling
+    sheet.text((-0.3, 0), "$e_i$", "right")
+    sheet.dot((0, 0), terminal=True)
+    if gate.comparator is None:
+        sheet.line((0.1, 0), (3.4, 0))
+    else:
+        w, h = CURVE_BOX
+        sheet.line((0.1, 0), (1.55, 0))
+        sheet.multiplier((2, 0))
+        sheet.line((2.45, 0), (3.4, 0))
+        sheet.curve_box((2, 2.6), gate.comparator, parts.reach)
+        sheet.line((2, 2.6 - h / 2), (2, 0.45), arrow="->")
+        sheet.text((2, 2.6 + h / 2 + 0.2), "comparator $s'(u_i)$", "center", "bottom")
+        sheet.text((2 - w / 2 - 0.25, 2.6 + h / 2), "\n".join(_comparator(parts)), "right", "top")
+        if gate.apart:
+            sheet.line((4.9, 2.6), (2 + w / 2, 2.6), arrow="->")
+            sheet.dot((5.0, 2.6), terminal=True)
+            sheet.text((5.3, 2.6), "$u_i$")
+        else:
+            sheet.line((6.4, 0), (6.4, 2.6), (2 + w / 2, 2.6), arrow="->")
+            sheet.dot((6.4, 0))
+    out = sheet.transconductor((3.4, 0), "$-$")
+    sheet.text((4.0, -0.95), f"$G_e$ = {engineering(s.drift_current / s.volt_e, 'S')}", "center", "top")
+    return out
+
+
+def _comparator(parts: Parts) -> list[str]:
+    """Return the labels of the gate's comparator."""
+    part = parts.sampler.nonideal.comparator
+    extra = [("hysteresis", part.hysteresis, "V"), ("delay", part.delay, "s")]
+    return parts.thresholds + [f"{name} {engineering(value, unit)}" for name, value, unit in extra if value > 0]
+
+
+def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
+    """Draw the prior's current (of LCA: the leak's) out of the gate's node; return where the next part hangs."""
+    gate, s = parts.gate, parts.sampler.scaling
+    factor = 1.0 + gate.hardware.parts.prior.lam_error if isinstance(gate, DeviceGate) else 1.0
+    amperes = s.drift_current * factor
+    if gate.prior is None:
+        siemens = amperes / s.volt * gate.stiffness
+        if gate.apart:  # from another node than its own voltage
+            sheet.shunt("SourceControlledI", (x, 0), 2.4, f"$G_p\\, u_i$\n$G_p$ = {engineering(siemens, 'S')}")
+            return x + 3.9
+        ohm = engineering(1 / siemens, "Ω")
+        sheet.shunt("Resistor", (x, 0), 2.4, f"leak\n$R_u$ = {ohm}" if parts.kind == "lca" else f"$R_p$\n{ohm}")
+        return x + (3.9 if parts.kind == "lca" else 2.9)
+    table = gate.prior
+    rectified = parts.kind == "gradient" and not parts.sampler.model.prior.signed
+    cost = isinstance(parts.sampler.model.prior, CostPrior)
+    if not (rectified or cost or parts.kind == "lca"):
+        current = engineering(float(table.values.max()) * amperes, "A")
+        sheet.shunt("SourceControlledI", (x, 0), 2.4, f"$I_\\lambda\\,\\mathrm{{sgn}}\\,u_i$\n{current}")
+        return x + 3.7
+    name, reach = "$c'(u_i)$", 3 * parts.sampler.model.prior.slab_scale if cost else parts.reach
+    if parts.kind == "lca":
+        name = "leak $u_i - s_i$"
+    elif rectified:
+        name = "rectifier $c'(u_i)$"
+    one_sided = rectified or (parts.kind == "lca" and not parts.sampler.model.prior.signed)
+    size = table.values if one_sided else np.abs(table.values)
+    shown = table(np.linspace(0.0 if one_sided else -reach, reach, 241))
+    (w, h), y = CURVE_BOX, -1.2
+    sheet.shunt("SourceControlledI", (x, 0), 2.4, "")
+    sheet.curve_box((x + 1.2 + w / 2, y), table, reach, float(np.abs(shown).max()))
+    sheet.line((x + 1.2, y), (x + 0.55, y), arrow="->")
+    bound = "$I \\leq$ " if one_sided else "$|I| \\leq$ "
+    label = f"{name}\n{bound}{engineering(float(size.max()) * amperes, 'A')}"
+    sheet.text((x + 1.2 + w / 2, y - h / 2 - 0.2), label, "center", "top")
+    return x + w + 2.5
+
+
+def _draw_state(sheet: Sheet, parts: Parts, state: Integrator, top: Point) -> tuple[float, float]:
+    """Draw an integrator's capacitor with its noise and what loads it; return where the last part is, and its width."""
+    (x, y), s = top, parts.sampler.scaling
+    sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
+    noise = parts.noise if state.noisy else None
+    if noise is not None and not parts.device:
+        unit = noise.units(s)[0]
+        label = r"$V_1 \sqrt{2 T}\; W(t / \tau)$" + f"\n$V_1$ = {engineering(unit, 'V')}"
+        draw_noisy_capacitor(sheet, (x, y), parts.capacitor(state), label)
+        return x, 5.0
+    sheet.shunt("Capacitor", (x, y), 2.4, parts.capacitor(state))
+    if isinstance(state, DeviceIntegrator):
+        part = state.hardware.parts.integrator
+        if math.isfinite(part.output_resistance):
+            x += 2.9
+            ohm = engineering(state.hardware.ohm(part.output_resistance), "Ω")
+            sheet.shunt("Resistor", (x, y), 2.4, "$R_\\mathrm{leak}$\n" + ohm)
+        if part.offset_current > 0:
+            x += 2.9
+            sheet.shunt("SourceI", (x, y), 2.4, "$I_\\mathrm{os}$\n" + f"±{engineering(part.offset_current, 'A')}")
+    return x, 3.2
+
+
+def _draw_noise(sheet: Sheet, noise: ThermalNoise) -> float:
+    """Draw the thermal-noise source under the gate; return where its current joins the rail."""
+    hardware, y = noise.hardware, -4.6
+    part = hardware.parts.noise
+    sheet.text((0, y + 0.45), "thermal-noise source", vertical="bottom")
+    label = f"$R_n$\n{engineering(hardware.ohm(part.resistance), 'Ω')}\n{hardware.noise_kelvin:.4g} K"
+    sheet.shunt("Resistor", (0.3, y), 2.4, label)
+    if part.capacitance > 0:
+        sheet.shunt("Capacitor", (2.8, y), 2.4, f"$C_n$\n{engineering(hardware.farad(part.capacitance), 'F')}")
+    x = 5.7
+    sheet.line((0.3, y), (x, y))
+    if part.ac_corner > 0:
+        sheet.box((x + 0.6, y), 1.2, 1.0)
+        sheet.line(
+            (x + 0.2, y - 0.25), (x + 0.45, y - 0.25), (x + 0.75, y + 0.25), (x + 1.0, y + 0.25), color=CURVE, width=1.2
+        )
+        corner = part.ac_corner / (hardware.parts.corner.resistance * hardware.parts.corner.capacitance)
+        sheet.text((x + 0.6, y - 0.7), f"high-pass\n{engineering(corner, 'Hz')}", "center", "top")
+        sheet.line((x + 1.2, y), (x + 2.4, y))
+        x += 2.4
+    out = sheet.transconductor((x, y))
+    sheet.text((x + 0.8, y - 0.85), f"$g_m$ = {engineering(noise.gain, 'S')}", "center", "top")
+    sheet.line(out, (x + 2.0, y), (x + 2.0, 0))
+    sheet.dot((x + 2.0, 0))
+    return x + 2.0

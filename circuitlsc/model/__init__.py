@@ -1,0 +1,1 @@
+"""The model: dictionary, priors and their tables, dynamics, data sets, streams of inputs."""

@@ -1,0 +1,134 @@
+r"""What a circuit does with its energy: descend it, sample it, or sample it with momentum.
+
+====================  =====================================================================  ==========================
+kind                  equation                                                               system of the paper
+====================  =====================================================================  ==========================
+``"langevin"``        tau du = -grad E dt + sqrt(2 T tau) dW                                 LSC; L0-LSC with a spike
+``"gradient"``        tau du = -grad E dt                                                    DSC, the inference of SSC
+``"lca"``             tau du/dt = A^T x - u - (A^T A - I) s,  s = threshold(u)               LCA
+``"underdamped"``     tau du = v dt,  m tau dv = -(grad E + friction v) dt + sqrt(2 friction T tau) dW   second-order Langevin
+====================  =====================================================================  ==========================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import is_finite, is_number
+
+KINDS = ("langevin", "gradient", "lca", "underdamped")
+THRESHOLDS = ("soft", "hard")
+MAP_KINDS = ("gradient", "lca")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamics:
+    r"""Which system of the paper a circuit is.
+
+    .. math:: m\,\tau\,dv = -(\nabla E + \gamma v)\,dt + \sqrt{2\gamma T\tau}\,dW, \qquad \tau\,du = v\,dt
+
+    is ``"underdamped"``; with m -> 0 and gamma = 1 it is ``"langevin"`` (Fang et al. 2022, eq. 2.29), with T = 0 as well
+    ``"gradient"`` (eqs. 2.13, 2.25). ``"lca"`` is Rozell et al. (2008), eqs. (2.22)-(2.24).
+
+    Parameters
+    ----------
+    kind : str
+        ``"langevin"``, ``"gradient"``, ``"lca"`` or ``"underdamped"``.
+    temperature : float or None
+        T in exp(-E/T); None is 1 (0 for the kinds without noise, which take no other).
+    friction : float or None
+        gamma of ``"underdamped"``, relative to the friction of the overdamped circuit; None is the square root of the
+        slowest rate over the fastest, near the friction that mixes fastest.
+    mass : float or None
+        m of ``"underdamped"``, in units of tau; None is 1 over the fastest rate of the overdamped circuit, so that no
+        signal is faster than there.
+    threshold : str
+        Of ``"lca"``: ``"soft"`` (L1 cost) or ``"hard"`` (a cost per active latent).
+
+    Raises
+    ------
+    InputError
+        If a value is out of range, or belongs to another kind.
+    """
+
+    kind: str = "langevin"
+    temperature: float | None = None
+    friction: float | None = None
+    mass: float | None = None
+    threshold: str = "soft"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"dynamics.kind = {self.kind!r} is not one of {', '.join(KINDS)}.")
+        if self.threshold not in THRESHOLDS:
+            raise InputError(f"dynamics.threshold = {self.threshold!r} is not one of {', '.join(THRESHOLDS)}.")
+        if self.threshold != "soft" and self.kind != "lca":
+            raise InputError(
+                f'dynamics.threshold = "{self.threshold}" belongs to kind = "lca", and kind is "{self.kind}". Remove it.'
+            )
+        for name in ("friction", "mass"):
+            if (value := getattr(self, name)) is None:
+                continue
+            if self.kind != "underdamped":
+                raise InputError(
+                    f'dynamics.{name} = {value!r} belongs to kind = "underdamped", and kind is "{self.kind}". Remove it.'
+                )
+            _check(name, value, value > 0 if _is_number(value) else False, "it must be a finite number > 0")
+            object.__setattr__(self, name, float(value))
+        value = self.temperature
+        if self.settles:
+            if value is None:
+                value = 0.0
+            why = f'kind = "{self.kind}" has no noise; "langevin" has. Remove it, or give 0'
+            _check("temperature", value, value == 0, why)
+        else:
+            if value is None:
+                value = 1.0
+            why = 'it must be a finite number > 0 (kind = "gradient" is T = 0)'
+            _check("temperature", value, value > 0 if _is_number(value) else False, why)
+        object.__setattr__(self, "temperature", float(value))
+
+    @property
+    def settles(self) -> bool:
+        """Whether the circuit settles on one code (a MAP estimate) instead of sampling."""
+        return self.kind in MAP_KINDS
+
+    @property
+    def T(self) -> float:
+        """The temperature, as a number."""
+        assert self.temperature is not None
+        return self.temperature
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the keys of ``[dynamics]`` that say the same; what is chosen later (friction, mass) is left out if None."""
+        out: dict[str, Any] = {"kind": self.kind}
+        if not self.settles:
+            out["temperature"] = self.T
+        if self.kind == "lca":
+            out["threshold"] = self.threshold
+        if self.kind == "underdamped":
+            out |= {name: value for name in ("friction", "mass") if (value := getattr(self, name)) is not None}
+        return out
+
+
+def as_dynamics(value: Dynamics | str) -> Dynamics:
+    """Return dynamics from a kind's name."""
+    if isinstance(value, Dynamics):
+        return value
+    if not isinstance(value, str):
+        raise InputError(f"dynamics = {value!r} is neither a Dynamics nor the name of a kind: {', '.join(KINDS)}.")
+    return Dynamics(kind=value)
+
+
+def _is_number(value: object) -> bool:
+    return is_number(value) and is_finite(value)
+
+
+def _check(name: str, value: object, good: bool, why: str) -> None:
+    if not _is_number(value) or not good:
+        raise InputError(f"dynamics.{name} = {value!r}, but {why}.")
+
+
+LANGEVIN = Dynamics()

@@ -1,0 +1,215 @@
+r"""The sparse-coding model: dictionary, prior, noise level; energy and its gradient.
+
+.. math::  x = A s + n, \qquad n \sim N(0, \sigma^2 I), \qquad
+           E(u) = \frac{|x - A\,s(u)|^2}{2\sigma^2} + \sum_i c(u_i)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
+from circuitlsc.model.priors import Laplace, Prior, SpikeSlab
+
+
+@dataclass(frozen=True, eq=False)
+class SparseCodingModel:
+    r"""Sparse-coding model x = A s + n with n ~ N(0, sigma^2 I) and an independent prior on each s_i.
+
+    .. math:: E(u; x) = \frac{|x - A\,s(u)|^2}{2\sigma^2} + \sum_i c(u_i), \qquad p(u | x) \propto e^{-E/T}
+
+    Fang et al. 2022, eq. (3.5), with the 1/sigma^2 that (3.9) drops.
+
+    Parameters
+    ----------
+    A : array, shape (n_features, n_latents)
+        Dictionary; column i is the atom of latent i. Dimensionless (data units per model unit).
+    prior : Prior
+        Prior of each latent: SpikeSlab, Laplace, Gaussian, Cauchy, SquareRoot or CustomPrior.
+    sigma : float
+        Standard deviation of the observation noise, in data units; > 0.
+
+    Raises
+    ------
+    InputError
+        If A is not a finite (n_features, n_latents) array without zero columns, or sigma is not positive.
+    """
+
+    A: Array
+    prior: Prior
+    sigma: float
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparseCodingModel):
+            return NotImplemented
+        return self.sigma == other.sigma and self.prior == other.prior and np.array_equal(self.A, other.A)
+
+    def __hash__(self) -> int:
+        return hash((self.A.shape, self.A.tobytes(), self.prior, self.sigma))
+
+    def __post_init__(self) -> None:
+        A = real_array("A", self.A)
+        if A.ndim != 2 or 0 in A.shape:
+            raise InputError(
+                f"A has shape {A.shape}, but a dictionary is (n_features, n_latents) with both >= 1. "
+                "Pass one column per latent."
+            )
+        zero = np.flatnonzero(np.einsum("di,di->i", A, A) == 0)
+        if len(zero):
+            raise InputError(
+                f"A[:, {zero[0]}] is a zero column ({len(zero)} in all): its latent would see no data and "
+                "divide by zero. Remove the column."
+            )
+        for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold", "curvature", "cells"):
+            if not hasattr(self.prior, name):
+                raise InputError(
+                    f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), "
+                    "SquareRoot(lam) or CustomPrior(cost)."
+                )
+        check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
+        largest = float(np.abs(A).max())
+        if not (is_finite(largest) and is_finite(largest / self.sigma)):
+            raise InputError(
+                f"A has an entry of size {largest:.3g}, and sigma is {float(self.sigma):.3g}: A and A/sigma have no room for "
+                "their squares. Measure x, A and sigma in another unit."
+            )
+        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "sigma", float(self.sigma))  # a NumPy scalar would show in decks and messages
+
+    @property
+    def n_features(self) -> int:
+        """D, the length of x."""
+        return int(self.A.shape[0])
+
+    @property
+    def n_latents(self) -> int:
+        """K, the length of s and u."""
+        return int(self.A.shape[1])
+
+    @property
+    def gram(self) -> Array:
+        """Lateral inhibition G = A^T A / sigma^2, shape (K, K); 0 where atoms are orthogonal up to rounding."""
+        A = self.connections
+        return without_rounding(A.T @ A, self.n_features * (np.abs(A.T) @ np.abs(A))) / self.sigma**2
+
+    @property
+    def connections(self) -> Array:
+        """A as a circuit has it, shape (D, K): an entry that is rounding noise of its atom's norm connects nothing."""
+        return without_rounding(self.A, self.n_features * np.linalg.norm(self.A, axis=0))
+
+    def drive(self, x: ArrayLike) -> Array:
+        """Return the feed-forward drive b = A^T x / sigma^2, shape (K,)."""
+        return np.asarray(self.A.T @ self.check_x(x) / self.sigma**2)
+
+    def check_x(self, x: ArrayLike) -> Array:
+        """Return x as a finite float array of shape (n_features,), or raise InputError."""
+        x = real_array("x", x)
+        if x.shape != (self.n_features,):
+            raise InputError(
+                f"x has shape {x.shape}, but the dictionary A has n_features = {self.n_features}. "
+                f"Pass x with shape ({self.n_features},)."
+            )
+        return x
+
+    def _check_u(self, u: ArrayLike, width: float) -> Array:
+        """Return states as a float array of shape (..., n_latents), or raise InputError."""
+        u = np.asarray(u)
+        if u.dtype.kind not in "biuf" or u.shape[-1:] != (self.n_latents,):
+            raise InputError(
+                f"u has shape {u.shape} and dtype {u.dtype}, but a state has n_latents = {self.n_latents} real numbers. "
+                f"Pass u with shape (..., {self.n_latents})."
+            )
+        if not is_number(width) or not 0 <= width < math.inf:
+            raise InputError(f"width = {width!r} is no comparator's width in model units. Give a finite number >= 0.")
+        return np.asarray(u, dtype=float)
+
+    def latent(self, u: ArrayLike, width: float = 0.0) -> Array:
+        """Return s(u), elementwise; shape of u, in model units."""
+        return self.prior.latent(np.asarray(u, dtype=float), width)
+
+    def active(self, u: ArrayLike) -> NDArray[np.bool_]:
+        """Return which latents are active, ``abs(u) > u0`` (always true for a prior without a spike)."""
+        u = np.asarray(u, dtype=float)
+        return np.abs(u) > self.prior.threshold if self.prior.sparse else np.ones(u.shape, bool)
+
+    def energy(self, u: ArrayLike, x: ArrayLike, width: float = 0.0) -> Array:
+        """Return E(u; x), dimensionless.
+
+        Parameters
+        ----------
+        u : array, shape (..., n_latents)
+            Auxiliary variables, in model units.
+        x : array, shape (n_features,)
+            Observation, in data units.
+        width : float
+            Comparator width w in model units; 0 is the ideal energy.
+
+        Returns
+        -------
+        array, shape (...)
+        """
+        u = self._check_u(u, width)
+        r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
+        return np.asarray(np.sum(r**2, -1) / (2 * self.sigma**2) + np.sum(self.prior.cost(u, width), -1))
+
+    def energy_grad(self, u: ArrayLike, x: ArrayLike, width: float = 0.0) -> Array:
+        r"""Return the gradient of `energy` in u.
+
+        .. math:: \partial_i E = s'(u_i)\,(A^T(A s - x))_i / \sigma^2 + c'(u_i)
+
+        Parameters and units as for `energy`; shape (..., n_latents). At ``width = 0`` it is the one-sided value at the
+        kinks (u = 0 and abs(u) = u0), a set that noise never rests on.
+        """
+        u = self._check_u(u, width)
+        r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
+        return np.asarray(
+            self.prior.latent_grad(u, width) * (r @ self.A) / self.sigma**2 + self.prior.cost_grad(u, width)
+        )
+
+    def log_density(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
+        """Return log p(u | x) up to a constant, -E/T; shape (...)."""
+        check_positive("log_density", "temperature", temperature, "a temperature must be positive")
+        return -self.energy(u, x, width) / temperature
+
+    def log_density_grad(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
+        """Return the gradient of `log_density` in u; shape (..., n_latents)."""
+        check_positive("log_density_grad", "temperature", temperature, "a temperature must be positive")
+        return -self.energy_grad(u, x, width) / temperature
+
+    def tempered(self, temperature: float) -> SparseCodingModel:
+        """Return the model whose posterior is exp(-E/T): pi**(1/T), lam/T, sigma sqrt(T)."""
+        check_positive("tempered", "temperature", temperature, "a temperature must be positive")
+        return SparseCodingModel(self.A, self.prior.tempered(temperature), self.sigma * math.sqrt(temperature))
+
+    def without_spike(self) -> SparseCodingModel:
+        """Return the model with the slab alone: DSC and LCA always have the L1 prior (Fang et al. 2022, section 2.2)."""
+        if not isinstance(self.prior, SpikeSlab):
+            return self
+        return SparseCodingModel(self.A, Laplace(self.prior.lam, self.prior.signed), self.sigma)
+
+    def check_rows(self, x: ArrayLike) -> Array:
+        """Return many observations as a finite float array of shape (n_rows, n_features), or raise InputError."""
+        x = real_array("x", x)
+        if x.ndim != 2 or x.shape[1] != self.n_features or len(x) == 0:
+            raise InputError(
+                f"x has shape {x.shape}, but many observations are rows of n_features = {self.n_features} values. "
+                f"Pass x with shape (n_rows, {self.n_features})."
+            )
+        return x
+
+    def draw(self, rng: np.random.Generator | int) -> tuple[Array, Array]:
+        """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise; a seed will do for rng."""
+        rng = as_generator("draw: rng", rng)
+        s = self.prior.draw((self.n_latents,), rng)
+        return s, np.asarray(self.A @ s + self.sigma * rng.standard_normal(self.n_features))
+
+
+def check_model(model: SparseCodingModel) -> None:
+    """Raise InputError unless it is one."""
+    if not isinstance(model, SparseCodingModel):
+        raise InputError(f"model is a {type(model).__name__}. Give a SparseCodingModel(A, prior, sigma).")

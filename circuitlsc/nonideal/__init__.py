@@ -1,0 +1,1 @@
+"""What the parts of a device-level circuit do wrong: declared parameters, presets, one draw per part."""

@@ -1,0 +1,232 @@
+"""What real parts do wrong, as data: a mapping from part to parameters, each in SI units, each ideal by default.
+
+Random parameters (offsets, mismatch, programming errors) are standard deviations; the value of one element is drawn from
+(seed, element name, parameter) alone. So an imperfection can be switched, or made larger, without moving the others, and
+a larger dictionary keeps the errors of the elements that it shares with a smaller one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.nonideal.parameters import PARTS as PARTS
+from circuitlsc.nonideal.parameters import ROOM as ROOM
+from circuitlsc.nonideal.parameters import (
+    ComparatorParts,
+    CornerParts,
+    CrossbarParts,
+    IntegratorParts,
+    MultiplierParts,
+    NoiseParts,
+    OpAmpParts,
+    PlasticParts,
+    PriorParts,
+    SupplyParts,
+    TransconductorParts,
+)
+
+
+def _part(key: str, given: Any) -> Any:
+    cls = PARTS[key]
+    if isinstance(given, cls):
+        return given
+    if not isinstance(given, Mapping):
+        raise InputError(f"{key} = {given!r} is not a table of parameters. Give for example {_example(key)}.")
+    known = [f.name for f in fields(cls)]
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"{key}.{name} is not a known parameter.{nearest(name, known)} {key} has {', '.join(known)}."
+            )
+    return cls(**given)
+
+
+def _example(key: str) -> str:
+    f = next((f for f in fields(PARTS[key]) if not f.metadata["design"]), fields(PARTS[key])[0])
+    return f"{{{f.name} = ...}} ({f.metadata['text']})"
+
+
+def nearest(word: object, options: Iterable[str]) -> str:
+    """Return `` Did you mean ...?`` if an option is close to a word, else nothing."""
+    options = list(options)
+    found = [option for option in options if option.lower() == str(word).lower()]
+    found = found or difflib.get_close_matches(str(word), options, n=1, cutoff=0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+@dataclass(frozen=True)
+class Imperfection:
+    """One parameter that differs from its ideal value; ``name`` is ``part.parameter``."""
+
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, init=False)
+class Nonidealities:
+    """The imperfections of every part of a circuit.
+
+    Parameters
+    ----------
+    parts : mapping, optional
+        From part to a mapping of its parameters, SI units: ``{"op_amp": {"offset": 5e-3}}``. The same as keywords.
+    seed : int
+        Of every random draw: another seed is another chip.
+    **keywords
+        ``op_amp={"offset": 5e-3}``, ``crossbar={"levels": 16}``, ...
+
+    Raises
+    ------
+    InputError
+        For an unknown part or parameter, or a value that cannot be.
+    """
+
+    crossbar: CrossbarParts
+    op_amp: OpAmpParts
+    integrator: IntegratorParts
+    comparator: ComparatorParts
+    multiplier: MultiplierParts
+    transconductor: TransconductorParts
+    plastic: PlasticParts
+    prior: PriorParts
+    noise: NoiseParts
+    supply: SupplyParts
+    corner: CornerParts
+    seed: int
+
+    def __init__(self, parts: Mapping[str, Any] | None = None, *, seed: int = 0, **keywords: Any) -> None:
+        if parts is not None and not isinstance(parts, Mapping):
+            raise InputError(
+                f"Nonidealities: {parts!r} is not a mapping from part to parameters. Give one, or Nonidealities.preset(name)."
+            )
+        given = dict(parts or {})
+        for key, value in keywords.items():
+            if key in given:
+                raise InputError(f"Nonidealities: {key} is given twice.")
+            given[key] = value
+        for key in given:
+            if key not in PARTS:
+                raise InputError(f"{key!r} is not a known part.{nearest(key, PARTS)} The parts are {', '.join(PARTS)}.")
+        seed = check_count("nonideal.seed", seed, 0, " is not a whole number")
+        for key in PARTS:
+            object.__setattr__(self, key, _part(key, given.get(key, {})))
+        object.__setattr__(self, "seed", seed)
+
+    @classmethod
+    def preset(cls, name: str, *, seed: int = 0) -> Nonidealities:
+        """Return a preset by name: ideal, discrete-board, rram, pcm, integrated-180nm (sources in docs/presets.md)."""
+        from circuitlsc.nonideal.presets import preset
+
+        return preset(name, seed=seed)
+
+    def changed(self, values: Mapping[str, Any], *, seed: int | None = None) -> Nonidealities:
+        """Return a copy with parameters changed, by ``part.parameter``."""
+        if not isinstance(values, Mapping):
+            raise InputError(f"changed: {values!r} is not a mapping. Give for example {{'op_amp.offset': 1e-3}}.")
+        parts = {key: asdict(getattr(self, key)) for key in PARTS}
+        for name, value in values.items():
+            part, parameter = split_name(name)
+            parts[part][parameter] = value
+        return Nonidealities(parts, seed=self.seed if seed is None else seed)
+
+    def get(self, name: str) -> Any:
+        """Return a parameter by ``part.parameter``."""
+        part, parameter = split_name(name)
+        return getattr(getattr(self, part), parameter)
+
+    def imperfections(self) -> tuple[Imperfection, ...]:
+        """Return the parameters that differ from ideal; design choices (g_on, g_off, R_n, supply) are none."""
+        return tuple(
+            Imperfection(f"{key}.{f.name}", value)
+            for key in PARTS
+            for f in fields(getattr(self, key))
+            if not f.metadata["design"] and (value := getattr(getattr(self, key), f.name)) != f.default
+        )
+
+    def only(self, *names: str) -> Nonidealities:
+        """Return the same chip with these imperfections alone; with none, the ideal parts of the same design."""
+        for name in names:
+            split_name(name)
+        ideal = {i.name: ideal_value(i.name) for i in self.imperfections() if i.name not in names}
+        return self.changed(ideal)
+
+    def uniform(self, element: str, parameter: str) -> float:
+        """Return this element's number in (0, 1) for a parameter."""
+        digest = hashlib.blake2b(f"{self.seed}:{element}:{parameter}".encode(), digest_size=8).digest()
+        return (int.from_bytes(digest, "little") + 0.5) / 2.0**64
+
+    def normal(self, element: str, parameter: str, sd: float) -> float:
+        """Return this element's draw from a normal distribution of mean 0."""
+        return 0.0 if sd == 0 else sd * float(ndtri(self.uniform(element, parameter)))
+
+    def factor(self, element: str, parameter: str, sd: float) -> float:
+        """Return this element's lognormal factor of mean 1 and relative sd ``sd``."""
+        if sd == 0:
+            return 1.0
+        spread = math.sqrt(math.log1p(sd**2))
+        return math.exp(self.normal(element, parameter, spread) - spread**2 / 2)
+
+    def normals(self, elements: Iterable[str], parameter: str, sd: float) -> Array:
+        """Return `normal` of several elements."""
+        return np.array([self.normal(e, parameter, sd) for e in elements])
+
+    def factors(self, elements: Iterable[str], parameter: str, sd: float) -> Array:
+        """Return `factor` of several elements."""
+        return np.array([self.factor(e, parameter, sd) for e in elements])
+
+    def attributes(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as nested plain data that `Nonidealities` takes again."""
+        out: dict[str, Any] = {}
+        for key in PARTS:
+            part = getattr(self, key)
+            changed = {f.name: getattr(part, f.name) for f in fields(part) if getattr(part, f.name) != f.default}
+            if changed:
+                out[key] = {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+        return out
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (part, parameter) of ``part.parameter``, or raise InputError."""
+    part, _, parameter = str(name).partition(".")
+    if part not in PARTS:
+        raise InputError(
+            f"{name!r}: {part!r} is not a known part.{nearest(part, PARTS)} The parts are {', '.join(PARTS)}."
+        )
+    known = [f.name for f in fields(PARTS[part])]
+    if parameter not in known:
+        raise InputError(
+            f"{name!r}: {parameter!r} is not a parameter of {part}.{nearest(parameter, known)} It has {', '.join(known)}."
+        )
+    return part, parameter
+
+
+def ideal_value(name: str) -> Any:
+    """Return the ideal value of ``part.parameter``."""
+    part, parameter = split_name(name)
+    return next(f.default for f in fields(PARTS[part]) if f.name == parameter)
+
+
+def unit_of(name: str) -> str:
+    """Return the unit of ``part.parameter``."""
+    part, parameter = split_name(name)
+    return str(next(f.metadata["unit"] for f in fields(PARTS[part]) if f.name == parameter))
+
+
+def as_nonidealities(value: Nonidealities | Mapping[str, Any]) -> Nonidealities:
+    """Return imperfections from a mapping, as `Nonidealities` takes it."""
+    if value is None:
+        raise InputError("nonideal = None, but imperfections are needed. Give Nonidealities(...) or a mapping.")
+    return value if isinstance(value, Nonidealities) else Nonidealities(value)
+
+
+IDEAL = Nonidealities()

@@ -1,0 +1,217 @@
+r"""Width, step, mass and scales of each system: what follows from the model, and from what the circuit does with it.
+
+A sampler's come from `planning.stepping`. Momentum lets a circuit of the same bandwidth, m = 1/a with a the fastest rate,
+go through slow modes faster; its trapezoid has one solution while :math:`h^2 e g'_{max} / (4 m) < 1`. A circuit that settles
+has no noise that could resolve its comparators: they may be narrow, and a thousandth of the code's size is its error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, is_positive
+from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.lca import lca_model
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.planning.scaling import Ranges, expected_ranges
+from circuitlsc.planning.stepping import StepPlan, plan_step
+
+MAP_WIDTH = 1e-3  # of a typical coefficient
+THRESHOLD_WIDTH = 0.02  # of LCA's threshold
+MAP_STEP = 1.0  # over the fastest rate
+LARGEST_MAP_STEP = 0.1  # tau
+COARSE = 0.1  # of a typical coefficient: a circuit with wider comparators does not find its code
+OSCILLATION = 1.5  # h times the fastest angular frequency of a momentum
+UNIT = 1e-9  # a norm this close to 1 is 1
+SLOW = 1000.0  # tau: a relaxation that long needs a word of warning
+SMOOTH = 0.6  # of the step that has one solution: with little friction nothing damps the error of a corner (measured)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A step plan, the dynamics with nothing left to choose, and how large the signals become.
+
+    Attributes
+    ----------
+    step : StepPlan
+    dynamics : Dynamics
+    ranges : Ranges
+    """
+
+    step: StepPlan
+    dynamics: Dynamics
+    ranges: Ranges
+
+
+def make_plan(
+    model: SparseCodingModel, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None
+) -> Plan:
+    """Choose or check width and step of a system.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+        What the circuit realises (for ``"lca"`` and ``"gradient"``: with the L1 prior).
+    x : array, shape (n_features,) or (n_rows, n_features)
+    dynamics : Dynamics
+    width, step : float or None
+        In model units and tau; None chooses.
+
+    Raises
+    ------
+    InputError
+        If a given width or step cannot be used.
+    """
+    typical, ranges = _typical(model, x), ranges_of(model, x, dynamics)
+    if dynamics.threshold == "hard":
+        _check_atoms(model)
+    if dynamics.settles:
+        return Plan(_settling(model, typical, dynamics, width, step), dynamics, ranges)
+    if dynamics.kind == "langevin":
+        return Plan(plan_step(model, typical, width=width, step=step, temperature=dynamics.T), dynamics, ranges)
+    overdamped = plan_step(model, typical, width=width, temperature=dynamics.T)
+    fastest = overdamped.fastest_mode
+    if dynamics.mass is None:
+        dynamics = replace(dynamics, mass=1 / fastest)
+    if dynamics.friction is None:
+        slowest = (
+            fastest - float(np.linalg.eigvalsh(model.gram)[-1]) + max(0.0, float(np.linalg.eigvalsh(model.gram)[0]))
+        )
+        dynamics = replace(dynamics, friction=float(np.sqrt(slowest / fastest)))
+    return Plan(_with_momentum(overdamped, dynamics, step), dynamics, ranges)
+
+
+def ranges_of(model: SparseCodingModel, x: Array, dynamics: Dynamics) -> Ranges:
+    """Estimate how large the signals of a system become."""
+    return _lca_ranges(model, x) if dynamics.kind == "lca" else expected_ranges(model, x)
+
+
+def _check_atoms(model: SparseCodingModel) -> None:
+    """Raise InputError if an atom is longer than 1: a latent could rest on the jump of a hard threshold, on no minimum."""
+    norms = np.linalg.norm(model.A, axis=0)
+    if norms.max() > 1 + UNIT:
+        raise InputError(
+            f'dynamics.threshold = "hard" needs atoms no longer than 1, and that of latent {norms.argmax()} has norm '
+            f"{norms.max():.4g}: a longer one can rest on the threshold's jump, which is no minimum of any cost. Normalise the "
+            'dictionary, or use threshold = "soft".'
+        )
+
+
+def _typical(model: SparseCodingModel, x: Array) -> Array:
+    """Return x, or of many the one whose drive is the median.
+
+    The step follows from the gradient at the gates. Once a latent explains a strong input it is far from its gate, and
+    what is left is noise: the strongest input of a thousand would shorten every step for the few that follow its start.
+    """
+    if x.ndim == 1:
+        return x
+    drives = np.abs(x @ model.A).max(axis=1)
+    return np.asarray(x[np.argsort(drives)[len(x) // 2]])
+
+
+def _with_momentum(plan: StepPlan, dynamics: Dynamics, step: float | None) -> StepPlan:
+    """Return the plan of underdamped dynamics from that of the overdamped circuit."""
+    mass, friction = dynamics.mass, dynamics.friction
+    assert mass is not None
+    assert friction is not None
+    frequency = (plan.fastest_mode / mass) ** 0.5
+    # h^2/(4 m) takes the place of h/2 in the implicit step
+    unique, ringing = SMOOTH * (2 * mass * plan.step) ** 0.5, OSCILLATION / frequency
+    best = min(unique, ringing)
+    lines = (
+        *(line for line in plan.explanation if not line.startswith("step ")),
+        f"mass {mass:.4g} tau (1/fastest mode = {1 / plan.fastest_mode:.4g}), friction {friction:.4g}: "
+        f"fastest angular frequency {frequency:.4g} / tau",
+    )
+    warnings = plan.warnings
+    relaxation = max(2 * mass / friction, friction * plan.time_scale)
+    if relaxation > SLOW:
+        warnings += (
+            f"mass = {mass:.3g} tau with friction = {friction:.3g} forgets its start within about {relaxation:.3g} tau: "
+            "samples that are farther apart than the run is long say nothing. Leave both out, and they are chosen.",
+        )
+    if step is None:
+        step = best
+        lines += (
+            f"step {step:.4g} tau = min({SMOOTH:g} sqrt(2 m h) = {unique:.4g} with the overdamped circuit's "
+            f"h = {plan.step:.4g}, {OSCILLATION:g}/frequency = {ringing:.4g})",
+        )
+    else:
+        limit = 4 * best
+        _check("run.step", step, "time goes forward")
+        if step > limit:
+            raise InputError(
+                f"run.step = {step!r} tau is too large for the fastest oscillation, {frequency:.4g} / tau: the limit is "
+                f'{limit:.3g} tau. Give step <= {best:.3g}, or step = "auto".'
+            )
+        lines += (f"step {step:.4g} tau as given (the rule would give {best:.4g})",)
+        if step > 1.4 * best:
+            warnings += (f"step = {step:.3g} tau is above {best:.3g} by much: the samples may have a bias.",)
+    return replace(plan, step=float(step), explanation=lines, warnings=warnings)
+
+
+def _settling(
+    model: SparseCodingModel, x: Array, dynamics: Dynamics, width: float | None, step: float | None
+) -> StepPlan:
+    """Return width and step of a circuit without noise."""
+    norms = np.einsum("di,di->i", model.A, model.A)
+    size = float(np.max(np.abs(model.A.T @ x) / norms))  # of the code that explains x with one latent
+    typical = min(model.prior.slab_scale, size) if size > 0 else model.prior.slab_scale
+    if dynamics.kind == "lca":
+        rate = max(1.0, float(np.linalg.norm(model.A, 2)) ** 2)
+    else:
+        rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2 + 1 / model.prior.slab_scale**2
+    best_width, best_step = MAP_WIDTH * typical, min(LARGEST_MAP_STEP, MAP_STEP / rate)
+    why = f"{MAP_WIDTH:g} of a typical coefficient, {typical:.4g}"
+    if dynamics.kind == "lca" and (theta := lca_model(model).prior.lam) * THRESHOLD_WIDTH < best_width:
+        best_width, why = THRESHOLD_WIDTH * theta, f"{THRESHOLD_WIDTH:g} of the threshold lam sigma^2 = {theta:.4g}"
+    lines = [f"fastest mode: {rate:.4g} / tau"]
+    warnings = []
+    if width is None:
+        width = best_width
+        lines.append(f"width {width:.4g} = {why}: nothing shakes it")
+    else:
+        _check("circuit.width", width, "a comparator has a finite width, in model units")
+        if width > COARSE * typical:
+            raise InputError(
+                f"circuit.width = {width!r}, but coefficients are about {typical:.3g} in size: a comparator that coarse finds "
+                f"another code. Give width <= {best_width:.3g}, or leave it out."
+            )
+        lines.append(f"width {width:.4g} as given (the rule would give {best_width:.4g})")
+        if width > 10 * best_width:
+            warnings.append(
+                f"width = {width:.3g} is above {10 * best_width:.3g}: expect percents of error in the code."
+            )
+    if step is None:
+        step = best_step
+        lines.append(
+            f"step {step:.4g} tau = min({LARGEST_MAP_STEP:g}, {MAP_STEP:g}/fastest mode = {MAP_STEP / rate:.4g})"
+        )
+    else:
+        _check("run.step", step, "time goes forward")
+        limit = max(0.5, 20 * best_step)
+        if step > limit:
+            raise InputError(
+                f"run.step = {step!r} tau is too large for the fastest mode, {rate:.4g} / tau: the limit is {limit:.3g} tau. "
+                f'Give step <= {best_step:.3g}, or step = "auto".'
+            )
+        lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
+    return StepPlan(float(width), float(step), rate, 1.0, tuple(lines), tuple(warnings))
+
+
+def _lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
+    """Estimate the largest u, r and e of LCA: the drive A^T x is what u tends to while nothing else is active."""
+    theta = lca_model(model).prior.lam
+    norms = np.einsum("di,di->i", model.A, model.A)
+    drive = np.abs(x @ model.A)
+    largest = float(np.max(drive))
+    u = max(largest, float(np.max(drive / norms))) + theta
+    return Ranges(u=1.5 * u, r=1.5 * float(np.max(np.abs(x))) + 1e-3, e=2 * u)
+
+
+def _check(name: str, value: float, why: str) -> None:
+    if not is_positive(value):
+        raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")

@@ -1,0 +1,199 @@
+r"""Comparator width and time step: how they follow from the model, and when a given one is refused.
+
+The slab's size at temperature T, :math:`\ell = T/\lambda`, is the unit of length, and :math:`\ell^2/T` (in tau), the time to
+diffuse over it, the unit of time; at lam = T = 1 both are 1.
+
+Width.  A comparator of input width w rounds the corners of the energy. It stays out of the posterior's way if w is small
+against the slab and against the likelihood's own width: :math:`w = \min(0.05\,\ell,\; 0.1\,\sigma\sqrt{T}/|a|_{max})`.
+
+Step.  The trapezoid keeps linear covariances exact at every step, but a comparator with gradient e at its gate makes the
+implicit step ambiguous once :math:`h |e| g'_{max} / 2 > 1`, where the gate's steepest slope is 1/(4w) at a threshold:
+:math:`h = \min(0.05\,\ell^2/T,\; 1.5 / (g'_{max} e_{max}),\; 2.5/a)` with
+:math:`e_{max} = \max(\max_i |A^T x|_i/\sigma^2,\; 3 |a| \sqrt{T}/\sigma)` and a the fastest mode.
+
+A smooth cost C has for :math:`\ell` the distance over which C/T rises by 1, and bends by itself: its largest |c''|, rounded
+corner at 0 included, is added to :math:`g'_{max} e_{max}`, and its curvature away from that corner to the fastest mode.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, is_positive
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.model.priors import Gaussian, Prior
+from circuitlsc.model.sparse_coding import SparseCodingModel
+
+LARGEST_STEP = 0.05  # in units of the slab's diffusion time
+RESOLVED = 1e-14  # of threshold and slab: a narrower comparator is lost in double precision
+LARGEST_WIDTH = 0.05  # in units of the slab
+NARROWEST = 0.1  # sigma/|a| down to which random dictionaries were compared with the exact posterior
+UNIQUE = 1.5  # h x gradient x steepest slope of the gate; above 2 an implicit step can have several solutions
+RINGING = 4.0  # a h beyond which the fastest mode changes sign from step to step for longer than it lives
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """Width and step of a run, and how they came about.
+
+    Attributes
+    ----------
+    width : float
+        Comparator width, in model units.
+    step : float
+        Noise and time step, in units of tau.
+    fastest_mode : float
+        Largest rate of the dynamics, in 1/tau.
+    time_scale : float
+        Time to diffuse over the slab, in tau: how often samples are worth keeping.
+    explanation, warnings : tuple of str
+        Lines for the report.
+    """
+
+    width: float
+    step: float
+    fastest_mode: float
+    time_scale: float
+    explanation: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def fastest_mode(model: SparseCodingModel, temperature: float = 1.0) -> float:
+    """Return the largest rate: that of A^T A / sigma^2 plus the prior's, lam^2/T, 1/sd^2 or max abs(C''), in 1/tau."""
+    rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2
+    if isinstance(model.prior, CostPrior):
+        return rate + max(model.prior.curvature, temperature / _slab(model.prior, temperature) ** 2)
+    return rate + 1 / model.prior.slab_scale**2 / (1 if isinstance(model.prior, Gaussian) else temperature)
+
+
+def plan_step(
+    model: SparseCodingModel,
+    x: Array,
+    *,
+    width: float | None = None,
+    step: float | None = None,
+    temperature: float = 1.0,
+) -> StepPlan:
+    """Choose or check the comparator width and the step.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    width : float or None
+        Comparator width in model units; None chooses it.
+    step : float or None
+        Step in units of tau; None chooses it.
+    temperature : float
+        T in exp(-E/T).
+
+    Raises
+    ------
+    InputError
+        If a given width or step cannot be used.
+    """
+    if not math.isfinite(temperature) or temperature <= 0:
+        raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
+    linear = isinstance(model.prior, Gaussian)
+    rate = fastest_mode(model, temperature)
+    slab = _slab(model.prior, temperature)
+    time_scale = slab**2 / temperature
+    ratio = model.sigma * math.sqrt(temperature / np.einsum("di,di->i", model.A, model.A).max())
+    own = "1/sd^2" if linear else "max |C''|" if isinstance(model.prior, CostPrior) else "lam^2/T"
+    lines = [f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({own})"]
+    warnings = []
+
+    best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
+    if width is not None:
+        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
+    if not linear and (best_width if width is None else width) < RESOLVED * (model.prior.threshold + slab):
+        given = f"sigma/|a| = {ratio:.3g}" if width is None else f"circuit.width = {width!r}"
+        raise InputError(
+            f"{given} is lost beside the threshold and the slab ({model.prior.threshold + slab:.3g} units) in doubles. "
+            "Give a larger one, or a prior of the size that x has."
+        )
+    if width is None:
+        width = best_width
+        lines.append(
+            f"width {width:.4g} = min({LARGEST_WIDTH:g} slab = {LARGEST_WIDTH * slab:.4g}, "
+            f"0.1 sigma/|a|_max = {0.1 * ratio:.4g})"
+        )
+    else:
+        if not linear and width > ratio:
+            raise InputError(
+                f"circuit.width = {width!r}, but the likelihood is only sigma/|a| = {ratio:.3g} wide: a comparator that "
+                f"coarse samples another posterior. Give width <= {best_width:.3g}, or leave it out."
+            )
+        lines.append(f"width {width:.4g} as given (the rule would give {best_width:.4g})")
+        if not linear and width > 2 * best_width:
+            warnings.append(f"width = {width:.3g} is above {2 * best_width:.3g}: expect a bias from rounded corners.")
+
+    # the gradient at the gate: before a fit it is the drive, at a fit it is noise of size |a|/sigma
+    drive = max(float(np.max(np.abs(model.drive(x)))), 3 * temperature / ratio)
+    slope = _steepest_gate(model, width)
+    bend = _steepest_force(model.prior, width) if isinstance(model.prior, CostPrior) else 0.0
+    steepest = slope * drive + bend
+    unique = UNIQUE / steepest if steepest > 0 else math.inf
+    named, value = ("steepest force", steepest) if bend > 0 else ("steepest gate x e_max", drive)
+    # a linear circuit is exact at every step; all that is asked is that its ringing, of length rate h^2/4, dies within
+    # 4 tau (1 tau if the step is ours to choose)
+    largest = LARGEST_STEP if linear else LARGEST_STEP * time_scale
+    limit = min(0.5, 4 / math.sqrt(rate)) if linear else min(10 * largest, RINGING / rate)
+    best_step = min(largest, 1.9 / math.sqrt(rate) if linear else min(unique, 2.5 / rate))
+    if step is None:
+        step = best_step
+        rules = (
+            f"1.9/sqrt(fastest mode) = {1.9 / math.sqrt(rate):.4g}"
+            if linear
+            else f"{UNIQUE:g}/({named} = {value:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
+        )
+        lines.append(f"step {step:.4g} tau = min({largest:.4g}, {rules})")
+    else:
+        _check_positive("run.step", step, "time goes forward")
+        if step > limit:
+            raise InputError(
+                f"run.step = {step!r} tau is too large for the fastest mode, {rate:.4g} / tau: the limit is {limit:.3g} tau. "
+                f'Give step <= {best_step:.3g}, or step = "auto".'
+            )
+        lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
+        if step > 2 / UNIQUE * unique:
+            warnings.append(
+                f"step = {step:.3g} tau is above 2/({named}) = {2 / UNIQUE * unique:.3g}: "
+                "the implicit step may have several solutions, and the samples a bias."
+            )
+    if not linear and ratio < NARROWEST:
+        warnings.append(
+            f"sigma/|a|_max = {ratio:.3g} is below {NARROWEST:g}, the narrowest likelihood that was checked: the step is "
+            "short, modes are far apart, and the chains may not mix in the time given. Look at R-hat and ess_min."
+        )
+    return StepPlan(float(width), float(step), rate, time_scale, tuple(lines), tuple(warnings))
+
+
+def _steepest_gate(model: SparseCodingModel, width: float) -> float:
+    """Return the largest slope of the comparator's gate: 1/(4w) at a threshold, up to 1/w at u = 0; 0 if linear."""
+    u = np.linspace(-4, 4, 801) * width
+    grids = (u, u + model.prior.threshold)
+    return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
+
+
+def _slab(prior: Prior, temperature: float) -> float:
+    """Return the slab's size in exp(-c/T), in model units."""
+    if isinstance(prior, CostPrior):
+        return prior.tempered(temperature).slab_scale
+    return prior.slab_scale * (math.sqrt(temperature) if isinstance(prior, Gaussian) else temperature)
+
+
+def _steepest_force(prior: CostPrior, width: float) -> float:
+    """Return the largest abs(c''), in 1/tau: the cost's own, or where a comparator rounds off its corner at 0."""
+    u = np.linspace(-4, 4, 801) * width
+    corner = 0.0 if prior.signed else float(np.max(np.abs(np.gradient(prior.cost_grad(u, width), u))))
+    return max(prior.curvature, corner)
+
+
+def _check_positive(name: str, value: float, why: str) -> None:
+    if not is_positive(value):
+        raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")

@@ -1,0 +1,197 @@
+r"""Means of samples with Monte-Carlo standard errors, and R-hat, in memory that does not grow with the run.
+
+Up to `sampling.lazy_draws.MOST_KEPT` draws per chain the errors come from every draw. Of a longer run they come from block
+means: with N draws in n blocks of m = 2^k,
+
+.. math:: b_j = \frac1m \sum_{i = jm}^{(j+1)m - 1} v_i, \qquad
+          \mathrm{MCSE}^2(\bar v) = \frac{\mathrm{var}(b)}{\mathrm{ESS}(b)}
+
+The mean of the b is that of the v, so that both have the same error: ESS(b) counts what correlation is left between
+blocks, however long a block is. It holds if a chain has many blocks (n > 65,536 here) and decorrelates over far fewer.
+Means themselves are those of every draw.
+
+R-hat compares the spread between chains with the spread of draws, which block means no longer have (their R-hat of an
+offset between chains is larger by the root of what they average out): it is that of every m-th draw.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.sampling.lazy_draws import Draws, Values
+
+#: Fewest draws per chain that arviz-stats takes (it splits each chain in two).
+MIN_DRAWS = 4
+#: Block means that are held at a time, over all chains and columns: 16 MB. More columns take more passes.
+HELD = 2**21
+_INFINITE_RHAT = 1e6
+
+
+def mean_with_mcse(values: ArrayLike | Draws, weights: ArrayLike | None = None) -> tuple[Array, Array]:
+    r"""Return the mean over chains and draws, and its Monte-Carlo standard error.
+
+    .. math:: m = \frac{\sum w v}{\sum w}, \qquad
+              \mathrm{MCSE}^2 = \frac{\mathrm{var}\bigl(w\,(v - m) / \bar w\bigr)}{\mathrm{ESS}}
+
+    Parameters
+    ----------
+    values : array or Draws, shape (n_chains, n_draws, ...)
+        Any function of the samples.
+    weights : array, shape (n_chains, n_draws)
+        Importance weights of an array, up to a factor; equal if not given.
+
+    Returns
+    -------
+    mean, mcse : array, shape (...)
+        In the units of `values`. A column that never changes has MCSE 0.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 4 draws per chain, or a value or weight cannot be used.
+
+    Notes
+    -----
+    The weighted MCSE is the delta method of a ratio: good to O(1/ESS). The ESS is arviz-stats' (Geyer's initial
+    monotone sequence on split chains), itself known to about 10 % at ESS 1,000. Of `Draws` longer than `MOST_KEPT` per
+    chain it is that of block means, as the head of this module says; an array's is always that of every draw.
+    """
+    if weights is not None:
+        values, weights = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
+        return _weighted(values, weights)
+    values = Draws.of(values)
+    if len(values.shape) < 2:
+        raise InputError(f"values has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
+    return named_mean("values", values)
+
+
+def named_mean(name: str, values: Draws) -> tuple[Array, Array]:
+    """Return what `mean_with_mcse` does; an error message calls the values by this name."""
+    from arviz_stats.base import array_stats  # half a second of imports, which no circuit has to wait for
+
+    check_enough(name, values)
+    chains, columns = values.shape[0], math.prod(values.shape[2:])
+    mean, mcse = np.empty(columns), np.zeros(columns)
+    held = max(1, HELD // (chains * (values.n_draws // values.block)))
+    for first in range(0, columns, held):
+        some = slice(first, min(first + held, columns))
+        mean[some], means, moving = _block_means(name, values, some)
+        for k in np.flatnonzero(moving):
+            # one column at a time: the Fourier transforms inside take several times its memory
+            mcse[first + k] = array_stats.mcse(means[k], chain_axis=0, draw_axis=1, method="mean")
+    return mean.reshape(values.shape[2:]), mcse.reshape(values.shape[2:])
+
+
+def check_enough(name: str, values: Draws) -> None:
+    """Raise InputError if there are too few draws for a standard error."""
+    chains, draws = values.shape[:2]
+    if chains < 1 or draws < MIN_DRAWS:
+        raise InputError(
+            f"{name} has {draws} samples in each of {chains} chains, but a standard error needs at least {MIN_DRAWS} "
+            "per chain. Raise t_stop, or lower thin or warmup."
+        )
+
+
+def largest_rhat(values: Draws) -> float:
+    """Return the largest rank-normalised split R-hat over the columns (chain, draw, column), of every m-th draw.
+
+    A single chain's halves are compared (each split again by arviz-stats). 1 if nothing moves; inf if it cannot be
+    estimated, and for chains that stand still at different values.
+    """
+    from arviz_stats.base import array_stats
+
+    columns, largest = values.shape[2], []
+    if values.n_draws // (2 if values.shape[0] == 1 else 1) < MIN_DRAWS:
+        return math.inf
+    held = max(1, HELD // (values.shape[0] * (values.n_draws // values.block)))
+    for first in range(0, columns, held):
+        for thinned in _thinned(values, slice(first, min(first + held, columns))):
+            column = thinned
+            if len(column) == 1:
+                half = column.shape[1] // 2
+                column = np.stack([column[0, :half], column[0, -half:]])
+            if column.min() == column.max():
+                continue
+            # Chains that each stand still, at different values, divide by a zero or by its rounding: R-hat is infinite.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                rhat = float(array_stats.rhat(column, chain_axis=0, draw_axis=1, method="rank"))
+            largest.append(rhat if rhat < _INFINITE_RHAT else math.inf)
+    return max(largest, default=1.0)
+
+
+def _weighted(values: Array, w: Array) -> tuple[Array, Array]:
+    """Return the weighted mean and its error."""
+    if values.ndim < 2:
+        raise InputError(f"values has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
+    if w.shape != values.shape[:2]:
+        raise InputError(f"weights has shape {w.shape}. Pass one per sample, shape {values.shape[:2]}.")
+    for name, given in (("values", values), ("weights", w)):
+        check_enough(name, Draws.of(given))
+        if not np.isfinite(given).all():
+            raise _not_finite(name, Draws.of(given))
+    if (w < 0).any() or w.sum() == 0:
+        raise InputError("weights must be >= 0, and not all zero. Check how they were made.")
+    w = w / w.mean()
+    flat = values.reshape(*values.shape[:2], -1)
+    mean = np.einsum("cd,cdk->k", w, flat) / w.size
+    mcse = named_mean("values", Draws.of(w[..., None] * (flat - mean)))[1]
+    return mean.reshape(values.shape[2:]), mcse.reshape(values.shape[2:])
+
+
+def _block_means(name: str, values: Draws, columns: slice) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return the means of some columns, their block means (column, chain, block), and which columns change at all."""
+    chains, m = values.shape[0], values.block
+    rest, width = values.n_draws % m, columns.stop - columns.start
+    means = np.empty((width, chains, values.n_draws // m))
+    total, least, most = np.zeros(width), np.full(width, np.inf), np.full(width, -np.inf)
+    for first, stop in values.spans(m):
+        piece = _columns(values, first, stop, columns)
+        if not np.isfinite(piece).all():
+            raise _not_finite(name, values)
+        total += piece.sum((0, 1))
+        # A constant column's computed variance is rounding, not 0: recognise it by its values.
+        least, most = np.minimum(least, piece.min((0, 1))), np.maximum(most, piece.max((0, 1)))
+        if first >= rest:  # what does not fill a block is where a chain is least stationary: at its beginning
+            at = slice((first - rest) // m, (stop - rest) // m)
+            means[:, :, at] = np.moveaxis(piece.reshape(chains, -1, m, width).mean(2), 2, 0)
+    return total / (chains * values.n_draws), means, least < most
+
+
+def _thinned(values: Draws, columns: slice) -> Array:
+    """Return the last draw of each block of some columns, (column, chain, block)."""
+    m = values.block
+    rest = values.n_draws % m
+    kept = np.empty((columns.stop - columns.start, values.shape[0], values.n_draws // m))
+    for first, stop in values.spans(m):
+        if first >= rest:
+            last = _columns(values, first, stop, columns)[:, m - 1 :: m]
+            kept[:, :, (first - rest) // m : (stop - rest) // m] = np.moveaxis(last, 2, 0)
+    return kept
+
+
+def _columns(values: Draws, first: int, stop: int, columns: slice) -> Array:
+    piece: Values = values.read(first, stop)
+    return np.asarray(piece.reshape(*piece.shape[:2], -1)[..., columns], dtype=float)
+
+
+def _not_finite(name: str, values: Draws) -> InputError:
+    """Return the error that names the first value that is not finite, and counts them."""
+    count, value = 0, math.nan
+    where: tuple[int, ...] = (values.shape[0],)  # beyond every place
+    for first, stop in values.spans():
+        piece = values.read(first, stop)
+        bad = np.argwhere(~np.isfinite(piece))
+        count += len(bad)
+        if len(bad):
+            place = (int(bad[0][0]), first + int(bad[0][1]), *(int(k) for k in bad[0][2:]))
+            if place < where:
+                where, value = place, piece[tuple(bad[0])]
+    return InputError(
+        f"{name}[{', '.join(map(str, where))}] = {value}, but every sample must be finite ({count} are not). "
+        "The run failed: look at its waveform before measuring it."
+    )

@@ -1,0 +1,145 @@
+"""Figures of an error budget and of a lot of chips; error bars are two standard errors of the paired differences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+
+from circuitlsc.nonideal.nonidealities import unit_of
+from circuitlsc.reporting.plotting import STYLE
+from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
+from circuitlsc.studies.chip_yield import ChipReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLES = {
+    "p_active": "change of P(active)",
+    "mean": "change of mean of s (units)",
+    "tv": "total variation of supports",
+    "coactive": "change of P(both active)",
+    "sd": "change of sd of s (units)",
+}
+COLORS = {"pass": "C2", "fail": "C1", "undecided": "0.6"}
+
+
+def _bar(entry: BudgetEntry, what: str) -> tuple[float, float]:
+    data = entry.to_dict()
+    value, se = data[f"d_{what}"], data[f"d_{what}_se"]
+    return (np.nan, 0.0) if value is None else (value, se)
+
+
+def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
+    """Draw one statistic's change for each entry: ``"p_active"``, ``"mean"``, ``"tv"`` or ``"coactive"``.
+
+    P(active), mean and co-activation are those of the latent (or pair) that changes most.
+    """
+    values, errors = np.transpose([_bar(e, what) for e in entries])
+    y = np.arange(len(entries))
+    colors = ["C1" if e.name == "all" else "C0" for e in entries]
+    ax.barh(y, values, xerr=2 * errors, color=colors, height=0.65, error_kw={"lw": 0.8, "capsize": 1.5})
+    ax.axvline(0, color="0.3", lw=0.7)
+    ax.set(yticks=y, title=TITLES[what], ylim=(len(entries) - 0.4, -0.6))
+    ax.set_yticklabels([_label(e) for e in entries])
+    ax.locator_params(axis="x", nbins=5)
+    if what == "tv":
+        floors = [np.nan if e.change.tv_floor is None else e.change.tv_floor for e in entries]
+        ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, label="what noise alone makes")
+        ax.legend(loc="upper right", bbox_to_anchor=(1, -0.12 - 0.3 / len(entries)), borderaxespad=0)
+    return ax
+
+
+def _label(entry: BudgetEntry) -> str:
+    if len(entry.parameters) != 1:
+        return entry.name
+    ((name, value),) = entry.parameters.items()
+    if isinstance(value, tuple):
+        return name
+    unit = unit_of(name)
+    return f"{name}\n{value:.3g}" + ("" if unit in ("1", "relative", "V/V") else f" {unit}")
+
+
+def budget_figure(budget: ErrorBudget) -> Figure:
+    """Return the bar charts of every entry that is no point of a sweep (nor the ideal circuit, the zero line)."""
+    swept = {id(e) for group in budget.sweeps().values() for e in group}
+    entries = [e for e in budget.entries if e.name != "ideal" and id(e) not in swept]
+    entries = entries or [e for e in budget.entries if e.name != "ideal"]
+    sparse = budget.sampler.model.prior.sparse
+    panels = ["p_active", "mean", "tv", "coactive"] if sparse else ["mean"]
+    panels = [p for p in panels if any(np.isfinite(_bar(e, p)[0]) for e in entries)]
+    with matplotlib.style.context(STYLE, after_reset=True):
+        fig = Figure(figsize=(2.1 * len(panels) + 1.6, 1.1 + 0.36 * len(entries)), layout="constrained")
+        axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for what, ax in zip(panels, axes, strict=True):
+            plot_budget(entries, what, ax)
+    return fig
+
+
+def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
+    """Draw how one statistic (``"p_active"`` or ``"mean"``) changes along a sweep, over its prediction.
+
+    It is the latent that changes most at the last point; filled points lie within 20 % + 3 standard errors of the
+    prediction, open ones do not.
+    """
+    name = entries[0].name.partition("=")[0]
+    x = np.array([float(e.name.partition("=")[2]) for e in entries])
+    k = entries[int(np.argmax(np.abs(x)))].latent(what)
+    y = np.array([getattr(e.change, what)[k] for e in entries])
+    se = np.array([getattr(e.change, f"{what}_se")[k] for e in entries])
+    predicted = [e.prediction for e in entries]
+    if any(p is not None for p in predicted):
+        line = np.array([0.0 if p is None else getattr(p, what)[k] for p in predicted])
+        ax.plot(x, line, "k--", label="small signals")
+        ax.legend(loc="best")
+    for xi, yi, ei, entry in zip(x, y, 2 * se, entries, strict=True):
+        face = "C0" if entry.prediction_holds is not False else "white"
+        ax.errorbar(xi, yi, ei, fmt="o", color="C0", mfc=face, capsize=1.5, lw=0.8)
+    unit = unit_of(name)
+    ax.axhline(0, color="0.8", lw=0.7, zorder=0)
+    ax.set(xlabel=f"{name} ({unit})", ylabel=TITLES[what], title=f"latent {k}")
+    return ax
+
+
+def sweep_figure(budget: ErrorBudget) -> Figure | None:
+    """Return one row of panels per sweep, or None without one."""
+    sweeps = budget.sweeps()
+    if not sweeps:
+        return None
+    panels = ["p_active", "mean"] if budget.sampler.model.prior.sparse else ["mean", "sd"]
+    with matplotlib.style.context(STYLE, after_reset=True):
+        fig = Figure(figsize=(3.4 * len(panels), 2.4 * len(sweeps)), layout="constrained")
+        axes = fig.subplots(len(sweeps), len(panels), squeeze=False)
+        for row, entries in zip(axes, sweeps.values(), strict=True):
+            for what, ax in zip(panels, row, strict=True):
+                plot_sweep(entries, what, ax)
+    return fig
+
+
+def chips_figure(report: ChipReport) -> Figure:
+    """Return every chip's largest error, sorted, with the tolerance."""
+    chips = sorted(report.chips, key=lambda c: c.error)
+    low, high = report.interval
+    with matplotlib.style.context(STYLE, after_reset=True):
+        fig = Figure(figsize=(5.0, 2.8), layout="constrained")
+        ax = fig.subplots()
+        for k, chip in enumerate(chips):
+            ax.errorbar(k + 1, chip.error, 2 * chip.error_se, fmt="o", color=COLORS[chip.verdict], capsize=1.5, lw=0.8)
+        ax.axhline(report.tolerance, color="k", ls="--", lw=0.8)
+        ax.annotate(
+            "tolerance",
+            (1.0, report.tolerance),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            color="0.2",
+        )
+        ax.set(
+            xlabel="chip, sorted",
+            ylabel="largest error of P(active), mean",
+            ylim=(0, None),
+            title=f"yield {report.passed} of {len(chips)} (95 % interval {low:.0%} to {high:.0%})",
+        )
+    return fig

@@ -1,0 +1,127 @@
+"""Figures of learning: the slow variables against time, and dictionaries as images."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.style
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from circuitlsc.io.arrays import Array
+from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.match import match_atoms
+from circuitlsc.reporting.plotting import STYLE
+
+LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$"}
+MOST_ATOMS = 400  # drawn
+
+
+def mosaic(A: Array, *, columns: int | None = None, gap: int = 1) -> Array:
+    """Return the atoms (D, K) of square images as one picture, each scaled to its largest abs; nan between them.
+
+    At most 400 atoms are shown, in rows of ``columns`` (default: as many as rows), ``gap`` pixels apart.
+
+    Atoms much shorter than the longest stay faint: the scale is at least a fifth of the longest atom's.
+    """
+    side, k = math.isqrt(len(A)), min(A.shape[1], MOST_ATOMS)
+    columns = columns or math.ceil(math.sqrt(k))
+    rows = math.ceil(k / columns)
+    out = np.full((rows * (side + gap) + gap, columns * (side + gap) + gap), np.nan)
+    largest = float(np.abs(A).max()) or 1.0
+    for i in range(k):
+        atom = A[:, i].reshape(side, side)
+        y, x = (gap + place * (side + gap) for place in divmod(i, columns))
+        out[y : y + side, x : x + side] = atom / max(float(np.abs(atom).max()), 0.2 * largest)
+    return out
+
+
+def is_image(n_features: int) -> bool:
+    """Return whether inputs of this length are square images."""
+    return n_features > 1 and math.isqrt(n_features) ** 2 == n_features
+
+
+def plot_dictionary(A: Array, ax: Axes) -> Axes:
+    """Draw the atoms (D, K) as images, or as a matrix if D is no square; grey is 0 where weights are of both signs."""
+    picture = mosaic(A) if is_image(len(A)) else A / (float(np.abs(A).max()) or 1.0)
+    nonnegative = float(A.min()) > -0.2 * float(A.max())
+    ax.imshow(picture, cmap="gray", vmin=0 if nonnegative else -1, vmax=1, interpolation="nearest")
+    ax.set_facecolor("C0")
+    ax.set(xticks=[], yticks=[])
+    if not is_image(len(A)):
+        ax.set(xlabel="latent", ylabel="feature")
+    elif A.shape[1] > MOST_ATOMS:
+        ax.set(xlabel=f"the first {MOST_ATOMS} of {A.shape[1]} atoms")
+    return ax
+
+
+def plot_norms(history: xr.Dataset, ax: Axes) -> Axes:
+    """Draw the norm of each atom against time."""
+    ax.plot(history["time"], history["norm"], lw=0.8)
+    ax.set(xlabel=r"time ($\tau$)", ylabel="norm of each atom", ylim=(0, None))
+    return ax
+
+
+def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None = None) -> Axes:
+    """Draw pi, lam or sigma against time, with its true value as a dashed line."""
+    ax.plot(history["time"], history[name], color="C0")
+    if truth is not None:
+        ax.axhline(truth, color="k", ls="--", lw=0.8, label="truth")
+        ax.legend()
+    ax.set(xlabel=r"time ($\tau$)", ylabel=LABELS[name])
+    return ax
+
+
+def learning_figure(
+    history: xr.Dataset,
+    learned: Learned,
+    learn: tuple[str, ...],
+    *,
+    truth: Array | None = None,
+    numbers: dict[str, float] | None = None,
+) -> Figure:
+    """Return the figure of a run: the dictionary at the start and learned, norms, and what else was learned.
+
+    Parameters
+    ----------
+    history, learned
+        What `Learner.run` or `CircuitLearner.run` returned.
+    learn : tuple of str
+        What was learned.
+    truth : array, shape (D, K), or None
+        The dictionary that drew the data.
+    numbers : dict or None
+        True values of pi, lam, sigma.
+    """
+    others = [name for name in ("pi", "lam", "sigma") if name in learn]
+    dictionary = ["A"] if "A" in learn else []
+    panels = [
+        *("start" for _ in dictionary),
+        *("learned" for _ in dictionary),
+        *("norms" for _ in dictionary),
+        *others,
+        "error",
+    ]
+    with matplotlib.style.context(STYLE):
+        fig = Figure(figsize=(2.6 * len(panels), 2.5), layout="constrained")
+        for ax, what in zip(np.atleast_1d(fig.subplots(1, len(panels))), panels, strict=True):
+            if what == "start":
+                plot_dictionary(history["A"].values[0], ax).set_title("start")
+            elif what == "learned":
+                plot_dictionary(learned.A, ax).set_title(_agreement(learned, truth))
+            elif what == "norms":
+                plot_norms(history, ax)
+            elif what == "error":
+                ax.plot(history["time"], history["error"], color="C0")
+                ax.set(xlabel=r"time ($\tau$)", ylabel="$|x - A s|^2 / D$", ylim=(0, None))
+            else:
+                plot_parameter(history, what, ax, None if numbers is None else numbers.get(what))
+    return fig
+
+
+def _agreement(learned: Learned, truth: Array | None) -> str:
+    if truth is None or truth.shape[1] > learned.A.shape[1]:
+        return "learned"
+    return f"learned: cosines >= {match_atoms(truth, learned.A, signed=learned.signed).cosine.min():.3f}"

@@ -1,0 +1,1 @@
+"""A circuit that is compiled, its runs, and their samples."""

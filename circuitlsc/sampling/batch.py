@@ -1,0 +1,107 @@
+"""Many circuits at once: the chains of all of them are one list of tasks for whatever executor there is."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from circuitlsc.errors import SimulationError
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.chain import ChainResult
+from circuitlsc.simulator.ngspice.engine import keep_deck, run_all_chains
+from circuitlsc.simulator.task import ChainTask
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitRun:
+    """A circuit, how long it runs, and the name by which messages call it."""
+
+    name: str
+    sampler: Sampler
+    plan: RunPlan
+
+
+def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **machine: Any) -> dict[str, Samples]:
+    """Run every chain of every circuit, and return the samples by name; equal circuits run once.
+
+    Parameters
+    ----------
+    runs : sequence of CircuitRun
+    note : callable or None
+        Called with a circuit's name as its last chain ends.
+    **machine
+        ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.simulator.ngspice.engine.run_all_chains`.
+
+    Raises
+    ------
+    SimulationError
+        If a chain of any circuit failed, or its neurons left the supply; the message names the circuit. All others ran to
+        their end: with a store they are not simulated again.
+    """
+    tasks = [run.sampler.tasks(run.plan) for run in runs]
+    flat = [task for chains in tasks for task in chains]
+    teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)
+    results = iter(run_all_chains(flat, progress=teller.progress, **machine))
+    out: dict[str, Samples] = {}
+    failed: list[tuple[str, SimulationError, ChainTask]] = []
+    for run, chains in zip(runs, tasks, strict=True):
+        outcomes = [next(results) for _ in chains]
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, SimulationError):
+                    raise outcome
+            done = [o for o in outcomes if isinstance(o, ChainResult)]
+            out[run.name] = run.sampler.label(run.plan, chains, done)
+        except SimulationError as error:
+            failed.append((run.name, error, next(task for task in chains if task.chain == error.chain)))
+    if failed:
+        name, first, task = failed[0]
+        others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""
+        reason = f"the circuit {name!r} failed: {first.reason}{others}"
+        raise SimulationError(reason, first.chain, keep_deck(task, None), first.log)
+    teller.rest()
+    return out
+
+
+class _Teller:
+    """Tells of each circuit as the last of its chains ends."""
+
+    def __init__(self, names: Sequence[str], tasks: Sequence[ChainTask], note: Note | None) -> None:
+        self._note, self._lock = note, threading.Lock()
+        self._n_steps = [task.n_steps for task in tasks]
+        self._ends: dict[
+            int, list[str]
+        ] = {}  # circuits of each chain, by its number; equal chains have the first one's
+        first: dict[str, int] = {}
+        for number, (name, task) in enumerate(zip(names, tasks, strict=True)):
+            mine = self._ends.setdefault(first.setdefault(task.key(""), number), [])
+            if name not in mine:
+                mine.append(name)
+        self._left = Counter(name for each in self._ends.values() for name in each)
+
+    def progress(self, number: int, steps: int) -> None:
+        """Take note of a chain's steps."""
+        if steps < self._n_steps[number]:
+            return
+        with self._lock:
+            for name in self._ends.pop(number, ()):
+                self._left[name] -= 1
+                if self._left[name] == 0:
+                    self._tell(name)
+
+    def rest(self) -> None:
+        """Tell of those whose end was not reported: an executor elsewhere reports nothing, and settling ends early."""
+        for name, left in self._left.items():
+            if left:
+                self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        if self._note is not None:
+            self._note(name)

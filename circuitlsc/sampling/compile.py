@@ -1,0 +1,229 @@
+"""Compile a model and an input into a circuit: plan, scales, graph, netlist, checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.circuit.electrical_rules import check_circuit
+from circuitlsc.circuit.lowering import lower, many_objects
+from circuitlsc.circuit.systems import system
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
+from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
+from circuitlsc.model.stream import Stream
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
+from circuitlsc.planning.broken_loop import broken_step, check_loop
+from circuitlsc.planning.choose_form import choose_form
+from circuitlsc.planning.plan import make_plan, ranges_of
+from circuitlsc.planning.scaling import scale_for
+from circuitlsc.planning.stepping import StepPlan
+from circuitlsc.sampling.sampler import TOLERANCE, Sampler
+from circuitlsc.simulator.ngspice.deck import check_tolerance
+
+LEVELS = ("ideal", "device")
+WIRES = ("reduced", "segments")
+
+
+def build_sampler(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    dynamics: Dynamics | str = LANGEVIN,
+    hold: float | None = None,
+    interpolate: str = "hold",
+    form: str = "gram",
+    level: str = "ideal",
+    nonideal: Nonidealities | Mapping[str, Any] | None = None,
+    width: float | None = None,
+    step: float | None = None,
+    volt: float | None = None,
+    c_int: float = 1e-12,
+    tau: float = 1e-6,
+    rails: float = 2.5,
+    tolerance: float | None = None,
+    halvings: int = 0,
+    wires: str = "reduced",
+    loop: str = "closed",
+) -> Sampler:
+    r"""Compile a model and an input into a circuit whose noise samples the posterior.
+
+    .. math:: C\,\dot V_i = -I_{drift}\,\partial_i E_w(u; x) + \sqrt{2 T}\,\text{noise}
+
+    Fang et al. 2022, eqs. (2.29), (3.5), (3.9) corrected.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,) or (n_rows, n_features)
+        Observation, in data units; several follow each other in one transient.
+    dynamics : Dynamics or str
+        What the circuit does with its energy, or the name of a kind: ``"langevin"``, ``"gradient"``, ``"lca"``,
+        ``"underdamped"``.
+    hold : float or None
+        How long each of several observations is on, in units of tau; the step divides it.
+    interpolate : str
+        ``"hold"``: one after the other. ``"linear"``: lines between them, for what varies smoothly.
+    form : str
+        ``"gram"``: one K x K crossbar. ``"residual"``: two D x K crossbars, the form that learns. ``"auto"``: the one that
+        is expected to run faster (`circuitlsc.planning.choose_form`).
+    level : str
+        ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
+        noise sources, with the imperfections of ``nonideal``.
+    nonideal : Nonidealities, mapping or None
+        At device level: what the parts do wrong; None is ideal parts.
+    width : float or None
+        Comparator width in model units; None follows from the model (`circuitlsc.planning.stepping`).
+    step : float or None
+        Step in units of tau; None follows from the model.
+    volt, c_int, tau, rails : float
+        Volts per model unit (None: 0.1 V, or less if the rails ask for it), farad, seconds, volts.
+    tolerance : float or None
+        Of Newton's iteration, relative and in model units; None is 1e-5, or a thousandth of a narrow comparator's width.
+    halvings : int
+        Halve the step so often, on the same noise path (a Brownian bridge fills it in).
+    wires : str
+        How the engine simulates resistive wires: ``"reduced"`` to the mesh that a crossbar's terminals see (exact), or
+        ``"segments"``, one resistor each. Stand-alone decks always have every segment.
+    loop : str
+        ``"closed"``, or ``"broken"`` for speed at the price of a known error: the gradient reaches the gates as extrapolated
+        from the last steps (`planning.broken_loop`), which large circuits gain by. Stand-alone decks always have it closed.
+
+    Returns
+    -------
+    Sampler
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used; the message says what can.
+    NetlistError
+        If the circuit breaks an electrical rule.
+    """
+    if level not in LEVELS:
+        raise InputError(f"level = {level!r} is not one of {', '.join(LEVELS)}.")
+    check_model(model)
+    if tolerance is not None:
+        tolerance = check_tolerance(tolerance)
+    dynamics = as_dynamics(dynamics)
+    check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
+    if dynamics.settles:
+        model = model.without_spike()
+    x, stream = _observations(model, x, hold, interpolate)
+    if nonideal is not None and level != "device":
+        raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
+    if isinstance(halvings, bool) or not isinstance(halvings, (int, np.integer)) or not 0 <= halvings <= 10:
+        raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
+    halvings = int(halvings)
+    parts = IDEAL if nonideal is None else as_nonidealities(nonideal)
+    if parts.comparator.width is not None:
+        if width is not None:
+            raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
+        ranges = ranges_of(model, x, dynamics)
+        volts = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=ranges).volt
+        width = parts.comparator.width / volts
+    whole = make_plan(model, x, dynamics, width=width, step=step)
+    dynamics, plan = whole.dynamics, whole.step
+    scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
+    if form == "auto":
+        form, line = choose_form(model, loop)
+        plan = replace(plan, explanation=(*plan.explanation, line))
+    if loop == "broken":
+        shorter, line = broken_step(model, plan.step, step is not None)
+        plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))
+    if stream is not None:
+        plan = _dividing(plan, stream.hold)
+    if halvings:
+        plan = replace(plan, step=plan.step / 2**halvings)
+    if wires not in WIRES:
+        raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
+    graph = system(
+        model,
+        x if stream is None else x[0],
+        dynamics,
+        form=form,
+        width=plan.width,
+        noise="external",
+        hardware=Hardware(parts, scaling, wires == "reduced") if level == "device" else None,
+        stream=stream,
+        step=plan.step,
+        loop=loop,
+    )
+    with many_objects():
+        circuit = lower(graph, scaling, step=plan.step)
+        check_circuit(circuit)
+    return Sampler(
+        model=model,
+        x=x,
+        form=form,
+        dynamics=dynamics,
+        scaling=scaling,
+        plan=plan,
+        ranges=whole.ranges,
+        graph=graph,
+        circuit=circuit,
+        tolerance=tolerance or min(TOLERANCE, 1e-3 * plan.width if dynamics.settles else 1.0),
+        level=level,
+        nonideal=parts,
+        halvings=halvings,
+        wires=wires,
+        stream=stream,
+        loop=loop,
+    )
+
+
+def _dividing(plan: StepPlan, hold: float) -> StepPlan:
+    """Return the plan with the longest step, not above its own, that divides ``hold``."""
+    count = max(1, math.ceil(hold / plan.step - 1e-9))
+    if abs(count * plan.step - hold) < 1e-9 * hold:
+        return plan
+    line = f"step {hold / count:.4g} tau, so that {count} steps are an input's {hold:g} tau"
+    return replace(plan, step=hold / count, explanation=(*plan.explanation, line))
+
+
+def _observations(
+    model: SparseCodingModel, x: ArrayLike, hold: float | None, interpolate: str
+) -> tuple[Array, Stream | None]:
+    """Return one observation (n_features,), or several (n_rows, n_features) with the stream that they make."""
+    if np.ndim(x) != 2:
+        if hold is not None:
+            raise InputError(f"hold = {hold!r} belongs to several observations, and x is one. Leave it out.")
+        return model.check_x(x), None
+    rows = model.check_rows(x)
+    if hold is None:
+        raise InputError(
+            f"x has {len(rows)} rows, and nothing says how long each is on. Give hold, in units of tau (for example 20)."
+        )
+    return rows, Stream(rows, hold, interpolate)
+
+
+def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
+    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
+    scaling = sampler.scaling
+    nonideal = changes.get("nonideal", sampler.nonideal)
+    arguments: dict[str, Any] = {
+        "form": sampler.form,
+        "level": sampler.level,
+        "nonideal": nonideal if sampler.level == "device" else None,
+        "width": None if nonideal.comparator.width is not None else sampler.plan.width,
+        "step": sampler.plan.step * 2**sampler.halvings,
+        "volt": scaling.volt,
+        "c_int": scaling.c_int,
+        "tau": scaling.tau,
+        "rails": scaling.rails,
+        "dynamics": sampler.dynamics,
+        "hold": None if sampler.stream is None else sampler.stream.hold,
+        "interpolate": "hold" if sampler.stream is None else sampler.stream.interpolate,
+        "tolerance": sampler.tolerance,
+        "halvings": sampler.halvings,
+        "wires": sampler.wires,
+        "loop": sampler.loop,
+    }
+    return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

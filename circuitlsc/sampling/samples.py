@@ -1,0 +1,347 @@
+"""Samples of a run as a labelled tree (xarray); those of a long run stay in a file and are read piece by piece."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import math
+import platform
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.io.safe_open import reason
+from circuitlsc.model.prior_io import prior_from, prior_numbers
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.sampling import samples_file
+from circuitlsc.sampling.lazy_draws import Draws, stacked
+
+if TYPE_CHECKING:
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.simulator.chain import ChainResult
+    from circuitlsc.simulator.task import ChainTask
+
+MOST_SHOWN = 20_000  # draws of a waveform in a picture
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The samples of a run, with everything that is needed to judge them.
+
+    Attributes
+    ----------
+    tree : xarray.DataTree
+        Groups ``posterior`` (``u`` and ``s``, dimensions chain, draw, latent; model units; coordinate ``time`` in tau),
+        ``observed_data`` (``x``), ``constant_data`` (``A``, ``sigma`` and the prior's numbers or table), ``sample_stats`` (per
+        chain: steps, time points, rejected points, Newton iterations, seconds); attributes with versions, seed,
+        scaling and the deck's hash.
+
+    Notes
+    -----
+    More than 131,072 numbers u are not held in memory: the tree's ``u``, ``s``, ``p``, ``time`` and ``row`` are read
+    from a file whenever they are asked for. It is the file that was loaded, or, of a run that has not been saved, one
+    in the folder for temporary files (``TMPDIR``), which goes when the tree does. `draws` reads them piece by piece;
+    `u`, `s`, `time`, `rows` and `by_row` return whole arrays, as large as the run is long.
+    """
+
+    tree: xr.DataTree
+
+    @property
+    def u(self) -> Array:
+        """State, shape (chain, draw, latent), in model units; all of it in memory (`draws` reads it in pieces)."""
+        return np.asarray(self.tree["posterior"]["u"].values)
+
+    @property
+    def s(self) -> Array:
+        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; as for u."""
+        return np.asarray(self.tree["posterior"]["s"].values)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"tree": self.tree.copy().load()}  # the file of a long run goes with the process that made it
+
+    def draws(self, name: str = "u") -> Draws:
+        """Return u, s or p (the momentum, if there is one), shape (chain, draw, latent), to be read piece by piece."""
+        states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
+        if name not in states:
+            raise InputError(f"draws: name = {name!r} is not one of {', '.join(states)}.")
+        variable = self.tree["posterior"][name].variable
+        return Draws(variable.shape, partial(_piece, variable))
+
+    @property
+    def n_draws(self) -> int:
+        """Draws per chain."""
+        return int(self.tree["posterior"].sizes["draw"])
+
+    @property
+    def rows(self) -> NDArray[np.int64] | None:
+        """Row of x that was on at each draw, shape (draw,); None if x is one observation."""
+        posterior = self.tree["posterior"]
+        return np.asarray(posterior["row"].to_numpy()) if "row" in posterior.coords else None
+
+    @property
+    def draws_per_row(self) -> int:
+        """Draws of each input.
+
+        Raises
+        ------
+        InputError
+            If x is one observation.
+        """
+        if "row" not in self.tree["posterior"].coords:
+            raise InputError("the samples are of one input, not of rows. Use .s or .u.")
+        return self.n_draws // (int(self.tree["posterior"]["row"].variable[-1]) + 1)
+
+    def by_row(self, name: str = "s") -> Array:
+        """Return the draws of each input apart, shape (chain, row, draw, latent); ``name`` is u, s or p.
+
+        Raises
+        ------
+        InputError
+            If x is one observation.
+        """
+        each = self.draws_per_row
+        values = np.asarray(self.tree["posterior"][name].values)
+        return values.reshape(len(values), -1, each, values.shape[-1])
+
+    def row_draws(self, row: int, name: str = "s") -> Draws:
+        """Return the draws of one input, (chain, draw, latent), to be read piece by piece; InputError as for `by_row`."""
+        each = self.draws_per_row
+        return self.draws(name).part(row * each, (row + 1) * each)
+
+    @property
+    def time(self) -> Array:
+        """Time of each draw, shape (draw,), in units of tau."""
+        return np.asarray(self.tree["posterior"]["time"].to_numpy())
+
+    def times(self, first: int, stop: int) -> Array:
+        """Return the times of draws first .. stop - 1, in units of tau."""
+        return np.asarray(self.tree["posterior"]["time"].variable[first:stop].values)
+
+    def until(self, time: float) -> int:
+        """Return how many draws a chain has up to a time in tau."""
+        return bisect.bisect_right(range(self.n_draws), time, key=lambda k: float(self.times(k, k + 1)[0]))
+
+    def waveform(self, stop: int, name: str = "u") -> tuple[Array, Array]:
+        """Return times (draw,) and values (chain, draw, latent) of the first ``stop`` draws, or of 20,000 among them."""
+        posterior, every = self.tree["posterior"], max(1, math.ceil(stop / MOST_SHOWN))
+        time, values = posterior["time"].variable[:stop:every], posterior[name].variable[:, :stop:every]
+        return np.asarray(time.values), np.asarray(values.values)
+
+    @property
+    def chains(self) -> list[int]:
+        """Numbers of the chains."""
+        return [int(c) for c in self.tree["posterior"]["chain"].to_numpy()]
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the run."""
+        return {str(k): v for k, v in self.tree.attrs.items()}
+
+    def run_plan(self) -> RunPlan:
+        """Return the plan of the run."""
+        a = self.attrs
+        numbers = {name: int(a[name]) for name in ("seed", "thin")}
+        return RunPlan(t_stop=float(a["t_stop"]), warmup=float(a["warmup"]), chains=max(self.chains) + 1, **numbers)
+
+    @property
+    def stats(self) -> xr.Dataset:
+        """What ngspice spent, per chain."""
+        return self.tree["sample_stats"].to_dataset()
+
+    def model(self) -> SparseCodingModel:
+        """Return the model that was sampled."""
+        constant = self.tree["constant_data"].to_dataset()
+        prior = prior_from(self.attrs["prior"], bool(self.attrs["signed"]), constant)
+        return SparseCodingModel(constant["A"].values, prior, float(constant["sigma"]))
+
+    @property
+    def x(self) -> Array:
+        """Observation, shape (feature,), or (row, feature) if several followed each other."""
+        return np.asarray(self.tree["observed_data"]["x"].values)
+
+    def check_made_by(self, sampler: Sampler) -> None:
+        """Raise InputError unless the samples came from this sampler's deck."""
+        # the size of the noise is no part of the deck that the engine loads: compare the parts themselves too
+        mine = (
+            sampler.engine_deck_hash,
+            json.dumps(sampler.nonideal.attributes(), sort_keys=True),
+            sampler.nonideal.seed,
+        )
+        made = tuple(self.attrs.get(k) for k in ("engine_deck_sha256", "nonideal", "nonideal_seed"))
+        if made != mine:
+            by, now = self.attrs.get("circuitlsc_version", "of unknown number"), version("circuitlsc")
+            whose = "" if by == now else f" Version {by} of circuitlsc wrote them, and this is {now}."
+            raise InputError(
+                "the samples were made by another deck than the one that the config builds (their SHA-256 differ)."
+                f"{whose} Run circuitlsc run again."
+            )
+        # neither what comes from outside is part of the deck: the noise's temperature, a stream of inputs
+        parts = {"dynamics": _dynamics(sampler), **_stream(sampler)}
+        if changed := [name for name, value in parts.items() if self.attrs.get(name, value) != value]:
+            raise InputError(
+                f"the samples were made with another {changed[0]} than the config has ({self.attrs[changed[0]]} against "
+                f"{parts[changed[0]]}). Run circuitlsc run again."
+            )
+        if not np.array_equal(self.x, sampler.x):
+            raise InputError(
+                "the samples were made with another x than the config has. Run circuitlsc run again, or bring back the file."
+            )
+
+    def save(self, path: Path) -> None:
+        """Write netCDF, complete or not at all."""
+        if not Path(path).absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written: its folder does not exist. Make it first.")
+        posterior = self.tree["posterior"].to_dataset()
+        samples_file.write(path, self.tree, lambda first, stop: posterior.isel(draw=slice(first, stop)), self.n_draws)
+
+    @classmethod
+    def load(cls, path: Path) -> Samples:
+        """Open netCDF written by `save`; a long run's draws stay in the file, which must stay where it is.
+
+        Raises
+        ------
+        InputError
+            If the file is missing or is not such a file.
+        """
+        try:
+            samples = cls(samples_file.read(Path(path)))
+            samples.model()
+            samples.run_plan()
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist. Run circuitlsc run first.") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({reason(error)}).") from None
+        except (KeyError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path} is not a file of circuitlsc samples ({' '.join(str(error).split()).rstrip('.')})."
+            ) from None
+        return samples
+
+
+def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
+    """Return draws first .. stop - 1 of every chain."""
+    return np.asarray(variable[:, first:stop].values)
+
+
+def _dynamics(sampler: Sampler) -> str:
+    """Return what the circuit does with its energy, as a file's attribute."""
+    return json.dumps(sampler.dynamics.numbers(), sort_keys=True)
+
+
+def _stream(sampler: Sampler) -> dict[str, Any]:
+    """Return how the inputs follow each other, as attributes; nothing if there is one."""
+    stream = sampler.stream
+    return {} if stream is None else {"hold": stream.hold, "interpolate": stream.interpolate}
+
+
+def read_code(model: SparseCodingModel, u: Array) -> Array:
+    """Return the code that is read from u: the ideal s(u), zero below the threshold; shape of u."""
+    return model.latent(u, 0.0)
+
+
+def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:
+    """Label the chains of a run; what settled early stays where it is."""
+    u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
+    task = tasks[0]
+
+    def posterior(first: int, stop: int) -> xr.Dataset:
+        dims, states = ("chain", "draw", "latent"), u.read(first, stop)
+        momenta = observed.read(first, stop) if observed.shape[2] else None
+        return xr.Dataset(
+            {
+                "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
+                "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
+                **(
+                    {} if momenta is None else {"p": (dims, momenta, {"units": "model units", "long_name": "momentum"})}
+                ),
+            },
+            coords={
+                "chain": [r.chain for r in results],
+                "draw": pd.RangeIndex(first, stop),
+                "latent": np.arange(u.shape[2]),
+                "time": ("draw", task.times(first, stop), {"units": "tau"}),
+                **({} if sampler.stream is None else {"row": ("draw", np.arange(first, stop) // task.draws_per_row)}),
+            },
+        )
+
+    rest = _without_posterior(sampler, run, task, results)
+    if math.prod(u.shape) <= samples_file.IN_MEMORY:
+        return Samples(xr.DataTree.from_dict({**rest, "/posterior": posterior(0, u.n_draws)}))
+    folder = Path(tempfile.mkdtemp(prefix="circuitlsc-samples-"))
+    try:
+        samples_file.write(folder / "samples.nc", xr.DataTree.from_dict(rest), posterior, u.n_draws)
+        samples = Samples.load(folder / "samples.nc")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(samples.tree, shutil.rmtree, folder, ignore_errors=True)
+    return samples
+
+
+def _without_posterior(
+    sampler: Sampler, run: RunPlan, task: ChainTask, results: Sequence[ChainResult]
+) -> dict[str, xr.Dataset]:
+    """Return all groups but the posterior."""
+    model = sampler.model
+    constant = xr.Dataset(
+        {
+            "A": (("feature", "latent"), np.array(model.A)),
+            "sigma": ((), float(model.sigma)),
+            **prior_numbers(model.prior),
+        }
+    )
+    spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")
+    stats = xr.Dataset(
+        {name: ("chain", np.array([getattr(r, name) for r in results])) for name in spent},
+        coords={"chain": [r.chain for r in results]},
+    )
+    attrs = {
+        "creator": "circuitlsc",
+        "circuitlsc_version": version("circuitlsc"),
+        "pyspice_version": version("PySpice"),
+        "numpy_version": version("numpy"),
+        "python_version": platform.python_version(),
+        "ngspice_version": ", ".join(sorted({r.ngspice for r in results})),
+        "prior": model.prior.kind,
+        "signed": int(model.prior.signed),
+        "form": sampler.form,
+        "level": sampler.level,
+        "loop": sampler.loop,
+        "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
+        "nonideal_seed": sampler.nonideal.seed,
+        "halvings": sampler.halvings,
+        "dynamics": _dynamics(sampler),
+        **_stream(sampler),
+        "temperature": float(sampler.temperature),
+        "width": sampler.plan.width,
+        "step": sampler.plan.step,
+        "tolerance": sampler.tolerance,
+        "t_stop": float(run.t_stop),
+        "warmup": float(run.warmup),
+        "thin": task.thin,
+        "chunk": task.chunk,
+        "seed": int(run.seed),
+        "scaling": json.dumps(sampler.scaling.attributes(), sort_keys=True),
+        # what the engine loaded; samples.nc beside a deck.cir has that deck's, too: the same cells, noise of their own
+        "engine_deck_sha256": sampler.engine_deck_hash,
+    }
+    return {
+        "/": xr.Dataset(attrs=attrs),
+        "/observed_data": xr.Dataset({"x": (("row", "feature")[2 - sampler.x.ndim :], np.array(sampler.x))}),
+        "/constant_data": constant,
+        "/sample_stats": stats,
+    }

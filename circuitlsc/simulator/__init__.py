@@ -1,0 +1,1 @@
+"""Chains as tasks: their journals and stores, worker processes, executors, and the simulator that runs them."""

@@ -1,0 +1,1 @@
+"""ngspice: the library, noise paths, transients, stand-alone decks."""

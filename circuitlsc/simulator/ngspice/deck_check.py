@@ -1,0 +1,115 @@
+"""Check a deck from a stranger, and all files that it includes, before ngspice sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx as nx
+
+from circuitlsc.errors import InputError, printable
+from circuitlsc.io.safe_open import read_regular, reason
+from circuitlsc.simulator.ngspice.deck_lines import check_lines
+
+MOST_BYTES = 2**25  # of a deck and all that it includes
+MOST_FINDINGS = 1000  # of one deck: more say nothing new
+INIT_FILES = (".spiceinit", "spice.rc")  # ngspice runs their commands, if they are in the folder that it works in
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something in a deck that may run commands, or read or write outside its folder.
+
+    Attributes
+    ----------
+    file : str
+        Relative to the deck's folder.
+    line : int
+        From 1; 0 if the whole file is meant.
+    text : str
+        The line.
+    reason : str
+    """
+
+    file: str
+    line: int
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{printable(where)}: {printable(self.reason)}" + (
+            f": {printable(self.text[:200])}" if self.text else ""
+        )
+
+
+def check_deck(deck: Path) -> list[Finding]:
+    """Return what in a deck, in the files that it includes and in its folder, runs commands or leaves the folder.
+
+    What an empty list promises holds if ngspice runs in the deck's folder: it looks for included files in the folder that
+    it works in first.
+
+    Parameters
+    ----------
+    deck : pathlib.Path
+
+    Raises
+    ------
+    InputError
+        If the deck cannot be read, or is no file, or too large.
+    """
+    try:
+        data = read_regular(deck, MOST_BYTES)
+    except OSError as error:
+        raise InputError(f"{deck} cannot be read: {reason(error)}. Give a netlist, for example deck.cir.") from None
+    folder, top = deck.absolute().parent.resolve(), deck.resolve()
+    findings = [
+        Finding(name, 0, "", "ngspice runs the commands of this file when it works in this folder")
+        for name in INIT_FILES
+        if (folder / name).exists() or (folder / name).is_symlink()
+    ]
+    left, waiting = MOST_BYTES - len(data), [(top, deck.name, data, folder)]
+    texts = {top: data}
+    reads = nx.DiGraph()  # which file reads which, to tell a circle
+    while waiting and len(findings) < MOST_FINDINGS:
+        file, name, data, here = waiting.pop()
+        complaints, includes = check_lines(data, titled=file == top)
+        findings.extend(Finding(name, c.number, c.text, c.reason) for c in complaints)
+        for include in includes:
+            paths, why = _resolve(include.name, here, folder)
+            if not paths and why is None and not include.section:
+                why = "there is no such file in the folder, so ngspice looks for it elsewhere"
+            for path in paths:
+                if include.card != ".lib":  # of a library ngspice reads one section, and each once
+                    reads.add_edge(file, path)
+                if path in texts:
+                    continue
+                try:
+                    texts[path] = read_regular(path, left)
+                except OSError as error:
+                    why = f"cannot be read: {reason(error)}"
+                    continue
+                left -= len(texts[path])
+                waiting.append((path, str(path.relative_to(folder)), texts[path], path.parent))
+            if why is not None:
+                findings.append(Finding(name, include.number, include.text, why))
+    if not nx.is_directed_acyclic_graph(reads):
+        circle = " -> ".join(str(path.name) for path, _ in nx.find_cycle(reads))
+        findings.append(Finding(deck.name, 0, "", f"files include each other in a circle: {circle}"))
+    return findings[:MOST_FINDINGS]
+
+
+def _resolve(name: str, here: Path, folder: Path) -> tuple[list[Path], str | None]:
+    """Return the files that ngspice may take for a name (it looks in the folder it works in, then beside), and a complaint."""
+    found = []
+    for start in dict.fromkeys((folder, here)):
+        try:
+            path = (start / name).resolve()
+            there = path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name that is too long
+            return [], f"its file cannot be found ({error})"
+        if not path.is_relative_to(folder):
+            return [], "leaves the deck's folder"
+        if there:
+            found.append(path)
+    return found, None

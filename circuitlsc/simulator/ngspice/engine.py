@@ -1,0 +1,217 @@
+"""Run chains on whatever executor there is, and collect their samples."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.io.arrays import check_positive
+from circuitlsc.io.output import write_text
+from circuitlsc.simulator.chain import ChainResult, Done, Job, simulate, take
+from circuitlsc.simulator.executors import Pool, open_pool
+from circuitlsc.simulator.journal import read_steps
+from circuitlsc.simulator.ngspice.library import find_library
+from circuitlsc.simulator.store import Store, simulator
+from circuitlsc.simulator.task import ChainTask
+
+Progress = Callable[[int, int], None]  # number of the task, steps done
+_POLL, _POLL_FAR = 0.02, 1.0  # seconds
+
+
+class ChainsFailed(SimulationError):
+    """At least one chain failed; the others' results are kept in ``completed``."""
+
+    completed: tuple[ChainResult, ...] = ()
+
+
+def run_chains(
+    tasks: Sequence[ChainTask],
+    *,
+    workers: int | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+    keep: Path | None = None,
+    store: Store | None = None,
+) -> list[ChainResult]:
+    """Run every task, or raise if one failed (the others run to their end).
+
+    Parameters
+    ----------
+    tasks, workers, executor, timeout, progress, store
+        As for `run_all_chains`.
+    keep : pathlib.Path or None
+        Folder for the deck of a chain that fails; None makes a temporary one.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If libngspice cannot be found.
+    ChainsFailed
+        If a chain crashed, did not converge or ran out of time. The other chains ran to their end.
+    """
+    outcomes = run_all_chains(
+        tasks, workers=workers, executor=executor, timeout=timeout, progress=progress, store=store
+    )
+    failed = [(task, o) for task, o in zip(tasks, outcomes, strict=True) if isinstance(o, SimulationError)]
+    if failed:
+        task, first = failed[0]
+        others = f" ({len(failed)} of {len(tasks)} chains failed.)" if len(failed) > 1 else ""
+        error = ChainsFailed(first.reason + others, first.chain, keep_deck(task, keep), first.log)
+        error.completed = tuple(o for o in outcomes if isinstance(o, ChainResult))
+        raise error
+    return [o for o in outcomes if isinstance(o, ChainResult)]
+
+
+def run_all_chains(
+    tasks: Sequence[ChainTask],
+    *,
+    workers: int | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+    store: Store | None = None,
+) -> list[ChainResult | SimulationError]:
+    """Run every task, each in a process of its own, and return the results in the order of the tasks.
+
+    A result is a function of its task alone: not of the executor, of the order, or of how often it was interrupted. Equal
+    tasks run once, and a task that the store has is not run.
+
+    Parameters
+    ----------
+    tasks : sequence of ChainTask
+    workers : int or None
+        Processes at a time on this machine; None means one per processor.
+    executor : concurrent.futures.Executor, distributed.Client or None
+        Where to run instead.
+    timeout : float or None
+        Seconds after which a chain is stopped.
+    progress : callable or None
+        Called as ``progress(number_of_the_task, steps_done)`` from other threads.
+    store : Store or None
+        Where chains are kept, to be taken up again or found again; None keeps nothing.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If the chains run here, and libngspice cannot be found.
+    InputError
+        If an argument cannot be used, the executor is none, or the store cannot be made.
+    """
+    _check_arguments(workers, timeout, store)
+    if executor is None:
+        find_library()  # say so here, once, and not in every worker
+    keys = [task.key(simulator()) for task in tasks]
+    unique = dict(zip(keys, tasks, strict=True))
+    first = {key: keys.index(key) for key in unique}
+    with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(unique)) as pool:
+        jobs = {key: Job(task, key, str(kept.folder.absolute()), token, timeout) for key, task in unique.items()}
+        done = _run(pool, jobs, progress, first)
+        results: dict[str, ChainResult | SimulationError] = {}
+        for key, task in unique.items():
+            outcome = done[key]
+            ended = outcome if isinstance(outcome, SimulationError) else take(kept.folder / key, task, outcome.files)
+            results[key] = ended
+    return [results[key] for key in keys]
+
+
+def _check_arguments(workers: Any, timeout: Any, store: Any) -> None:
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise InputError(
+            f"workers = {workers!r} cannot be used. Give a whole number >= 1, or None for one per processor."
+        )
+    if timeout is not None:
+        check_positive("run", "timeout", timeout, "a chain needs some time")
+    if store is not None and not isinstance(store, Store):
+        raise InputError(
+            f"store = {store!r} is none. Give circuitlsc.simulator.store.Store(pathlib.Path(folder)), or None."
+        )
+
+
+@contextmanager
+def _folder(store: Store | None) -> Iterator[Store]:
+    """Yield the store, or one that vanishes: what is mapped from its files stays readable for as long as it is used."""
+    if store is not None:
+        store.make()
+        yield store
+        return
+    root = Path(tempfile.mkdtemp(prefix="circuitlsc-"))
+    try:
+        yield Store(root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _run(
+    pool: Pool, jobs: dict[str, Job], progress: Progress | None, first: dict[str, int]
+) -> dict[str, Done | SimulationError]:
+    """Submit every job and wait; an interrupt, or an error of ``progress``, stops them all."""
+    stop, trouble = threading.Event(), list[Exception]()
+
+    def tell(key: str, steps: int) -> None:
+        """Call ``progress``; if that fails, stop everything and let the caller's thread raise its error."""
+        try:
+            if progress is not None:
+                progress(first[key], steps)
+        except Exception as error:
+            trouble.append(error)
+            stop.set()
+
+    def submit(job: Job) -> Future[Done | SimulationError]:
+        if pool.here:
+            return pool.executor.submit(simulate, job, lambda steps: tell(job.key, steps), stop)
+        return pool.executor.submit(simulate, job)
+
+    futures = {key: submit(job) for key, job in jobs.items()}
+    try:
+        looked = time.monotonic()
+        while any(not f.done() for f in futures.values()) and not trouble:
+            time.sleep(_POLL)  # an interrupt reaches the main thread here
+            if not pool.here and time.monotonic() - looked > _POLL_FAR:
+                looked = time.monotonic()
+                for key, job in jobs.items():
+                    if not futures[key].done() and (steps := read_steps(Path(job.store) / key)):
+                        tell(key, steps)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        if stop.is_set():
+            for future in futures.values():
+                future.cancel()
+    if trouble:
+        raise trouble[0]
+    return {key: _outcome(future, jobs[key].task) for key, future in futures.items()}
+
+
+def _outcome(future: Future[Done | SimulationError], task: ChainTask) -> Done | SimulationError:
+    """Return what a future returned, or why the executor lost it."""
+    try:
+        return future.result()
+    except (CancelledError, Exception) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return SimulationError(
+            f"the executor lost it ({said.rstrip('.')}): its workers or its scheduler ended. Run it again; on the command line "
+            "--resume goes on where it stopped.",
+            task.chain,
+        )
+
+
+def keep_deck(task: ChainTask, keep: Path | None) -> Path | None:
+    """Write the deck of a failed chain where its owner finds it; None if the disk is full, which may be why it failed."""
+    try:
+        folder = keep or Path(tempfile.mkdtemp(prefix="circuitlsc-failed-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"failed-chain{task.chain}.cir"
+        write_text(path, task.deck)  # a link there is replaced, not followed
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,201 @@
+"""Integrate one chain in this process: chunks of a transient, each checked before its samples count."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.stream import grid_rows
+from circuitlsc.simulator.ngspice.callbacks import FIRST, Callbacks
+from circuitlsc.simulator.ngspice.feedback import FeedbackState
+from circuitlsc.simulator.ngspice.library import open_session, session_version
+from circuitlsc.simulator.ngspice.noise import BrownianPaths
+from circuitlsc.simulator.task import ChainState, ChainTask, first_state
+
+STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
+
+
+class TransientFailed(RuntimeError):
+    """The transient did not reach its end with finite values on the grid."""
+
+
+@dataclass
+class Counts:
+    """What ngspice spent: steps, accepted and rejected time points, Newton iterations, seconds to get ready; its version."""
+
+    steps: int = 0
+    points: int = 0
+    rejected: int = 0
+    iterations: int = 0
+    setup: float = 0.0
+    ngspice: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A piece of a chain.
+
+    Attributes
+    ----------
+    samples : array, shape (n_steps, n_nodes + n_observed)
+        u and the observed voltages on the step grid, in model units.
+    state : ChainState
+        At its end.
+    done : bool
+        Whether it is the last one.
+    """
+
+    samples: Array
+    state: ChainState
+    done: bool
+
+
+def integrate(
+    task: ChainTask,
+    counts: Counts,
+    log: Callable[[list[str]], None] | None = None,
+    state: ChainState | None = None,
+) -> Iterator[Chunk]:
+    """Yield the chunks of a chain.
+
+    Every chunk restarts the capacitors from the voltages that the last one reached, a broken loop from what it
+    extrapolated, and the noise paths from 0; ngspice makes its matrix anew for each. So what follows a state is the same in
+    whatever process it is computed.
+
+    Parameters
+    ----------
+    task : ChainTask
+    counts : Counts
+        Goes on counting from what it holds.
+    log : callable or None
+        Called with ngspice's lines when it ends.
+    state : ChainState or None
+        Go on from here instead of from the start.
+
+    Raises
+    ------
+    TransientFailed
+        If ngspice stopped early, left the grid, or returned a value that is not finite.
+    """
+    begin = time.perf_counter()
+    before = replace(counts)
+    h = task.step * task.tau
+    callbacks = Callbacks([*task.devices, *task.inputs, *task.feedback], h, task.chunk, task.feedback_nodes)
+    session = open_session(callbacks.data_address)
+    callbacks.install(session)
+    paths = BrownianPaths(
+        task.sources,
+        seed=task.seed,
+        chain=task.chain,
+        step=task.step,
+        temperature=task.temperature,
+        halvings=task.halvings,
+    )
+    units = np.array(task.units)
+    try:
+        session.load_circuit(task.deck)
+        counts.ngspice = session_version(session)
+        counts.setup = before.setup + time.perf_counter() - begin
+        state = state or first_state(task)
+        _skip(paths, task, state.steps)
+        counts.steps = state.steps
+        u, held = np.array(state.u, dtype=float), np.array(state.held, dtype=float)
+        feedback = FeedbackState(*(np.array(v) for v in state.feedback)) if task.feedback else None
+        while counts.steps < task.n_steps:
+            n = min(task.chunk, task.n_steps - counts.steps)
+            inputs = None
+            if task.rows is not None:
+                inputs = grid_rows(task.rows, task.steps_per_row, counts.steps, n, task.interpolate)
+            callbacks.load(paths.increments(n), units, inputs, feedback)
+            for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
+                session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
+            # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
+            session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
+            piece, held, points = _grid_points(session, task, n, h, u)
+            if callbacks.unknown_sources:
+                raise TransientFailed("an external source of the deck has no path.")
+            feedback = callbacks.feedback(n)
+            if task.feedback and feedback is None:
+                raise TransientFailed(
+                    "ngspice did not hand back the gradient at every step, which a broken loop needs."
+                )
+            counts.points += points
+            counts.steps += n
+            counts.rejected = before.rejected + callbacks.rejected
+            counts.iterations = before.iterations + _iterations(session)
+            session.exec_command("destroy all")
+            u = piece[-1, : len(u)]
+            kept = counts.steps >= task.n_warmup + task.thin
+            settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
+            carried = () if feedback is None else (feedback.now, feedback.following, feedback.solved)
+            reached = ChainState(
+                counts.steps, tuple(u.tolist()), tuple(held.tolist()), tuple(tuple(v.tolist()) for v in carried)
+            )
+            yield Chunk(piece, reached, settled or counts.steps == task.n_steps)
+            if settled:
+                return
+    finally:
+        if log is not None:
+            log(list(session.log))
+
+
+def _skip(paths: BrownianPaths, task: ChainTask, steps: int) -> None:
+    """Draw the noise of the first steps, chunk by chunk as a run does, and drop it: it costs about 1 % of simulating them."""
+    done = 0
+    while done < steps:
+        n = min(task.chunk, steps - done)
+        paths.increments(n)
+        done += n
+
+
+def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:
+    """Return u and what is observed at t = h, 2h, .. nh, the other capacitors' last voltages, and ngspice's time points.
+
+    Raises TransientFailed if a point is missing or not finite.
+    """
+    name = session.last_plot
+    if not name.startswith("tran"):
+        raise TransientFailed("ngspice ran no transient analysis: it did not accept the deck.")
+    plot = session.plot(None, name)
+    missing = [node for node in ("time", *task.nodes, *task.observed, *task.held) if node not in plot]
+    if missing:
+        raise TransientFailed(f"ngspice returned no vector {missing[0]!r}.")
+    # ngspice says nothing if `alter` finds no such capacitor
+    first = np.array([plot[node]._data[0] if len(plot[node]._data) else 0.0 for node in task.nodes]) / task.volt
+    if len(plot["time"]._data) and not np.all(np.abs(first - start) <= STARTED * (1 + np.abs(start))):
+        raise TransientFailed("the capacitors did not start from the voltages that they were given.")
+    grid = np.asarray(plot["time"]._data) / h
+    index = np.rint(grid).astype(np.int64)
+    on = (np.abs(grid - index) < 1e-5) & (index >= 1)
+    # a time point that is taken twice (after a breakpoint) counts once: the last one
+    rows = np.full(n + 1, -1, dtype=np.int64)
+    rows[index[on & (index <= n)]] = np.flatnonzero(on & (index <= n))
+    lost = np.flatnonzero(rows[1:] < 0)
+    if len(lost):
+        end = grid[-1] if len(grid) else 0.0
+        raise TransientFailed(
+            f"the transient has no point at step {int(lost[0]) + 1} of {n} (it ended at step {end:.6g}): Newton's iteration "
+            "did not converge. Use a smaller step or a larger width."
+        )
+    shown = (*task.nodes, *task.observed)
+    u = np.stack([np.asarray(plot[node]._data)[rows[1:]] for node in shown], axis=1) / task.volt
+    bad = np.argwhere(~np.isfinite(u))
+    if len(bad):
+        raise TransientFailed(f"v({shown[bad[0][1]]}) is not finite at step {bad[0][0] + 1}.")
+    held = np.array([plot[node]._data[rows[-1]] for node in task.held], dtype=float)
+    lost_held = np.flatnonzero(~np.isfinite(held))
+    if len(lost_held):
+        raise TransientFailed(f"v({task.held[lost_held[0]]}) is not finite at step {n}.")
+    return u, held, len(grid)
+
+
+def _iterations(session: Any) -> int:
+    """Return ngspice's count of Newton iterations since the deck was loaded."""
+    match = re.search(r"=\s*(\d+)", session.exec_command("rusage totiter"))
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,102 @@
+"""The work of one chain, in a process of its own (`circuitlsc.simulator.server`).
+
+By hand it is ``python -m circuitlsc.simulator.ngspice.worker FOLDER``. It reads ``task.json``, goes on after the last
+good chunk of the folder's journal, appends every chunk that it simulates, and prints one line of progress per chunk.
+A crash of libngspice takes this process and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from circuitlsc.simulator.journal import (
+    FAILURE,
+    FULL,
+    JournalWriter,
+    Record,
+    belongs_to,
+    cannot_write,
+    checksum,
+    row_bytes,
+)
+from circuitlsc.simulator.ngspice.diagnosis import diagnose
+from circuitlsc.simulator.ngspice.transient import Counts, TransientFailed, integrate
+from circuitlsc.simulator.task import TASK, ChainTask
+
+LOG_LINES = 12
+
+
+def peak_memory() -> int:
+    """Return the peak memory of this process, bytes (getrusage would count the parent's, from before exec)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def main(folder: Path) -> int:
+    """Run the chain in ``folder``; return the exit code."""
+    task = ChainTask.load(folder / TASK)
+    lines: list[str] = []
+    code = 1
+    try:
+        _simulate(task, folder, lines)
+        return 0
+    except TransientFailed as error:
+        reason = diagnose(str(error), lines)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        code, reason = FULL[error.errno], cannot_write(folder, error.errno)
+    failure = {"reason": reason, "log": [line for line in lines if _says_something(line)][-LOG_LINES:]}
+    with suppress(OSError):  # the code says enough
+        (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
+    return code
+
+
+def _says_something(line: str) -> bool:
+    """Whether a line is more than a part of ngspice's banner."""
+    return bool(line.strip()) and not line.startswith("**")
+
+
+def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
+    """Simulate what is missing of a chain."""
+    busy = time.process_time()
+    with JournalWriter(folder, task.width, belongs_to(task)) as journal:
+        last = journal.last
+        if last is not None and last.done:
+            return
+        counts, rows, wall, cpu = Counts(), 0, 0.0, 0.0
+        if last is not None:
+            counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
+            rows, wall, cpu = last.rows, last.wall, last.cpu
+        start, setup = time.perf_counter(), counts.setup
+        for chunk in integrate(task, counts, lines.extend, last.state if last else None):
+            kept = chunk.samples[task.kept(counts.steps - len(chunk.samples), len(chunk.samples))]
+            rows += len(kept)
+            record = Record(
+                steps=counts.steps,
+                rows=rows,
+                u=chunk.state.u,
+                held=chunk.state.held,
+                feedback=chunk.state.feedback,
+                done=chunk.done,
+                checksum=checksum(row_bytes(kept)),
+                points=counts.points,
+                rejected=counts.rejected,
+                iterations=counts.iterations,
+                setup=counts.setup,
+                wall=wall + time.perf_counter() - start - (counts.setup - setup),
+                cpu=cpu + time.process_time() - busy,
+                rss=max(peak_memory(), last.rss if last else 0),
+                ngspice=counts.ngspice,
+            )
+            journal.append(kept, record)
+            print(counts.steps, flush=True)
+
+
+if __name__ == "__main__":
+    # libngspice runs the commands of a .spiceinit in the working or home folder: the parent put an empty one here
+    sys.exit(main(Path(sys.argv[1])))

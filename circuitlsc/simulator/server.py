@@ -1,0 +1,148 @@
+"""The process that workers are forked from: ``python -m circuitlsc.simulator.server DESCRIPTOR``.
+
+It has imported what a worker needs, loaded the callbacks, and waits at a socket for the folders of chains: a worker then starts
+in milliseconds, and not in the half second that Python, NumPy and numba take to come up. It has one thread, so a fork copies no
+lock that another one holds; libngspice is loaded, but first called in the worker, so that a crash takes one chain alone.
+
+Messages are JSON, one a packet. ``{"id", "what", "folder"}`` comes with descriptors: the worker's stdin, stdout and stderr,
+and the locks that it holds. ``{"id", "kill"}`` ends a worker. Answers are ``{"id"}`` for one that started, ``{"id", "code"}``
+for one that ended, and ``{"id", "errno"}`` for one that could not be started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.simulator.ngspice import analysis, worker
+from circuitlsc.simulator.ngspice.library import find_library
+
+WORK = {"chain": worker.main, "analysis": analysis.main}
+IDLE = 60.0  # s: how long it stays without work
+MESSAGE = 16_384  # bytes
+SERVER, WORKER = "lsc-server", "lsc-worker"  # what ps calls them
+_SET_NAME = 15  # prctl
+
+
+def _call_myself(name: str) -> None:
+    ctypes.CDLL(None).prctl(_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def _load() -> None:
+    """Load what every worker uses, once."""
+    from PySpice.Spice.NgSpice import Shared  # noqa: F401
+
+    ctypes.CDLL(find_library())
+    gc.collect()
+    gc.freeze()  # what is here stays shared with the workers
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, which is the end of whoever asked, and end too."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _worker(what: str, folder: str, descriptors: list[int]) -> None:
+    """Be a worker: do what is asked for in a folder, and end."""
+    code = 1
+    try:
+        for have, want in zip(descriptors, range(3), strict=False):  # locks are held by being open
+            os.dup2(have, want)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        os.chdir(folder)
+        _call_myself(WORKER)
+        code = WORK[what](Path(folder))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+
+
+class _Server:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._workers: dict[int, int] = {}  # process: number of the job
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Serve until nobody is there, or nothing has been asked for a while; workers that go on are waited for."""
+        listening = True
+        while listening or self._workers:
+            watched: list[Any] = [self._woken, *([self._connection] if listening else [])]
+            ready, _, _ = select.select(watched, [], [], None if self._workers else IDLE)
+            if not ready:
+                return
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                self._reap()
+            if self._connection in ready:
+                listening = self._asked()
+
+    def _tell(self, **answer: int) -> None:
+        with suppress(OSError):  # whoever asked is gone; the workers see that by themselves
+            self._connection.send(json.dumps(answer).encode())
+
+    def _reap(self) -> None:
+        while self._workers:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                return
+            self._tell(id=self._workers.pop(process), code=os.waitstatus_to_exitcode(status))
+
+    def _asked(self) -> bool:
+        """Do what the next message asks for; False at the end of the connection."""
+        data, descriptors, _, _ = socket.recv_fds(self._connection, MESSAGE, 8)
+        if not data:
+            return False
+        asked = json.loads(data)
+        if "kill" in asked:
+            for process, job in self._workers.items():
+                if job == asked["id"]:
+                    os.kill(process, signal.SIGKILL)
+            return True
+        try:
+            process = os.fork()
+        except OSError as error:
+            self._tell(id=asked["id"], errno=error.errno or 0)
+        else:
+            if process == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for descriptor in (self._connection.detach(), self._woken, self._wake):
+                    os.close(descriptor)
+                _worker(asked["what"], asked["folder"], descriptors)
+            self._workers[process] = asked["id"]
+            self._tell(id=asked["id"])
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+
+def main(descriptor: int) -> None:
+    """Serve at a socket that the parent has the other end of."""
+    _call_myself(SERVER)
+    _load()
+    _Server(socket.socket(fileno=descriptor)).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,282 @@
+"""Start workers: each is forked from a server (`circuitlsc.simulator.server`) of this process, which starts with the first."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from circuitlsc.errors import CircuitLSCError
+from circuitlsc.simulator.ngspice.library import find_library
+
+#: what a server reads as it starts; if one of them changes, another server is started
+READ = ("PYTHON", "NUMBA_", "LD_", "LC_", "LANG", "HOME", "TMPDIR", "XDG_", "PATH", "NGSPICE_", "CIRCUITLSC_", "SPICE_")
+MESSAGE = 4096
+
+
+class ServerLost(Exception):
+    """The server ended before it had started the worker; ``code`` is its exit code, ``said`` what it wrote to stderr."""
+
+    def __init__(self, code: int, said: bytes) -> None:
+        super().__init__(code)
+        self.code, self.said = code, said
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the workers' environment: nothing of ngspice's, one thread, this package on the path."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
+    package = str(Path(__file__).resolve().parents[2])
+    env.update(
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        NGSPICE_LIBRARY_PATH=find_library(),
+        PYTHONPATH=os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    )
+    return env
+
+
+def no_room(errno: int) -> CircuitLSCError:
+    """Return the error of a system that starts no more processes."""
+    return CircuitLSCError(
+        f"no process could be started for it ({os.strerror(errno)}). End other programs, or give fewer workers."
+    )
+
+
+class Worker:
+    """A worker process.
+
+    Attributes
+    ----------
+    stdout : file
+        What it prints.
+    started : Future of None
+        Done once it is there; its exception is a CircuitLSCError, or ServerLost.
+    ended : Future of int
+        Its exit code; a signal's number, negative, if one ended it.
+    """
+
+    def __init__(self) -> None:
+        self.started: Future[None] = Future()
+        self.ended: Future[int] = Future()
+        read, self._stdin = os.pipe()
+        out, write = os.pipe()
+        self.ends, self.stdout = [read, write], os.fdopen(out, encoding="utf-8", errors="replace")
+        self._server: _Server | None = None
+        self._number = 0
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        return bool(wait([self.ended], seconds).done)
+
+    def kill(self) -> None:
+        """End it."""
+        if self._server is not None:
+            self._server.kill(self._number)
+
+    def close(self) -> None:
+        """Close its pipes; a worker that goes on ends by that."""
+        os.close(self._stdin)
+        self.stdout.close()
+
+
+class _Server:
+    """A server as this process sees it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: nothing in the working folder is a module
+                [sys.executable, "-P", "-m", "circuitlsc.simulator.server", str(theirs.fileno())],
+                cwd="/",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,  # of the server alone
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
+            )
+        self._lock, self._workers, self._number = threading.Lock(), dict[int, Worker](), 0
+        self._lost: Future[ServerLost] = Future()  # done once the server has ended
+        self._there = True
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, worker: Worker, job: dict[str, str], descriptors: list[int]) -> None:
+        """Have a worker forked; CircuitLSCError if there is no room, or ServerLost if the server is not there."""
+        worker.started = Future()
+        with self._lock:
+            if not self._there:
+                raise self._lost.result()
+            self._number += 1
+            worker._server, worker._number = self, self._number
+            self._workers[self._number] = worker
+            asked = json.dumps({"id": self._number, **job}).encode()
+            with suppress(OSError):  # the end of the connection is seen by whoever listens
+                socket.send_fds(self._socket, [asked], descriptors)
+        worker.started.result()
+
+    def kill(self, number: int) -> None:
+        """End a worker."""
+        with suppress(OSError):
+            self._socket.send(json.dumps({"id": number, "kill": True}).encode())
+
+    def retire(self) -> None:
+        """Ask for no more workers: the server ends with the last one."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def forget(self) -> None:
+        """Close this process's copy of the socket: the server is another process's."""
+        self._socket.close()
+
+    def _listen(self) -> None:
+        """Tell workers' threads what the server says, until it ends."""
+        while True:
+            try:
+                data = self._socket.recv(MESSAGE)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            said = json.loads(data)
+            worker = self._workers[said["id"]]
+            if "code" in said:
+                del self._workers[said["id"]]
+                worker.ended.set_result(said["code"])
+            elif "errno" in said:
+                del self._workers[said["id"]]
+                worker.started.set_exception(no_room(said["errno"]))
+            else:
+                worker.started.set_result(None)
+        with self._lock:
+            self._there = False
+            self._socket.close()
+        _, wrote = self._process.communicate()
+        lost = ServerLost(self._process.returncode, wrote)
+        self._lost.set_result(lost)
+        for worker in self._workers.values():
+            if worker.started.done():
+                worker.ended.set_result(lost.code or 1)
+            else:
+                worker.started.set_exception(lost)
+
+
+_lock = threading.Lock()
+_server: _Server | None = None
+_environment: dict[str, str] = {}
+
+
+def _forget() -> None:
+    """Leave the server to the process that this one was forked from."""
+    global _lock, _server
+    _lock = threading.Lock()
+    if _server is not None:
+        _server.forget()
+    _server = None
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def get_ready() -> None:
+    """Start the server, if there is none for this environment: it is ready by the time that it is needed.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If libngspice cannot be found.
+    """
+    _ready()
+
+
+def _ready(instead_of: _Server | None = None) -> _Server:
+    global _server, _environment
+    whole = worker_environment()
+    environment = {k: v for k, v in whole.items() if k.startswith(READ)} | {"": sys.executable}
+    with _lock:
+        if _server is None or _server is instead_of or environment != _environment:
+            if _server is not None:
+                _server.retire()
+            _server, _environment = _Server(whole), environment
+        return _server
+
+
+def run_worker(
+    what: str,
+    folder: Path,
+    log: BinaryIO,
+    *,
+    held: Sequence[int] = (),
+    told: Callable[[str], None] = lambda _: None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> int:
+    """Run a worker to its end, and return its exit code; a signal's number, negative, if one ended it.
+
+    Parameters
+    ----------
+    what : str
+        What it does: a name in `circuitlsc.simulator.server`.
+    folder : pathlib.Path
+        What it works on, and in.
+    log : file
+        Its standard error.
+    held : sequence of int
+        Descriptors of locks, which it holds as long as it lives.
+    told : callable
+        Called with each line that it prints, from another thread.
+    give_up : callable
+        Called many times a second; it is killed if that returns True.
+
+    Raises
+    ------
+    CircuitLSCError
+        If the system has no room for another process.
+    """
+    try:
+        worker = _start(what, folder, [log.fileno(), *held])
+    except ServerLost as lost:
+        log.write(lost.said)
+        return lost.code or 1
+
+    def listen() -> None:
+        for line in worker.stdout:
+            told(line)
+
+    reader = threading.Thread(target=listen, daemon=True)
+    reader.start()
+    while not worker.wait(0.01):
+        if give_up():
+            worker.kill()
+    reader.join(5)
+    worker.close()
+    return worker.ended.result()
+
+
+def _start(what: str, folder: Path, descriptors: list[int]) -> Worker:
+    """Start a worker; CircuitLSCError, or ServerLost if a server could not start, or was ended twice."""
+    job = {"what": what, "folder": str(folder.absolute())}
+    try:
+        worker = Worker()
+        try:
+            server = _ready()
+            try:
+                server.start(worker, job, [*worker.ends, *descriptors])
+            except ServerLost:  # nobody had asked for anything, or somebody ended it: another one, once
+                _ready(server).start(worker, job, [*worker.ends, *descriptors])
+        except BaseException:
+            worker.close()
+            raise
+        finally:
+            for descriptor in worker.ends:
+                os.close(descriptor)
+    except OSError as error:
+        raise no_room(error.errno or 0) from None
+    return worker

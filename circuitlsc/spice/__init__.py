@@ -1,1 +1,0 @@
-"""ngspice: the library, noise paths, transient runs in worker processes, stand-alone decks."""

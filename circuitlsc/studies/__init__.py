@@ -1,0 +1,1 @@
+"""Many circuits: error budget, lots of chips, energy, design rules, friction."""

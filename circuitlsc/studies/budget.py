@@ -1,0 +1,386 @@
+"""The error budget: what each imperfection alone, and all together, do to the posterior, on the same noise paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.dynamics import LANGEVIN, as_dynamics
+from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
+from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
+from circuitlsc.planning.plan import make_plan
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.reference.statistics import PosteriorStatistics, summarize
+from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
+from circuitlsc.sampling.compile import build_sampler, rebuilt
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.store import Store
+from circuitlsc.studies.small_signal import Prediction, predict
+from circuitlsc.validation.judge import exact_statistics
+from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
+
+T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
+STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay")
+STEP_ALLOWANCE = 0.005  # the bias that the verdict of a run allows to width and step
+MAX_SWEEP = 1000
+#: the corners of `corner_cases`: temperatures -40 and 85 C, supply, resistors, capacitors
+CORNERS = {
+    "corner.temperature": (233.15, 358.15),
+    "corner.supply": (0.9, 1.1),
+    "corner.resistance": (0.8, 1.2),
+    "corner.capacitance": (0.8, 1.2),
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Values of one parameter, each of which is tried alone."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+def parse_sweep(text: str) -> Sweep:
+    """Read ``part.parameter=start:stop:n`` (n values, both ends included).
+
+    Raises
+    ------
+    InputError
+        If it is not of that form, or names no parameter.
+    """
+    name, equals, numbers = text.partition("=")
+    pieces = numbers.split(":")
+    form = "Write part.parameter=start:stop:n, for example op_amp.offset=0:20e-3:5."
+    if not equals or len(pieces) != 3:
+        raise InputError(f"--sweep {text!r} is not a sweep. {form}")
+    split_name(name)
+    try:
+        start, stop, n = float(pieces[0]), float(pieces[1]), int(pieces[2])
+    except ValueError:
+        raise InputError(f"--sweep {text!r}: {numbers!r} is not start:stop:n. {form}") from None
+    if not (math.isfinite(start) and math.isfinite(stop)) or not 1 <= n <= MAX_SWEEP:
+        raise InputError(f"--sweep {text!r} needs finite ends and 1 to {MAX_SWEEP} values. {form}")
+    return Sweep(name, tuple(float(v) for v in np.linspace(start, stop, n)))
+
+
+@dataclass(frozen=True, eq=False)
+class BudgetEntry:
+    """What one circuit does differently from the ideal one.
+
+    Attributes
+    ----------
+    name : str
+        ``part.parameter``, with ``=value`` in a sweep; ``"ideal"`` or ``"all"``.
+    parameters : dict
+        Imperfections by ``part.parameter``, SI units.
+    change : PairedDifference
+        Against the circuit with ideal parts, on the same noise; for ``"ideal"``, against the exact posterior.
+    prediction : Prediction or None
+        To first order, where there is a formula (`circuitlsc.studies.small_signal`).
+    half_step : PairedDifference or None
+        The same circuit at half the step on the same (bridged) path, minus this one; for parts whose effect may depend
+        on the step (slew rate, hysteresis, delay).
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    change: PairedDifference
+    prediction: Prediction | None = None
+    half_step: PairedDifference | None = None
+
+    def latent(self, statistic: str) -> int:
+        """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
+        return int(np.argmax(np.abs(getattr(self.change, statistic))))
+
+    @property
+    def step_agrees(self) -> bool | None:
+        """Whether half the step gives the same result within errors and 0.005; None if it was not tried."""
+        d = self.half_step
+        if d is None:
+            return None
+        limit = float(stats.norm.isf(0.005 / (2 * len(d.p_active))))
+        excess = [np.abs(v) - limit * se for v, se in ((d.p_active, d.p_active_se), (d.mean, d.mean_se))]
+        return bool(np.max(excess) <= STEP_ALLOWANCE)
+
+    @property
+    def prediction_holds(self) -> bool | None:
+        """Whether P(active), mean and sd move as predicted, within 20 % + 3 standard errors; None without a prediction.
+
+        Each is looked at in the latent whose change is predicted to be largest.
+        """
+        if (p := self.prediction) is None:
+            return None
+        d = self.change
+        for name in ("p_active", "mean", "sd"):
+            k = int(np.argmax(np.abs(getattr(p, name))))
+            got, want = getattr(d, name)[k], getattr(p, name)[k]
+            error = math.hypot(getattr(d, f"{name}_se")[k], getattr(p, f"{name}_se")[k])
+            if abs(got - want) > 0.2 * abs(want) + 3 * error:
+                return False
+        return True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; None for what is not available."""
+        d = self.change
+        worst = {name: self.latent(name) for name in ("p_active", "mean", "sd")}
+        out: dict[str, Any] = {
+            "name": self.name,
+            "against": "exact" if self.name == "ideal" else "ideal",
+            "parameters": {n: list(v) if isinstance(v, tuple) else v for n, v in self.parameters.items()},
+            **{f"d_{name}{se}": float(getattr(d, f"{name}{se}")[k]) for name, k in worst.items() for se in ("", "_se")},
+            "d_tv": d.tv,
+            "d_tv_se": d.tv_se,
+            "tv_floor": d.tv_floor,
+            "d_coactive": d.coactive,
+            "d_coactive_se": d.coactive_se,
+            "d_p_active_unpaired_se": float(d.p_active_unpaired_se[worst["p_active"]]),
+            "d_mean_unpaired_se": float(d.mean_unpaired_se[worst["mean"]]),
+            "worst_latent": worst,
+            "latents": {
+                n: [float(v) for v in getattr(d, n)]
+                for n in ("p_active", "p_active_se", "mean", "mean_se", "sd", "sd_se")
+            },
+            "predicted": None,
+            "prediction_holds": self.prediction_holds,
+            "half_step": None,
+            "step_agrees": self.step_agrees,
+        }
+        if (p := self.prediction) is not None:
+            out["predicted"] = {
+                n: [float(v) for v in getattr(p, n)]
+                for n in ("p_active", "p_active_se", "mean", "mean_se", "sd", "sd_se")
+            }
+        if (h := self.half_step) is not None:
+            out["half_step"] = {
+                n: [float(v) for v in getattr(h, n)] for n in ("p_active", "p_active_se", "mean", "mean_se")
+            }
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorBudget:
+    """All entries of a budget, and what they were measured with.
+
+    Attributes
+    ----------
+    entries : tuple of BudgetEntry
+        ``"ideal"`` first, then each imperfection, ``"all"``, sweeps and corners.
+    run : RunPlan
+    sampler : Sampler
+        The circuit with ideal parts.
+    """
+
+    entries: tuple[BudgetEntry, ...]
+    run: RunPlan
+    sampler: Sampler
+
+    def __getitem__(self, name: str) -> BudgetEntry:
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise KeyError(name)
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return what budget.json holds."""
+        return [entry.to_dict() for entry in self.entries]
+
+    def sweeps(self) -> dict[str, list[BudgetEntry]]:
+        """Return the entries of each sweep, by parameter."""
+        out: dict[str, list[BudgetEntry]] = {}
+        for entry in self.entries:
+            if "=" in entry.name and not entry.name.startswith("all, "):
+                out.setdefault(entry.name.partition("=")[0], []).append(entry)
+        return out
+
+
+def error_budget(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    nonideal: Nonidealities | Mapping[str, Any],
+    *,
+    sweeps: Iterable[Sweep | str] = (),
+    corners: bool = False,
+    t_stop: float = T_STOP,
+    warmup: float = 20.0,
+    chains: int = 2,
+    seed: int = 0,
+    thin: int | None = None,
+    step_check: bool = True,
+    workers: int | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    store: Store | None = None,
+    note: Note | None = None,
+    **circuit: Any,
+) -> ErrorBudget:
+    """Measure what each imperfection does: alone, and all together, on the noise paths of the ideal circuit.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    nonideal : Nonidealities or mapping
+        The imperfections; each parameter that differs from ideal is an entry.
+    sweeps : iterable of Sweep or str
+        ``"part.parameter=start:stop:n"``.
+    corners : bool
+        Add -40 and 85 C, supply +-10 %, resistors and capacitors +-20 %.
+    t_stop, warmup, chains, seed, thin
+        As for `Sampler.run`; times in units of tau.
+    step_check : bool
+        Run slew rate, hysteresis and delay at half the step too.
+    workers, executor, timeout, store
+        Where and how the chains run: as for `Sampler.run`.
+    note : callable or None
+        Called with a few words as each circuit is done.
+    **circuit
+        ``form``, ``tau``, ``volt``, ... as for `build_sampler`.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to measure, or an argument cannot be used.
+    SimulationError
+        If a circuit did not run to its end; the message names it.
+    """
+    check_samples_one("the budget", circuit)
+    check_model(model)
+    nonideal = as_nonidealities(nonideal)
+    run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
+    circuits = variants(nonideal, asked, corners)
+    if not circuits:
+        raise InputError(
+            "the budget is empty: no part has an imperfection, and no sweep was asked for. "
+            "Give [nonideal] parameters, a preset, or --sweep part.parameter=start:stop:n."
+        )
+    circuit = {**circuit, "level": "device"}
+    ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], circuit)
+    # everything is compiled before anything runs: a bad value stops the budget here
+    jobs: list[tuple[str, Sampler]] = [("ideal", ideal)]
+    for name, parts in circuits:
+        device = rebuilt(ideal, nonideal=parts)
+        jobs.append((name, device))
+        if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
+            jobs.append((f"{name} at half the step", rebuilt(device, halvings=1)))
+    done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
+    before = done["ideal"].draws("u")
+    entries = [_against_exact(ideal, done["ideal"])]
+    for name, parts in circuits:
+        u, device = done[name].draws("u"), dict(jobs)[name]
+        half = done.get(f"{name} at half the step")
+        entries.append(
+            BudgetEntry(
+                name,
+                _parameters(name, parts),
+                paired_difference(model, before, u),
+                predict(ideal, device, before),
+                None if half is None else paired_difference(model, u, half.draws("u")),
+            )
+        )
+    return ErrorBudget(tuple(entries), run, ideal)
+
+
+def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
+    """Raise InputError unless the circuit samples the posterior of one input."""
+    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+    if dynamics.settles:
+        raise InputError(
+            f'{what} compares samples, and dynamics.kind = "{dynamics.kind}" settles on one code. Give "langevin" or '
+            '"underdamped"; for one code, run the circuit with and without the imperfection.'
+        )
+    if circuit.get("hold") is not None:
+        raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
+
+
+def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
+    """Return (name, parts) of every circuit beside the ideal one."""
+    found = nonideal.imperfections()
+    out = [(i.name, nonideal.only(i.name)) for i in found]
+    if len(found) > 1:
+        out.append(("all", nonideal))
+    ideal = nonideal.only()
+    for sweep in sweeps:
+        for value in sweep.values:
+            exact = int(value) if sweep.name == "crossbar.levels" and value == int(value) else value
+            out.append((f"{sweep.name}={exact:.6g}", ideal.changed({sweep.name: exact})))
+    if corners:
+        for name, values in CORNERS.items():
+            out += [(f"all, {name}={value:g}", nonideal.changed({name: value})) for value in values]
+    names = [name for name, _ in out]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise InputError(f"{twice[0]} stands twice in the budget. Remove it from one of the sweeps.")
+    return out
+
+
+def _parameters(name: str, parts: Nonidealities) -> dict[str, Any]:
+    """Return what a circuit's parts are given: their imperfections, and what a sweep sets (ideal or not)."""
+    swept, equals, _ = name.removeprefix("all, ").partition("=")
+    return {i.name: i.value for i in parts.imperfections()} | ({swept: parts.get(swept)} if equals else {})
+
+
+def common_step(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    ideal: Nonidealities,
+    variants: Sequence[Nonidealities],
+    circuit: dict[str, Any],
+) -> Sampler:
+    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path."""
+    base = build_sampler(model, x, **{**circuit, "nonideal": ideal})
+    if circuit.get("step") is not None:
+        return base
+    steps = [base.plan.step]
+    for parts in variants:
+        if parts.comparator.width is not None:
+            width = parts.comparator.width / base.scaling.volt
+            dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+            steps.append(make_plan(model, base.first_x, dynamics, width=width, step=None).step.step)
+    return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
+
+
+def run_all(jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None, **machine: Any) -> dict[str, Samples]:
+    """Run every circuit on the same noise; all keep the same times, those at half the step every other sample."""
+    thin = run.thin or jobs[0][1].tasks(run)[0].thin
+    runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in jobs]
+    return run_circuits(runs, note=note, **machine)
+
+
+def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
+    """Return how far the circuit with ideal parts is from the exact posterior: the budget's zero."""
+    target = ideal.model if ideal.temperature == 1 else ideal.model.tempered(ideal.temperature)
+    exact = exact_statistics(target, ideal.x, seed=int(samples.attrs["seed"]))
+    active = samples.draws("u").map(ideal.model.active)
+    found = summarize(samples.draws("s"), active, model=target, x=ideal.x, method="circuit")
+
+    def both(name: str) -> tuple[Array, Array]:
+        return getattr(found, name) - getattr(exact, name), np.hypot(
+            getattr(found, f"{name}_mcse"), getattr(exact, f"{name}_mcse")
+        )
+
+    p, p_se = both("p_active")
+    mean, mean_se = both("mean")
+    sd, sd_se = both("sd")
+    change = PairedDifference(p, p_se, p_se, mean, mean_se, mean_se, sd, sd_se, None, None, *_tv(found, exact))
+    return BudgetEntry("ideal", {}, change)
+
+
+def _tv(found: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[float | None, float | None, float | None]:
+    """Return the total variation over supports and, twice, the size that sampling noise alone gives it."""
+    if found.support is None or exact.support is None or len(found.support) == len(exact.support) == 1:
+        return None, None, None
+    keys = set(found.support) | set(exact.support)
+    tv = sum(abs(found.support.get(k, 0.0) - exact.support.get(k, 0.0)) for k in keys) / 2
+    p = np.array([exact.support.get(k, 0.0) for k in keys])
+    # a multinomial of ess_min draws: E|error| of each support, summed
+    noise = float(np.sum(np.sqrt(2 * p * (1 - p) / (np.pi * found.ess_min))) / 2)
+    return tv, noise, noise

@@ -1,0 +1,182 @@
+"""Monte Carlo over chips: the same design with other random errors, and the share that meets a tolerance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import check_count, is_number
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.sampling.batch import Note
+from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.simulator.store import Store
+from circuitlsc.studies.budget import T_STOP, check_samples_one, common_step, run_all
+from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """One chip against the circuit with ideal parts, on the same noise.
+
+    Attributes
+    ----------
+    seed : int
+        Of its errors.
+    change : PairedDifference
+    error, error_se : float
+        The largest change of P(active) or mean (in units of the slab) over the latents, and its standard error.
+    verdict : str
+        ``"pass"``, ``"fail"``, or ``"undecided"`` if the error is within 3 standard errors of the tolerance.
+    """
+
+    seed: int
+    change: PairedDifference
+    error: float
+    error_se: float
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class ChipReport:
+    """All chips, and the yield.
+
+    Attributes
+    ----------
+    chips : tuple of Chip
+    tolerance : float
+        Of P(active), and of the mean in units of the slab.
+    ideal : Sampler
+    run : RunPlan
+    """
+
+    chips: tuple[Chip, ...]
+    tolerance: float
+    ideal: Sampler
+    run: RunPlan
+
+    @property
+    def passed(self) -> int:
+        """Chips whose error is at most the tolerance (the undecided counted by their error alone)."""
+        return sum(c.error <= self.tolerance for c in self.chips)
+
+    @property
+    def chip_yield(self) -> float:
+        """Share of the chips that pass."""
+        return self.passed / len(self.chips)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the yield (Wilson)."""
+        ci = stats.binomtest(self.passed, len(self.chips)).proportion_ci(CONFIDENCE, method="wilson")
+        return float(ci.low), float(ci.high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "tolerance": self.tolerance,
+            "n_chips": len(self.chips),
+            "passed": self.passed,
+            "yield": self.chip_yield,
+            "yield_interval": list(self.interval),
+            "undecided": sum(c.verdict == "undecided" for c in self.chips),
+            "chips": [
+                {
+                    "seed": c.seed,
+                    "error": c.error,
+                    "error_se": c.error_se,
+                    "verdict": c.verdict,
+                    "d_p_active": [float(v) for v in c.change.p_active],
+                    "d_mean": [float(v) for v in c.change.mean],
+                    "d_tv": c.change.tv,
+                }
+                for c in self.chips
+            ],
+        }
+
+
+def chip_yield(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    nonideal: Nonidealities | Mapping[str, Any],
+    *,
+    chips: int = 20,
+    tolerance: float = 0.02,
+    t_stop: float = T_STOP,
+    warmup: float = 20.0,
+    chains: int = 2,
+    seed: int = 0,
+    thin: int | None = None,
+    workers: int | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    store: Store | None = None,
+    note: Note | None = None,
+    **circuit: Any,
+) -> ChipReport:
+    """Run ``chips`` chips with errors of seeds nonideal.seed, nonideal.seed + 1, ..., and count those within tolerance.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    nonideal : Nonidealities or mapping
+        The imperfections; systematic ones are the same in every chip.
+    chips : int
+    tolerance : float
+        Largest change of P(active), and of the mean in units of the slab, against the circuit with ideal parts.
+    t_stop, warmup, chains, seed, thin
+        As for `Sampler.run`; every chip runs on the same noise.
+    workers, executor, timeout, store, note
+        As for `circuitlsc.studies.budget.error_budget`.
+    **circuit
+        ``form``, ``tau``, ... as for `build_sampler`.
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used, or no part has an imperfection.
+    SimulationError
+        If a chip's circuit did not run to its end.
+    """
+    check_samples_one("the yield", circuit)
+    nonideal = as_nonidealities(nonideal)
+    check_count("chips", chips, 1, " is not a whole number")
+    if not is_number(tolerance) or not 0 < tolerance < math.inf:
+        raise InputError(f"tolerance = {tolerance!r} is not a number > 0.")
+    if not nonideal.imperfections():
+        raise InputError(
+            "every chip would be the same: no part has an imperfection. Give [nonideal] parameters or a preset."
+        )
+    run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
+    seeds = [nonideal.seed + c for c in range(int(chips))]
+    jobs = [("ideal", ideal)]
+    jobs += [(f"chip {s}", rebuilt(ideal, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
+    done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
+    before = done["ideal"].draws("u")
+    changes = {s: paired_difference(model, before, done[f"chip {s}"].draws("u")) for s in seeds}
+    found = [_judge(model, s, change, tolerance) for s, change in changes.items()]
+    return ChipReport(tuple(found), float(tolerance), ideal, run)
+
+
+def _judge(model: SparseCodingModel, seed: int, change: PairedDifference, tolerance: float) -> Chip:
+    scale = model.prior.slab_scale
+    size = np.concatenate([np.abs(change.p_active), np.abs(change.mean) / scale])
+    se = np.concatenate([change.p_active_se, change.mean_se / scale])
+    worst = int(np.argmax(size))
+    error, error_se = float(size[worst]), float(se[worst])
+    sure = abs(error - tolerance) > 3 * error_se
+    verdict = ("pass" if error <= tolerance else "fail") if sure else "undecided"
+    return Chip(seed, change, error, error_se, verdict)

@@ -1,0 +1,167 @@
+"""Simulation-based calibration of a circuit: inputs drawn from the model, streamed through one transient, true codes ranked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, check_count, is_number
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.sampling.compile import build_sampler
+from circuitlsc.simulator.store import Store
+from circuitlsc.validation.calibration import Calibration, calibrate, draw_inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.samples import Samples
+
+INPUTS, DRAWS, SPACING, WARMUP = 300, 19, 5.0, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitCalibration:
+    """A calibration, and what it was made from.
+
+    Attributes
+    ----------
+    result : Calibration
+    s_true : array, shape (n_inputs, n_latents)
+        Codes drawn from the prior, in model units.
+    sampler : Sampler
+        The circuit; its ``x`` are the inputs.
+    samples : Samples
+    """
+
+    result: Calibration
+    s_true: Array
+    sampler: Sampler
+    samples: Samples
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationPlan:
+    """A calibration before it runs: codes, the circuit with its inputs, and how long each is on.
+
+    Attributes
+    ----------
+    model : SparseCodingModel
+        What codes and inputs were drawn from.
+    s_true : array, shape (n_inputs, n_latents)
+    sampler : Sampler
+    run : RunPlan
+    """
+
+    model: SparseCodingModel
+    s_true: Array
+    sampler: Sampler
+    run: RunPlan
+
+    def measure(self, **machine: Any) -> CircuitCalibration:
+        """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
+        samples = self.sampler.run(self.run, **machine)
+        rng = np.random.default_rng([self.run.seed, 3])
+        result = calibrate(self.model, self.s_true, self.sampler.x, samples.by_row("s")[0], rng=rng)
+        return CircuitCalibration(result, self.s_true, self.sampler, samples)
+
+
+def calibrate_circuit(
+    model: SparseCodingModel,
+    *,
+    workers: int | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    keep: Path | None = None,
+    store: Store | None = None,
+    **plan: Any,
+) -> CircuitCalibration:
+    """Draw codes and inputs from a model, run the circuit on all inputs, and rank the true codes among its samples.
+
+    Talts et al. (2018), arXiv:1804.06788: if the circuit samples the posterior, each rank is uniform. No reference sampler
+    is needed.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    workers, executor, timeout, progress, keep, store
+        As for `Sampler.run`.
+    **plan
+        Further arguments of `plan_calibration`.
+    """
+    return plan_calibration(model, **plan).measure(
+        workers=workers, executor=executor, timeout=timeout, progress=progress, keep=keep, store=store
+    )
+
+
+def plan_calibration(
+    model: SparseCodingModel,
+    *,
+    inputs: int = INPUTS,
+    draws: int = DRAWS,
+    spacing: float = SPACING,
+    warmup: float = WARMUP,
+    seed: int = 0,
+    built: SparseCodingModel | None = None,
+    dynamics: Dynamics | str = LANGEVIN,
+    step: float | None = None,
+    **circuit: Any,
+) -> CalibrationPlan:
+    """Draw codes and inputs from a model, and build the circuit that gets the inputs one after the other.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+        What codes and inputs are drawn from: at temperature T the model of exp(-E/T).
+    inputs, draws : int
+        How many inputs, and how many samples are kept of each.
+    spacing, warmup : float
+        Time between kept samples, and time after each change of the input before the first; in units of tau.
+    seed : int
+        Of codes, inputs and noise.
+    built : SparseCodingModel or None
+        What the circuit is built from, if that is another model (a wrong one must be found out).
+    dynamics : Dynamics or str
+        ``"langevin"`` or ``"underdamped"``.
+    step : float or None
+        Longest step, in units of tau; the spacing is a multiple of what is used.
+    **circuit
+        Further arguments of `build_sampler`.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or the circuit settles instead of sampling.
+    """
+    dynamics = as_dynamics(dynamics)
+    if dynamics.settles:
+        raise InputError(
+            f'dynamics.kind = "{dynamics.kind}" settles on one code, and a posterior is calibrated. Give "langevin" or '
+            '"underdamped".'
+        )
+    for name, count in (("inputs", inputs), ("draws", draws)):
+        check_count(f"calibrate: {name}", count, 1)
+    check_count("calibrate: seed", seed, 0)
+    for name, time in (("spacing", spacing), ("warmup", warmup)):
+        if not is_number(time) or not 0 < time < math.inf:
+            raise InputError(f"calibrate: {name} = {time!r} is not a time in units of tau. Give a number > 0.")
+    rng = np.random.default_rng([seed, 2])
+    s_true, x = draw_inputs(model, inputs, rng)
+    if inputs == 1:
+        raise InputError("calibrate: one input has one rank, which says nothing. Give at least 100 inputs.")
+    spaces = math.ceil(warmup / spacing - 1e-9)
+    given = {"dynamics": dynamics, "hold": (spaces + draws) * spacing, **circuit}
+    longest = build_sampler(built or model, x, step=step, **given).plan.step
+    per_draw = math.ceil(spacing / longest - 1e-9)
+    sampler = build_sampler(built or model, x, step=spacing / per_draw, **given)
+    assert sampler.stream is not None
+    run = RunPlan(t_stop=sampler.stream.t_stop, warmup=spaces * spacing, chains=1, seed=seed, thin=per_draw)
+    return CalibrationPlan(model, s_true, sampler, run)

@@ -1,0 +1,301 @@
+r"""Design rules of a device-level circuit, checked before it runs: each says what is needed and what is there.
+
+The loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op-amps of the circuit, with every gate open
+(all latents active, the fastest case) and driven along the fastest mode v:
+
+.. math:: L(j\omega) = \frac{v^T e(j\omega)}{j\omega\tau\,(1 + j\omega t_d)}, \qquad
+          \text{phase margin} = 180^\circ + \arg L \text{ where } |L| = 1
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PySpice.Spice.Netlist import Circuit
+
+from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Input, Noise, ThermalNoise, Threshold
+from circuitlsc.circuit.cells.op_amp import Buffer
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.priors import Gaussian
+from circuitlsc.planning.scaling import HEADROOM
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.simulator.ngspice.analysis import analyse
+from circuitlsc.studies.small_signal import gradient_offset, loop_lag
+
+LAG = 0.02  # of a linear mode's variance
+MARGIN = 60.0  # degrees
+OFFSET = 0.1  # of the prior's current
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: what is there, its limit, and whether it holds.
+
+    Attributes
+    ----------
+    name, text : str
+        The text has both numbers, and what to do if the rule is broken.
+    value, limit : float
+    ok : bool
+    """
+
+    name: str
+    text: str
+    value: float
+    limit: float
+    ok: bool
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, eq=False)
+class LoopGain:
+    """Loop gain along the fastest mode.
+
+    Attributes
+    ----------
+    frequency : array, shape (n,)
+        Hz.
+    gain : array, shape (n,)
+        Complex; negative feedback is positive.
+    crossover : float
+        Hz, where its size is 1.
+    phase_margin : float
+        Degrees; 90 without any lag.
+    """
+
+    frequency: Array
+    gain: np.ndarray[tuple[int, ...], np.dtype[np.complex128]]
+    crossover: float
+    phase_margin: float
+
+
+def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
+    """Measure the loop gain along the fastest mode, by an ``.ac`` run of the circuit's own subcircuits.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        Device or ideal level.
+    points : int
+        Per decade.
+    """
+    model, scaling = sampler.model, sampler.scaling
+    rates, modes = np.linalg.eigh(model.gram)
+    rate, mode = float(rates[-1]), modes[:, -1]
+    circuit = Circuit("loop gain")
+    defined = set()
+    for cell in sampler.graph.cells:
+        if isinstance(cell, (DeviceIntegrator, Noise, DeviceGate, Threshold, Buffer)) or cell.name in (
+            "neuron",
+            "gate",
+        ):
+            continue
+        if isinstance(cell, Input):
+            cell = replace(cell, value=np.zeros(cell.size))  # an operating point in the middle of the rails
+        for definition in cell.subcircuits(scaling):
+            if definition.name not in defined:
+                circuit.subcircuit(definition)
+                defined.add(definition.name)
+        cell.emit(circuit, sampler.graph.wires(cell), scaling)
+    code = next((c for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.integrator)
+    for i, node in enumerate(code.nodes):
+        circuit.V(f"drive_{i}", node, 0, f"dc 0 ac {float(mode[i])!r}")
+    middle = rate / (2 * math.pi * scaling.tau)
+    lag = loop_lag(sampler) if sampler.level == "device" else 0.0
+    top = max(1e3 * middle, 10 / (2 * math.pi * lag) if lag > 0 else 0.0)
+    deck = "\n".join([str(circuit), ".end", ""])
+    answer = analyse(deck, f"ac dec {points} {middle / 1e3!r} {top!r}")
+    f = np.real(answer["frequency"])
+    nodes = [f"e_{i}" for i in range(model.n_latents)]
+    e = np.stack([answer[n] for n in nodes], axis=1) @ mode * (scaling.volt / scaling.volt_e)
+    w = 2j * np.pi * f
+    # the mode's own integrator, the gate's delay, a follower in front of a code that is u itself
+    gain = e / (w * scaling.tau)
+    for cell in sampler.graph.cells:
+        if isinstance(cell, DeviceGate):
+            gain = gain / (1 + w * cell.lag)
+        elif isinstance(cell, Buffer):
+            gain = gain / (1 + w / (2 * np.pi * sampler.nonideal.op_amp.gbw))
+    size = np.log(np.maximum(np.abs(gain), 1e-300))
+    above = np.flatnonzero(size > 0)
+    if not len(above):
+        return LoopGain(f, gain, 0.0, 180.0)  # it is never above 1: nothing comes back
+    last = int(above[-1])
+    if last + 1 == len(f):
+        return LoopGain(f, gain, float(f[-1]), 0.0)  # it never falls below 1
+    share = size[last] / (size[last] - size[last + 1])
+    crossover = float(np.exp(np.log(f[last]) + share * (np.log(f[last + 1]) - np.log(f[last]))))
+    phase = np.unwrap(np.angle(gain))
+    phase += -math.pi / 2 - phase[0] + (phase[0] + math.pi / 2) % (2 * math.pi) if phase[0] > 0.5 else 0.0
+    at = float(phase[last] + share * (phase[last + 1] - phase[last]))
+    return LoopGain(f, gain, crossover, 180.0 + math.degrees(at))
+
+
+def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
+    """Check the design rules of a device-level circuit.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    ac : bool
+        Whether to measure the loop gain (half a second).
+    """
+    if sampler.level != "device":
+        return []
+    rules = [*_speed(sampler), *_voltages(sampler), *_currents(sampler)]
+    if ac and sampler.dynamics.kind in ("langevin", "gradient"):
+        rules.append(_stability(sampler))
+        loop = loop_gain(sampler)
+        ok = loop.phase_margin >= MARGIN
+        rules.append(
+            Rule(
+                "phase margin",
+                f"phase margin {loop.phase_margin:.1f} degrees at {loop.crossover:.3g} Hz, needed {MARGIN:g}"
+                + ("" if ok else ": the fastest mode rings. Raise tau or op_amp.gbw, or lower the delay."),
+                loop.phase_margin,
+                MARGIN,
+                ok,
+            )
+        )
+    return rules
+
+
+def _stability(sampler: Sampler) -> Rule:
+    """Find the slowest mode with every gate open: errors of the crossbars must not turn it into one that grows."""
+    model, n = sampler.model, sampler.model.n_latents
+    code = next((c.name for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.integrator.name)
+    far = max(model.prior.threshold + 20 * sampler.plan.width + 1.0, sampler.ranges.u)
+    start, moved = sampler.twin.signals(np.zeros((1, n))), sampler.twin.signals(far * np.eye(n))
+    s = moved[code] - start[code]
+    loop = np.linalg.solve(s, moved["gradient"] - start["gradient"]).T
+    own = 1 / model.prior.sd**2 if isinstance(model.prior, Gaussian) else 0.0
+    value = float(np.min(np.linalg.eigvals(loop).real)) + own
+    limit = -1e-3 * sampler.plan.fastest_mode
+    ok = value >= limit
+    text = f"slowest mode with all gates open {value:.3g} / tau, needed {limit:.3g}"
+    cure = ": it grows without bound. Use smaller errors of the crossbar, or rails."
+    return Rule("stability", text + ("" if ok else cure), value, limit, ok)
+
+
+def _speed(sampler: Sampler) -> list[Rule]:
+    parts, scaling, rate = sampler.nonideal, sampler.scaling, sampler.plan.fastest_mode
+    out = []
+
+    def slow(name: str, what: str, seconds: float, cure: str) -> None:
+        # what lags takes from a momentum's friction: rate times lag of it
+        value = rate * seconds / scaling.tau / (sampler.dynamics.friction or 1.0)
+        ok = value <= LAG
+        over = "" if sampler.dynamics.friction is None else f", over the friction {sampler.dynamics.friction:.3g},"
+        text = f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s{over} is {value:.3g}, limit {LAG:g}"
+        if not ok:
+            text += f": a mode's variance is off by {value:.0%}. {cure.format(tau=scaling.tau * value / LAG)}"
+        out.append(Rule(name, text, value, LAG, ok))
+
+    lag = loop_lag(sampler)
+    if lag > 0:
+        slow("op-amp lag", "op-amp lag", lag, "Raise op_amp.gbw, or tau to {tau:.2g} s.")
+    noise = sampler.graph.noise
+    if isinstance(noise, ThermalNoise) and sampler.dynamics.kind == "langevin" and math.isfinite(noise.corner_rate):
+        cure = "Lower noise.resistance or noise.capacitance, or raise tau to {tau:.2g} s."
+        slow("noise bandwidth", "the noise's correlation time", scaling.tau / noise.corner_rate, cure)
+    for cell in sampler.graph.cells:
+        if isinstance(cell, DeviceGate) and cell.lag > 0:
+            slow("comparator delay", "the comparator's delay", cell.lag, "Raise tau to {tau:.2g} s.")
+    slow_rate = 1 / sampler.plan.time_scale
+    for name, corner, what, cure in (
+        ("1/f noise", parts.noise.flicker_corner, "the corner of the 1/f noise", "Lower it, or tau to {tau:.2g} s."),
+        ("AC coupling", parts.noise.ac_corner, "the AC coupling's corner", "Lower it, or tau to {tau:.2g} s."),
+    ):
+        if corner > 0:
+            value = 2 * math.pi * corner * scaling.tau / slow_rate
+            ok = value <= LAG
+            own = slow_rate / (2 * math.pi * scaling.tau)
+            text = f"{what} {corner:.3g} Hz over the prior's own rate {own:.3g} Hz is {value:.3g}, limit {LAG:g}"
+            text += "" if ok else f": slow modes get another temperature. {cure.format(tau=scaling.tau * LAG / value)}"
+            out.append(Rule(name, text, value, LAG, ok))
+    value = rate * sampler.plan.step
+    ok = value <= 4.0
+    text = f"step {sampler.plan.step:.3g} tau times the fastest mode {rate:.3g} / tau is {value:.3g}, limit 4"
+    out.append(Rule("step", text + ("" if ok else ": shorten run.step."), value, 4.0, ok))
+    if math.isfinite(parts.op_amp.slew_rate):
+        # e moves by its mode's noise within the closed loop's time, or within a step if that is longer
+        time = max(lag, sampler.plan.step * scaling.tau)
+        e = math.sqrt(2 * time / scaling.tau) * float(np.sqrt(np.max(np.diag(sampler.model.gram @ sampler.model.gram))))
+        value = 3 * e * scaling.volt_e / time
+        ok = value <= parts.op_amp.slew_rate
+        text = f"e moves at up to {value:.3g} V/s (3 sd over {time:.3g} s), the slew rate is {parts.op_amp.slew_rate:.3g} V/s"
+        out.append(
+            Rule("slew rate", text + ("" if ok else ": raise tau or the slew rate."), value, parts.op_amp.slew_rate, ok)
+        )
+    out += _comparators(sampler)
+    return out
+
+
+def _comparators(sampler: Sampler) -> list[Rule]:
+    """Compare what separates gate and threshold with the slab."""
+    part, scaling = sampler.nonideal.comparator, sampler.scaling
+    if all(c.comparator is None for c in sampler.graph.cells if isinstance(c, DeviceGate)):
+        return []
+    out = []
+    limit = OFFSET * sampler.model.prior.slab_scale * scaling.volt
+    apart = 3 * math.hypot(part.gate_offset, part.threshold_offset)
+    for what, value in (
+        ("gate and threshold are apart by (3 sd)", apart),
+        ("the comparators' hysteresis is", part.hysteresis),
+    ):
+        if value > 0:
+            ok = value <= limit
+            text = f"{what} {value:.3g} V, a tenth of the slab is {limit:.3g} V"
+            out.append(Rule("comparator", text + ("" if ok else ": the drift is no gradient."), value, limit, ok))
+    return out
+
+
+def _voltages(sampler: Sampler) -> list[Rule]:
+    parts, scaling = sampler.nonideal, sampler.scaling
+    ranges = sampler.ranges
+    supply = parts.corner.supply
+    out = []
+    volts = {"u": ranges.u * scaling.volt, "r": ranges.r * scaling.volt_r, "e": ranges.e * scaling.volt_e}
+    if sampler.form == "gram":
+        del volts["r"]
+    rails = {
+        "u": min(parts.integrator.rail * supply, scaling.rails * supply),
+        **dict.fromkeys(("r", "e"), min(parts.op_amp.rail * supply, scaling.rails * supply)),
+    }
+    for name, value in volts.items():
+        limit = rails[name]
+        ok = value <= limit
+        text = f"{name} reaches {value:.3g} V, the rail is {limit:.3g} V"
+        cure = f": set circuit.rails to {limit / HEADROOM:.2g} (the voltage scales follow), or lower circuit.volt."
+        out.append(Rule(f"voltage of {name}", text + ("" if ok else cure), value, limit, ok))
+    return out
+
+
+def _currents(sampler: Sampler) -> list[Rule]:
+    """Compare each constant error with the prior's own current: the smallest that has a say."""
+    prior = sampler.model.prior
+    smallest = (1 / prior.sd if isinstance(prior, Gaussian) else 1 / prior.slab_scale) * sampler.scaling.drift_current
+    drift = sampler.scaling.drift_current
+    found = {}
+    for cell in sampler.graph.cells:
+        if isinstance(cell, DeviceIntegrator):
+            found["the neurons' offset currents"] = cell.offset * drift
+        elif isinstance(cell, ThermalNoise):
+            found["the noise amplifiers' offsets"] = cell.drift_offset * drift
+        elif isinstance(cell, DeviceGate):
+            found["the multipliers' offsets at e"] = cell.draws[2] / sampler.scaling.volt_e * drift
+    if sampler.nonideal.op_amp.offset > 0:
+        found["the op-amps' offsets at e"] = gradient_offset(sampler) * drift
+    out = []
+    for what, currents in found.items():
+        value = float(np.max(np.abs(currents)))
+        if value == 0:
+            continue
+        ok = value <= OFFSET * smallest
+        text = f"{what} reach {value:.3g} A, the prior's current is {smallest:.3g} A (limit {OFFSET:.0%} of it)"
+        out.append(Rule("offset", text + ("" if ok else ": trim them, or AC-couple."), value, OFFSET * smallest, ok))
+    return out

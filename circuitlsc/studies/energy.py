@@ -1,0 +1,299 @@
+r"""Power, energy per effective sample and speed of a device-level circuit, beside the software samplers of this machine.
+
+.. math:: P = V_{DD} \sum_{parts} \left( I_q + \overline{\max(I, 0)} \right)
+
+Currents come from simulated node voltages: what each op-amp and driver sources into its crossbar columns, feedback and
+inverter resistors (half of the mean of abs(I): the supply is symmetric, and what it sinks comes from the other rail).
+Quiescent currents are given (``op_amp.quiescent_current``) or estimated, as the text of each row says: an op-amp needs
+:math:`I_q = 2\pi\,\mathrm{GBW}\,C_L\,V_{ov}`, a transconductor :math:`I_q = g_m V_{ov}`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from circuitlsc.circuit.cells import Buffer, DeviceInput, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.circuit.cells.node import feedback_resistor
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.reference.gibbs import gibbs
+from circuitlsc.reference.sde import software_sde
+from circuitlsc.reference.statistics import summarize
+from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.ngspice.deck import library_deck
+from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.studies.small_signal import loop_lag
+
+OVERDRIVE = 0.2  # volt: of the transistors in an estimated quiescent current
+LOAD = 1e-12  # farad: what an op-amp is supposed to drive
+PROBE_TIME = 200.0  # tau
+SPARE = 50.0  # closed-loop bandwidth over fastest mode, for op-amps of no stated bandwidth
+
+
+@dataclass(frozen=True)
+class PowerRow:
+    """One kind of part: how many, quiescent and mean sourced current of all of them, and their power."""
+
+    part: str
+    count: int
+    quiescent: float
+    sourced: float
+    watts: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Software:
+    """A software sampler on this machine: effective samples (of the slowest statistic) per second of wall time."""
+
+    name: str
+    ess_per_second: float
+
+
+@dataclass(frozen=True)
+class EnergyReport:
+    """Power and speed.
+
+    Attributes
+    ----------
+    rows : tuple of PowerRow
+    supply : float
+        V_DD, volt.
+    watts : float
+    dissipated : float
+        Heat in the crossbars' cells, watt (a part of ``watts``).
+    ess_min : float
+        Smallest effective sample size of the run.
+    seconds : float
+        Physical time that the samples took, all chains.
+    ess_per_second, joule_per_sample : float
+    software : tuple of Software
+    """
+
+    rows: tuple[PowerRow, ...]
+    supply: float
+    watts: float
+    dissipated: float
+    ess_min: float
+    seconds: float
+    ess_per_second: float
+    joule_per_sample: float
+    software: tuple[Software, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def probe(sampler: Sampler, nodes: tuple[str, ...], *, t_stop: float = PROBE_TIME, seed: int = 0) -> dict[str, Array]:
+    """Run one short chain and return node voltages by name, volt, shape (n_draws,); time in ``"time"``, in tau.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    nodes : tuple of str
+        Top-level nodes: ``u_0``, ``s_0``, ``r_0``, ``e_0``, ``ns_0``, ...
+    t_stop : float
+        In units of tau; the first fifth is dropped.
+    seed : int
+    """
+    task = sampler.tasks(RunPlan(t_stop=t_stop, warmup=t_stop / 5, chains=1, seed=seed, thin=1))[0]
+    extra = tuple(n for n in dict.fromkeys(nodes) if n not in task.nodes)
+    saved = list(dict.fromkeys([*task.nodes, *extra, *task.held]))
+    deck = library_deck(sampler.circuit, saved, sampler.options)
+    (result,) = run_chains([replace(task, deck=deck, observed=extra)], workers=1)
+    volts = np.concatenate([result.u, result.observed], axis=1) * task.volt
+    out = dict(zip((*task.nodes, *extra), volts.T, strict=True))
+    out["time"] = (task.n_warmup + 1 + np.arange(len(volts))) * task.step
+    return out
+
+
+def energy_report(
+    sampler: Sampler, samples: Samples, *, software: bool = True, note: Callable[[str], None] | None = None
+) -> EnergyReport:
+    """Measure a device-level circuit's power and speed.
+
+    Parameters
+    ----------
+    sampler, samples : Sampler, Samples
+        A device-level circuit and a run of it.
+    software : bool
+        Whether to time the NumPy and numba samplers on the same posterior.
+    note : callable or None
+        Called with a few words before each part.
+
+    Raises
+    ------
+    InputError
+        At the ideal level, whose parts draw no current.
+    """
+    if sampler.level != "device":
+        raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
+    say = note or (lambda _: None)
+    say("currents")
+    nodes = tuple(n for c in sampler.graph.cells if c.quantity for n in c.nodes)
+    volts = probe(sampler, nodes)
+    rows, dissipated = _rows(sampler, volts)
+    watts = sum(r.watts for r in rows)
+    u = samples.draws("u")
+    active = u.map(sampler.model.active)
+    found = summarize(samples.draws("s"), active, model=sampler.model, x=sampler.x, method="circuit")
+    time_each = float(samples.attrs["t_stop"]) - float(samples.attrs["warmup"])
+    seconds = time_each * u.shape[0] * sampler.scaling.tau
+    speed = found.ess_min / seconds
+    others: tuple[Software, ...] = ()
+    if software:
+        say("software samplers")
+        others = software_speed(sampler)
+    return EnergyReport(
+        tuple(rows), _supply(sampler), watts, dissipated, found.ess_min, seconds, speed, watts / speed, others
+    )
+
+
+def _supply(sampler: Sampler) -> float:
+    parts = sampler.nonideal
+    return float((parts.supply.voltage or 2 * sampler.scaling.rails) * parts.corner.supply)
+
+
+def _op_amp_current(sampler: Sampler) -> tuple[float, str]:
+    """Return one op-amp's quiescent current, ampere, and where it comes from."""
+    part = sampler.nonideal.op_amp
+    if part.quiescent_current is not None:
+        return part.quiescent_current, "as given"
+    gbw, text = part.gbw, "2 pi GBW x 1 pF x 0.2 V"
+    if math.isinf(gbw):
+        ideal_lag = loop_lag(_with_gbw(sampler, 1.0))  # seconds for 1 Hz
+        gbw = ideal_lag * SPARE * sampler.plan.fastest_mode / sampler.scaling.tau
+        text += f", for the {gbw:.3g} Hz that keep the lag below 2 %"
+    return 2 * math.pi * gbw * LOAD * OVERDRIVE, text
+
+
+def _with_gbw(sampler: Sampler, gbw: float) -> Sampler:
+    return rebuilt(sampler, nonideal=sampler.nonideal.changed({"op_amp.gbw": gbw}))
+
+
+def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], float]:
+    supply, scaling, graph = _supply(sampler), sampler.scaling, sampler.graph
+    amps: dict[str, Array] = {}  # mean sourced current by node
+    dissipated = 0.0
+    r_inverter = _ohm(sampler, 1 / sampler.nonideal.crossbar.g_on)
+    for cell in graph.cells:
+        if isinstance(cell, ResistorCrossbar):
+            inputs = graph.inputs(cell)
+            columns = [n for pair in zip(inputs["v"].nodes, inputs["minus"].nodes, strict=True) for n in pair]
+            transfer = cell.network[0].sum(axis=0)  # siemens from each column into all virtual grounds
+            for node, g in zip(columns, transfer, strict=True):
+                amps[node] = amps.get(node, 0.0) + g * np.abs(volts[node])
+                dissipated += float(np.mean(g * volts[node] ** 2))
+        elif isinstance(cell, TransimpedanceSum):
+            for node in cell.nodes:
+                amps[node] = amps.get(node, 0.0) + np.abs(volts[node]) / cell.feedback
+        elif isinstance(cell, Inverter):
+            for source, node in zip(graph.inputs(cell)["v"].nodes, cell.nodes, strict=True):
+                amps[source] = amps.get(source, 0.0) + np.abs(volts[source]) / r_inverter
+                amps[node] = amps.get(node, 0.0) + np.abs(volts[node]) / r_inverter
+    each, text = _op_amp_current(sampler)
+    rows = []
+    named = {"transimpedance op-amps": TransimpedanceSum, "inverters": Inverter, "buffers": Buffer}
+    for name, kind in named.items():
+        nodes = [n for c in graph.cells if isinstance(c, kind) for n in c.nodes]
+        if nodes:
+            sourced = float(sum(np.mean(amps.get(n, np.zeros(1))) for n in nodes))
+            rows.append(_row(name, len(nodes), len(nodes) * each, sourced, supply, f"quiescent: {text}"))
+    n = sampler.model.n_latents
+    code = [node for c in graph.cells if c.quantity == "s" and not isinstance(c, Buffer) for node in c.nodes]
+    if code:
+        sourced = float(sum(np.mean(amps.get(node, np.zeros(1))) for node in code))
+        rows.append(_row("threshold drivers", len(code), len(code) * each, sourced, supply, f"quiescent: {text}"))
+    for cell in graph.cells:
+        if isinstance(cell, DeviceInput):
+            ohm = _ohm(sampler, feedback_resistor(cell.crossbar, cell.source, cell.target))
+            sourced = float(np.abs(cell.value).sum() * scaling.volts(cell.target) / ohm)
+            rows.append(
+                _row("inputs", cell.size, 0.0, sourced, supply, "voltage sources: their converters are not counted")
+            )
+    # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
+    e = np.stack([volts[f"e_{i}"] for i in range(n)], axis=1) / scaling.volt_e
+    full = sampler.ranges.e * scaling.drift_current
+    sourced = float(np.mean(np.abs(e), axis=0).sum() * scaling.drift_current)
+    rows.append(_row("gates", n, n * full, sourced, supply, "quiescent: the largest current they must deliver"))
+    noise = graph.noise
+    if isinstance(noise, ThermalNoise):
+        bias = noise.gain * OVERDRIVE
+        text = f"quiescent: g_m {noise.gain:.3g} S x 0.2 V"
+        rows.append(_row("noise transconductors", n, n * bias, 0.0, supply, text))
+    return rows, dissipated
+
+
+def _ohm(sampler: Sampler, value: float) -> float:
+    """Return a resistance at the sampler's corner, ohm."""
+    return value * sampler.nonideal.corner.resistance
+
+
+def _row(part: str, count: int, quiescent: float, flowing: float, supply: float, text: str) -> PowerRow:
+    """Return a row; ``flowing`` is the mean of the currents' sizes, half of which comes from each rail."""
+    sourced = flowing / 2
+    return PowerRow(part, count, quiescent, sourced, supply * (quiescent + sourced), text)
+
+
+def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software, ...]:
+    """Time the NumPy SDE and the numba Gibbs sampler on the sampler's posterior, for about ``seconds`` each, one core."""
+    model, x = sampler.model, sampler.x
+    out = []
+
+    def measure(name: str, run: Callable[[int], Array], size: int) -> None:
+        run(size)  # compiles, and fills caches
+        start = time.perf_counter()
+        run(size)
+        spent = max(time.perf_counter() - start, 1e-4)
+        size = int(max(size, size * seconds / spent))
+        start = time.perf_counter()
+        s = run(size)
+        spent = time.perf_counter() - start
+        found = summarize(s, s != 0, model=model, x=x, method=name)
+        out.append(Software(name, found.ess_min / spent))
+
+    unit = min(1.0, sampler.plan.time_scale)
+
+    def euler(total: int) -> Array:
+        u, _ = software_sde(
+            model,
+            x,
+            total_time=total * unit,
+            seed=1,
+            n_chains=200,
+            spacing=0.2 * unit,
+            warmup=10 * unit,
+            max_steps=10**9,
+        )
+        return np.where(model.active(u), model.latent(u), 0.0)
+
+    measure("NumPy Euler-Maruyama, 200 chains", euler, 4000)
+    measure("numba Gibbs", lambda n: gibbs(model, x, n_sweeps=n, n_chains=1, seed=1), 4000)
+    return tuple(out)
+
+
+def energy_text(report: EnergyReport) -> str:
+    """Return the report as a table."""
+    lines = [f"{'part':<24} {'number':>6} {'quiescent A':>12} {'sourced A':>11} {'W':>10}"]
+    lines += [
+        f"{r.part:<24} {r.count:>6} {r.quiescent:>12.3g} {r.sourced:>11.3g} {r.watts:>10.3g}   {r.text}"
+        for r in report.rows
+    ]
+    lines += [
+        f"{'all, at ' + format(report.supply, 'g') + ' V':<24} {'':>6} {'':>12} {'':>11} {report.watts:>10.3g}"
+        f"   of it {report.dissipated:.3g} W heat in the crossbars",
+        f"effective samples per second of physical time {report.ess_per_second:.3g}, "
+        f"energy per effective sample {report.joule_per_sample:.3g} J",
+        *(f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software),
+    ]
+    return "\n".join(lines)

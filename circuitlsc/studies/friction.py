@@ -1,0 +1,205 @@
+r"""Friction: how fast a circuit with momentum mixes, beside the overdamped one.
+
+.. math:: \frac{\mathrm{ESS}}{t} \quad\text{over}\quad \gamma
+
+The stationary law is the same for every friction; only the time between independent samples is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.errors import InputError
+from circuitlsc.model.dynamics import Dynamics, as_dynamics
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics, floored_mcse, summarize
+from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
+from circuitlsc.sampling.compile import build_sampler
+from circuitlsc.simulator.store import Store
+from circuitlsc.validation.judge import exact_statistics, tolerance_scale
+
+FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
+T_STOP = 4000.0
+MOST_KEPT = 3e5  # numbers per chain
+
+
+@dataclass(frozen=True)
+class FrictionRow:
+    """One circuit of a sweep.
+
+    Attributes
+    ----------
+    friction : float or None
+        gamma; None is the overdamped circuit.
+    ess_per_tau : float
+        Effective samples per tau and chain, of the slowest statistic (P(active), mean or sd of any latent).
+    relative : float
+        Over that of the overdamped circuit.
+    step : float
+        In tau.
+    us_per_step : float
+        Wall time of ngspice.
+    max_abs_z : float
+        Largest abs(z) of P(active), mean and sd against the exact posterior.
+    max_error : float
+        Largest abs(difference) of those, P(active) in 1, mean and sd in units of ``scale``.
+    bound : float
+        Largest of abs(difference) - 4 MCSE: at most 0.005 if the law is the same.
+    """
+
+    friction: float | None
+    ess_per_tau: float
+    relative: float
+    step: float
+    us_per_step: float
+    max_abs_z: float
+    max_error: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class FrictionSweep:
+    """A sweep of friction.
+
+    Attributes
+    ----------
+    rows : tuple of FrictionRow
+        The overdamped circuit first.
+    mass : float
+        In tau.
+    t_stop : float
+        Per chain, in tau.
+    reference : str
+    """
+
+    rows: tuple[FrictionRow, ...]
+    mass: float
+    t_stop: float
+    reference: str
+
+    @property
+    def best(self) -> FrictionRow:
+        """The row of the friction that mixes fastest."""
+        return max(self.rows[1:], key=lambda row: row.ess_per_tau)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists, dicts, strings and finite numbers only."""
+        return {**asdict(self), "best_friction": self.best.friction, "speed_up": self.best.relative}
+
+
+def friction_sweep(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    frictions: Sequence[float] | None = None,
+    dynamics: Dynamics | str | None = None,
+    t_stop: float = T_STOP,
+    warmup: float = 20.0,
+    chains: int = 2,
+    seed: int = 0,
+    workers: int | None = None,
+    executor: Any = None,
+    timeout: float | None = None,
+    store: Store | None = None,
+    note: Note | None = None,
+    **circuit: Any,
+) -> FrictionSweep:
+    """Run the overdamped circuit, and one with momentum for each friction, and count effective samples per tau.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+        Observation, in data units.
+    frictions : sequence of float or None
+        gamma; None takes 1/8 to 8 times the one that `Dynamics` would choose.
+    dynamics : Dynamics, str or None
+        Its mass and temperature are used.
+    t_stop, warmup : float
+        In units of tau.
+    chains, seed, workers, executor, timeout, store
+        As for `Sampler.run`.
+    note : callable or None
+        Called with a few words before the reference, and with the name of each circuit that is done.
+    **circuit
+        Further arguments of `build_sampler`.
+
+    Raises
+    ------
+    InputError
+        If a friction is not positive, x is several inputs, or the dynamics settle.
+
+    Notes
+    -----
+    All circuits have the shortest step that one of them needs, and all keep every sample (fewer in a very long run):
+    effective samples are counted among those that are kept.
+    """
+    say = note or (lambda _: None)
+    given = as_dynamics("underdamped" if dynamics is None else dynamics)
+    if given.settles:
+        raise InputError(
+            f'dynamics.kind = "{given.kind}" settles on one code, and effective samples are counted. Give "langevin" or '
+            '"underdamped".'
+        )
+    if np.ndim(x) != 1:
+        raise InputError("friction_sweep counts the samples of one input, and x has several. Give one of them.")
+    RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed)  # refuses what cannot be used, before anything runs
+    temperature, mass = given.T, given.mass
+    base = Dynamics(kind="underdamped", temperature=temperature, mass=mass)
+    if frictions is None:
+        chosen = build_sampler(model, x, dynamics=base, **circuit).dynamics
+        assert chosen.friction is not None
+        frictions = [factor * chosen.friction for factor in FACTORS]
+    if np.ndim(frictions) != 1 or len(frictions) == 0:
+        raise InputError(f"friction_sweep: frictions = {frictions!r} is no list of numbers > 0. Give at least one.")
+    target = model if temperature == 1 else model.tempered(temperature)
+    systems = [Dynamics(temperature=temperature), *(replace(base, friction=f) for f in frictions)]
+    step = min(build_sampler(model, x, dynamics=system, **circuit).plan.step for system in systems)
+    thin = math.ceil(t_stop / step * model.n_latents / MOST_KEPT)
+    say("exact posterior")
+    exact = exact_statistics(target, model.check_x(x), seed=seed)
+    plan = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    names = ["overdamped" if system.friction is None else f"friction {system.friction:.6g}" for system in systems]
+    samplers = [build_sampler(model, x, dynamics=system, **{**circuit, "step": step}) for system in systems]
+    runs = [CircuitRun(name, sampler, plan) for name, sampler in zip(names, samplers, strict=True)]
+    done = run_circuits(runs, note=note, workers=workers, executor=executor, timeout=timeout, store=store)
+    rows: list[FrictionRow] = []
+    for name, system, sampler in zip(names, systems, samplers, strict=True):
+        samples = done[name]
+        active = samples.draws("u").map(sampler.active)
+        measured = summarize(samples.draws("s"), active, model=target, x=sampler.x, method="circuit")
+        speed = measured.ess_min / (chains * (t_stop - warmup))
+        stats = samples.stats
+        rows.append(
+            FrictionRow(
+                friction=system.friction,
+                ess_per_tau=speed,
+                relative=speed / rows[0].ess_per_tau if rows else 1.0,
+                step=sampler.plan.step,
+                us_per_step=1e6 * float(stats["wall"].sum() / stats["steps"].sum()),
+                **_errors(measured, exact, tolerance_scale(target, exact)),
+            )
+        )
+    mass = samplers[-1].dynamics.mass
+    assert mass is not None
+    return FrictionSweep(tuple(rows), mass, float(t_stop), exact.method)
+
+
+def _errors(measured: PosteriorStatistics, exact: PosteriorStatistics, scale: float) -> dict[str, float]:
+    """Return the largest abs(z), the largest error, and the largest error less 4 MCSE."""
+    z, error, bound = 0.0, 0.0, -np.inf
+    mcse = floored_mcse(measured, exact)
+    for name in MARGINALS:
+        unit = 1.0 if name == "p_active" else scale
+        d = np.abs(getattr(measured, name) - getattr(exact, name)) / unit
+        se = np.hypot(mcse[name], getattr(exact, f"{name}_mcse")) / unit
+        z = max(z, float(np.max(np.divide(d, se, out=np.zeros_like(d), where=se > 1e-9))))
+        error, bound = max(error, float(d.max())), max(bound, float(np.max(d - 4 * se)))
+    return {"max_abs_z": z, "max_error": error, "bound": bound}

@@ -1,0 +1,1 @@
+"""What samples are compared with, and what may be said: errors, verdict, advice, calibration."""

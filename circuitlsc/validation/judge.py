@@ -1,0 +1,232 @@
+"""One run judged: the circuit's samples beside replicate runs in software, the exact posterior and the same-noise trapezoid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan
+from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
+from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.reference.statistics import PosteriorStatistics, block_sums, summarize, virial
+from circuitlsc.sampling.lazy_draws import Draws
+from circuitlsc.validation.compare import FINEST, REFERENCE_SHARE, Comparison, compare
+from circuitlsc.validation.null import Null, null_for, quantile_levels
+
+if TYPE_CHECKING:
+    from circuitlsc.io.arrays import Array
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.samples import Samples
+
+__all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]
+
+PATH_STEPS = 1_250  # 62 tau at the usual step; fewer for large models, where each takes longer
+STEP_SECONDS = 20e-6  # of a circuit of 8 latents and 2 chains, roughly; grows with the square of the latents
+
+Note = Callable[[str], None]
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is known of a run before it has been made.
+
+    Attributes
+    ----------
+    null : Null
+        The errors of correct runs like it.
+    exact : PosteriorStatistics
+    levels : array, shape (n_latents, n_levels), or None
+        Where the distribution function is judged in place of mean and sd.
+    scale : float
+        Unit of errors of mean and sd, in model units.
+    seconds : float
+        How long the reference was drawn.
+    """
+
+    null: Null
+    exact: PosteriorStatistics
+    levels: Array | None
+    scale: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A comparison, and the statistics behind it.
+
+    Attributes
+    ----------
+    circuit, exact : PosteriorStatistics
+    path : PathDifference or None
+        None if the trapezoid found no solution (``path_reason`` says so).
+    comparison : Comparison
+    """
+
+    circuit: PosteriorStatistics
+    exact: PosteriorStatistics
+    path: PathDifference | None
+    path_reason: str | None
+    comparison: Comparison
+
+
+def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:
+    """Return the unit in which errors of mean and sd are judged, in model units.
+
+    It is the slab's size, 1/lam or sd; where the data say more than the prior, it is the posterior's own size.
+    """
+    likelihood = model.sigma / float(np.sqrt(np.einsum("di,di->i", model.A, model.A).max()))
+    return float(min(model.prior.slab_scale, max(2 * np.max(exact.sd), likelihood)))
+
+
+def target_of(sampler: Sampler) -> SparseCodingModel:
+    """Return the model whose posterior a sampler has: exp(-E/T)."""
+    return sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
+
+
+def known_well(null: Null, target: SparseCodingModel, tolerance: float) -> Callable[[PosteriorStatistics], float]:
+    """Return how far a reference's errors are above a quarter of a run's, or a twentieth of the tolerance: 1 is enough."""
+
+    def ratio(found: PosteriorStatistics) -> float:
+        unit = null.judged.units(tolerance_scale(target, found))
+        asked = np.maximum(REFERENCE_SHARE * null.errors() / unit, FINEST * tolerance)
+        return float(np.max(null.judged.select(found, "_mcse") / unit / asked))
+
+    return ratio
+
+
+def expect(
+    sampler: Sampler,
+    run: RunPlan,
+    *,
+    tolerance: float = TOLERANCE,
+    reference_time: float = REFERENCE_TIME,
+    note: Note | None = None,
+    progress: Progress | None = None,
+) -> Expectation:
+    """Return what a correct run would give: it needs no run, and may be found while one is made.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        With one input, and dynamics that sample.
+    run : RunPlan
+    tolerance : float
+        The reference is drawn until its errors are a quarter of the run's, or a twentieth of the tolerance.
+    reference_time : float
+        Seconds after which the reference is no longer drawn.
+    note : callable or None
+        Called with a few words before each part.
+    progress : callable or None
+        Called as ``progress(share, seconds_left)`` while the reference is drawn.
+    """
+    say, x = note or (lambda _: None), sampler.x
+    target = target_of(sampler)
+    say("replicate runs in software")
+    levels = quantile_levels(target, x)
+    length = run.t_stop - run.warmup
+    latents = (sampler.model.n_latents / 8) ** 2
+    null = null_for(
+        sampler.model,
+        x,
+        starts=sampler.starts(run.chains, run.seed),
+        length=length,
+        warmup=run.warmup,
+        dynamics=sampler.dynamics,
+        time_scale=sampler.plan.time_scale,
+        levels=levels,
+        check=None if progress is None else lambda: progress(0.0, reference_time),
+        seconds=run.chains / 2 * run.t_stop / sampler.plan.step * STEP_SECONDS * max(1.0, latents),
+    )
+    say("exact posterior")
+    begun = time.monotonic()
+    enough = known_well(null, target, tolerance)
+    exact = exact_statistics(
+        target, x, seed=run.seed, enough=enough, seconds=reference_time, levels=levels, progress=progress
+    )
+    return Expectation(null, exact, levels, tolerance_scale(target, exact), time.monotonic() - begun)
+
+
+def judge(
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    expected: Expectation | None = None,
+    tolerance: float = TOLERANCE,
+    allowance: float = ALLOWANCE,
+    reference_time: float = REFERENCE_TIME,
+    gates: bool = True,
+    note: Note | None = None,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Compare a run with replicates in software, the exact posterior, and the trapezoid on the same noise.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    samples : Samples
+        What `Sampler.run` returned.
+    expected : Expectation or None
+        What `expect` returned for this run; None makes it.
+    tolerance, allowance : float
+        How close is close, errors included, and the bias that is allowed apart from noise.
+    reference_time : float
+        Seconds for the reference.
+    gates : bool
+        Whether a run with few effective samples or a large R-hat may not agree.
+    note : callable or None
+        Called with a few words before each part.
+    progress : callable or None
+        Called as ``progress(share, seconds_left)`` while the reference is drawn.
+    """
+    say = note or (lambda _: None)
+    x, run, target = sampler.x, samples.run_plan(), target_of(sampler)
+    given = {"tolerance": tolerance, "reference_time": reference_time}
+    known = expected or expect(sampler, run, **given, note=note, progress=progress)
+
+    say("circuit statistics")
+    u, s = samples.draws("u"), samples.draws("s")
+    active = u.map(sampler.model.active)
+    circuit = summarize(s, active, model=target, x=x, method="circuit", levels=known.levels)
+
+    say("same noise in NumPy")
+    path, reason = None, None
+    try:
+        path = path_difference(sampler, samples, int(PATH_STEPS * min(1.0, 16 / sampler.model.n_latents)))
+    except TrapezoidFailed as error:
+        reason = str(error)
+
+    say("comparison")
+    stats = samples.stats
+    comparison = compare(
+        circuit,
+        known.exact,
+        known.null,
+        scale=known.scale,
+        t_stop=run.t_stop,
+        warmup=run.warmup,
+        seed=run.seed,
+        virial=virial(sampler.model, u, x, width=sampler.plan.width, temperature=sampler.temperature),
+        pathwise=None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time},
+        slowdown=_slowdown(known.null, s, active),
+        seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
+        reference_seconds=known.seconds,
+        reference_time=reference_time,
+        gates=gates,
+        allowance=allowance,
+        tolerance=tolerance,
+    )
+    return Judgement(circuit, known.exact, path, reason, comparison)
+
+
+def _slowdown(null: Null, s: Draws, active: Draws) -> float:
+    """Return how many times more slowly a run mixes than its replicates."""
+    n_blocks = max(2, round(null.target / null.block))
+    if s.n_draws < 2 * n_blocks:
+        return 1.0
+    return null.slowdown(*block_sums(s, active, n_blocks))

@@ -1,0 +1,269 @@
+"""What a circuit settled on: its code, how long it took, and how far it is from the minimum that software finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.model.lca import lca_model
+from circuitlsc.model.priors import Gaussian, Laplace
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.reference.map_estimate import (
+    MapEstimate,
+    best_minimum,
+    descend_from,
+    hard_objective,
+    many_lca,
+    map_reference,
+    objective,
+)
+from circuitlsc.sampling.lazy_draws import Draws
+
+if TYPE_CHECKING:
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.samples import Samples
+
+TOLERANCE = 1e-3  # of the objective, relative: how far above the minimum a code may be to agree
+SETTLED = 0.01  # of the largest coefficient: how close to its last value a code is once it has settled
+REST = 0.1  # share of a waveform at whose end the state must be at rest
+MARGIN = 0.01  # of the largest coefficient: smaller ones may be zero in one code and not in the other
+
+Verdict = Literal["agrees", "disagrees", "inconclusive"]
+Times = Callable[[int, int], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """One input's code.
+
+    Attributes
+    ----------
+    code : array, shape (n_latents,)
+        What the circuit rests on, read from it, in model units.
+    objective : float
+        Energy of the code, dimensionless: abs(x - A s)^2/(2 sigma^2) + sum C(s).
+    reference : MapEstimate
+        What software finds.
+    local_objective : float
+        The minimum that software reaches from the circuit's code; the reference's where there is one minimum only.
+    settling_time : float
+        In tau, from the start of the input: after it no coefficient is farther than 1 % of the largest from its last value.
+    settled : bool
+        Whether the state is at rest.
+    chain : int
+        Of several chains, which start from different states, the one whose code has the lowest objective.
+    floor : float
+        What no objective is below: n_latents times the least cost of one (a cost of one's own may have any constant).
+    """
+
+    code: Array
+    objective: float
+    reference: MapEstimate
+    local_objective: float
+    settling_time: float
+    settled: bool
+    chain: int
+    floor: float
+
+    @property
+    def gap(self) -> float:
+        """How far the objective is above the minimum that the circuit is in, relative to what that is above `floor`."""
+        return (self.objective - self.local_objective) / max(self.local_objective - self.floor, 1e-12)
+
+    @property
+    def same_support(self) -> bool:
+        """Whether circuit and reference have the same nonzero coefficients, those near zero left out."""
+        least = MARGIN * float(np.max(np.abs(self.reference.code), initial=0.0))
+        clear = np.maximum(np.abs(self.code), np.abs(self.reference.code)) > least
+        return bool(np.all(((self.code != 0) == (self.reference.code != 0)) | ~clear))
+
+
+@dataclass(frozen=True, eq=False)
+class MapResult:
+    """What a circuit settled on, for one input or for each of several.
+
+    Attributes
+    ----------
+    kind : str
+        ``"gradient"`` or ``"lca"``.
+    cost : str
+        What is minimised.
+    rows : tuple of Settled
+        One per input.
+    streamed : bool
+        Whether there are several inputs.
+    verdict, reason : str
+        ``agrees`` if every code's objective is within 1e-3 of the minimum; else ``inconclusive`` if one of the others
+        still moves, and ``disagrees`` if not.
+    """
+
+    kind: str
+    cost: str
+    rows: tuple[Settled, ...]
+    streamed: bool
+    verdict: Verdict
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists, strings and finite numbers; a list for each quantity if there are several inputs."""
+        each = {
+            "code": [row.code.tolist() for row in self.rows],
+            "objective": [row.objective for row in self.rows],
+            "reference_code": [row.reference.code.tolist() for row in self.rows],
+            "reference_objective": [row.reference.objective for row in self.rows],
+            "relative_gap": [row.gap for row in self.rows],
+            "distance": [float(np.max(np.abs(row.code - row.reference.code))) for row in self.rows],
+            "same_support": [row.same_support for row in self.rows],
+            "settling_time": [row.settling_time for row in self.rows],
+            "settled": [row.settled for row in self.rows],
+        }
+        values = each if self.streamed else {name: value[0] for name, value in each.items()}
+        method = self.rows[0].reference.method
+        return {
+            "kind": self.kind,
+            "cost": self.cost,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "reference": method,
+            **values,
+        }
+
+
+def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] | None = None) -> MapResult:
+    """Read the codes that a circuit settled on, and compare them with software.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        With dynamics that settle.
+    samples : Samples
+        What its `run` returned.
+    note : callable or None
+        Called with a few words before each part.
+
+    Raises
+    ------
+    InputError
+        If the circuit is one that samples.
+    """
+    if not sampler.dynamics.settles:
+        raise InputError(
+            f'dynamics.kind = "{sampler.dynamics.kind}" samples and does not settle. Use experiment.judge.'
+        )
+    say = note or (lambda _: None)
+    say("the minimum in software")
+    if sampler.stream is None:
+        pieces, inputs = [samples.draws("u")], [sampler.x]
+    else:
+        pieces, inputs = [samples.row_draws(row, "u") for row in range(len(sampler.x))], list(sampler.x)
+        if sampler.stream.interpolate == "linear":
+            # a code is compared with the input at the end of its piece: the next row, which the last one repeats
+            inputs = [*inputs[1:], inputs[-1]]
+    n_steps = round(float(samples.attrs["t_stop"]) / sampler.plan.step)
+    early = [
+        sampler.stream is None and int(steps) < n_steps for steps in samples.stats["steps"]
+    ]  # the run ended itself
+    rows = []
+    for u, x in zip(pieces, inputs, strict=True):
+        codes = sampler.read(u.read(u.n_draws - 1, u.n_draws)[:, 0])
+        chain = int(np.argmin([_value(sampler, code, x) for code in codes]))
+        rows.append(_settled(sampler, u.map(partial(_of, chain)), codes[chain], x, samples.times, early[chain], chain))
+    verdict, reason = _judge(rows)
+    d = sampler.dynamics
+    hard = d.kind == "lca" and d.threshold == "hard"
+    cost = "count of s != 0, times (lam sigma)^2/2" if hard else f"{sampler.model.prior.kind} cost"
+    return MapResult(d.kind, cost, tuple(rows), sampler.stream is not None, verdict, reason)
+
+
+def _value(sampler: Sampler, code: Array, x: Array) -> float:
+    """Return the objective of a code."""
+    d = sampler.dynamics
+    hard = d.kind == "lca" and d.threshold == "hard"
+    return float((hard_objective if hard else objective)(sampler.model, code, x))
+
+
+def _of(chain: int, u: Array) -> Array:
+    """Return one chain of several."""
+    return u[chain : chain + 1]
+
+
+def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, early: bool, chain: int) -> Settled:
+    n = u.n_draws
+    tail = u.part(n - min(n, max(2, round(REST * n))), n)
+    ends = np.array([[piece.min((0, 1)), piece.max((0, 1))] for piece in tail.pieces()])
+    moved = float(np.max(ends[:, 1].max(0) - ends[:, 0].min(0)))
+    at_rest = early or (n > 1 and moved <= sampler.plan.width)
+    near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
+    last_away = -1
+    for first, stop in u.spans():
+        away = np.flatnonzero(np.max(np.abs(sampler.read(u.read(first, stop)[0]) - code), axis=1) > near)
+        if len(away):
+            last_away = first + int(away[-1])
+    since = float(times(last_away + 1, last_away + 2)[0])
+    value = _value(sampler, code, x)
+    reference, local = _references(sampler, code, x)
+    prior = sampler.model.prior
+    floor = sampler.model.n_latents * prior.least_cost if isinstance(prior, CostPrior) else 0.0
+    return Settled(code, value, reference, local, since, at_rest, chain, floor)
+
+
+def _references(sampler: Sampler, code: Array, x: Array) -> tuple[MapEstimate, float]:
+    """Return software's minimum, and the minimum that software reaches from the code."""
+    model, d = sampler.model, sampler.dynamics
+    if d.kind == "lca" and d.threshold == "hard":
+        return _hard(model, code, x)
+    if isinstance(model.prior, (Laplace, Gaussian)):  # convex: one minimum
+        reference = map_reference(model, x)
+        return reference, reference.objective
+    near = descend_from(model, code, x)
+    best = best_minimum(model, x)
+    return min(best, near, key=lambda m: m.objective), near.objective
+
+
+def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[MapEstimate, float]:
+    """Compare with LCA in software: the hard threshold's minima are many, and the start decides which is reached."""
+    on = code != 0
+    bounds = (-np.inf if model.prior.signed else 0.0, np.inf)
+    fit = lsq_linear(model.A[:, on], x, bounds=bounds, method="bvls").x if on.any() else np.zeros(0)
+    # every latent of the support is paid for, also where the fit could do without: the data may not tell two of them apart
+    own = np.zeros_like(code)
+    own[on] = fit
+    count = np.count_nonzero(on) - np.count_nonzero(fit)
+    local = float(hard_objective(model, own, x)) + 0.5 * count * (lca_model(model).prior.lam / model.sigma) ** 2
+    try:
+        other = many_lca(model, x[None], hard=True)[0]
+        how = "LCA with a hard threshold in NumPy, from u = 0"
+    except InputError:  # the software creeps along a direction that the data hardly see
+        other, how = own, "least squares on the circuit's own support (LCA in NumPy does not come to rest)"
+    return MapEstimate(other, float(hard_objective(model, other, x)), how), local
+
+
+def _judge(rows: Sequence[Settled]) -> tuple[Verdict, str]:
+    n = len(rows)
+    worst = max(rows, key=lambda row: row.gap)
+    of = f" of {n} inputs" if n > 1 else ""
+    moving = sum(not row.settled and row.gap > TOLERANCE for row in rows)  # a low objective needs no rest
+    if moving:
+        what = f"{moving}{of} had not settled" if n > 1 else "the circuit had not settled"
+        length = "run.hold" if n > 1 else "run.t_stop"
+        return (
+            "inconclusive",
+            f"{what} when time was over (objective {worst.gap:.1e} above the minimum). Raise {length}.",
+        )
+    high = sum(row.gap > TOLERANCE for row in rows)
+    if high:
+        what = f"{high}{of} rest" if n > 1 else "the circuit rests"
+        return (
+            "disagrees",
+            f"{what} at an objective up to {worst.gap:.1e} above the minimum (limit {TOLERANCE:g}, relative).",
+        )
+    least = f"at most {worst.gap:.1e} above the minimum" if worst.gap > 1e-12 else "at the minimum"
+    return "agrees", f"the objective is {least} (limit {TOLERANCE:g} above it, relative)."

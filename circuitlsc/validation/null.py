@@ -1,0 +1,411 @@
+r"""The law of a run's errors if the sampler is right: what is judged on *runs like this one*, replicated in software.
+
+A standard error that is estimated from a run knows nothing of a mode that the run never saw. Replicate runs of the ideal
+Langevin equation (`circuitlsc.reference.replicates`) do: same model, input, length, number of chains, starts, dynamics and
+temperature. With :math:`d_{rj}` the error of statistic j in replicate r *about the exact value*,
+
+.. math:: s_j^\pm = \sqrt{2\, \langle \max(\pm d_{rj}, 0)^2 \rangle_r} \; \text{(at least half of the rms)}, \qquad
+          M_r = \max_j \frac{|d_{rj}|}{s_j^{\mathrm{sign}(d_{rj})}}
+
+and c the 99 % quantile of M, a run is wrong if its own M exceeds c: one p-value, whatever number, correlation and tails the
+statistics have. Replicates give spread and tails, never a centre: a design whose own law is another has no help from them.
+
+Long runs are not replicated in full. From a length L on at which the two halves of a replicate are (nearly) uncorrelated, a run
+of length T is as good as n = T/L replicates, drawn among all of them: with v the time averages of a replicate,
+
+.. math:: v(T) = v_\mathrm{exact} + (\bar v - \bar v_\mathrm{late}) \frac LT + \frac1n \sum_{k=1}^{n} (v_{r_k} - \bar v)
+
+and sd follows from the averages of s and s^2. The second term is the error that the start makes, once: late is the second half
+of the replicates, which has forgotten it, and whose mean is off by their step's bias alone. Where the halves are correlated,
+:math:`v_\mathrm{exact}` stands for it, and a mode that most replicates miss counts as the error that it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.reference.replicates import Replicates, cost_per_tau, kernel_law, replicate_runs
+from circuitlsc.reference.slice import slice_sampling
+from circuitlsc.reference.statistics import PosteriorStatistics
+
+FEWEST, USUAL, MOST = 200, 400, 1000  # replicates
+DRAWN = 1000  # runs that are put together from replicates
+NORMAL = 256  # of more replicates than that a sum is normal, tails included
+WORK = 1e10  # multiplications that a null takes at first: less than half a second of two processors
+MOST_WORK = 4e10  # ... and at most, unless the run itself takes much longer
+LONGEST = 60.0  # s of one processor, whatever the run takes
+SHARE = 0.2  # of the run's own time that the null may take beyond that
+MULTIPLIED = 4e9  # multiplications per second of one processor
+COUPLED = 0.25  # correlation of the two halves of a replicate up to which it is long enough to be scaled
+DISTINCT_STARTS = 4  # chains that are replicated; those of further prior draws are drawn among the last two
+WHOLE = 0.9  # of a run's length: replicates that are as long (but for a block) stand for it as they are
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+MIN_TAIL = 5.0  # s^-tail, the density's fall along a direction that the data do not bound: above, sd has an error
+_KEPT = 16  # nulls in memory
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Which statistics are judged, and in which unit: probabilities in 1, mean and sd in ``scale``.
+
+    Attributes
+    ----------
+    n_latents : int
+    sparse, signed : bool
+        Of the prior: P(active) and P(both active) are judged if codes can be zero, P(s < 0) if they can be negative.
+    quantiles : bool
+        P(s <= level) in place of mean and sd, which have no error where the posterior has no fourth moment.
+    """
+
+    n_latents: int
+    sparse: bool
+    signed: bool
+    quantiles: bool
+
+    @classmethod
+    def of(cls, model: SparseCodingModel, levels: Array | None) -> Judged:
+        """Return what is judged of a model."""
+        return cls(model.n_latents, model.prior.sparse, model.prior.signed, levels is not None)
+
+    @property
+    def names(self) -> list[str]:
+        """What a message calls them."""
+        latents = range(self.n_latents)
+        names = [f"P(active) of latent {k}" for k in latents] if self.sparse else []
+        names += [f"P(s < 0) of latent {k}" for k in latents] if self.signed else []
+        if self.quantiles:
+            names += [f"P(s <= its {100 * q:g} % quantile) of latent {k}" for k in latents for q in QUANTILES]
+        else:
+            names += [f"{what} of latent {k}" for what in ("mean", "sd") for k in latents]
+        if self.sparse:
+            names += [f"P(both active) of latents {i} and {j}" for i, j in zip(*self._pairs, strict=True)]
+        return names
+
+    def units(self, scale: float) -> Array:
+        """Return the unit of each, in its own units."""
+        K, q = self.n_latents, len(QUANTILES)
+        parts = [np.ones(K * (self.sparse + self.signed)), np.ones(q * K) if self.quantiles else np.full(2 * K, scale)]
+        return np.concatenate([*parts, np.ones(len(self._pairs[0]) * self.sparse)])
+
+    @property
+    def _pairs(self) -> tuple[NDArray[np.int64], ...]:
+        return np.triu_indices(self.n_latents, 1)
+
+    def select(self, found: PosteriorStatistics, suffix: str = "") -> Array:
+        """Return the judged statistics (or, with ``"_mcse"``, their errors), shape (n_judged,)."""
+        names = ["p_active"] * self.sparse + ["p_negative"] * self.signed
+        names += ["below"] if self.quantiles else ["mean", "sd"]
+        parts = [np.ravel(getattr(found, name + suffix)) for name in names]
+        return np.concatenate([*parts, *([getattr(found, "coactive" + suffix)[self._pairs]] * self.sparse)])
+
+    def of_sums(self, n: float, marginals: Array, pairs: Array, below: Array) -> Array:
+        """Return time averages of sums over n draws, (..., 4, n_latents), (..., n_pairs), (..., K, n_levels).
+
+        In the order of the judged statistics, with the average of s^2 in the place of sd.
+        """
+        active, negative, first, second = np.moveaxis(marginals / n, -2, 0)
+        parts = [active] * self.sparse + [negative] * self.signed
+        parts += [(below / n).reshape(*below.shape[:-2], -1)] if self.quantiles else [first, second]
+        return np.concatenate(parts + [pairs / n] * self.sparse, axis=-1)
+
+    def from_averages(self, averages: Array) -> Array:
+        """Return the judged statistics of time averages, (..., n_judged)."""
+        if self.quantiles:
+            return averages
+        out, (first, second) = averages.copy(), self._moments
+        out[..., second] = np.sqrt(np.maximum(averages[..., second] - averages[..., first] ** 2, 0.0))
+        return out
+
+    def averages(self, judged: Array) -> Array:
+        """Return the time averages that judged statistics come from: the inverse of `from_averages`."""
+        if self.quantiles:
+            return judged
+        out, (first, second) = judged.copy(), self._moments
+        out[..., second] = judged[..., second] ** 2 + judged[..., first] ** 2
+        return out
+
+    @property
+    def _moments(self) -> tuple[slice, slice]:
+        """Where mean and sd are."""
+        K, before = self.n_latents, self.n_latents * (self.sparse + self.signed)
+        return slice(before, before + K), slice(before + K, before + 2 * K)
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """Replicates of one kind of run.
+
+    Attributes
+    ----------
+    judged : Judged
+    averages : array, shape (n_runs, n_judged)
+        Time averages of each replicate (`Judged.of_sums`), in their own units.
+    late : array, shape (n_judged,), or None
+        Mean over the second halves of all replicates; None if these have not forgotten their starts.
+    length, target : float
+        Measured time per chain of a replicate, and of the run that is judged, in tau.
+    growth : float
+        Factor on the variance of a replicate's errors that its length leaves out (1 if halves are uncorrelated).
+    scaled : bool
+        Whether runs of the target's length are put together from replicates; if not, and they are shorter, the null is
+        conservative.
+    blocks : array, shape (2, 2, n_latents)
+        Mean over replicates of the variance of block means, of 1(active) and s, and of the draws themselves.
+    block : float
+        Length of these blocks, in tau.
+    never : array, shape (2, n_latents)
+        Share of the replicates that never have latent k active, and never have it negative.
+    """
+
+    judged: Judged
+    averages: Array
+    late: Array | None
+    length: float
+    target: float
+    growth: float
+    scaled: bool
+    blocks: Array
+    block: float
+    own_ratio: float
+    never: Array
+
+    @property
+    def n_runs(self) -> int:
+        """Replicate runs."""
+        return len(self.averages)
+
+    @property
+    def mean(self) -> Array:
+        """The software SDE's statistics: those of all replicates together, shape (n_judged,)."""
+        return self.judged.from_averages(self.averages.mean(0))
+
+    @property
+    def mean_se(self) -> Array:
+        """Standard errors of `mean`."""
+        spread = (self.judged.from_averages(self.averages) - self.mean).std(0, ddof=1)
+        return np.asarray(spread / math.sqrt(self.n_runs))
+
+    def deviations(self, exact: Array, target: float | None = None) -> Array:
+        """Return the errors about the exact values of runs as long as the target (tau), shape (n, n_judged).
+
+        A target other than the null's own is always scaled to.
+        """
+        truth, mean = self.judged.averages(exact), self.averages.mean(0)
+        long = self.length if target is None and not self.scaled else self.target if target is None else target
+        share, runs = min(self.length / long, 1.0), self.averages
+        n = round(1 / share)
+        if n > 1:
+            rng, R = np.random.default_rng(0), len(runs)
+            if n > NORMAL:
+                weights = 1 / R + rng.standard_normal((DRAWN, R)) / math.sqrt(n * R)
+            else:
+                weights = rng.multinomial(n, np.full(R, 1 / R), size=DRAWN) / n
+            runs = (weights - weights.mean(1, keepdims=True)) @ runs + mean
+        growth = self.growth if share < 1 else 1.0
+        start = (mean - (truth if self.late is None else self.late)) * share
+        runs = truth + start + (runs - mean) * math.sqrt(n * share * growth)
+        return np.asarray(self.judged.from_averages(runs) - exact)
+
+    def errors(self) -> Array:
+        """Return the standard errors of a run as long as the target, about its own mean: shape (n_judged,)."""
+        return np.asarray(self.deviations(self.mean).std(0, ddof=1))
+
+    def slowdown(self, marginals: Array, per_block: float) -> float:
+        """Return how many times more slowly a run mixes than its replicates; 1 is as fast or faster.
+
+        The variance of the run's block means over that of its draws, against the same of the replicates: the median over
+        statistics. ``marginals`` are sums (n_chains, n_blocks, 4, n_latents) over ``per_block`` draws each, in blocks as
+        long as ``block`` tau.
+        """
+        run = _block_variances(marginals[None], per_block)
+        return max(1.0, float(_ratio(run, self.blocks)) / self.own_ratio)
+
+
+def _block_variances(marginals: Array, per_block: float) -> Array:
+    """Return the variance of block means about a run's mean, and of its draws: mean over runs, (2, 2, n_latents)."""
+    means = marginals[..., [0, 2], :] / per_block  # (run, chain, block, 2, K)
+    between = means.reshape(len(means), -1, *means.shape[3:]).var(1)
+    p, m = np.moveaxis(means.mean((1, 2)), 1, 0)
+    second = marginals[..., 3, :].mean((1, 2)) / per_block
+    return np.stack([between.mean(0), np.stack([(p * (1 - p)).mean(0), (second - m**2).mean(0)])])
+
+
+def _ratio(run: Array, null: Array) -> float:
+    """Return the median over statistics of a run's correlation time over that of the null."""
+    ok = (run > 1e-300).all(0) & (null > 1e-300).all(0)
+    run, null = run[:, ok], null[:, ok]
+    return float(np.median(run[0] / run[1] / (null[0] / null[1]))) if ok.any() else 1.0
+
+
+_nulls: OrderedDict[str, Null] = OrderedDict()
+
+
+def null_for(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    *,
+    starts: Array,
+    length: float,
+    warmup: float,
+    dynamics: Dynamics = LANGEVIN,
+    time_scale: float = 1.0,
+    levels: Array | None = None,
+    seconds: float = 0.0,
+    seed: int = 0,
+    check: Callable[[], None] | None = None,
+) -> Null:
+    """Return the null of runs from these starts; kept in memory by all that it depends on.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+        As the circuit realises it, at T = 1.
+    x : array, shape (n_features,)
+    starts : array, shape (n_chains, n_latents)
+        In model units.
+    length, warmup : float
+        Time that is measured, and dropped before, per chain, in tau.
+    dynamics : Dynamics
+    time_scale : float
+        Time to diffuse over the slab, in tau.
+    levels : array, shape (n_latents, n_levels), or None
+        Judge the distribution function there in place of mean and sd (`quantile_levels`).
+    seconds : float
+        What the run itself takes: the null may take a fifth of it, but a minute of one processor at most.
+    seed : int
+    check : callable or None
+        Called now and then; an error that it raises ends the simulation.
+    """
+    work = max(MOST_WORK, min(SHARE * seconds, LONGEST) * MULTIPLIED)
+    key = hashlib.sha256()
+    levels_or_none = () if levels is None else (levels,)
+    for part in (model.A, starts, np.asarray(x, dtype=float), *kernel_law(model.prior), *levels_or_none):
+        key.update(np.ascontiguousarray(part).tobytes() + str(np.shape(part)).encode())
+    key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, work, seed)).encode())
+    name = key.hexdigest()
+    if name not in _nulls:
+        _nulls[name] = _make(model, x, starts, length, warmup, dynamics, time_scale, levels, work, seed, check)
+        while len(_nulls) > _KEPT:
+            _nulls.popitem(last=False)
+    _nulls.move_to_end(name)
+    return _nulls[name]
+
+
+def _make(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    starts: Array,
+    length: float,
+    warmup: float,
+    dynamics: Dynamics,
+    time_scale: float,
+    levels: Array | None,
+    work: float,
+    seed: int,
+    check: Callable[[], None] | None,
+) -> Null:
+    distinct = min(len(starts), DISTINCT_STARTS)
+    per_tau = cost_per_tau(model, dynamics, time_scale) * distinct
+
+    def affordable(work: float, runs: int = FEWEST) -> float:
+        return max(work / (runs * per_tau) - warmup, 5.0 * time_scale)
+
+    long = min(length, affordable(WORK, USUAL))
+    while True:
+        runs = int(np.clip(WORK / (per_tau * (long + warmup)), FEWEST, MOST))
+        found = replicate_runs(
+            model,
+            x,
+            starts=starts[:distinct],
+            n_runs=runs,
+            length=long,
+            warmup=warmup,
+            dynamics=dynamics,
+            time_scale=time_scale,
+            levels=levels,
+            seed=seed,
+            check=check,
+        )
+        coupled = _coupled(found)
+        longer = min(length, 2 * long, affordable(work))
+        if long >= length or coupled <= COUPLED or longer < min(1.3 * long, length):
+            break
+        long = longer
+    judged = Judged.of(model, levels)
+    n_blocks = found.marginals.shape[2]
+    n, half = len(starts) * n_blocks * found.per_block, n_blocks // 2
+    # the same chains for both, halves apart: (n_runs, n_chains, 2, ...)
+    halves = (found.marginals.reshape(*found.marginals.shape[:2], 2, half, *found.marginals.shape[3:]).sum(3),)
+    sums = [_all_chains(part, len(starts), seed) for part in (*halves, found.pairs, found.below)]
+    averages = judged.of_sums(n, *(part.sum(1) for part in sums))
+    late = judged.of_sums(n / 2, *(part[:, 1] for part in sums)).mean(0)
+    blocks = _block_variances(found.marginals, found.per_block)
+    ratios = [_ratio(_block_variances(one[None], found.per_block), blocks) for one in found.marginals]
+    left_out = max(coupled, 0.0) / (1 + 2 * max(coupled, 0.0))  # x of an exponential: 1 - x of the variance is there
+    whole = found.length >= WHOLE * length
+    return Null(
+        judged,
+        averages,
+        late if coupled <= COUPLED else None,
+        found.length,
+        length,
+        1 / (1 - left_out),
+        not whole and coupled <= COUPLED,
+        blocks,
+        found.length / n_blocks,
+        max(float(np.median(ratios)), 1e-3),
+        (sums[0].sum(1)[:, :2] == 0).mean(0),
+    )
+
+
+def _coupled(found: Replicates) -> float:
+    """Return the largest correlation, over statistics, of the two halves of a chain; less its own standard error."""
+    half = found.marginals.shape[2] // 2
+    first, second = found.marginals[:, :, :half].sum(2), found.marginals[:, :, half:].sum(2)
+    first, second = (part - part.mean(0) for part in (first, second))  # each start has a mean of its own
+    both, spread = (first * second).sum((0, 1)), np.sqrt((first**2).sum((0, 1)) * (second**2).sum((0, 1)))
+    moving = spread > 0
+    if not moving.any():
+        return 0.0
+    return float((both[moving] / spread[moving]).max()) - 1 / math.sqrt(first.shape[0] * first.shape[1])
+
+
+def _all_chains(values: Array, chains: int, seed: int) -> Array:
+    """Return sums over as many chains as a run has: the further ones are drawn among the replicates of the last two."""
+    total = np.asarray(values.sum(1))
+    if (more := chains - values.shape[1]) > 0:
+        rng = np.random.default_rng([seed, 2])
+        pool = np.concatenate(list(values[:, 2:]))
+        for _ in range(more):
+            total = total + pool[rng.integers(len(pool), size=len(values))]
+    return total
+
+
+def quantile_levels(model: SparseCodingModel, x: ArrayLike) -> Array | None:
+    """Return codes at which the posterior's distribution function is judged, (n_latents, 5); None if mean and sd are.
+
+    Only where the prior's tail and a direction that the data do not bound leave the posterior without a fourth moment. The
+    levels are near its quantiles (those of a short run of `slice_sampling`); where exactly does not matter.
+    """
+    prior = model.prior
+    if not isinstance(prior, CostPrior) or np.linalg.matrix_rank(model.A) == model.n_latents:
+        return None
+    far = prior.slab_scale * np.array([1e6, 1e8])
+    tail = float(np.diff(prior.code_cost(far))[0]) / math.log(100)
+    if 2 * tail > MIN_TAIL:  # such a direction has two latents at least
+        return None
+    s = slice_sampling(model, x, n_sweeps=2000, n_chains=2, seed=0)
+    return np.quantile(s.reshape(-1, model.n_latents), QUANTILES, axis=0).T

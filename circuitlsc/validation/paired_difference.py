@@ -1,0 +1,156 @@
+r"""How two circuits on the same noise differ: common random numbers, and standard errors of the paired differences.
+
+.. math:: \Delta_t = \phi(u'_t) - \phi(u_t), \qquad \delta\langle\phi\rangle = \overline{\Delta}, \qquad
+          \mathrm{SE} = \mathrm{MCSE}(\Delta)
+
+The two chains follow the same Brownian path, so that most of their noise cancels in the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, mean_with_mcse, support_keys
+from circuitlsc.sampling.lazy_draws import Draws
+
+BLOCKS = 64  # of time, over all chains, for the standard error of the total variation
+MAX_PAIR_LATENTS = 16  # more latents have too many pairs for an error of each
+
+
+@dataclass(frozen=True, eq=False)
+class PairedDifference:
+    """Change of each statistic from one circuit to another on the same noise, with standard errors.
+
+    Attributes
+    ----------
+    p_active, mean, sd : array, shape (n_latents,)
+    p_active_se, mean_se, sd_se : array, shape (n_latents,)
+        Of the paired differences.
+    p_active_unpaired_se, mean_unpaired_se : array, shape (n_latents,)
+        What two runs on noises of their own would have.
+    coactive, coactive_se : float or None
+        The largest change of P(i and j active) over the pairs; None above 16 latents or without a spike.
+    tv, tv_se : float or None
+        Total variation between the two distributions over supports; None above 20 latents or without a spike.
+    tv_floor : float or None
+        What noise alone would make of it.
+    """
+
+    p_active: Array
+    p_active_se: Array
+    p_active_unpaired_se: Array
+    mean: Array
+    mean_se: Array
+    mean_unpaired_se: Array
+    sd: Array
+    sd_se: Array
+    coactive: float | None
+    coactive_se: float | None
+    tv: float | None
+    tv_se: float | None
+    tv_floor: float | None
+
+
+def paired_difference(
+    model: SparseCodingModel, before: ArrayLike | Draws, after: ArrayLike | Draws
+) -> PairedDifference:
+    """Measure what changed between two runs on the same noise.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+    before, after : array or Draws, shape (n_chains, n_draws, n_latents)
+        States u at the same times, in model units.
+
+    Notes
+    -----
+    The standard errors are those of `circuitlsc.reference.mcse`: a long run's come from block means of the differences.
+    """
+    before, after = Draws.of(before), Draws.of(after)
+    a0, a1 = before.map(model.active), after.map(model.active)
+    s0, s1 = before.map(model.latent), after.map(model.latent)
+    p, p_se = mean_with_mcse(a1.map(lambda new, old: new.astype(float) - old, a0))
+    (share, se0), (_, se1) = mean_with_mcse(a0), mean_with_mcse(a1)
+    unpaired = np.hypot(se0, se1)
+    if _ever(before.map(lambda old, new: old != new, after)).any():
+        # no draw that differs is not no difference: it could well have been one in as many as are independent
+        independent = np.divide(
+            2 * share * (1 - share),
+            unpaired**2,
+            out=np.full_like(share, before.shape[0] * before.n_draws),
+            where=unpaired > 0,
+        )
+        p_se = np.where(_ever(a0.map(lambda old, new: old != new, a1)), p_se, 1 / independent)
+    mean, mean_se = mean_with_mcse(s1.map(lambda new, old: new - old, s0))
+    (m0, mean_se0), (m1, mean_se1) = mean_with_mcse(s0), mean_with_mcse(s1)
+    squares = s1.map(lambda new, old: (new - m1) ** 2 - (old - m0) ** 2, s0)
+    sd0, sd1 = (np.sqrt(s.map(lambda v, m=m: (v - m) ** 2).mean()) for s, m in ((s0, m0), (s1, m1)))
+    coactive: tuple[float | None, float | None] = (None, None)
+    tv: tuple[float | None, float | None, float | None] = (None, None, None)
+    if model.prior.sparse:
+        if model.n_latents <= MAX_PAIR_LATENTS:
+            coactive = _coactivation(a0, a1)
+        if model.n_latents <= MAX_SUPPORT_LATENTS:
+            tv = _total_variation(a0, a1)
+    return PairedDifference(
+        p,
+        p_se,
+        unpaired,
+        mean,
+        mean_se,
+        np.hypot(mean_se0, mean_se1),
+        sd1 - sd0,
+        mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12),
+        *coactive,
+        *tv,
+    )
+
+
+def _ever(happens: Draws) -> NDArray[np.bool_]:
+    """Return which columns of (chain, draw, column) are true in any draw."""
+    return np.asarray(np.any([piece.any((0, 1)) for piece in happens.pieces()], axis=0), dtype=bool)
+
+
+def _coactivation(a0: Draws, a1: Draws) -> tuple[float | None, float | None]:
+    i, j = np.triu_indices(a0.shape[2], 1)
+    if not len(i):
+        return None, None
+    both = a1.map(lambda new, old: (new[..., i] & new[..., j]).astype(float) - (old[..., i] & old[..., j]), a0)
+    change, se = mean_with_mcse(both)
+    worst = int(np.argmax(np.abs(change)))
+    return float(change[worst]), float(se[worst])
+
+
+def _total_variation(a0: Draws, a1: Draws) -> tuple[float, float, float]:
+    """Return the total variation between the supports, its jackknife error over time blocks, and its floor."""
+    chains, draws, latents = a0.shape
+    per_chain = max(1, min(draws, BLOCKS // chains))
+    length = draws // per_chain
+    runs = [a.part(draws - per_chain * length, draws).map(support_keys) for a in (a0, a1)]
+    seen = np.zeros(2**latents, bool)
+    for piece in (piece for keys in runs for piece in keys.pieces()):
+        seen[piece] = True
+    column, supports = np.cumsum(seen) - 1, int(seen.sum())
+    counts = np.zeros((2, chains, per_chain, supports))
+    for which, keys in enumerate(runs):
+        for block in range(per_chain):
+            for piece in keys.part(block * length, (block + 1) * length).pieces():
+                for chain in range(chains):
+                    counts[which, chain, block] += np.bincount(column[piece[chain]], minlength=supports)
+    blocks = chains * per_chain
+    change = (counts[1] - counts[0]).reshape(blocks, supports) / length
+    tv = float(np.abs(change.mean(0)).sum() / 2)
+    if blocks < 2:
+        return tv, tv, tv
+    rest = np.abs((change.sum(0) - change) / (blocks - 1)).sum(1) / 2
+    se = float(np.sqrt((blocks - 1) / blocks * np.sum((rest - rest.mean()) ** 2)))
+    # blocks whose change counts with a random sign have no change on average, and the same noise
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (200, blocks))
+    centred = change - change.mean(0)
+    floor = float(np.abs(signs @ centred / blocks).sum(1).mean() / 2)
+    return tv, se, floor

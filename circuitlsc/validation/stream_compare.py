@@ -1,0 +1,252 @@
+r"""A run of many inputs, judged: the circuit's averages of each input minus the exact ones, averaged over inputs.
+
+.. math:: d_k = \frac1N \sum_n \left( \langle s_k \rangle_n^{\mathrm{circuit}} - \langle s_k \rangle_n^{\mathrm{exact}} \right)
+
+Each input is on for a short time, and begins with the code of the one before. What errors a correct run makes, stale codes
+included, replicates tell: the same inputs stream by in software (`circuitlsc.reference.replicates`), and the largest error is
+judged as that of a run of one input is (`circuitlsc.validation.compare`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
+from circuitlsc.reference.exact import gaussian_posterior
+from circuitlsc.reference.gibbs import gibbs
+from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
+from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
+from circuitlsc.reference.slice import slice_sampling
+from circuitlsc.validation.compare import ALPHA, largest_z, sides
+from circuitlsc.validation.null import MOST_WORK as WORK
+
+if TYPE_CHECKING:
+    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.samples import Samples
+
+ROWS = 200  # inputs whose exact posterior is calculated, evenly spaced among all
+SWEEPS = 4_000  # of the exact sampler, for each of two chains and each input: its error is small beside the circuit's
+PATH_STEPS = 2_000
+FEWEST, MOST = 100, 400  # replicates
+
+Verdict = Literal["agrees", "disagrees", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class MeanDifference:
+    """One statistic of one latent: circuit and exact averaged over inputs, d, the error of correct runs, and z = d / error."""
+
+    circuit: float
+    exact: float
+    difference: float
+    se: float
+    z: float
+
+
+@dataclass(frozen=True)
+class StreamComparison:
+    """What `compare_stream` returns and comparison.json holds.
+
+    Attributes
+    ----------
+    verdict, reason : str
+    n_rows, compared_rows, draws_per_row : int
+    hold : float
+        In tau.
+    max_abs_z, z_limit, p_value : float
+        As in `Comparison`.
+    stale : float
+        The largest error that correct runs make on average, because an input begins with the code of the one before.
+    scale : float
+        Unit of allowance and tolerance for mean and sd, in model units.
+    p_active, mean : tuple of MeanDifference
+        One per latent; P(active) only where a code can be zero.
+    pathwise : dict
+        ``max_abs``, ``rms`` (model units) and ``time`` (tau) of circuit minus NumPy on the same noise, or None.
+    """
+
+    verdict: Verdict
+    reason: str
+    n_rows: int
+    compared_rows: int
+    draws_per_row: int
+    hold: float
+    max_abs_z: float
+    z_limit: float
+    p_value: float
+    stale: float
+    scale: float
+    p_active: tuple[MeanDifference, ...]
+    mean: tuple[MeanDifference, ...]
+    pathwise: dict[str, float] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists, dicts, strings and finite numbers only."""
+        return asdict(self)
+
+
+def compare_stream(
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    tolerance: float = TOLERANCE,
+    note: Callable[[str], None] | None = None,
+) -> StreamComparison:
+    """Compare a run of many inputs with the exact posteriors, and with NumPy on the same noise.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        With a stream of inputs that are held.
+    samples : Samples
+        What its `run` returned.
+    tolerance : float
+        How close averages must be to the exact ones, errors included.
+    note : callable or None
+        Called with a few words before each part.
+
+    Raises
+    ------
+    InputError
+        If there is one input only.
+    """
+    if sampler.stream is None:
+        raise InputError("compare_stream: the sampler has one input. Use experiment.judge.")
+    say = note or (lambda _: None)
+    say("same noise in NumPy")
+    path: PathDifference | None = None
+    with contextlib.suppress(TrapezoidFailed):
+        path = path_difference(sampler, samples, int(PATH_STEPS * min(1.0, 16 / sampler.model.n_latents)))
+    pathwise = None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time}
+    model, x = sampler.model, sampler.x
+    target = model.tempered(sampler.temperature) if sampler.temperature != 1 else model
+    common: dict[str, Any] = {
+        "n_rows": len(x),
+        "draws_per_row": samples.draws_per_row,
+        "hold": float(sampler.stream.hold),
+        "pathwise": pathwise,
+    }
+    if sampler.stream.interpolate != "hold":
+        # no posterior belongs to an input that moves: only the same noise in software says something
+        reason = "the input varies, and a posterior belongs to an input that stands still."
+        return _empty(reason, common, target)
+    say("replicate runs in software")
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int))
+    sparse, run = target.prior.sparse, samples.run_plan()
+    replicates = _replicates(sampler, run, chosen)
+    say("exact posteriors")
+    exact = [_exact(target, x[n], seed=int(n)) for n in chosen]
+    truth = np.array(exact).mean(0)[0 if sparse else 1 :]  # (P(active) and) mean, (1 or 2, n_latents)
+    names = [
+        (name, function) for name, function in (("u", sampler.active), ("s", lambda s: s)) if sparse or name == "s"
+    ]
+    found = np.array(
+        [np.mean([samples.row_draws(int(n), name).map(f).mean() for n in chosen], axis=0) for name, f in names]
+    )
+    scale = float(target.prior.slab_scale)
+    unit = np.array([1.0, scale] if sparse else [scale])[:, None]
+    null = replicates[:, 0 if sparse else 1 :]
+    d, deviations = ((v - truth) / unit for v in (found, null))
+    up, down = sides(deviations.reshape(len(deviations), -1))
+    largest = largest_z(deviations.reshape(len(deviations), -1), up, down)
+    z_limit = float(np.quantile(largest, 1 - ALPHA, method="higher"))
+    side = np.where(d > 0, up.reshape(d.shape), down.reshape(d.shape))
+    excess = float(np.max((np.abs(d) - ALLOWANCE) / side))
+    stale = float(np.abs(deviations.mean(0)).max())
+    verdict, reason = _judge(d, side, excess, z_limit, len(chosen), tolerance, stale)
+    rows = [
+        tuple(
+            MeanDifference(*(float(v) for v in (c, e, c - e, s * w, (c - e) / (s * w))))
+            for c, e, s in zip(found[i], truth[i], side[i], strict=True)
+        )
+        for i, w in enumerate(unit[:, 0])
+    ]
+    return StreamComparison(
+        verdict=verdict,
+        reason=reason,
+        compared_rows=len(chosen),
+        max_abs_z=float(np.abs(d / side).max()),
+        z_limit=z_limit,
+        p_value=float((1 + np.sum(largest >= excess)) / (1 + len(largest))),
+        stale=stale,
+        scale=scale,
+        p_active=rows[0] if sparse else (),
+        mean=rows[-1],
+        **common,
+    )
+
+
+def _replicates(sampler: Sampler, run: RunPlan, chosen: NDArray[np.int64]) -> Array:
+    """Return P(active) and mean of replicate runs, averaged over the chosen inputs and chains, (n_runs, 2, n_latents)."""
+    assert sampler.stream is not None
+    model, dynamics, scale = sampler.model, sampler.dynamics, sampler.plan.time_scale
+    starts = sampler.starts(run.chains, run.seed)
+    work = cost_per_tau(model, dynamics, scale) * sampler.stream.t_stop * len(starts)
+    found = replicate_runs(
+        model,
+        sampler.x,
+        starts=starts,
+        n_runs=int(np.clip(WORK / work, FEWEST, MOST)),
+        length=sampler.stream.hold - run.warmup,
+        warmup=run.warmup,
+        stream=True,
+        dynamics=dynamics,
+        time_scale=scale,
+    )
+    return np.asarray(found.marginals[:, :, chosen][:, :, :, [0, 2]].mean((1, 2)) / found.per_block)
+
+
+def _exact(model: SparseCodingModel, x: Array, *, seed: int) -> tuple[Array, Array]:
+    """Return P(active) and the mean of every latent, each (n_latents,)."""
+    if isinstance(model.prior, Gaussian):
+        return np.ones(model.n_latents), gaussian_posterior(model, x)[0]
+    exact = gibbs if isinstance(model.prior, (SpikeSlab, Laplace)) else slice_sampling
+    s = exact(model, x, n_sweeps=SWEEPS, n_chains=2, seed=seed)
+    return (s != 0).mean((0, 1)), s.mean((0, 1))
+
+
+def _judge(
+    d: Array, side: Array, excess: float, z_limit: float, n: int, tolerance: float, stale: float
+) -> tuple[Verdict, str]:
+    if excess > z_limit:
+        return (
+            "disagrees",
+            f"averages over {n} inputs differ by up to {np.abs(d).max():.3g}, more than noise, stale codes and the allowed "
+            "bias explain.",
+        )
+    wide = float(np.max(np.abs(d) + z_limit * side))
+    if wide <= tolerance:
+        return "agrees", f"all {d.size} averages over {n} inputs are within {tolerance:g} of exact, errors included."
+    cause = ""
+    if stale > tolerance / 4:
+        cause = f" Codes that are left from the input before make an error of {stale:.2g} in a correct run, too."
+    return "inconclusive", (
+        f"no average over {n} inputs differs, but they are known to {wide:.3g} only, and {tolerance:g} is asked for.{cause} "
+        f"{'Hold the inputs longer' if cause else 'Give more inputs, or hold them longer'}."
+    )
+
+
+def _empty(reason: str, common: dict[str, Any], model: SparseCodingModel) -> StreamComparison:
+    return StreamComparison(
+        verdict="inconclusive",
+        reason=reason,
+        compared_rows=0,
+        max_abs_z=0.0,
+        z_limit=0.0,
+        p_value=1.0,
+        stale=0.0,
+        scale=float(model.prior.slab_scale),
+        p_active=(),
+        mean=(),
+        **common,
+    )
