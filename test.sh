@@ -27,6 +27,7 @@ if [ "${1:-}" = "--nightly" ]; then
 fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
+.venv/bin/lint-imports --no-logo --no-cache
 .venv/bin/mypy & # beside the tests: it has one thread
 types=$! failed=0
 # three at a time on two processors: tests wait for timeouts, locks and processes

@@ -21,7 +21,7 @@ SIZES = {"16 x 8": (4, "gram", 60_000), "64 x 64": (64, "gram", 1_500), "64 x 25
 def chains() -> None:
     """Print processor seconds per chain of ten chains of 30 tau, whatever starts for them included."""
     from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-    from circuitlsc.simulator.ngspice.engine import run_chains
+    from circuitlsc.simulator.engine import run_chains
 
     model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
     tasks = build_sampler(model, model.draw(1)[1]).tasks(RunPlan(t_stop=30.0, warmup=0.0, chains=10, seed=3))

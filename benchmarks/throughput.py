@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.task import ChainTask
 from circuitlsc.simulator.workers import worker_environment
 

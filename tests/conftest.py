@@ -24,7 +24,7 @@ from circuitlsc import (
     SpikeSlab,
     SquareRoot,
 )
-from circuitlsc.model.priors import Prior
+from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.simulator.ngspice.library import find_library
 

@@ -10,7 +10,8 @@ from circuitlsc import CustomPrior
 from circuitlsc.config.learning import TIMES, load_learn_config
 from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.errors import InputError
-from circuitlsc.nonideal.nonidealities import Nonidealities, nearest
+from circuitlsc.io.nearest import nearest
+from circuitlsc.nonideal.nonidealities import Nonidealities
 
 GOOD = {
     "model": {"dictionary": "bars:2", "x": "draw", "sigma": 0.5, "seed": 3},

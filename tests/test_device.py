@@ -10,9 +10,9 @@ from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSl
 from circuitlsc.circuit.cells import ThermalNoise
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.reference.pathwise import path_difference
-from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
+from circuitlsc.validation.same_noise import path_difference
 
 # every static error at once, no two the same
 STATIC = {

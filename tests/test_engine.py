@@ -20,7 +20,7 @@ from processes import called, is_one_of_ours, workers_of
 
 from circuitlsc import Gaussian, MissingSimulatorError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import SimulationError
-from circuitlsc.simulator.ngspice.engine import ChainsFailed, run_chains
+from circuitlsc.simulator.engine import ChainsFailed, run_chains
 from circuitlsc.simulator.ngspice.library import find_library
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
 from circuitlsc.simulator.ngspice.transient import TransientFailed, _grid_points
@@ -394,7 +394,7 @@ LONG_RUN = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.task import ChainTask
 task = ChainTask.load(Path("task.json"))
 run_chains([task, replace(task, chain=1)], progress=lambda chain, steps: print(chain, flush=True))

@@ -22,9 +22,9 @@ from circuitlsc.errors import SimulationError
 from circuitlsc.io.lock import lock
 from circuitlsc.simulator import chain as chain_module
 from circuitlsc.simulator.chain import Job, simulate, take
+from circuitlsc.simulator.engine import ChainsFailed, run_all_chains, run_chains
 from circuitlsc.simulator.executors import connect
 from circuitlsc.simulator.journal import read_steps
-from circuitlsc.simulator.ngspice.engine import ChainsFailed, run_all_chains, run_chains
 from circuitlsc.simulator.store import Store, simulator
 
 pytestmark = pytest.mark.ngspice
@@ -109,7 +109,7 @@ def test_chains_come_back_from_a_machine_that_does_not_see_the_store(tasks, seri
 
 def test_a_dask_worker_that_disappears(cluster, tmp_path, monkeypatch):
     """Its chain is taken up on another worker from its last chunk."""
-    monkeypatch.setattr("circuitlsc.simulator.ngspice.engine._POLL_FAR", 0.05)
+    monkeypatch.setattr("circuitlsc.simulator.engine._POLL_FAR", 0.05)
     _, client = cluster
     (task,) = build_sampler(MODEL, X).tasks(RunPlan(t_stop=20_000.0, chains=1, seed=2))
     task = replace(task, chunk=2000)

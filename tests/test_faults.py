@@ -21,8 +21,8 @@ from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sample
 from circuitlsc.errors import SimulationError
 from circuitlsc.sampling.batch import CircuitRun, run_circuits
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.engine import run_all_chains, run_chains
 from circuitlsc.simulator.ngspice.diagnosis import diagnose, what_is
-from circuitlsc.simulator.ngspice.engine import run_all_chains, run_chains
 from circuitlsc.simulator.store import Store
 
 pytestmark = pytest.mark.ngspice

@@ -9,8 +9,8 @@ from circuitlsc.errors import InputError
 from circuitlsc.planning.broken_loop import LARGEST, gaussian_covariance, loop_rate, variance_factor
 from circuitlsc.planning.extrapolation import extrapolate
 from circuitlsc.reference.exact import gaussian_posterior
-from circuitlsc.reference.pathwise import path_difference, same_noise
 from circuitlsc.reference.statistics import mean_with_mcse
+from circuitlsc.validation.same_noise import path_difference, same_noise
 
 ALPHA = 1e-4  # false alarms per test, shared by its statistics
 

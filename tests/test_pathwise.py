@@ -11,8 +11,9 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.circuit.systems import lsc
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.reference.exact import gaussian_posterior
-from circuitlsc.reference.pathwise import path_difference, same_noise, trapezoid
+from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.reference.statistics import mean_with_mcse, summarize
+from circuitlsc.validation.same_noise import path_difference, same_noise
 
 pytestmark = pytest.mark.ngspice
 ALPHA = 1e-4  # false alarms per test, shared by its statistics

@@ -12,8 +12,8 @@ import pytest
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc.simulator.engine import run_all_chains
 from circuitlsc.simulator.journal import JOURNAL, SAMPLES, Record, belongs_to, checksum, read_journal, row_bytes
-from circuitlsc.simulator.ngspice.engine import run_all_chains
 from circuitlsc.simulator.store import FILES, LOCK, Store, simulator
 
 pytestmark = pytest.mark.ngspice

@@ -18,8 +18,8 @@ from test_cli import circuitlsc, one_line
 
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL, SAMPLES
-from circuitlsc.simulator.ngspice.engine import run_chains
 from circuitlsc.simulator.store import Store
 
 pytestmark = pytest.mark.ngspice

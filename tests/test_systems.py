@@ -21,9 +21,9 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.circuit.systems import gradient, lca, lsc, underdamped
 from circuitlsc.model.lca import threshold_code
 from circuitlsc.reference.map_estimate import hard_objective, lasso_map, objective
-from circuitlsc.reference.pathwise import path_difference
 from circuitlsc.reference.statistics import floored_mcse, summarize
 from circuitlsc.validation.judge import exact_statistics, tolerance_scale
+from circuitlsc.validation.same_noise import path_difference
 
 KINDS = ("langevin", "gradient", "lca", "underdamped")
 A = np.random.default_rng(5).standard_normal((5, 4))

@@ -15,7 +15,7 @@ from processes import called, is_one_of_ours, workers_of
 
 from circuitlsc import RunPlan, SimulationError, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.simulator import server, workers
-from circuitlsc.simulator.ngspice.engine import run_chains
+from circuitlsc.simulator.engine import run_chains
 
 SLOW_TO_LOAD = ("scipy.stats", "matplotlib", "pandas", "xarray", "sklearn", "typer", "arviz", "requests")
 pytestmark = pytest.mark.ngspice

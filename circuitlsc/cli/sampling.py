@@ -194,7 +194,7 @@ def _judged(config: Config, sampler: Sampler, samples: Samples, expected: Expect
 def _simulate(sampler: Sampler, run: RunPlan, output: Path, **where: Any) -> Samples:
     """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
     from circuitlsc.io import output as out
-    from circuitlsc.simulator.ngspice.engine import ChainsFailed
+    from circuitlsc.simulator.engine import ChainsFailed
 
     try:
         return sampler.run(run, keep=output.with_name(output.name + ".failed"), **where)

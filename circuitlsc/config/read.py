@@ -18,7 +18,8 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.cost_priors import Cauchy, SquareRoot
 from circuitlsc.model.data import load_array, load_dictionary
 from circuitlsc.model.dynamics import KINDS, THRESHOLDS, Dynamics
-from circuitlsc.model.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import INTERPOLATIONS, Stream
 from circuitlsc.model.tabulated_prior import CustomPrior

@@ -9,8 +9,8 @@ from typing import Any
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import MOST_WHOLE, is_finite
+from circuitlsc.io.nearest import nearest
 from circuitlsc.io.safe_open import decode, read_regular, reason
-from circuitlsc.nonideal.nonidealities import nearest
 
 AUTO = "auto"
 MOST_BYTES = 2**20  # of a config file

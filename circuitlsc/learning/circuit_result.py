@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from circuitlsc.io.arrays import Array
+from circuitlsc.learning.compiled import LearningCircuit
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun
-
-if TYPE_CHECKING:
-    from circuitlsc.learning.circuit import CircuitLearner
 
 SAMPLED = {  # of software they are means over time
     "error": "|x - A s|^2 / D at the ends of inputs, mean since the last record",
@@ -25,7 +23,7 @@ SAMPLED = {  # of software they are means over time
 LAST = 0.25  # share of the run over which the slow variables are averaged
 
 
-def parameters(learner: CircuitLearner, z: Array) -> tuple[Array, Array, Array, Array]:
+def parameters(learner: LearningCircuit, z: Array) -> tuple[Array, Array, Array, Array]:
     """Return A (n, D, K), u0, lam and sigma (n,) of states z (n, K + slow variables)."""
     n, model, at = len(z), learner.model, learner.model.n_latents
     found: dict[str, Array] = {}
@@ -40,7 +38,7 @@ def parameters(learner: CircuitLearner, z: Array) -> tuple[Array, Array, Array, 
     return A, u0, lam, sigma
 
 
-def learning_result(learner: CircuitLearner, z: Array, settings: Mapping[str, Any], spent: Array) -> LearningRun:
+def learning_result(learner: LearningCircuit, z: Array, settings: Mapping[str, Any], spent: Array) -> LearningRun:
     """Return the result of a run from its states (n, K + slow variables) at the end of each input."""
     A, u0, lam, sigma = parameters(learner, z)
     n, k = len(z), learner.model.n_latents

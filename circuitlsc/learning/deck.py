@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from circuitlsc.circuit.lowering import lower
 from circuitlsc.errors import InputError
 from circuitlsc.io.output import GENERATED
+from circuitlsc.learning.compiled import LearningCircuit
 from circuitlsc.simulator.ngspice.deck import ngspice_seed, options, standalone_deck
 
-if TYPE_CHECKING:
-    from circuitlsc.learning.circuit import CircuitLearner
 
-
-def learning_deck(learner: CircuitLearner, n_inputs: int | None = None) -> str:
+def learning_deck(learner: LearningCircuit, n_inputs: int | None = None) -> str:
     """Return the stand-alone deck of a circuit that learns.
 
     It saves the slow variables (not u: its run keeps every time point), and prints their means over the last quarter.
 
     Parameters
     ----------
-    learner : CircuitLearner
+    learner : LearningCircuit
     n_inputs : int or None
         How many inputs it shows; None: all.
 
@@ -63,7 +60,7 @@ def learning_deck(learner: CircuitLearner, n_inputs: int | None = None) -> str:
     )
 
 
-def learning_report(learner: CircuitLearner) -> str:
+def learning_report(learner: LearningCircuit) -> str:
     """Return scales, capacitors, and how long the circuit itself would take to learn."""
     stage, s, m = learner.stage, learner.scaling, learner.model
     sizes = {"A": m.A.size, "pi": 1, "lam": 1, "sigma": 1}

@@ -9,25 +9,23 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
 from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
-from circuitlsc.learning.run import Run
-from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.run import LearnerSettings, Run
+from circuitlsc.learning.source import as_source, check_source, fingerprint
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
 from circuitlsc.learning.threads import thread_choice
-from circuitlsc.model.sparse_coding import SparseCodingModel
 
 LEARNABLE = tuple(TIME_CONSTANTS)
 
@@ -53,7 +51,7 @@ class LearningRun:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Learner:
+class Learner(LearnerSettings):
     r"""Learns a dictionary, and the parameters of prior and noise, by Langevin dynamics.
 
     Parameters
@@ -96,23 +94,6 @@ class Learner:
     every c > 0, with s/c for s. The step's bias and that of the switch are stated in `Stage`: halve the step and
     double the hold to see them.
     """
-
-    A0: ArrayLike
-    pi: float
-    lam: float
-    sigma: float
-    source: Source | SparseCodingModel | ArrayLike
-    stages: Sequence[Stage]
-    seed: int
-    learn: tuple[str, ...] = ("A",)
-    signed: bool = False
-    batch: int = 100
-    temperature: float = 1.0
-    normalise: bool = False
-    dtype: str = "float32"
-    records: int = 400
-    snapshots: int = 9
-    _source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         A0 = real_array("A0", self.A0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
@@ -18,18 +20,38 @@ from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.source import Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.threads import Threads
-
-if TYPE_CHECKING:
-    from circuitlsc.learning.learner import Learner
+from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _DEVIATES = 2**17  # drawn at once: they stay in the cache
 _LAST = 0.75  # where the average begins, as a share of the run
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LearnerSettings:
+    """What a run depends on; `circuitlsc.learning.learner.Learner` says what each field is, and checks it."""
+
+    A0: ArrayLike
+    pi: float
+    lam: float
+    sigma: float
+    source: Source | SparseCodingModel | ArrayLike
+    stages: Sequence[Stage]
+    seed: int
+    learn: tuple[str, ...] = ("A",)
+    signed: bool = False
+    batch: int = 100
+    temperature: float = 1.0
+    normalise: bool = False
+    dtype: str = "float32"
+    records: int = 400
+    snapshots: int = 9
+    _source: Source = field(init=False, repr=False)
+
+
 class Run:
     """The state of a run. What it does between two calls of `advance` depends on the learner alone."""
 
-    def __init__(self, learner: Learner, source: Source) -> None:
+    def __init__(self, learner: LearnerSettings, source: Source) -> None:
         A0 = np.asarray(learner.A0, dtype=float)
         if learner.normalise:
             A0 = A0 / np.linalg.norm(A0, axis=0)
@@ -53,7 +75,7 @@ class Run:
         self.sum_A, self.sums, self.averaged = np.zeros_like(self.w.A), np.zeros(3), 0.0
 
     @classmethod
-    def start(cls, learner: Learner, source: Source) -> Run:
+    def start(cls, learner: LearnerSettings, source: Source) -> Run:
         """Return a run at its beginning."""
         run = cls(learner, source)
         run.recorder.add_snapshot(0.0, run.w.A.T)

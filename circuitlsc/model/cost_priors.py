@@ -18,8 +18,8 @@ from scipy.special import stdtrit
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_flag, check_positive
-from circuitlsc.model.prior_tables import PriorCells, cost_cells
-from circuitlsc.model.priors import smooth_abs, smooth_sign
+from circuitlsc.model.prior import PriorCells, smooth_abs, smooth_sign
+from circuitlsc.model.prior_tables import cost_cells
 
 FAR = 1e12  # times slab_scale: where tables of a heavy tail end
 NOTHING = 40.0  # a cost so far above its least: exp(-40) of the density is left

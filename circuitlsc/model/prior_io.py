@@ -8,7 +8,8 @@ import xarray as xr
 
 from circuitlsc.errors import InputError
 from circuitlsc.model.cost_priors import Cauchy, SquareRoot
-from circuitlsc.model.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.tabulated_prior import CustomPrior
 
 #: Variables of a tabulated cost: s (model units), C(s), C'(s).

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table, crowded_knots, tabulate
-
-if TYPE_CHECKING:
-    from circuitlsc.model.priors import Prior
+from circuitlsc.model.prior import Prior, PriorCells
 
 ERROR = 1e-3  # of the largest slope that matters: how well a table follows a smooth cost's, if MOST_KNOTS allow
 MATTERS = 10.0  # a slope matters where the cost is less than that above its least
 MOST_KNOTS = 60
-
-
-@dataclass(frozen=True, eq=False)
-class PriorCells:
-    """What a prior puts into each neuron.
-
-    Attributes
-    ----------
-    threshold : Table or None
-        The code s(u); None if the code is u itself.
-    comparator : Table or None
-        ds/du, the gate on the likelihood's force; None if it is 1.
-    prior : Table or None
-        c'(u); None for a quadratic cost.
-    stiffness : float
-        c'(u)/u of a quadratic cost; 0 if ``prior`` is a table.
-    """
-
-    threshold: Table | None
-    comparator: Table | None
-    prior: Table | None
-    stiffness: float = 0.0
 
 
 def comparator_cells(prior: Prior, width: float, *, per_side: int = 8) -> PriorCells:

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
-from circuitlsc.model.priors import Laplace, Prior, SpikeSlab
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Laplace, SpikeSlab
 
 
 @dataclass(frozen=True, eq=False)

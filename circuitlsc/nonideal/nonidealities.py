@@ -7,7 +7,6 @@ a larger dictionary keeps the errors of the elements that it shares with a small
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from scipy.special import ndtri
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.nearest import nearest
 from circuitlsc.nonideal.parameters import PARTS as PARTS
 from circuitlsc.nonideal.parameters import ROOM as ROOM
 from circuitlsc.nonideal.parameters import (
@@ -34,6 +34,7 @@ from circuitlsc.nonideal.parameters import (
     SupplyParts,
     TransconductorParts,
 )
+from circuitlsc.nonideal.presets import PRESETS
 
 
 def _part(key: str, given: Any) -> Any:
@@ -54,14 +55,6 @@ def _part(key: str, given: Any) -> Any:
 def _example(key: str) -> str:
     f = next((f for f in fields(PARTS[key]) if not f.metadata["design"]), fields(PARTS[key])[0])
     return f"{{{f.name} = ...}} ({f.metadata['text']})"
-
-
-def nearest(word: object, options: Iterable[str]) -> str:
-    """Return `` Did you mean ...?`` if an option is close to a word, else nothing."""
-    options = list(options)
-    found = [option for option in options if option.lower() == str(word).lower()]
-    found = found or difflib.get_close_matches(str(word), options, n=1, cutoff=0.5)
-    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 @dataclass(frozen=True)
@@ -125,9 +118,11 @@ class Nonidealities:
     @classmethod
     def preset(cls, name: str, *, seed: int = 0) -> Nonidealities:
         """Return a preset by name: ideal, discrete-board, rram, pcm, integrated-180nm (sources in docs/presets.md)."""
-        from circuitlsc.nonideal.presets import preset
-
-        return preset(name, seed=seed)
+        if not isinstance(name, str) or name not in PRESETS:
+            raise InputError(
+                f"preset {name!r} is not known.{nearest(name, PRESETS)} The presets are {', '.join(PRESETS)}."
+            )
+        return cls(PRESETS[name], seed=seed)
 
     def changed(self, values: Mapping[str, Any], *, seed: int | None = None) -> Nonidealities:
         """Return a copy with parameters changed, by ``part.parameter``."""

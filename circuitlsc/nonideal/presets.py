@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuitlsc.errors import InputError
-from circuitlsc.nonideal.nonidealities import Nonidealities, nearest
-
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "ideal": {},
     "discrete-board": {
@@ -116,23 +113,3 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "supply": {"voltage": 5.0},  # the process's 5 V transistors
     },
 }
-
-
-def preset(name: str, *, seed: int = 0) -> Nonidealities:
-    """Return a preset.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PRESETS`.
-    seed : int
-        Of every random draw: another seed is another chip.
-
-    Raises
-    ------
-    InputError
-        For an unknown name.
-    """
-    if not isinstance(name, str) or name not in PRESETS:
-        raise InputError(f"preset {name!r} is not known.{nearest(name, PRESETS)} The presets are {', '.join(PRESETS)}.")
-    return Nonidealities(PRESETS[name], seed=seed)

@@ -25,7 +25,8 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.model.cost_priors import CostPrior
-from circuitlsc.model.priors import Gaussian, Prior
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time

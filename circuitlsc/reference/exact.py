@@ -19,7 +19,8 @@ from scipy import stats
 
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
 from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics

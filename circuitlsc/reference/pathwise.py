@@ -9,7 +9,6 @@ each chunk two backward-Euler steps of 1e-4 h.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,14 +17,10 @@ import numpy as np
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.stream import grid_rows
 from circuitlsc.simulator.ngspice.callbacks import FIRST
-from circuitlsc.simulator.ngspice.noise import BrownianPaths
 
 if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
-    from circuitlsc.simulator.task import ChainTask
+    pass
 
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search
@@ -33,9 +28,7 @@ HALVINGS = 20
 ITERATIONS = 100  # of a circuit simulator's Newton iteration: itl4 of our decks
 SETTLED = 1e-7  # model units: where they have found their solution
 CONVERGED = 1e-11
-RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
 CUT = 8  # into how many pieces ngspice cuts a step without a solution
-SHOWN = 1000  # samples of the twin that are kept for a figure
 
 
 class TrapezoidFailed(CircuitLSCError):
@@ -232,109 +225,3 @@ def between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[st
     if inputs is None:
         return None
     return {name: path[k] + share * (path[k + 1] - path[k]) for name, path in inputs.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class PathDifference:
-    """Circuit against the NumPy trapezoid on the same noise.
-
-    Attributes
-    ----------
-    max_abs, rms : float
-        Over every chain, latent and kept sample, in model units.
-    time : float
-        Length compared, in units of tau per chain.
-    twin : array, shape (n_draws, n_latents)
-        The trapezoid's u of the first chain at its first kept samples (for a figure), in model units.
-    """
-
-    max_abs: float
-    rms: float
-    time: float
-    twin: Array
-
-
-def same_noise(
-    sampler: Sampler, samples: Samples, n_steps: int, progress: Callable[[int], None] | None = None
-) -> tuple[Array, Array]:
-    """Return the circuit's u and the twin's on the same noise, each (chain, draw, n_latents), for the first steps.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    samples : Samples
-        A run of it.
-    n_steps : int
-        How far to integrate; capped at the run's length.
-    """
-    attrs, step = samples.attrs, sampler.plan.step
-    seed = int(attrs["seed"])
-    task = sampler.tasks(samples.run_plan())[0]
-    chains, noise, twin = samples.chains, sampler.graph.noise, sampler.twin
-    least = task.n_warmup + 4 * task.thin
-    last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / step))
-    n_steps = min(max(n_steps, least), last)
-
-    def path(chain: int) -> Array:
-        if noise is None:
-            return np.zeros((n_steps, twin.size))
-        paths = BrownianPaths(
-            noise.sources,
-            seed=seed,
-            chain=chain,
-            step=step,
-            temperature=sampler.temperature,
-            halvings=sampler.halvings,
-        )
-        return twin.spread(paths.increments(n_steps))
-
-    inputs = {
-        cell.name: grid_rows(cell.stream.rows, task.steps_per_row, 0, n_steps, cell.stream.interpolate)
-        for cell in sampler.graph.inputs_from_outside
-        if cell.stream is not None
-    }
-    increments = np.stack([path(c) for c in chains], axis=1)
-    start = twin.full_state(sampler.starts(max(chains) + 1, seed)[chains])
-    chunk = int(attrs["chunk"])
-    restarts = _restarts(samples, task, n_steps) if twin.size > twin.n_latents else None
-    if sampler.loop == "broken":
-        from circuitlsc.reference.broken_loop import broken_trapezoid
-
-        z = broken_trapezoid(
-            sampler.graph, twin, start, increments, step, chunk=chunk, inputs=inputs or None, progress=progress
-        )
-    else:
-        z = trapezoid(
-            twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
-        )
-    kept = z[task.kept(0, n_steps), :, : twin.n_latents].transpose(1, 0, 2)
-    circuit = samples.draws("u").read(0, kept.shape[1])
-    if restarts:
-        kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
-    return circuit, kept
-
-
-def _restarts(samples: Samples, task: ChainTask, n_steps: int) -> dict[int, Array]:
-    """Return the circuit's own states every few tau.
-
-    With little friction two paths on the same noise part as exp(t): their difference over a long time says nothing
-    about the circuit, that over a short time says all.
-    """
-    steps = np.flatnonzero(task.kept(0, n_steps)) + 1
-    z = np.concatenate([samples.draws(name).read(0, len(steps)) for name in ("u", "p")], axis=-1)
-    every = max(1, round(RESTART / (task.thin * task.step)))
-    return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
-
-
-def path_difference(
-    sampler: Sampler, samples: Samples, n_steps: int, progress: Callable[[int], None] | None = None
-) -> PathDifference:
-    """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
-    circuit, twin = same_noise(sampler, samples, n_steps, progress)
-    d = circuit - twin
-    return PathDifference(
-        max_abs=float(np.abs(d).max()),
-        rms=float(np.sqrt(np.mean(d**2))),
-        time=float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0]),
-        twin=twin[0, :SHOWN],
-    )

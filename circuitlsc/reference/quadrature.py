@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.priors import Prior
+from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.exact import _exact
 from circuitlsc.reference.statistics import PosteriorStatistics

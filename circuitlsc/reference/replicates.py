@@ -28,7 +28,8 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.io.compiled import compiled, side_by_side
 from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics
-from circuitlsc.model.priors import Gaussian, Prior
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 Reals = NDArray[np.float32]

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.cost_priors import CostPrior
-from circuitlsc.model.priors import Gaussian, Laplace, Prior, SpikeSlab
+from circuitlsc.model.prior import Prior
+from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _RATE_STEP = 0.02  # h times the fastest rate; the measurements behind it are in `software_sde`

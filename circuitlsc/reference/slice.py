@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.compiled import compiled, side_by_side
-from circuitlsc.model.priors import Prior
+from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.gibbs import Rng
 

@@ -13,7 +13,7 @@ from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.chain import ChainResult
-from circuitlsc.simulator.ngspice.engine import keep_deck, run_all_chains
+from circuitlsc.simulator.engine import keep_deck, run_all_chains
 from circuitlsc.simulator.task import ChainTask
 
 Note = Callable[[str], None]
@@ -37,7 +37,7 @@ def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **mach
     note : callable or None
         Called with a circuit's name as its last chain ends.
     **machine
-        ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.simulator.ngspice.engine.run_all_chains`.
+        ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.simulator.engine.run_all_chains`.
 
     Raises
     ------

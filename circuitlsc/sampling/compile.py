@@ -25,7 +25,8 @@ from circuitlsc.planning.choose_form import choose_form
 from circuitlsc.planning.plan import make_plan, ranges_of
 from circuitlsc.planning.scaling import scale_for
 from circuitlsc.planning.stepping import StepPlan
-from circuitlsc.sampling.sampler import TOLERANCE, Sampler
+from circuitlsc.sampling.circuit import TOLERANCE
+from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.ngspice.deck import check_tolerance
 
 LEVELS = ("ideal", "device")

@@ -31,7 +31,7 @@ from circuitlsc.sampling import samples_file
 from circuitlsc.sampling.lazy_draws import Draws, stacked
 
 if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.circuit import CompiledCircuit
     from circuitlsc.simulator.chain import ChainResult
     from circuitlsc.simulator.task import ChainTask
 
@@ -173,7 +173,7 @@ class Samples:
         """Observation, shape (feature,), or (row, feature) if several followed each other."""
         return np.asarray(self.tree["observed_data"]["x"].values)
 
-    def check_made_by(self, sampler: Sampler) -> None:
+    def check_made_by(self, sampler: CompiledCircuit) -> None:
         """Raise InputError unless the samples came from this sampler's deck."""
         # the size of the noise is no part of the deck that the engine loads: compare the parts themselves too
         mine = (
@@ -237,23 +237,20 @@ def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
     return np.asarray(variable[:, first:stop].values)
 
 
-def _dynamics(sampler: Sampler) -> str:
+def _dynamics(sampler: CompiledCircuit) -> str:
     """Return what the circuit does with its energy, as a file's attribute."""
     return json.dumps(sampler.dynamics.numbers(), sort_keys=True)
 
 
-def _stream(sampler: Sampler) -> dict[str, Any]:
+def _stream(sampler: CompiledCircuit) -> dict[str, Any]:
     """Return how the inputs follow each other, as attributes; nothing if there is one."""
     stream = sampler.stream
     return {} if stream is None else {"hold": stream.hold, "interpolate": stream.interpolate}
 
 
-def read_code(model: SparseCodingModel, u: Array) -> Array:
-    """Return the code that is read from u: the ideal s(u), zero below the threshold; shape of u."""
-    return model.latent(u, 0.0)
-
-
-def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:
+def collect(
+    sampler: CompiledCircuit, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]
+) -> Samples:
     """Label the chains of a run; what settled early stays where it is."""
     u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
     task = tasks[0]
@@ -293,7 +290,7 @@ def collect(sampler: Sampler, run: RunPlan, tasks: Sequence[ChainTask], results:
 
 
 def _without_posterior(
-    sampler: Sampler, run: RunPlan, task: ChainTask, results: Sequence[ChainResult]
+    sampler: CompiledCircuit, run: RunPlan, task: ChainTask, results: Sequence[ChainResult]
 ) -> dict[str, xr.Dataset]:
     """Return all groups but the posterior."""
     model = sampler.model

@@ -11,12 +11,12 @@ from circuitlsc.circuit.electrical_rules import flatten
 from circuitlsc.model.gram import blocks
 
 if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
+    from circuitlsc.sampling.circuit import CompiledCircuit
 
 LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance within 1/LAG
 
 
-def scaling_report(sampler: Sampler) -> str:
+def scaling_report(sampler: CompiledCircuit) -> str:
     """Return how model units became volts, amperes and seconds, and what the hardware would have to do."""
     s, plan, model = sampler.scaling, sampler.plan, sampler.model
     ranges = sampler.ranges
@@ -62,7 +62,7 @@ def scaling_report(sampler: Sampler) -> str:
     return "\n".join(f"{name:<14} {text}" for name, text in rows)
 
 
-def _noise_row(sampler: Sampler) -> tuple[str, str]:
+def _noise_row(sampler: CompiledCircuit) -> tuple[str, str]:
     s, noise = sampler.scaling, sampler.graph.noise
     if noise is None:
         return ("noise", "none: the circuit settles")
@@ -75,7 +75,7 @@ def _noise_row(sampler: Sampler) -> tuple[str, str]:
     )
 
 
-def _stream_rows(sampler: Sampler) -> list[tuple[str, str]]:
+def _stream_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:
     """Return how the inputs follow each other."""
     if sampler.stream is None:
         return []
@@ -84,7 +84,7 @@ def _stream_rows(sampler: Sampler) -> list[tuple[str, str]]:
     return [("inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}: {stream.t_stop:g} tau in all")]
 
 
-def _device_rows(sampler: Sampler) -> list[tuple[str, str]]:
+def _device_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:
     """Return what a device-level circuit adds: crossbars and amplifiers, the lifted noise, the imperfections."""
     if sampler.level != "device":
         return []

@@ -25,7 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from circuitlsc.simulator.ngspice import analysis, worker
+from circuitlsc.simulator import analysis
+from circuitlsc.simulator.ngspice import worker
 from circuitlsc.simulator.ngspice.library import find_library
 
 WORK = {"chain": worker.main, "analysis": analysis.main}

@@ -21,7 +21,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.priors import Gaussian
 from circuitlsc.planning.scaling import HEADROOM
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.simulator.ngspice.analysis import analyse
+from circuitlsc.simulator.analysis import analyse
 from circuitlsc.studies.small_signal import gradient_offset, loop_lag
 
 LAG = 0.02  # of a linear mode's variance

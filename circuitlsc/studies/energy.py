@@ -29,8 +29,8 @@ from circuitlsc.reference.statistics import summarize
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import library_deck
-from circuitlsc.simulator.ngspice.engine import run_chains
 from circuitlsc.studies.small_signal import loop_lag
 
 OVERDRIVE = 0.2  # volt: of the transistors in an estimated quiescent current

@@ -11,12 +11,13 @@ import numpy as np
 
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan
-from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
+from circuitlsc.reference.pathwise import TrapezoidFailed
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.reference.statistics import PosteriorStatistics, block_sums, summarize, virial
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.validation.compare import FINEST, REFERENCE_SHARE, Comparison, compare
 from circuitlsc.validation.null import Null, null_for, quantile_levels
+from circuitlsc.validation.same_noise import PathDifference, path_difference
 
 if TYPE_CHECKING:
     from circuitlsc.io.arrays import Array

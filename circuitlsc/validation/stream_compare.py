@@ -24,11 +24,12 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.gibbs import gibbs
-from circuitlsc.reference.pathwise import PathDifference, TrapezoidFailed, path_difference
+from circuitlsc.reference.pathwise import TrapezoidFailed
 from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.validation.compare import ALPHA, largest_z, sides
 from circuitlsc.validation.null import MOST_WORK as WORK
+from circuitlsc.validation.same_noise import PathDifference, path_difference
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler

@@ -14,7 +14,7 @@ from contract import holds, put
 from circuitlsc.config.learning import load_learn_config
 from circuitlsc.config.read import load_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 VALUES = (
     *(0, 1, -1, 2, 2**63, 2**200, 1e308, 1e-308, 5e-324, 0.5, float("nan"), float("inf"), True, False, "", "auto"),
     *(

@@ -10,7 +10,7 @@ from contract import BrokenContractError, holds, put
 from circuitlsc.simulator.ngspice.deck_check import check_deck
 from circuitlsc.simulator.ngspice.deck_lines import check_lines
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WORDS = (
     *(
         b".control",

@@ -1,6 +1,6 @@
 """One small-signal analysis (``.ac``, ``.op``, ``.dc``) of a circuit, in a process of its own.
 
-``python -m circuitlsc.simulator.ngspice.analysis FOLDER`` is the worker: it reads ``analysis.json`` and writes ``vectors.npz``.
+``python -m circuitlsc.simulator.analysis FOLDER`` is the worker: it reads ``analysis.json`` and writes ``vectors.npz``.
 """
 
 from __future__ import annotations

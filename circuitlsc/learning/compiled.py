@@ -1,0 +1,243 @@
+r"""A circuit that learns, compiled: its graph, scales, deck, and the pieces of its transient as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from circuitlsc.circuit.electrical_rules import check_circuit
+from circuitlsc.circuit.graph import SignalFlowGraph
+from circuitlsc.circuit.lowering import lower
+from circuitlsc.circuit.plasticity import learning_system, starts
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, check_count, check_flag, plain, real_array
+from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
+from circuitlsc.model.priors import Laplace, SpikeSlab
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import Stream
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
+from circuitlsc.planning.scaling import Scaling, scale_for
+from circuitlsc.planning.stepping import plan_step
+from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, options
+from circuitlsc.simulator.task import ChainTask, chunk_length
+
+# Synapses and neurons times steps: what an interruption costs at most, some twenty seconds; each piece starts a process.
+PIECE = 12_000_000
+TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousands of inputs
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LearningCircuit:
+    """A circuit that learns, compiled: `circuitlsc.learning.circuit.CircuitLearner` says what each field is, and runs it."""
+
+    A0: ArrayLike
+    pi: float
+    lam: float
+    sigma: float
+    source: Source | SparseCodingModel | ArrayLike
+    stage: Stage
+    seed: int
+    learn: tuple[str, ...] = ("A",)
+    signed: bool = False
+    level: str = "ideal"
+    nonideal: Nonidealities | None = None
+    width: float | None = None
+    volt: float | None = None
+    c_int: float = 1e-12
+    tau: float = 1e-6
+    rails: float = 2.5
+    tolerance: float = TOLERANCE
+    records: int = 400
+    snapshots: int = 9
+    _source: Source = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        A0 = real_array("A0", self.A0)
+        if A0.ndim != 2 or 0 in A0.shape:
+            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        if self.level not in ("ideal", "device"):
+            raise InputError(f"level = {self.level!r} is not one of ideal, device.")
+        if self.nonideal is not None and self.level != "device":
+            raise InputError(
+                'nonideal parts need level = "device": the ideal level has no parts that could be imperfect.'
+            )
+        if self.nonideal is not None:
+            object.__setattr__(self, "nonideal", as_nonidealities(self.nonideal))
+        if not isinstance(self.stage, Stage):
+            raise InputError(f"CircuitLearner: stage = {self.stage!r} is no Stage. Give one: a circuit has no second.")
+        check_learn("CircuitLearner", self.learn)
+        object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
+        object.__setattr__(self, "signed", check_flag("CircuitLearner: signed", self.signed))
+        for name in ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        if self.stage.pause > 0:
+            raise InputError(
+                f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
+                "switches. Give pause = 0, or learn in software."
+            )
+        if self.stage.n_steps % self.stage.hold_steps:
+            raise InputError(
+                f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
+                "Use Stage.of_inputs."
+            )
+        for name, least in (("seed", 0), ("records", 1), ("snapshots", 2)):
+            object.__setattr__(self, name, check_count(f"CircuitLearner: {name}", getattr(self, name), least))
+        source = as_source(self.source)
+        check_source(source, len(A0))
+        object.__setattr__(self, "A0", A0)
+        object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "learn", tuple(self.learn))
+        for what in self.learn:
+            self.stage.rate(what)
+        _ = self.graph  # refuses what cannot be learned
+
+    @cached_property
+    def model(self) -> SparseCodingModel:
+        """What the circuit starts from."""
+        prior = SpikeSlab(self.pi, self.lam, self.signed) if self.pi != 1 else Laplace(self.lam, self.signed)
+        return SparseCodingModel(np.asarray(self.A0), prior, self.sigma)
+
+    @cached_property
+    def rows(self) -> Array:
+        """The inputs in the order in which they are shown, shape (n_inputs, D), in data units."""
+        return np.concatenate([self._source.batch(i, 1, self.seed) for i in range(self.stage.n_inputs)])
+
+    @cached_property
+    def unit_model(self) -> SparseCodingModel:
+        """The model with atoms of unit norm: what width and scales follow from, wherever learning starts."""
+        A = self.model.A
+        return replace(self.model, A=A / np.linalg.norm(A, axis=0))
+
+    @cached_property
+    def comparator_width(self) -> float:
+        """Width of the comparators, in model units."""
+        return plan_step(self.unit_model, self.rows[0], width=self.width).width
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Volts, amperes and seconds per model unit."""
+        return scale_for(self.unit_model, self.rows, volt=self.volt, c_int=self.c_int, tau=self.tau, rails=self.rails)
+
+    @property
+    def slowness(self) -> dict[str, float]:
+        """Time constants of what is learned, in units of tau."""
+        return {what: getattr(self.stage, TIME_CONSTANTS[what]) for what in self.learn}
+
+    def _graph(self, noise: str, n_inputs: int | None = None) -> SignalFlowGraph:
+        parts = self.nonideal or IDEAL
+        return learning_system(
+            self.model,
+            slowness=self.slowness,
+            width=self.comparator_width,
+            noise=noise,
+            start=self.first_u,
+            hardware=Hardware(parts, self.scaling, True) if self.level == "device" else None,
+            stream=Stream(self.rows[:n_inputs], self.stage.hold, "hold"),
+            step=self.stage.step,
+        )
+
+    @cached_property
+    def graph(self) -> SignalFlowGraph:
+        """The signal-flow graph, with noise from outside."""
+        graph = self._graph("external")
+        check_circuit(lower(graph, self.scaling, step=self.stage.step))
+        return graph
+
+    def standalone_graph(self, n_inputs: int) -> SignalFlowGraph:
+        """Return the graph with noise and inputs of its own, of the first inputs."""
+        return self._graph("trrandom", n_inputs)
+
+    @cached_property
+    def first_u(self) -> Array:
+        """The neurons' start, shape (K,)."""
+        return np.asarray(starts(self.model, np.random.default_rng([self.seed, 2])))
+
+    @cached_property
+    def library_deck(self) -> str:
+        """The deck that the engine loads into libngspice."""
+        circuit = lower(self.graph, self.scaling, step=self.stage.step)
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self.slow_nodes, *(s.node for s in self._held)])
+        tolerances = options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
+        return library_deck(circuit, list(nodes), tolerances)
+
+    @property
+    def _held(self) -> list[Any]:
+        """Capacitors other than the neurons'."""
+        state = self.graph.integrator
+        return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
+
+    @property
+    def slow_nodes(self) -> tuple[str, ...]:
+        """Nodes of the slow variables, in the order of the twin's state."""
+        state = self.graph.integrator
+        return tuple(node for cell in self.graph.integrators if cell is not state for node in cell.nodes)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the result depends on, JSON-ready."""
+        names = ("pi", "lam", "sigma", "seed", "signed", "level", "c_int", "tau", "rails", "tolerance", "records")
+        parts = {} if self.nonideal is None else {"seed": self.nonideal.seed, **self.nonideal.attributes()}
+        return {
+            **{name: getattr(self, name) for name in names},
+            "where": "circuit",
+            "piece": self.pieces[0].stop,
+            "A0": fingerprint(np.asarray(self.A0)),
+            "learn": sorted(self.learn),
+            "stages": [asdict(self.stage)],
+            "source": dict(self._source.settings()),
+            "width": self.comparator_width,
+            "volt": self.scaling.volt,
+            "nonideal": parts,
+        }
+
+    @property
+    def pieces(self) -> list[slice]:
+        """Which inputs each piece of the transient shows."""
+        each = max(1, PIECE // (self.model.A.size + self.model.n_latents) // self.stage.hold_steps)
+        return [slice(i, min(i + each, self.stage.n_inputs)) for i in range(0, self.stage.n_inputs, each)]
+
+    def task(self, piece: int, u: Array, held: Mapping[str, float], *, stop: int | None = None) -> ChainTask:
+        """Return a piece of the transient as data, from the states that the last one reached (volts by node).
+
+        ``stop`` ends it before that input.
+        """
+        graph, scaling, stage, noise = self.graph, self.scaling, self.stage, self.graph.noise
+        assert noise is not None
+        rows = slice(self.pieces[piece].start, stop or self.pieces[piece].stop)
+        streams = [(cell, cell.stream.rows[rows]) for cell in graph.inputs_from_outside if cell.stream is not None]
+        return ChainTask(
+            deck=self.library_deck,
+            nodes=graph.integrator.nodes,
+            observed=self._state_names(),
+            capacitors=tuple(s.capacitor for s in (*graph.integrator.states(scaling), *self._held)),
+            held=tuple(s.node for s in self._held),
+            held_start=tuple(held.get(s.node, s.start) for s in self._held),
+            devices=noise.devices(),
+            sources=noise.sources,
+            units=noise.units(scaling),
+            volt=scaling.volt,
+            tau=scaling.tau,
+            step=stage.step,
+            n_steps=(rows.stop - rows.start) * stage.hold_steps,
+            n_warmup=0,
+            thin=stage.hold_steps,
+            chunk=chunk_length(len(graph.integrator.nodes)),
+            seed=int(self.seed),
+            chain=piece,
+            temperature=1.0,
+            halvings=0,
+            start=tuple(float(v) for v in u),
+            period=stage.hold_steps,
+            inputs=tuple(name for cell, _ in streams for name in cell.devices()),
+            rows=np.concatenate([values * cell.unit(scaling) for cell, values in streams], axis=1),
+        )
+
+    def _state_names(self) -> tuple[str, ...]:
+        """Nodes of what is held between pieces: the slow variables, then other capacitors."""
+        return (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))

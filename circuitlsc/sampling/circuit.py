@@ -1,0 +1,366 @@
+"""A compiled circuit: a model and an input as graph, netlist, decks, and chains as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySpice.Spice.Netlist import Circuit, SubCircuit
+
+from circuitlsc.circuit.cells import Cell, Feedback, State
+from circuitlsc.circuit.graph import SignalFlowGraph, Twin
+from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
+from circuitlsc.circuit.systems import system
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.output import GENERATED
+from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.lca import lca_model, threshold_code
+from circuitlsc.model.priors import Laplace
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import Stream
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
+from circuitlsc.planning.run_plan import WARMUP, RunPlan
+from circuitlsc.planning.scaling import Ranges, Scaling
+from circuitlsc.planning.stepping import StepPlan
+from circuitlsc.simulator.ngspice.deck import fingerprint, library_deck, ngspice_seed, options, standalone_deck
+from circuitlsc.simulator.task import ChainTask, chunk_length
+
+MOST_STEPS = 1e11
+TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
+KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
+SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
+SETTLED_BY = 0.9  # of a stand-alone deck's length
+SETTLING_CHUNK = 500  # steps
+LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles, unless they would be farther apart than
+FINEST_WAVEFORM = 0.05  # tau
+ZERO = 3.0  # widths below which a settled code is read as zero
+DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledCircuit:
+    """A circuit that samples or settles, compiled: graph, netlist, decks, and its chains as data.
+
+    Attributes
+    ----------
+    model : SparseCodingModel
+        What the circuit realises: the model as given, without its spike if the dynamics settle.
+    x : array, shape (n_features,), or (n_rows, n_features) if it is streamed
+    form : str
+    dynamics : Dynamics
+    scaling : Scaling
+    plan : StepPlan
+        Width, step, and how they follow from the model.
+    ranges : Ranges
+        How large the signals become.
+    graph : SignalFlowGraph
+        The vector cells and their wires.
+    circuit : PySpice Circuit
+        The graph's netlist, with `external` noise sources.
+    tolerance : float
+        Of Newton's iteration.
+    level : str
+    nonideal : Nonidealities
+        What the parts of a device-level circuit do wrong.
+    halvings : int
+        How often the noise path's step was halved to get the plan's.
+    wires : str
+        How resistive wires are simulated.
+    stream : Stream or None
+        The inputs that follow each other, if there are several.
+    loop : str
+        ``"closed"`` or ``"broken"`` (`circuitlsc.planning.broken_loop`). A stand-alone deck's is always closed.
+    """
+
+    model: SparseCodingModel
+    x: Array
+    form: str
+    dynamics: Dynamics
+    scaling: Scaling
+    plan: StepPlan
+    ranges: Ranges
+    graph: SignalFlowGraph
+    circuit: Circuit
+    tolerance: float = TOLERANCE
+    level: str = "ideal"
+    nonideal: Nonidealities = IDEAL
+    halvings: int = 0
+    wires: str = "reduced"
+    stream: Stream | None = None
+    loop: str = "closed"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        with many_objects():
+            object.__setattr__(self, "circuit", lower(self.graph, self.scaling, step=self.plan.step))
+
+    @property
+    def temperature(self) -> float:
+        """T in exp(-E/T); 0 for a circuit that settles."""
+        return self.dynamics.T
+
+    @property
+    def first_x(self) -> Array:
+        """The input, or the first of several, shape (n_features,)."""
+        return self.x if self.stream is None else self.x[0]
+
+    def read(self, u: Array) -> Array:
+        """Return the code that is read from states u (..., n_latents), in model units.
+
+        A sampler's is the ideal s(u). What settles rests a few widths beside zero: values below 3 w are read as zero (any
+        below zero if codes are nonnegative).
+        """
+        if not self.dynamics.settles:
+            return self.model.latent(u)
+        width = self.plan.width
+        if self.dynamics.kind == "lca":
+            prior = lca_model(self.model).prior
+            hard = self.dynamics.threshold == "hard"
+            s = threshold_code(u, prior.lam, signed=prior.signed, hard=hard, width=width)
+            if hard:  # between 0 and theta there is only the foot of the comparator's step
+                return np.where(np.abs(s) < prior.lam / 2, 0.0, s)
+        else:
+            s = np.asarray(u, dtype=float) if self.model.prior.signed else np.maximum(u, 0.0)
+            if not isinstance(self.model.prior, Laplace):
+                return s
+        return np.where(np.abs(s) < ZERO * width, 0.0, s)
+
+    def active(self, u: Array) -> NDArray[np.bool_]:
+        """Return which latents are active at states u (..., n_latents)."""
+        return self.read(u) != 0 if self.dynamics.settles else self.model.active(u)
+
+    def graph_with(
+        self,
+        *,
+        noise: str = "external",
+        wires: str | None = None,
+        loop: str | None = None,
+        nonideal: Nonidealities | None = None,
+    ) -> SignalFlowGraph:
+        """Return the graph with another form of noise, other wires, loop or parts, at the same step, width and scales."""
+        return system(
+            self.model,
+            self.first_x,
+            self.dynamics,
+            form=self.form,
+            width=self.plan.width,
+            noise=noise,
+            hardware=None
+            if self.level == "ideal"
+            else Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced"),
+            stream=self.stream,
+            step=self.plan.step,
+            loop=loop or self.loop,
+        )
+
+    @cached_property
+    def standalone_graph(self) -> SignalFlowGraph:
+        """The graph of stand-alone decks: noise that every ngspice has, every segment of a wire, the loop closed."""
+        return self.graph_with(noise="trrandom", wires="segments", loop="closed")
+
+    @cached_property
+    def twin(self) -> Twin:
+        """The NumPy twin of the circuit."""
+        return Twin(self.graph)
+
+    @cached_property
+    def library_deck(self) -> str:
+        """The deck that the engine loads into libngspice."""
+        held = (state.node for state in self._held)
+        solved = () if self._feedback is None else self._feedback[1].nodes
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved])
+        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
+        return library_deck(self.circuit, list(nodes), self.options + (" klu" if large else ""))
+
+    @property
+    def _held(self) -> list[State]:
+        """Capacitors other than the neurons'."""
+        state = self.graph.integrator
+        return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
+
+    @property
+    def _feedback(self) -> tuple[Feedback, Cell] | None:
+        """The sources of a broken loop, and the cell whose nodes they extrapolate; None if it is closed."""
+        found = [cell for cell in self.graph.cells if isinstance(cell, Feedback)]
+        return (found[0], self.graph.inputs(found[0])["e"]) if found else None
+
+    @property
+    def options(self) -> str:
+        """The ``.options`` line that the cells want: Newton's tolerances, and a time step set by the noise alone."""
+        return options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
+
+    def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
+        """Return the whole sampler as one subcircuit, to put into a circuit of your own.
+
+        Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``, from 1 to
+        2^31 - 1: ngspice ignores a larger one). Give the circuit around it the line `options`: the noise sets the time step,
+        and ngspice's own control would fight it.
+        """
+        return lower_to_subcircuit(self.standalone_graph, self.scaling, step=self.plan.step, name=name)
+
+    def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
+        """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise and its loop closed.
+
+        Parameters
+        ----------
+        t_stop, warmup : float
+            In units of tau; means are taken over warmup .. t_stop (of a circuit that settles over the last tenth).
+        seed : int
+            >= 0. ngspice gets seed + 1 (it takes 0 for "none"), from 2^31 - 1 on a hash of it (its own is a C int).
+        """
+        if warmup is None:
+            warmup = 0.0 if self.dynamics.settles else WARMUP
+        if self.dynamics.settles:
+            warmup = max(warmup, SETTLED_BY * t_stop)
+        seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
+        circuit = lower(self.standalone_graph, self.scaling, step=self.plan.step)
+        code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
+        m, s = self.model, self.scaling
+        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        header = [
+            f"circuitlsc {'solver' if self.dynamics.settles else 'sampler'}: {m.n_features} x {m.n_latents}, {m.prior.kind} "
+            f"prior, {self.form} form",
+            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
+            f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
+            f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}",
+            f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
+            f"tau: {s.tau!r} s",
+            f"cells    comparator width {self.plan.width!r} units; step {self.plan.step!r} tau",
+        ]
+        if self.stream is not None:
+            rows, hold = len(self.stream.rows), self.stream.hold
+            header.append(f"input    {rows} rows of {hold!r} tau each, interpolate = {self.stream.interpolate}")
+        if not self.dynamics.settles:
+            header.append(f"seed     {ngspice_seed(seed)} (circuitlsc seed {seed})")
+        return standalone_deck(
+            circuit,
+            header=header,
+            nodes=self.graph.integrator.nodes,
+            measured=code.nodes,
+            option_line=self.options,
+            seed=seed,
+            step=self.plan.step * s.tau,
+            t_start=warmup * s.tau,
+            t_stop=t_stop * s.tau,
+        )
+
+    def what(self) -> str:
+        """Say in a few words what the circuit does with its energy."""
+        d = self.dynamics
+        if d.kind == "langevin":
+            return f"sampled at temperature {d.T!r}"
+        if d.kind == "underdamped":
+            return f"sampled at temperature {d.T!r} with momentum: mass {d.mass:.6g} tau, friction {d.friction:.6g}"
+        if d.kind == "gradient":
+            return "descended, without noise"
+        return f"minimised by LCA, {d.threshold} threshold lam sigma^2"
+
+    def starts(self, chains: int, seed: int) -> Array:
+        """Return initial states (chains, n_latents): opposite modes (all off, all on), then draws from the prior."""
+        model, chains = self.model, check_count("starts: chains", chains, 1)
+        starts = np.zeros((chains, model.n_latents))
+        if chains > 1:
+            ridge = model.A.T @ model.A + model.sigma**2 * np.eye(model.n_latents)
+            fit = np.linalg.solve(ridge, model.A.T @ self.first_x)
+            code = fit if model.prior.signed else np.abs(fit)
+            starts[1] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)
+        rng = np.random.default_rng([check_count("starts: seed", seed, 0), 1])
+        for c in range(2, chains):
+            code = model.prior.draw((model.n_latents,), rng)
+            starts[c] = code + np.where(code != 0, model.prior.threshold * np.sign(code), 0.0)
+        room = 0.9 * self.scaling.rails / self.scaling.volt
+        return np.clip(starts, -room, room)
+
+    def tasks(self, run: RunPlan) -> list[ChainTask]:
+        """Return the chains of a run as data."""
+        step = self.plan.step
+        if run.t_stop / step > MOST_STEPS:
+            raise InputError(
+                f"run.t_stop = {run.t_stop!r} tau is {run.t_stop / step:.2g} steps of {step:.3g} tau, weeks of computing for "
+                f"each chain. Give t_stop <= {MOST_STEPS * step:.3g}, or what allows longer steps: a larger sigma, width, slab."
+            )
+        n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
+        period = 0 if self.stream is None else round(self.stream.hold / step)
+        thin = run.thin or self._thin(period or n_steps, n_warmup)
+        kept = ((period or n_steps) - n_warmup) // thin
+        if kept < (least := 1 if self.dynamics.settles or period else 4):
+            name, length = ("run.hold", self.stream.hold) if self.stream is not None else ("run.t_stop", run.t_stop)
+            needed = (n_warmup + least * thin) * step
+            raise InputError(
+                f"{name} = {length!r} tau leaves {kept} samples per {'input' if period else 'chain'} "
+                f"(step {step:g}, warmup {run.warmup:g}, thin {thin}), but {least} is the least. "
+                f"Give {name} >= {needed:.6g}{', or a shorter warmup' if period else ''}."
+            )
+        return [self._task(run, c, start, thin, n_warmup) for c, start in enumerate(self.starts(run.chains, run.seed))]
+
+    def _thin(self, n_steps: int, n_warmup: int) -> int:
+        """Return how many steps apart samples are kept."""
+        if self.dynamics.settles:  # the waveform is wanted
+            return max(1, min(n_steps // LONGEST_WAVEFORM, round(FINEST_WAVEFORM / self.plan.step)))
+        draws = 2 * DRAWS if self.dynamics.kind == "underdamped" else DRAWS  # what mixes faster is worth keeping
+        thin = max(1, round(min(1.0, self.plan.time_scale) / (draws * self.plan.step)))
+        return max(1, min(thin, n_steps - n_warmup)) if self.stream is not None else thin
+
+    def _task(self, run: RunPlan, chain: int, start: Array, thin: int, n_warmup: int) -> ChainTask:
+        state, noise, step, held = self.graph.integrator, self.graph.noise, self.plan.step, self._held
+        observed = tuple(n for cell in self.graph.integrators if cell is not state for n in cell.nodes)
+        outside = self.graph.inputs_from_outside
+        streamed: dict[str, Any] = {}
+        if self.stream is not None:
+            streams = [(c, c.stream.rows * c.unit(self.scaling)) for c in outside if c.stream is not None]
+            streamed = {
+                "period": round(self.stream.hold / step),
+                "inputs": tuple(name for cell, _ in streams for name in cell.devices()),
+                "rows": np.concatenate([rows for _, rows in streams], axis=1),
+                "interpolate": self.stream.interpolate,
+            }
+        broken: dict[str, Any] = {}
+        if self._feedback is not None:
+            sources, gradient = self._feedback
+            first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
+            broken = {
+                "feedback": sources.devices(),
+                "feedback_nodes": gradient.nodes,
+                "feedback_start": tuple(float(v) for v in first),
+            }
+        settle = SETTLED * self.plan.width if self.dynamics.settles and self.stream is None else 0.0
+        return ChainTask(
+            deck=self.library_deck,
+            nodes=state.nodes,
+            observed=observed,
+            capacitors=tuple(s.capacitor for s in (*state.states(self.scaling), *held)),
+            held=tuple(s.node for s in held),
+            held_start=tuple(s.start for s in held),
+            devices=() if noise is None else noise.devices(),
+            sources=() if noise is None else noise.sources,
+            units=() if noise is None else noise.units(self.scaling),
+            volt=self.scaling.volt,
+            tau=self.scaling.tau,
+            step=step,
+            n_steps=round(run.t_stop / step) if self.stream is None else len(self.x) * streamed["period"],
+            n_warmup=n_warmup,
+            thin=thin,
+            chunk=SETTLING_CHUNK if settle > 0 else chunk_length(self.model.n_latents),
+            seed=int(run.seed),
+            chain=chain,
+            temperature=float(self.temperature),
+            halvings=self.halvings,
+            start=tuple(float(v) for v in start),
+            settle=settle,
+            **broken,
+            **streamed,
+        )
+
+    @cached_property
+    def engine_deck_hash(self) -> str:
+        """SHA-256 of the deck that the engine loads."""
+        return fingerprint(self.library_deck)
