@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from circuitlsc.sampling.compile import build_sampler as build_sampler
     from circuitlsc.sampling.sampler import Sampler as Sampler
     from circuitlsc.sampling.samples import Samples as Samples
+    from circuitlsc.simulator.store import Store as Store
     from circuitlsc.studies.budget import error_budget as error_budget
     from circuitlsc.studies.chip_yield import chip_yield as chip_yield
     from circuitlsc.studies.circuit_calibration import calibrate_circuit as calibrate_circuit
     from circuitlsc.studies.friction import friction_sweep as friction_sweep
+    from circuitlsc.validation.judge import judge as judge
     from circuitlsc.validation.map_result import read_map as read_map
 
 _HOMES = {
@@ -70,6 +72,8 @@ _HOMES = {
     "RunPlan": "planning.run_plan",
     "Sampler": "sampling.sampler",
     "build_sampler": "sampling.compile",
+    "Store": "simulator.store",
+    "judge": "validation.judge",
     "Samples": "sampling.samples",
     "Scaling": "planning.scaling",
 }
