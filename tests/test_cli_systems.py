@@ -1,14 +1,22 @@
 """The command line of every system: one word switches, files, exit codes, one-line errors."""
 
+import inspect
 import json
+import os
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import circuitlsc, one_line
+from test_cli import circuitlsc, circuitlsc_process, one_line
 
+import circuitlsc as package
+from circuitlsc.cli import studies
 from circuitlsc.config.read import load_config
 from circuitlsc.sampling.samples import Samples
+from examples.paper import __main__ as paper
 
 pytestmark = pytest.mark.ngspice
 
@@ -189,6 +197,43 @@ def test_paper(tmp_path):
         in error
     )
     one_line(circuitlsc("paper", "fig3", cwd=tmp_path), 2)  # the folder is there already
+
+
+def test_paper_elsewhere(tmp_path, monkeypatch):
+    """A package that lies in no checkout has no figures, and says where they are."""
+    monkeypatch.setattr(package, "__file__", str(tmp_path / "circuitlsc" / "__init__.py"))
+    error = one_line(circuitlsc("paper", "fig3", cwd=tmp_path), 2)
+    assert "the paper's figures are run from a checkout of the sources" in error
+    assert error.endswith("python -m examples.paper FIGURE -o OUT")
+    assert not list(tmp_path.iterdir())
+
+
+def test_paper_finds_its_own_examples(tmp_path):
+    """Another package of that name, in the folder of the user, is left alone."""
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "__init__.py").write_text("raise SystemExit(7)\n")
+    path = str(Path(package.__file__).parents[1])
+    done = circuitlsc_process("paper", "fig2", cwd=tmp_path, PYTHONPATH=path)
+    assert "'fig2' is not a figure" in one_line(done, 2)
+
+
+def test_paper_in_a_checkout(tmp_path):
+    """The way without the command: as a process, and with the same options."""
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "examples.paper", *arguments]
+        root = Path(__file__).parents[1]
+        return subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
+
+    assert "'fig2' is not a figure that can be made. Give one of fig3," in one_line(
+        run("fig2", "-o", tmp_path / "out"), 2
+    )
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    error = one_line(run("fig3", "-o", tmp_path / "full"), 2)
+    assert "exists already, and results are never overwritten" in error
+    assert [p.name for p in tmp_path.iterdir()] == ["full"]
+    assert inspect.signature(paper.paper) == inspect.signature(studies.paper)
 
 
 @pytest.mark.parametrize("command", ["budget", "yield"])

@@ -12,8 +12,9 @@ import pytest
 from circuitlsc import InputError, bars
 from circuitlsc.learning.optimum import bar_optimum
 from circuitlsc.learning.stage import Stage
-from circuitlsc.paper import figure_norms, figure_slope
-from circuitlsc.paper.figure_bars import (
+from circuitlsc.reporting.plotting import save_figure
+from examples.paper import figure_norms, figure_slope
+from examples.paper.figure_bars import (
     Figure4bData,
     OvercompleteData,
     OvercompleteRun,
@@ -21,15 +22,14 @@ from circuitlsc.paper.figure_bars import (
     figure6_data,
     figure7_data,
 )
-from circuitlsc.paper.figure_norms import Figure8Data, figure8_data
-from circuitlsc.paper.figure_patches import PatchRun
-from circuitlsc.paper.figure_runs import Course, Effort, plain, run_all
-from circuitlsc.paper.figure_slope import Figure9Data, Slope, figure9_data
-from circuitlsc.paper.figures_patches_plot import figure8, figure9
-from circuitlsc.paper.figures_plot import figure4b, figure6, figure7
-from circuitlsc.paper.figures_report import figure6_report, figure7_report, figure8_report, figure9_report
-from circuitlsc.paper.run import FIGURES, reproduce
-from circuitlsc.reporting.plotting import save_figure
+from examples.paper.figure_norms import Figure8Data, figure8_data
+from examples.paper.figure_patches import PatchRun
+from examples.paper.figure_runs import Course, Effort, plain, run_all
+from examples.paper.figure_slope import Figure9Data, Slope, figure9_data
+from examples.paper.figures_patches_plot import figure8, figure9
+from examples.paper.figures_plot import figure4b, figure6, figure7
+from examples.paper.figures_report import figure6_report, figure7_report, figure8_report, figure9_report
+from examples.paper.run import FIGURES, reproduce
 
 BRIEF = Effort(seeds=2, time=0.01, held_out=3, sweeps=10)
 

@@ -9,7 +9,9 @@ from matplotlib.colors import to_hex
 from scipy.stats import binom
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.paper.figures import (
+from circuitlsc.reference.map_estimate import many_lasso
+from circuitlsc.reporting.plotting import save_figure
+from examples.paper.figures import (
     SMALL,
     SWEPT_PIS,
     ActivityCurve,
@@ -23,9 +25,7 @@ from circuitlsc.paper.figures import (
     posterior_draws,
     random_dictionary,
 )
-from circuitlsc.paper.plot import COLORS, figure3, figure4a, figure5
-from circuitlsc.reference.map_estimate import many_lasso
-from circuitlsc.reporting.plotting import save_figure
+from examples.paper.plot import COLORS, figure3, figure4a, figure5
 
 
 def refused(message):

@@ -118,7 +118,10 @@ def code_runners(source):
     return found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "circuitlsc").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+SOURCES = sorted([*(ROOT / "circuitlsc").rglob("*.py"), *(ROOT / "examples" / "paper").rglob("*.py")])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_package_runs_no_data(path):
     assert code_runners(path.read_text(encoding="utf-8")) == []
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from typer import Typer
 from typer.models import CommandInfo
 
 from circuitlsc.cli import check, imperfections, learn, sampling, studies
@@ -75,8 +76,8 @@ class _Stream:
         return getattr(self._stream, name)
 
 
-def main() -> None:
-    """Entry point of the ``circuitlsc`` command."""
+def main(commands: Typer = app, name: str = "circuitlsc") -> None:
+    """Entry point of the ``circuitlsc`` command, and of others that end as it does."""
     # where a standard stream is closed, the next file would get its number, and what libraries print
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
@@ -84,7 +85,7 @@ def main() -> None:
     out, err = _Stream(sys.stdout), _Stream(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     try:
-        _main()
+        _main(commands, name)
     finally:
         out.flush()
         if out.error not in (0, errno.EPIPE):  # a reader that has seen enough is none
@@ -94,7 +95,7 @@ def main() -> None:
             sys.exit(FAILED)
 
 
-def _main() -> None:
+def _main(commands: Typer, name: str) -> None:
     if sys.flags.optimize > 1:
         print(
             "circuitlsc: error: PYTHONOPTIMIZE = 2 (python -OO) removes docstrings, and ArviZ cannot be imported without. "
@@ -104,7 +105,7 @@ def _main() -> None:
         sys.exit(USAGE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
     try:
-        app(prog_name="circuitlsc")
+        commands(prog_name=name)
     except (KeyboardInterrupt, RuntimeError) as error:
         # before a command's own handling, during its imports (NumPy's turn the interrupt into another error)
         if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):

@@ -23,7 +23,6 @@ from circuitlsc.cli.shared import (
     short_run,
 )
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import check_count
 
 
 @app.command()
@@ -142,45 +141,37 @@ def friction(
         print(friction_report(measured))
 
 
+Figure = Annotated[
+    str,
+    typer.Argument(metavar="FIGURE", help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022)."),
+]
+FigureFolder = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder; default: paper-FIGURE.")
+]
+FigureSeed = Annotated[int, typer.Option("--seed", help="Of data and noise; the first one of several runs.")]
+Software = Annotated[
+    bool, typer.Option("--software", help="Leave the circuits of fig4a and fig5 out: seconds, not minutes.")
+]
+
+
 @app.command()
-def paper(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="FIGURE", help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022)."
-        ),
-    ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder; default: paper-FIGURE.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of data and noise; the first one of several runs.")] = 0,
-    software: Annotated[
-        bool, typer.Option("--software", help="Leave the circuits of fig4a and fig5 out: seconds, not minutes.")
-    ] = False,
-) -> None:
-    """Make a figure of the paper, with the numbers behind it.
+def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, software: Software = False) -> None:
+    """Make a figure of the paper, in a checkout of the sources: what python -m examples.paper does there.
 
     fig3, fig4a and fig5 are about inference on bars, in software and as circuits. fig4b, fig6 and fig7 (bars) and fig8 and
     fig9 (natural patches) are about learning, in software: minutes, the last two half an hour each.
     """
-    import numba
+    from importlib import import_module
 
-    from circuitlsc.io import output as out
-    from circuitlsc.paper.run import FIGURES, WITH_CIRCUITS, reproduce
-    from circuitlsc.reporting.plotting import save_figure
-    from circuitlsc.simulator.ngspice.library import find_library
+    import circuitlsc
 
+    checkout = Path(circuitlsc.__file__).parents[1]
     with one_line_errors():
-        if name not in FIGURES:
-            raise InputError(f"paper: {name!r} is not a figure that can be made. Give one of {', '.join(FIGURES)}.")
-        check_count("paper: --seed", seed, 0, " is not a whole number")
-        target = output or Path(f"paper-{name}")
-        out.check_free(target)
-        circuits = not software and name in WITH_CIRCUITS
-        if circuits:
-            find_library()
-        with out.new_folder(target) as folder:
-            made = reproduce(name, seed=seed, circuits=circuits, workers=numba.get_num_threads(), note=say)
-            out.write_json(folder / f"{name}.json", made.numbers)
-            save_figure(made.figure, folder / f"{name}.png")
-        print(made.text)
+        if not (checkout / "examples" / "paper" / "__main__.py").is_file():
+            raise InputError(
+                f"paper: the paper's figures are run from a checkout of the sources, and {checkout} is none. "
+                "Go to a checkout, and give: python -m examples.paper FIGURE -o OUT"
+            )
+    if sys.path[0] != str(checkout):
+        sys.path.insert(0, str(checkout))  # before any other package that is called examples
+    import_module("examples.paper.command").make_figure(name, output, seed, software)

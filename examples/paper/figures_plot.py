@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitlsc.io.arrays import Array
-from circuitlsc.paper.figure_bars import Figure4bData, OvercompleteData, OvercompleteRun
-from circuitlsc.paper.figure_runs import Course
-from circuitlsc.paper.plot import DPI, letter
 from circuitlsc.reporting.learning_plot import mosaic
 from circuitlsc.reporting.plotting import STYLE, distinct_colors
+from examples.paper.figure_bars import Figure4bData, OvercompleteData, OvercompleteRun
+from examples.paper.figure_runs import Course
+from examples.paper.plot import DPI, letter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ import numpy as np
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.stage import Stage
 from circuitlsc.learning.start import overcomplete, random_weights
-from circuitlsc.paper.figure_patches import (
+from examples.paper.figure_patches import (
     BATCH,
     EFFORT,
     LAM,
@@ -23,7 +23,7 @@ from circuitlsc.paper.figure_patches import (
     patch_runs,
     source_name,
 )
-from circuitlsc.paper.figure_runs import Effort, Note, plain
+from examples.paper.figure_runs import Effort, Note, plain
 
 PI, OMEGA = 0.5, 4.0
 # A follows its inputs within tau_A sigma^2/E[s^2] = tau_A/4. In the first stage that is 7 batches, whose noise lets norms

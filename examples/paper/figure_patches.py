@@ -20,7 +20,7 @@ from circuitlsc.learning.learner import Learner, LearningRun
 from circuitlsc.learning.natural import NaturalPatches, photographs
 from circuitlsc.learning.stage import Stage
 from circuitlsc.model.images import whiten
-from circuitlsc.paper.figure_runs import Course, Effort, Note, Progress, held_out_likelihood, run_all
+from examples.paper.figure_runs import Course, Effort, Note, Progress, held_out_likelihood, run_all
 
 SIDE, SIGMA, LAM, BATCH = 8, 0.5, 1.0, 100
 TRAINED = 0.75  # of each picture's width

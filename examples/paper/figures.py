@@ -1,7 +1,7 @@
 r"""Figures 3, 4a and 5 of Fang et al. 2022, doi:10.1162/neco_a_01505: the software side, as numbers.
 
 All use the bars problem of section 4.1, x = A s + n with lam = 1 and sigma = 0.5. Each ``figureN_data`` returns a
-dataclass whose ``to_dict`` is what to save; `circuitlsc.paper.plot` draws it, with what a circuit measured beside it.
+dataclass whose ``to_dict`` is what to save; `examples.paper.plot` draws it, with what a circuit measured beside it.
 `bars_inputs` gives a circuit the very inputs that software had.
 
 DSC and LCA have one L1 energy: in software they are one curve, "L1", solved to its minimum. An LCA with a hard

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-from circuitlsc.paper.figure_norms import Figure8Data
-from circuitlsc.paper.figure_runs import USED
-from circuitlsc.paper.figure_slope import Figure9Data
-from circuitlsc.paper.figures_plot import GOAL, TIME, draw_atoms, plot_norms
-from circuitlsc.paper.plot import DPI, letter
 from circuitlsc.reporting.plotting import STYLE, distinct_colors
+from examples.paper.figure_norms import Figure8Data
+from examples.paper.figure_runs import USED
+from examples.paper.figure_slope import Figure9Data
+from examples.paper.figures_plot import GOAL, TIME, draw_atoms, plot_norms
+from examples.paper.plot import DPI, letter
 
 
 def figure8(data: Figure8Data) -> Figure:

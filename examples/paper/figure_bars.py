@@ -23,7 +23,7 @@ from circuitlsc.learning.start import random_weights
 from circuitlsc.model.data import bars
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.paper.figure_runs import Course, Effort, Note, Progress, held_out_likelihood, plain, run_all
+from examples.paper.figure_runs import Course, Effort, Note, Progress, held_out_likelihood, plain, run_all
 
 LAM, PI = 1.0, 0.3
 TRUTHS, STARTS = (0.1, 0.3, 0.5), (0.05, 0.6, 0.9)  # pi of the data, and where learning starts, in Figure 4b

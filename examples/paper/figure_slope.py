@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.stage import Stage
 from circuitlsc.learning.start import overcomplete, random_weights
-from circuitlsc.paper.figure_patches import (
+from examples.paper.figure_patches import (
     BATCH,
     EFFORT,
     LAM,
@@ -27,7 +27,7 @@ from circuitlsc.paper.figure_patches import (
     patch_runs,
     source_name,
 )
-from circuitlsc.paper.figure_runs import Effort, Note, plain
+from examples.paper.figure_runs import Effort, Note, plain
 
 OMEGAS = (1.0, 2.0, 4.0)
 PI_START = 0.3

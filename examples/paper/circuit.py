@@ -11,7 +11,10 @@ from circuitlsc.model.data import bars
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.paper.figures import (
+from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
+from circuitlsc.sampling.compile import build_sampler
+from circuitlsc.sampling.samples import Samples
+from examples.paper.figures import (
     DICTIONARIES,
     FULL,
     LAM,
@@ -25,9 +28,6 @@ from circuitlsc.paper.figures import (
     measured_activity,
     random_dictionary,
 )
-from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
-from circuitlsc.sampling.compile import build_sampler
-from circuitlsc.sampling.samples import Samples
 
 SETTLING = 30.0  # tau that each input is on for a circuit that settles
 MIXING = 14.0  # tau after a change of the input before a sample is taken

@@ -8,22 +8,22 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from circuitlsc.paper.circuit import SWEEP, circuit_activity, circuit_coefficients
-from circuitlsc.paper.figure_bars import figure4b_data, figure6_data, figure7_data
-from circuitlsc.paper.figure_norms import figure8_data
-from circuitlsc.paper.figure_runs import Effort
-from circuitlsc.paper.figure_slope import figure9_data
-from circuitlsc.paper.figures import FULL, ActivityCurve, Coefficients, Size, figure3_data, figure4a_data, figure5_data
-from circuitlsc.paper.figures_patches_plot import figure8, figure9
-from circuitlsc.paper.figures_plot import figure4b, figure6, figure7
-from circuitlsc.paper.figures_report import (
+from examples.paper.circuit import SWEEP, circuit_activity, circuit_coefficients
+from examples.paper.figure_bars import figure4b_data, figure6_data, figure7_data
+from examples.paper.figure_norms import figure8_data
+from examples.paper.figure_runs import Effort
+from examples.paper.figure_slope import figure9_data
+from examples.paper.figures import FULL, ActivityCurve, Coefficients, Size, figure3_data, figure4a_data, figure5_data
+from examples.paper.figures_patches_plot import figure8, figure9
+from examples.paper.figures_plot import figure4b, figure6, figure7
+from examples.paper.figures_report import (
     figure4b_report,
     figure6_report,
     figure7_report,
     figure8_report,
     figure9_report,
 )
-from circuitlsc.paper.plot import figure3, figure4a, figure5
+from examples.paper.plot import figure3, figure4a, figure5
 
 Note = Callable[[str], None]
 

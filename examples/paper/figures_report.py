@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from circuitlsc.paper.figure_bars import NEAR_NORM, NEAR_PI, SURPLUS, Figure4bData, OvercompleteData
-from circuitlsc.paper.figure_norms import Figure8Data
-from circuitlsc.paper.figure_patches import STILL, PatchRun
-from circuitlsc.paper.figure_runs import USED
-from circuitlsc.paper.figure_slope import Figure9Data
+from examples.paper.figure_bars import NEAR_NORM, NEAR_PI, SURPLUS, Figure4bData, OvercompleteData
+from examples.paper.figure_norms import Figure8Data
+from examples.paper.figure_patches import STILL, PatchRun
+from examples.paper.figure_runs import USED
+from examples.paper.figure_slope import Figure9Data
 
 
 def figure4b_report(data: Figure4bData) -> str:

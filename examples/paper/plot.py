@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.paper.figures import DICTIONARIES, ActivityCurve, Coefficients, Figure3Data, Figure4aData, Figure5Data
 from circuitlsc.reporting.plotting import STYLE
+from examples.paper.figures import DICTIONARIES, ActivityCurve, Coefficients, Figure3Data, Figure4aData, Figure5Data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,25 @@
+"""``python -m examples.paper FIGURE -o OUT``, in a checkout."""
+
+from __future__ import annotations
+
+import typer
+
+from circuitlsc.cli.main import main
+from circuitlsc.cli.studies import Figure, FigureFolder, FigureSeed, Software
+from examples.paper.command import make_figure
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, software: Software = False) -> None:
+    """Make a figure of the paper, with the numbers behind it.
+
+    fig3, fig4a and fig5 are about inference on bars, in software and as circuits. fig4b, fig6 and fig7 (bars) and fig8 and
+    fig9 (natural patches) are about learning, in software: minutes, the last two half an hour each.
+    """
+    make_figure(name, output, seed, software)
+
+
+if __name__ == "__main__":
+    main(app, "python -m examples.paper")
