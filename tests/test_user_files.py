@@ -21,7 +21,6 @@ import pytest
 import xarray as xr
 from test_cli import CONFIG, circuitlsc, one_line
 
-import circuitlsc
 from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler
 from circuitlsc.cli.main import main
 from circuitlsc.io import install
@@ -276,7 +275,7 @@ def test_what_is_missing_can_be_installed_as_the_doctor_says(monkeypatch):
 
 
 def test_no_message_advises_what_an_install_may_lack():
-    package = Path(circuitlsc.__file__).parent
+    package = Path(install.__file__).parents[1]
     for source in package.rglob("*.py"):
         text = source.read_text()
         assert not re.search(r"circuitlsc\[|see examples/", text), source
