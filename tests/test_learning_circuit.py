@@ -8,7 +8,7 @@ import pytest
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.learning import Stage, random_weights
-from circuitlsc.learning import circuit as module
+from circuitlsc.learning import compiled as module
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.circuit_result import learning_result, parameters
 from circuitlsc.learning.learned import Learned

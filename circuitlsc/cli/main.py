@@ -76,7 +76,7 @@ class _Stream:
         return getattr(self._stream, name)
 
 
-def main(commands: Typer = app, name: str = "circuitlsc") -> None:
+def main(commands: Typer | None = None, name: str = "circuitlsc") -> None:
     """Entry point of the ``circuitlsc`` command, and of others that end as it does."""
     # where a standard stream is closed, the next file would get its number, and what libraries print
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -85,7 +85,7 @@ def main(commands: Typer = app, name: str = "circuitlsc") -> None:
     out, err = _Stream(sys.stdout), _Stream(sys.stderr)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     try:
-        _main(commands, name)
+        _main(commands or app, name)
     finally:
         out.flush()
         if out.error not in (0, errno.EPIPE):  # a reader that has seen enough is none
