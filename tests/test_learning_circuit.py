@@ -9,6 +9,7 @@ from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.learning import Stage, random_weights
 from circuitlsc.learning import compiled as module
+from circuitlsc.learning.checkpoint import save_checkpoint
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.circuit_result import learning_result, parameters
 from circuitlsc.learning.learned import Learned
@@ -191,7 +192,7 @@ def test_checkpoint_of_other_settings_is_refused(other, key, tmp_path, monkeypat
     monkeypatch.setattr(module, "PIECE", 20 * 150)
     path = tmp_path / "checkpoint.npz"
     made = short()
-    module.save_checkpoint(path, made.settings(), {"z": np.zeros((3, 21)), "others": np.zeros(0), "spent": np.zeros(2)})
+    save_checkpoint(path, made.settings(), {"z": np.zeros((3, 21)), "others": np.zeros(0), "spent": np.zeros(2)})
     message = (
         rf"^checkpoint = '.*' was written by a run with {key} = .*, but this one has .*\. Run with its settings, .*$"
     )
