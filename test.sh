@@ -15,7 +15,7 @@ export CIRCUITLSC_REQUIRE_NGSPICE=1 CIRCUITLSC_REQUIRE_EXTRAS=1 # here a skipped
 export MPLBACKEND=Agg
 if [ "${1:-}" = "--slow" ]; then
     shift
-    exec .venv/bin/python -m pytest -m slow -s "$@"
+    exec .venv/bin/python -m pytest -m slow -n 2 --dist loadgroup -rP "$@"
 fi
 if [ "${1:-}" = "--nightly" ]; then
     seed="${2:-$(date +%s)}"

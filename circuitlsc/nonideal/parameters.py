@@ -3,106 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
-
-import numpy as np
+from dataclasses import dataclass
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import is_finite
+from circuitlsc.io.declared import Declared, quantity
 
 ROOM = 300.0  # kelvin: the temperature that the noise amplifiers are designed for
 
 
-def _quantity(
-    default: Any,
-    unit: str,
-    text: str,
-    *,
-    low: float = 0.0,
-    high: float = math.inf,
-    above: bool = False,
-    whole: bool = False,
-    design: bool = False,
-    three: bool = False,
-) -> Any:
-    """Declare a parameter: ``above`` excludes the lower end, ``design`` marks what is no imperfection, ``three`` a list."""
-    meta = {
-        "default": default,
-        "unit": unit,
-        "text": text,
-        "low": low,
-        "high": high,
-        "above": above,
-        "whole": whole,
-        "design": design,
-        "three": three,
-    }
-    return field(default=default, metadata=meta)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """What all parts share: they check their own numbers."""
-
-    #: the part's name in a config
-    key: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if value is None and f.default is None:
-                continue
-            object.__setattr__(self, f.name, _checked(f"{self.key}.{f.name}", value, f.metadata))
-
-
-def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
-    if meta["three"]:
-        if not isinstance(value, (list, tuple)) or len(value) not in (0, 3):
-            raise InputError(f"{name} = {value!r} is not a list of three numbers. Give {meta['text']}.")
-        return tuple(_checked(name, v, {**meta, "three": False}) for v in value)
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(f"{name} = {value!r} is not a number. Give {meta['text']} ({meta['unit']}).")
-    if isinstance(value, int) and not is_finite(value):
-        raise InputError(f"{name} has a whole number larger than any double. Give {meta['text']}.")
-    if meta["whole"]:
-        if value != int(value) if math.isfinite(value) else True:
-            raise InputError(f"{name} = {value!r} is not a whole number. Give {meta['text']}.")
-        value = int(value)
-    else:
-        value = float(value)
-    low, high = meta["low"], meta["high"]
-    ideal_inf = value == math.inf and meta["default"] == math.inf  # an infinite gain is ideal; an infinite g_on is none
-    if math.isnan(value) or value < low or value > high or (meta["above"] and value == low):
-        bounds = f"{'>' if meta['above'] else '>='} {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
-        raise InputError(f"{name} = {value:g}, but it must be {bounds} ({meta['unit']}): {meta['text']}.")
-    if math.isinf(value) and not ideal_inf:
-        raise InputError(f"{name} = {value:g}, but it must be finite ({meta['unit']}): {meta['text']}.")
-    return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossbarParts(Part):
+class CrossbarParts(Declared):
     """Differential pairs of resistors; an entry M becomes g_off + (g_on - g_off) max(+-M, 0)/max abs(M) siemens."""
 
     key = "crossbar"
 
-    g_on: float = _quantity(1e-5, "S", "the largest conductance of a cell", above=True, design=True)
-    g_off: float = _quantity(1e-7, "S", "the smallest conductance of a cell, below g_on", design=True)
-    levels: int | None = _quantity(None, "1", "the number of conductance levels, 2 or more", low=2, whole=True)
-    programming_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each conductance", high=2.0)
-    programming_polynomial: tuple[float, ...] = _quantity(
+    g_on: float = quantity(1e-5, "S", "the largest conductance of a cell", above=True, design=True)
+    g_off: float = quantity(1e-7, "S", "the smallest conductance of a cell, below g_on", design=True)
+    levels: int | None = quantity(None, "1", "the number of conductance levels, 2 or more", low=2, whole=True)
+    programming_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on each conductance", high=2.0)
+    programming_polynomial: tuple[float, ...] = quantity(
         (),
         "sd/g_on",
         "c0, c1, c2 of sd/g_on = c0 + c1 g/g_on + c2 (g/g_on)^2",
         low=-math.inf,
         three=True,
     )
-    stuck_on: float = _quantity(0.0, "1", "the fraction of cells stuck at g_on", high=1.0)
-    stuck_off: float = _quantity(0.0, "1", "the fraction of cells stuck at g_off", high=1.0)
-    wire_resistance: float = _quantity(0.0, "ohm", "the resistance of a wire from one cell to the next")
-    driver_resistance: float = _quantity(0.0, "ohm", "the output resistance of each column's driver")
+    stuck_on: float = quantity(0.0, "1", "the fraction of cells stuck at g_on", high=1.0)
+    stuck_off: float = quantity(0.0, "1", "the fraction of cells stuck at g_off", high=1.0)
+    wire_resistance: float = quantity(0.0, "ohm", "the resistance of a wire from one cell to the next")
+    driver_resistance: float = quantity(0.0, "ohm", "the output resistance of each column's driver")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,53 +48,49 @@ class CrossbarParts(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpAmpParts(Part):
+class OpAmpParts(Declared):
     """Every op-amp: the rows' transimpedance amplifiers, the inverters, the buffers of a code that is u itself."""
 
     key = "op_amp"
 
-    gain: float = _quantity(math.inf, "V/V", "the open-loop gain at DC", low=1.0, above=True)
-    gbw: float = _quantity(math.inf, "Hz", "the gain-bandwidth product", above=True)
-    offset: float = _quantity(0.0, "V", "the sd of the input offset voltage", high=10.0)
-    rail: float = _quantity(math.inf, "V", "the output voltage at which it saturates", above=True)
-    slew_rate: float = _quantity(math.inf, "V/s", "the largest slope of the output", above=True)
-    output_resistance: float = _quantity(0.0, "ohm", "the open-loop output resistance", high=1e9)
-    quiescent_current: float | None = _quantity(
+    gain: float = quantity(math.inf, "V/V", "the open-loop gain at DC", low=1.0, above=True)
+    gbw: float = quantity(math.inf, "Hz", "the gain-bandwidth product", above=True)
+    offset: float = quantity(0.0, "V", "the sd of the input offset voltage", high=10.0)
+    rail: float = quantity(math.inf, "V", "the output voltage at which it saturates", above=True)
+    slew_rate: float = quantity(math.inf, "V/s", "the largest slope of the output", above=True)
+    output_resistance: float = quantity(0.0, "ohm", "the open-loop output resistance", high=1e9)
+    quiescent_current: float | None = quantity(
         None, "A", "the supply current of one op-amp without load", design=True, high=100.0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntegratorParts(Part):
+class IntegratorParts(Declared):
     """The neuron's capacitor and what loads it."""
 
     key = "integrator"
 
-    output_resistance: float = _quantity(
-        math.inf, "ohm", "the resistance that loads the capacitor (a leak)", above=True
-    )
-    offset_current: float = _quantity(0.0, "A", "the sd of a constant current into the capacitor", high=1.0)
-    rail: float = _quantity(math.inf, "V", "the voltage at which the neuron is clamped", above=True)
-    capacitance_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on the capacitor", high=1.0)
-    friction_mismatch: float = _quantity(
+    output_resistance: float = quantity(math.inf, "ohm", "the resistance that loads the capacitor (a leak)", above=True)
+    offset_current: float = quantity(0.0, "A", "the sd of a constant current into the capacitor", high=1.0)
+    rail: float = quantity(math.inf, "V", "the voltage at which the neuron is clamped", above=True)
+    capacitance_mismatch: float = quantity(0.0, "relative", "the sd of a lognormal factor on the capacitor", high=1.0)
+    friction_mismatch: float = quantity(
         0.0, "relative", "the sd of a lognormal factor on a momentum's friction", high=1.0
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparatorParts(Part):
+class ComparatorParts(Declared):
     """Threshold cell and gate: each its own comparator, so that their mismatch is a part of the story."""
 
     key = "comparator"
 
-    width: float | None = _quantity(
-        None, "V", "the input width w of the comparators (their gain is 1/(4w))", above=True
-    )
-    threshold_offset: float = _quantity(0.0, "V", "the sd of the threshold cell's input offset", high=10.0)
-    gate_offset: float = _quantity(0.0, "V", "the sd of the gate's input offset", high=10.0)
-    hysteresis: float = _quantity(0.0, "V", "the distance between the gate's upper and lower threshold", high=10.0)
-    delay: float = _quantity(0.0, "s", "the gate's delay: a first-order lag", high=1.0)
-    regeneration: float | None = _quantity(
+    width: float | None = quantity(None, "V", "the input width w of the comparators (their gain is 1/(4w))", above=True)
+    threshold_offset: float = quantity(0.0, "V", "the sd of the threshold cell's input offset", high=10.0)
+    gate_offset: float = quantity(0.0, "V", "the sd of the gate's input offset", high=10.0)
+    hysteresis: float = quantity(0.0, "V", "the distance between the gate's upper and lower threshold", high=10.0)
+    delay: float = quantity(0.0, "s", "the gate's delay: a first-order lag", high=1.0)
+    regeneration: float | None = quantity(
         None,
         "s",
         "how long the gate's output takes to move its threshold (0.05 tau if not given)",
@@ -175,93 +100,91 @@ class ComparatorParts(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiplierParts(Part):
+class MultiplierParts(Declared):
     """The multiplier that lets the gate pass the gradient e."""
 
     key = "multiplier"
 
-    gain_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
-    offset: float = _quantity(0.0, "V", "the sd of the offset at its input e", high=10.0)
+    gain_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
+    offset: float = quantity(0.0, "V", "the sd of the offset at its input e", high=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransconductorParts(Part):
+class TransconductorParts(Declared):
     """What turns a momentum into the current of its neuron (underdamped dynamics)."""
 
     key = "transconductor"
 
-    gain_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
-    offset: float = _quantity(0.0, "V", "the sd of its input offset", high=10.0)
+    gain_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
+    offset: float = quantity(0.0, "V", "the sd of its input offset", high=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlasticParts(Part):
+class PlasticParts(Declared):
     """The synapses of a circuit that learns: capacitors that hold the weights, and multipliers."""
 
     key = "plastic"
 
-    leak_resistance: float = _quantity(
+    leak_resistance: float = quantity(
         math.inf, "ohm", "the resistance that discharges a weight's capacitor", above=True
     )
-    capacitance_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each capacitor", high=1.0)
-    gain_error: float = _quantity(0.0, "relative", "the sd of a lognormal factor on each multiplier's gain", high=1.0)
-    offset: float = _quantity(0.0, "V", "the sd of the offset at each input of a multiplier", high=10.0)
+    capacitance_mismatch: float = quantity(0.0, "relative", "the sd of a lognormal factor on each capacitor", high=1.0)
+    gain_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on each multiplier's gain", high=1.0)
+    offset: float = quantity(0.0, "V", "the sd of the offset at each input of a multiplier", high=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorParts(Part):
+class PriorParts(Declared):
     """The current that stands for the prior."""
 
     key = "prior"
 
-    lam_error: float = _quantity(0.0, "relative", "the common error of the prior's current", low=-0.95, high=10.0)
-    lam_mismatch: float = _quantity(0.0, "relative", "the sd of a lognormal factor on the prior's current", high=1.0)
+    lam_error: float = quantity(0.0, "relative", "the common error of the prior's current", low=-0.95, high=10.0)
+    lam_mismatch: float = quantity(0.0, "relative", "the sd of a lognormal factor on the prior's current", high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseParts(Part):
+class NoiseParts(Declared):
     """The thermal-noise source and the transconductor that lifts it to the model's diffusion."""
 
     key = "noise"
 
-    resistance: float = _quantity(1e6, "ohm", "the resistor whose thermal noise is used", above=True, design=True)
-    capacitance: float = _quantity(
-        0.0, "F", "the capacitance across it: variance kT/C, corner 1/(2 pi R C); 0 is white"
-    )
-    temperature: float = _quantity(ROOM, "K", "its temperature (the amplifier is designed for 300 K)", above=True)
-    temperature_mismatch: float = _quantity(
+    resistance: float = quantity(1e6, "ohm", "the resistor whose thermal noise is used", above=True, design=True)
+    capacitance: float = quantity(0.0, "F", "the capacitance across it: variance kT/C, corner 1/(2 pi R C); 0 is white")
+    temperature: float = quantity(ROOM, "K", "its temperature (the amplifier is designed for 300 K)", above=True)
+    temperature_mismatch: float = quantity(
         0.0, "relative", "the sd of a lognormal factor on each temperature", high=2.0
     )
-    offset: float = _quantity(0.0, "V", "the sd of the amplifier's offset, referred to the resistor", high=10.0)
-    flicker_corner: float = _quantity(0.0, "Hz", "where the amplifier's 1/f noise equals the thermal noise")
-    ac_corner: float = _quantity(0.0, "Hz", "the corner of the AC coupling after the amplifier; 0 is DC-coupled")
-    supply_correlation: float = _quantity(0.0, "1", "the correlation of any two sources through the supply", high=0.99)
+    offset: float = quantity(0.0, "V", "the sd of the amplifier's offset, referred to the resistor", high=10.0)
+    flicker_corner: float = quantity(0.0, "Hz", "where the amplifier's 1/f noise equals the thermal noise")
+    ac_corner: float = quantity(0.0, "Hz", "the corner of the AC coupling after the amplifier; 0 is DC-coupled")
+    supply_correlation: float = quantity(0.0, "1", "the correlation of any two sources through the supply", high=0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupplyParts(Part):
+class SupplyParts(Declared):
     """The supply."""
 
     key = "supply"
 
-    voltage: float | None = _quantity(
+    voltage: float | None = quantity(
         None, "V", "the total supply voltage; from rail to rail if not given", above=True, design=True
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CornerParts(Part):
+class CornerParts(Declared):
     """Where on the process and environment the whole chip sits."""
 
     key = "corner"
 
-    temperature: float = _quantity(ROOM, "K", "the ambient temperature: it heats every noise resistor", above=True)
-    supply: float = _quantity(1.0, "relative", "a factor on the supply and on every rail", above=True)
-    resistance: float = _quantity(1.0, "relative", "a factor on every resistor", above=True)
-    capacitance: float = _quantity(1.0, "relative", "a factor on every capacitor", above=True)
+    temperature: float = quantity(ROOM, "K", "the ambient temperature: it heats every noise resistor", above=True)
+    supply: float = quantity(1.0, "relative", "a factor on the supply and on every rail", above=True)
+    resistance: float = quantity(1.0, "relative", "a factor on every resistor", above=True)
+    capacitance: float = quantity(1.0, "relative", "a factor on every capacitor", above=True)
 
 
-PARTS: dict[str, type[Part]] = {
+PARTS: dict[str, type[Declared]] = {
     cls.key: cls
     for cls in (
         CrossbarParts,

@@ -1,0 +1,80 @@
+"""Declared fields: a dataclass says bounds, unit, text and default of each number, and readers, checks and docs follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import is_finite
+
+
+def quantity(
+    default: Any,
+    unit: str,
+    text: str,
+    *,
+    low: float = 0.0,
+    high: float = math.inf,
+    above: bool = False,
+    whole: bool = False,
+    design: bool = False,
+    three: bool = False,
+) -> Any:
+    """Declare a parameter: ``above`` excludes the lower end, ``design`` marks what is no imperfection, ``three`` a list."""
+    meta = {
+        "default": default,
+        "unit": unit,
+        "text": text,
+        "low": low,
+        "high": high,
+        "above": above,
+        "whole": whole,
+        "design": design,
+        "three": three,
+    }
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What classes of declared fields share: they check their own numbers."""
+
+    #: the name of their table in a config
+    key: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is None and f.default is None:
+                continue
+            object.__setattr__(self, f.name, _checked(f"{self.key}.{f.name}", value, f.metadata))
+
+
+def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
+    if meta["three"]:
+        if not isinstance(value, (list, tuple)) or len(value) not in (0, 3):
+            raise InputError(f"{name} = {value!r} is not a list of three numbers. Give {meta['text']}.")
+        return tuple(_checked(name, v, {**meta, "three": False}) for v in value)
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InputError(f"{name} = {value!r} is not a number. Give {meta['text']} ({meta['unit']}).")
+    if isinstance(value, int) and not is_finite(value):
+        raise InputError(f"{name} has a whole number larger than any double. Give {meta['text']}.")
+    if meta["whole"]:
+        if value != int(value) if math.isfinite(value) else True:
+            raise InputError(f"{name} = {value!r} is not a whole number. Give {meta['text']}.")
+        value = int(value)
+    else:
+        value = float(value)
+    low, high = meta["low"], meta["high"]
+    ideal_inf = value == math.inf and meta["default"] == math.inf  # an infinite gain is ideal; an infinite g_on is none
+    if math.isnan(value) or value < low or value > high or (meta["above"] and value == low):
+        bounds = f"{'>' if meta['above'] else '>='} {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
+        raise InputError(f"{name} = {value:g}, but it must be {bounds} ({meta['unit']}): {meta['text']}.")
+    if math.isinf(value) and not ideal_inf:
+        raise InputError(f"{name} = {value:g}, but it must be finite ({meta['unit']}): {meta['text']}.")
+    return value
