@@ -18,7 +18,7 @@ import numpy as np
 from circuitlsc import Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.reporting.plotting import save_figure
-from circuitlsc.simulator.ngspice.worker import peak_memory
+from circuitlsc.simulator.worker import peak_memory
 
 
 def whole_run(n_steps: int) -> dict[str, float]:

@@ -54,7 +54,7 @@ def plain(tasks: list[ChainTask], processes: int) -> None:
                 task.save(folder / "task.json")
                 (folder / ".spiceinit").write_text("* no commands\n", encoding="ascii")
                 with subprocess.Popen(
-                    [sys.executable, "-m", "circuitlsc.simulator.ngspice.worker", str(folder)],
+                    [sys.executable, "-m", "circuitlsc.simulator.worker", str(folder)],
                     cwd=folder,
                     env=worker_environment(),
                     stdin=subprocess.PIPE,

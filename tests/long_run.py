@@ -20,7 +20,7 @@ from circuitlsc.reference.statistics import summarize, virial
 from circuitlsc.reporting.plotting import save_figure
 from circuitlsc.sampling.samples import collect
 from circuitlsc.simulator.chain import ChainResult
-from circuitlsc.simulator.ngspice.worker import peak_memory
+from circuitlsc.simulator.worker import peak_memory
 
 A = 0.9  # correlation from draw to draw
 PIECE = 20_000

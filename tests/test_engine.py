@@ -23,8 +23,9 @@ from circuitlsc.errors import SimulationError
 from circuitlsc.simulator.engine import ChainsFailed, run_chains
 from circuitlsc.simulator.ngspice.library import find_library
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
-from circuitlsc.simulator.ngspice.transient import TransientFailed, _grid_points
+from circuitlsc.simulator.ngspice.transient import _grid_points
 from circuitlsc.simulator.server import SERVER
+from circuitlsc.simulator.simulator import TransientFailed
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
 X = np.array([1.0, 0.2, 0.9, -0.1])

@@ -25,7 +25,7 @@ from circuitlsc.simulator.chain import Job, simulate, take
 from circuitlsc.simulator.engine import ChainsFailed, run_all_chains, run_chains
 from circuitlsc.simulator.executors import connect
 from circuitlsc.simulator.journal import read_steps
-from circuitlsc.simulator.store import Store, simulator
+from circuitlsc.simulator.store import Store, identity
 
 pytestmark = pytest.mark.ngspice
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
@@ -96,7 +96,7 @@ def test_dask_gives_the_same_bits(tasks, serial, cluster, tmp_path):
 
 
 def test_chains_come_back_from_a_machine_that_does_not_see_the_store(tasks, serial, tmp_path):
-    task, key = tasks[0], tasks[0].key(simulator())
+    task, key = tasks[0], tasks[0].key(identity())
     done = simulate(Job(task, key, str(tmp_path / "elsewhere"), "token-that-is-not-there"))
     assert done.files is not None
     result = take(tmp_path / key, task, done.files)
@@ -291,7 +291,7 @@ def test_the_key_holds_all_that_the_samples_depend_on(tasks, change):
     if "rows" in change:
         assert replace(tasks[0], rows=2 * change["rows"]).key("x") != replace(tasks[0], **change).key("x")
     assert tasks[0].key("ngspice 39") != tasks[0].key("ngspice 44")
-    assert re.fullmatch(r"[0-9a-f]{64}", tasks[0].key(simulator()))
+    assert re.fullmatch(r"[0-9a-f]{64}", tasks[0].key(identity()))
 
 
 def test_spoilt_results_are_simulated_again_from_the_last_good_chunk(tasks, serial, started, tmp_path):

@@ -14,7 +14,7 @@ from test_cli import circuitlsc, one_line
 from circuitlsc import RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.simulator.engine import run_all_chains
 from circuitlsc.simulator.journal import JOURNAL, SAMPLES, Record, belongs_to, checksum, read_journal, row_bytes
-from circuitlsc.simulator.store import FILES, LOCK, Store, simulator
+from circuitlsc.simulator.store import FILES, LOCK, Store, identity
 
 pytestmark = pytest.mark.ngspice
 SAMPLER = build_sampler(SparseCodingModel(bars(1), SpikeSlab(0.5, 0.5), 0.5), [1.0])
@@ -35,7 +35,7 @@ def victim(tmp_path):
 
 def entry(tmp_path):
     """Return the folder in which the chain will be kept, as a stranger would make it."""
-    folder = tmp_path / "cache" / TASK.key(simulator())
+    folder = tmp_path / "cache" / TASK.key(identity())
     folder.mkdir(parents=True)
     return folder
 

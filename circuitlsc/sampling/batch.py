@@ -14,6 +14,8 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import keep_deck, run_all_chains
+from circuitlsc.simulator.ngspice.simulator import NGSPICE
+from circuitlsc.simulator.simulator import Simulator
 from circuitlsc.simulator.task import ChainTask
 
 Note = Callable[[str], None]
@@ -28,7 +30,9 @@ class CircuitRun:
     plan: RunPlan
 
 
-def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **machine: Any) -> dict[str, Samples]:
+def run_circuits(
+    runs: Sequence[CircuitRun], *, note: Note | None = None, simulator: Simulator = NGSPICE, **machine: Any
+) -> dict[str, Samples]:
     """Run every chain of every circuit, and return the samples by name; equal circuits run once.
 
     Parameters
@@ -36,6 +40,8 @@ def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **mach
     runs : sequence of CircuitRun
     note : callable or None
         Called with a circuit's name as its last chain ends.
+    simulator : Simulator
+        What runs the chains.
     **machine
         ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.simulator.engine.run_all_chains`.
 
@@ -48,7 +54,11 @@ def run_circuits(runs: Sequence[CircuitRun], *, note: Note | None = None, **mach
     tasks = [run.sampler.tasks(run.plan) for run in runs]
     flat = [task for chains in tasks for task in chains]
     teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)
-    results = iter(run_all_chains(flat, progress=teller.progress, **machine))
+    contents = [
+        c for run, chains in zip(runs, tasks, strict=True) for c in [simulator.prepare(run.sampler)] * len(chains)
+    ]
+    outcomes_of_all = run_all_chains(flat, progress=teller.progress, simulator=simulator, contents=contents, **machine)
+    results = iter(outcomes_of_all)
     out: dict[str, Samples] = {}
     failed: list[tuple[str, SimulationError, ChainTask]] = []
     for run, chains in zip(runs, tasks, strict=True):

@@ -17,6 +17,8 @@ from circuitlsc.sampling.samples import Samples, collect
 from circuitlsc.sampling.scaling_report import scaling_report
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
+from circuitlsc.simulator.ngspice.simulator import NGSPICE
+from circuitlsc.simulator.simulator import Simulator, check_simulator
 from circuitlsc.simulator.store import Store
 from circuitlsc.simulator.task import ChainTask
 
@@ -55,8 +57,9 @@ class Sampler(CompiledCircuit):
         progress: Callable[[int, int], None] | None = None,
         keep: Path | None = None,
         store: Store | None = None,
+        simulator: Simulator = NGSPICE,
     ) -> Samples:
-        """Run the circuit in ngspice, one worker process per chain, and return its samples.
+        """Run the circuit, in ngspice if nothing else is asked for, one worker process per chain, and return its samples.
 
         They depend on the circuit and the plan alone, not on where and in what order the chains run.
 
@@ -76,13 +79,15 @@ class Sampler(CompiledCircuit):
             Folder for the deck of a chain that fails.
         store : Store or None
             Where chains are kept while they run and afterwards: what is there is not simulated again.
+        simulator : Simulator
+            What runs the chains: see `circuitlsc.simulator.simulator.Simulator`.
 
         Raises
         ------
         SimulationError
             If a chain crashed, did not converge or ran out of time (the deck is kept).
         MissingSimulatorError
-            If libngspice is not installed.
+            If the simulator is not installed.
         """
         times = {"t_stop": t_stop, "warmup": warmup, "chains": chains, "thin": thin}
         if run is not None and (
@@ -95,9 +100,9 @@ class Sampler(CompiledCircuit):
         if run is None:
             run = self.run_plan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
         tasks = self.tasks(run)
-        results = run_chains(
-            tasks, workers=workers, executor=executor, timeout=timeout, progress=progress, keep=keep, store=store
-        )
+        machine = {"workers": workers, "executor": executor, "timeout": timeout, "progress": progress, "store": store}
+        contents = [check_simulator(simulator).prepare(self)] * len(tasks)
+        results = run_chains(tasks, keep=keep, simulator=simulator, contents=contents, **machine)
         return self.label(run, tasks, results)
 
     def label(self, run: RunPlan, tasks: Sequence[ChainTask], results: Sequence[ChainResult]) -> Samples:

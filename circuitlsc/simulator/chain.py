@@ -26,8 +26,10 @@ from circuitlsc.simulator.journal import (
     read_journal,
     read_samples,
 )
+from circuitlsc.simulator.ngspice.simulator import NGSPICE
+from circuitlsc.simulator.simulator import Simulator, load
 from circuitlsc.simulator.store import LOCK, LOG, SPICEINIT, check_own, is_done, touch
-from circuitlsc.simulator.task import ROWS, TASK, ChainTask
+from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
 from circuitlsc.simulator.workers import run_worker
 
 Report = Callable[[int], None]  # steps done
@@ -52,7 +54,7 @@ class ChainResult:
     rss : int
         Peak memory of a worker, bytes.
     ngspice : str
-        Version of libngspice.
+        Version of libngspice, or of another simulator.
     """
 
     chain: int
@@ -84,6 +86,10 @@ class Job:
         A file in it: if that is not there, the store is another machine's.
     timeout : float or None
         Seconds after which the chain is stopped.
+    simulator : str
+        Where a worker finds the simulator, ``module:attribute``.
+    contents : bytes
+        What it wants of the circuit beside the task.
     """
 
     task: ChainTask
@@ -91,6 +97,8 @@ class Job:
     store: str
     token: str
     timeout: float | None = None
+    simulator: str = NGSPICE.path
+    contents: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def simulate(job: Job, report: Report | None = None, stop: threading.Event | Non
     try:
         folder = root / job.key
         ended = _Ended(stop, mark if shared else None)
-        failure = _run(job.task, folder, job.timeout, report or (lambda _: None), ended)
+        failure = _run(job, folder, report or (lambda _: None), ended)
         if failure is not None and ended.is_set():
             what = f"its run was stopped, or {here} was removed. Give the same command with --resume."
             return SimulationError(what, job.task.chain, log=failure.log)
@@ -191,8 +199,10 @@ def _result(task: ChainTask, last: Record, samples: Array) -> ChainResult:
     )
 
 
-def _run(task: ChainTask, folder: Path, timeout: float | None, report: Report, stop: _Ended) -> SimulationError | None:
+def _run(job: Job, folder: Path, report: Report, stop: _Ended) -> SimulationError | None:
     """Bring a chain's folder to its end; return what went wrong, or None."""
+    task, timeout, simulator = job.task, job.timeout, load(job.simulator)
+    simulator.check()
     folder.mkdir(parents=True, exist_ok=True)
     check_own(folder)
     try:
@@ -202,6 +212,7 @@ def _run(task: ChainTask, folder: Path, timeout: float | None, report: Report, s
                 report(task.n_steps)
                 return None
             task.save(folder / TASK)
+            (folder / SIMULATOR).write_bytes(f"{simulator.path}\n".encode() + job.contents)
             # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
             (folder / SPICEINIT).write_text("* no commands\n", encoding="ascii")
             (folder / FAILURE).unlink(missing_ok=True)
@@ -210,8 +221,8 @@ def _run(task: ChainTask, folder: Path, timeout: float | None, report: Report, s
                 what = f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop."
                 return SimulationError(what, task.chain, log=_tail(folder))
             if code or not is_done(folder, task):
-                return _failure(task, folder, code)
-            for name in (TASK, ROWS, SPICEINIT, LOG):
+                return _failure(task, simulator, folder, code)
+            for name in (TASK, ROWS, SIMULATOR, SPICEINIT, LOG):
                 (folder / name).unlink(missing_ok=True)
             return None
     except BlockingIOError:
@@ -236,7 +247,7 @@ def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: 
     return None if late else code
 
 
-def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
+def _failure(task: ChainTask, simulator: Simulator, folder: Path, code: int) -> SimulationError:
     """Return what went wrong in a worker that did not reach the end."""
     try:
         said = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
@@ -248,8 +259,8 @@ def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
         return SimulationError(cannot_write(folder, full), task.chain)
     tail = _tail(folder)
     if -code in CRASHES:
-        what = f"libngspice crashed ({signal.Signals(-code).name}) before the transient's end. "
-        return SimulationError(what + "Run the deck in plain ngspice to see where.", task.chain, log=tail)
+        what = f"{simulator.name} crashed ({signal.Signals(-code).name}) before the transient's end.{simulator.advice}"
+        return SimulationError(what, task.chain, log=tail)
     if code < 0:
         what = (
             f"its worker was ended by {signal.Signals(-code).name} before the transient's end: by somebody, or by the system "
@@ -259,7 +270,7 @@ def _failure(task: ChainTask, folder: Path, code: int) -> SimulationError:
     if code == 0:
         what = f"what its worker wrote to {folder} is gone or damaged. Run it again, with nothing else at work in that folder."
         return SimulationError(what, task.chain, log=tail)
-    what = f"the worker ended with code {code} before the transient's end. Run the deck in plain ngspice to see where."
+    what = f"the worker ended with code {code} before the transient's end.{simulator.advice}"
     return SimulationError(what, task.chain, log=tail)
 
 

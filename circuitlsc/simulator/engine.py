@@ -18,8 +18,9 @@ from circuitlsc.io.output import write_text
 from circuitlsc.simulator.chain import ChainResult, Done, Job, simulate, take
 from circuitlsc.simulator.executors import Pool, open_pool
 from circuitlsc.simulator.journal import read_steps
-from circuitlsc.simulator.ngspice.library import find_library
-from circuitlsc.simulator.store import Store, simulator
+from circuitlsc.simulator.ngspice.simulator import NGSPICE
+from circuitlsc.simulator.simulator import Simulator, check_simulator
+from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import ChainTask
 
 Progress = Callable[[int, int], None]  # number of the task, steps done
@@ -35,18 +36,14 @@ class ChainsFailed(SimulationError):
 def run_chains(
     tasks: Sequence[ChainTask],
     *,
-    workers: int | None = None,
-    executor: Any = None,
-    timeout: float | None = None,
-    progress: Progress | None = None,
     keep: Path | None = None,
-    store: Store | None = None,
+    **machine: Any,
 ) -> list[ChainResult]:
     """Run every task, or raise if one failed (the others run to their end).
 
     Parameters
     ----------
-    tasks, workers, executor, timeout, progress, store
+    tasks, **machine
         As for `run_all_chains`.
     keep : pathlib.Path or None
         Folder for the deck of a chain that fails; None makes a temporary one.
@@ -54,13 +51,11 @@ def run_chains(
     Raises
     ------
     MissingSimulatorError
-        If libngspice cannot be found.
+        If the simulator cannot be found.
     ChainsFailed
         If a chain crashed, did not converge or ran out of time. The other chains ran to their end.
     """
-    outcomes = run_all_chains(
-        tasks, workers=workers, executor=executor, timeout=timeout, progress=progress, store=store
-    )
+    outcomes = run_all_chains(tasks, **machine)
     failed = [(task, o) for task, o in zip(tasks, outcomes, strict=True) if isinstance(o, SimulationError)]
     if failed:
         task, first = failed[0]
@@ -79,6 +74,8 @@ def run_all_chains(
     timeout: float | None = None,
     progress: Progress | None = None,
     store: Store | None = None,
+    simulator: Simulator = NGSPICE,
+    contents: Sequence[bytes] = (),
 ) -> list[ChainResult | SimulationError]:
     """Run every task, each in a process of its own, and return the results in the order of the tasks.
 
@@ -98,25 +95,32 @@ def run_all_chains(
         Called as ``progress(number_of_the_task, steps_done)`` from other threads.
     store : Store or None
         Where chains are kept, to be taken up again or found again; None keeps nothing.
+    simulator : Simulator
+        What runs them; ngspice if it is left out.
+    contents : sequence of bytes
+        What its ``prepare`` returned for the circuit of each task; empty if no task needs anything.
 
     Raises
     ------
     MissingSimulatorError
-        If the chains run here, and libngspice cannot be found.
+        If the chains run here, and the simulator cannot be found.
     InputError
         If an argument cannot be used, the executor is none, or the store cannot be made.
     """
     _check_arguments(workers, timeout, store)
+    check_simulator(simulator)
     if executor is None:
-        find_library()  # say so here, once, and not in every worker
-    keys = [task.key(simulator()) for task in tasks]
-    unique = dict(zip(keys, tasks, strict=True))
+        simulator.check()  # say so here, once, and not in every worker
+    wanted = list(contents) or [b""] * len(tasks)
+    keys = [task.key(identity(simulator, extra)) for task, extra in zip(tasks, wanted, strict=True)]
+    unique = dict(zip(keys, zip(tasks, wanted, strict=True), strict=True))
     first = {key: keys.index(key) for key in unique}
     with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(unique)) as pool:
-        jobs = {key: Job(task, key, str(kept.folder.absolute()), token, timeout) for key, task in unique.items()}
+        place = str(kept.folder.absolute())
+        jobs = {k: Job(task, k, place, token, timeout, simulator.path, extra) for k, (task, extra) in unique.items()}
         done = _run(pool, jobs, progress, first)
         results: dict[str, ChainResult | SimulationError] = {}
-        for key, task in unique.items():
+        for key, (task, _) in unique.items():
             outcome = done[key]
             ended = outcome if isinstance(outcome, SimulationError) else take(kept.folder / key, task, outcome.files)
             results[key] = ended

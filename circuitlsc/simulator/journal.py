@@ -59,7 +59,7 @@ class Record:
     rss : int
         Largest memory of any of them, bytes.
     ngspice : str
-        Version of libngspice.
+        Version of libngspice, or of another simulator.
     """
 
     steps: int

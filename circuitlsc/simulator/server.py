@@ -25,8 +25,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from circuitlsc.simulator import analysis
-from circuitlsc.simulator.ngspice import worker
+from circuitlsc.errors import MissingSimulatorError
+from circuitlsc.simulator import analysis, worker
+from circuitlsc.simulator.ngspice import transient  # noqa: F401  (loads the compiled callbacks)
 from circuitlsc.simulator.ngspice.library import find_library
 
 WORK = {"chain": worker.main, "analysis": analysis.main}
@@ -41,10 +42,11 @@ def _call_myself(name: str) -> None:
 
 
 def _load() -> None:
-    """Load what every worker uses, once."""
+    """Load what every worker of ngspice uses, once."""
     from PySpice.Spice.NgSpice import Shared  # noqa: F401
 
-    ctypes.CDLL(find_library())
+    with suppress(MissingSimulatorError):  # another simulator needs none; who asks for ngspice has looked
+        ctypes.CDLL(find_library())
     gc.collect()
     gc.freeze()  # what is here stays shared with the workers
 

@@ -17,20 +17,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from circuitlsc.errors import InputError, MissingSimulatorError
+from circuitlsc.errors import InputError
 from circuitlsc.io.lock import lock
 from circuitlsc.simulator.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, read_journal, read_steps, says_done
-from circuitlsc.simulator.ngspice.library import library_file
-from circuitlsc.simulator.task import ROWS, TASK, ChainTask
+from circuitlsc.simulator.ngspice.simulator import NGSPICE
+from circuitlsc.simulator.simulator import Simulator
+from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
 
 LOCK, LOG, SPICEINIT = "lock", "worker.log", ".spiceinit"
-FILES = frozenset({LOCK, LOG, SPICEINIT, TASK, ROWS, SAMPLES, JOURNAL, FAILURE})  # of a chain
+FILES = frozenset({LOCK, LOG, SPICEINIT, TASK, ROWS, SIMULATOR, SAMPLES, JOURNAL, FAILURE})  # of a chain
 FORMAT = 1  # of the files, and of what a task means
 _KEY, _KEPT_TOKEN = re.compile(r"[0-9a-f]{64}"), re.compile(r"token-[0-9a-f]{32}")
 _TOKEN, _OLD = "token-", 7 * 86_400.0  # seconds
@@ -38,14 +38,13 @@ YOUNG = 3600.0  # seconds
 LIMIT = 10e9  # bytes that a store keeps of finished chains
 
 
-@cache
-def simulator() -> str:
-    """Return what simulates here, as far as a sample's last bit may depend on it: our version, NumPy's, the library itself."""
-    try:
-        library = hashlib.sha256(library_file().read_bytes()).hexdigest()
-    except MissingSimulatorError:
-        library = "elsewhere"  # a client of a cluster needs none
-    return f"format {FORMAT}, circuitlsc {version('circuitlsc')}, numpy {np.__version__}, ngspice {library}"
+def identity(simulator: Simulator = NGSPICE, contents: bytes = b"") -> str:
+    """Return what simulates here, as far as a sample's last bit may depend on it: our version, NumPy's, the simulator's.
+
+    And what the simulator wants of the circuit beside its tasks, as a hash.
+    """
+    what = f"format {FORMAT}, circuitlsc {version('circuitlsc')}, numpy {np.__version__}, {simulator.version()}"
+    return f"{what}, {hashlib.sha256(contents).hexdigest()}" if contents else what
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,11 @@ class Store:
     folder: Path
 
     def entry(self, task: ChainTask) -> Path:
-        """Return the folder of a chain (which may not exist yet)."""
-        return self.folder / task.key(simulator())
+        """Return the folder of a chain in ngspice (which may not exist yet)."""
+        return self.folder / task.key(identity())
 
     def steps(self, tasks: Sequence[ChainTask]) -> int:
-        """Return how many steps of some chains are there (they are verified when they are used)."""
+        """Return how many steps of some chains in ngspice are there (they are verified when they are used)."""
         return sum(read_steps(self.entry(task)) for task in tasks)
 
     def make(self) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from circuitlsc.errors import CircuitLSCError
+from circuitlsc.errors import CircuitLSCError, MissingSimulatorError
 from circuitlsc.simulator.ngspice.library import find_library
 
 #: what a server reads as it starts; if one of them changes, another server is started
@@ -37,9 +37,10 @@ def worker_environment() -> dict[str, str]:
     env.update(
         OMP_NUM_THREADS="1",
         OPENBLAS_NUM_THREADS="1",
-        NGSPICE_LIBRARY_PATH=find_library(),
         PYTHONPATH=os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])]),
     )
+    with suppress(MissingSimulatorError):  # another simulator needs none; who asks for ngspice has looked
+        env["NGSPICE_LIBRARY_PATH"] = find_library()
     return env
 
 
@@ -194,6 +195,7 @@ def get_ready() -> None:
     MissingSimulatorError
         If libngspice cannot be found.
     """
+    find_library()
     _ready()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,47 +13,14 @@ import numpy as np
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.simulator.ngspice.callbacks import FIRST, Callbacks
+from circuitlsc.simulator.ngspice.diagnosis import diagnose
 from circuitlsc.simulator.ngspice.feedback import FeedbackState
 from circuitlsc.simulator.ngspice.library import open_session, session_version
-from circuitlsc.simulator.ngspice.noise import BrownianPaths
+from circuitlsc.simulator.ngspice.noise import task_paths
+from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
 from circuitlsc.simulator.task import ChainState, ChainTask, first_state
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
-
-
-class TransientFailed(RuntimeError):
-    """The transient did not reach its end with finite values on the grid."""
-
-
-@dataclass
-class Counts:
-    """What ngspice spent: steps, accepted and rejected time points, Newton iterations, seconds to get ready; its version."""
-
-    steps: int = 0
-    points: int = 0
-    rejected: int = 0
-    iterations: int = 0
-    setup: float = 0.0
-    ngspice: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """A piece of a chain.
-
-    Attributes
-    ----------
-    samples : array, shape (n_steps, n_nodes + n_observed)
-        u and the observed voltages on the step grid, in model units.
-    state : ChainState
-        At its end.
-    done : bool
-        Whether it is the last one.
-    """
-
-    samples: Array
-    state: ChainState
-    done: bool
 
 
 def integrate(
@@ -89,21 +56,13 @@ def integrate(
     callbacks = Callbacks([*task.devices, *task.inputs, *task.feedback], h, task.chunk, task.feedback_nodes)
     session = open_session(callbacks.data_address)
     callbacks.install(session)
-    paths = BrownianPaths(
-        task.sources,
-        seed=task.seed,
-        chain=task.chain,
-        step=task.step,
-        temperature=task.temperature,
-        halvings=task.halvings,
-    )
     units = np.array(task.units)
     try:
         session.load_circuit(task.deck)
-        counts.ngspice = session_version(session)
+        counts.version = session_version(session)
         counts.setup = before.setup + time.perf_counter() - begin
         state = state or first_state(task)
-        _skip(paths, task, state.steps)
+        paths = task_paths(task, state.steps)
         counts.steps = state.steps
         u, held = np.array(state.u, dtype=float), np.array(state.held, dtype=float)
         feedback = FeedbackState(*(np.array(v) for v in state.feedback)) if task.feedback else None
@@ -140,18 +99,11 @@ def integrate(
             yield Chunk(piece, reached, settled or counts.steps == task.n_steps)
             if settled:
                 return
+    except TransientFailed as error:
+        raise TransientFailed(diagnose(str(error), session.log)) from None
     finally:
         if log is not None:
             log(list(session.log))
-
-
-def _skip(paths: BrownianPaths, task: ChainTask, steps: int) -> None:
-    """Draw the noise of the first steps, chunk by chunk as a run does, and drop it: it costs about 1 % of simulating them."""
-    done = 0
-    while done < steps:
-        n = min(task.chunk, steps - done)
-        paths.increments(n)
-        done += n
 
 
 def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:

@@ -1,8 +1,9 @@
 """The work of one chain, in a process of its own (`circuitlsc.simulator.server`).
 
-By hand it is ``python -m circuitlsc.simulator.ngspice.worker FOLDER``. It reads ``task.json``, goes on after the last
+By hand it is ``python -m circuitlsc.simulator.worker FOLDER``. It reads ``task.json`` and which simulator is asked for
+(ngspice, if the folder does not say), goes on after the last
 good chunk of the folder's journal, appends every chunk that it simulates, and prints one line of progress per chunk.
-A crash of libngspice takes this process and nothing else.
+A crash of the simulator takes this process and nothing else.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from circuitlsc.simulator.journal import (
     checksum,
     row_bytes,
 )
-from circuitlsc.simulator.ngspice.diagnosis import diagnose
-from circuitlsc.simulator.ngspice.transient import Counts, TransientFailed, integrate
-from circuitlsc.simulator.task import TASK, ChainTask
+from circuitlsc.simulator.ngspice.simulator import NGSPICE
+from circuitlsc.simulator.simulator import Counts, Simulator, TransientFailed, load
+from circuitlsc.simulator.task import SIMULATOR, TASK, ChainTask
 
 LOG_LINES = 12
 
@@ -45,7 +46,7 @@ def main(folder: Path) -> int:
         _simulate(task, folder, lines)
         return 0
     except TransientFailed as error:
-        reason = diagnose(str(error), lines)
+        reason = str(error)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -54,6 +55,14 @@ def main(folder: Path) -> int:
     with suppress(OSError):  # the code says enough
         (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
     return code
+
+
+def _simulator(folder: Path) -> tuple[Simulator, bytes]:
+    """Return the simulator that a chain is for, and what it wants beside the task."""
+    if not (folder / SIMULATOR).exists():
+        return NGSPICE, b""
+    path, _, contents = (folder / SIMULATOR).read_bytes().partition(b"\n")
+    return load(path.decode()), contents
 
 
 def _says_something(line: str) -> bool:
@@ -73,7 +82,8 @@ def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
             counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
             rows, wall, cpu = last.rows, last.wall, last.cpu
         start, setup = time.perf_counter(), counts.setup
-        for chunk in integrate(task, counts, lines.extend, last.state if last else None):
+        simulator, contents = _simulator(folder)
+        for chunk in simulator.advance(task, contents, counts, lines.extend, last.state if last else None):
             kept = chunk.samples[task.kept(counts.steps - len(chunk.samples), len(chunk.samples))]
             rows += len(kept)
             record = Record(
@@ -91,7 +101,7 @@ def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
                 wall=wall + time.perf_counter() - start - (counts.setup - setup),
                 cpu=cpu + time.process_time() - busy,
                 rss=max(peak_memory(), last.rss if last else 0),
-                ngspice=counts.ngspice,
+                ngspice=counts.version,
             )
             journal.append(kept, record)
             print(counts.steps, flush=True)

@@ -1,0 +1,57 @@
+"""ngspice as a simulator: all that it needs of a circuit is in its tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from circuitlsc.errors import MissingSimulatorError
+from circuitlsc.simulator.ngspice.library import find_library, library_file
+from circuitlsc.simulator.simulator import Chunk, Counts
+from circuitlsc.simulator.task import ChainState, ChainTask
+
+
+class Ngspice:
+    """libngspice, in the worker's process; see `circuitlsc.simulator.simulator.Simulator`."""
+
+    path = "circuitlsc.simulator.ngspice.simulator:NGSPICE"
+    name = "libngspice"
+    advice = " Run the deck in plain ngspice to see where."
+
+    def version(self) -> str:
+        """Return the hash of the library's file; "elsewhere" for a client of a cluster, which needs none."""
+        return _version()
+
+    def check(self) -> None:
+        """Raise MissingSimulatorError if libngspice is not here."""
+        find_library()
+
+    def prepare(self, circuit: Any) -> bytes:
+        """Return nothing: the deck is in the task."""
+        return b""
+
+    def advance(
+        self,
+        task: ChainTask,
+        contents: bytes,
+        counts: Counts,
+        log: Callable[[list[str]], None],
+        state: ChainState | None,
+    ) -> Iterator[Chunk]:
+        """Yield the chunks of a chain: `circuitlsc.simulator.ngspice.transient.integrate`."""
+        from circuitlsc.simulator.ngspice.transient import integrate  # numba: workers alone need it
+
+        return integrate(task, counts, log, state)
+
+
+@cache
+def _version() -> str:
+    try:
+        return f"ngspice {hashlib.sha256(library_file().read_bytes()).hexdigest()}"
+    except MissingSimulatorError:
+        return "ngspice elsewhere"
+
+
+NGSPICE = Ngspice()

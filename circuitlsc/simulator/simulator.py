@@ -1,0 +1,132 @@
+"""What a simulator is: it advances a chain by chunks. Journal, store, workers, progress and timeouts are the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
+from circuitlsc.simulator.task import ChainState, ChainTask
+
+
+class TransientFailed(RuntimeError):
+    """The transient did not reach its end with finite values on the grid."""
+
+
+@dataclass
+class Counts:
+    """What a chain has cost: steps, accepted and rejected time points, Newton iterations, seconds to get ready; the version."""
+
+    steps: int = 0
+    points: int = 0
+    rejected: int = 0
+    iterations: int = 0
+    setup: float = 0.0
+    version: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A piece of a chain.
+
+    Attributes
+    ----------
+    samples : array, shape (n_steps, n_nodes + n_observed)
+        u and the observed voltages on the step grid, in model units.
+    state : ChainState
+        At its end.
+    done : bool
+        Whether it is the last one.
+    """
+
+    samples: Array
+    state: ChainState
+    done: bool
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """What runs the task of a chain, in a worker process.
+
+    Attributes
+    ----------
+    path : str
+        Where a worker finds it, ``module:attribute``; the module is on its path.
+    name : str
+        What messages call it.
+    advice : str
+        What a message says to whoever wants to see where it crashed; may be empty.
+    """
+
+    path: str
+    name: str
+    advice: str
+
+    def version(self) -> str:
+        """Return name and version: all that a sample's last bit may depend on, a part of the store's key."""
+        ...
+
+    def check(self) -> None:
+        """Raise MissingSimulatorError if it cannot run on this machine."""
+        ...
+
+    def prepare(self, circuit: Any) -> bytes:
+        """Return what it needs of a compiled circuit beside its tasks (a part of the key); empty if these are all."""
+        ...
+
+    def advance(
+        self,
+        task: ChainTask,
+        contents: bytes,
+        counts: Counts,
+        log: Callable[[list[str]], None],
+        state: ChainState | None,
+    ) -> Iterator[Chunk]:
+        """Yield the chunks of a chain, from its start or from a state; what follows a state depends on nothing else.
+
+        Parameters
+        ----------
+        task : ChainTask
+        contents : bytes
+            What `prepare` returned.
+        counts : Counts
+            Goes on counting from what it holds.
+        log : callable
+            Called with lines that say what happened, when it ends.
+        state : ChainState or None
+
+        Raises
+        ------
+        TransientFailed
+            If the chain cannot go on.
+        """
+        ...
+
+
+def load(path: str) -> Simulator:
+    """Return the simulator at ``module:attribute``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        return check_simulator(getattr(import_module(module), attribute))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"the simulator {path!r} cannot be imported ({error}). Put its module on the workers' path (PYTHONPATH)."
+        ) from None
+
+
+def check_simulator(simulator: Any) -> Simulator:
+    """Return a simulator, or raise InputError if it is none."""
+    if not isinstance(simulator, Simulator):
+        raise InputError(
+            f"simulator = {simulator!r} is none. Give one with what circuitlsc.simulator.simulator.Simulator asks for."
+        )
+    return simulator
