@@ -17,9 +17,9 @@ from circuitlsc import (
 )
 from circuitlsc.model.dynamics import as_dynamics
 from circuitlsc.model.stream import Stream, grid_rows
-from circuitlsc.planning.plan import make_plan
 from circuitlsc.planning.run_plan import choose_run
 from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.sampling.system import system_of
 
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 X = BARS.draw(np.random.default_rng(5))[1]
@@ -92,10 +92,10 @@ def test_width_and_step_that_cannot_be(kind, arguments, message):
 
 def test_a_momentum_has_a_largest_step():
     dynamics = Dynamics(kind="underdamped")
-    plan = make_plan(BARS, X, dynamics, width=None, step=None).step
+    plan = system_of(dynamics).plan(BARS, X, None, None).step
     with pytest.raises(InputError, match=r"^run\.step = 1\.0 tau is too large for the fastest oscillation"):
-        make_plan(BARS, X, dynamics, width=None, step=1.0)
-    given = make_plan(BARS, X, dynamics, width=None, step=2 * plan.step).step
+        system_of(dynamics).plan(BARS, X, None, 1.0)
+    given = system_of(dynamics).plan(BARS, X, None, 2 * plan.step).step
     assert any("the samples may have a bias" in line for line in given.warnings)
 
 

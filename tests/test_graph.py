@@ -141,7 +141,7 @@ def test_names_are_unique(graph):
 
 def test_unknown_port(graph):
     source, target = graph.add(crossbar()), graph.add(Gradient("sum", 2))
-    with refused("cell 'sum' has no port 'v'; it has crossbar, input."):
+    with refused("cell 'sum' has no port 'v'; it has crossbar, input, other."):
         graph.wire(source, target, "v")
 
 
@@ -175,7 +175,7 @@ def test_wire_to_a_cell_of_another_graph(graph):
 def test_a_current_flows_into_one_cell(graph):
     source = graph.add(crossbar())
     for name in ("one", "two"):
-        graph.wire(source, graph.add(Gradient(name, 2)), "crossbar")
+        graph.wire(source, graph.add(Gradient(name, 2, symbol=f"e{name}")), "crossbar")
     with refused(
         "the currents of cell 'weights' go to 2 cells, but a current flows into one. Put a summing node in between."
     ):
@@ -190,17 +190,30 @@ def test_a_current_flows_somewhere(graph):
         graph.wires(constant)
 
 
-def test_one_state_and_one_noise(graph):
-    with refused("the graph holds 0 vectors of neurons u, but one is needed."):
+def test_vectors_of_states_have_letters(graph):
+    with refused("the graph holds no vector of neurons u, but one is needed."):
         _ = graph.integrator
     assert graph.noise is None
-    for name in ("one", "two"):
-        graph.add(Integrator(name, 2, start=np.zeros(2)))
-        graph.add(Noise(f"noise {name}", 2, temperature=1.0))
-    with refused("the graph holds 2 vectors of neurons u, but one is needed."):
+    second = graph.add(Integrator("two", 3, start=np.zeros(3), symbol="v"))
+    with refused("the graph holds no vector of neurons u, but one is needed."):
         _ = graph.integrator
-    with refused("the graph holds 2 noise cells, but one is the most that it can have."):
-        _ = graph.noise
+    first = graph.add(Integrator("one", 2, start=np.zeros(2)))
+    assert graph.integrators == (first, second)
+    assert (first.nodes, second.nodes) == (("u_0", "u_1"), ("v_0", "v_1", "v_2"))
+    assert not set(first.port_nodes("noise")) & set(second.port_nodes("noise"))
+    with refused("cells 'one' and 'three' both call their nodes u_0 ..; give one of them another symbol."):
+        graph.add(Integrator("three", 2, start=np.zeros(2)))
+
+
+def test_noise_cells_have_one_temperature(graph):
+    for name, temperature in (("one", 1.0), ("two", 1.0), ("three", 2.0)):
+        graph.add(Noise(name, 2, temperature=temperature))
+        if name == "two":
+            assert len(graph.noises) == 2
+            with refused("the graph holds 2 noise cells, and one is asked for. Use noises."):
+                _ = graph.noise
+    with pytest.raises(NetlistError, match=r"^the noise cells have several temperatures"):
+        _ = graph.noises
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import networkx as nx
 import numpy as np
 
-from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, Wires
+from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wires
 from circuitlsc.errors import NetlistError
 from circuitlsc.io.arrays import Array
+from circuitlsc.planning.scaling import Scaling
 
 
 class SignalFlowGraph:
@@ -26,6 +27,10 @@ class SignalFlowGraph:
         """Add a cell and return it."""
         if cell.name in self.graph:
             raise NetlistError(f"two cells are called {cell.name!r}; names must be unique in a graph.")
+        if cell.letter and (other := next((c.name for c in self.cells if c.letter == cell.letter), None)):
+            raise NetlistError(
+                f"cells {other!r} and {cell.name!r} both call their nodes {cell.letter}_0 ..; give one of them another symbol."
+            )
         self.graph.add_node(cell.name, cell=cell)
         return cell
 
@@ -56,24 +61,36 @@ class SignalFlowGraph:
 
     @property
     def integrators(self) -> tuple[Integrator, ...]:
-        """The cells that hold the state: the neurons u first, then their momenta if they have any."""
-        return tuple(cell for cell in self.cells if isinstance(cell, Integrator))
+        """The vectors of states: the neurons u first, then their momenta p, or whatever else a system has, by its letter."""
+        return tuple(sorted((c for c in self.cells if isinstance(c, Integrator)), key=lambda c: c.letter != "u"))
 
     @property
     def integrator(self) -> Integrator:
-        """The neurons u, whose voltages are the samples."""
-        found = [cell for cell in self.integrators if cell.quantity == "u"]
-        if len(found) != 1:
-            raise NetlistError(f"the graph holds {len(found)} vectors of neurons u, but one is needed.")
-        return found[0]
+        """The neurons u, whose voltages are the samples; those of other vectors are observed beside them."""
+        if not self.integrators or self.integrators[0].letter != "u":
+            raise NetlistError("the graph holds no vector of neurons u, but one is needed.")
+        return self.integrators[0]
+
+    def held(self, scaling: Scaling) -> list[State]:
+        """Return the capacitors beside the neurons', from which a run is taken up again too."""
+        return [s for cell in self.cells if cell is not self.integrator for s in cell.states(scaling)]
+
+    @property
+    def noises(self) -> tuple[Noise, ...]:
+        """The noise cells: one for each vector that has noise, all of one temperature."""
+        found = tuple(cell for cell in self.cells if isinstance(cell, Noise))
+        if len({cell.temperature for cell in found}) > 1:
+            raise NetlistError(
+                f"the noise cells have several temperatures ({found}), but samples have one. Give them one."
+            )
+        return found
 
     @property
     def noise(self) -> Noise | None:
-        """The noise cell; None if the circuit has none."""
-        found = [cell for cell in self.cells if isinstance(cell, Noise)]
-        if len(found) > 1:
-            raise NetlistError(f"the graph holds {len(found)} noise cells, but one is the most that it can have.")
-        return found[0] if found else None
+        """The noise cell of a graph with one; None if the circuit has none."""
+        if len(self.noises) > 1:
+            raise NetlistError(f"the graph holds {len(self.noises)} noise cells, and one is asked for. Use noises.")
+        return self.noises[0] if self.noises else None
 
     @property
     def inputs_from_outside(self) -> tuple[Input, ...]:
@@ -114,12 +131,13 @@ class Twin:
 
     .. math:: \tau\,dz = \mathrm{drift}(z, x)\,dt + \sqrt{2 T \tau}\,B\,dW
 
-    The state z is u, followed by the momenta p of underdamped dynamics. x is the input, where it is streamed: a mapping
+    The state z is u, followed by whatever vectors of states there are beside it (the momenta p of underdamped dynamics);
+    ``vectors`` says where each is, by its letter. x is the input, where it is streamed: a mapping
     from the name of an `Input` cell to its value, shape (n_inputs,); without it the circuit has its first input.
     """
 
     def __init__(self, graph: SignalFlowGraph) -> None:
-        states, noise = graph.integrators, graph.noise
+        states, noises = graph.integrators, graph.noises
         names = {cell.name for cell in states}
         open_loop = graph.graph.copy()
         open_loop.remove_edges_from([edge for name in names for edge in graph.graph.in_edges(name)])
@@ -133,6 +151,8 @@ class Twin:
         ]
         ends = np.cumsum([cell.size for cell in states])
         self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
+        #: where each vector is in the state, by its letter
+        self.vectors = {cell.letter: place for cell, place in self._states}
         #: every cell by name; where its values are in the state, or None
         self.places: dict[str, slice | None] = {cell.name: place for cell, place in self._states}
         self.places.update(dict.fromkeys(cell.name for cell in self._order))
@@ -141,15 +161,14 @@ class Twin:
         self._eye = np.eye(self.size)
         #: which states are not slow (`circuitlsc.circuit.cells.plastic.Slow`)
         self.fast = np.concatenate([np.arange(self.size)[place] for cell, place in self._states if not cell.slow])
-        self.temperature = 0.0 if noise is None else noise.temperature
-        self._spread = np.zeros((0, self.size))
-        self._mean = np.zeros(self.size)
-        if noise is not None:
-            fed = next(cell for cell, _ in graph.outputs(noise))
-            columns = next(place for cell, place in self._states if cell.name == fed.name)
-            self._spread = np.zeros((len(noise.sources), self.size))
-            self._spread[:, columns] = noise.mix
+        self.temperature = noises[0].temperature if noises else 0.0
+        self._spread = np.zeros((sum(len(noise.sources) for noise in noises), self.size))
+        self._mean, first = np.zeros(self.size), 0
+        for noise in noises:
+            columns = self.places[graph.outputs(noise)[0][0].name]
+            self._spread[first : first + len(noise.sources), columns] = noise.mix
             self._mean[columns] = noise.evaluate({})
+            first += len(noise.sources)
 
     def full_state(self, u: Array) -> Array:
         """Return states z (..., size) with the neurons at u (..., n_latents), and the others where they start."""

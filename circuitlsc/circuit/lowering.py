@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
+from PySpice.Spice.BasicElement import SubCircuitElement
 from PySpice.Spice.Netlist import Circuit, Netlist, SubCircuit
 
 from circuitlsc.circuit.graph import SignalFlowGraph
@@ -29,23 +31,42 @@ def many_objects() -> Iterator[None]:
 def parameters(graph: SignalFlowGraph, scaling: Scaling, step: float) -> dict[str, float]:
     """Return the ``.param`` values that the subcircuits refer to."""
     values = {"c_int": float(scaling.c_int)}
-    noise = graph.noise
-    if noise is not None and noise.form == "trrandom":
+    if graph.noises and graph.noises[0].form == "trrandom":
         values["t_hold"] = float(step * scaling.tau)
-        values["i_rms"] = float(scaling.noise_amperes(step, noise.temperature))
+        values["i_rms"] = float(scaling.noise_amperes(step, graph.noises[0].temperature))
     return values
 
 
 def fill(netlist: Netlist, graph: SignalFlowGraph, scaling: Scaling) -> None:
-    """Emit every cell of a graph into a netlist: definitions first, then instances."""
-    defined = set()
+    """Emit every cell of a graph into a netlist: definitions first, then instances.
+
+    Cells share a definition if its text is the same. What another cell defines otherwise under the same name gets that
+    cell's name at its end.
+    """
+    defined: dict[str, SubCircuit] = {}
+    renamed: dict[str, dict[str, str]] = {}
     for cell in graph.cells:
+        own = renamed[cell.name] = {}
         for definition in cell.subcircuits(scaling):
-            if definition.name not in defined:
-                netlist.subcircuit(definition)
-                defined.add(definition.name)
+            name = definition.name
+            if name in defined:
+                if str(definition) == str(defined[name]):
+                    continue
+                own[name] = definition._name = f"{name}_{cell.name}"  # PySpice has no setter
+            _rename(definition, own)
+            defined[definition.name] = definition
+            netlist.subcircuit(definition)
     for cell in graph.cells:
+        there = len(netlist.elements)
         cell.emit(netlist, graph.wires(cell), scaling)
+        _rename(netlist, renamed[cell.name], there)
+
+
+def _rename(netlist: Netlist, names: dict[str, str], first: int = 0) -> None:
+    """Let the elements of a netlist, from the first on, call subcircuits by other names."""
+    for element in islice(netlist.elements, first, None) if names else ():
+        if isinstance(element, SubCircuitElement):
+            element.subcircuit_name = names.get(element.subcircuit_name, element.subcircuit_name)
 
 
 def lower(graph: SignalFlowGraph, scaling: Scaling, *, step: float, title: str = "circuitlsc sampler") -> Circuit:

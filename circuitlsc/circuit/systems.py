@@ -27,27 +27,12 @@ from circuitlsc.circuit.wiring import (
     integrators,
     residual_gradient,
 )
-from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model, lca_threshold
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.model.prior import PriorCells
 from circuitlsc.model.prior_tables import rectified_cells
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.scaling import expected_ranges
-
-
-def system(model: SparseCodingModel, x: ArrayLike, dynamics: Dynamics, **wiring: Any) -> SignalFlowGraph:
-    """Wire up the system that ``dynamics`` names; keywords as for `Wiring`."""
-    if dynamics.kind == "lca":
-        return lca(model, x, threshold=dynamics.threshold, **wiring)
-    if dynamics.kind == "gradient":
-        return gradient(model, x, **wiring)
-    if dynamics.kind == "underdamped":
-        assert dynamics.mass is not None
-        assert dynamics.friction is not None
-        momentum = {"mass": dynamics.mass, "friction": dynamics.friction}
-        return underdamped(model, x, temperature=dynamics.T, **momentum, **wiring)
-    return lsc(model, x, temperature=dynamics.T, **wiring)
 
 
 def lsc(model: SparseCodingModel, x: ArrayLike, *, temperature: float = 1.0, **wiring: Any) -> SignalFlowGraph:

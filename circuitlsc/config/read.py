@@ -243,7 +243,7 @@ def _read_run(table: ConfigTable, path: Path, dynamics: Dynamics, stream: Stream
 
 
 def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
-    kind = table.choice("kind", KINDS, "langevin")
+    kind = table.choice("kind", tuple(KINDS), "langevin")
     threshold = table.choice("threshold", THRESHOLDS, "soft")
     given = {
         key: table.number(

@@ -25,6 +25,7 @@ from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
 from circuitlsc.planning.scaling import Scaling, scale_for
 from circuitlsc.planning.stepping import plan_step
+from circuitlsc.sampling.circuit import task_fields
 from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, options
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
@@ -163,21 +164,15 @@ class LearningCircuit:
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
         circuit = lower(self.graph, self.scaling, step=self.stage.step)
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self.slow_nodes, *(s.node for s in self._held)])
+        held = (s.node for s in self.graph.held(self.scaling))
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self.slow_nodes, *held])
         tolerances = options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
         return library_deck(circuit, list(nodes), tolerances)
 
     @property
-    def _held(self) -> list[Any]:
-        """Capacitors other than the neurons'."""
-        state = self.graph.integrator
-        return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
-
-    @property
     def slow_nodes(self) -> tuple[str, ...]:
         """Nodes of the slow variables, in the order of the twin's state."""
-        state = self.graph.integrator
-        return tuple(node for cell in self.graph.integrators if cell is not state for node in cell.nodes)
+        return tuple(node for cell in self.graph.integrators[1:] for node in cell.nodes)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
@@ -207,22 +202,14 @@ class LearningCircuit:
 
         ``stop`` ends it before that input.
         """
-        graph, scaling, stage, noise = self.graph, self.scaling, self.stage, self.graph.noise
-        assert noise is not None
+        graph, scaling, stage = self.graph, self.scaling, self.stage
+        fields = task_fields(graph, scaling)
         rows = slice(self.pieces[piece].start, stop or self.pieces[piece].stop)
         streams = [(cell, cell.stream.rows[rows]) for cell in graph.inputs_from_outside if cell.stream is not None]
         return ChainTask(
             deck=self.library_deck,
-            nodes=graph.integrator.nodes,
             observed=self._state_names(),
-            capacitors=tuple(s.capacitor for s in (*graph.integrator.states(scaling), *self._held)),
-            held=tuple(s.node for s in self._held),
-            held_start=tuple(held.get(s.node, s.start) for s in self._held),
-            devices=noise.devices(),
-            sources=noise.sources,
-            units=noise.units(scaling),
-            volt=scaling.volt,
-            tau=scaling.tau,
+            **fields | {"held_start": tuple(held.get(s.node, s.start) for s in graph.held(scaling))},
             step=stage.step,
             n_steps=(rows.stop - rows.start) * stage.hold_steps,
             n_warmup=0,
@@ -240,4 +227,5 @@ class LearningCircuit:
 
     def _state_names(self) -> tuple[str, ...]:
         """Nodes of what is held between pieces: the slow variables, then other capacitors."""
-        return (*self.slow_nodes, *(s.node for s in self._held if s.node not in self.slow_nodes))
+        held = (s.node for s in self.graph.held(self.scaling))
+        return (*self.slow_nodes, *(node for node in held if node not in self.slow_nodes))

@@ -18,7 +18,13 @@ from typing import Any
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import is_finite, is_number
 
-KINDS = ("langevin", "gradient", "lca", "underdamped")
+#: the kinds, each with the parameters that no other has; `circuitlsc.sampling.system.SYSTEMS` says what each does
+KINDS: dict[str, tuple[str, ...]] = {
+    "langevin": (),
+    "gradient": (),
+    "lca": ("threshold",),
+    "underdamped": ("friction", "mass"),
+}
 THRESHOLDS = ("soft", "hard")
 MAP_KINDS = ("gradient", "lca")
 
@@ -64,17 +70,17 @@ class Dynamics:
             raise InputError(f"dynamics.kind = {self.kind!r} is not one of {', '.join(KINDS)}.")
         if self.threshold not in THRESHOLDS:
             raise InputError(f"dynamics.threshold = {self.threshold!r} is not one of {', '.join(THRESHOLDS)}.")
-        if self.threshold != "soft" and self.kind != "lca":
-            raise InputError(
-                f'dynamics.threshold = "{self.threshold}" belongs to kind = "lca", and kind is "{self.kind}". Remove it.'
-            )
-        for name in ("friction", "mass"):
-            if (value := getattr(self, name)) is None:
+        for kind, name in [(kind, name) for kind, names in KINDS.items() for name in names]:
+            value = getattr(self, name)
+            if value is None or (name == "threshold" and value == "soft"):
                 continue
-            if self.kind != "underdamped":
+            if self.kind != kind:
+                shown = f'"{value}"' if isinstance(value, str) else repr(value)
                 raise InputError(
-                    f'dynamics.{name} = {value!r} belongs to kind = "underdamped", and kind is "{self.kind}". Remove it.'
+                    f'dynamics.{name} = {shown} belongs to kind = "{kind}", and kind is "{self.kind}". Remove it.'
                 )
+            if name == "threshold":
+                continue
             _check(name, value, value > 0 if _is_number(value) else False, "it must be a finite number > 0")
             object.__setattr__(self, name, float(value))
         value = self.temperature
@@ -106,11 +112,7 @@ class Dynamics:
         out: dict[str, Any] = {"kind": self.kind}
         if not self.settles:
             out["temperature"] = self.T
-        if self.kind == "lca":
-            out["threshold"] = self.threshold
-        if self.kind == "underdamped":
-            out |= {name: value for name in ("friction", "mass") if (value := getattr(self, name)) is not None}
-        return out
+        return out | {name: value for name in KINDS[self.kind] if (value := getattr(self, name)) is not None}
 
 
 def as_dynamics(value: Dynamics | str) -> Dynamics:

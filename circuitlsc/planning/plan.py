@@ -46,15 +46,14 @@ class Plan:
     ranges: Ranges
 
 
-def make_plan(
+def sampling_plan(
     model: SparseCodingModel, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None
 ) -> Plan:
-    """Choose or check width and step of a system.
+    """Choose or check width and step of an overdamped sampler.
 
     Parameters
     ----------
     model : SparseCodingModel
-        What the circuit realises (for ``"lca"`` and ``"gradient"``: with the L1 prior).
     x : array, shape (n_features,) or (n_rows, n_features)
     dynamics : Dynamics
     width, step : float or None
@@ -65,15 +64,17 @@ def make_plan(
     InputError
         If a given width or step cannot be used.
     """
-    typical, ranges = _typical(model, x), ranges_of(model, x, dynamics)
-    if dynamics.threshold == "hard":
-        _check_atoms(model)
-    if dynamics.settles:
-        return Plan(_settling(model, typical, dynamics, width, step), dynamics, ranges)
-    if dynamics.kind == "langevin":
-        return Plan(plan_step(model, typical, width=width, step=step, temperature=dynamics.T), dynamics, ranges)
-    overdamped = plan_step(model, typical, width=width, temperature=dynamics.T)
-    fastest = overdamped.fastest_mode
+    ranges = expected_ranges(model, x)
+    plan = plan_step(model, _typical(model, x), width=width, step=step, temperature=dynamics.T)
+    return Plan(plan, dynamics, ranges)
+
+
+def momentum_plan(
+    model: SparseCodingModel, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None
+) -> Plan:
+    """Choose or check width, step, mass and friction of a sampler with momentum; as for `sampling_plan`."""
+    overdamped = sampling_plan(model, x, dynamics, width=width, step=None)
+    fastest = overdamped.step.fastest_mode
     if dynamics.mass is None:
         dynamics = replace(dynamics, mass=1 / fastest)
     if dynamics.friction is None:
@@ -81,15 +82,10 @@ def make_plan(
             fastest - float(np.linalg.eigvalsh(model.gram)[-1]) + max(0.0, float(np.linalg.eigvalsh(model.gram)[0]))
         )
         dynamics = replace(dynamics, friction=float(np.sqrt(slowest / fastest)))
-    return Plan(_with_momentum(overdamped, dynamics, step), dynamics, ranges)
+    return Plan(_with_momentum(overdamped.step, dynamics, step), dynamics, overdamped.ranges)
 
 
-def ranges_of(model: SparseCodingModel, x: Array, dynamics: Dynamics) -> Ranges:
-    """Estimate how large the signals of a system become."""
-    return _lca_ranges(model, x) if dynamics.kind == "lca" else expected_ranges(model, x)
-
-
-def _check_atoms(model: SparseCodingModel) -> None:
+def check_atoms(model: SparseCodingModel) -> None:
     """Raise InputError if an atom is longer than 1: a latent could rest on the jump of a hard threshold, on no minimum."""
     norms = np.linalg.norm(model.A, axis=0)
     if norms.max() > 1 + UNIT:
@@ -153,20 +149,31 @@ def _with_momentum(plan: StepPlan, dynamics: Dynamics, step: float | None) -> St
     return replace(plan, step=float(step), explanation=lines, warnings=warnings)
 
 
-def _settling(
-    model: SparseCodingModel, x: Array, dynamics: Dynamics, width: float | None, step: float | None
+def settling_plan(
+    model: SparseCodingModel,
+    x: Array,
+    *,
+    width: float | None,
+    step: float | None,
+    rate: float,
+    theta: float = np.inf,
 ) -> StepPlan:
-    """Return width and step of a circuit without noise."""
+    """Choose or check width and step of a circuit without noise; as for `sampling_plan`.
+
+    Parameters
+    ----------
+    rate : float
+        Of its fastest mode, in 1/tau.
+    theta : float
+        Threshold between codes that are zero and others, if that may be what its comparators must resolve.
+    """
+    x = _typical(model, x)
     norms = np.einsum("di,di->i", model.A, model.A)
     size = float(np.max(np.abs(model.A.T @ x) / norms))  # of the code that explains x with one latent
     typical = min(model.prior.slab_scale, size) if size > 0 else model.prior.slab_scale
-    if dynamics.kind == "lca":
-        rate = max(1.0, float(np.linalg.norm(model.A, 2)) ** 2)
-    else:
-        rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2 + 1 / model.prior.slab_scale**2
     best_width, best_step = MAP_WIDTH * typical, min(LARGEST_MAP_STEP, MAP_STEP / rate)
     why = f"{MAP_WIDTH:g} of a typical coefficient, {typical:.4g}"
-    if dynamics.kind == "lca" and (theta := lca_model(model).prior.lam) * THRESHOLD_WIDTH < best_width:
+    if theta * THRESHOLD_WIDTH < best_width:
         best_width, why = THRESHOLD_WIDTH * theta, f"{THRESHOLD_WIDTH:g} of the threshold lam sigma^2 = {theta:.4g}"
     lines = [f"fastest mode: {rate:.4g} / tau"]
     warnings = []
@@ -202,7 +209,7 @@ def _settling(
     return StepPlan(float(width), float(step), rate, 1.0, tuple(lines), tuple(warnings))
 
 
-def _lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
+def lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
     """Estimate the largest u, r and e of LCA: the drive A^T x is what u tends to while nothing else is active."""
     theta = lca_model(model).prior.lam
     norms = np.einsum("di,di->i", model.A, model.A)

@@ -80,7 +80,10 @@ class Scaling:
         return self.c_int * self.volt / self.tau
 
     def volts(self, quantity: str) -> float:
-        """Return volts per unit of ``"u"``, ``"s"``, ``"r"`` or ``"e"``, or of the negative of one: ``"ns"``, ``"nr"``."""
+        """Return volts per unit of a cell's quantity, ``"u"``, ``"s"``, ``"r"``, ``"e"``, or the negative of one, ``"ns"``.
+
+        Further vectors of states are of quantity ``"u"``, whatever their letter.
+        """
         own = {"r": self.volt_r, "e": self.volt_e, "f": self.volt_e, "q": self.volt_e}
         return own.get(quantity.removeprefix("n"), self.volt)
 

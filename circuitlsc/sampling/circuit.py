@@ -11,36 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc.circuit.cells import Cell, Feedback, State
+from circuitlsc.circuit.cells import Cell, Feedback
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
-from circuitlsc.circuit.systems import system
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.model.dynamics import Dynamics
-from circuitlsc.model.lca import lca_model, threshold_code
-from circuitlsc.model.priors import Laplace
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
-from circuitlsc.planning.run_plan import WARMUP, RunPlan
+from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Ranges, Scaling
 from circuitlsc.planning.stepping import StepPlan
+from circuitlsc.sampling.system import SETTLING_CHUNK, TOLERANCE, System, system_of
 from circuitlsc.simulator.ngspice.deck import fingerprint, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
 MOST_STEPS = 1e11
-TOLERANCE = 1e-5  # of Newton's iteration, relative and in model units; "tight" work asks for 1e-9
 KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
-SETTLED = 1e-2  # of a width: how far the state still moves within SETTLING_CHUNK steps once it has settled
-SETTLED_BY = 0.9  # of a stand-alone deck's length
-SETTLING_CHUNK = 500  # steps
-LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles, unless they would be farther apart than
-FINEST_WAVEFORM = 0.05  # tau
-ZERO = 3.0  # widths below which a settled code is read as zero
-DRAWS = 5  # kept per tau, or per diffusion time of the slab if that is shorter
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,30 +103,22 @@ class CompiledCircuit:
         """The input, or the first of several, shape (n_features,)."""
         return self.x if self.stream is None else self.x[0]
 
+    @cached_property
+    def system(self) -> System:
+        """What the dynamics are to the circuit."""
+        return system_of(self.dynamics)
+
     def read(self, u: Array) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units.
 
         A sampler's is the ideal s(u). What settles rests a few widths beside zero: values below 3 w are read as zero (any
         below zero if codes are nonnegative).
         """
-        if not self.dynamics.settles:
-            return self.model.latent(u)
-        width = self.plan.width
-        if self.dynamics.kind == "lca":
-            prior = lca_model(self.model).prior
-            hard = self.dynamics.threshold == "hard"
-            s = threshold_code(u, prior.lam, signed=prior.signed, hard=hard, width=width)
-            if hard:  # between 0 and theta there is only the foot of the comparator's step
-                return np.where(np.abs(s) < prior.lam / 2, 0.0, s)
-        else:
-            s = np.asarray(u, dtype=float) if self.model.prior.signed else np.maximum(u, 0.0)
-            if not isinstance(self.model.prior, Laplace):
-                return s
-        return np.where(np.abs(s) < ZERO * width, 0.0, s)
+        return self.system.read(self.model, u, self.plan.width)
 
     def active(self, u: Array) -> NDArray[np.bool_]:
         """Return which latents are active at states u (..., n_latents)."""
-        return self.read(u) != 0 if self.dynamics.settles else self.model.active(u)
+        return self.system.active(self.model, u, self.plan.width)
 
     def graph_with(
         self,
@@ -147,10 +129,9 @@ class CompiledCircuit:
         nonideal: Nonidealities | None = None,
     ) -> SignalFlowGraph:
         """Return the graph with another form of noise, other wires, loop or parts, at the same step, width and scales."""
-        return system(
+        return self.system.graph(
             self.model,
             self.first_x,
-            self.dynamics,
             form=self.form,
             width=self.plan.width,
             noise=noise,
@@ -175,17 +156,11 @@ class CompiledCircuit:
     @cached_property
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
-        held = (state.node for state in self._held)
+        held = (state.node for state in self.graph.held(self.scaling))
         solved = () if self._feedback is None else self._feedback[1].nodes
         nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved])
         large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
         return library_deck(self.circuit, list(nodes), self.options + (" klu" if large else ""))
-
-    @property
-    def _held(self) -> list[State]:
-        """Capacitors other than the neurons'."""
-        state = self.graph.integrator
-        return [s for cell in self.graph.cells if cell is not state for s in cell.states(self.scaling)]
 
     @property
     def _feedback(self) -> tuple[Feedback, Cell] | None:
@@ -217,18 +192,14 @@ class CompiledCircuit:
         seed : int
             >= 0. ngspice gets seed + 1 (it takes 0 for "none"), from 2^31 - 1 on a hash of it (its own is a C int).
         """
-        if warmup is None:
-            warmup = 0.0 if self.dynamics.settles else WARMUP
-        if self.dynamics.settles:
-            warmup = max(warmup, SETTLED_BY * t_stop)
+        warmup = self.system.measured_from(t_stop, warmup)
         seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
         circuit = lower(self.standalone_graph, self.scaling, step=self.plan.step)
         code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
         header = [
-            f"circuitlsc {'solver' if self.dynamics.settles else 'sampler'}: {m.n_features} x {m.n_latents}, {m.prior.kind} "
-            f"prior, {self.form} form",
+            f"circuitlsc {self.system.word}: {m.n_features} x {m.n_latents}, {m.prior.kind} prior, {self.form} form",
             f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
             f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
             f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}",
@@ -255,14 +226,7 @@ class CompiledCircuit:
 
     def what(self) -> str:
         """Say in a few words what the circuit does with its energy."""
-        d = self.dynamics
-        if d.kind == "langevin":
-            return f"sampled at temperature {d.T!r}"
-        if d.kind == "underdamped":
-            return f"sampled at temperature {d.T!r} with momentum: mass {d.mass:.6g} tau, friction {d.friction:.6g}"
-        if d.kind == "gradient":
-            return "descended, without noise"
-        return f"minimised by LCA, {d.threshold} threshold lam sigma^2"
+        return self.system.what()
 
     def starts(self, chains: int, seed: int) -> Array:
         """Return initial states (chains, n_latents): opposite modes (all off, all on), then draws from the prior."""
@@ -290,9 +254,9 @@ class CompiledCircuit:
             )
         n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
         period = 0 if self.stream is None else round(self.stream.hold / step)
-        thin = run.thin or self._thin(period or n_steps, n_warmup)
+        thin = run.thin or self.system.thin(self.plan, period or n_steps, n_warmup, streamed=period > 0)
         kept = ((period or n_steps) - n_warmup) // thin
-        if kept < (least := 1 if self.dynamics.settles or period else 4):
+        if kept < (least := 1 if period else self.system.least):
             name, length = ("run.hold", self.stream.hold) if self.stream is not None else ("run.t_stop", run.t_stop)
             needed = (n_warmup + least * thin) * step
             raise InputError(
@@ -302,17 +266,8 @@ class CompiledCircuit:
             )
         return [self._task(run, c, start, thin, n_warmup) for c, start in enumerate(self.starts(run.chains, run.seed))]
 
-    def _thin(self, n_steps: int, n_warmup: int) -> int:
-        """Return how many steps apart samples are kept."""
-        if self.dynamics.settles:  # the waveform is wanted
-            return max(1, min(n_steps // LONGEST_WAVEFORM, round(FINEST_WAVEFORM / self.plan.step)))
-        draws = 2 * DRAWS if self.dynamics.kind == "underdamped" else DRAWS  # what mixes faster is worth keeping
-        thin = max(1, round(min(1.0, self.plan.time_scale) / (draws * self.plan.step)))
-        return max(1, min(thin, n_steps - n_warmup)) if self.stream is not None else thin
-
     def _task(self, run: RunPlan, chain: int, start: Array, thin: int, n_warmup: int) -> ChainTask:
-        state, noise, step, held = self.graph.integrator, self.graph.noise, self.plan.step, self._held
-        observed = tuple(n for cell in self.graph.integrators if cell is not state for n in cell.nodes)
+        step = self.plan.step
         outside = self.graph.inputs_from_outside
         streamed: dict[str, Any] = {}
         if self.stream is not None:
@@ -332,19 +287,11 @@ class CompiledCircuit:
                 "feedback_nodes": gradient.nodes,
                 "feedback_start": tuple(float(v) for v in first),
             }
-        settle = SETTLED * self.plan.width if self.dynamics.settles and self.stream is None else 0.0
+        settle = self.system.settled(self.plan.width) if self.stream is None else 0.0
         return ChainTask(
             deck=self.library_deck,
-            nodes=state.nodes,
-            observed=observed,
-            capacitors=tuple(s.capacitor for s in (*state.states(self.scaling), *held)),
-            held=tuple(s.node for s in held),
-            held_start=tuple(s.start for s in held),
-            devices=() if noise is None else noise.devices(),
-            sources=() if noise is None else noise.sources,
-            units=() if noise is None else noise.units(self.scaling),
-            volt=self.scaling.volt,
-            tau=self.scaling.tau,
+            observed=tuple(node for cell in self.graph.integrators[1:] for node in cell.nodes),
+            **task_fields(self.graph, self.scaling),
             step=step,
             n_steps=round(run.t_stop / step) if self.stream is None else len(self.x) * streamed["period"],
             n_warmup=n_warmup,
@@ -364,3 +311,19 @@ class CompiledCircuit:
     def engine_deck_hash(self) -> str:
         """SHA-256 of the deck that the engine loads."""
         return fingerprint(self.library_deck)
+
+
+def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:
+    """Return what the tasks of any circuit say of its nodes, capacitors, noise sources and scales."""
+    state, held = graph.integrator, graph.held(scaling)
+    return {
+        "nodes": state.nodes,
+        "capacitors": tuple(s.capacitor for s in (*state.states(scaling), *held)),
+        "held": tuple(s.node for s in held),
+        "held_start": tuple(s.start for s in held),
+        "devices": tuple(device for noise in graph.noises for device in noise.devices()),
+        "sources": tuple(source for noise in graph.noises for source in noise.sources),
+        "units": tuple(unit for noise in graph.noises for unit in noise.units(scaling)),
+        "volt": scaling.volt,
+        "tau": scaling.tau,
+    }

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.lowering import lower, many_objects
-from circuitlsc.circuit.systems import system
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
@@ -22,11 +21,10 @@ from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
 from circuitlsc.planning.broken_loop import broken_step, check_loop
 from circuitlsc.planning.choose_form import choose_form
-from circuitlsc.planning.plan import make_plan, ranges_of
 from circuitlsc.planning.scaling import scale_for
 from circuitlsc.planning.stepping import StepPlan
-from circuitlsc.sampling.circuit import TOLERANCE
 from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.system import system_of
 from circuitlsc.simulator.ngspice.deck import check_tolerance
 
 LEVELS = ("ideal", "device")
@@ -115,8 +113,8 @@ def build_sampler(
         tolerance = check_tolerance(tolerance)
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
-    if dynamics.settles:
-        model = model.without_spike()
+    system = system_of(dynamics)
+    model = system.model(model)
     x, stream = _observations(model, x, hold, interpolate)
     if nonideal is not None and level != "device":
         raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
@@ -127,11 +125,12 @@ def build_sampler(
     if parts.comparator.width is not None:
         if width is not None:
             raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
-        ranges = ranges_of(model, x, dynamics)
+        ranges = system.ranges(model, x)
         volts = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=ranges).volt
         width = parts.comparator.width / volts
-    whole = make_plan(model, x, dynamics, width=width, step=step)
+    whole = system.plan(model, x, width, step)
     dynamics, plan = whole.dynamics, whole.step
+    system = system_of(dynamics)
     scaling = scale_for(model, x, volt=volt, c_int=c_int, tau=tau, rails=rails, ranges=whole.ranges)
     if form == "auto":
         form, line = choose_form(model, loop)
@@ -145,10 +144,9 @@ def build_sampler(
         plan = replace(plan, step=plan.step / 2**halvings)
     if wires not in WIRES:
         raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
-    graph = system(
+    graph = system.graph(
         model,
         x if stream is None else x[0],
-        dynamics,
         form=form,
         width=plan.width,
         noise="external",
@@ -170,7 +168,7 @@ def build_sampler(
         ranges=whole.ranges,
         graph=graph,
         circuit=circuit,
-        tolerance=tolerance or min(TOLERANCE, 1e-3 * plan.width if dynamics.settles else 1.0),
+        tolerance=tolerance or system.tolerance(plan.width),
         level=level,
         nonideal=parts,
         halvings=halvings,

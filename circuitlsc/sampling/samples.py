@@ -29,6 +29,7 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling import samples_file
 from circuitlsc.sampling.lazy_draws import Draws, stacked
+from circuitlsc.sampling.samples_check import dimension
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.circuit import CompiledCircuit
@@ -70,11 +71,17 @@ class Samples:
         """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; as for u."""
         return np.asarray(self.tree["posterior"]["s"].values)
 
+    @property
+    def states(self) -> dict[str, Array]:
+        """Every vector of states by its letter, u first, each (chain, draw, state), in model units; all in memory."""
+        values = self.tree["posterior"].data_vars
+        return {str(key): np.asarray(v.values) for key, v in values.items() if "draw" in v.dims and key != "s"}
+
     def __getstate__(self) -> dict[str, Any]:
         return {"tree": self.tree.copy().load()}  # the file of a long run goes with the process that made it
 
     def draws(self, name: str = "u") -> Draws:
-        """Return u, s or p (the momentum, if there is one), shape (chain, draw, latent), to be read piece by piece."""
+        """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece."""
         states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
         if name not in states:
             raise InputError(f"draws: name = {name!r} is not one of {', '.join(states)}.")
@@ -237,6 +244,11 @@ def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
     return np.asarray(variable[:, first:stop].values)
 
 
+def _about(letter: str) -> dict[str, str]:
+    """Return the attributes of a vector of states beside u."""
+    return {"units": "model units", "long_name": {"p": "momentum"}.get(letter, f"state {letter}")}
+
+
 def _dynamics(sampler: CompiledCircuit) -> str:
     """Return what the circuit does with its energy, as a file's attribute."""
     return json.dumps(sampler.dynamics.numbers(), sort_keys=True)
@@ -253,23 +265,30 @@ def collect(
 ) -> Samples:
     """Label the chains of a run; what settled early stays where it is."""
     u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
-    task = tasks[0]
+    task, beside = tasks[0], sampler.graph.integrators[1:]
 
     def posterior(first: int, stop: int) -> xr.Dataset:
         dims, states = ("chain", "draw", "latent"), u.read(first, stop)
-        momenta = observed.read(first, stop) if observed.shape[2] else None
+        others = observed.read(first, stop)
+        ends = np.cumsum([cell.size for cell in beside])
         return xr.Dataset(
             {
                 "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
                 "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
-                **(
-                    {} if momenta is None else {"p": (dims, momenta, {"units": "model units", "long_name": "momentum"})}
-                ),
+                **{
+                    cell.letter: (
+                        (*dims[:2], dimension(cell.letter)),
+                        others[..., end - cell.size : end],
+                        _about(cell.letter),
+                    )
+                    for cell, end in zip(beside, ends, strict=True)
+                },
             },
             coords={
                 "chain": [r.chain for r in results],
                 "draw": pd.RangeIndex(first, stop),
                 "latent": np.arange(u.shape[2]),
+                **{dimension(cell.letter): np.arange(cell.size) for cell in beside},
                 "time": ("draw", task.times(first, stop), {"units": "tau"}),
                 **({} if sampler.stream is None else {"row": ("draw", np.arange(first, stop) // task.draws_per_row)}),
             },

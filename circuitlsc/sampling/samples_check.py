@@ -29,6 +29,11 @@ def spans(n_draws: int, numbers: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + length, n_draws)) for first in range(0, n_draws, length))
 
 
+def dimension(name: str) -> str:
+    """Return the last dimension of a variable of the posterior: u, s and p have one number a latent, others their own."""
+    return POSTERIOR[2] if name in ("u", "s", "p") else f"state_{name}"
+
+
 def check_tree(tree: xr.DataTree) -> None:
     """Raise ForeignError if the tree is not one that `sampling.samples.collect` could have made; one line says why."""
     for name in (
@@ -45,11 +50,12 @@ def check_tree(tree: xr.DataTree) -> None:
     posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
     x, A, sigma = tree["observed_data"].to_dataset()["x"], constant["A"], constant["sigma"]
     shape = posterior["u"].shape
-    for name in ("u", "s", "p"):
-        if name in posterior.data_vars:
-            _check_array(f"posterior/{name}", posterior[name], [POSTERIOR])
-            if posterior[name].shape != shape:
-                raise ForeignError(f"posterior/{name} has another shape than u")
+    for name, values in posterior.data_vars.items():
+        dims = (*POSTERIOR[:2], dimension(str(name)))
+        _check_array(f"posterior/{name}", values, [dims])
+        alike = 3 if dims == POSTERIOR else 2
+        if values.shape[:alike] != shape[:alike]:
+            raise ForeignError(f"posterior/{name} has another shape than u")
     _check_array("observed_data/x", x, [("feature",), ("row", "feature")])
     _check_array("constant_data/A", A, [("feature", "latent")])
     _check_array("constant_data/sigma", sigma, [()])

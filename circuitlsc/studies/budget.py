@@ -16,13 +16,13 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
-from circuitlsc.planning.plan import make_plan
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.reference.statistics import PosteriorStatistics, summarize
 from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
 from circuitlsc.sampling.compile import build_sampler, rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.sampling.system import system_of
 from circuitlsc.simulator.store import Store
 from circuitlsc.studies.small_signal import Prediction, predict
 from circuitlsc.validation.judge import exact_statistics
@@ -344,7 +344,7 @@ def common_step(
         if parts.comparator.width is not None:
             width = parts.comparator.width / base.scaling.volt
             dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
-            steps.append(make_plan(model, base.first_x, dynamics, width=width, step=None).step.step)
+            steps.append(system_of(dynamics).plan(model, base.first_x, width, None).step.step)
     return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
 
 

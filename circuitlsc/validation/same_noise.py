@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from circuitlsc.circuit.graph import Twin
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.reference.broken_loop import broken_trapezoid
 from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.simulator.ngspice.noise import BrownianPaths
+from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask
 
 RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
@@ -41,9 +42,13 @@ class PathDifference:
 
 
 def same_noise(
-    sampler: Sampler, samples: Samples, n_steps: int, progress: Callable[[int], None] | None = None
+    sampler: Sampler,
+    samples: Samples,
+    n_steps: int,
+    progress: Callable[[int], None] | None = None,
+    name: str = "u",
 ) -> tuple[Array, Array]:
-    """Return the circuit's u and the twin's on the same noise, each (chain, draw, n_latents), for the first steps.
+    """Return the circuit's states u and the twin's on the same noise, each (chain, draw, n_latents), for the first steps.
 
     Parameters
     ----------
@@ -52,27 +57,23 @@ def same_noise(
         A run of it.
     n_steps : int
         How far to integrate; capped at the run's length.
+    progress : callable or None
+        Called with the number of steps done.
+    name : str
+        Letter of the vector of states that is wanted.
     """
     attrs, step = samples.attrs, sampler.plan.step
     seed = int(attrs["seed"])
     task = sampler.tasks(samples.run_plan())[0]
-    chains, noise, twin = samples.chains, sampler.graph.noise, sampler.twin
+    chains, twin = samples.chains, sampler.twin
     least = task.n_warmup + 4 * task.thin
     last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / step))
     n_steps = min(max(n_steps, least), last)
 
     def path(chain: int) -> Array:
-        if noise is None:
+        if not task.sources:
             return np.zeros((n_steps, twin.size))
-        paths = BrownianPaths(
-            noise.sources,
-            seed=seed,
-            chain=chain,
-            step=step,
-            temperature=sampler.temperature,
-            halvings=sampler.halvings,
-        )
-        return twin.spread(paths.increments(n_steps))
+        return twin.spread(task_paths(replace(task, chain=chain)).increments(n_steps))
 
     inputs = {
         cell.name: grid_rows(cell.stream.rows, task.steps_per_row, 0, n_steps, cell.stream.interpolate)
@@ -82,7 +83,7 @@ def same_noise(
     increments = np.stack([path(c) for c in chains], axis=1)
     start = twin.full_state(sampler.starts(max(chains) + 1, seed)[chains])
     chunk = int(attrs["chunk"])
-    restarts = _restarts(samples, task, n_steps) if twin.size > twin.n_latents else None
+    restarts = _restarts(samples, task, n_steps, twin) if sampler.system.parts else None
     if sampler.loop == "broken":
         z = broken_trapezoid(
             sampler.graph, twin, start, increments, step, chunk=chunk, inputs=inputs or None, progress=progress
@@ -91,21 +92,21 @@ def same_noise(
         z = trapezoid(
             twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
         )
-    kept = z[task.kept(0, n_steps), :, : twin.n_latents].transpose(1, 0, 2)
-    circuit = samples.draws("u").read(0, kept.shape[1])
+    kept = z[task.kept(0, n_steps), :, twin.vectors[name]].transpose(1, 0, 2)
+    circuit = samples.draws(name).read(0, kept.shape[1])
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
     return circuit, kept
 
 
-def _restarts(samples: Samples, task: ChainTask, n_steps: int) -> dict[int, Array]:
+def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin) -> dict[int, Array]:
     """Return the circuit's own states every few tau.
 
     With little friction two paths on the same noise part as exp(t): their difference over a long time says nothing
     about the circuit, that over a short time says all.
     """
     steps = np.flatnonzero(task.kept(0, n_steps)) + 1
-    z = np.concatenate([samples.draws(name).read(0, len(steps)) for name in ("u", "p")], axis=-1)
+    z = np.concatenate([samples.draws(name).read(0, len(steps)) for name in twin.vectors], axis=-1)
     every = max(1, round(RESTART / (task.thin * task.step)))
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 

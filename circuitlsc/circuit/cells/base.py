@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Cell(ABC):
     """A vector of ``size`` identical subcircuits.
 
-    A *voltage* cell owns the nodes of its output, ``<quantity>_<i>``. A *current* cell owns none: it drives the nodes
+    A *voltage* cell owns the nodes of its output, ``<letter>_<i>``. A *current* cell owns none: it drives the nodes
     of the cell that it feeds, where the currents of several cells add (that is how an analog circuit sums).
 
     Parameters
@@ -29,12 +29,15 @@ class Cell(ABC):
         Unique in its graph; instances are called ``X<name>_<i>``.
     size : int
         Length of the output vector.
+    symbol : str
+        What a voltage cell's nodes are called if not by its quantity: v, where a graph has a second vector like u.
     """
 
     name: str
     size: int
+    symbol: str = field(default="", kw_only=True)
 
-    #: the symbol that the cell's output carries in formulas: u, s, r, e; "" for a current cell
+    #: what the cell's output is, by which its volts are scaled: u, s, r, e; "" for a current cell
     quantity: ClassVar[str] = ""
     #: names of the input ports, in the order of `evaluate`'s mapping
     ports: ClassVar[tuple[str, ...]] = ()
@@ -42,9 +45,14 @@ class Cell(ABC):
     linear: ClassVar[bool] = False
 
     @property
+    def letter(self) -> str:
+        """What its output is called in formulas, node names and samples; "" for a current cell."""
+        return self.symbol or self.quantity
+
+    @property
     def nodes(self) -> tuple[str, ...]:
         """Names of the output nodes of a voltage cell."""
-        return tuple(f"{self.quantity}_{i}" for i in range(self.size)) if self.quantity else ()
+        return tuple(f"{self.letter}_{i}" for i in range(self.size)) if self.letter else ()
 
     def port_nodes(self, port: str) -> tuple[str, ...]:
         """Return the nodes into which a current cell that feeds ``port`` drives its current."""

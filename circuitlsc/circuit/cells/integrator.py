@@ -56,7 +56,8 @@ class Integrator(Cell):
         """Drift currents enter at u_i; noise voltages sit at n_i, in series with the capacitor."""
         if port == "drift":
             return self.nodes
-        return tuple(f"n_{i}" for i in range(self.size)) if self.noisy else ("0",) * self.size
+        plate = f"n_{self.symbol}" if self.symbol else "n"
+        return tuple(f"{plate}_{i}" for i in range(self.size)) if self.noisy else ("0",) * self.size
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the drift (the leak is left out: 1e-9)."""
@@ -92,8 +93,11 @@ class Integrator(Cell):
             netlist.X(f"{self.name}_{i}", self.subcircuit_name, u, n, ic=number(self.start[i] * scaling.volt))
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
-        """Return the neurons' capacitors; the noise in series with them starts again from 0, so u is all they hold."""
-        return tuple(State(f"c.x{self.name}_{i}.cint".lower(), u) for i, u in enumerate(self.nodes))
+        """Return the capacitors; the noise in series with them starts again from 0, so u is all they hold."""
+        return tuple(
+            State(f"c.x{self.name}_{i}.cint".lower(), node, float(self.start[i] * scaling.volt))
+            for i, node in enumerate(self.nodes)
+        )
 
 
 class Momentum(Integrator):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Sum(Cell):
     """A vector of nodes where currents add; see `Residual` and `Gradient`."""
 
-    ports = ("crossbar", "input")
+    ports: ClassVar[tuple[str, ...]] = ("crossbar", "input", "other")
 
     def evaluate(self, inputs: Mapping[str, Array]) -> Array:
         """Return the sum of the inputs."""
@@ -86,6 +86,7 @@ class TransimpedanceSum(Sum):
     has_input: bool
     hardware: Hardware
 
+    ports = ("crossbar", "input")  # its noise gain knows these
     linear = True
 
     def port_nodes(self, port: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.circuit.cells.integrator import Integrator
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
@@ -41,13 +41,6 @@ class Slow(Integrator):
     def slow(self) -> bool:  # type: ignore[override]
         """Whether what it does to the neurons within a step can be left out of the twin's Jacobian."""
         return self.capacitor >= VERY_SLOW
-
-    def states(self, scaling: Scaling) -> tuple[State, ...]:
-        """Return the capacitors, with the voltages from which they start."""
-        return tuple(
-            State(f"c.x{self.name}_{i}.cint".lower(), node, float(self.start[i] * scaling.volt))
-            for i, node in enumerate(self.nodes)
-        )
 
 
 @dataclass(frozen=True, eq=False)
