@@ -169,7 +169,6 @@ def test_cells_take_many_states_at_once(name, signed):
     cell = cells_of(signed)[name]
     many = inputs_of(cell, np.random.default_rng(4), (5,))
     values, partials = cell.respond(many)
-    np.testing.assert_array_equal(values, cell.evaluate(many))
     for k in range(5):
         one = {port: value[k] for port, value in many.items()}
         np.testing.assert_array_equal(values[k], cell.evaluate(one))

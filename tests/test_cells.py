@@ -43,16 +43,6 @@ def tables_of(model, width=WIDTH):
     return cells.threshold, cells.comparator, cells.prior, cells.stiffness
 
 
-def test_gates_respond_as_they_evaluate(model, x):
-    """Drift and slopes with one search in each table are those of the single functions."""
-    gate, rng = cell_named(lsc(model, x, width=WIDTH), "gate"), np.random.default_rng(2)
-    inputs = {"u": rng.normal(0, 1.5, (50, gate.size)), "e": rng.normal(0, 3, (50, gate.size))}
-    drift, slopes = gate.respond(inputs)
-    np.testing.assert_allclose(drift, gate.evaluate(inputs), rtol=1e-12)
-    for port, expected in gate.partials(inputs).items():
-        np.testing.assert_allclose(slopes[port], expected, rtol=1e-12)
-
-
 @pytest.fixture
 def sweep(model):
     """Give a DC sweep of u (first, last, step) in model units, far beyond the tables' last knots."""

@@ -49,7 +49,7 @@ class NumPy:
     def prepare(self, circuit):
         return pickle.dumps(circuit.graph)
 
-    def advance(self, task, contents, counts, log, state):
+    def advance(self, task, contents, counts, state):
         twin, state = Twin(pickle.loads(contents)), state or first_state(task)
         paths, counts.steps, counts.version = task_paths(task, state.steps), state.steps, self.version()
         z = np.array([state.u])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import networkx as nx
 import numpy as np
@@ -11,6 +12,8 @@ from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wire
 from circuitlsc.errors import NetlistError
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import Scaling
+
+AnyCell = TypeVar("AnyCell", bound=Cell)
 
 
 class SignalFlowGraph:
@@ -23,7 +26,7 @@ class SignalFlowGraph:
     def __init__(self) -> None:
         self.graph = nx.DiGraph()
 
-    def add(self, cell: Cell) -> Cell:
+    def add(self, cell: AnyCell) -> AnyCell:
         """Add a cell and return it."""
         if cell.name in self.graph:
             raise NetlistError(f"two cells are called {cell.name!r}; names must be unique in a graph.")

@@ -25,7 +25,6 @@ from circuitlsc.circuit.cells import (
     Cell,
     Corner,
     Crossbar,
-    DeviceIntegrator,
     DeviceWeights,
     Follower,
     Forward,
@@ -47,7 +46,7 @@ from circuitlsc.circuit.cells import (
     corner,
 )
 from circuitlsc.circuit.graph import SignalFlowGraph
-from circuitlsc.circuit.wiring import Wiring, add_noise, code_of, gate_of, integrators
+from circuitlsc.circuit.wiring import Wiring, add_noise, code_of, gate_of, neurons
 from circuitlsc.errors import InputError
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -86,7 +85,7 @@ def learning_system(
     how, graph, n = Wiring(form="residual", **wiring), SignalFlowGraph(), model.n_latents
     if how.stream is None:
         raise InputError("a circuit learns from a stream of inputs. Give x with several rows.")
-    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n))
+    state = neurons(graph, how, n)
     add_noise(graph, state, temperature, how)
     prior = _Prior(graph, model, slowness, how)
     code = prior.code(state)
@@ -96,7 +95,8 @@ def learning_system(
     form = "external" if how.noise == "external" else "pwl"
     x = Input("forward_input", r.size, value=rows.rows[0], target="r", stream=rows, form=form, step=how.step)
     graph.wire(graph.add(x), r, "input")
-    back, gain = r, 1 / model.sigma**2
+    back: Cell = r
+    gain = 1 / model.sigma**2
     if "sigma" in slowness:
         sigma = graph.add(NoiseVoltage("sigma", 1, start=np.array([model.sigma]), capacitor=slowness["sigma"]))
         back, gain = graph.add(Precision("precision", r.size)), 1.0
@@ -170,12 +170,7 @@ def _forward(
         graph.wire(fixed, r, "crossbar")
         return None
     given: dict[str, Any] = {"start": model.A.ravel(), "n_features": d, "capacitor": slowness["A"]}
-    weights = (
-        Weights("weight", d * n, **given)
-        if how.hardware is None
-        else DeviceWeights("weight", d * n, **given, hardware=how.hardware)
-    )
-    graph.add(weights)
+    weights = graph.add(how.part(Weights, DeviceWeights, "weight", d * n, **given))
     forward = graph.add(Forward("forward", d, n, hardware=how.hardware))
     _wire(graph, r, crossbar=_wire(graph, forward, a=weights, s=code))
     return weights
@@ -249,11 +244,11 @@ class _Prior:
             rule = self.graph.add(SparsityRule("sparsity_rule", 1, self.corner))
             _wire(self.graph, self.logpi, drift=_wire(self.graph, rule, u=state, e=e, u0=self.u0, lam=self.lam))
         elif "pi" in self.slowness:
-            rule = self.graph.add(ThresholdRule("threshold_rule", 1, self.corner))
-            _wire(self.graph, self.u0, drift=_wire(self.graph, rule, u=state, e=e, u0=self.u0))
+            threshold_rule = self.graph.add(ThresholdRule("threshold_rule", 1, self.corner))
+            _wire(self.graph, self.u0, drift=_wire(self.graph, threshold_rule, u=state, e=e, u0=self.u0))
         if self.lam is not None:
-            rule = self.graph.add(RateRule("rate_rule", 1, self.corner))
-            _wire(self.graph, self.lam, drift=_wire(self.graph, rule, u=state, u0=self.u0, lam=self.lam))
+            rate_rule = self.graph.add(RateRule("rate_rule", 1, self.corner))
+            _wire(self.graph, self.lam, drift=_wire(self.graph, rate_rule, u=state, u0=self.u0, lam=self.lam))
 
 
 def starts(model: SparseCodingModel, rng: np.random.Generator) -> ArrayLike:

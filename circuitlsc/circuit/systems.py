@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.cells import (
-    DeviceIntegrator,
     DeviceMomentum,
     DeviceTransconductor,
-    Integrator,
     Momentum,
     Transconductor,
 )
@@ -24,7 +22,7 @@ from circuitlsc.circuit.wiring import (
     force,
     gate_of,
     gram_gradient,
-    integrators,
+    neurons,
     residual_gradient,
 )
 from circuitlsc.model.lca import lca_model, lca_threshold
@@ -58,7 +56,7 @@ def lsc(model: SparseCodingModel, x: ArrayLike, *, temperature: float = 1.0, **w
     and the sign's four knots within 0.23 lam. The drift is the gradient of the tables' own energy at any u.
     """
     how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
-    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n))
+    state = neurons(graph, how, n)
     add_noise(graph, state, temperature, how)
     graph.wire(force(graph, state, model, x, how), state, "drift")
     return graph
@@ -74,7 +72,7 @@ def gradient(model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlo
     s = abs(u) would keep a latent at u = 0 once it is there (see `rectified_cells`).
     """
     how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
-    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
+    state = neurons(graph, how, n, noisy=False)
     cells = model.prior.cells(how.width, how.reaching(model, x))
     if not model.prior.signed:
         rows = how.rows(model, x)
@@ -111,24 +109,11 @@ def underdamped(
     """
     how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
     omega = 1 / np.sqrt(mass)
-    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
-    momentum = integrators(
-        graph,
-        Momentum,
-        DeviceMomentum,
-        how,
-        "momentum",
-        np.zeros(n),
-        capacitor=float(1 / omega),
-        conductance=float(omega * friction),
-    )
+    state = neurons(graph, how, n, noisy=False)
+    parts = {"capacitor": float(1 / omega), "conductance": float(omega * friction)}
+    momentum = graph.add(how.part(Momentum, DeviceMomentum, "momentum", n, start=np.zeros(n), **parts))
     add_noise(graph, momentum, temperature, how, strength=float(np.sqrt(friction)))
-    velocity: Transconductor = (
-        Transconductor("velocity", n, gain=float(omega))
-        if how.hardware is None
-        else DeviceTransconductor("velocity", n, gain=float(omega), hardware=how.hardware)
-    )
-    graph.add(velocity)
+    velocity = graph.add(how.part(Transconductor, DeviceTransconductor, "velocity", n, gain=float(omega)))
     graph.wire(momentum, velocity, "p")
     graph.wire(velocity, state, "drift")
     graph.wire(force(graph, state, model, x, how, apart=True), momentum, "drift")
@@ -155,7 +140,7 @@ def lca(model: SparseCodingModel, x: ArrayLike, *, threshold: str = "soft", **wi
     how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
     unit = lca_model(model)
     table = lca_threshold(unit.prior.lam, how.width, signed=unit.prior.signed, hard=threshold == "hard")
-    state = integrators(graph, Integrator, DeviceIntegrator, how, "neuron", how.first(n), noisy=False)
+    state = neurons(graph, how, n, noisy=False)
     code = code_of(graph, state, table, how.hardware)
     if how.form == "gram":
         inhibition = unit.gram - np.eye(n)

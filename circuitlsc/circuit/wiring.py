@@ -33,7 +33,7 @@ from circuitlsc.circuit.cells import (
     ThermalNoise,
     Threshold,
 )
-from circuitlsc.circuit.graph import SignalFlowGraph
+from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.piecewise_linear import Table
@@ -89,6 +89,10 @@ class Wiring:
         if not np.isfinite(self.width) or self.width <= 0:
             raise InputError(f"width = {self.width!r}, but a comparator has a finite width > 0 (model units).")
 
+    def part(self, ideal: Callable[..., AnyCell], device: Callable[..., AnyCell], *args: Any, **given: Any) -> AnyCell:
+        """Return a cell of the level that is wanted."""
+        return ideal(*args, **given) if self.hardware is None else device(*args, **given, hardware=self.hardware)
+
     def first(self, n: int) -> Array:
         """Return the initial u, shape (n,)."""
         u = np.zeros(n) if self.start is None else real_array("start", self.start)
@@ -105,42 +109,19 @@ class Wiring:
         return self.reach if self.reach is not None else REACH * expected_ranges(model, self.rows(model, x)).u
 
 
-def integrators(
-    graph: SignalFlowGraph,
-    ideal: type[Integrator],
-    device: type[DeviceIntegrator],
-    how: Wiring,
-    name: str,
-    start: Array,
-    **given: Any,
-) -> Integrator:
-    """Add integrators of the level that is wanted."""
-    state: Integrator = (
-        ideal(name, len(start), start=start, **given)
-        if how.hardware is None
-        else device(name, len(start), start=start, hardware=how.hardware, **given)
-    )
-    graph.add(state)
-    return state
+def neurons(graph: SignalFlowGraph, how: Wiring, n: int, **given: Any) -> Integrator:
+    """Add the neurons u."""
+    return graph.add(how.part(Integrator, DeviceIntegrator, "neuron", n, start=how.first(n), **given))
 
 
 def add_noise(
     graph: SignalFlowGraph, state: Integrator, temperature: float, how: Wiring, *, strength: float = 1.0
 ) -> None:
     """Put a noise cell in series with the integrators' capacitors."""
-    common: dict[str, Any] = {
-        "temperature": temperature,
-        "form": how.noise,
-        "strength": strength,
-        "capacitor": state.capacitor,
-    }
-    noise: Noise
-    if how.hardware is None:
-        noise = Noise("noise", state.size, **common)
-    else:
-        assert isinstance(state, DeviceIntegrator)
-        factors = state.capacitor_factors
-        noise = ThermalNoise("noise", state.size, **common, hardware=how.hardware, capacitors=factors)
+    given: dict[str, Any] = {"form": how.noise, "strength": strength, "capacitor": state.capacitor}
+    if isinstance(state, DeviceIntegrator):
+        given["capacitors"] = state.capacitor_factors
+    noise = how.part(Noise, ThermalNoise, "noise", state.size, temperature=temperature, **given)
     graph.wire(graph.add(noise), state, "noise")
 
 
@@ -188,18 +169,8 @@ def gate_of(
     graph: SignalFlowGraph, state: Integrator, e: Cell, cells: PriorCells, how: Wiring, *, apart: bool = False
 ) -> Gate:
     """Add the cell that turns e and u into the force."""
-    given: dict[str, Any] = {
-        "comparator": cells.comparator,
-        "prior": cells.prior,
-        "stiffness": cells.stiffness,
-        "apart": apart,
-    }
-    gate: Gate = (
-        Gate("gate", state.size, **given)
-        if how.hardware is None
-        else DeviceGate("gate", state.size, **given, hardware=how.hardware)
-    )
-    graph.add(gate)
+    given = {"comparator": cells.comparator, "prior": cells.prior, "stiffness": cells.stiffness, "apart": apart}
+    gate = graph.add(how.part(Gate, DeviceGate, "gate", state.size, **given))
     graph.wire(state, gate, "u")
     graph.wire(e, gate, "e")
     return gate

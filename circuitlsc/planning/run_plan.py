@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import check_count, is_finite, is_number, plain
-
-if TYPE_CHECKING:
-    from circuitlsc.model.stream import Stream
+from circuitlsc.model.stream import Stream
 
 MAP_T_STOP = 20_000.0  # tau: a circuit that settles is given up after so long
 WARMUP = 20.0  # tau

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -103,15 +103,7 @@ class Scaling:
 
     def attributes(self) -> dict[str, float]:
         """Return the scales by name, for a file's attributes."""
-        return {
-            "volt": self.volt,
-            "volt_r": self.volt_r,
-            "volt_e": self.volt_e,
-            "c_int": self.c_int,
-            "tau": self.tau,
-            "r_node": self.r_node,
-            "rails": self.rails,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -205,24 +205,15 @@ def _observations(
 
 def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
     """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
-    scaling = sampler.scaling
-    nonideal = changes.get("nonideal", sampler.nonideal)
+    nonideal, stream = changes.get("nonideal", sampler.nonideal), sampler.stream
+    alike = ("form", "level", "dynamics", "tolerance", "halvings", "wires", "loop")
     arguments: dict[str, Any] = {
-        "form": sampler.form,
-        "level": sampler.level,
+        **{name: getattr(sampler, name) for name in alike},
+        **{name: getattr(sampler.scaling, name) for name in ("volt", "c_int", "tau", "rails")},
         "nonideal": nonideal if sampler.level == "device" else None,
         "width": None if nonideal.comparator.width is not None else sampler.plan.width,
         "step": sampler.plan.step * 2**sampler.halvings,
-        "volt": scaling.volt,
-        "c_int": scaling.c_int,
-        "tau": scaling.tau,
-        "rails": scaling.rails,
-        "dynamics": sampler.dynamics,
-        "hold": None if sampler.stream is None else sampler.stream.hold,
-        "interpolate": "hold" if sampler.stream is None else sampler.stream.interpolate,
-        "tolerance": sampler.tolerance,
-        "halvings": sampler.halvings,
-        "wires": sampler.wires,
-        "loop": sampler.loop,
     }
+    if stream is not None:
+        arguments |= {"hold": stream.hold, "interpolate": stream.interpolate}
     return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

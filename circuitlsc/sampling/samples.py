@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,11 @@ from circuitlsc.model.prior_io import prior_from, prior_numbers
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling import samples_file
+from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import Draws, stacked
 from circuitlsc.sampling.samples_check import dimension
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.circuit import CompiledCircuit
-    from circuitlsc.simulator.chain import ChainResult
-    from circuitlsc.simulator.task import ChainTask
+from circuitlsc.simulator.chain import ChainResult
+from circuitlsc.simulator.task import ChainTask
 
 MOST_SHOWN = 20_000  # draws of a waveform in a picture
 

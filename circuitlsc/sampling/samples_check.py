@@ -50,12 +50,12 @@ def check_tree(tree: xr.DataTree) -> None:
     posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
     x, A, sigma = tree["observed_data"].to_dataset()["x"], constant["A"], constant["sigma"]
     shape = posterior["u"].shape
-    for name, values in posterior.data_vars.items():
-        dims = (*POSTERIOR[:2], dimension(str(name)))
-        _check_array(f"posterior/{name}", values, [dims])
+    for state, values in posterior.data_vars.items():
+        dims = (*POSTERIOR[:2], dimension(str(state)))
+        _check_array(f"posterior/{state}", values, [dims])
         alike = 3 if dims == POSTERIOR else 2
         if values.shape[:alike] != shape[:alike]:
-            raise ForeignError(f"posterior/{name} has another shape than u")
+            raise ForeignError(f"posterior/{state} has another shape than u")
     _check_array("observed_data/x", x, [("feature",), ("row", "feature")])
     _check_array("constant_data/A", A, [("feature", "latent")])
     _check_array("constant_data/sigma", sigma, [()])

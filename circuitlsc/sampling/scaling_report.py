@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from circuitlsc.circuit.cells import Buffer, Crossbar, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
 from circuitlsc.circuit.electrical_rules import flatten
 from circuitlsc.model.gram import blocks
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.circuit import CompiledCircuit
+from circuitlsc.sampling.circuit import CompiledCircuit
 
 LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance within 1/LAG
 

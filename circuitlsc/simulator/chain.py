@@ -34,6 +34,7 @@ from circuitlsc.simulator.workers import run_worker
 
 Report = Callable[[int], None]  # steps done
 _LOOK = 1.0  # seconds
+SPENT = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss", "ngspice")  # of a record
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
@@ -182,21 +183,8 @@ def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -
 
 
 def _result(task: ChainTask, last: Record, samples: Array) -> ChainResult:
-    k = len(task.nodes)
-    return ChainResult(
-        chain=task.chain,
-        u=samples[:, :k],
-        observed=samples[:, k:],
-        steps=last.steps,
-        points=last.points,
-        rejected=last.rejected,
-        iterations=last.iterations,
-        setup=last.setup,
-        wall=last.wall,
-        cpu=last.cpu,
-        rss=last.rss,
-        ngspice=last.ngspice,
-    )
+    k, spent = len(task.nodes), {name: getattr(last, name) for name in SPENT}
+    return ChainResult(chain=task.chain, u=samples[:, :k], observed=samples[:, k:], **spent)
 
 
 def _run(job: Job, folder: Path, report: Report, stop: _Ended) -> SimulationError | None:

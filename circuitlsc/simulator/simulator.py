@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,7 +18,10 @@ class TransientFailed(RuntimeError):
 
 @dataclass
 class Counts:
-    """What a chain has cost: steps, accepted and rejected time points, Newton iterations, seconds to get ready; the version."""
+    """What a chain has cost: steps, accepted and rejected time points, Newton iterations, seconds to get ready.
+
+    And the simulator's version, and the lines of its log, which are kept if the chain fails.
+    """
 
     steps: int = 0
     points: int = 0
@@ -26,6 +29,7 @@ class Counts:
     iterations: int = 0
     setup: float = 0.0
     version: str = ""
+    log: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,24 +71,14 @@ class Simulator(Protocol):
 
     def version(self) -> str:
         """Return name and version: all that a sample's last bit may depend on, a part of the store's key."""
-        ...
 
     def check(self) -> None:
         """Raise MissingSimulatorError if it cannot run on this machine."""
-        ...
 
     def prepare(self, circuit: Any) -> bytes:
         """Return what it needs of a compiled circuit beside its tasks (a part of the key); empty if these are all."""
-        ...
 
-    def advance(
-        self,
-        task: ChainTask,
-        contents: bytes,
-        counts: Counts,
-        log: Callable[[list[str]], None],
-        state: ChainState | None,
-    ) -> Iterator[Chunk]:
+    def advance(self, task: ChainTask, contents: bytes, counts: Counts, state: ChainState | None) -> Iterator[Chunk]:
         """Yield the chunks of a chain, from its start or from a state; what follows a state depends on nothing else.
 
         Parameters
@@ -94,8 +88,6 @@ class Simulator(Protocol):
             What `prepare` returned.
         counts : Counts
             Goes on counting from what it holds.
-        log : callable
-            Called with lines that say what happened, when it ends.
         state : ChainState or None
 
         Raises
@@ -103,7 +95,6 @@ class Simulator(Protocol):
         TransientFailed
             If the chain cannot go on.
         """
-        ...
 
 
 def load(path: str) -> Simulator:

@@ -40,10 +40,9 @@ def peak_memory() -> int:
 def main(folder: Path) -> int:
     """Run the chain in ``folder``; return the exit code."""
     task = ChainTask.load(folder / TASK)
-    lines: list[str] = []
-    code = 1
+    code, counts = 1, Counts()
     try:
-        _simulate(task, folder, lines)
+        _simulate(task, folder, counts)
         return 0
     except TransientFailed as error:
         reason = str(error)
@@ -51,7 +50,7 @@ def main(folder: Path) -> int:
         if error.errno not in FULL:
             raise
         code, reason = FULL[error.errno], cannot_write(folder, error.errno)
-    failure = {"reason": reason, "log": [line for line in lines if _says_something(line)][-LOG_LINES:]}
+    failure = {"reason": reason, "log": [line for line in counts.log if _says_something(line)][-LOG_LINES:]}
     with suppress(OSError):  # the code says enough
         (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
     return code
@@ -70,28 +69,26 @@ def _says_something(line: str) -> bool:
     return bool(line.strip()) and not line.startswith("**")
 
 
-def _simulate(task: ChainTask, folder: Path, lines: list[str]) -> None:
+def _simulate(task: ChainTask, folder: Path, counts: Counts) -> None:
     """Simulate what is missing of a chain."""
     busy = time.process_time()
     with JournalWriter(folder, task.width, belongs_to(task)) as journal:
         last = journal.last
         if last is not None and last.done:
             return
-        counts, rows, wall, cpu = Counts(), 0, 0.0, 0.0
+        rows, wall, cpu = 0, 0.0, 0.0
         if last is not None:
-            counts = Counts(last.steps, last.points, last.rejected, last.iterations, last.setup)
+            for name in ("steps", "points", "rejected", "iterations", "setup"):
+                setattr(counts, name, getattr(last, name))
             rows, wall, cpu = last.rows, last.wall, last.cpu
         start, setup = time.perf_counter(), counts.setup
         simulator, contents = _simulator(folder)
-        for chunk in simulator.advance(task, contents, counts, lines.extend, last.state if last else None):
+        for chunk in simulator.advance(task, contents, counts, last.state if last else None):
             kept = chunk.samples[task.kept(counts.steps - len(chunk.samples), len(chunk.samples))]
             rows += len(kept)
             record = Record(
-                steps=counts.steps,
+                **vars(chunk.state),
                 rows=rows,
-                u=chunk.state.u,
-                held=chunk.state.held,
-                feedback=chunk.state.feedback,
                 done=chunk.done,
                 checksum=checksum(row_bytes(kept)),
                 points=counts.points,

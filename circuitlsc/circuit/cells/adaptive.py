@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -23,9 +22,7 @@ from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.circuit.cells.plastic import Slow
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table, crowded_knots
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 LEAST = 1e-3  # of a unit: what a divisor is kept above
 
@@ -174,14 +171,10 @@ class AdaptiveThreshold(Cell):
     quantity = "s"
     ports = ("u", "u0")
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return s, shape (..., n_latents)."""
-        return self.corner.values(inputs["u"], inputs["u0"]).s.value
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ds/du and ds/du0."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return s, shape (..., n_latents), ds/du and ds/du0."""
         s = self.corner.values(inputs["u"], inputs["u0"]).s
-        return {"u": s.u, "u0": s.u0}
+        return s.value, {"u": s.u, "u0": s.u0}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u u0 s``."""
@@ -216,16 +209,8 @@ class AdaptiveGate(Cell):
         """Names of the inputs."""
         return ("u", "e", "u0") if self.lam is not None else ("u", "e", "u0", "lam")
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, units per tau."""
-        return self.respond(inputs)[0]
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d(drift) by port."""
-        return self.respond(inputs)[1]
-
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return both."""
+        """Return the drift, units per tau, and its derivatives."""
         e, lam = inputs["e"], inputs["lam"] if self.lam is None else np.full(1, self.lam)
         v = self.corner.values(inputs["u"], inputs["u0"])
         partials = {"u": -(v.force.u * e + lam * v.bend), "e": -v.force.value, "u0": -v.force.u0 * e}
@@ -261,14 +246,10 @@ class Precision(Cell):
     quantity = "q"
     ports = ("r", "sigma")
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return q, shape (..., D)."""
-        return np.asarray(inputs["r"] / np.maximum(inputs["sigma"], LEAST) ** 2)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return dq/dr and dq/dsigma."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return q, shape (..., D), dq/dr and dq/dsigma."""
         r, sigma = inputs["r"], np.maximum(inputs["sigma"], LEAST)
-        return {"r": np.broadcast_to(sigma**-2.0, r.shape), "sigma": -2 * r / sigma**3}
+        return r / sigma**2, {"r": np.broadcast_to(sigma**-2.0, r.shape), "sigma": -2 * r / sigma**3}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_precision r sigma q``."""
@@ -304,18 +285,12 @@ class Follower(Cell):
         """Names of the inputs."""
         return ("lam",) if self.pi is not None else ("lam", "logpi")
 
-    def _sparsity(self, inputs: Mapping[str, Array]) -> Array:
-        return inputs["logpi"] if self.pi is None else np.full(1, -np.log(self.pi))
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return u0, shape (..., 1)."""
-        return np.asarray(self._sparsity(inputs) / np.maximum(inputs["lam"], LEAST))
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return du0/dlam and du0/d(-log pi)."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return u0, shape (..., 1), du0/dlam and du0/d(-log pi)."""
         lam = np.maximum(inputs["lam"], LEAST)
-        partials = {"lam": -self._sparsity(inputs) / lam**2}
-        return partials if self.pi is not None else {**partials, "logpi": 1 / lam}
+        sparsity = inputs["logpi"] if self.pi is None else np.full(1, -np.log(self.pi))
+        partials = {"lam": -sparsity / lam**2}
+        return np.asarray(sparsity / lam), partials if self.pi is not None else {**partials, "logpi": 1 / lam}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_follower lam (logpi) u0``."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.io.arrays import Array
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +37,9 @@ class Cell(ABC):
 
     #: what the cell's output is, by which its volts are scaled: u, s, r, e; "" for a current cell
     quantity: ClassVar[str] = ""
-    #: names of the input ports, in the order of `evaluate`'s mapping
+    #: names of the input ports
     ports: ClassVar[tuple[str, ...]] = ()
-    #: whether `partials` returns matrices (size, n) rather than slopes (..., size)
+    #: whether `respond` returns matrices (size, n) rather than slopes (..., size)
     linear: ClassVar[bool] = False
 
     @property
@@ -58,17 +56,25 @@ class Cell(ABC):
         """Return the nodes into which a current cell that feeds ``port`` drives its current."""
         return self.nodes
 
-    @abstractmethod
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the output (..., size) of the inputs (..., n), in model units."""
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names of the instances, under which their errors are drawn too."""
+        return tuple(f"{self.name}_{i}" for i in range(self.size))
 
     @abstractmethod
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d(output)/d(input) by port: (..., size) for an elementwise port, (size, n) for a linear one."""
-
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return `evaluate` and `partials` together, for cells that share work between the two."""
-        return self.evaluate(inputs), self.partials(inputs)
+        """Return the output (..., size) of the inputs (..., n), in model units, and d(output)/d(input) by port.
+
+        A derivative is (..., size) for an elementwise port, (size, n) for a linear one.
+        """
+
+    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+        """Return the output alone."""
+        return self.respond(inputs)[0]
+
+    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the derivatives alone."""
+        return self.respond(inputs)[1]
 
     @abstractmethod
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.io.arrays import Array
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
-
+from circuitlsc.planning.scaling import Scaling
 
 # ngspice's matrix lies in memory in the order in which the elements come, and its factorisation walks down columns:
 # written column by column, a 64 x 256 residual circuit factors in 0.7 of the time. Small ones fit into the cache, and
@@ -43,13 +39,9 @@ class Crossbar(Cell):
     ports = ("v",)
     linear = True
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return M v."""
-        return np.asarray(inputs["v"] @ self.matrix.T)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return M."""
-        return {"v": self.matrix}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return M v, and M."""
+        return np.asarray(inputs["v"] @ self.matrix.T), {"v": self.matrix}
 
     def conductances(self, scaling: Scaling) -> Array:
         """Return the transconductances, siemens, shape (size, n_inputs)."""

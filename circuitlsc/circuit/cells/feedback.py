@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import Cell, Wires, described
 from circuitlsc.io.arrays import Array
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +25,9 @@ class Feedback(Cell):
     quantity = "f"
     ports = ("e",)
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return e."""
-        return np.asarray(inputs["e"])
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ones."""
-        return {"e": np.ones_like(inputs["e"])}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return e, and ones."""
+        return np.asarray(inputs["e"]), {"e": np.ones_like(inputs["e"])}
 
     def devices(self) -> tuple[str, ...]:
         """Names of the current sources as ngspice flattens them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -15,9 +14,7 @@ from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +59,14 @@ class Gate(Cell):
         nodes = (wires.inputs["u"], wires.inputs["e"], *((wires.output,) if self.apart else ()))
         return list(zip(*nodes, strict=True))
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, in units per tau."""
-        u, e = inputs["u"], inputs["e"]
-        force = e if self.comparator is None else e * self.comparator(u)
-        return -(force + (self.stiffness * u if self.prior is None else self.prior(u)))
-
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return both, with one search in each table."""
+        """Return the drift, units per tau, d(drift)/du at fixed e and d(drift)/de, with one search in each table."""
         u, e = inputs["u"], inputs["e"]
         cost, bend = (self.stiffness * u, self.stiffness) if self.prior is None else self.prior.with_slope(u)
         if self.comparator is None:
             return -(e + cost), {"u": -(bend + np.zeros_like(u)), "e": -np.ones_like(e)}
         gate, steep = self.comparator.with_slope(u)
         return -(e * gate + cost), {"u": -(bend + e * steep), "e": -gate}
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d(drift)/du at fixed e, and d(drift)/de."""
-        u, e = inputs["u"], inputs["e"]
-        du = np.full_like(u, self.stiffness) if self.prior is None else self.prior.slope(u)
-        if self.comparator is None:
-            return {"u": -du, "e": -np.ones_like(e)}
-        return {"u": -(du + e * self.comparator.slope(u)), "e": -self.comparator(u)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e``: a current out of node u (or p) that depends on V(u) and V(e)."""
@@ -157,8 +140,7 @@ class DeviceGate(Gate):
     @cached_property
     def draws(self) -> tuple[Array, Array, Array, Array]:
         """Comparator offset (V), multiplier gain, multiplier offset (V), prior's factor; each (size,)."""
-        parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
+        parts, names = self.hardware.parts, self.elements
         return (
             parts.normals(names, "offset", parts.comparator.gate_offset),
             parts.factors(names, "multiplier_gain", parts.multiplier.gain_error),
@@ -166,29 +148,15 @@ class DeviceGate(Gate):
             (1 + parts.prior.lam_error) * parts.factors(names, "lam", parts.prior.lam_mismatch),
         )
 
-    def _errors(self, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], Array, Array]:
-        """Return u and e as comparator and multiplier see them, the multiplier's gain, and the prior's factor."""
-        offset, gain, shift, prior = self.draws
-        scaling = self.hardware.scaling
-        seen = {"u": inputs["u"] + offset / scaling.volt, "e": inputs["e"] + shift / scaling.volt_e}
-        return seen, gain, prior
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, in units per tau, without delay and hysteresis."""
-        return self.respond(inputs)[0]
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d(drift)/du at fixed e, and d(drift)/de."""
-        return self.respond(inputs)[1]
-
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return both, with one search in each table."""
-        seen, gain, factor = self._errors(inputs)
-        u, e = inputs["u"], gain * seen["e"]
+        """Return the drift, in units per tau, and its derivatives, without delay and hysteresis."""
+        offset, gain, shift, factor = self.draws
+        scaling = self.hardware.scaling
+        u, e = inputs["u"], gain * (inputs["e"] + shift / scaling.volt_e)
         cost, bend = (self.stiffness * u, self.stiffness) if self.prior is None else self.prior.with_slope(u)
         if self.comparator is None:
             return -(e + factor * cost), {"u": -(factor * bend + np.zeros_like(u)), "e": -gain * np.ones_like(e)}
-        gate, steep = self.comparator.with_slope(seen["u"])
+        gate, steep = self.comparator.with_slope(u + offset / scaling.volt)
         return -(e * gate + factor * cost), {"u": -(factor * bend + e * steep), "e": -gain * gate}
 
     @property

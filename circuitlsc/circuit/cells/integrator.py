@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -14,9 +14,7 @@ from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +57,6 @@ class Integrator(Cell):
         plate = f"n_{self.symbol}" if self.symbol else "n"
         return tuple(f"{plate}_{i}" for i in range(self.size)) if self.noisy else ("0",) * self.size
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift (the leak is left out: 1e-9)."""
-        return inputs["drift"]
-
     def velocity(self, u: Array, drift: Array) -> Array:
         """Return du/dt, units per tau, at state u (..., size) from the drift currents (..., size)."""
         return np.asarray((drift - self.conductance * u) / self.capacitor)
@@ -71,7 +65,7 @@ class Integrator(Cell):
         """Return d(du/dt)/dz from d(drift)/dz (..., size, n_z) and du/dz (size, n_z), for the whole state z."""
         return np.asarray((jacobian - self.conductance * own) / self.capacitor)
 
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Not used: the integrator closes the loop."""
         raise NotImplementedError("the integrator is the state; it has no static transfer function")
 
@@ -135,8 +129,7 @@ class DeviceIntegrator(Integrator):
     def capacitor_factors(self) -> Array:
         """Each capacitor over its nominal value, shape (size,)."""
         parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
-        mismatch = parts.factors(names, "capacitance", parts.integrator.capacitance_mismatch)
+        mismatch = parts.factors(self.elements, "capacitance", parts.integrator.capacitance_mismatch)
         return self.capacitor * parts.corner.capacitance * mismatch
 
     @cached_property
@@ -148,8 +141,7 @@ class DeviceIntegrator(Integrator):
     def _friction(self) -> Array:
         """Units of drift per unit of u, shape (size,); a resistor that the corner and mismatch move."""
         parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
-        mismatch = parts.factors(names, "friction", parts.integrator.friction_mismatch)
+        mismatch = parts.factors(self.elements, "friction", parts.integrator.friction_mismatch)
         return self.conductance * mismatch / parts.corner.resistance
 
     @cached_property
@@ -162,8 +154,7 @@ class DeviceIntegrator(Integrator):
     def offset(self) -> Array:
         """Offset currents in units of drift, shape (size,)."""
         parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
-        amperes = parts.normals(names, "offset_current", parts.integrator.offset_current)
+        amperes = parts.normals(self.elements, "offset_current", parts.integrator.offset_current)
         return amperes / self.hardware.scaling.drift_current
 
     def velocity(self, u: Array, drift: Array) -> Array:

@@ -8,20 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
-from circuitlsc.circuit.cells.op_amp import finite_gain, op_amp, op_amp_states
+from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.op_amp import OpAmps, finite_gain, op_amp
 from circuitlsc.circuit.cells.resistors import ResistorCrossbar, full_scale
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +28,9 @@ class Sum(Cell):
 
     ports: ClassVar[tuple[str, ...]] = ("crossbar", "input", "other")
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the sum of the inputs."""
-        return np.asarray(sum(inputs.values()))
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ones."""
-        return {port: np.ones(self.size) for port in inputs}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the sum of the inputs, and ones."""
+        return np.asarray(sum(inputs.values())), {port: np.ones(self.size) for port in inputs}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_node v``: the resistor that turns the summed current into a voltage."""
@@ -63,7 +57,7 @@ class Gradient(Sum):
 
 
 @dataclass(frozen=True, eq=False)
-class TransimpedanceSum(Sum):
+class TransimpedanceSum(OpAmps, Sum):
     r"""A vector of virtual grounds whose op-amps turn the summed currents into voltages; see `DeviceResidual`.
 
     .. math:: \left(1 + \frac{N}{A_0}\right) v = R_f \sum I + N v_{os}, \qquad N = 1 + R_f (Y + 1/R_x)
@@ -93,11 +87,6 @@ class TransimpedanceSum(Sum):
         """Currents go into the virtual grounds."""
         return tuple(f"v{node}" for node in self.nodes)
 
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Names under which the op-amps' errors are drawn."""
-        return tuple(f"{self.name}_{i}" for i in range(self.size))
-
     @cached_property
     def feedback(self) -> float:
         """Feedback resistor, ohm: full scale of the crossbar's matrix over its window of conductances."""
@@ -110,26 +99,16 @@ class TransimpedanceSum(Sum):
         return np.asarray(self.feedback * self.crossbar.network[1] + (2.0 if self.has_input else 1.0) * eye)
 
     @cached_property
-    def offset(self) -> Array:
-        """Input offset voltages, volt, shape (size,)."""
-        parts = self.hardware.parts
-        return parts.normals(self.elements, "offset", parts.op_amp.offset)
-
-    @cached_property
     def _loop(self) -> tuple[Array, Array]:
         closed = np.asarray(
             np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)), dtype=float
         )
         return closed, closed @ self.noise_gain @ self.offset / self.hardware.scaling.volts(self.quantity)
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the sum of the inputs, with the op-amps' finite gain and offsets."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the sum of the inputs, with the op-amps' finite gain and offsets, and the closed loop's matrix for each."""
         closed, offset = self._loop
-        return np.asarray(sum(inputs.values()) @ closed.T + offset)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the closed loop's matrix for each input."""
-        return {port: self._loop[0] for port in inputs}
+        return np.asarray(sum(inputs.values()) @ closed.T + offset), dict.fromkeys(inputs, closed)
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_tia a y``: it with its feedback resistor."""
@@ -143,10 +122,6 @@ class TransimpedanceSum(Sum):
         rf = number(self.feedback)
         for i, (ground, out) in enumerate(zip(self.port_nodes("crossbar"), self.nodes, strict=True)):
             netlist.X(self.elements[i], "lsc_tia", ground, out, rf=rf, vos=number(self.offset[i]))
-
-    def states(self, scaling: Scaling) -> tuple[State, ...]:
-        """Return the op-amps' poles."""
-        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))
 
 
 class DeviceResidual(TransimpedanceSum):
@@ -208,13 +183,9 @@ class Input(Cell):
         letter = self.source_letter
         return tuple(f"{letter}.x{self.name}_{i}.{letter}in".lower() for i in range(self.size))
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the constant."""
-        return self.value
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return nothing: there is no input."""
-        return {}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the constant; there is no input."""
+        return self.value, {}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_input v``: a current source."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -20,10 +19,7 @@ from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
-from circuitlsc.planning.scaling import BOLTZMANN
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import BOLTZMANN, Scaling
 
 NOISE_FORMS = ("external", "trrandom")
 
@@ -60,18 +56,14 @@ class Noise(Cell):
         if self.form not in NOISE_FORMS:
             raise InputError(f"noise = {self.form!r} is not one of {', '.join(NOISE_FORMS)}.")
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the mean, 0."""
-        return np.zeros(self.size)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return nothing: there is no input."""
-        return {}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the mean, 0; there is no input."""
+        return np.zeros(self.size), {}
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the streams of random numbers, one per neuron; they do not depend on the other neurons."""
-        return tuple(f"{self.name}_{i}" for i in range(self.size))
+        return self.elements
 
     def devices(self) -> tuple[str, ...]:
         """Names of the voltage sources as ngspice flattens them."""
@@ -148,15 +140,14 @@ class ThermalNoise(Noise):
     def power(self) -> Array:
         """Each source's noise power over the design's: temperature, its mismatch, and the resistor's corner; (size,)."""
         parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
         hot = self.hardware.noise_kelvin / 300.0 * parts.corner.resistance
-        return hot * parts.factors(names, "temperature", parts.noise.temperature_mismatch)
+        return hot * parts.factors(self.elements, "temperature", parts.noise.temperature_mismatch)
 
     @property
     def offsets(self) -> Array:
         """The amplifiers' offsets, volt, shape (size,)."""
         parts = self.hardware.parts
-        return parts.normals([f"{self.name}_{i}" for i in range(self.size)], "offset", parts.noise.offset)
+        return parts.normals(self.elements, "offset", parts.noise.offset)
 
     @property
     def drift_offset(self) -> Array:
@@ -189,7 +180,7 @@ class ThermalNoise(Noise):
     @property
     def sources(self) -> tuple[str, ...]:
         """Streams: one per neuron, its sections of 1/f noise, and one for the supply."""
-        own = [f"{self.name}_{i}" for i in range(self.size)]
+        own = self.elements
         flicker = [f"{name}.flicker_{k}" for name in own for k in range(len(self._sections))]
         return (*own, *flicker, *([SUPPLY] if self._correlated else []))
 
@@ -206,9 +197,9 @@ class ThermalNoise(Noise):
         flicker = [np.sqrt(v * w * scaling.tau / self.temperature) for _ in range(self.size) for w, v in self._sections]
         return tuple(float(v) for v in (*own, *flicker, *([scaling.volt] if self._correlated else [])))
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the mean: the drift that the offsets make."""
-        return self.drift_offset
+        return self.drift_offset, {}
 
     def _unit(self, scaling: Scaling) -> Array:
         """Volts in series with the neuron's capacitor (white) or with C_n, per model unit of the path; (size,)."""

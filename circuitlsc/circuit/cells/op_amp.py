@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -25,9 +25,7 @@ from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 INFINITE_GAIN = 1e12  # what stands for an infinite gain: products of a crossbar are then right to 1e-10
 FASTEST = 1e5  # 2 pi GBW tau that stands for an infinite GBW where a slew rate needs a capacitor
@@ -104,8 +102,31 @@ def finite_gain(hardware: Hardware) -> float:
     return 0.0 if math.isinf(gain) else 1.0 / gain
 
 
+class OpAmps(Cell):
+    """A vector of op-amps, each with an input offset of its own."""
+
+    hardware: Hardware
+    #: the subcircuit of one
+    definition: ClassVar[str]
+
+    @cached_property
+    def offset(self) -> Array:
+        """Input offset voltages, volt, shape (size,)."""
+        parts = self.hardware.parts
+        return parts.normals(self.elements, "offset", parts.op_amp.offset)
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one amplifier per component."""
+        for name, a, b, vos in zip(self.elements, wires.inputs[self.ports[0]], self.nodes, self.offset, strict=True):
+            netlist.X(name, self.definition, a, b, vos=number(vos))
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return the op-amps' poles."""
+        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))
+
+
 @dataclass(frozen=True, eq=False)
-class Inverter(Cell):
+class Inverter(OpAmps):
     """The negative of a voltage vector, for the other half of each differential pair; see `NegatedCode`.
 
     Parameters
@@ -119,28 +140,13 @@ class Inverter(Cell):
     hardware: Hardware
 
     ports = ("v",)
+    definition = "lsc_inverter"
 
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Names under which the op-amps' errors are drawn."""
-        return tuple(f"{self.name}_{i}" for i in range(self.size))
-
-    @cached_property
-    def _offset(self) -> Array:
-        parts = self.hardware.parts
-        return parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volts(self.source)
-
-    @cached_property
-    def _loop(self) -> float:
-        return 1.0 / (1.0 + 2.0 * finite_gain(self.hardware))
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return (-v + 2 v_os) / (1 + 2/A)."""
-        return np.asarray((2 * self._offset - inputs["v"]) * self._loop)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return -1 / (1 + 2/A)."""
-        return {"v": np.full(self.size, -self._loop)}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return (-v + 2 v_os) / (1 + 2/A), and -1 / (1 + 2/A)."""
+        loop = 1.0 / (1.0 + 2.0 * finite_gain(self.hardware))
+        offset = self.offset / self.hardware.scaling.volts(self.source)
+        return np.asarray((2 * offset - inputs["v"]) * loop), {"v": np.full(self.size, -loop)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_inverter a y``."""
@@ -150,17 +156,6 @@ class Inverter(Cell):
         cell.R("f", "v", "y", r)
         cell.X("amp", "lsc_op_amp", 0, "v", "y", vos="{vos}")
         return (op_amp(self.hardware), cell)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one inverter per component."""
-        parts = self.hardware.parts
-        offsets = parts.normals(self.elements, "offset", parts.op_amp.offset)
-        for i, (a, b) in enumerate(zip(wires.inputs["v"], self.nodes, strict=True)):
-            netlist.X(self.elements[i], "lsc_inverter", a, b, vos=number(offsets[i]))
-
-    def states(self, scaling: Scaling) -> tuple[State, ...]:
-        """Return the op-amps' poles."""
-        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))
 
 
 class NegatedCode(Inverter):
@@ -176,7 +171,7 @@ class NegatedResidual(Inverter):
 
 
 @dataclass(frozen=True, eq=False)
-class Buffer(Cell):
+class Buffer(OpAmps):
     """The code of a prior with s = u: an op-amp follower, so that the crossbar does not load the neuron.
 
     Parameters
@@ -188,42 +183,16 @@ class Buffer(Cell):
 
     quantity = "s"
     ports = ("u",)
+    definition = "lsc_buffer"
 
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Names under which the op-amps' errors are drawn."""
-        return tuple(f"{self.name}_{i}" for i in range(self.size))
-
-    @cached_property
-    def _offset(self) -> Array:
-        parts = self.hardware.parts
-        return parts.normals(self.elements, "offset", parts.op_amp.offset) / self.hardware.scaling.volt
-
-    @cached_property
-    def _loop(self) -> float:
-        return 1.0 / (1.0 + finite_gain(self.hardware))
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return (u + v_os) / (1 + 1/A)."""
-        return np.asarray((inputs["u"] + self._offset) * self._loop)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return 1 / (1 + 1/A)."""
-        return {"u": np.full(self.size, self._loop)}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return (u + v_os) / (1 + 1/A), and 1 / (1 + 1/A)."""
+        loop = 1.0 / (1.0 + finite_gain(self.hardware))
+        u = inputs["u"] + self.offset / self.hardware.scaling.volt
+        return np.asarray(u * loop), {"u": np.full(self.size, loop)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_buffer a y``."""
         cell = described(SubCircuit("lsc_buffer", "a", "y", vos=0.0), "buffer: V(y) = V(a)")
         cell.X("amp", "lsc_op_amp", "a", "y", "y", vos="{vos}")
         return (op_amp(self.hardware), cell)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one follower per latent."""
-        parts = self.hardware.parts
-        offsets = parts.normals(self.elements, "offset", parts.op_amp.offset)
-        for i, (a, b) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
-            netlist.X(self.elements[i], "lsc_buffer", a, b, vos=number(offsets[i]))
-
-    def states(self, scaling: Scaling) -> tuple[State, ...]:
-        """Return the op-amps' poles."""
-        return tuple(s for e in self.elements for s in op_amp_states(self.hardware, f"x{e}.xamp"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -20,10 +20,7 @@ from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.circuit.cells.integrator import Integrator
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
-
+from circuitlsc.planning.scaling import Scaling
 
 VERY_SLOW = 300.0  # times slower than a neuron
 
@@ -128,11 +125,17 @@ class Multipliers(Cell):
     gain : float
         k.
     hardware : Hardware or None
+    rows : int or None
+        D, where that is not the size.
+    source : str
+        The letter of the nodes that feed the port ``r``: "r", or "q" where the residual comes over a learned sigma^2.
     """
 
     n_latents: int
     gain: float = field(default=1.0, kw_only=True)
     hardware: Hardware | None = field(default=None, kw_only=True)
+    rows: int | None = field(default=None, kw_only=True)
+    source: str = field(default="r", kw_only=True)
 
     linear = True
     #: what the subcircuit says of itself
@@ -146,7 +149,7 @@ class Multipliers(Cell):
     @property
     def n_features(self) -> int:
         """D."""
-        return self.size
+        return self.size if self.rows is None else self.rows
 
     @cached_property
     def errors(self) -> tuple[Array, Array, Array]:
@@ -221,16 +224,11 @@ class Forward(Multipliers):
         """What is multiplied."""
         return "a", "s"
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return A s, shape (..., D)."""
-        a, s = self.factors(self.matrix(inputs["a"]), inputs["s"][..., None, :])
-        return np.asarray((a * s).sum(-1))
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d/da (..., D, D K) and d/ds (..., D, K)."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return A s, shape (..., D), d/da (..., D, D K) and d/ds (..., D, K)."""
         a, s = self.factors(self.matrix(inputs["a"]), inputs["s"][..., None, :])
         da = np.eye(self.n_features)[:, :, None] * (self.errors[0] * s)[..., None, :, :]
-        return {"a": da.reshape(*da.shape[:-2], -1), "s": a}
+        return np.asarray((a * s).sum(-1)), {"a": da.reshape(*da.shape[:-2], -1), "s": a}
 
     def amperes(self, scaling: Scaling) -> float:
         """Return the current that makes one unit of r."""
@@ -241,20 +239,8 @@ class Forward(Multipliers):
         return wires.output[j], self.weight_of(wires, j, i), wires.inputs["s"][i]
 
 
-@dataclass(frozen=True, eq=False)
 class Backward(Multipliers):
-    r"""The currents into the gradient's nodes, :math:`k \sum_j a_{ji} r_j`; ``size`` is K.
-
-    Parameters
-    ----------
-    rows : int
-        D.
-    source : str
-        The letter of the nodes that feed the port ``r``: "r", or "q" where the residual comes over a learned sigma^2.
-    """
-
-    rows: int = field(kw_only=True)
-    source: str = field(default="r", kw_only=True)
+    r"""The currents into the gradient's nodes, :math:`k \sum_j a_{ji} r_j`; ``size`` is K."""
 
     ports = ("a", "r")
     text = "backward multiplier: current k a r into e"
@@ -264,21 +250,11 @@ class Backward(Multipliers):
         """What is multiplied."""
         return "a", self.source
 
-    @property
-    def n_features(self) -> int:
-        """D."""
-        return self.rows
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return k A^T r, shape (..., K)."""
-        a, r = self.factors(self.matrix(inputs["a"]), inputs["r"][..., :, None])
-        return np.asarray((a * r).sum(-2))
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d/da (..., K, D K) and d/dr (..., K, D)."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return k A^T r, shape (..., K), d/da (..., K, D K) and d/dr (..., K, D)."""
         a, r = self.factors(self.matrix(inputs["a"]), inputs["r"][..., :, None])
         da = np.eye(self.n_latents)[:, None, :] * (self.errors[0] * r)[..., None, :, :]
-        return {"a": da.reshape(*da.shape[:-2], -1), "r": np.swapaxes(a, -1, -2)}
+        return np.asarray((a * r).sum(-2)), {"a": da.reshape(*da.shape[:-2], -1), "r": np.swapaxes(a, -1, -2)}
 
     def amperes(self, scaling: Scaling) -> float:
         """Return the current that makes one unit of e."""
@@ -289,20 +265,8 @@ class Backward(Multipliers):
         return wires.output[i], self.weight_of(wires, j, i), wires.inputs["r"][j]
 
 
-@dataclass(frozen=True, eq=False)
 class Hebbian(Multipliers):
-    r"""The currents into the weights' capacitors, :math:`-k\,r_j s_i`; ``size`` is D K.
-
-    Parameters
-    ----------
-    rows : int
-        D.
-    source : str
-        The letter of the nodes that feed the port ``r``: "r", or "q" where the residual comes over a learned sigma^2.
-    """
-
-    rows: int = field(kw_only=True)
-    source: str = field(default="r", kw_only=True)
+    r"""The currents into the weights' capacitors, :math:`-k\,r_j s_i`; ``size`` is D K."""
 
     ports = ("r", "s")
     text = "plasticity multiplier: current -k r s into a"
@@ -312,23 +276,14 @@ class Hebbian(Multipliers):
         """What is multiplied."""
         return self.source, "s"
 
-    @property
-    def n_features(self) -> int:
-        """D."""
-        return self.rows
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return -k r s^T row by row, shape (..., D K)."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return -k r s^T row by row, shape (..., D K), d/dr (..., D K, D) and d/ds (..., D K, K)."""
         r, s = self.factors(inputs["r"][..., :, None], inputs["s"][..., None, :])
-        return np.asarray(-(r * s).reshape(*inputs["r"].shape[:-1], -1))
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d/dr (..., D K, D) and d/ds (..., D K, K)."""
-        r, s = self.factors(inputs["r"][..., :, None], inputs["s"][..., None, :])
+        drift = -(r * s).reshape(*inputs["r"].shape[:-1], -1)
         s, r = np.broadcast_arrays(self.errors[0] * s, r)
         dr = -s[..., None] * np.eye(self.n_features)[:, None, :]
         ds = -r[..., None] * np.eye(self.n_latents)[None, :, :]
-        return {
+        return np.asarray(drift), {
             "r": dr.reshape(*dr.shape[:-3], -1, self.n_features),
             "s": ds.reshape(*ds.shape[:-3], -1, self.n_latents),
         }

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,9 +23,7 @@ from scipy.sparse.linalg import splu
 from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 OPEN = 1e-18  # siemens: stands for an open cell at the end of a wire, which must not dangle
 
@@ -93,15 +90,10 @@ class ResistorCrossbar(Cell):
         transfer = -self.network[0] * self.hardware.parts.corner.resistance / self.unit
         return transfer[:, 0::2], transfer[:, 1::2]
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return what the row amplifiers make of v and -v: M v if nothing ails the resistors."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return what the row amplifiers make of v and -v, M v if nothing ails the resistors, and the two matrices."""
         plus, minus = self._effective
-        return np.asarray(inputs["v"] @ plus.T + inputs["minus"] @ minus.T)
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the two matrices."""
-        plus, minus = self._effective
-        return {"v": plus, "minus": minus}
+        return np.asarray(inputs["v"] @ plus.T + inputs["minus"] @ minus.T), {"v": plus, "minus": minus}
 
     def conductances(self, scaling: Scaling) -> Array:
         """Return the cells' conductances, siemens, shape (size, 2 n_inputs)."""

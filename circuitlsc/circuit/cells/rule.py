@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -19,9 +19,7 @@ from PySpice.Spice.Netlist import Netlist, SubCircuit
 from circuitlsc.circuit.cells.adaptive import LEAST, Corner
 from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.io.arrays import Array
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +27,6 @@ class Rule(Cell):
     """A current into a slow variable's capacitor: a sum of one term per latent or pixel, and one of its own."""
 
     linear = True
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, shape (..., 1)."""
-        return self.respond(inputs)[0]
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return matrices (..., 1, n) by port."""
-        return self.respond(inputs)[1]
 
     #: ports with one node for each term, then those that all terms share
     each: ClassVar[tuple[str, ...]] = ()

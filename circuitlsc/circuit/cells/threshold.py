@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
@@ -13,9 +12,7 @@ from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +30,10 @@ class Threshold(Cell):
     quantity = "s"
     ports = ("u",)
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return s(u)."""
-        return self.table(inputs["u"])
-
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return both, with one search in the table."""
+        """Return s(u) and ds/du, with one search in the table."""
         s, slope = self.table.with_slope(inputs["u"])
         return s, {"u": slope}
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ds/du."""
-        return {"u": self.table.slope(inputs["u"])}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u s``: a table that drives a current through a resistor."""
@@ -75,20 +64,11 @@ class DeviceThreshold(Threshold):
     def offset(self) -> Array:
         """Input offset voltages, volt, shape (size,)."""
         parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
-        return parts.normals(names, "offset", parts.comparator.threshold_offset)
-
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return s(u + offset)."""
-        return super().evaluate({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
+        return parts.normals(self.elements, "offset", parts.comparator.threshold_offset)
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return both, with one search in the table."""
+        """Return s(u + offset), and its slope."""
         return super().respond({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return ds/du."""
-        return super().partials({"u": inputs["u"] + self.offset / self.hardware.scaling.volt})
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u s``: a table that holds the voltage of s."""

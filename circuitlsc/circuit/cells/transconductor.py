@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -13,9 +12,7 @@ from PySpice.Spice.Netlist import Netlist, SubCircuit
 from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
-
-if TYPE_CHECKING:
-    from circuitlsc.planning.scaling import Scaling
+from circuitlsc.planning.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +32,9 @@ class Transconductor(Cell):
 
     ports = ("p",)
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, in units per tau."""
-        return np.asarray(self.gain * inputs["p"])
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d(drift)/dp."""
-        return {"p": np.full_like(inputs["p"], self.gain)}
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the drift, in units per tau, and d(drift)/dp."""
+        return np.asarray(self.gain * inputs["p"]), {"p": np.full_like(inputs["p"], self.gain)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_velocity p u``."""
@@ -73,21 +66,17 @@ class DeviceTransconductor(Transconductor):
     @cached_property
     def draws(self) -> tuple[Array, Array]:
         """Gain factors and input offsets (V), each (size,)."""
-        parts = self.hardware.parts
-        names = [f"{self.name}_{i}" for i in range(self.size)]
+        parts, names = self.hardware.parts, self.elements
         return (
             parts.factors(names, "gain", parts.transconductor.gain_error),
             parts.normals(names, "offset", parts.transconductor.offset),
         )
 
-    def evaluate(self, inputs: Mapping[str, Array]) -> Array:
-        """Return the drift, in units per tau."""
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the drift, in units per tau, and d(drift)/dp."""
         gain, offset = self.draws
-        return np.asarray(self.gain * gain * (inputs["p"] + offset / self.hardware.scaling.volt))
-
-    def partials(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Return d(drift)/dp."""
-        return {"p": self.gain * self.draws[0] * np.ones_like(inputs["p"])}
+        p = inputs["p"] + offset / self.hardware.scaling.volt
+        return np.asarray(self.gain * gain * p), {"p": self.gain * gain * np.ones_like(p)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_velocity p u`` with its errors as parameters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -32,18 +32,11 @@ class Ngspice:
         """Return nothing: the deck is in the task."""
         return b""
 
-    def advance(
-        self,
-        task: ChainTask,
-        contents: bytes,
-        counts: Counts,
-        log: Callable[[list[str]], None],
-        state: ChainState | None,
-    ) -> Iterator[Chunk]:
+    def advance(self, task: ChainTask, contents: bytes, counts: Counts, state: ChainState | None) -> Iterator[Chunk]:
         """Yield the chunks of a chain: `circuitlsc.simulator.ngspice.transient.integrate`."""
         from circuitlsc.simulator.ngspice.transient import integrate  # numba: workers alone need it
 
-        return integrate(task, counts, log, state)
+        return integrate(task, counts, state)
 
 
 @cache

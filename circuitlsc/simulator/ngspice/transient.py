@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,12 +23,7 @@ from circuitlsc.simulator.task import ChainState, ChainTask, first_state
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
 
 
-def integrate(
-    task: ChainTask,
-    counts: Counts,
-    log: Callable[[list[str]], None] | None = None,
-    state: ChainState | None = None,
-) -> Iterator[Chunk]:
+def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) -> Iterator[Chunk]:
     """Yield the chunks of a chain.
 
     Every chunk restarts the capacitors from the voltages that the last one reached, a broken loop from what it
@@ -40,8 +35,6 @@ def integrate(
     task : ChainTask
     counts : Counts
         Goes on counting from what it holds.
-    log : callable or None
-        Called with ngspice's lines when it ends.
     state : ChainState or None
         Go on from here instead of from the start.
 
@@ -102,8 +95,7 @@ def integrate(
     except TransientFailed as error:
         raise TransientFailed(diagnose(str(error), session.log)) from None
     finally:
-        if log is not None:
-            log(list(session.log))
+        counts.log.extend(session.log)
 
 
 def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:
