@@ -44,7 +44,8 @@ class Samples:
     Attributes
     ----------
     tree : xarray.DataTree
-        Groups ``posterior`` (``u`` and ``s``, dimensions chain, draw, latent; model units; coordinate ``time`` in tau),
+        Groups ``posterior`` (``u`` and ``s``, dimensions chain, draw, latent; a momentum ``p`` too, and further vectors of
+        states by their letter, v with dimension ``state_v``; model units; coordinate ``time`` in tau),
         ``observed_data`` (``x``), ``constant_data`` (``A``, ``sigma`` and the prior's numbers or table), ``sample_stats`` (per
         chain: steps, time points, rejected points, Newton iterations, seconds); attributes with versions, seed,
         scaling and the deck's hash.
