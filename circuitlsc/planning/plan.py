@@ -157,13 +157,13 @@ def _settling(
     model: SparseCodingModel, x: Array, dynamics: Dynamics, width: float | None, step: float | None
 ) -> StepPlan:
     """Return width and step of a circuit without noise."""
-    norms = np.einsum("di,di->i", model.A, model.A)
-    size = float(np.max(np.abs(model.A.T @ x) / norms))  # of the code that explains x with one latent
+    powers = model.powers
+    size = float(np.max(np.abs(model.A.T @ x) / powers))  # of the code that explains x with one latent
     typical = min(model.prior.slab_scale, size) if size > 0 else model.prior.slab_scale
     if dynamics.kind == "lca":
         rate = max(1.0, float(np.linalg.norm(model.A, 2)) ** 2)
     else:
-        rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2 + 1 / model.prior.slab_scale**2
+        rate = model.rate + 1 / model.prior.slab_scale**2
     best_width, best_step = MAP_WIDTH * typical, min(LARGEST_MAP_STEP, MAP_STEP / rate)
     why = f"{MAP_WIDTH:g} of a typical coefficient, {typical:.4g}"
     if dynamics.kind == "lca" and (theta := lca_model(model).prior.lam) * THRESHOLD_WIDTH < best_width:
@@ -205,10 +205,10 @@ def _settling(
 def _lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
     """Estimate the largest u, r and e of LCA: the drive A^T x is what u tends to while nothing else is active."""
     theta = lca_model(model).prior.lam
-    norms = np.einsum("di,di->i", model.A, model.A)
+    powers = model.powers
     drive = np.abs(x @ model.A)
     largest = float(np.max(drive))
-    u = max(largest, float(np.max(drive / norms))) + theta
+    u = max(largest, float(np.max(drive / powers))) + theta
     return Ranges(u=1.5 * u, r=1.5 * float(np.max(np.abs(x))) + 1e-3, e=2 * u)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
 from circuitlsc.simulator.ngspice.callbacks import FIRST
-
-if TYPE_CHECKING:
-    pass
 
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search

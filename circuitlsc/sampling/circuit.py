@@ -20,7 +20,6 @@ from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model, threshold_code
-from circuitlsc.model.priors import Laplace
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
@@ -130,7 +129,7 @@ class CompiledCircuit:
                 return np.where(np.abs(s) < prior.lam / 2, 0.0, s)
         else:
             s = np.asarray(u, dtype=float) if self.model.prior.signed else np.maximum(u, 0.0)
-            if not isinstance(self.model.prior, Laplace):
+            if self.model.prior.slab is None:
                 return s
         return np.where(np.abs(s) < ZERO * width, 0.0, s)
 
@@ -269,7 +268,7 @@ class CompiledCircuit:
         model, chains = self.model, check_count("starts: chains", chains, 1)
         starts = np.zeros((chains, model.n_latents))
         if chains > 1:
-            ridge = model.A.T @ model.A + model.sigma**2 * np.eye(model.n_latents)
+            ridge = model.A.T @ model.A + model.variance * np.eye(model.n_latents)
             fit = np.linalg.solve(ridge, model.A.T @ self.first_x)
             code = fit if model.prior.signed else np.abs(fit)
             starts[1] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)
