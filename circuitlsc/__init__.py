@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from circuitlsc.errors import NetlistError as NetlistError
     from circuitlsc.errors import ReferenceRefusedError as ReferenceRefusedError
     from circuitlsc.errors import SimulationError as SimulationError
+    from circuitlsc.io.declared import quantity as quantity
     from circuitlsc.learning import CircuitLearner as CircuitLearner
     from circuitlsc.learning import Learned as Learned
     from circuitlsc.learning import Learner as Learner
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from circuitlsc.model.cost_priors import SquareRoot as SquareRoot
     from circuitlsc.model.data import bars as bars
     from circuitlsc.model.dynamics import Dynamics as Dynamics
+    from circuitlsc.model.prior import Prior as Prior
+    from circuitlsc.model.prior_io import register_prior as register_prior
     from circuitlsc.model.priors import Gaussian as Gaussian
     from circuitlsc.model.priors import Laplace as Laplace
     from circuitlsc.model.priors import SpikeSlab as SpikeSlab
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from circuitlsc.validation.map_result import read_map as read_map
 
 _HOMES = {
+    "Prior": "model.prior",
+    "quantity": "io.declared",
+    "register_prior": "model.prior_io",
     "error_budget": "studies.budget",
     "chip_yield": "studies.chip_yield",
     "Cauchy": "model.cost_priors",

@@ -87,8 +87,8 @@ def test_priors_and_resolved_config(tmp_path, prior, signed):
 BAD = [
     ({"model.dictionry": "bars:2"}, r"model\.dictionry = 'bars:2' is not a known key\. Did you mean 'dictionary'\?"),
     ({"modle.sigma": 1.0}, r"\[modle\] is not a known table\. Did you mean 'model'\?"),
-    ({"prior.pi": 0.0}, r"prior\.pi = 0\.0, but it must be finite and > 0\. Give a probability in \(0, 1\]"),
-    ({"prior.pi": 1.5}, r"prior\.pi = 1\.5, but a probability lies in \(0, 1\]"),
+    ({"prior.pi": 0.0}, r"prior\.pi = 0\.0, but it must be finite and > 0\. Give P\(active\) in \(0, 1\]"),
+    ({"prior.pi": 1.5}, r"prior\.pi = 1\.5, but it must be <= 1\. Give P\(active\) in \(0, 1\]"),
     ({"prior.pi": -0.3}, r"prior\.pi = -0\.3"),
     ({"prior.pi": float("nan")}, r"prior\.pi = nan"),
     ({"prior.pi": None}, r"prior\.pi is missing"),
@@ -157,7 +157,7 @@ def test_a_table_is_the_prior_of_its_columns(tmp_path):
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        ({"kind": "cauchy", "lam": 0.4}, r"Cauchy: lam = 0\.4, but .* Give lam > 0\.5"),
+        ({"kind": "cauchy", "lam": 0.4}, r"prior\.lam = 0\.4, but .* > 0\.5\. Give the exponent of .* > 0\.5\.$"),
         ({"kind": "cauchy", "lam": 1.0, "scale": 0.0}, r"prior\.scale = 0\.0, but it must be finite and > 0"),
         ({"kind": "cauchy"}, r"prior\.lam is missing"),
         ({"kind": "cauchy", "lam": 1.0, "epsilon": 0.1}, r"prior\.epsilon = 0\.1 does not belong to a cauchy prior"),

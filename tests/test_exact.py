@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from circuitlsc import Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.model.cost_priors import CostPrior
+from circuitlsc import Cauchy, Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
 from circuitlsc.reference.orthant import OrthantMoments, log_slab_mass
 from circuitlsc.reference.quadrature import quadrature
@@ -62,7 +61,7 @@ def one_latent(prior):
 @pytest.mark.parametrize("x", [[1.0, -0.5, 0.2], [-0.6, 0.4, 0.1], [0.5, -0.2, 0.1]])
 def test_one_latent_is_the_quadrature_of_its_energy(one_latent, x):
     x = np.array(x)
-    exact = quadrature if isinstance(one_latent.prior, CostPrior) else single_latent
+    exact = single_latent if one_latent.prior.conditionals else quadrature
     truth = brute_force(one_latent, x, nodes=400)  # a smoothed square root bends within 0.03
     assert error_against(truth, exact(one_latent, x)) < 1e-8
     # Negative control: the observation with its sign flipped is told apart.
@@ -194,7 +193,7 @@ def test_gaussian_posterior_is_the_stationary_point_and_the_curvature():
 
 
 def test_prior_is_what_an_infinite_noise_leaves(prior):
-    if isinstance(prior, CostPrior):  # no closed form: refused, see test_slice
+    if not prior.conditionals:  # no closed form: refused, see test_slice
         return
     exact = prior_statistics(prior, 3, x=[3.0, 4.0])
     assert exact.residual_power == 25
@@ -256,8 +255,8 @@ REFUSALS = [
         r"Use enumerate_supports or gibbs\.$",
     ),
     (
-        lambda: prior_statistics("flat", 2),
-        r"^The prior 'flat' has no closed form: only SpikeSlab, Laplace and Gaussian have\. Use quadrature .*\.$",
+        lambda: prior_statistics(Cauchy(1.0), 2),
+        r"^The prior Cauchy.* has no closed form: only SpikeSlab, Laplace and Gaussian have\. Use quadrature .*\.$",
     ),
 ]
 
@@ -272,6 +271,11 @@ def test_refusals_say_why_and_what_instead(call, message):
 def test_a_number_of_latents_is_a_positive_integer(n_latents):
     with pytest.raises(InputError, match=r"^prior_statistics: n_latents = .* cannot be used\. Give an integer >= 1\.$"):
         prior_statistics(SpikeSlab(0.3, 1.0), n_latents)
+
+
+def test_a_prior_is_a_prior():
+    with pytest.raises(InputError, match=r"^prior = 'flat' is not a prior\. Pass SpikeSlab"):
+        prior_statistics("flat", 2)
 
 
 def test_x_must_fit():

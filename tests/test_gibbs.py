@@ -8,7 +8,7 @@ from scipy import integrate
 from scipy.stats import norm
 
 import circuitlsc.reference.gibbs as gibbs_module
-from circuitlsc import Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
+from circuitlsc import Cauchy, Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.statistics import summarize
@@ -201,12 +201,8 @@ def test_counts_are_checked(bad):
         gibbs(model, [0, 0], **{"n_sweeps": 10, "seed": 1, **bad})
 
 
-def test_an_unknown_prior_is_refused():
-    class Uniform:
-        threshold, signed, sparse, slab_scale = 0.0, True, False, 1.0
-        latent = latent_grad = cost = cost_grad = cells = curvature = None
-
-    model = SparseCodingModel(np.eye(2), Uniform(), 0.4)
+def test_a_prior_without_known_conditionals_is_refused():
+    model = SparseCodingModel(np.eye(2), Cauchy(1.0), 0.4)
     message = r"^gibbs: the prior .* has no known conditional draw\. Use SpikeSlab, Laplace or Gaussian\.$"
     with pytest.raises(ReferenceRefusedError, match=message):
         gibbs(model, [0, 0], n_sweeps=10, seed=1)

@@ -6,7 +6,7 @@ from scipy import stats
 
 from circuitlsc import Dynamics, Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.errors import InputError
-from circuitlsc.planning.broken_loop import LARGEST, gaussian_covariance, loop_rate, variance_factor
+from circuitlsc.planning.broken_loop import LARGEST, gaussian_covariance, variance_factor
 from circuitlsc.planning.extrapolation import extrapolate
 from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.statistics import mean_with_mcse
@@ -77,7 +77,7 @@ def test_chunks_do_not_show_and_repeat_bit_by_bit():
 def test_gaussian_covariance_and_residual_are_those_of_the_formula():
     model, x = problem(Gaussian(1.0))
     sampler = build_sampler(model, x, loop="broken")
-    assert sampler.plan.step * loop_rate(model) == pytest.approx(LARGEST)
+    assert sampler.plan.step * model.rate == pytest.approx(LARGEST)
     samples = sampler.run(t_stop=6000.0, chains=2, seed=5, thin=3)
     mean, exact = gaussian_posterior(model, x)
     predicted = gaussian_covariance(model, 1.0, sampler.plan.step)
@@ -118,7 +118,7 @@ def test_the_step_is_shortened_and_the_report_says_so():
     model, x = problem(SpikeSlab(0.3, 1.0))
     closed, broken = (build_sampler(model, x, loop=loop) for loop in ("closed", "broken"))
     assert broken.plan.step < closed.plan.step
-    assert broken.plan.step * loop_rate(model) == pytest.approx(LARGEST)
+    assert broken.plan.step * model.rate == pytest.approx(LARGEST)
     assert "variance is too large by at most 7.08%" in broken.report()
     assert "loop broken" not in closed.report()
     # a stand-alone deck has its loop closed: nothing could extrapolate there

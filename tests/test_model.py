@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab
-from circuitlsc.model.cost_priors import CostPrior
 
 EPS = 1e-6
 WIDTHS = [0.0, 0.05, 0.4]  # ideal, usual, so wide that both corners overlap
@@ -104,7 +103,7 @@ def test_without_a_spike_every_latent_is_active(prior):
 
 def test_draws_follow_the_prior(prior):
     """P(active), and mean and variance of the size, each within 5 standard errors."""
-    if isinstance(prior, CostPrior):  # against their density, in test_cost_priors
+    if not prior.conditionals:  # against their density, in test_cost_priors
         return
     n = 100_000
     s = prior.draw((n,), np.random.default_rng(8))
@@ -138,22 +137,23 @@ def refused(message):
 
 
 NUMBER = "Give a finite number > 0."
+SHARE = "Give a finite number > 0 and <= 1."
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SpikeSlab(1.5, 1), "SpikeSlab: pi = 1.5, but P(active) must lie in (0, 1]. Give 0 < pi <= 1."),
-        (lambda: SpikeSlab(0.0, 1), f"SpikeSlab: pi = 0.0, but P(active) must lie in (0, 1]. {NUMBER}"),
-        (lambda: SpikeSlab(-0.1, 1), f"SpikeSlab: pi = -0.1, but P(active) must lie in (0, 1]. {NUMBER}"),
-        (lambda: SpikeSlab(np.nan, 1), f"SpikeSlab: pi = nan, but P(active) must lie in (0, 1]. {NUMBER}"),
-        (lambda: SpikeSlab(True, 1), f"SpikeSlab: pi = True is not a number. {NUMBER}"),
-        (lambda: SpikeSlab("0.3", 1), f"SpikeSlab: pi = '0.3' is not a number. {NUMBER}"),
-        (lambda: SpikeSlab(0.3, 0.0), f"SpikeSlab: lam = 0.0, but the slab's rate must be positive. {NUMBER}"),
-        (lambda: SpikeSlab(0.3, np.inf), f"SpikeSlab: lam = inf, but the slab's rate must be positive. {NUMBER}"),
-        (lambda: Laplace(-1.0), f"Laplace: lam = -1.0, but the rate must be positive. {NUMBER}"),
+        (lambda: SpikeSlab(1.5, 1), f"SpikeSlab: pi = 1.5, but P(active) must be in (0, 1]. {SHARE}"),
+        (lambda: SpikeSlab(0.0, 1), f"SpikeSlab: pi = 0.0, but P(active) must be in (0, 1]. {SHARE}"),
+        (lambda: SpikeSlab(-0.1, 1), f"SpikeSlab: pi = -0.1, but P(active) must be in (0, 1]. {SHARE}"),
+        (lambda: SpikeSlab(np.nan, 1), f"SpikeSlab: pi = nan, but P(active) must be in (0, 1]. {SHARE}"),
+        (lambda: SpikeSlab(True, 1), f"SpikeSlab: pi = True is not a number. {SHARE}"),
+        (lambda: SpikeSlab("0.3", 1), f"SpikeSlab: pi = '0.3' is not a number. {SHARE}"),
+        (lambda: SpikeSlab(0.3, 0.0), f"SpikeSlab: lam = 0.0, but the slab's rate must be > 0. {NUMBER}"),
+        (lambda: SpikeSlab(0.3, np.inf), f"SpikeSlab: lam = inf, but the slab's rate must be > 0. {NUMBER}"),
+        (lambda: Laplace(-1.0), f"Laplace: lam = -1.0, but the rate must be > 0. {NUMBER}"),
         (lambda: Laplace(None), f"Laplace: lam = None is not a number. {NUMBER}"),
-        (lambda: Gaussian(0), f"Gaussian: sd = 0, but a standard deviation must be positive. {NUMBER}"),
+        (lambda: Gaussian(0), f"Gaussian: sd = 0, but a standard deviation must be > 0. {NUMBER}"),
     ],
 )
 def test_bad_prior_is_refused(make, message):

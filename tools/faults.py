@@ -44,9 +44,9 @@ class Fault:
 
 FAULTS = (
     # the model and its priors
-    Fault("gradient of the likelihood has the wrong sign", "model/sparse_coding.py", "(r @ self.A) / self.sigma**2 +", "-(r @ self.A) / self.sigma**2 +", "test_model.py::test_gradient_is_that_of_the_energy[spike-slab-0.0]"),
-    Fault("inhibition by sigma, not its square", "model/sparse_coding.py", "(np.abs(A.T) @ np.abs(A))) / self.sigma**2", "(np.abs(A.T) @ np.abs(A))) / self.sigma", "test_exact.py::test_one_latent_is_the_quadrature_of_its_energy[spike-slab-x0]"),
-    Fault("drive without sigma squared", "model/sparse_coding.py", "self.check_x(x) / self.sigma**2)", "self.check_x(x))", "test_exact.py::test_one_latent_is_the_quadrature_of_its_energy[spike-slab-x0]"),
+    Fault("gradient of the likelihood has the wrong sign", "model/sparse_coding.py", "(r @ self.A) / self.variance +", "-(r @ self.A) / self.variance +", "test_model.py::test_gradient_is_that_of_the_energy[spike-slab-0.0]"),
+    Fault("inhibition by sigma, not its square", "model/sparse_coding.py", "(np.abs(A.T) @ np.abs(A))) / self.variance", "(np.abs(A.T) @ np.abs(A))) / self.sigma", "test_exact.py::test_one_latent_is_the_quadrature_of_its_energy[spike-slab-x0]"),
+    Fault("drive without sigma squared", "model/sparse_coding.py", "self.check_x(x) / self.variance)", "self.check_x(x))", "test_exact.py::test_one_latent_is_the_quadrature_of_its_energy[spike-slab-x0]"),
     Fault("tempered model keeps sigma", "model/sparse_coding.py", "self.sigma * math.sqrt(temperature))", "self.sigma)", "test_model.py::test_tempered_model_is_the_energy_over_the_temperature[spike-slab-0.4]"),
     Fault("threshold of natural against decimal logarithm", "model/priors.py", "return -math.log(self.pi) / self.lam", "return -math.log10(self.pi) / self.lam", "test_model.py::test_spike_and_slab_code_and_activity[False]"),
     Fault("LCA's threshold without sigma squared", "model/lca.py", "Laplace(prior.lam * model.sigma**2, prior.signed)", "Laplace(prior.lam, prior.signed)", "test_systems.py::test_lca_is_rozells_equation[gram-True-True]"),

@@ -48,7 +48,6 @@ from circuitlsc.circuit.cells import (
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.wiring import Wiring, add_noise, code_of, gate_of, neurons
 from circuitlsc.errors import InputError
-from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
@@ -96,7 +95,7 @@ def learning_system(
     x = Input("forward_input", r.size, value=rows.rows[0], target="r", stream=rows, form=form, step=how.step)
     graph.wire(graph.add(x), r, "input")
     back: Cell = r
-    gain = 1 / model.sigma**2
+    gain = 1 / model.variance
     if "sigma" in slowness:
         sigma = graph.add(NoiseVoltage("sigma", 1, start=np.array([model.sigma]), capacitor=slowness["sigma"]))
         back, gain = graph.add(Precision("precision", r.size)), 1.0
@@ -122,11 +121,11 @@ def check_learnable(model: SparseCodingModel, slowness: Mapping[str, float]) -> 
             "A and lam cannot be learned together: (c A, c lam) is as likely as (A, lam) for every c > 0. Hold lam (it sets "
             "the unit of s), or hold A."
         )
-    if not isinstance(model.prior, (SpikeSlab, Laplace)):
+    if model.prior.slab is None:
         raise InputError(
             f"prior = {model.prior!r}: a circuit learns with a spike-and-slab or a Laplace prior. Use one of them."
         )
-    if "pi" in slowness and not isinstance(model.prior, SpikeSlab):
+    if "pi" in slowness and "pi" not in model.prior.parameters():
         raise InputError(f"prior = {model.prior!r} has no pi to learn. Use SpikeSlab, or hold pi.")
 
 
@@ -205,13 +204,13 @@ class _Prior:
         if not self.moves:
             self.cells = model.prior.cells(how.width, how.reaching(model, model.A @ np.zeros(model.n_latents)))
             return
-        prior = model.prior
-        assert isinstance(prior, (SpikeSlab, Laplace))
+        prior, slab = model.prior, model.prior.slab
+        assert slab is not None
         self.corner: Corner = corner(how.width, signed=prior.signed)
         if "lam" in slowness:
-            self.lam = graph.add(RateVoltage("lam", 1, start=np.array([prior.lam]), capacitor=slowness["lam"]))
+            self.lam = graph.add(RateVoltage("lam", 1, start=np.array([slab.lam]), capacitor=slowness["lam"]))
         if "pi" in slowness and self.lam is not None:
-            start = np.array([prior.threshold * prior.lam])
+            start = np.array([prior.threshold * slab.lam])
             self.logpi = graph.add(SparsityVoltage("sparsity", 1, start=start, capacitor=slowness["pi"]))
             self.u0 = _wire(graph, graph.add(Follower("u0", 1, None)), lam=self.lam, logpi=self.logpi)
         elif "pi" in slowness:
@@ -219,8 +218,7 @@ class _Prior:
             self.u0 = graph.add(ThresholdVoltage("u0", 1, start=start, capacitor=slowness["pi"]))
         else:
             assert self.lam is not None
-            pi = prior.pi if isinstance(prior, SpikeSlab) else 1.0
-            self.u0 = _wire(graph, graph.add(Follower("u0", 1, pi)), lam=self.lam)
+            self.u0 = _wire(graph, graph.add(Follower("u0", 1, slab.pi)), lam=self.lam)
 
     def code(self, state: Cell) -> Cell:
         """Wire up the code."""

@@ -37,7 +37,7 @@ from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.piecewise_linear import Table
-from circuitlsc.model.prior import PriorCells
+from circuitlsc.model.prior_tables import PriorCells
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
@@ -153,7 +153,7 @@ def gram_gradient(
     graph: SignalFlowGraph, code: Cell, model: SparseCodingModel, matrix: Array, x: ArrayLike, how: Wiring
 ) -> Cell:
     """Wire up e = G s - b with one crossbar."""
-    rows = None if how.stream is None else how.stream.with_rows(-how.stream.rows @ model.A / model.sigma**2)
+    rows = None if how.stream is None else how.stream.with_rows(-model.drives(how.stream.rows))
     return _weighted_sum(graph, code, "gradient", "inhibition", matrix, -model.drive(x), how, rows)
 
 
@@ -162,7 +162,7 @@ def residual_gradient(graph: SignalFlowGraph, code: Cell, model: SparseCodingMod
     rows = None if how.stream is None else how.stream.with_rows(-how.stream.rows)
     A = model.connections
     residual = _weighted_sum(graph, code, "residual", "forward", A, -model.check_x(x), how, rows)
-    return _weighted_sum(graph, residual, "gradient", "backward", A.T / model.sigma**2, None, how)
+    return _weighted_sum(graph, residual, "gradient", "backward", A.T / model.variance, None, how)
 
 
 def gate_of(

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from circuitlsc.config.prior import read_prior
 from circuitlsc.config.read import KEYS as SAMPLER_KEYS
-from circuitlsc.config.read import read_dictionary, read_nonideal, read_prior
+from circuitlsc.config.read import read_dictionary, read_nonideal
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
@@ -22,7 +23,7 @@ from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import MOST_LATENTS, overcomplete, random_weights
 from circuitlsc.model.data import load_array
-from circuitlsc.model.priors import Laplace, SpikeSlab
+from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
@@ -146,13 +147,12 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     tables = read_tables(data, path, KEYS, anywhere=anywhere)
     learning, circuit = tables["learning"], tables["circuit"]
     prior = read_prior(tables["prior"])
-    if not isinstance(prior, (SpikeSlab, Laplace)):
+    if (slab := prior.slab) is None:
         raise tables["prior"].fail("kind", ", but what learns has a spike-slab or a laplace prior. Give one of them.")
     sigma = tables["model"].number("sigma", what="a noise level > 0")
     truth, source = _read_data(tables["model"], tables["data"], prior, sigma, path)
     learn = _read_learn(learning)
-    pi = prior.pi if isinstance(prior, SpikeSlab) else 1.0
-    starts = _read_starts(learning, {"A": "random", "pi": pi, "lam": prior.lam, "sigma": sigma}, learn)
+    starts = _read_starts(learning, {"A": "random", "pi": slab.pi, "lam": slab.lam, "sigma": sigma}, learn)
     seed = learning.integer("seed", 0, low=0)
     A0 = _start_dictionary(
         learning, starts["A"], truth, source, seed, signed=prior.signed, learned="A" in learn, path=path
@@ -193,7 +193,7 @@ def _read_circuit(circuit: ConfigTable, nonideal: Nonidealities | None) -> dict[
 
 
 def _read_data(
-    model: ConfigTable, data: ConfigTable, prior: SpikeSlab | Laplace, sigma: float, path: Path
+    model: ConfigTable, data: ConfigTable, prior: Prior, sigma: float, path: Path
 ) -> tuple[SparseCodingModel | None, Source]:
     """Return the model that draws the data, if one does, and their source."""
     source = data.values.get("source")

@@ -12,17 +12,16 @@ import numpy as np
 import tomli_w
 
 from circuitlsc.circuit.systems import FORMS
+from circuitlsc.config.prior import read_prior, resolved_prior
 from circuitlsc.config.table import AUTO, ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.cost_priors import Cauchy, SquareRoot
 from circuitlsc.model.data import load_array, load_dictionary
 from circuitlsc.model.dynamics import KINDS, THRESHOLDS, Dynamics
 from circuitlsc.model.prior import Prior
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.model.prior_io import prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import INTERPOLATIONS, Stream
-from circuitlsc.model.tabulated_prior import CustomPrior
 from circuitlsc.nonideal.nonidealities import PARTS, Nonidealities
 from circuitlsc.planning.broken_loop import LOOPS
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan, choose_run
@@ -31,17 +30,9 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.validation.calibration import draw_inputs
 
 MOST_DRAWN = 1_000_000  # inputs of "draw:N"
-PRIORS = {
-    "spike-slab": ("pi", "lam", "signed"),
-    "laplace": ("lam", "signed"),
-    "gaussian": ("sd",),
-    "cauchy": ("lam", "scale", "signed"),
-    "square-root": ("lam", "epsilon", "signed"),
-    "table": ("file", "signed"),
-}
 KEYS = {
     "model": ("dictionary", "x", "sigma", "seed"),
-    "prior": ("kind", "pi", "lam", "sd", "scale", "epsilon", "file", "signed"),
+    "prior": prior_keys(),
     "dynamics": ("kind", "temperature", "friction", "mass", "threshold"),
     "circuit": ("level", "form", "loop", "tau", "c_int", "volt", "width", "rails"),
     "nonideal": ("preset", "seed", *PARTS),
@@ -157,7 +148,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         raise InputError(
             f"{path} has a table [learning]: it is a config of `circuitlsc learn`. Give it to that, or remove the table."
         )
-    tables = read_tables(data, path, KEYS, anywhere=anywhere)
+    tables = read_tables(data, path, {**KEYS, "prior": prior_keys()}, anywhere=anywhere)
     model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
     prior = read_prior(tables["prior"])
     model, x, dictionary, x_source = _read_model(model_table, prior, path, "hold" in run.values)
@@ -273,48 +264,6 @@ def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
     return nonideal
 
 
-def read_prior(table: ConfigTable) -> Prior:
-    """Return the prior that ``[prior]`` describes."""
-    kind = table.choice("kind", tuple(PRIORS))
-    for key in table.values:
-        if key != "kind" and key not in PRIORS[kind]:
-            raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(PRIORS[kind])}.")
-    if kind == "gaussian":
-        return Gaussian(table.number("sd", what="a standard deviation > 0"))
-    if kind == "table":
-        return _tabulated_prior(table)
-    lam = table.number("lam", what="a rate > 0")
-    if kind == "cauchy":
-        scale, signed = table.number("scale", 1.0, what="a scale > 0"), table.flag("signed", True)
-        prior: Cauchy = named(table.path, lambda: Cauchy(lam, scale, signed))
-        return prior
-    if kind == "square-root":
-        epsilon = table.number("epsilon", what="a smoothing scale > 0") if "epsilon" in table.values else None
-        return SquareRoot(lam, epsilon, table.flag("signed", True))
-    if kind == "laplace":
-        return Laplace(lam, table.flag("signed", True))
-    pi = table.number("pi", what="a probability in (0, 1]")
-    if pi > 1:
-        raise table.fail("pi", ", but a probability lies in (0, 1]. Give P(active), for example 0.3.")
-    return SpikeSlab(pi, lam, table.flag("signed", False))
-
-
-def _tabulated_prior(table: ConfigTable) -> CustomPrior:
-    """Return the prior of a file with two columns, s and its cost."""
-    name = table.required("file", "a .csv, .npy or .npz file with two columns, s and its cost")
-    if not isinstance(name, str):
-        raise table.fail("file", " is not a string. Give a .csv, .npy or .npz file with two columns, s and its cost.")
-    file = table.file("file", name)
-    columns = named(table.path, lambda: load_array(file, "prior.file"))
-    if columns.ndim != 2 or columns.shape[1] != 2:
-        raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
-    signed = table.flag("signed", True)
-    prior: CustomPrior = table.named(
-        "file", lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
-    )
-    return prior
-
-
 def read_dictionary(table: ConfigTable, text: str) -> Array:
     """Return the dictionary that ``[model]`` names."""
     if not text.startswith("bars:"):
@@ -363,12 +312,6 @@ def _read_model(
 
 def resolved_toml(config: Config, sampler: Sampler) -> str:
     """Return the config with every choice written out, as TOML: running it gives the same samples."""
-    prior = config.model.prior
-    numbers: dict[str, Any] = {k: v for k, v in prior.numbers().items() if k in PRIORS[prior.kind]}
-    if "signed" in PRIORS[prior.kind]:
-        numbers["signed"] = prior.signed
-    if config.prior_file is not None:
-        numbers["file"] = config.prior_file
     run: dict[str, Any] = {
         **({} if sampler.stream is not None else {"t_stop": float(config.run.t_stop)}),
         "step": sampler.plan.step,
@@ -391,7 +334,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
                 "sigma": float(config.model.sigma),
                 "seed": config.model_seed,
             },
-            "prior": {"kind": prior.kind, **numbers},
+            "prior": resolved_prior(config.model.prior, config.prior_file),
             "dynamics": sampler.dynamics.numbers(),
             "circuit": {
                 "level": config.level,

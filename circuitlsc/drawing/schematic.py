@@ -29,7 +29,6 @@ from circuitlsc.drawing.sheet import (
 )
 from circuitlsc.drawing.sheet import engineering as engineering
 from circuitlsc.drawing.sheet import si_prefix as si_prefix
-from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.reporting.plotting import STYLE
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
         return x + (3.9 if parts.kind == "lca" else 2.9)
     table = gate.prior
     rectified = parts.kind == "gradient" and not parts.sampler.model.prior.signed
-    cost = isinstance(parts.sampler.model.prior, CostPrior)
+    cost = parts.sampler.model.prior.slab is None
     if not (rectified or cost or parts.kind == "lca"):
         current = engineering(float(table.values.max()) * amperes, "A")
         sheet.shunt("SourceControlledI", (x, 0), 2.4, f"$I_\\lambda\\,\\mathrm{{sgn}}\\,u_i$\n{current}")

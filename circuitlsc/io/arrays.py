@@ -48,14 +48,23 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_positive(owner: str, name: str, value: float, why: str) -> None:
     """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
+    check_number(owner, name, value, why)
+
+
+def check_number(
+    owner: str, name: str, value: Any, why: str, *, low: float = 0.0, high: float = math.inf, above: bool = True
+) -> float:
+    """Return a finite number from ``low`` (which ``above`` excludes) to ``high`` as Python's own, or raise InputError."""
+    wanted = f"a finite number {'>' if above else '>='} {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
     if not is_number(value):
-        raise InputError(f"{owner}: {name} = {value!r} is not a number. Give a finite number > 0.")
-    if 0 < value < math.inf and not is_finite(value):
+        raise InputError(f"{owner}: {name} = {value!r} is not a number. Give {wanted}.")
+    if low < value < math.inf and not is_finite(value):
         raise InputError(
             f"{owner}: {name} = {value!r} has no room for its square. Give a number within 1e-100 .. 1e100."
         )
-    if not is_finite(value) or value <= 0:
-        raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give a finite number > 0.")
+    if not is_finite(value) or not low <= value <= high or (above and value == low):
+        raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give {wanted}.")
+    return float(value)
 
 
 def check_count(name: str, value: Any, least: int, why: str = " cannot be used") -> int:

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.images import draw_patches
-from circuitlsc.model.prior_io import prior_numbers
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 
@@ -111,7 +110,7 @@ class FromModel:
     def settings(self) -> dict[str, Any]:
         """Return what makes two sources the same."""
         prior = self.model.prior
-        numbers = {k: fingerprint(np.asarray(v[1], dtype=float)) for k, v in prior_numbers(prior).items()}
+        numbers = {k: fingerprint(np.asarray(v[1], dtype=float)) for k, v in prior.variables().items()}
         words = {"kind": "model", "prior": prior.kind, "signed": prior.signed, "sigma": self.model.sigma}
         return {**words, "A": fingerprint(self.model.A), **numbers}
 

@@ -1,36 +1,30 @@
-"""What a prior is: functions of u, numbers that plans need, and the tables that realise it."""
+r"""What a prior is: functions of u, numbers that plans and references ask for, and the cells that realise it.
+
+.. math:: p(s) \propto e^{-C(s)}, \qquad c(u) = C(s(u)), \qquad c'(u) = C'(s(u))\, s'(u)
+
+A smooth cost gives C, C', its largest curvature, its scale and what it is at a temperature: a class of `Prior` with these five
+can be registered (`circuitlsc.model.prior_io.register_prior`), and is known to configs, circuits, references and files.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from circuitlsc.io.arrays import Array
-from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array, as_generator, check_flag, check_number
+from circuitlsc.model.prior_tables import PriorCells, cost_cells
 
-
-@dataclass(frozen=True, eq=False)
-class PriorCells:
-    """What a prior puts into each neuron.
-
-    Attributes
-    ----------
-    threshold : Table or None
-        The code s(u); None if the code is u itself.
-    comparator : Table or None
-        ds/du, the gate on the likelihood's force; None if it is 1.
-    prior : Table or None
-        c'(u); None for a quadratic cost.
-    stiffness : float
-        c'(u)/u of a quadratic cost; 0 if ``prior`` is a table.
-    """
-
-    threshold: Table | None
-    comparator: Table | None
-    prior: Table | None
-    stiffness: float = 0.0
+FAR = 1e12  # times slab_scale: where tables of a heavy tail end
+NOTHING = 40.0  # a cost so far above its least: exp(-40) of the density is left
+TAIL = 5.0  # a coefficient is expected to exceed what the prior exceeds with the probability exp(-5), and no more
+CUT = 10.0  # slabs: from further out in a heavy tail the way back takes too long for a start
 
 
 def smooth_abs(u: Array, width: float) -> Array:
@@ -57,67 +51,249 @@ def logistic(v: Array, width: float) -> Array:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * v / width)))
 
 
-class Prior(Protocol):
-    """What the model, the circuit and the references need of a prior; all functions act elementwise on ``u``."""
+class Slab(NamedTuple):
+    """An exponential slab: P(active), and its rate in 1/(model unit)."""
+
+    pi: float
+    lam: float
+
+
+class Prior(ABC):
+    r"""The prior of one latent; what is not abstract holds for every smooth cost. Functions act elementwise, in model units.
+
+    Signed codes are the state itself, :math:`s = u`; nonnegative ones are its smooth absolute value, and the cost goes
+    through it, so that the drift stays a gradient:
+
+    .. math:: s = a_w(u),\quad c(u) = C(a_w(u)),\quad c'(u) = C'(a_w(u)) \tanh(u/w)
+
+    A class is a frozen dataclass. Its numbers are fields declared by `circuitlsc.io.declared.quantity` (those without default
+    are required), from which the constructor's checks, the keys of ``[prior]`` and the variables of a file follow; codes that
+    may be nonnegative have a field ``signed`` besides.
+
+    Raises
+    ------
+    InputError
+        If a number is out of its bounds.
+    """
+
+    #: The word that names the prior in a config file.
+    kind: ClassVar[str]
+    #: What `rate_at` is, for a report.
+    rate_formula: ClassVar[str] = "max |C''|"
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    #: Whether codes may be negative.
+    signed: bool
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        for name, meta in self.parameters().items():
+            if (value := getattr(self, name)) is not None or meta["default"] is not None:
+                why = f"{meta['text']} must be {bounds(meta)}"
+                limits = {end: meta[end] for end in ("low", "high", "above")}
+                object.__setattr__(self, name, check_number(owner, name, value, why, **limits))
+        object.__setattr__(self, "signed", check_flag(f"{owner}: signed", self.signed))
 
     @property
-    def kind(self) -> str:
-        """The word that names the prior in a config file."""
-        ...
+    @abstractmethod
+    def slab_scale(self) -> float:
+        """The distance over which the cost rises by 1 from its least: the size of a typical active coefficient."""
 
     @property
-    def signed(self) -> bool:
-        """Whether the code may be negative."""
-        ...
+    @abstractmethod
+    def curvature(self) -> float:
+        """The largest abs(C''(s)), in 1/(model unit)^2, leaving out the corners that comparators round off."""
+
+    @abstractmethod
+    def code_cost(self, s: Array) -> Array:
+        """Return C(s) of codes s (s >= 0 unless signed)."""
+
+    @abstractmethod
+    def code_cost_grad(self, s: Array) -> Array:
+        """Return C'(s)."""
+
+    @abstractmethod
+    def tempered(self, temperature: float) -> Self:
+        """Return the prior of exp(-E/T)."""
+
+    @classmethod
+    def parameters(cls) -> dict[str, Mapping[str, Any]]:
+        """Return what is declared of each number (bounds, unit, text, default), by its name."""
+        return {name: f.metadata for name, f in cls.__dataclass_fields__.items() if "unit" in f.metadata}
+
+    @classmethod
+    def requires(cls, name: str) -> bool:
+        """Return whether a number has no default."""
+        return cls.__dataclass_fields__[name].default is MISSING
+
+    @classmethod
+    def config_keys(cls) -> tuple[str, ...]:
+        """Return the keys that ``[prior]`` has for it, beside its kind."""
+        return (*cls.parameters(), *(["signed"] if "signed" in cls.__dataclass_fields__ else []))
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[Any, Any], signed: bool) -> Self:
+        """Return the prior that `variables` has written, equal to the last bit."""
+        given: dict[str, Any] = {name: float(variables[name]) for name in cls.parameters()}
+        return cls(**given, **({"signed": signed} if "signed" in cls.config_keys() else {}))
+
+    def variables(self) -> dict[str, Any]:
+        """Return the variables of a data set that hold the prior."""
+        return {name: ((), value) for name, value in self.numbers().items()}
+
+    def numbers(self) -> dict[str, float]:
+        """Return the prior's parameters by name."""
+        return {name: getattr(self, name) for name in self.parameters()}
 
     @property
     def threshold(self) -> float:
         """The threshold u0: a latent is active where ``abs(u) > u0`` (0 if it is always active)."""
-        ...
+        return 0.0
 
     @property
     def sparse(self) -> bool:
         """Whether a code can be exactly zero."""
-        ...
+        return False
 
     @property
-    def slab_scale(self) -> float:
-        """The size of a typical active coefficient, in model units."""
-        ...
+    def slab(self) -> Slab | None:
+        """The exponential slab of a cost lam abs(u), for which conditionals and orthant integrals are known; else None."""
+        return None
 
     @property
-    def curvature(self) -> float:
-        """The largest abs(c''), in 1/(model unit)^2, leaving out the corners that comparators round off."""
-        ...
+    def stiffness(self) -> float:
+        """c'(u)/u of a quadratic cost, in 1/(model unit)^2: the posterior is Gaussian; 0 if the cost is another."""
+        return 0.0
+
+    @property
+    def linear(self) -> bool:
+        """Whether the drift is linear in u."""
+        return self.stiffness > 0
+
+    @property
+    def conditionals(self) -> bool:
+        """Whether the law of one latent, given all others, can be drawn from (`circuitlsc.reference.gibbs`)."""
+        return self.linear or self.slab is not None
+
+    @property
+    def convex(self) -> bool:
+        """Whether the cost is known to be convex in s, so that the energy has one minimum."""
+        return False
+
+    @property
+    def extent(self) -> float:
+        """Up to which abs(s) the circuit's tables must reach, whatever the data."""
+        return 0.0
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """Whether C(-s) = C(s)."""
+        s = self.slab_scale * np.sinh(np.linspace(0, 12, 1001))
+        return bool(np.allclose(self.code_cost(s), self.code_cost(-s), rtol=1e-9, atol=1e-9))
+
+    @property
+    def least_cost(self) -> float:
+        """The least C(s)."""
+        return float(self.code_cost(self._distribution[0]).min())
+
+    def without_spike(self) -> Prior:
+        """Return the slab alone: DSC and LCA always have the L1 prior (Fang et al. 2022, section 2.2)."""
+        return self
 
     def latent(self, u: Array, width: float = 0.0) -> Array:
-        """Return s(u)."""
-        ...
+        """Return s(u): u, or a_w(u) if nonnegative."""
+        u = np.asarray(u, dtype=float)
+        return u if self.signed else smooth_abs(u, width)
 
     def latent_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return ds/du, the gate on the likelihood's force."""
-        ...
+        """Return ds/du, the gate on the likelihood's force: 1, or tanh(u/w)."""
+        u = np.asarray(u, dtype=float)
+        return np.ones_like(u) if self.signed else smooth_sign(u, width)
 
     def cost(self, u: Array, width: float = 0.0) -> Array:
-        """Return c(u), the prior's part of the energy."""
-        ...
+        """Return c(u) = C(s(u)), the prior's part of the energy."""
+        return self.code_cost(self.latent(u, width))
 
     def cost_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return dc/du."""
-        ...
+        """Return c'(u) = C'(s(u)) ds/du."""
+        return self.code_cost_grad(self.latent(u, width)) * self.latent_grad(u, width)
 
     def cells(self, width: float, reach: float) -> PriorCells:
-        """Return the cells that realise the prior, with comparators of input width w; tables cover abs(u) <= reach."""
-        ...
+        """Return the cells that realise the prior, comparators of input width w; tables cover abs(u) <= reach."""
+        return cost_cells(self, width, max(reach, self.extent), symmetric=not self.signed or self.symmetric)
 
-    def tempered(self, temperature: float) -> Prior:
-        """Return the prior of exp(-E/T)."""
-        ...
+    def slab_at(self, temperature: float) -> float:
+        """Return the slab's size in exp(-c/T)."""
+        return self.tempered(temperature).slab_scale
+
+    def rate_at(self, temperature: float, *, bend: float = 1.0, diffusion: float = 1.0) -> float:
+        r"""Return the prior's own rate in 1/tau, of its curvature or of diffusion over its slab l(T), each times a factor.
+
+        .. math:: \max(k_b \max|C''|,\; k_d\, T / l^2)
+        """
+        return max(bend * self.curvature, diffusion * temperature / self.slab_at(temperature) ** 2)
+
+    def steepest(self, width: float) -> float:
+        """Return the largest abs(c''), in 1/tau: the cost's own, or where a comparator rounds off its corner at 0."""
+        u = np.linspace(-4, 4, 801) * width
+        corner = 0.0 if self.signed else float(np.max(np.abs(np.gradient(self.cost_grad(u, width), u))))
+        return max(self.curvature, corner)
+
+    def largest(self, allowed: Callable[[float], float]) -> float:
+        """Return how large a code becomes: what it exceeds as rarely as a Laplace prior 5 slabs, or less if data allow less.
+
+        ``allowed(tail)`` is what the data allow under a prior as wide as that tail.
+        """
+        tail = self.exceeded(math.exp(-TAIL))
+        return min(tail, allowed(tail))
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
-        """Draw codes from the prior."""
-        ...
+        """Draw codes from the prior, by its distribution function (a table, good to 1e-5)."""
+        rng = as_generator("draw: rng", rng)
+        s, below = self._distribution
+        return np.asarray(np.interp(rng.random(shape), below, s))
 
-    def numbers(self) -> dict[str, float]:
-        """Return the prior's parameters by name."""
-        ...
+    def draw_state(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        """Draw u from exp(-c(u)), an overdispersed start; a heavy tail is cut."""
+        return np.clip(self.draw(shape, rng), -CUT * self.slab_scale, CUT * self.slab_scale)
+
+    def exceeded(self, probability: float) -> float:
+        """Return the abs(s) that the prior exceeds with the given probability, in model units."""
+        s, below = self._distribution
+        above = float(np.interp(1 - probability / 2 if self.signed else 1 - probability, below, s))
+        return max(above, -float(np.interp(probability / 2, below, s))) if self.signed else above
+
+    @cached_property
+    def _distribution(self) -> tuple[Array, Array]:
+        """Codes on a fine grid, denser around 0, and P(below)."""
+        far = self.slab_scale
+        least = float(np.min(self.code_cost(np.linspace(-far if self.signed else 0.0, far, 2001))))
+        ends = (-1.0, 1.0) if self.signed else (1.0,)
+        while far < FAR * self.slab_scale and any(
+            float(self.code_cost(np.array([end * far]))[0]) < least + NOTHING for end in ends
+        ):
+            far *= 2
+        fine = self.slab_scale / 50
+        t = np.linspace(0, np.arcsinh(max(far, self.extent) / fine), 20_001)
+        s = fine * np.sinh(t)
+        if self.signed:
+            s = np.concatenate([-s[:0:-1], s])
+        cost = self.code_cost(s)
+        density = np.exp(cost.min() - cost)
+        below = np.concatenate([[0.0], np.cumsum(np.diff(s) * (density[1:] + density[:-1]))])
+        return s, below / below[-1]
+
+
+def check_prior(prior: Any) -> None:
+    """Raise InputError unless it is a prior."""
+    if not isinstance(prior, Prior):
+        raise InputError(
+            f"prior = {prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), "
+            "SquareRoot(lam) or CustomPrior(cost)."
+        )
+
+
+def bounds(meta: Mapping[str, Any]) -> str:
+    """Return the bounds of a declared number, in words."""
+    if meta["high"] < math.inf:
+        return f"in {'(' if meta['above'] else '['}{meta['low']:g}, {meta['high']:g}]"
+    return f"{'>' if meta['above'] else '>='} {meta['low']:g}" if meta["low"] > -math.inf else "finite"

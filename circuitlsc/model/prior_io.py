@@ -1,10 +1,11 @@
-"""Priors in a netCDF file: their numbers, or the table of a cost, and the prior that they make."""
+"""Priors by their kind: the registry that configs and files of samples ask."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import xarray as xr
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from inspect import isabstract
+from typing import Any, TypeVar
 
 from circuitlsc.errors import InputError
 from circuitlsc.model.cost_priors import Cauchy, SquareRoot
@@ -12,43 +13,67 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.tabulated_prior import CustomPrior
 
-#: Variables of a tabulated cost: s (model units), C(s), C'(s).
-TABLE = ("prior_s", "prior_cost", "prior_slope")
+P = TypeVar("P", bound=Prior)
+TAKEN = ("A", "sigma", "kind", "file", "signed")  # names of other variables of a file, and of other keys of [prior]
+_PRIORS: dict[str, type[Prior]] = {}
 
 
-def prior_numbers(prior: Prior) -> dict[str, Any]:
-    """Return the variables of a data set that hold a prior: its numbers, and the columns of its table if it has one."""
-    numbers: dict[str, Any] = {name: ((), value) for name, value in prior.numbers().items()}
-    if isinstance(prior, CustomPrior):
-        columns = (prior.knots, prior.costs, prior.slopes)
-        for name, column in zip(TABLE, columns, strict=True):
-            numbers[name] = ("knot", column, {"prior_name": prior.name})
-    return numbers
+def register_prior(cls: type[P]) -> type[P]:
+    """Make a class of priors known by its ``kind``, to configs and to files of samples; a decorator of the class.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass that extends `circuitlsc.model.prior.Prior`, its numbers declared by
+        `circuitlsc.io.declared.quantity`.
+
+    Returns
+    -------
+    type
+        The class.
+
+    Raises
+    ------
+    InputError
+        If it is none, leaves something out, or another class has its kind.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Prior) and is_dataclass(cls)):
+        raise InputError(f"register_prior: {cls!r} is not a dataclass that extends Prior. Decorate it with @dataclass.")
+    if isabstract(cls) or not hasattr(cls, "kind"):
+        missing = ", ".join(sorted(cls.__abstractmethods__)) or "kind"
+        raise InputError(f"register_prior: {cls.__name__} has no {missing}. Write what is missing.")
+    held = _PRIORS.get(cls.kind, cls)
+    if (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):  # a notebook's cell is run again
+        raise InputError(f"register_prior: the kind {cls.kind!r} is that of {held.__name__}. Give another kind.")
+    if taken := [name for name in cls.parameters() if name in TAKEN or hasattr(Prior, name)]:
+        raise InputError(f"register_prior: {cls.__name__}.{taken[0]} has the name of something else. Rename it.")
+    _PRIORS[cls.kind] = cls
+    return cls
 
 
-def prior_from(kind: str, signed: bool, dataset: xr.Dataset) -> Prior:
-    """Return the prior that `prior_numbers` has written, equal to the last bit.
+for _prior in (SpikeSlab, Laplace, Gaussian, Cauchy, SquareRoot, CustomPrior):
+    register_prior(_prior)
+
+
+def prior_kinds() -> dict[str, type[Prior]]:
+    """Return the classes of priors by their kinds."""
+    return dict(_PRIORS)
+
+
+def prior_keys() -> tuple[str, ...]:
+    """Return the keys that ``[prior]`` of a config may have."""
+    own = dict.fromkeys(key for cls in _PRIORS.values() for key in cls.config_keys() if key != "signed")
+    return ("kind", *own, "signed")
+
+
+def prior_from(kind: str, signed: bool, variables: Mapping[Any, Any]) -> Prior:
+    """Return the prior that `Prior.variables` has written, equal to the last bit.
 
     Raises
     ------
     InputError
         If the kind is not known.
     """
-
-    def number(name: str) -> float:
-        return float(dataset[name])
-
-    if kind == "spike-slab":
-        return SpikeSlab(number("pi"), number("lam"), signed)
-    if kind == "laplace":
-        return Laplace(number("lam"), signed)
-    if kind == "gaussian":
-        return Gaussian(number("sd"))
-    if kind == "cauchy":
-        return Cauchy(number("lam"), number("scale"), signed)
-    if kind == "square-root":
-        return SquareRoot(number("lam"), number("epsilon"), signed)
-    if kind == "table":
-        name = str(dataset[TABLE[0]].attrs["prior_name"])
-        return CustomPrior.from_table(*(dataset[column].to_numpy() for column in TABLE), signed=signed, name=name)
-    raise InputError(f"the samples' prior {kind!r} is not known to this version of circuitlsc.")
+    if kind not in _PRIORS:
+        raise InputError(f"the samples' prior {kind!r} is not known to this version of circuitlsc.")
+    return _PRIORS[kind].from_variables(variables, signed)

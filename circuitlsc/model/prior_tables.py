@@ -2,18 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table, crowded_knots, tabulate
-from circuitlsc.model.prior import Prior, PriorCells
 
 ERROR = 1e-3  # of the largest slope that matters: how well a table follows a smooth cost's, if MOST_KNOTS allow
 MATTERS = 10.0  # a slope matters where the cost is less than that above its least
 MOST_KNOTS = 60
 
 
-def comparator_cells(prior: Prior, width: float, *, per_side: int = 8) -> PriorCells:
+@dataclass(frozen=True, eq=False)
+class PriorCells:
+    """What a prior puts into each neuron.
+
+    Attributes
+    ----------
+    threshold : Table or None
+        The code s(u); None if the code is u itself.
+    comparator : Table or None
+        ds/du, the gate on the likelihood's force; None if it is 1.
+    prior : Table or None
+        c'(u); None for a quadratic cost.
+    stiffness : float
+        c'(u)/u of a quadratic cost; 0 if ``prior`` is a table.
+    """
+
+    threshold: Table | None
+    comparator: Table | None
+    prior: Table | None
+    stiffness: float = 0.0
+
+
+class _Curves(Protocol):
+    """What the tables are made of: functions of u of a `circuitlsc.model.prior.Prior`, and where they bend."""
+
+    @property
+    def signed(self) -> bool: ...
+    @property
+    def sparse(self) -> bool: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def curvature(self) -> float: ...
+    def latent(self, u: Array, width: float = 0.0) -> Array: ...
+    def latent_grad(self, u: Array, width: float = 0.0) -> Array: ...
+    def cost(self, u: Array, width: float = 0.0) -> Array: ...
+    def cost_grad(self, u: Array, width: float = 0.0) -> Array: ...
+    def cells(self, width: float, reach: float) -> PriorCells: ...
+
+
+def comparator_cells(prior: _Curves, width: float, *, per_side: int = 8) -> PriorCells:
     """Tabulate the cells of a prior with the cost lam abs(u): comparators at +-u0, and the sign of u.
 
     The code's table is the exact integral of the comparator's between any two knots, so that the pair stays a
@@ -28,7 +70,7 @@ def comparator_cells(prior: Prior, width: float, *, per_side: int = 8) -> PriorC
     return PriorCells(code, gate, sign)
 
 
-def _code_tables(prior: Prior, width: float, per_side: int = 8) -> tuple[Table, Table] | tuple[None, None]:
+def _code_tables(prior: _Curves, width: float, per_side: int = 8) -> tuple[Table, Table] | tuple[None, None]:
     """Return the tables of the code and of its gate; None if the code is u itself."""
     if prior.signed and not prior.sparse:
         return None, None
@@ -38,7 +80,7 @@ def _code_tables(prior: Prior, width: float, per_side: int = 8) -> tuple[Table, 
     return _integral(gate, prior, width), gate
 
 
-def cost_cells(prior: Prior, width: float, reach: float, *, symmetric: bool) -> PriorCells:
+def cost_cells(prior: _Curves, width: float, reach: float, *, symmetric: bool) -> PriorCells:
     r"""Tabulate the cells of a prior with a smooth cost: f = c'(u) up to abs(u) = reach, flat beyond.
 
     The knots stand where f bends, at equal shares of :math:`\int |f''/\epsilon|^{1/2} du`, and the values there are such
@@ -91,14 +133,14 @@ def _same_integral(knots: Array, values: Array, integral: Array) -> Array:
     return np.asarray(values - (around[1:] + around[:-1]) / 2)
 
 
-def _saturated(gate: Table, prior: Prior, width: float) -> Table:
+def _saturated(gate: Table, prior: _Curves, width: float) -> Table:
     """Return a comparator's table that ends in flat segments, and so stays flat however large u becomes."""
     knots = np.concatenate([[gate.knots[0] - width], gate.knots, [gate.knots[-1] + width]])
     low, high = prior.latent_grad(np.array([knots[0], knots[-1]]) + np.array([-40.0, 40.0]) * width, width)
     return Table(knots, np.concatenate([[low, low], gate.values[1:-1], [high, high]]))
 
 
-def _integral(gate: Table, prior: Prior, width: float) -> Table:
+def _integral(gate: Table, prior: _Curves, width: float) -> Table:
     """Return the code's table as the integral of the comparator's, so that the pair stays a gradient."""
     rise = np.diff(gate.knots) * (gate.values[1:] + gate.values[:-1]) / 2
     s = np.concatenate([[0.0], np.cumsum(rise)])
@@ -109,7 +151,7 @@ def _integral(gate: Table, prior: Prior, width: float) -> Table:
     return Table(gate.knots, s)
 
 
-def rectified_cells(prior: Prior, width: float, reach: float, strongest: float) -> PriorCells:
+def rectified_cells(prior: _Curves, width: float, reach: float, strongest: float) -> PriorCells:
     r"""Return the cells of nonnegative codes in a circuit without noise: s = u, and a rectifier at u = 0.
 
     .. math:: c'(u) = C'(u) \quad (u > 0), \qquad c'(u) = C'(0^+) + \frac{e_{max}}{w}\,u \quad (u < 0)

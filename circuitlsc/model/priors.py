@@ -1,4 +1,4 @@
-r"""Priors: four functions of u each (`latent`, `latent_grad`, `cost`, `cost_grad`), ideal and smooth.
+r"""Priors with a closed form: an exponential slab with or without a spike, and the Gaussian.
 
 The circuit's state is the auxiliary variable ``u``; the code is ``s = s(u)`` (Fang et al. 2022, section 3.1). The ideal form
 (``width = 0``) has corners; the smooth one (``width > 0``) is what a comparator of finite gain realises.
@@ -7,67 +7,34 @@ The circuit's state is the auxiliary variable ``u``; the code is ``s = s(u)`` (F
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, replace
 
 import numpy as np
 
-from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, as_generator, check_flag, check_positive
-from circuitlsc.model.prior import PriorCells, logistic, smooth_abs, smooth_sign, softplus
-from circuitlsc.model.prior_tables import comparator_cells
+from circuitlsc.io.arrays import Array, as_generator
+from circuitlsc.io.declared import quantity
+from circuitlsc.model.prior import TAIL, Prior, Slab, logistic, smooth_abs, smooth_sign, softplus
+from circuitlsc.model.prior_tables import PriorCells, comparator_cells
 
 
-@dataclass(frozen=True)
-class SpikeSlab:
-    r"""Spike-and-slab prior: a latent is active with probability pi, its size then exponential with rate lam.
+class SlabPrior(Prior):
+    r"""What priors with the L1 cost share, with the threshold u0 >= 0.
 
-    .. math:: s = f(|u|),\quad f(v) = \max(v - u_0, 0),\quad u_0 = -\log(\pi)/\lambda,\quad c(u) = \lambda |u|
+    .. math:: s = f(|u|),\quad f(v) = \max(v - u_0, 0),\quad c(u) = \lambda |u|
 
-    Fang et al. 2022, section 3.1. With ``signed=True`` the slab is Laplace and ``s`` is the soft threshold of ``u``.
-    The smooth form is ``f_w(a_w(u))`` (and not ``f_w(abs(u))``, which is no gradient as u0 -> 0).
-
-    Parameters
-    ----------
-    pi : float
-        P(s != 0), in (0, 1].
-    lam : float
-        Rate of the slab, in 1/(model unit); > 0.
-    signed : bool
-        Whether codes may be negative.
-
-    Raises
-    ------
-    InputError
-        If a parameter is out of range.
+    The smooth form is ``f_w(a_w(u))`` (and not ``f_w(abs(u))``, which is no gradient as u0 -> 0). The corner at u = 0 is one
+    of comparators: it counts for their gates, not as a curvature.
     """
 
+    rate_formula = "lam^2/T"
     pi: float
     lam: float
-    signed: bool = False
-
-    def __post_init__(self) -> None:
-        check_positive("SpikeSlab", "lam", self.lam, "the slab's rate must be positive")
-        check_positive("SpikeSlab", "pi", self.pi, "P(active) must lie in (0, 1]")
-        if self.pi > 1:
-            raise InputError(f"SpikeSlab: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
-        object.__setattr__(self, "signed", check_flag("SpikeSlab: signed", self.signed))
-        object.__setattr__(self, "pi", float(self.pi))
-        object.__setattr__(self, "lam", float(self.lam))
 
     @property
-    def kind(self) -> str:
-        """The word that names the prior in a config file."""
-        return "spike-slab"
-
-    @property
-    def threshold(self) -> float:
-        """The threshold u0 = -log(pi)/lam, in model units."""
-        return -math.log(self.pi) / self.lam
-
-    @property
-    def sparse(self) -> bool:
-        """Whether a code can be exactly zero."""
-        return self.pi < 1
+    def slab(self) -> Slab:
+        """P(active) and the rate."""
+        return Slab(self.pi, self.lam)
 
     @property
     def slab_scale(self) -> float:
@@ -105,13 +72,33 @@ class SpikeSlab:
         """Return lam tanh(u/w)."""
         return self.lam * smooth_sign(np.asarray(u, dtype=float), width)
 
+    def code_cost(self, s: Array) -> Array:
+        """Return lam abs(s)."""
+        return self.cost(s)
+
+    def code_cost_grad(self, s: Array) -> Array:
+        """Return lam sign(s)."""
+        return self.cost_grad(s)
+
     def cells(self, width: float, reach: float) -> PriorCells:
         """Return comparators of input width w: their tables end in flat segments, whatever the reach."""
         return comparator_cells(self, width)
 
-    def tempered(self, temperature: float) -> SpikeSlab:
-        """Return the prior of exp(-E/T): lam/T with the same u0, hence pi**(1/T)."""
-        return replace(self, pi=self.pi ** (1.0 / temperature), lam=self.lam / temperature)
+    def slab_at(self, temperature: float) -> float:
+        """Return T/lam."""
+        return self.slab_scale * temperature
+
+    def rate_at(self, temperature: float, *, bend: float = 1.0, diffusion: float = 1.0) -> float:
+        """Return lam^2/T, times a factor: that of diffusion over the slab's width T/lam."""
+        return diffusion / self.slab_scale**2 / temperature
+
+    def steepest(self, width: float) -> float:
+        """Return 0: noise crosses the corner at u = 0 fast."""
+        return 0.0
+
+    def largest(self, allowed: Callable[[float], float]) -> float:
+        """Return 5/lam, whatever the data allow."""
+        return TAIL * self.slab_scale
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
@@ -119,13 +106,65 @@ class SpikeSlab:
         s = rng.exponential(1.0 / self.lam, shape) * (rng.random(shape) < self.pi)
         return s * rng.choice([-1.0, 1.0], shape) if self.signed else s
 
-    def numbers(self) -> dict[str, float]:
-        """Return the prior's parameters by name."""
-        return {"pi": float(self.pi), "lam": float(self.lam), "u0": self.threshold}
+    def draw_state(self, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        """Draw u from exp(-lam abs(u))."""
+        return rng.laplace(0.0, 1.0 / self.lam, shape)
 
 
 @dataclass(frozen=True)
-class Laplace:
+class SpikeSlab(SlabPrior):
+    r"""Spike-and-slab prior: a latent is active with probability pi, its size then exponential with rate lam.
+
+    .. math:: s = f(|u|),\quad f(v) = \max(v - u_0, 0),\quad u_0 = -\log(\pi)/\lambda,\quad c(u) = \lambda |u|
+
+    Fang et al. 2022, section 3.1. With ``signed=True`` the slab is Laplace and ``s`` is the soft threshold of ``u``.
+
+    Parameters
+    ----------
+    pi : float
+        P(s != 0), in (0, 1].
+    lam : float
+        Rate of the slab, in 1/(model unit); > 0.
+    signed : bool
+        Whether codes may be negative.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of range.
+    """
+
+    kind = "spike-slab"
+
+    pi: float = quantity(MISSING, "1", "P(active)", high=1.0, above=True)
+    lam: float = quantity(MISSING, "1/(model unit)", "the slab's rate", above=True)
+    signed: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """The threshold u0 = -log(pi)/lam, in model units."""
+        return -math.log(self.pi) / self.lam
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a code can be exactly zero."""
+        return self.pi < 1
+
+    def without_spike(self) -> Laplace:
+        """Return the slab alone."""
+        return Laplace(self.lam, self.signed)
+
+    def tempered(self, temperature: float) -> SpikeSlab:
+        """Return the prior of exp(-E/T): lam/T with the same u0, hence pi**(1/T)."""
+        return replace(self, pi=self.pi ** (1.0 / temperature), lam=self.lam / temperature)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the prior's parameters and its threshold by name."""
+        return {**super().numbers(), "u0": self.threshold}
+
+
+@dataclass(frozen=True)
+class Laplace(SlabPrior):
     r"""Laplace prior (two-sided by default; ``signed=False`` makes it exponential, s >= 0): c(u) = lam |u|.
 
     It is the spike-and-slab prior at pi = 1, and shares all of its cells: s = u if signed, s = |u| if not.
@@ -138,78 +177,24 @@ class Laplace:
         Whether codes may be negative.
     """
 
-    lam: float
+    kind = "laplace"
+    pi = 1.0
+
+    lam: float = quantity(MISSING, "1/(model unit)", "the rate", above=True)
     signed: bool = True
 
-    def __post_init__(self) -> None:
-        check_positive("Laplace", "lam", self.lam, "the rate must be positive")
-        object.__setattr__(self, "signed", check_flag("Laplace: signed", self.signed))
-        object.__setattr__(self, "lam", float(self.lam))
-
     @property
-    def _slab(self) -> SpikeSlab:
-        return SpikeSlab(1.0, self.lam, self.signed)
-
-    @property
-    def kind(self) -> str:
-        """The word that names the prior in a config file."""
-        return "laplace"
-
-    @property
-    def threshold(self) -> float:
-        """0: a latent is always active."""
-        return 0.0
-
-    @property
-    def sparse(self) -> bool:
-        """A code is never exactly zero."""
-        return False
-
-    @property
-    def slab_scale(self) -> float:
-        """Mean size of a coefficient, 1/lam."""
-        return 1.0 / self.lam
-
-    @property
-    def curvature(self) -> float:
-        """0: the cost is straight beside its corner."""
-        return 0.0
-
-    def latent(self, u: Array, width: float = 0.0) -> Array:
-        """Return s(u), in model units."""
-        return self._slab.latent(u, width)
-
-    def latent_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return ds/du."""
-        return self._slab.latent_grad(u, width)
-
-    def cost(self, u: Array, width: float = 0.0) -> Array:
-        """Return lam a_w(u)."""
-        return self._slab.cost(u, width)
-
-    def cost_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return lam tanh(u/w)."""
-        return self._slab.cost_grad(u, width)
-
-    def cells(self, width: float, reach: float) -> PriorCells:
-        """Return comparators of input width w: their tables end in flat segments, whatever the reach."""
-        return comparator_cells(self, width)
+    def convex(self) -> bool:
+        """It is."""
+        return True
 
     def tempered(self, temperature: float) -> Laplace:
         """Return the prior of exp(-E/T)."""
         return replace(self, lam=self.lam / temperature)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
-        """Draw codes from the prior."""
-        return self._slab.draw(shape, rng)
-
-    def numbers(self) -> dict[str, float]:
-        """Return the prior's parameters by name."""
-        return {"lam": float(self.lam)}
-
 
 @dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Prior):
     r"""Gaussian prior, s = u and :math:`c(u) = u^2 / (2\,\mathrm{sd}^2)`: linear cells, and a closed form.
 
     Parameters
@@ -218,71 +203,57 @@ class Gaussian:
         Prior standard deviation, in model units; > 0.
     """
 
-    sd: float
+    kind = "gaussian"
+    rate_formula = "1/sd^2"
+    signed = True
 
-    def __post_init__(self) -> None:
-        check_positive("Gaussian", "sd", self.sd, "a standard deviation must be positive")
-        object.__setattr__(self, "sd", float(self.sd))
-
-    @property
-    def kind(self) -> str:
-        """The word that names the prior in a config file."""
-        return "gaussian"
-
-    @property
-    def signed(self) -> bool:
-        """Codes may be negative."""
-        return True
-
-    @property
-    def threshold(self) -> float:
-        """0: a latent is always active."""
-        return 0.0
-
-    @property
-    def sparse(self) -> bool:
-        """A code is never exactly zero."""
-        return False
+    sd: float = quantity(MISSING, "model unit", "a standard deviation", above=True)
 
     @property
     def slab_scale(self) -> float:
         """The prior's standard deviation."""
-        return float(self.sd)
+        return self.sd
 
     @property
     def curvature(self) -> float:
         """1/sd^2."""
+        return self.stiffness
+
+    @property
+    def stiffness(self) -> float:
+        """1/sd^2."""
         return 1.0 / self.sd**2
 
-    def latent(self, u: Array, width: float = 0.0) -> Array:
-        """Return s = u."""
-        return np.asarray(u, dtype=float)
+    @property
+    def convex(self) -> bool:
+        """It is."""
+        return True
 
-    def latent_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return 1."""
-        return np.ones_like(np.asarray(u, dtype=float))
+    def code_cost(self, s: Array) -> Array:
+        """Return s^2 / (2 sd^2)."""
+        return s**2 / (2 * self.sd**2)
 
-    def cost(self, u: Array, width: float = 0.0) -> Array:
-        """Return u^2 / (2 sd^2)."""
-        return np.asarray(u, dtype=float) ** 2 / (2 * self.sd**2)
-
-    def cost_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return u / sd^2."""
-        return np.asarray(u, dtype=float) / self.sd**2
+    def code_cost_grad(self, s: Array) -> Array:
+        """Return s / sd^2."""
+        return s / self.sd**2
 
     def cells(self, width: float, reach: float) -> PriorCells:
         """Return a conductance, the quadratic cost; there is nothing to compare."""
-        return PriorCells(None, None, None, 1.0 / self.sd**2)
+        return PriorCells(None, None, None, self.stiffness)
+
+    def slab_at(self, temperature: float) -> float:
+        """Return sd sqrt(T)."""
+        return self.sd * math.sqrt(temperature)
+
+    def rate_at(self, temperature: float, *, bend: float = 1.0, diffusion: float = 1.0) -> float:
+        """Return 1/sd^2: a linear drift has no corner that a step could miss."""
+        return self.stiffness
 
     def tempered(self, temperature: float) -> Gaussian:
         """Return the prior of exp(-E/T)."""
-        return replace(self, sd=self.sd * math.sqrt(temperature))
+        return replace(self, sd=self.slab_at(temperature))
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""
         rng = as_generator("draw: rng", rng)
         return self.sd * rng.standard_normal(shape)
-
-    def numbers(self) -> dict[str, float]:
-        """Return the prior's parameters by name."""
-        return {"sd": float(self.sd)}

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
-from circuitlsc.model.prior import Prior
-from circuitlsc.model.priors import Laplace, SpikeSlab
+from circuitlsc.model.prior import Prior, check_prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class SparseCodingModel:
     A : array, shape (n_features, n_latents)
         Dictionary; column i is the atom of latent i. Dimensionless (data units per model unit).
     prior : Prior
-        Prior of each latent: SpikeSlab, Laplace, Gaussian, Cauchy, SquareRoot or CustomPrior.
+        Prior of each latent: SpikeSlab, Laplace, Gaussian, Cauchy, SquareRoot, CustomPrior or a class of your own.
     sigma : float
         Standard deviation of the observation noise, in data units; > 0.
 
@@ -66,12 +65,7 @@ class SparseCodingModel:
                 f"A[:, {zero[0]}] is a zero column ({len(zero)} in all): its latent would see no data and "
                 "divide by zero. Remove the column."
             )
-        for name in ("latent", "latent_grad", "cost", "cost_grad", "threshold", "curvature", "cells"):
-            if not hasattr(self.prior, name):
-                raise InputError(
-                    f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), "
-                    "SquareRoot(lam) or CustomPrior(cost)."
-                )
+        check_prior(self.prior)
         check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
         largest = float(np.abs(A).max())
         if not (is_finite(largest) and is_finite(largest / self.sigma)):
@@ -96,7 +90,22 @@ class SparseCodingModel:
     def gram(self) -> Array:
         """Lateral inhibition G = A^T A / sigma^2, shape (K, K); 0 where atoms are orthogonal up to rounding."""
         A = self.connections
-        return without_rounding(A.T @ A, self.n_features * (np.abs(A.T) @ np.abs(A))) / self.sigma**2
+        return without_rounding(A.T @ A, self.n_features * (np.abs(A.T) @ np.abs(A))) / self.variance
+
+    @property
+    def variance(self) -> float:
+        """sigma^2, in data units squared."""
+        return self.sigma**2
+
+    @property
+    def powers(self) -> Array:
+        """Squared norms of the atoms, abs(a_i)^2, shape (K,)."""
+        return np.asarray(np.einsum("di,di->i", self.A, self.A))
+
+    @property
+    def rate(self) -> float:
+        """The likelihood's fastest rate, the largest eigenvalue of A^T A / sigma^2, in 1/tau."""
+        return float(np.linalg.norm(self.A, 2)) ** 2 / self.variance
 
     @property
     def connections(self) -> Array:
@@ -105,7 +114,11 @@ class SparseCodingModel:
 
     def drive(self, x: ArrayLike) -> Array:
         """Return the feed-forward drive b = A^T x / sigma^2, shape (K,)."""
-        return np.asarray(self.A.T @ self.check_x(x) / self.sigma**2)
+        return np.asarray(self.A.T @ self.check_x(x) / self.variance)
+
+    def drives(self, X: ArrayLike) -> Array:
+        """Return the drives of many observations (n_rows, n_features), shape (n_rows, K)."""
+        return np.asarray(self.check_rows(X) @ self.A / self.variance)
 
     def check_x(self, x: ArrayLike) -> Array:
         """Return x as a finite float array of shape (n_features,), or raise InputError."""
@@ -156,7 +169,7 @@ class SparseCodingModel:
         """
         u = self._check_u(u, width)
         r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
-        return np.asarray(np.sum(r**2, -1) / (2 * self.sigma**2) + np.sum(self.prior.cost(u, width), -1))
+        return np.asarray(np.sum(r**2, -1) / (2 * self.variance) + np.sum(self.prior.cost(u, width), -1))
 
     def energy_grad(self, u: ArrayLike, x: ArrayLike, width: float = 0.0) -> Array:
         r"""Return the gradient of `energy` in u.
@@ -169,7 +182,7 @@ class SparseCodingModel:
         u = self._check_u(u, width)
         r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
         return np.asarray(
-            self.prior.latent_grad(u, width) * (r @ self.A) / self.sigma**2 + self.prior.cost_grad(u, width)
+            self.prior.latent_grad(u, width) * (r @ self.A) / self.variance + self.prior.cost_grad(u, width)
         )
 
     def log_density(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
@@ -189,9 +202,8 @@ class SparseCodingModel:
 
     def without_spike(self) -> SparseCodingModel:
         """Return the model with the slab alone: DSC and LCA always have the L1 prior (Fang et al. 2022, section 2.2)."""
-        if not isinstance(self.prior, SpikeSlab):
-            return self
-        return SparseCodingModel(self.A, Laplace(self.prior.lam, self.prior.signed), self.sigma)
+        prior = self.prior.without_spike()
+        return self if prior is self.prior else SparseCodingModel(self.A, prior, self.sigma)
 
     def check_rows(self, x: ArrayLike) -> Array:
         """Return many observations as a finite float array of shape (n_rows, n_features), or raise InputError."""

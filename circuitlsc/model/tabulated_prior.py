@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,16 +13,17 @@ from scipy.interpolate import CubicSpline
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_flag, check_positive, real_array
-from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.model.hermite import hermite, hermite_slope, slope_error, tabulated, tabulated_slope
+from circuitlsc.model.prior import Prior
 
 RISE = 2.0  # by how much a tabulated cost must rise within its reach, so that the table is about the prior at all
 LONGEST_NAME = 255  # of a prior: that of a file
+COLUMNS = ("prior_s", "prior_cost", "prior_slope")  # variables of a file: s (model units), C(s), C'(s)
 KNOTS = 8001  # of a tabulated function, over its whole reach
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class CustomPrior(CostPrior):
+class CustomPrior(Prior):
     r"""A cost of your own, :math:`p(s) \propto e^{-C(s)}`, kept as a table: knots, C and C' there, cubic in between.
 
     Beyond its reach the cost goes on along its last slope, so that the tail is exponential. A constant added to the cost
@@ -52,6 +54,8 @@ class CustomPrior(CostPrior):
         If the cost is not finite, has a corner or a feature that the table does not resolve, does not rise towards the
         ends, or disagrees with ``grad``.
     """
+
+    kind = "table"
 
     knots: Array
     costs: Array
@@ -205,10 +209,22 @@ class CustomPrior(CostPrior):
     def __hash__(self) -> int:
         return hash((self.name, self.signed, self.knots.tobytes(), self.costs.tobytes(), self.slopes.tobytes()))
 
-    @property
-    def kind(self) -> str:
-        """The word that names the prior in a config file."""
-        return "table"
+    @classmethod
+    def config_keys(cls) -> tuple[str, ...]:
+        """Return the keys that ``[prior]`` has for it: a file of two columns, s and its cost."""
+        return ("file", "signed")
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[Any, Any], signed: bool) -> CustomPrior:
+        """Return the prior that `variables` has written, equal to the last bit."""
+        name = str(variables[COLUMNS[0]].attrs["prior_name"])
+        return cls.from_table(*(variables[column].to_numpy() for column in COLUMNS), signed=signed, name=name)
+
+    def variables(self) -> dict[str, Any]:
+        """Return the variables of a data set that hold the table, and what sums it up."""
+        columns = zip(COLUMNS, (self.knots, self.costs, self.slopes), strict=True)
+        table = {column: ("knot", values, {"prior_name": self.name}) for column, values in columns}
+        return {**super().variables(), **table}
 
     @property
     def extent(self) -> float:

@@ -21,19 +21,12 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.model.dynamics import Dynamics
-from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.extrapolation import HELD, NEWEST, OLDER
 
 LOOPS = ("closed", "broken")
 LARGEST = 0.3  # y of the fastest mode of A^T A / sigma^2, with every gate open
-
-
-def loop_rate(model: SparseCodingModel) -> float:
-    """Return the largest eigenvalue of A^T A / sigma^2, in 1/tau: no choice of open gates has a faster loop."""
-    return float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2
 
 
 def variance_factor(y: float, own: float = 0.0) -> float:
@@ -124,7 +117,7 @@ def broken_step(model: SparseCodingModel, step: float, given: bool) -> tuple[flo
     InputError
         If a given step is too long.
     """
-    rate = loop_rate(model)
+    rate = model.rate  # no choice of open gates has a faster loop
     longest = LARGEST / rate
     if given and step > longest * (1 + 1e-9):
         raise InputError(
@@ -132,11 +125,7 @@ def broken_step(model: SparseCodingModel, step: float, given: bool) -> tuple[flo
             f'{rate * step:.3g}, and the limit is {LARGEST:g}. Give step <= {longest:.3g}, or use loop = "closed".'
         )
     shorter = min(step, longest)
-    y, own = rate * shorter, 0.0
-    if isinstance(model.prior, Gaussian):
-        own = shorter / model.prior.sd**2
-    elif isinstance(model.prior, CostPrior):
-        own = shorter * model.prior.curvature
+    y, own = rate * shorter, shorter * model.prior.curvature
     line = (
         f"loop broken: step {shorter:.4g} tau, a h = {y:.3g} (limit {LARGEST:g}) for its fastest mode, {rate:.4g} / tau; a "
         f"linear mode's variance is too large by at most {variance_factor(y, own) - 1:.2%}"

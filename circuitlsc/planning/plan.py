@@ -168,8 +168,7 @@ def settling_plan(
         Threshold between codes that are zero and others, if that may be what its comparators must resolve.
     """
     x = _typical(model, x)
-    norms = np.einsum("di,di->i", model.A, model.A)
-    size = float(np.max(np.abs(model.A.T @ x) / norms))  # of the code that explains x with one latent
+    size = float(np.max(np.abs(model.A.T @ x) / model.powers))  # of the code that explains x with one latent
     typical = min(model.prior.slab_scale, size) if size > 0 else model.prior.slab_scale
     best_width, best_step = MAP_WIDTH * typical, min(LARGEST_MAP_STEP, MAP_STEP / rate)
     why = f"{MAP_WIDTH:g} of a typical coefficient, {typical:.4g}"
@@ -212,8 +211,8 @@ def settling_plan(
 def lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
     """Estimate the largest u, r and e of LCA: the drive A^T x is what u tends to while nothing else is active."""
     theta = lca_model(model).prior.lam
-    norms = np.einsum("di,di->i", model.A, model.A)
+    powers = model.powers
     drive = np.abs(x @ model.A)
     largest = float(np.max(drive))
-    u = max(largest, float(np.max(drive / norms))) + theta
+    u = max(largest, float(np.max(drive / powers))) + theta
     return Ranges(u=1.5 * u, r=1.5 * float(np.max(np.abs(x))) + 1e-3, e=2 * u)

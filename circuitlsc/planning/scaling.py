@@ -17,8 +17,6 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
-from circuitlsc.model.cost_priors import CostPrior
-from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 BOLTZMANN = 1.380649e-23
@@ -124,41 +122,34 @@ def expected_ranges(model: SparseCodingModel, x: Array) -> Ranges:
         rows = x[sorted({int(np.argmax(np.abs(x @ model.A).max(axis=1))), int(np.argmax(np.abs(x).max(axis=1)))})]
         found = [expected_ranges(model, row) for row in rows]
         return Ranges(u=max(f.u for f in found), r=max(f.r for f in found), e=max(f.e for f in found))
-    norms = np.einsum("di,di->i", model.A, model.A)
-    if isinstance(model.prior, Gaussian):
-        precision = model.gram + np.eye(model.n_latents) / model.prior.sd**2
+    powers, prior = model.powers, model.prior
+    if prior.linear:
+        precision = model.gram + np.eye(model.n_latents) * prior.stiffness
         rates = np.linalg.eigvalsh(precision)
         if not rates[0] > FLATTEST * rates[-1]:
             raise InputError(
                 "the posterior is more than a million times wider in one direction than in another: where A says nothing there "
-                f"is only the prior, and sd = {model.prior.sd:g} is too wide beside sigma = {model.sigma:g}. Give a smaller sd."
+                f"is only the prior, and sd = {prior.slab_scale:g} is too wide beside sigma = {model.sigma:g}. Give a smaller "
+                "sd."
             )
         cov = np.linalg.inv(precision)
         mean = cov @ model.drive(x)
         u = float(np.max(np.abs(mean) + 6 * np.sqrt(np.diag(cov))))
     else:
-        fitted = float(np.max(np.abs(model.A.T @ x) / norms + 5 * model.sigma / np.sqrt(norms)))
-        tail = 10 * model.prior.slab_scale
-        # a coefficient is bounded by what the data ask for where they say something, and by the prior's tail
-        u = model.prior.threshold + max(min(fitted, tail + fitted), tail / 2)
-        if isinstance(model.prior, CostPrior):
-            u = max(fitted, _heavy_tail(model, model.prior, x))
+        # a coefficient is what the data ask for where they say something, and else what the prior's tail allows
+        fitted = float(np.max(np.abs(model.A.T @ x) / powers + 5 * model.sigma / np.sqrt(powers)))
+        u = prior.threshold + max(fitted, prior.largest(lambda tail: _allowed(model, tail, x)))
     r = float(np.max(np.abs(x))) + 6 * model.sigma
     # at a fit r is noise of size sigma; before it, r = -x
-    e = float(np.max(np.abs(model.A.T @ x)) + 6 * model.sigma * np.sqrt(norms.max())) / model.sigma**2
+    e = float(np.max(np.abs(model.A.T @ x)) + 6 * model.sigma * np.sqrt(powers.max())) / model.variance
     return Ranges(u=u, r=r, e=e)
 
 
-def _heavy_tail(model: SparseCodingModel, prior: CostPrior, x: Array) -> float:
-    """Return what the prior exceeds as rarely as a Laplace prior 5 slabs, or less where the data do not allow it.
-
-    What the data allow is five standard deviations of the Gaussian posterior under a prior as wide as that tail.
-    """
-    tail = prior.exceeded(math.exp(-5.0))
+def _allowed(model: SparseCodingModel, tail: float, x: Array) -> float:
+    """Return what the data allow: five standard deviations of the posterior under a Gaussian prior as wide as a tail."""
     rates, axes = np.linalg.eigh(model.gram)  # not its inverse: where the data say nothing only 1/tail^2 is left
     cov = (axes / (np.maximum(rates, 0.0) + 1 / tail**2)) @ axes.T
-    allowed = float(np.max(np.abs(cov @ model.drive(x)) + 5 * np.sqrt(np.diag(cov))))
-    return min(tail, allowed)
+    return float(np.max(np.abs(cov @ model.drive(x)) + 5 * np.sqrt(np.diag(cov))))
 
 
 def scale_for(

@@ -24,9 +24,6 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
-from circuitlsc.model.cost_priors import CostPrior
-from circuitlsc.model.prior import Prior
-from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
@@ -65,10 +62,7 @@ class StepPlan:
 
 def fastest_mode(model: SparseCodingModel, temperature: float = 1.0) -> float:
     """Return the largest rate: that of A^T A / sigma^2 plus the prior's, lam^2/T, 1/sd^2 or max abs(C''), in 1/tau."""
-    rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2
-    if isinstance(model.prior, CostPrior):
-        return rate + max(model.prior.curvature, temperature / _slab(model.prior, temperature) ** 2)
-    return rate + 1 / model.prior.slab_scale**2 / (1 if isinstance(model.prior, Gaussian) else temperature)
+    return model.rate + model.prior.rate_at(temperature)
 
 
 def plan_step(
@@ -99,13 +93,12 @@ def plan_step(
     """
     if not math.isfinite(temperature) or temperature <= 0:
         raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
-    linear = isinstance(model.prior, Gaussian)
+    linear = model.prior.linear
     rate = fastest_mode(model, temperature)
-    slab = _slab(model.prior, temperature)
+    slab = model.prior.slab_at(temperature)
     time_scale = slab**2 / temperature
-    ratio = model.sigma * math.sqrt(temperature / np.einsum("di,di->i", model.A, model.A).max())
-    own = "1/sd^2" if linear else "max |C''|" if isinstance(model.prior, CostPrior) else "lam^2/T"
-    lines = [f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({own})"]
+    ratio = model.sigma * math.sqrt(temperature / model.powers.max())
+    lines = [f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({model.prior.rate_formula})"]
     warnings = []
 
     best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
@@ -136,7 +129,7 @@ def plan_step(
     # the gradient at the gate: before a fit it is the drive, at a fit it is noise of size |a|/sigma
     drive = max(float(np.max(np.abs(model.drive(x)))), 3 * temperature / ratio)
     slope = _steepest_gate(model, width)
-    bend = _steepest_force(model.prior, width) if isinstance(model.prior, CostPrior) else 0.0
+    bend = 0.0 if linear else model.prior.steepest(width)
     steepest = slope * drive + bend
     unique = UNIQUE / steepest if steepest > 0 else math.inf
     named, value = ("steepest force", steepest) if bend > 0 else ("steepest gate x e_max", drive)
@@ -179,20 +172,6 @@ def _steepest_gate(model: SparseCodingModel, width: float) -> float:
     u = np.linspace(-4, 4, 801) * width
     grids = (u, u + model.prior.threshold)
     return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
-
-
-def _slab(prior: Prior, temperature: float) -> float:
-    """Return the slab's size in exp(-c/T), in model units."""
-    if isinstance(prior, CostPrior):
-        return prior.tempered(temperature).slab_scale
-    return prior.slab_scale * (math.sqrt(temperature) if isinstance(prior, Gaussian) else temperature)
-
-
-def _steepest_force(prior: CostPrior, width: float) -> float:
-    """Return the largest abs(c''), in 1/tau: the cost's own, or where a comparator rounds off its corner at 0."""
-    u = np.linspace(-4, 4, 801) * width
-    corner = 0.0 if prior.signed else float(np.max(np.abs(np.gradient(prior.cost_grad(u, width), u))))
-    return max(prior.curvature, corner)
 
 
 def check_given(name: str, value: float, why: str) -> None:

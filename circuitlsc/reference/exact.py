@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.io.arrays import Array
-from circuitlsc.model.prior import Prior
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.model.prior import Prior, check_prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
 from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
@@ -55,12 +55,12 @@ def gaussian_posterior(model: SparseCodingModel, x: ArrayLike) -> tuple[Array, A
     ReferenceRefusedError
         If the prior is not Gaussian.
     """
-    if not isinstance(model.prior, Gaussian):
+    if not model.prior.linear:
         raise ReferenceRefusedError(
             f"gaussian_posterior: the prior is {model.prior!r}, but this closed form holds for Gaussian(sd) alone. "
             "Use gibbs, or enumerate_supports for a few latents."
         )
-    cov = np.linalg.inv(model.gram + np.eye(model.n_latents) / model.prior.sd**2)
+    cov = np.linalg.inv(model.gram + np.eye(model.n_latents) * model.prior.stiffness)
     cov = (cov + cov.T) / 2
     return np.asarray(cov @ model.drive(x)), np.asarray(cov)
 
@@ -104,7 +104,7 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
             f"single_latent: the model has {model.n_latents} latents, but this closed form holds for one. "
             "Use enumerate_supports or gibbs."
         )
-    if isinstance(model.prior, Gaussian):
+    if model.prior.linear:
         return gaussian_statistics(model, x)
     pi, lam, signed = _slab(model.prior)
     root_g, b = math.sqrt(model.gram[0, 0]), float(model.drive(x)[0])
@@ -146,14 +146,14 @@ def prior_statistics(prior: Prior, n_latents: int, x: ArrayLike | None = None) -
     Raises
     ------
     InputError
-        If n_latents is no positive integer.
+        If n_latents is no positive integer, or the prior is none.
     ReferenceRefusedError
         If the prior has no closed form.
     """
-    if isinstance(n_latents, bool) or not isinstance(n_latents, (int, np.integer)) or n_latents < 1:
-        raise InputError(f"prior_statistics: n_latents = {n_latents!r} cannot be used. Give an integer >= 1.")
-    if isinstance(prior, Gaussian):
-        pi, mean, second = 1.0, 0.0, prior.sd**2
+    check_count("prior_statistics: n_latents", n_latents, 1)
+    check_prior(prior)
+    if prior.linear:
+        pi, mean, second = 1.0, 0.0, prior.slab_scale**2
     else:
         pi, lam, signed = _slab(prior)
         mean, second = (0.0 if signed else pi / lam), 2 * pi / lam**2
@@ -167,7 +167,8 @@ def prior_statistics(prior: Prior, n_latents: int, x: ArrayLike | None = None) -
     power = 0.0 if x is None else float(np.sum(np.asarray(x, dtype=float) ** 2))
     sd = np.full(n_latents, math.sqrt(second - mean**2))
     negative = np.full(n_latents, pi / 2 if prior.signed else 0.0)
-    return _without_error(on, np.full(n_latents, mean), sd, coactive, power, support, negative, "prior")
+    known = {"p_active": on, "mean": np.full(n_latents, mean), "sd": sd, "coactive": coactive}
+    return _without_error("prior", support, residual_power=power, p_negative=negative, **known)
 
 
 def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -205,7 +206,7 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
     ----------
     Botev 2017, doi:10.1111/rssb.12162 (orthant integrals).
     """
-    if isinstance(model.prior, Gaussian):
+    if model.prior.linear:
         raise ReferenceRefusedError(
             "enumerate_supports: a Gaussian prior has no supports to sum over. Use gaussian_posterior."
         )
@@ -239,12 +240,12 @@ def log_evidence(model: SparseCodingModel, x: ArrayLike) -> float:
 
     Arguments, errors and accuracy (of Z) as for `enumerate_supports`; of a density in data units.
     """
-    if isinstance(model.prior, Gaussian):
+    if model.prior.linear:
         raise ReferenceRefusedError("log_evidence: a Gaussian prior has no supports to sum over. Use a normal density.")
     log_weights, _ = _pattern_weights(model, x)
     top = float(log_weights.max())
     x = model.check_x(x)
-    constant = -0.5 * model.n_features * math.log(2 * math.pi * model.sigma**2) - float(x @ x) / (2 * model.sigma**2)
+    constant = -0.5 * model.n_features * math.log(2 * math.pi * model.variance) - float(x @ x) / (2 * model.variance)
     return constant + top + math.log(float(np.sum(np.exp(log_weights - top))))
 
 
@@ -289,10 +290,8 @@ def _refuse_unsound(model: SparseCodingModel, n_patterns: int) -> None:
 
 def _slab(prior: Prior) -> tuple[float, float, bool]:
     """Return (pi, lam, signed)."""
-    if isinstance(prior, SpikeSlab):
-        return float(prior.pi), float(prior.lam), prior.signed
-    if isinstance(prior, Laplace):
-        return 1.0, float(prior.lam), prior.signed
+    if prior.slab is not None:
+        return *prior.slab, prior.signed
     raise ReferenceRefusedError(
         f"The prior {prior!r} has no closed form: only SpikeSlab, Laplace and Gaussian have. Use quadrature (one or two "
         "latents) or slice_sampling."
@@ -314,36 +313,13 @@ def _exact(
     coactive = on.T @ (np.array(list(support.values()))[:, None] * on)
     power = x @ x - 2 * x @ model.A @ mean + np.sum((model.A.T @ model.A) * second)
     sd = np.sqrt(np.maximum(np.diag(second) - mean**2, 0.0))
-    return _without_error(np.diag(coactive).copy(), mean, sd, coactive, float(power), support, negative, method)
+    known = {"p_active": np.diag(coactive).copy(), "mean": mean, "sd": sd, "coactive": coactive}
+    return _without_error(method, support, residual_power=float(power), p_negative=negative, **known)
 
 
-def _without_error(
-    p_active: Array,
-    mean: Array,
-    sd: Array,
-    coactive: Array,
-    residual_power: float,
-    support: dict[int, float] | None,
-    p_negative: Array,
-    method: str,
-) -> PosteriorStatistics:
-    zeros = np.zeros(len(mean))
+def _without_error(method: str, support: dict[int, float] | None, **known: Any) -> PosteriorStatistics:
+    """Return statistics that are exact."""
+    errors = {f"{name}_mcse": np.zeros_like(value) for name, value in known.items()}
     return PosteriorStatistics(
-        p_active=p_active,
-        mean=mean,
-        sd=sd,
-        p_active_mcse=zeros,
-        mean_mcse=zeros,
-        sd_mcse=zeros,
-        coactive=coactive,
-        coactive_mcse=np.zeros_like(coactive),
-        residual_power=residual_power,
-        residual_power_mcse=0.0,
-        support=support,
-        ess_min=math.inf,
-        rhat_max=1.0,
-        n_draws=0,
-        method=method,
-        p_negative=p_negative,
-        p_negative_mcse=zeros,
+        **known, **errors, support=support, ess_min=math.inf, rhat_max=1.0, n_draws=0, method=method
     )

@@ -12,15 +12,16 @@ is approximated but the length of the chain.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.io.arrays import Array
+from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.compiled import compiled, side_by_side
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.model.prior import Slab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _SQRT_HALF = math.sqrt(0.5)
@@ -29,6 +30,7 @@ _REFRESH = 1024  # sweeps between recomputations of b - G s, so that rounding er
 _COUPLED = 0.1  # pairs of atoms with a smaller cosine mix well enough one latent at a time
 _SOFTEST = 4.0  # (slab scale * norm of an atom / sigma)^2 at which the posterior has no separate modes (measured)
 _RUNG = 0.7  # ratio of neighbouring temperatures, in logarithms: half of the exchanges or so are accepted
+_FARTHEST = 50.0  # slabs: where a chain may start
 _MAX_LATENTS_TEMPERED = 64  # above, a ladder needs so many rungs that R-hat must judge the plain chain
 
 Rng = np.random.Generator
@@ -115,47 +117,33 @@ def gibbs(
         ("n_sweeps", n_sweeps, thin),
         ("n_rungs", 1 if n_rungs is None else n_rungs, 1),
     ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"gibbs: {name} = {value!r} cannot be used. Give an integer >= {least}.")
-    prior = model.prior
-    if not isinstance(prior, (SpikeSlab, Laplace, Gaussian)):
+        check_count(f"gibbs: {name}", value, least)
+    if not model.prior.conditionals:
         raise ReferenceRefusedError(
-            f"gibbs: the prior {prior!r} has no known conditional draw. Use SpikeSlab, Laplace or Gaussian."
+            f"gibbs: the prior {model.prior!r} has no known conditional draw. Use SpikeSlab, Laplace or Gaussian."
         )
     chains = GibbsChains(model, x, n_chains=n_chains, seed=seed, n_rungs=n_rungs)
     return chains.draw(n_sweeps // thin, thin=thin, warmup=warmup)
 
 
-class GibbsChains:
-    """Chains of `gibbs` that go on where they stopped.
+class Chains:
+    """Chains of an exact sampler that go on where they stopped.
 
     Parameters
     ----------
-    model, x, n_chains, seed, n_rungs
-        As for `gibbs`, which checks them.
+    model : SparseCodingModel
+    x : array, shape (n_features,)
+    n_chains, seed : int
+        Chain c uses ``SeedSequence([seed, c])``.
     """
 
-    def __init__(
-        self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int, n_rungs: int | None = None
-    ) -> None:
-        prior = model.prior
-        G, b = np.ascontiguousarray(model.gram), model.drive(x)
+    #: Advance chain c: ``warmup`` sweeps, then a row of the given array every ``thin`` sweeps.
+    _run: Callable[[int, int, int, Array], None]
+
+    def __init__(self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int) -> None:
+        self._K, self._G, self._b = model.n_latents, np.ascontiguousarray(model.gram), model.drive(x)
         self._rngs = [np.random.default_rng(np.random.SeedSequence([seed, c])) for c in range(n_chains)]
-        starts = [_start(model, G, b, c, rng) for c, rng in enumerate(self._rngs)]
-        if isinstance(prior, Gaussian):
-            self._states, precision = starts, 1.0 / prior.sd**2
-
-            def run(c: int, warmup: int, thin: int, out: Array) -> None:
-                _gaussian_chain(self._rngs[c], G, b, self._states[c], precision, warmup, thin, out)
-        else:
-            assert isinstance(prior, (SpikeSlab, Laplace))
-            beta, target = _ladder(model, n_rungs), _target(prior, G, b)
-            self._states = [np.tile(start, (len(beta), 1)) for start in starts]
-
-            def run(c: int, warmup: int, thin: int, out: Array) -> None:
-                _sparse_chain(self._rngs[c], target, beta, self._states[c], warmup, thin, out)
-
-        self._run, self._K = run, model.n_latents
+        self._states = [_start(model, self._G, self._b, c, rng) for c, rng in enumerate(self._rngs)]
 
     def draw(self, n: int, *, thin: int = 1, warmup: int = 0) -> Array:
         """Return the next n draws of each chain, ``thin`` sweeps apart, shape (n_chains, n, n_latents)."""
@@ -164,15 +152,37 @@ class GibbsChains:
         return out
 
 
+class GibbsChains(Chains):
+    """Chains of `gibbs`; arguments as there, where they are checked."""
+
+    def __init__(
+        self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int, n_rungs: int | None = None
+    ) -> None:
+        super().__init__(model, x, n_chains=n_chains, seed=seed)
+        G, b, slab, precision = self._G, self._b, model.prior.slab, model.prior.stiffness
+        if slab is None:
+
+            def run(c: int, warmup: int, thin: int, out: Array) -> None:
+                _gaussian_chain(self._rngs[c], G, b, self._states[c], precision, warmup, thin, out)
+        else:
+            beta, target = _ladder(model, n_rungs), _target(slab, G, b, signed=model.prior.signed)
+            self._states = [np.tile(start, (len(beta), 1)) for start in self._states]
+
+            def run(c: int, warmup: int, thin: int, out: Array) -> None:
+                _sparse_chain(self._rngs[c], target, beta, self._states[c], warmup, thin, out)
+
+        self._run = run
+
+
 def _start(model: SparseCodingModel, G: Array, b: Array, chain: int, rng: Rng) -> Array:
     """Return where a chain starts, shape (n_latents,); overdispersed, so that R-hat can see a stuck chain."""
+    scale = model.prior.slab_scale
     if chain == 0:
         return np.zeros(model.n_latents)
     if chain == 1:
-        scale = model.prior.slab_scale
         ridge = np.linalg.solve(G + np.eye(model.n_latents) / scale**2, b)
         return np.asarray(ridge if model.prior.signed else np.maximum(ridge, 0.1 * scale))
-    return model.prior.draw((model.n_latents,), rng)
+    return np.clip(model.prior.draw((model.n_latents,), rng), -_FARTHEST * scale, _FARTHEST * scale)
 
 
 def _ladder(model: SparseCodingModel, n_rungs: int | None) -> Array:
@@ -184,7 +194,7 @@ def _ladder(model: SparseCodingModel, n_rungs: int | None) -> Array:
     return np.exp(-span * np.arange(n_rungs) / max(1, n_rungs - 1))
 
 
-def _target(prior: SpikeSlab | Laplace, G: Array, b: Array) -> _Target:
+def _target(slab: Slab, G: Array, b: Array, *, signed: bool) -> _Target:
     """Gather what the kernels need, with the table of overlapping atoms.
 
     A pair of cosine c costs single-latent Gibbs about 1/(1 - c^2) sweeps, so pairs are drawn in that proportion.
@@ -197,10 +207,10 @@ def _target(prior: SpikeSlab | Laplace, G: Array, b: Array) -> _Target:
     return _Target(
         G=G,
         b=b,
-        pi=float(prior.pi) if isinstance(prior, SpikeSlab) else 1.0,
-        lam=float(prior.lam),
-        slab=prior.lam / 2.0 if prior.signed else float(prior.lam),
-        signed=bool(prior.signed),
+        pi=slab.pi,
+        lam=slab.lam,
+        slab=slab.lam / 2.0 if signed else slab.lam,
+        signed=signed,
         pairs=np.stack([i, j], axis=1).astype(np.int64),
         cumulative=np.cumsum(weight) / max(weight.sum(), 1e-300),
         n_moves=max(1, len(G) // 4) if len(i) else 0,

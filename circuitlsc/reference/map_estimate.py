@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, real_array
+from circuitlsc.io.arrays import Array, check_count, real_array
 from circuitlsc.io.compiled import compiled
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 GAP = 1e-8  # largest duality gap of a lasso that is returned, relative to its objective
@@ -135,13 +134,13 @@ def duality_gap(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
             f"duality_gap: x has shape {x.shape}, s {s.shape}. Pass x ({model.n_features},), or one x for each code."
         )
     r = x - s @ model.A.T
-    slope = r @ model.A / model.sigma**2
+    slope = r @ model.A / model.variance
     steepest = np.max(np.abs(slope) if model.prior.signed else np.maximum(slope, 0.0), -1)
     with np.errstate(divide="ignore", invalid="ignore"):
         c = np.clip(np.sum(x * r, -1) / np.sum(r**2, -1), 0.0, lam / steepest)
     nu = np.where(np.isfinite(c), c, 0.0)[..., None] * r
-    dual = (np.sum(x**2, -1) - np.sum((x - nu) ** 2, -1)) / (2 * model.sigma**2)
-    return np.asarray(np.sum(r**2, -1) / (2 * model.sigma**2) + lam * np.sum(np.abs(s), -1) - dual)
+    dual = (np.sum(x**2, -1) - np.sum((x - nu) ** 2, -1)) / (2 * model.variance)
+    return np.asarray(_misfit(model, s, x) + lam * np.sum(np.abs(s), -1) - dual)
 
 
 def lasso_map(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
@@ -162,7 +161,7 @@ def lasso_map(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
     lam = _l1(model, "lasso_map")
     model, x = model.without_spike(), model.check_x(x)
     solver = Lasso(
-        alpha=lam * model.sigma**2 / model.n_features,
+        alpha=lam * model.variance / model.n_features,
         fit_intercept=False,
         positive=not model.prior.signed,
         tol=1e-13,
@@ -199,7 +198,7 @@ def many_lasso(model: SparseCodingModel, X: ArrayLike) -> Array:
     lam = _l1(model, "many_lasso")
     model, X = model.without_spike(), model.check_rows(X)
     codes = np.zeros((len(X), model.n_latents))
-    drive = np.ascontiguousarray(X @ model.A / model.sigma**2)
+    drive = np.ascontiguousarray(model.drives(X))
     _descend(np.ascontiguousarray(model.gram), drive, lam, model.prior.signed, _SWEEPS, codes)
     for n in np.flatnonzero(_loose(model, codes, X)):
         codes[n] = _finish(model, codes[n], X[n])
@@ -239,7 +238,7 @@ def many_lca(model: SparseCodingModel, X: ArrayLike, *, hard: bool) -> Array:
     Euler steps of 0.05 tau over the fastest rate; the resting points do not depend on the step, but which of several
     a hard threshold falls to can. At rest means abs(du/dt) < 1e-7 of the largest input.
     """
-    theta = _l1(model, "many_lca") * model.sigma**2
+    theta = _l1(model, "many_lca") * model.variance
     X = model.check_rows(X)
     drive, G = X @ model.A, model.A.T @ model.A
     lateral = G - np.eye(len(G))
@@ -293,15 +292,14 @@ def best_minimum(model: SparseCodingModel, x: ArrayLike, *, n_starts: int = 20, 
     draw from the prior. A lower minimum than the best may exist.
     """
     for name, count, least in (("n_starts", n_starts, 1), ("seed", seed, 0)):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
-            raise InputError(f"best_minimum: {name} = {count!r}. Give an integer >= {least}.")
+        check_count(f"best_minimum: {name}", count, least, "")
     model = _smooth_model(model)
     prior, G, b = model.prior, model.gram, model.drive(x)
     K = model.n_latents
     ridge = np.asarray(np.linalg.solve(G + np.eye(K) / prior.slab_scale**2, b), dtype=float)
-    if isinstance(prior, Gaussian):  # slab_scale is its sd
+    if prior.linear:  # slab_scale is its sd
         return MapEstimate(ridge, float(objective(model, ridge, x)), "closed form: one linear system")
-    if isinstance(prior, Laplace) and prior.signed:
+    if prior.slab is not None and prior.signed:
         raise InputError(f"best_minimum: the cost of {prior!r} has a kink at zero. Use lasso_map.")
     reach = max(10 * prior.slab_scale, 3 * float(np.abs(ridge).max()))  # of starts: a heavy tail has no bound
 
@@ -346,14 +344,14 @@ def descend_from(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> MapEst
 
 def map_reference(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
     """Return the MAP estimate by the method that proves most: lasso, closed form, or the best of local minima."""
-    return lasso_map(model, x) if isinstance(model.prior, (SpikeSlab, Laplace)) else best_minimum(model, x)
+    return lasso_map(model, x) if model.prior.slab is not None else best_minimum(model, x)
 
 
 def _l1(model: SparseCodingModel, caller: str) -> float:
     """Return lam of a prior with an L1 cost."""
-    if not isinstance(model.prior, (SpikeSlab, Laplace)):
+    if model.prior.slab is None:
         raise InputError(f"{caller}: {model.prior!r} has no L1 cost. Use SpikeSlab or Laplace, or call map_reference.")
-    return model.prior.lam
+    return model.prior.slab.lam
 
 
 def _smooth_model(model: SparseCodingModel) -> SparseCodingModel:
@@ -377,7 +375,7 @@ def _codes(model: SparseCodingModel, s: ArrayLike) -> Array:
 
 
 def _misfit(model: SparseCodingModel, s: Array, x: Array) -> Array:
-    return np.asarray(np.sum((s @ model.A.T - x) ** 2, -1) / (2 * model.sigma**2))
+    return np.asarray(np.sum((s @ model.A.T - x) ** 2, -1) / (2 * model.variance))
 
 
 def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
@@ -419,8 +417,8 @@ def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
 
 def _loose(model: SparseCodingModel, codes: Array, X: Array) -> NDArray[np.bool_]:
     """Return which codes have a duality gap that is too large; rounding of |x|^2 is allowed for."""
-    size = np.sum(X**2, -1) / (2 * model.sigma**2)
-    value = np.sum((X - codes @ model.A.T) ** 2, -1) / (2 * model.sigma**2) + np.sum(model.prior.cost(codes), -1)
+    size = np.sum(X**2, -1) / (2 * model.variance)
+    value = _misfit(model, codes, X) + np.sum(model.prior.cost(codes), -1)
     return np.asarray(duality_gap(model, codes, X) > GAP * value + 1e-13 * size)
 
 

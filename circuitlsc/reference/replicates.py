@@ -26,10 +26,8 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.compiled import compiled, side_by_side
-from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics
 from circuitlsc.model.prior import Prior
-from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 Reals = NDArray[np.float32]
@@ -37,6 +35,7 @@ Words = NDArray[np.uint64]
 
 LANES = 64  # chains side by side
 RATE_STEP = 0.1  # h times the fastest rate; what it does to P(active) is in `Replicates`
+BEND = 0.25  # of a cost's curvature counts: that of a narrow valley, which a coarser step crosses all the same
 LARGEST_STEP = 0.01  # h in units of the slab's diffusion time
 SPACING = 0.1  # between draws, in the same unit
 _OCTAVES, _CELLS = 40, 64  # of the table of a smooth cost's force
@@ -225,7 +224,7 @@ def cost_per_tau(model: SparseCodingModel, dynamics: Dynamics = LANGEVIN, time_s
 
 def _step(model: SparseCodingModel, dynamics: Dynamics, rate_step: float, time_scale: float) -> tuple[float, int]:
     """Return the step and how many of them lie between draws."""
-    rate = float(np.linalg.eigvalsh(model.gram)[-1]) + prior_rate(model.prior, dynamics.T)
+    rate = float(np.linalg.eigvalsh(model.gram)[-1]) + model.prior.rate_at(dynamics.T, bend=BEND, diffusion=2.0)
     largest = min(LARGEST_STEP * min(1.0, time_scale), rate_step / rate)
     if dynamics.kind == "underdamped":
         assert dynamics.mass is not None
@@ -234,22 +233,15 @@ def _step(model: SparseCodingModel, dynamics: Dynamics, rate_step: float, time_s
     return SPACING * min(1.0, time_scale) / thin, thin
 
 
-def prior_rate(prior: Prior, temperature: float) -> float:
-    """Return the prior's own rate, in 1/tau; a kink's is that of diffusion over a slab's width T/lam, lam^2/T."""
-    if isinstance(
-        prior, CostPrior
-    ):  # its curvature is that of a narrow valley, which a coarser step crosses all the same
-        return max(0.25 * prior.curvature, 2.0 * temperature / prior.tempered(temperature).slab_scale ** 2)
-    if isinstance(prior, Gaussian):
-        return 1.0 / prior.sd**2
-    return 2.0 / (temperature * prior.slab_scale**2)
-
-
 def kernel_law(prior: Prior, gate_offset: float = 0.0) -> _Law:
     """Return what the kernel needs of a prior."""
     values = slopes = np.zeros((2, 1), np.float32)
     inverse = 1.0
-    if isinstance(prior, CostPrior):
+    if prior.slab is not None:
+        kind, pull = _KINKED, 1.0 / prior.slab_scale
+    elif prior.linear:
+        kind, pull = _LINEAR, prior.stiffness
+    else:
         kind, pull = _TABLE, 0.0
         inverse = 1.0 / (_FINE * prior.slab_scale)
         n = _OCTAVES * _CELLS
@@ -258,10 +250,6 @@ def kernel_law(prior: Prior, gate_offset: float = 0.0) -> _Law:
         u[0] = 1e-9 / inverse  # beside a corner at 0, not on it
         force = np.stack([prior.cost_grad(sign * u) for sign in (1.0, -1.0)])
         values, slopes = force[:, :-1].astype(np.float32), np.diff(force, axis=1).astype(np.float32)
-    elif isinstance(prior, Gaussian):
-        kind, pull = _LINEAR, 1.0 / prior.sd**2
-    else:
-        kind, pull = _KINKED, 1.0 / prior.slab_scale
     return _Law(kind, prior.signed, prior.sparse, prior.threshold, gate_offset, pull, inverse, values, slopes)
 
 

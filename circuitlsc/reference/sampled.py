@@ -15,17 +15,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
-from circuitlsc.reference.gibbs import GibbsChains
+from circuitlsc.reference.gibbs import Chains, GibbsChains
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.slice import SliceChains
 from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics, residual_power, support_keys
@@ -39,10 +37,6 @@ SECONDS = 10.0  # if no other time is given
 ERROR = 2e-3  # of probabilities, and of mean and sd in slabs, if no other is asked for
 
 Enough = Callable[[PosteriorStatistics], float]
-
-
-class _Chains(Protocol):
-    def draw(self, n: int, *, thin: int = 1, warmup: int = 0) -> Array: ...
 
 
 def usual_error(model: SparseCodingModel) -> Enough:
@@ -88,9 +82,9 @@ def exact_statistics(
     progress : callable or None
         Called as ``progress(share_done, seconds_left)`` while a sampler draws.
     """
-    x, slabs = model.check_x(x), isinstance(model.prior, (SpikeSlab, Laplace))
+    x, prior, slabs = model.check_x(x), model.prior, model.prior.slab is not None
     if levels is None:
-        if isinstance(model.prior, Gaussian):
+        if prior.linear:
             return gaussian_statistics(model, x)
         if slabs and model.n_latents == 1:
             return single_latent(model, x)
@@ -101,14 +95,13 @@ def exact_statistics(
                 return quadrature(model, x)
         except ReferenceRefusedError:
             pass  # a singular A_S, or integrals that do not converge: the posterior is proper all the same
-    gibbs = slabs or isinstance(model.prior, Gaussian)
-    chains: _Chains = (GibbsChains if gibbs else SliceChains)(model, x, n_chains=CHAINS, seed=seed)
-    running = RunningStatistics(model, x, "Gibbs sampling" if gibbs else "slice sampling", levels)
+    chains: Chains = (GibbsChains if prior.conditionals else SliceChains)(model, x, n_chains=CHAINS, seed=seed)
+    running = RunningStatistics(model, x, "Gibbs sampling" if prior.conditionals else "slice sampling", levels)
     return _draw(chains, running, enough or usual_error(model), seconds, progress or (lambda *_: None))
 
 
 def _draw(
-    chains: _Chains,
+    chains: Chains,
     running: RunningStatistics,
     enough: Enough,
     seconds: float,

@@ -17,10 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.io.arrays import Array
-from circuitlsc.model.cost_priors import CostPrior
-from circuitlsc.model.prior import Prior
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
+from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _RATE_STEP = 0.02  # h times the fastest rate; the measurements behind it are in `software_sde`
@@ -87,8 +84,7 @@ def euler_maruyama(
     counts = {"n_latents": n_latents, "n_chains": n_chains, "thin": thin, "n_steps": n_steps}
     least = {"n_steps": thin, "warmup_steps": 0}
     for name, value in {**counts, "warmup_steps": warmup_steps}.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least.get(name, 1):
-            raise InputError(f"euler_maruyama: {name} = {value!r}. Give an integer >= {least.get(name, 1)}.")
+        check_count(f"euler_maruyama: {name}", value, least.get(name, 1), "")
     if not (math.isfinite(step) and step > 0):
         raise InputError(f"euler_maruyama: step = {step!r}, but time must advance. Give a finite number > 0.")
     if not (math.isfinite(temperature) and temperature >= 0):
@@ -173,9 +169,8 @@ def software_sde(
     if not (math.isfinite(warmup) and warmup >= 0):
         raise InputError(f"software_sde: warmup = {warmup!r}. Give a finite number >= 0.")
     for name, count, least in (("n_chains", n_chains, 1), ("seed", seed, 0), ("max_steps", max_steps, 1)):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
-            raise InputError(f"software_sde: {name} = {count!r}. Give an integer >= {least}.")
-    rate = float(np.linalg.eigvalsh(model.gram)[-1]) + _prior_rate(model.prior, temperature)
+        check_count(f"software_sde: {name}", count, least, "")
+    rate = float(np.linalg.eigvalsh(model.gram)[-1]) + model.prior.rate_at(temperature, diffusion=2.0)
     thin = math.ceil(spacing / min(_LARGEST_STEP, _RATE_STEP / rate))
     step = spacing / thin
     warmup_steps = min(math.ceil(warmup / step), max_steps // 5)
@@ -187,27 +182,9 @@ def software_sde(
             "lower n_chains, or use gibbs, which has no step."
         )
     rng = np.random.default_rng(seed)
-    u = _prior_draw(model.prior.tempered(temperature), (n_chains, model.n_latents), rng)
+    u = model.prior.tempered(temperature).draw_state((n_chains, model.n_latents), rng)
     drift_step = _ideal_drift(model, x, step, n_chains)
     return _integrate(drift_step, u, step, temperature, n_draws * thin, thin, warmup_steps, rng), step
-
-
-def _prior_rate(prior: Prior, temperature: float) -> float:
-    """Return the prior's own rate, in 1/tau; a kink's is that of diffusion over a slab's width T/lam, lam^2/T."""
-    if isinstance(prior, CostPrior):
-        return max(prior.curvature, 2.0 * temperature / prior.tempered(temperature).slab_scale ** 2)
-    if isinstance(prior, Gaussian):
-        return 1.0 / prior.sd**2
-    return 2.0 / (temperature * prior.slab_scale**2)
-
-
-def _prior_draw(prior: Prior, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Draw u from exp(-c(u)): an overdispersed start; a heavy tail is cut, as the way back from there takes too long."""
-    if isinstance(prior, (SpikeSlab, Laplace)):
-        return rng.laplace(0.0, 1.0 / prior.lam, shape)
-    if isinstance(prior, CostPrior):
-        return np.clip(prior.draw(shape, rng), -10 * prior.slab_scale, 10 * prior.slab_scale)
-    return prior.draw(shape, rng)
 
 
 def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: int) -> Callable[[Array], None]:
@@ -215,11 +192,11 @@ def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: 
 
     The same numbers as ``model.energy_grad``, several times as fast.
     """
-    prior, b = model.prior, step * model.drive(x)
+    prior, G, b = model.prior, step * model.gram, step * model.drive(x)
     shape = (n_chains, model.n_latents)
     field, sign, s, gate = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape, bool)
-    if isinstance(prior, Gaussian):
-        precision = step * (model.gram + np.eye(model.n_latents) / prior.sd**2)
+    if prior.linear:
+        precision = step * (model.gram + np.eye(model.n_latents) * prior.stiffness)
 
         def linear(u: Array) -> None:
             np.matmul(u, precision, out=field)
@@ -227,12 +204,11 @@ def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: 
             np.subtract(u, field, out=u)
 
         return linear
-    if isinstance(prior, CostPrior):
-        inhibition = step * model.gram
+    if prior.slab is None:
 
         def smooth(u: Array) -> None:
             code = u if prior.signed else np.abs(u, out=s)
-            np.matmul(code, inhibition, out=field)
+            np.matmul(code, G, out=field)
             np.subtract(field, b, out=field)
             np.add(field, step * prior.code_cost_grad(code), out=field)
             if not prior.signed:
@@ -240,13 +216,7 @@ def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: 
             np.subtract(u, field, out=u)
 
         return smooth
-    if not isinstance(prior, (SpikeSlab, Laplace)):
-
-        def general(u: Array) -> None:
-            u -= step * model.energy_grad(u, x)
-
-        return general
-    G, pull, u0 = step * model.gram, step * prior.lam, prior.threshold
+    pull, u0 = step * prior.slab.lam, prior.threshold
     signed, sparse = prior.signed, prior.sparse
 
     def thresholded(u: Array) -> None:

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.io.arrays import Array
-from circuitlsc.io.compiled import compiled, side_by_side
+from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.compiled import compiled
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.gibbs import Rng
+from circuitlsc.reference.gibbs import Chains, Rng
 
 _FAR = 1e6  # slabs that the table of the cost covers; beyond, it goes on linearly in log(s)
 _FINE = 0.02  # slabs: below, the table's knots are evenly spaced, above evenly in log(s)
@@ -108,8 +108,7 @@ def slice_sampling(
         ("thin", thin, 1),
         ("n_sweeps", n_sweeps, thin),
     ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise InputError(f"slice_sampling: {name} = {value!r} cannot be used. Give an integer >= {least}.")
+        check_count(f"slice_sampling: {name}", value, least)
     if model.prior.sparse:
         raise ReferenceRefusedError(
             f"slice_sampling: under the prior {model.prior!r} codes can be exactly zero, which no density describes. Use gibbs."
@@ -117,21 +116,14 @@ def slice_sampling(
     return SliceChains(model, x, n_chains=n_chains, seed=seed).draw(n_sweeps // thin, thin=thin, warmup=warmup)
 
 
-class SliceChains:
-    """Chains of `slice_sampling` that go on where they stopped; arguments as there, where they are checked."""
+class SliceChains(Chains):
+    """Chains of `slice_sampling`; arguments as there, where they are checked."""
 
     def __init__(self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int) -> None:
-        self._costs, self._lines, self._K = _tabulate(model.prior), _lines(model, x), model.n_latents
-        self._rngs = [np.random.default_rng(np.random.SeedSequence([seed, c])) for c in range(n_chains)]
-        self._states = [_start(model, self._lines, c, rng) for c, rng in enumerate(self._rngs)]
-
-    def draw(self, n: int, *, thin: int = 1, warmup: int = 0) -> Array:
-        """Return the next n draws of each chain, ``thin`` sweeps apart, shape (n_chains, n, n_latents)."""
-        out = np.empty((len(self._states), n, self._K))
-        side_by_side(
-            lambda c: _chain(self._rngs[c], self._costs, self._lines, self._states[c], warmup, thin, out[c]), len(out)
-        )
-        return out
+        costs = _tabulate(model.prior)
+        super().__init__(model, x, n_chains=n_chains, seed=seed)
+        lines = _lines(model, self._G, self._b)
+        self._run = lambda c, *run: _chain(self._rngs[c], costs, lines, self._states[c], *run)
 
 
 def _tabulate(prior: Prior) -> _Costs:
@@ -160,8 +152,8 @@ def _tabulate(prior: Prior) -> _Costs:
     )
 
 
-def _lines(model: SparseCodingModel, x: ArrayLike) -> _Lines:
-    G, b, slab = np.ascontiguousarray(model.gram), model.drive(x), model.prior.slab_scale
+def _lines(model: SparseCodingModel, G: Array, b: Array) -> _Lines:
+    slab = model.prior.slab_scale
     rates, vectors = np.linalg.eigh(G)
     rates = np.maximum(rates, 0.0)
     vectors = np.ascontiguousarray(vectors.T)
@@ -179,17 +171,6 @@ def _span(prior: Prior) -> float:
     s = np.concatenate([-s[:0:-1], s]) if prior.signed else s
     cost = prior.cost(s)
     return float(np.ptp(s[cost < cost.min() + 3.0]))
-
-
-def _start(model: SparseCodingModel, lines: _Lines, chain: int, rng: Rng) -> Array:
-    """Return where a chain starts, shape (n_latents,); overdispersed, so that R-hat can see a stuck chain."""
-    scale = model.prior.slab_scale
-    if chain == 0:
-        return np.zeros(model.n_latents)
-    if chain == 1:
-        ridge = np.linalg.solve(lines.G + np.eye(model.n_latents) / scale**2, lines.b)
-        return np.asarray(ridge if model.prior.signed else np.maximum(ridge, 0.1 * scale))
-    return np.clip(model.prior.draw((model.n_latents,), rng), -50 * scale, 50 * scale)
 
 
 @compiled()

@@ -233,7 +233,7 @@ class CompiledCircuit:
         model, chains = self.model, check_count("starts: chains", chains, 1)
         starts = np.zeros((chains, model.n_latents))
         if chains > 1:
-            ridge = model.A.T @ model.A + model.sigma**2 * np.eye(model.n_latents)
+            ridge = model.A.T @ model.A + model.variance * np.eye(model.n_latents)
             fit = np.linalg.solve(ridge, model.A.T @ self.first_x)
             code = fit if model.prior.signed else np.abs(fit)
             starts[1] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.safe_open import reason
-from circuitlsc.model.prior_io import prior_from, prior_numbers
+from circuitlsc.model.prior_io import prior_from
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling import samples_file
@@ -316,7 +316,7 @@ def _without_posterior(
         {
             "A": (("feature", "latent"), np.array(model.A)),
             "sigma": ((), float(model.sigma)),
-            **prior_numbers(model.prior),
+            **model.prior.variables(),
         }
     )
     spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")

@@ -12,7 +12,6 @@ from circuitlsc.circuit.systems import gradient, lca, lsc, underdamped
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model, threshold_code
-from circuitlsc.model.priors import Laplace
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.plan import Plan, check_atoms, lca_ranges, momentum_plan, sampling_plan, settling_plan
 from circuitlsc.planning.run_plan import WARMUP
@@ -131,7 +130,7 @@ class Gradient(System):
     def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
         """Choose or check width and step."""
         ranges = self.ranges(model, x)
-        rate = float(np.linalg.norm(model.A, 2)) ** 2 / model.sigma**2 + 1 / model.prior.slab_scale**2
+        rate = model.rate + 1 / model.prior.slab_scale**2
         return Plan(settling_plan(model, x, width=width, step=step, rate=rate), self.dynamics, ranges)
 
     def tolerance(self, width: float) -> float:
@@ -149,7 +148,7 @@ class Gradient(System):
     def read(self, model: SparseCodingModel, u: Array, width: float) -> Array:
         """Return the code: the state, with what is below 3 w read as zero (any below zero if codes are nonnegative)."""
         s = np.asarray(u, dtype=float) if model.prior.signed else np.maximum(u, 0.0)
-        return np.where(np.abs(s) < ZERO * width, 0.0, s) if isinstance(model.prior, Laplace) else s
+        return np.where(np.abs(s) < ZERO * width, 0.0, s) if model.prior.slab is not None else s
 
     def active(self, model: SparseCodingModel, u: Array, width: float) -> NDArray[np.bool_]:
         """Return which latents have a code that is not read as zero."""

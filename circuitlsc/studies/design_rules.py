@@ -18,7 +18,6 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Input, Noise, ThermalNoise, Threshold
 from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.priors import Gaussian
 from circuitlsc.planning.scaling import HEADROOM
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.analysis import analyse
@@ -172,8 +171,7 @@ def _stability(sampler: Sampler) -> Rule:
     start, moved = sampler.twin.signals(np.zeros((1, n))), sampler.twin.signals(far * np.eye(n))
     s = moved[code] - start[code]
     loop = np.linalg.solve(s, moved["gradient"] - start["gradient"]).T
-    own = 1 / model.prior.sd**2 if isinstance(model.prior, Gaussian) else 0.0
-    value = float(np.min(np.linalg.eigvals(loop).real)) + own
+    value = float(np.min(np.linalg.eigvals(loop).real)) + model.prior.stiffness
     limit = -1e-3 * sampler.plan.fastest_mode
     ok = value >= limit
     text = f"slowest mode with all gates open {value:.3g} / tau, needed {limit:.3g}"
@@ -277,8 +275,7 @@ def _voltages(sampler: Sampler) -> list[Rule]:
 
 def _currents(sampler: Sampler) -> list[Rule]:
     """Compare each constant error with the prior's own current: the smallest that has a say."""
-    prior = sampler.model.prior
-    smallest = (1 / prior.sd if isinstance(prior, Gaussian) else 1 / prior.slab_scale) * sampler.scaling.drift_current
+    smallest = 1 / sampler.model.prior.slab_scale * sampler.scaling.drift_current
     drift = sampler.scaling.drift_current
     found = {}
     for cell in sampler.graph.cells:

@@ -33,7 +33,6 @@ from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Inverter, The
 from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.priors import Gaussian
 from circuitlsc.reference.statistics import mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
@@ -84,7 +83,7 @@ def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction
     if ideal.dynamics.kind != "langevin":
         return None  # the formulas are those of the overdamped circuit
     names = [i.name for i in device.nonideal.imperfections()]
-    linear = isinstance(ideal.model.prior, Gaussian)
+    linear = ideal.model.prior.linear
     if not names or not all(n in PREDICTED or (linear and n in LAGS) for n in names):
         return None
     if any(n in LAGS for n in names):
@@ -160,9 +159,8 @@ def loop_lag(device: Sampler) -> float:
 def _linear_modes(ideal: Sampler, device: Sampler) -> Prediction:
     """Return the change of a Gaussian posterior's sd by a lag or a noise corner; its mean does not move."""
     model, zero = ideal.model, np.zeros(ideal.model.n_latents)
-    assert isinstance(model.prior, Gaussian)
     looped, modes = np.linalg.eigh(model.gram)
-    rates = looped + 1 / model.prior.sd**2
+    rates = looped + model.prior.stiffness
     noise = device.graph.noise
     b = noise.corner_rate if isinstance(noise, ThermalNoise) else np.inf
     variance = (1 + looped * loop_lag(device) / device.scaling.tau) / (rates * (1 + rates / b))

@@ -81,7 +81,7 @@ def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> flo
 
     It is the slab's size, 1/lam or sd; where the data say more than the prior, it is the posterior's own size.
     """
-    likelihood = model.sigma / float(np.sqrt(np.einsum("di,di->i", model.A, model.A).max()))
+    likelihood = model.sigma / float(np.sqrt(model.powers.max()))
     return float(min(model.prior.slab_scale, max(2 * np.max(exact.sd), likelihood)))
 
 

@@ -12,9 +12,7 @@ from scipy.optimize import lsq_linear
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.model.lca import lca_model
-from circuitlsc.model.priors import Gaussian, Laplace
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.map_estimate import (
     MapEstimate,
@@ -210,8 +208,7 @@ def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, ea
     since = float(times(last_away + 1, last_away + 2)[0])
     value = _value(sampler, code, x)
     reference, local = _references(sampler, code, x)
-    prior = sampler.model.prior
-    floor = sampler.model.n_latents * prior.least_cost if isinstance(prior, CostPrior) else 0.0
+    floor = sampler.model.n_latents * sampler.model.prior.least_cost
     return Settled(code, value, reference, local, since, at_rest, chain, floor)
 
 
@@ -220,7 +217,7 @@ def _references(sampler: Sampler, code: Array, x: Array) -> tuple[MapEstimate, f
     model, d = sampler.model, sampler.dynamics
     if d.kind == "lca" and d.threshold == "hard":
         return _hard(model, code, x)
-    if isinstance(model.prior, (Laplace, Gaussian)):  # convex: one minimum
+    if model.prior.convex:
         reference = map_reference(model, x)
         return reference, reference.objective
     near = descend_from(model, code, x)

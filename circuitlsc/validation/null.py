@@ -32,7 +32,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.cost_priors import CostPrior
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.replicates import Replicates, cost_per_tau, kernel_law, replicate_runs
@@ -400,12 +399,10 @@ def quantile_levels(model: SparseCodingModel, x: ArrayLike) -> Array | None:
     Only where the prior's tail and a direction that the data do not bound leave the posterior without a fourth moment. The
     levels are near its quantiles (those of a short run of `slice_sampling`); where exactly does not matter.
     """
-    prior = model.prior
-    if not isinstance(prior, CostPrior) or np.linalg.matrix_rank(model.A) == model.n_latents:
-        return None
-    far = prior.slab_scale * np.array([1e6, 1e8])
-    tail = float(np.diff(prior.code_cost(far))[0]) / math.log(100)
-    if 2 * tail > MIN_TAIL:  # such a direction has two latents at least
+    far = model.prior.slab_scale * np.array([1e6, 1e8])
+    tail = float(np.diff(model.prior.code_cost(far))[0]) / math.log(100)
+    # a direction that the data do not bound has two latents at least
+    if 2 * tail > MIN_TAIL or np.linalg.matrix_rank(model.A) == model.n_latents:
         return None
     s = slice_sampling(model, x, n_sweeps=2000, n_chains=2, seed=0)
     return np.quantile(s.reshape(-1, model.n_latents), QUANTILES, axis=0).T

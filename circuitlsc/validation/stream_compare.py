@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.exact import gaussian_posterior
@@ -209,9 +208,9 @@ def _replicates(sampler: Sampler, run: RunPlan, chosen: NDArray[np.int64]) -> Ar
 
 def _exact(model: SparseCodingModel, x: Array, *, seed: int) -> tuple[Array, Array]:
     """Return P(active) and the mean of every latent, each (n_latents,)."""
-    if isinstance(model.prior, Gaussian):
+    if model.prior.linear:
         return np.ones(model.n_latents), gaussian_posterior(model, x)[0]
-    exact = gibbs if isinstance(model.prior, (SpikeSlab, Laplace)) else slice_sampling
+    exact = gibbs if model.prior.conditionals else slice_sampling
     s = exact(model, x, n_sweeps=SWEEPS, n_chains=2, seed=seed)
     return (s != 0).mean((0, 1)), s.mean((0, 1))
 

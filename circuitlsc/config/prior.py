@@ -1,0 +1,59 @@
+"""The table [prior] of a config: its keys are what the classes of priors declare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.config.table import ConfigTable, named
+from circuitlsc.model.data import load_array
+from circuitlsc.model.prior import Prior, bounds
+from circuitlsc.model.prior_io import prior_kinds
+from circuitlsc.model.tabulated_prior import CustomPrior
+
+
+def read_prior(table: ConfigTable) -> Prior:
+    """Return the prior that ``[prior]`` describes."""
+    kinds = prior_kinds()
+    kind = table.choice("kind", tuple(kinds))
+    cls, keys = kinds[kind], kinds[kind].config_keys()
+    for key in table.values:
+        if key != "kind" and key not in keys:
+            raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(keys)}.")
+    if "file" in keys:
+        return _tabulated_prior(table)
+    given: dict[str, Any] = {}
+    for name, meta in cls.parameters().items():
+        if name in table.values or cls.requires(name):
+            what = f"{meta['text']} {bounds(meta)}"
+            given[name] = table.number(name, low=meta["low"], or_equal=not meta["above"], what=what)
+            if given[name] > meta["high"]:
+                raise table.fail(name, f", but it must be <= {meta['high']:g}. Give {what}.")
+    if "signed" in table.values:
+        given["signed"] = table.flag("signed", True)
+    prior: Prior = named(table.path, lambda: cls(**given))
+    return prior
+
+
+def _tabulated_prior(table: ConfigTable) -> CustomPrior:
+    """Return the prior of a file with two columns, s and its cost."""
+    name = table.required("file", "a .csv, .npy or .npz file with two columns, s and its cost")
+    if not isinstance(name, str):
+        raise table.fail("file", " is not a string. Give a .csv, .npy or .npz file with two columns, s and its cost.")
+    file = table.file("file", name)
+    columns = named(table.path, lambda: load_array(file, "prior.file"))
+    if columns.ndim != 2 or columns.shape[1] != 2:
+        raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
+    signed = table.flag("signed", True)
+    prior: CustomPrior = table.named(
+        "file", lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
+    )
+    return prior
+
+
+def resolved_prior(prior: Prior, file: str | None) -> dict[str, Any]:
+    """Return ``[prior]`` with every choice written out."""
+    keys = prior.config_keys()
+    numbers = {name: value for name, value in prior.numbers().items() if name in keys}
+    signed = {"signed": prior.signed} if "signed" in keys else {}
+    return {"kind": prior.kind, **numbers, **signed, **({} if file is None else {"file": file})}
