@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from circuitlsc.cli.main import EXIT_CODES, FAILED, USAGE, app
-from circuitlsc.config.learning import KEYS as LEARNING_KEYS
-from circuitlsc.config.read import KEYS, load_config
+from circuitlsc.config.read import load_config
+from circuitlsc.config.registry import LEARNING, SAMPLER
 from circuitlsc.sampling.samples import Samples
 
 ROOT = Path(__file__).parents[1]
@@ -45,11 +45,11 @@ def test_config_example_is_valid(tmp_path):
 
 def test_every_config_key_is_listed():
     """Those of a sampler, and the tables that only learning has; its other tables have no key of their own."""
-    for table, keys in {**LEARNING_KEYS, **KEYS}.items():
+    for table, keys in {**LEARNING, **SAMPLER}.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| `[{table}]`"))
         assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(keys)
-    for table in LEARNING_KEYS.keys() & KEYS.keys():
-        assert set(LEARNING_KEYS[table]) <= set(KEYS[table])
+    for table in LEARNING.keys() & SAMPLER.keys():
+        assert set(LEARNING[table]) <= set(SAMPLER[table])
 
 
 def test_commands_and_exit_codes():
