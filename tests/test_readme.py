@@ -1,6 +1,7 @@
 """The README's blocks, parsed out of it and used."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -50,6 +51,17 @@ def test_every_config_key_is_listed():
         assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(keys)
     for table in LEARNING.keys() & SAMPLER.keys():
         assert set(LEARNING[table]) <= set(SAMPLER[table])
+
+
+def test_page_of_the_keys_is_what_is_declared():
+    spec = importlib.util.spec_from_file_location("config_page", ROOT / "tools" / "config_page.py")
+    config_page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(config_page)
+    page = config_page.page()
+    assert config_page.PAGE.read_text(encoding="utf-8") == page, "run: python tools/config_page.py"
+    for table, keys in {**LEARNING, **SAMPLER}.items():
+        text = page.partition(f"\n## [{table}]\n")[2].partition("\n## ")[0]
+        assert set(keys) <= {*re.findall(r"`(\w+)`", text), *re.findall(r"\[nonideal\.(\w+)\]", text), "kind"}
 
 
 def test_commands_and_exit_codes():
