@@ -34,7 +34,7 @@ SOFTWARE = CONFIG.format(inputs=100, hold=10, more="tau_u0 = 150\nstart = { pi =
 CIRCUIT = CONFIG.format(inputs=30, hold=5, more="tau_A = 150\ntau_u0 = 300\nstart = { pi = 0.5 }\nseed = 1")
 # pieces of a few inputs, and a checkpoint after each, so that a run can be stopped between two
 SHORT = (
-    "import circuitlsc.learning.circuit as c, circuitlsc.learning.learner as l; c.PIECE = 20_000; "
+    "import circuitlsc.learning.compiled as c, circuitlsc.learning.learner as l; c.PIECE = 20_000; "
     "l.Learner.run.__kwdefaults__['every'] = 0.0; "
     "from circuitlsc.cli.main import main; main()"
 )
@@ -71,7 +71,7 @@ def circuit(folder):
 def test_software_writes_what_it_has_learned(software):
     out, done = software
     assert {p.name for p in out.iterdir()} == {"config.toml", "learned.npz", "history.nc", "figure.png"}
-    assert not list(out.parent.glob("soft.checkpoint*"))
+    assert not (out.parent / "soft.partial").exists()
     learned, history = Learned.load(out / "learned.npz"), load_history(out / "history.nc")
     assert learned.A.shape == (4, 4)
     assert match_atoms(bars(2), learned.A).cosine.min() > 0.99  # 100 batches of 100 inputs
@@ -104,20 +104,39 @@ def test_a_circuit_writes_its_deck_too(circuit):
     assert json.loads(load_history(out / "history.nc").attrs["settings"])["where"] == "circuit"
 
 
+def refuse_what_differs(arguments, folder, checkpoint, text):
+    """A run with other settings does not go on, nor one whose checkpoint is damaged; what is there stays."""
+    kept = checkpoint.read_bytes()
+    for config, content, says in (
+        (text.replace("pi = 0.5", "pi = 0.4"), kept, "was begun with another pi (0.5 there, 0.4 now)"),
+        (text, b"garbage", "is not a checkpoint"),
+    ):
+        (folder / "config.toml").write_text(config)
+        checkpoint.write_bytes(content)
+        done = subprocess.run([*arguments, "--resume"], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert says in done.stderr.splitlines()[-1]
+        assert checkpoint.read_bytes() == content
+    (folder / "config.toml").write_text(text)
+    checkpoint.write_bytes(kept)
+
+
 @pytest.mark.parametrize(
-    ("where", "kill"),
+    ("where", "kill", "asked"),
     [
-        pytest.param("software", signal.SIGINT, marks=pytest.mark.slow),  # test_learning_run has a shorter one
-        ("circuit", signal.SIGKILL),
-        pytest.param("software", signal.SIGKILL, marks=pytest.mark.slow),
-        pytest.param("circuit", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("software", signal.SIGINT, True, marks=pytest.mark.slow),  # test_learning_run has a shorter one
+        ("circuit", signal.SIGKILL, True),
+        ("circuit", signal.SIGKILL, False),
+        pytest.param("software", signal.SIGKILL, False, marks=pytest.mark.slow),
+        pytest.param("circuit", signal.SIGINT, True, marks=pytest.mark.slow),
     ],
 )
-def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit, tmp_path, where, kill):
+def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit, tmp_path, where, kill, asked):
+    """With --resume, and without, where a line says so."""
     (whole, _), text = (circuit, CIRCUIT) if where == "circuit" else (software, SOFTWARE)
     (tmp_path / "config.toml").write_text(text)
     arguments = [sys.executable, "-c", SHORT, "learn", "config.toml", "-o", "out", "--in", where]
-    checkpoint = tmp_path / "out.checkpoint.npz"
+    checkpoint = tmp_path / "out.partial" / "checkpoint.npz"
     process = subprocess.Popen(
         arguments,
         cwd=tmp_path,
@@ -140,11 +159,17 @@ def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit
     assert process.returncode == (130 if kill == signal.SIGINT else -signal.SIGKILL)
     assert out == ""
     if kill == signal.SIGINT:
-        assert err.strip().splitlines()[-1] == "circuitlsc: error: interrupted; give the same command again to go on"
+        said = "circuitlsc: error: interrupted; what was done is kept beside out: give the same command with --resume to go on"
+        assert err.strip().splitlines()[-1] == said
     assert not (tmp_path / "out").exists()
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    refuse_what_differs(arguments, tmp_path, checkpoint, text)
+    again = [*arguments, "--resume"] if asked else arguments
+    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not checkpoint.exists()
+    line = "goes on from the checkpoint that an interrupted run left in out.partial; --resume is to say so"
+    assert (line in done.stderr) != asked
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.toml", "out"]
+    assert "checkpoint.npz" not in {p.name for p in (tmp_path / "out").iterdir()}
     mine, its = (Learned.load(p / "learned.npz") for p in (tmp_path / "out", whole))
     for name in ("A", "A_final", "pi", "pi_final"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))
@@ -186,11 +211,3 @@ def test_results_are_never_overwritten(software):
     out, _ = software
     done = circuitlsc("learn", "software.toml", "-o", "soft", cwd=out.parent)
     assert "exists already" in one_line(done, 2)
-
-
-def test_a_checkpoint_of_another_config_is_refused(folder, software, tmp_path):
-    (tmp_path / "config.toml").write_text(SOFTWARE)
-    (tmp_path / "out.checkpoint.npz").write_bytes(b"garbage")
-    done = circuitlsc("learn", "config.toml", "-o", "out", cwd=tmp_path)
-    assert "is not a checkpoint" in one_line(done, 2)
-    assert (tmp_path / "out.checkpoint.npz").read_bytes() == b"garbage"

@@ -43,8 +43,13 @@ def test_defaults_and_relative_paths(tmp_path):
     config = load_config(path)
     assert config.model.A.shape == (3, 2)
     np.testing.assert_array_equal(config.x, [0.1, 0.2, 0.3])
-    assert (config.form, config.level, config.tau, config.c_int) == ("gram", "ideal", 1e-6, 1e-12)
-    assert (config.volt, config.width, config.step) == (None, None, None)
+    assert (config.built.form, config.built.level, config.built.tau, config.built.c_int) == (
+        "gram",
+        "ideal",
+        1e-6,
+        1e-12,
+    )
+    assert (config.built.volt, config.built.width, config.timing.step) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +345,7 @@ def test_resolved_device_config_is_the_same_circuit(tmp_path):
         ("crossbar.levels = 1", r"crossbar\.levels = 1, but it must be >= 2"),
         ("crossbar.g_off = 1e-4", r"crossbar\.g_off = 0\.0001 S is not below crossbar\.g_on = 1e-05 S"),
         ('preset = "rrram"', r"preset 'rrram' is not known\. Did you mean 'rram'\?"),
-        ("preset = 3", r"nonideal\.preset = 3 is not a name"),
+        ("preset = 3", r"nonideal\.preset = 3 is not a string\. Give the name of a preset in quotes"),
         ("seed = -1", r"nonideal\.seed = -1 is not a whole number >= 0"),
     ],
 )
@@ -359,17 +364,17 @@ def test_nonideal_needs_the_device_level(tmp_path):
 
 def test_how_a_run_is_judged(tmp_path):
     config = load_config(write(tmp_path))
-    assert (config.tolerance, config.reference_time) == (0.02, 60.0)
+    assert (config.timing.tolerance, config.timing.reference_time) == (0.02, 60.0)
     path = write(tmp_path, {"run.tolerance": 0.05, "run.reference_time": 7})
     config = load_config(path)
-    assert (config.tolerance, config.reference_time) == (0.05, 7.0)
+    assert (config.timing.tolerance, config.timing.reference_time) == (0.05, 7.0)
     again = write(tmp_path, name="again.toml")
     again.write_text(resolved_toml(config, config.sampler()))
     assert tomllib.loads(again.read_text())["run"].items() >= {"tolerance": 0.05, "reference_time": 7.0}.items()
-    assert (load_config(again).tolerance, load_config(again).reference_time) == (0.05, 7.0)
+    assert (load_config(again).timing.tolerance, load_config(again).timing.reference_time) == (0.05, 7.0)
     # one that settles has no samples to judge
     settling = load_config(write(tmp_path, {"dynamics.kind": "gradient"}))
-    assert settling.tolerance is None
+    assert settling.timing.tolerance is None
     assert "tolerance" not in tomllib.loads(resolved_toml(settling, settling.sampler()))["run"]
 
 

@@ -1,6 +1,7 @@
 """The README's blocks, parsed out of it and used."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import signal
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 
 from circuitlsc.cli.main import EXIT_CODES, FAILED, USAGE, app
-from circuitlsc.config.learning import KEYS as LEARNING_KEYS
-from circuitlsc.config.read import KEYS, load_config
+from circuitlsc.config.read import load_config
+from circuitlsc.config.registry import LEARNING, SAMPLER
 from circuitlsc.sampling.samples import Samples
 
 ROOT = Path(__file__).parents[1]
@@ -45,11 +46,22 @@ def test_config_example_is_valid(tmp_path):
 
 def test_every_config_key_is_listed():
     """Those of a sampler, and the tables that only learning has; its other tables have no key of their own."""
-    for table, keys in {**LEARNING_KEYS, **KEYS}.items():
+    for table, keys in {**LEARNING, **SAMPLER}.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| `[{table}]`"))
         assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(keys)
-    for table in LEARNING_KEYS.keys() & KEYS.keys():
-        assert set(LEARNING_KEYS[table]) <= set(KEYS[table])
+    for table in LEARNING.keys() & SAMPLER.keys():
+        assert set(LEARNING[table]) <= set(SAMPLER[table])
+
+
+def test_page_of_the_keys_is_what_is_declared():
+    spec = importlib.util.spec_from_file_location("config_page", ROOT / "tools" / "config_page.py")
+    config_page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(config_page)
+    page = config_page.page()
+    assert config_page.PAGE.read_text(encoding="utf-8") == page, "run: python tools/config_page.py"
+    for table, keys in {**LEARNING, **SAMPLER}.items():
+        text = page.partition(f"\n## [{table}]\n")[2].partition("\n## ")[0]
+        assert set(keys) <= {*re.findall(r"`(\w+)`", text), *re.findall(r"\[nonideal\.(\w+)\]", text), "kind"}
 
 
 def test_commands_and_exit_codes():

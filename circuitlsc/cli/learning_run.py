@@ -1,52 +1,12 @@
-"""What `circuitlsc learn` does: run a learner with its checkpoint, and report."""
+"""What `circuitlsc learn` says at its end."""
 
 from __future__ import annotations
-
-import warnings
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from circuitlsc.config.learning import LearnConfig
-from circuitlsc.learning.large_inputs import LargeInputsWarning
 from circuitlsc.learning.learned import Learned
-from circuitlsc.learning.learner import LearningRun
 from circuitlsc.learning.match import match_atoms
-
-UNITS = {"pi": "", "lam": "1/unit", "sigma": "data units"}
-
-
-def learn(
-    config: LearnConfig,
-    where: str,
-    *,
-    checkpoint: Path | None = None,
-    progress: Callable[[float, float], None] | None = None,
-    keep: Path | None = None,
-) -> LearningRun:
-    """Run the learner of a config.
-
-    Parameters
-    ----------
-    config : LearnConfig
-    where : str
-        ``"software"`` or ``"circuit"``.
-    checkpoint, progress, keep
-        As for `Learner.run` and `CircuitLearner.run`.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint is of other settings, the circuit refuses the config, or learning diverges.
-    SimulationError
-        If ngspice failed.
-    """
-    if where == "software":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LargeInputsWarning)  # a line of the report
-            return config.software().run(checkpoint=checkpoint, progress=progress)
-    return config.in_circuit().run(checkpoint=checkpoint, progress=progress, timeout=config.timeout, keep=keep)
 
 
 def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
@@ -67,7 +27,7 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
                 f"against truth  cosines {match.cosine.min():.4f} .. {match.cosine.max():.4f}, "
                 f"norms over the true ones {match.norm_ratio.min():.3f} .. {match.norm_ratio.max():.3f}"
             )
-    true = {} if truth is None else {**truth.prior.numbers(), "sigma": truth.sigma}
+    true = config.true_numbers() or {}
     for name in ("pi", "lam", "sigma"):
         if name in config.learn:
             value = f"{name:<14} {getattr(learned, name):.4f}"

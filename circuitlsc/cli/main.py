@@ -17,10 +17,10 @@ from typing import Any, TextIO, cast
 from typer import Typer
 from typer.models import CommandInfo
 
-from circuitlsc.cli import check, imperfections, learn, sampling, studies
+from circuitlsc.cli import check, learn, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "imperfections", "learn", "main", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "learn", "main", "sampling", "studies"]
 
 # in the order in which --help lists them
 ORDER = (

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
+from circuitlsc.cli.runner import Ended, Job, command
 from circuitlsc.cli.shared import (
     EXIT_CODES,
     FAILED,
     Advance,
     Anywhere,
     ConfigArgument,
-    OutputFolder,
     Tolerance,
     app,
     beside,
-    left_behind,
     one_line_errors,
     print_rules,
     progress_lines,
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from circuitlsc.planning.run_plan import RunPlan
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
-    from circuitlsc.studies.energy import EnergyReport
     from circuitlsc.validation.judge import Expectation
 
 
@@ -79,59 +76,42 @@ def _learner_deck(config: Path, anywhere: bool) -> tuple[str, str]:
     return learner.deck(), learner.report()
 
 
-@app.command()
-def run(
-    config: ConfigArgument,
-    output: OutputFolder,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    resume: Resume = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    anywhere: Anywhere = False,
-    tolerance: Tolerance = None,
-) -> None:
+@command("run")
+def run(job: Job, tolerance: Tolerance = None) -> Ended:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
-    from circuitlsc.config.read import load_config, resolved_toml
     from circuitlsc.io import output as out
     from circuitlsc.simulator.ngspice.deck import fingerprint
 
-    machine = Machine(workers, scheduler, resume, cache, no_cache)
-    with one_line_errors(lambda: left_behind(output)):
-        out.check_free(output)
-        machine.check()
-        loaded = _with_tolerance(load_config(config, anywhere=anywhere), tolerance)
-        sampler = loaded.sampler()
-        tasks = sampler.tasks(loaded.run)  # refuses a run that is too short before anything is written
-        resolved = resolved_toml(loaded, sampler)
-        with machine.folder(output, loaded, {"command": "run", "config": resolved}) as (folder, where):
-            print(sampler.report(), file=sys.stderr)
-            print_rules(sampler)
-            deck = sampler.deck(t_stop=loaded.run.t_stop, warmup=loaded.run.warmup, seed=loaded.run.seed)
-            out.write_text(folder / out.DECK, deck)
-            out.write_text(folder / out.CONFIG, resolved)
-            total = sum(task.n_steps for task in tasks)
-            if found := where["store"].steps(tasks):
-                say(f"{found} of {total} steps were found in {where['store'].folder}")
-            with progress_lines() as line, beside(_beside(loaded, sampler, line)) as expected:
-                samples = _simulate(sampler, loaded.run, output, progress=line("ngspice", total, "steps"), **where)
-                samples.tree.attrs["deck_sha256"] = fingerprint(deck)
-                samples.save(folder / out.SAMPLES)
-                known = expected()
-            result = _judged(loaded, sampler, samples, known)
-            from circuitlsc.reporting.plotting import save_figure
+    config = _with_tolerance(job.load(), tolerance)
+    sampler, plan = config.sampler(), config.run
+    tasks = sampler.tasks(plan)  # refuses a run that is too short before anything is written
+    with job.folder(config, sampler) as (folder, where):
+        print(sampler.report(), file=sys.stderr)
+        print_rules(sampler)
+        deck = sampler.deck(t_stop=plan.t_stop, warmup=plan.warmup, seed=plan.seed)
+        out.write_text(folder / out.DECK, deck)
+        total = sum(task.n_steps for task in tasks)
+        if found := where["store"].steps(tasks):
+            say(f"{found} of {total} steps were found in {where['store'].folder}")
+        with progress_lines() as line, beside(_beside(config, sampler, line)) as expected:
+            samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
+            samples.tree.attrs["deck_sha256"] = fingerprint(deck)
+            samples.save(folder / out.SAMPLES)
+            known = expected()
+        result = _judged(config, sampler, samples, known)
+        from circuitlsc.reporting.plotting import save_figure
 
-            out.write_json(folder / result.file, result.numbers)
-            save_figure(result.draw(), folder / out.FIGURE)
-            energy = _energy(sampler, samples)
-            if energy is not None:
-                out.write_json(folder / out.ENERGY, energy.to_dict())
-        print(result.text)
-        if energy is not None:
-            from circuitlsc.studies.energy import energy_text
+        out.write_json(folder / result.file, result.numbers)
+        save_figure(result.draw(), folder / out.FIGURE)
+        text = result.text
+        # rows of an energy report know of no momentum, and of no settling
+        if sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None:
+            from circuitlsc.studies.energy import energy_report, energy_text
 
-            print("\n" + energy_text(energy))
-        raise typer.Exit(EXIT_CODES[result.verdict])
+            energy = energy_report(sampler, samples, note=say)
+            out.write_json(folder / out.ENERGY, energy.to_dict())
+            text += "\n\n" + energy_text(energy)
+    return Ended(text, EXIT_CODES[result.verdict])
 
 
 def _with_tolerance(config: Config, tolerance: float | None) -> Config:
@@ -142,7 +122,8 @@ def _with_tolerance(config: Config, tolerance: float | None) -> Config:
 
     if tolerance is None:
         return config
-    return replace(config, tolerance=check_tolerance("--tolerance", tolerance, config.dynamics))
+    checked = check_tolerance("--tolerance", tolerance, config.dynamics)
+    return replace(config, timing=replace(config.timing, tolerance=checked))
 
 
 def _beside(
@@ -167,8 +148,8 @@ def _beside(
         found = prepare(
             sampler,
             config.run,
-            tolerance=config.tolerance,
-            reference_time=config.reference_time,
+            tolerance=config.timing.tolerance,
+            reference_time=config.timing.reference_time,
             progress=progress,
         )
         if advance:
@@ -185,25 +166,25 @@ def _judged(config: Config, sampler: Sampler, samples: Samples, expected: Expect
         sampler,
         samples,
         expected=expected,
-        tolerance=config.tolerance,
-        reference_time=config.reference_time,
+        tolerance=config.timing.tolerance,
+        reference_time=config.timing.reference_time,
         note=say,
     )
 
 
-def _simulate(sampler: Sampler, run: RunPlan, output: Path, **where: Any) -> Samples:
+def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Samples:
     """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
     from circuitlsc.io import output as out
     from circuitlsc.simulator.engine import ChainsFailed
 
     try:
-        return sampler.run(run, keep=output.with_name(output.name + ".failed"), **where)
+        return sampler.run(plan, keep=job.failed, **where)
     except ChainsFailed as error:
         if error.completed:
-            tasks = sampler.tasks(run)
-            path = out.partial_folder(output) / out.COMPLETED
+            tasks = sampler.tasks(plan)
+            path = out.partial_folder(job.output) / out.COMPLETED
             try:
-                sampler.label(run, [tasks[r.chain] for r in error.completed], error.completed).save(path)
+                sampler.label(plan, [tasks[r.chain] for r in error.completed], error.completed).save(path)
                 where_they_are = f"are in {path}"
             except (OSError, SimulationError) as another:
                 where_they_are = f"could not be saved ({getattr(another, 'strerror', None) or another})"
@@ -241,41 +222,31 @@ def compare(
         raise typer.Exit(EXIT_CODES[result.verdict])
 
 
-@app.command()
-def draw(config: ConfigArgument, output: OutputFolder, anywhere: Anywhere = False) -> None:
+@command("draw", chains=False)
+def draw(job: Job) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
-    from circuitlsc.config.read import load_config
+    from circuitlsc.config.learning import load_learn_config
     from circuitlsc.config.table import read_toml
     from circuitlsc.drawing.crossbar import crossbar_figure
+    from circuitlsc.drawing.learning import learning_path_schematic
     from circuitlsc.drawing.schematic import neuron_schematic, signal_path_schematic
-    from circuitlsc.io import output as out
+    from circuitlsc.drawing.synapse import synapse_schematic
+    from circuitlsc.io.output import new_folder
     from circuitlsc.reporting.plotting import save_figure
 
-    with one_line_errors():
-        out.check_free(output)
-        if "learning" in read_toml(config):
-            _draw_learner(config, output, anywhere)
-            return
-        sampler = load_config(config, anywhere=anywhere).sampler()
-        with out.new_folder(output) as folder:
-            neuron_schematic(sampler, folder / "neuron.svg")
-            signal_path_schematic(sampler, folder / "signal_path.svg")
-            if sampler.level == "device":
-                save_figure(crossbar_figure(sampler), folder / "crossbars.png")
-
-
-def _draw_learner(config: Path, output: Path, anywhere: bool) -> None:
-    """Draw the circuit of a config of learning."""
-    from circuitlsc.config.learning import load_learn_config
-    from circuitlsc.drawing.learning import learning_path_schematic
-    from circuitlsc.drawing.synapse import synapse_schematic
-    from circuitlsc.io import output as out
-
-    learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
-    with out.new_folder(output) as folder:
-        learning_path_schematic(learner, folder / "signal_path.svg")
-        if "A" in learner.learn:
-            synapse_schematic(learner, folder / "synapse.svg")
+    if "learning" in read_toml(job.config):
+        learner = load_learn_config(job.config, "circuit", anywhere=job.anywhere).in_circuit()
+        with new_folder(job.output) as folder:
+            learning_path_schematic(learner, folder / "signal_path.svg")
+            if "A" in learner.learn:
+                synapse_schematic(learner, folder / "synapse.svg")
+        return
+    sampler = job.load().sampler()
+    with new_folder(job.output) as folder:
+        neuron_schematic(sampler, folder / "neuron.svg")
+        signal_path_schematic(sampler, folder / "signal_path.svg")
+        if sampler.level == "device":
+            save_figure(crossbar_figure(sampler), folder / "crossbars.png")
 
 
 @app.command()
@@ -289,11 +260,3 @@ def doctor() -> None:
             print(finding)
         if any(finding.wrong for finding in findings):
             raise typer.Exit(FAILED)
-
-
-def _energy(sampler: Sampler, samples: Samples) -> EnergyReport | None:
-    """Return the power and speed of a device-level sampler (its rows know of no momentum, and of no settling)."""
-    from circuitlsc.studies.energy import energy_report
-
-    fits = sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None
-    return energy_report(sampler, samples, note=say) if fits else None

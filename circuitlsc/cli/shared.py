@@ -6,14 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError, printable
 
 if TYPE_CHECKING:
-    from circuitlsc.config.read import Config
     from circuitlsc.sampling.sampler import Sampler
 
 Result = TypeVar("Result")
@@ -36,12 +35,6 @@ OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", 
 Tolerance = Annotated[
     float | None,
     typer.Option("--tolerance", help="How close to exact is close, errors included; default: the config's, or 0.02."),
-]
-TStop = Annotated[
-    float | None,
-    typer.Option(
-        "--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (differences need less)."
-    ),
 ]
 
 
@@ -87,28 +80,10 @@ def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothi
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED)
 
 
-def left_behind(output: Path) -> str:
-    """Say what an interrupted command leaves."""
-    from circuitlsc.io.output import partial_folder
-
-    if partial_folder(output).exists():
-        return f"interrupted; what was done is kept beside {output}: give the same command with --resume to go on"
-    return "interrupted; nothing was written"
-
-
 def fail(message: object, code: int) -> None:
     """Print an error as one line, and leave with a code."""
     print(f"circuitlsc: error: {printable(' '.join(str(message).split()), None)}", file=sys.stderr)
     raise typer.Exit(code)
-
-
-def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
-    """Return the run of a budget: the config's, but no longer than paired differences need."""
-    from circuitlsc.studies.budget import T_STOP
-
-    run = config.run
-    length = t_stop if t_stop is not None else min(run.t_stop, max(T_STOP, 2 * run.warmup))
-    return {"t_stop": length, "warmup": run.warmup, "chains": run.chains, "seed": run.seed, "thin": run.thin}
 
 
 def print_rules(sampler: Sampler) -> None:

@@ -1,144 +1,184 @@
-"""calibrate, friction, paper: what is measured over many inputs or many circuits."""
+"""budget, yield, calibrate, friction, paper: what is measured over many circuits, or many inputs."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.machine import Cache, Machine, NoCache, Resume, Scheduler, Workers
-from circuitlsc.cli.shared import (
-    EXIT_CODES,
-    Anywhere,
-    ConfigArgument,
-    OutputFolder,
-    TStop,
-    app,
-    left_behind,
-    one_line_errors,
-    progress_bar,
-    say,
-    short_run,
-)
+from circuitlsc.cli.runner import Ended, Job, command
+from circuitlsc.cli.shared import EXIT_CODES, app, one_line_errors, print_rules, progress_bar, say
 from circuitlsc.errors import InputError
 
+if TYPE_CHECKING:
+    from circuitlsc.config.read import Config
+    from circuitlsc.nonideal.nonidealities import Nonidealities
+    from circuitlsc.sampling.sampler import Sampler
 
-@app.command()
+TStop = Annotated[
+    float | None,
+    typer.Option(
+        "--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (differences need less)."
+    ),
+]
+
+
+@command("budget")
+def budget(
+    job: Job,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="PART.PARAMETER=START:STOP:N", help="Try N values of one parameter alone."),
+    ] = None,
+    corners: Annotated[bool, typer.Option("--corners", help="Add temperature, supply, R and C corners.")] = False,
+    t_stop: TStop = None,
+) -> Ended:
+    """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
+    from circuitlsc.io import output as out
+    from circuitlsc.reporting.budget_plot import budget_figure, sweep_figure
+    from circuitlsc.reporting.plotting import save_figure
+    from circuitlsc.reporting.report import budget_report
+    from circuitlsc.studies.budget import error_budget, parse_sweep
+
+    sweeps = [parse_sweep(text) for text in sweep or ()]
+    config = job.load()
+    sampler, nonideal, circuit = imperfect(config)
+    length = short_run(config, t_stop)
+    with job.folder(config, sampler, run=length, sweeps=sweep, corners=corners) as (folder, where):
+        print_rules(sampler)
+        measured = error_budget(
+            config.model, config.x, nonideal, sweeps=sweeps, corners=corners, note=say, **length, **where, **circuit
+        )
+        out.write_json(folder / out.BUDGET, measured.to_list())
+        save_figure(budget_figure(measured), folder / out.BUDGET_FIGURE)
+        if (swept := sweep_figure(measured)) is not None:
+            save_figure(swept, folder / out.SWEEP_FIGURE)
+    return Ended(budget_report(measured))
+
+
+@command("yield")
+def chip_yield(
+    job: Job,
+    chips: Annotated[int, typer.Option("--chips", help="How many chips, each with random errors of its own.")] = 20,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Largest error of P(active) and mean/slab.")] = 0.02,
+    t_stop: TStop = None,
+) -> Ended:
+    """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
+    from circuitlsc.io import output as out
+    from circuitlsc.reporting.budget_plot import chips_figure
+    from circuitlsc.reporting.plotting import save_figure
+    from circuitlsc.reporting.report import chips_report
+    from circuitlsc.studies import chip_yield as lot
+
+    config = job.load()
+    sampler, nonideal, circuit = imperfect(config)
+    length = short_run(config, t_stop)
+    with job.folder(config, sampler, run=length, chips=chips, tolerance=tolerance) as (folder, where):
+        print_rules(sampler)
+        how = {**length, **where, **circuit}
+        measured = lot.chip_yield(config.model, config.x, nonideal, chips=chips, tolerance=tolerance, note=say, **how)
+        out.write_json(folder / out.CHIPS, measured.to_dict())
+        save_figure(chips_figure(measured), folder / out.CHIPS_FIGURE)
+    return Ended(chips_report(measured))
+
+
+def imperfect(config: Config) -> tuple[Sampler, Nonidealities, dict[str, Any]]:
+    """Return a config's device-level sampler, its imperfections, and the other arguments of its circuit."""
+    from circuitlsc.nonideal.nonidealities import IDEAL
+
+    circuit = config.circuit()
+    if (level := circuit["level"]) != "device":
+        raise InputError(
+            f'circuit.level = "{level}" has no parts that could be imperfect. '
+            'Set level = "device" in [circuit], and give the imperfections in [nonideal].'
+        )
+    return config.sampler(), circuit.pop("nonideal") or IDEAL, circuit
+
+
+def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
+    """Return the run of a budget: the config's, but no longer than paired differences need."""
+    from dataclasses import asdict
+
+    from circuitlsc.studies.budget import T_STOP
+
+    run = asdict(config.run)
+    return {**run, "t_stop": min(run["t_stop"], max(T_STOP, 2 * run["warmup"])) if t_stop is None else t_stop}
+
+
+@command("calibrate")
 def calibrate(
-    config: ConfigArgument,
-    output: OutputFolder,
+    job: Job,
     inputs: Annotated[int, typer.Option("--inputs", help="How many inputs are drawn from the model.")] = 300,
     draws: Annotated[int, typer.Option("--draws", help="Samples kept of each input.")] = 19,
     spacing: Annotated[float, typer.Option("--spacing", help="Time between kept samples, tau.")] = 5.0,
     warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    resume: Resume = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    anywhere: Anywhere = False,
-) -> None:
+) -> Ended:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
     from dataclasses import replace
 
     import numpy as np
 
-    from circuitlsc.config.read import load_config, resolved_toml
     from circuitlsc.io import output as out
     from circuitlsc.reporting.calibration_plot import calibration_figure
     from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.studies.circuit_calibration import plan_calibration
     from circuitlsc.validation.calibration import calibration_report
 
-    machine = Machine(workers, scheduler, resume, cache, no_cache)
-    with one_line_errors(lambda: left_behind(output)):
-        out.check_free(output)
-        machine.check()
-        loaded = load_config(config, anywhere=anywhere)
-        circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate")}
-        temperature = loaded.dynamics.T
-        model = loaded.model if temperature in (0, 1) else loaded.model.tempered(temperature)
-        plan = plan_calibration(
-            model,
-            built=loaded.model,
-            inputs=inputs,
-            draws=draws,
-            spacing=spacing,
-            warmup=warmup,
-            seed=loaded.run.seed,
-            **circuit,
-        )
-        print(plan.sampler.report(), file=sys.stderr)
-        assert plan.sampler.stream is not None
-        made = replace(loaded, x=plan.sampler.x, x_source=out.STREAMED, hold=plan.sampler.stream.hold, run=plan.run)
-        resolved = resolved_toml(made, plan.sampler)
-        keep = output.with_name(output.name + ".failed")
-        asked = {"command": "calibrate", "config": resolved, "draws": draws, "spacing": spacing, "warmup": warmup}
-        with machine.folder(output, loaded, asked) as (folder, where):
-            with progress_bar(plan.sampler.tasks(plan.run)[0].n_steps) as advance:
-                measured = plan.measure(progress=advance, keep=keep, **where)
-            measured.samples.save(folder / out.SAMPLES)
-            out.write_text(folder / out.CONFIG, resolved)
-            np.save(folder / out.STREAMED, plan.sampler.x, allow_pickle=False)
-            out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
-            out.write_json(folder / out.CALIBRATION, measured.result.to_dict())
-            save_figure(calibration_figure(measured.result), folder / out.CALIBRATION_FIGURE)
-        print(calibration_report(measured.result))
-        raise typer.Exit(EXIT_CODES[measured.result.verdict])
+    config = job.load()
+    circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate")}
+    temperature = config.dynamics.T
+    model = config.model if temperature in (0, 1) else config.model.tempered(temperature)
+    asked: dict[str, Any] = {"draws": draws, "spacing": spacing, "warmup": warmup}
+    plan = plan_calibration(model, built=config.model, inputs=inputs, **asked, seed=config.run.seed, **circuit)
+    sampler = plan.sampler
+    print(sampler.report(), file=sys.stderr)
+    assert sampler.stream is not None
+    made = replace(
+        config,
+        x=sampler.x,
+        run=plan.run,
+        source=replace(config.source, x=out.STREAMED),
+        timing=replace(config.timing, hold=sampler.stream.hold),
+    )
+    with job.folder(made, sampler, **asked) as (folder, where):
+        with progress_bar(sampler.tasks(plan.run)[0].n_steps) as advance:
+            measured = plan.measure(progress=advance, keep=job.failed, **where)
+        measured.samples.save(folder / out.SAMPLES)
+        np.save(folder / out.STREAMED, sampler.x, allow_pickle=False)
+        out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
+        out.write_json(folder / out.CALIBRATION, measured.result.to_dict())
+        save_figure(calibration_figure(measured.result), folder / out.CALIBRATION_FIGURE)
+    return Ended(calibration_report(measured.result), EXIT_CODES[measured.result.verdict])
 
 
-@app.command()
+@command("friction")
 def friction(
-    config: ConfigArgument,
-    output: OutputFolder,
+    job: Job,
     frictions: Annotated[
         list[float] | None, typer.Option("--friction", help="A friction to try; may be given several times.")
     ] = None,
     t_stop: TStop = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
-    resume: Resume = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    anywhere: Anywhere = False,
-) -> None:
+) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
-    from circuitlsc.config.read import load_config, resolved_toml
     from circuitlsc.io import output as out
     from circuitlsc.reporting.friction_plot import friction_figure, friction_report
     from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.studies.budget import check_samples_one
     from circuitlsc.studies.friction import friction_sweep
 
-    machine = Machine(workers, scheduler, resume, cache, no_cache)
-    with one_line_errors(lambda: left_behind(output)):
-        out.check_free(output)
-        machine.check()
-        loaded = load_config(config, anywhere=anywhere)
-        check_samples_one("friction", loaded.circuit())
-        circuit = {k: v for k, v in loaded.circuit().items() if k not in ("hold", "interpolate", "step")}
-        run = short_run(loaded, t_stop)
-        resolved = resolved_toml(loaded, loaded.sampler())
-        asked = {"command": "friction", "config": resolved, "run": run, "frictions": frictions}
-        with machine.folder(output, loaded, asked) as (folder, where):
-            measured = friction_sweep(
-                loaded.model,
-                loaded.x,
-                frictions=frictions or None,
-                t_stop=run["t_stop"],
-                warmup=run["warmup"],
-                chains=run["chains"],
-                seed=run["seed"],
-                note=say,
-                **where,
-                **circuit,
-            )
-            out.write_text(folder / out.CONFIG, resolved)
-            out.write_json(folder / out.FRICTION, measured.to_dict())
-            save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
-        print(friction_report(measured))
+    config = job.load()
+    check_samples_one("friction", config.circuit())
+    circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate", "step")}
+    run = short_run(config, t_stop)
+    del run["thin"]  # the sweep keeps what each of its circuits needs
+    with job.folder(config, config.sampler(), run=run, frictions=frictions) as (folder, where):
+        how = {**run, **where, **circuit}
+        measured = friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
+        out.write_json(folder / out.FRICTION, measured.to_dict())
+        save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
+    return Ended(friction_report(measured))
 
 
 Figure = Annotated[

@@ -4,127 +4,70 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
 
-from circuitlsc.circuit.systems import FORMS
 from circuitlsc.config.prior import read_prior, resolved_prior
-from circuitlsc.config.table import AUTO, ConfigTable, named, read_tables, read_toml
+from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys
+from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.data import load_array, load_dictionary
-from circuitlsc.model.dynamics import KINDS, THRESHOLDS, Dynamics
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.prior_io import prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.model.stream import INTERPOLATIONS, Stream
+from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import PARTS, Nonidealities
-from circuitlsc.planning.broken_loop import LOOPS
-from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan, choose_run
-from circuitlsc.sampling.compile import LEVELS, build_sampler
+from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan, choose_run
+from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.validation.calibration import draw_inputs
 
 MOST_DRAWN = 1_000_000  # inputs of "draw:N"
-KEYS = {
-    "model": ("dictionary", "x", "sigma", "seed"),
-    "prior": prior_keys(),
-    "dynamics": ("kind", "temperature", "friction", "mass", "threshold"),
-    "circuit": ("level", "form", "loop", "tau", "c_int", "volt", "width", "rails"),
-    "nonideal": ("preset", "seed", *PARTS),
-    "run": (
-        "t_stop",
-        "step",
-        "warmup",
-        "hold",
-        "interpolate",
-        "chains",
-        "seed",
-        "thin",
-        "timeout",
-        "tolerance",
-        "reference_time",
-    ),
-}
+T_STOP = 20_000.0  # tau: of a run that samples one posterior
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A checked config file; ``None`` stands for "auto".
+    """A checked config file; ``None`` stands for "auto", or for what is not there.
 
     Attributes
     ----------
     model : SparseCodingModel
     x : array, shape (n_features,) or (n_rows, n_features)
-    dictionary, x_source : str
-        What the file said, with absolute paths.
-    prior_file : str or None
-        Absolute path of the prior's table.
-    model_seed : int
     dynamics : Dynamics
-    hold : float or None
-        Time that each of several inputs takes, in tau.
-    interpolate : str
-    level, form, loop : str
-    tau, c_int, rails : float
-        SI.
-    volt, width, step : float or None
     nonideal : Nonidealities or None
         Imperfections of a device-level circuit.
     run : RunPlan
-    timeout : float or None
-        Seconds per chain.
-    tolerance : float or None
-        How close is close for a circuit that samples, errors included; None for one that settles.
-    reference_time : float
-        Seconds for which a reference is drawn at most.
+    source : ModelKeys
+        What ``[model]`` said, with absolute paths.
+    prior_file : str or None
+        Absolute path of the prior's table.
+    built : CircuitKeys
+        What ``[circuit]`` said.
+    timing : RunKeys
+        What ``[run]`` said; ``tolerance`` is None for a circuit that settles.
     """
 
     model: SparseCodingModel
     x: Array
-    dictionary: str
-    x_source: str
-    prior_file: str | None
-    model_seed: int
     dynamics: Dynamics
-    hold: float | None
-    interpolate: str
-    level: str
-    form: str
-    loop: str
-    tau: float
-    c_int: float
-    rails: float
-    volt: float | None
-    width: float | None
-    step: float | None
     nonideal: Nonidealities | None
     run: RunPlan
-    timeout: float | None
-    tolerance: float | None
-    reference_time: float
+    source: ModelKeys
+    prior_file: str | None
+    built: CircuitKeys
+    timing: RunKeys
 
     def circuit(self) -> dict[str, Any]:
         """Return the arguments of `build_sampler` beyond the model and its input."""
-        return {
-            "dynamics": self.dynamics,
-            "hold": self.hold,
-            "interpolate": self.interpolate,
-            "form": self.form,
-            "loop": self.loop,
-            "level": self.level,
-            "nonideal": self.nonideal,
-            "width": self.width,
-            "step": self.step,
-            "volt": self.volt,
-            "c_int": self.c_int,
-            "tau": self.tau,
-            "rails": self.rails,
-        }
+        timing = {name: getattr(self.timing, name) for name in ("hold", "interpolate", "step")}
+        return {"dynamics": self.dynamics, "nonideal": self.nonideal, **asdict(self.built), **timing}
 
     def sampler(self) -> Sampler:
         """Compile the sampler that the config describes."""
@@ -148,60 +91,46 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         raise InputError(
             f"{path} has a table [learning]: it is a config of `circuitlsc learn`. Give it to that, or remove the table."
         )
-    tables = read_tables(data, path, {**KEYS, "prior": prior_keys()}, anywhere=anywhere)
-    model_table, circuit, run = tables["model"], tables["circuit"], tables["run"]
+    tables = read_tables(data, path, {**SAMPLER, "prior": prior_keys()}, anywhere=anywhere)
     prior = read_prior(tables["prior"])
-    model, x, dictionary, x_source = _read_model(model_table, prior, path, "hold" in run.values)
+    model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
     dynamics = _read_dynamics(tables["dynamics"], path)
-    hold = run.number("hold", what="a time in units of tau, for example 20") if "hold" in run.values else None
-    interpolate = run.choice("interpolate", INTERPOLATIONS, "hold")
-    if x.ndim == 2 and hold is None:
-        raise run.fail(
-            "hold", f" is missing: x has {len(x)} rows. Give the time that each is on, in tau, for example 20."
-        )
-    if x.ndim == 1 and (extra := [key for key in ("hold", "interpolate") if key in run.values]):
-        raise run.fail(extra[0], ", but x is one input. Give x with several rows, or remove the key.")
-    stream = None if hold is None else Stream(x, hold, interpolate)
-    level = circuit.choice("level", LEVELS, "ideal")
+    timing, stream = _read_timing(tables["run"], x, path, dynamics)
+    built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
-    if nonideal is not None and level != "device":
+    if nonideal is not None and built.level != "device":
         raise InputError(
-            f'{path}: [nonideal] needs circuit.level = "device", and it is "{level}": the ideal level has no parts that could '
-            'be imperfect. Set level = "device", or remove [nonideal].'
+            f'{path}: [nonideal] needs circuit.level = "device", and it is "{built.level}": the ideal level has no parts that '
+            'could be imperfect. Set level = "device", or remove [nonideal].'
         )
     return Config(
         model=model,
         x=x,
-        dictionary=dictionary,
-        x_source=x_source,
-        prior_file=str((path.parent / data["prior"]["file"]).resolve()) if "file" in data["prior"] else None,
-        model_seed=model_table.integer("seed", 0, low=0),
-        level=level,
         dynamics=dynamics,
-        hold=hold,
-        interpolate=interpolate,
         nonideal=nonideal,
-        form=circuit.choice("form", (*FORMS, AUTO), "gram"),
-        loop=circuit.choice("loop", LOOPS, "closed"),
-        tau=circuit.number("tau", 1e-6, what="seconds, for example 1e-6"),
-        c_int=circuit.number("c_int", 1e-12, what="farad, for example 1e-12"),
-        rails=circuit.number("rails", 2.5, what="volts, for example 2.5"),
-        volt=circuit.number_or_auto("volt", "volts per model unit, for example 0.1"),
-        width=circuit.number_or_auto("width", "a width in model units, for example 0.05"),
-        step=run.number_or_auto("step", "a step in units of tau, for example 0.05"),
-        run=_read_run(run, path, dynamics, stream),
-        timeout=None if "timeout" not in run.values else run.number("timeout", what="seconds"),
-        tolerance=_read_tolerance(run, path, dynamics),
-        reference_time=run.number("reference_time", REFERENCE_TIME, what="seconds, for example 60"),
+        run=_choose_run(timing, path, dynamics, stream),
+        source=source,
+        prior_file=str((path.parent / data["prior"]["file"]).resolve()) if "file" in data["prior"] else None,
+        built=built,
+        timing=timing,
     )
 
 
-def _read_tolerance(table: ConfigTable, path: Path, dynamics: Dynamics) -> float | None:
-    if "tolerance" not in table.values:
-        return None if dynamics.settles else TOLERANCE
-    given = table.number("tolerance", what="a difference, for example 0.05")
-    checked: float | None = named(path, lambda: check_tolerance("run.tolerance", given, dynamics))
-    return checked
+def _read_timing(table: ConfigTable, x: Array, path: Path, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
+    """Return what ``[run]`` says, and the stream of inputs if x has rows."""
+    timing: RunKeys = table.read()
+    if x.ndim == 2 and timing.hold is None:
+        raise table.fail(
+            "hold", f" is missing: x has {len(x)} rows. Give the time that each is on, in tau, for example 20."
+        )
+    if x.ndim == 1 and (extra := [key for key in ("hold", "interpolate") if key in table.values]):
+        raise table.fail(extra[0], ", but x is one input. Give x with several rows, or remove the key.")
+    if timing.tolerance is not None:
+        given = timing.tolerance
+        named(path, lambda: check_tolerance("run.tolerance", given, dynamics))
+    elif not dynamics.settles:
+        timing = replace(timing, tolerance=TOLERANCE)
+    return timing, None if timing.hold is None else Stream(x, timing.hold, timing.interpolate)
 
 
 def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
@@ -219,46 +148,29 @@ def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
     return float(value)
 
 
-def _read_run(table: ConfigTable, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
-    given: dict[str, Any] = {"seed": table.integer("seed", 0, low=0)}
-    if "t_stop" in table.values or (stream is None and not dynamics.settles):
-        given["t_stop"] = table.number("t_stop", 20_000.0, what="a time in units of tau")
-    if "warmup" in table.values:
-        given["warmup"] = table.number("warmup", or_equal=True, what="a time in units of tau, >= 0")
-    if "chains" in table.values:
-        given["chains"] = table.integer("chains", 2, low=1)
-    if table.values.get("thin", AUTO) != AUTO:
-        given["thin"] = table.integer("thin", 1, low=1)
+def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
+    given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
+    if given["t_stop"] is None and stream is None and not dynamics.settles:
+        given["t_stop"] = T_STOP
     plan: RunPlan = named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
     return plan
 
 
 def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
-    kind = table.choice("kind", tuple(KINDS), "langevin")
-    threshold = table.choice("threshold", THRESHOLDS, "soft")
-    given = {
-        key: table.number(
-            key, or_equal=key == "temperature", what=f"a number {'>=' if key == 'temperature' else '>'} 0"
-        )
-        for key in ("temperature", "friction", "mass")
-        if key in table.values
-    }
-    dynamics: Dynamics = named(path, lambda: Dynamics(kind=kind, threshold=threshold, **given))
+    given = asdict(table.read())
+    dynamics: Dynamics = named(path, lambda: Dynamics(**given))
     return dynamics
 
 
 def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
     """Return the parts that ``[nonideal]`` describes."""
-    seed = table.integer("seed", 0, low=0)
+    keys: NonidealKeys = table.read()
     given = {key: values for key, values in table.values.items() if key in PARTS}
-    preset = table.values.get("preset", "ideal")
 
     def make() -> Nonidealities:
-        if not isinstance(preset, str):
-            raise InputError(f'nonideal.preset = {preset!r} is not a name. Give one in quotes, for example "rram".')
-        base = asdict(Nonidealities.preset(preset))
+        base = asdict(Nonidealities.preset(keys.preset))
         merged = {k: {**base[k], **v} if isinstance(v, dict) else v for k, v in given.items()}
-        return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=seed)
+        return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=keys.seed)
 
     nonideal: Nonidealities = named(path, make)
     return nonideal
@@ -274,83 +186,60 @@ def read_dictionary(table: ConfigTable, text: str) -> Array:
 
 def _read_model(
     table: ConfigTable, prior: Prior, path: Path, streamed: bool
-) -> tuple[SparseCodingModel, Array, str, str]:
-    dictionary = table.required("dictionary", 'a file (D, K), or "bars:4"')
-    if not isinstance(dictionary, str):
-        raise table.fail("dictionary", ' is not a string. Give a file (D, K), or "bars:4".')
-    sigma = table.number("sigma", what="a noise level > 0")
-    A = read_dictionary(table, dictionary)
-    model: SparseCodingModel = table.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
-    source = table.values.get("x", "draw")
-    if not isinstance(source, str):
-        raise table.fail("x", ' is not a string. Give "draw", "draw:100", or a file with rows of n_features values.')
-    seed = table.integer("seed", 0, low=0)
-    if source == "draw":
-        x = model.draw(np.random.default_rng(seed))[1]
-    elif source.startswith("draw:"):
-        count = source.removeprefix("draw:")
+) -> tuple[SparseCodingModel, Array, ModelKeys]:
+    keys: ModelKeys = table.read()
+    A = read_dictionary(table, keys.dictionary)
+    model: SparseCodingModel = table.named("dictionary", lambda: SparseCodingModel(A, prior, keys.sigma))
+    if not keys.dictionary.startswith("bars:"):
+        keys = replace(keys, dictionary=str((path.parent / keys.dictionary).resolve()))
+    if keys.x == "draw":
+        x = model.draw(np.random.default_rng(keys.seed))[1]
+    elif keys.x.startswith("draw:"):
+        count = keys.x.removeprefix("draw:")
         if not count.isascii() or not count.isdecimal() or not 1 < int(count) <= MOST_DRAWN:
             raise table.fail("x", f", but after draw: comes a number of inputs, 2 to {MOST_DRAWN:,}, as in draw:100.")
-        x = draw_inputs(model, int(count), np.random.default_rng(seed))[1]
+        x = draw_inputs(model, int(count), np.random.default_rng(keys.seed))[1]
     else:
-        file = table.file("x", source)
+        file = table.file("x", keys.x)
         loaded = named(path, lambda: load_array(file, "model.x"))
         if loaded.ndim == 2 and 1 in loaded.shape and not (streamed and loaded.shape[1] == model.n_features):
             loaded = loaded.ravel()  # a .csv of one row or one column
         if loaded.ndim == 1 and streamed and model.n_features == 1:
             loaded = loaded[:, None]
         x = table.named("x", lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
-        source = str((path.parent / source).resolve())
+        keys = replace(keys, x=str((path.parent / keys.x).resolve()))
     if not np.isfinite(x).all():
         raise table.fail(
             "x", f": the prior {prior!r} draws numbers that are not finite. Change the prior, or give a file."
         )
-    if not dictionary.startswith("bars:"):
-        dictionary = str((path.parent / dictionary).resolve())
-    return model, x, dictionary, source
+    return model, x, keys
 
 
 def resolved_toml(config: Config, sampler: Sampler) -> str:
     """Return the config with every choice written out, as TOML: running it gives the same samples."""
-    run: dict[str, Any] = {
-        **({} if sampler.stream is not None else {"t_stop": float(config.run.t_stop)}),
-        "step": sampler.plan.step,
-        "warmup": float(config.run.warmup),
-        **({} if config.hold is None else {"hold": config.hold, "interpolate": config.interpolate}),
-        "chains": config.run.chains,
-        "seed": config.run.seed,
-        "thin": sampler.tasks(config.run)[0].thin,
+    run, streamed = config.run, sampler.stream is not None
+    tables: dict[str, dict[str, Any]] = {
+        "model": asdict(config.source),
+        "prior": resolved_prior(config.model.prior, config.prior_file),
+        "dynamics": sampler.dynamics.numbers(),
+        "circuit": {
+            **asdict(config.built),
+            "form": sampler.form,
+            "volt": sampler.scaling.volt,
+            "width": sampler.plan.width if sampler.nonideal.comparator.width is None else None,
+        },
+        "nonideal": {"seed": config.nonideal.seed, **config.nonideal.attributes()} if config.nonideal else {},
+        "run": {
+            **asdict(config.timing),
+            "t_stop": None if streamed else float(run.t_stop),
+            "step": sampler.plan.step,
+            "warmup": float(run.warmup),
+            "interpolate": config.timing.interpolate if streamed else None,
+            "chains": run.chains,
+            "thin": sampler.tasks(run)[0].thin,
+        },
     }
-    run |= {
-        name: value
-        for name in ("timeout", "tolerance", "reference_time")
-        if (value := getattr(config, name)) is not None
-    }
+    # what is None is chosen again in the same way
     return tomli_w.dumps(
-        {
-            "model": {
-                "dictionary": config.dictionary,
-                "x": config.x_source,
-                "sigma": float(config.model.sigma),
-                "seed": config.model_seed,
-            },
-            "prior": resolved_prior(config.model.prior, config.prior_file),
-            "dynamics": sampler.dynamics.numbers(),
-            "circuit": {
-                "level": config.level,
-                "form": sampler.form,
-                "loop": config.loop,
-                "tau": config.tau,
-                "c_int": config.c_int,
-                "volt": sampler.scaling.volt,
-                **({} if sampler.nonideal.comparator.width is not None else {"width": sampler.plan.width}),
-                "rails": config.rails,
-            },
-            **(
-                {}
-                if config.nonideal is None
-                else {"nonideal": {"seed": config.nonideal.seed, **config.nonideal.attributes()}}
-            ),
-            "run": run,
-        }
+        {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items() if table}
     )

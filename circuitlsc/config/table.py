@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from circuitlsc.config.registry import AUTO, TABLES, names
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import MOST_WHOLE, is_finite
+from circuitlsc.io.declared import REQUIRED
 from circuitlsc.io.nearest import nearest
 from circuitlsc.io.safe_open import decode, read_regular, reason
 
-AUTO = "auto"
 MOST_BYTES = 2**20  # of a config file
 _SHOWN = 200  # characters of a value in a message
 
@@ -69,13 +71,10 @@ def read_tables(
             )
         if not isinstance(values, dict):
             raise InputError(f"{path}: {table} = {shown(values)} is not a table. Write [{table}] on a line of its own.")
-        for key in values:
-            if key not in known[table]:
-                raise InputError(
-                    f"{path}: {table}.{key} = {shown(values[key])} is not a known key.{nearest(key, known[table])} "
-                    f"[{table}] has {', '.join(known[table])}."
-                )
-    return {name: ConfigTable(path, name, data.get(name, {}), anywhere=anywhere) for name in known}
+    tables = {name: ConfigTable(path, name, data.get(name, {}), TABLES.get(name), anywhere=anywhere) for name in known}
+    for table in data:
+        tables[table].check_known(known[table])
+    return tables
 
 
 def named(path: Path, make: Any) -> Any:
@@ -89,8 +88,56 @@ def named(path: Path, make: Any) -> Any:
 class ConfigTable:
     """One table of the file, read key by key; it knows its name for messages."""
 
-    def __init__(self, path: Path, name: str, values: Mapping[str, Any], *, anywhere: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        values: Mapping[str, Any],
+        declared: type | None = None,
+        *,
+        anywhere: bool = False,
+    ) -> None:
         self.path, self.name, self.values, self.anywhere = path, name, values, anywhere
+        self.declared: Any = declared
+
+    def check_known(self, known: tuple[str, ...]) -> None:
+        """Raise InputError if there are other keys."""
+        for key in self.values:
+            if key not in known:
+                raise self.fail(key, f" is not a known key.{nearest(key, known)} [{self.name}] has {', '.join(known)}.")
+
+    def text(self, key: str) -> str:
+        """Return the text of a declared key."""
+        return str(self._declared(key)["text"])
+
+    def _declared(self, key: str) -> Mapping[str, Any]:
+        return next(f.metadata for f in fields(self.declared) if f.name == key)
+
+    def read(self) -> Any:
+        """Return the table as what its keys are declared in (`config.registry`), checked."""
+        return self.declared(**{name: self.value(name) for name in names(self.declared)})
+
+    def value(self, key: str) -> Any:
+        """Return the checked value of a declared key: its default if it is not there, None for "auto"."""
+        meta = self._declared(key)
+        default, text = meta["default"], meta["text"]
+        if key not in self.values and default is not REQUIRED:
+            return default
+        if meta["kind"] == "choice":
+            return self.choice(key, meta["options"])
+        if meta["kind"] == "flag":
+            return self.flag(key, default)
+        if meta["kind"] != "number":
+            value = self.required(key, text)
+            if meta["kind"] == "word" and not isinstance(value, str):
+                raise self.fail(key, f" is not a string. Give {text}.")
+            return value
+        if meta["auto"] and self.values.get(key) == AUTO:
+            return None
+        if meta["whole"]:
+            return self.integer(key, default or 0, low=int(meta["low"]))
+        what = f'{text}, or "auto"' if meta["auto"] else text
+        return self.number(key, low=meta["low"], or_equal=not meta["above"], what=what)
 
     def file(self, key: str, name: str) -> Path:
         """Return the file that a key names, relative to the config's folder.
@@ -153,12 +200,6 @@ class ConfigTable:
             raise self.fail(key, f", but it must be finite and {'>=' if or_equal else '>'} {low:g}. Give {what}.")
         return float(value)
 
-    def number_or_auto(self, key: str, what: str) -> float | None:
-        """Return a number > 0, or None for "auto" and for a key that is not there."""
-        if self.values.get(key, AUTO) == AUTO:
-            return None
-        return self.number(key, what=f'{what}, or "auto"')
-
     def integer(self, key: str, default: int, *, low: int) -> int:
         """Return a whole number >= low."""
         value = self.values.get(key, default)
@@ -167,7 +208,7 @@ class ConfigTable:
             raise self.fail(key, f" is not a whole number {size}. Give one, for example {max(default, low)}.")
         return value
 
-    def choice(self, key: str, options: tuple[str, ...], default: str | None = None) -> str:
+    def choice(self, key: str, options: Collection[str], default: str | None = None) -> str:
         """Return one of several words."""
         listed = ", ".join(f'"{o}"' for o in options)
         value = self.values.get(key, default) if default is not None else self.required(key, f"one of {listed}")

@@ -1,16 +1,18 @@
-"""Declared fields: a dataclass says bounds, unit, text and default of each number, and readers, checks and docs follow."""
+"""Declared fields: a dataclass says bounds, unit, text and default of each value, and readers, checks and docs follow."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import is_finite
+
+REQUIRED: Any = MISSING  #: the default of a value that must be given
 
 
 def quantity(
@@ -24,19 +26,49 @@ def quantity(
     whole: bool = False,
     design: bool = False,
     three: bool = False,
+    auto: bool = False,
 ) -> Any:
-    """Declare a parameter: ``above`` excludes the lower end, ``design`` marks what is no imperfection, ``three`` a list."""
-    meta = {
-        "default": default,
-        "unit": unit,
-        "text": text,
-        "low": low,
-        "high": high,
-        "above": above,
-        "whole": whole,
-        "design": design,
-        "three": three,
-    }
+    """Declare a number: ``above`` excludes the lower end, ``design`` marks what is no imperfection, ``three`` a list.
+
+    ``auto`` is for one that is chosen where a config says "auto", or nothing; `REQUIRED` as default for one without.
+    """
+    return _declare(
+        "number",
+        default,
+        unit,
+        text,
+        low=low,
+        high=high,
+        above=above,
+        whole=whole,
+        design=design,
+        three=three,
+        auto=auto,
+    )
+
+
+def choice(default: str, options: Collection[str], text: str) -> Any:
+    """Declare one of several words."""
+    return _declare("choice", default, "", text, options=options)
+
+
+def flag(default: bool, text: str) -> Any:
+    """Declare what is true or false."""
+    return _declare("flag", default, "", text)
+
+
+def word(default: Any, text: str) -> Any:
+    """Declare a string."""
+    return _declare("word", default, "", text)
+
+
+def entry(default: Any, text: str) -> Any:
+    """Declare a value of another kind (a list, a table), which a function of its own checks."""
+    return _declare("entry", default, "", text)
+
+
+def _declare(kind: str, default: Any, unit: str, text: str, **bounds: Any) -> Any:
+    meta = {"kind": kind, "default": default, "unit": unit, "text": text, **bounds}
     return field(default=default, metadata=meta)
 
 

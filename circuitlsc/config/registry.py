@@ -1,0 +1,171 @@
+"""The tables of a config and their keys, each declared once: default, unit, bounds, and a text for messages and docs.
+
+The reader (`config.table.ConfigTable`), the hint for a mistyped key, config.resolved.toml and docs/config.md follow from the
+fields below. Parts of ``[nonideal]`` are declared in `nonideal.parameters`, keys of ``[prior]`` by the kinds of priors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from circuitlsc.circuit.systems import FORMS
+from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
+from circuitlsc.model.dynamics import KINDS, THRESHOLDS
+from circuitlsc.model.prior_io import prior_keys
+from circuitlsc.model.stream import INTERPOLATIONS
+from circuitlsc.nonideal.parameters import PARTS
+from circuitlsc.planning.broken_loop import LOOPS
+from circuitlsc.planning.run_plan import REFERENCE_TIME
+from circuitlsc.sampling.compile import LEVELS
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelKeys:
+    """What is sampled: x = A s + noise, or where learning's data come from."""
+
+    dictionary: str = word(REQUIRED, 'a file (D, K), or "bars:4"')
+    x: str = word("draw", '"draw", "draw:100", or a file with rows of n_features values')
+    sigma: float = quantity(REQUIRED, "data", "a noise level > 0", above=True)
+    seed: int = quantity(0, "1", "the seed of a drawn x", whole=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsKeys:
+    """What the circuit does with the energy (`model.dynamics.Dynamics`)."""
+
+    kind: str = choice("langevin", KINDS, "the system: two sample, and two settle on one code")
+    temperature: float | None = quantity(None, "1", "a number >= 0, T of exp(-E/T) (1, or 0 for what settles)")
+    friction: float | None = quantity(None, "1", "a number > 0, the friction of a momentum (chosen)", above=True)
+    mass: float | None = quantity(None, "tau", "a number > 0, the mass of a momentum (chosen)", above=True)
+    threshold: str = choice("soft", THRESHOLDS, 'the threshold of "lca"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class CircuitKeys:
+    """How the circuit is built."""
+
+    level: str = choice("ideal", LEVELS, "ideal elements, or parts")
+    form: str = choice("gram", (*FORMS, AUTO), "lateral inhibition, or two crossbars")
+    loop: str = choice("closed", LOOPS, '"broken" is faster, with an error that is printed')
+    tau: float = quantity(1e-6, "s", "seconds, for example 1e-6: the time constant of a neuron", above=True)
+    c_int: float = quantity(1e-12, "F", "farad, for example 1e-12: the capacitor of a neuron", above=True)
+    volt: float | None = quantity(None, "V", "volts per model unit, for example 0.1", above=True, auto=True)
+    width: float | None = quantity(None, "unit of u", "a width in model units, for example 0.05", above=True, auto=True)
+    rails: float = quantity(2.5, "V", "volts, for example 2.5: the supply, plus and minus", above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonidealKeys:
+    """What parts do wrong, beside a table of its parameters for each of them."""
+
+    preset: str = word("ideal", 'the name of a preset in quotes, for example "rram"')
+    seed: int = quantity(0, "1", "the seed of what differs from part to part", whole=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunKeys:
+    """How long the circuit runs, and how its samples are judged."""
+
+    t_stop: float | None = quantity(None, "tau", "a time in units of tau (20000, or what the inputs take)", above=True)
+    step: float | None = quantity(None, "tau", "a step in units of tau, for example 0.05", above=True, auto=True)
+    warmup: float | None = quantity(None, "tau", "a time in units of tau, >= 0 (20, at most half of each input)")
+    hold: float | None = quantity(None, "tau", "a time in units of tau, for example 20, for each row of x", above=True)
+    interpolate: str = choice("hold", INTERPOLATIONS, "steps between rows of x, or straight lines")
+    chains: int | None = quantity(
+        None, "1", "the number of chains (2; 1 for rows of x, or what settles)", low=1, whole=True
+    )
+    seed: int = quantity(0, "1", "the seed of the noise", whole=True)
+    thin: int | None = quantity(None, "steps", "the steps from one sample to the next", low=1, whole=True, auto=True)
+    timeout: float | None = quantity(None, "s", "seconds for each chain (as long as it takes)", above=True)
+    tolerance: float | None = quantity(
+        None, "1", "a difference, for example 0.05, that samples may have from the posterior (0.02)", above=True
+    )
+    reference_time: float = quantity(REFERENCE_TIME, "s", "seconds, for example 60, for a reference", above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataKeys:
+    """Data to learn from, in place of a dictionary that draws them."""
+
+    source: str | None = word(None, 'a file with rows of values, or "natural:8"')
+    images: list[str] | None = entry(None, 'a list of .iml, .imc or .npy files, for example ["imk00001.iml"]')
+    shuffle: bool = flag(True, "the rows in random order")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageKeys:
+    """Times of learning, in [learning] or in each of [[learning.stages]]; defaults are for one input at a time."""
+
+    inputs: int = quantity(4000, "1", "the number of inputs, in software of batches", low=1, whole=True)
+    hold: float | None = quantity(None, "tau", "a time in tau that each input is on (10 or 50)", above=True)
+    step: float | None = quantity(None, "tau", "a step in tau (chosen for the first inputs; circuit: 0.05)", above=True)
+    pause: float | None = quantity(
+        None, "tau", "a time in tau, >= 0, without learning after each switch (0, or chosen)"
+    )
+    tau_A: float = quantity(3000.0, "tau", "a time constant in tau, of the dictionary", above=True)
+    tau_u0: float = quantity(4000.0, "tau", "a time constant in tau, of the threshold: pi", above=True)
+    tau_lam: float = quantity(10_000.0, "tau", "a time constant in tau, of the slab's rate", above=True)
+    tau_sigma: float = quantity(5000.0, "tau", "a time constant in tau, of the noise level", above=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningKeys(StageKeys):
+    """What is learned, from where, and for how long."""
+
+    learn: list[str] = entry(REQUIRED, "a list of A, pi, lam, sigma")
+    stages: list[dict[str, Any]] | None = entry(None, "a list of tables of the times above, one after the other")
+    overcomplete: float = quantity(1.0, "1", "K over the number of atoms (of a file: of features)", above=True)
+    start: Any = entry("random", '"random", "true", a file (D, K), or a table with some of A, pi, lam, sigma')
+    seed: int = quantity(0, "1", "the seed of the start, the data and the noise", whole=True)
+    batch: int | None = quantity(None, "1", "the inputs at a time (100; circuit: 1)", low=1, whole=True)
+    records: int = quantity(400, "1", "the number of records of the history", low=1, whole=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartKeys:
+    """Where learning starts."""
+
+    A: str | None = word(None, '"random", "true", or a file (D, K)')
+    pi: float | None = quantity(None, "1", "a number > 0", above=True)
+    lam: float | None = quantity(None, "1/unit", "a number > 0", above=True)
+    sigma: float | None = quantity(None, "data", "a number > 0", above=True)
+
+
+TABLES: dict[str, type] = {
+    "model": ModelKeys,
+    "dynamics": DynamicsKeys,
+    "circuit": CircuitKeys,
+    "nonideal": NonidealKeys,
+    "run": RunKeys,
+    "data": DataKeys,
+    "learning": LearningKeys,
+}
+
+
+def names(keys: Any) -> tuple[str, ...]:
+    """Return the names of declared keys, in order."""
+    return tuple(f.name for f in fields(keys))
+
+
+#: the tables of a config of a sampler, and their keys
+SAMPLER = {
+    "model": names(ModelKeys),
+    "prior": prior_keys(),
+    "dynamics": names(DynamicsKeys),
+    "circuit": names(CircuitKeys),
+    "nonideal": (*names(NonidealKeys), *PARTS),
+    "run": names(RunKeys),
+}
+#: those of a config of learning: what belongs to one input, or one form, is left out
+LEARNING = {
+    "model": ("dictionary", "sigma"),
+    "prior": ("kind", "pi", "lam", "signed"),
+    "data": names(DataKeys),
+    "learning": names(LearningKeys),
+    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop")),
+    "nonideal": SAMPLER["nonideal"],
+    "run": ("timeout",),
+}

@@ -1,0 +1,115 @@
+"""Write docs/config.md, the page of all keys of a config, from their declarations.
+
+usage: config_page.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.config.registry import LEARNING, SAMPLER, TABLES, StageKeys, StartKeys
+from circuitlsc.model.prior_io import prior_kinds
+from circuitlsc.nonideal.parameters import PARTS
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "config.md"
+HEAD = """# Keys of a config
+
+Written by `python tools/config_page.py` from where the keys are declared: `config/registry.py`,
+`nonideal/parameters.py` for parts, and the classes of priors. Where there is no default, that in brackets holds. A config of a sampler (`run`, `compare`, `calibrate`, ...) has the tables {sampler}.
+One of `learn` has {learning}, without the keys that are marked below.
+"""
+
+HEAD_OF_PRIORS = """## [prior]
+
+Its `kind`, and the keys that this has ([equations](systems.md)).
+
+| kind | key | value | default | unit | what |
+|---|---|---|---|---|---|"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD.format(sampler=listed(SAMPLER), learning=listed(LEARNING))]
+    for name, keys in TABLES.items():
+        parts.append(section(f"[{name}]", keys, left_out(name)))
+        if name == "model":
+            parts.append(HEAD_OF_PRIORS)
+            parts.append("\n".join([*priors(), ""]))
+        if name == "nonideal":
+            parts += [section(f"[nonideal.{key}]", part, (), level=3) for key, part in PARTS.items()]
+    times = ", ".join(f"`{f.name}`" for f in fields(StageKeys))
+    parts.append(f"### [[learning.stages]]\n\nEach stage has {times}, as in `[learning]`.\n")
+    parts.append(section("[learning.start]", StartKeys, (), level=3))
+    return "\n".join(parts)
+
+
+def listed(tables: Mapping[str, Any]) -> str:
+    """Return names of tables for a sentence."""
+    *names, last = (f"`[{name}]`" for name in tables)
+    return f"{', '.join(names)} and {last}"
+
+
+def left_out(table: str) -> tuple[str, ...]:
+    """Return the keys that a config of learning has not, of a table that it has."""
+    return tuple(key for key in SAMPLER.get(table, ()) if table in LEARNING and key not in LEARNING[table])
+
+
+def section(title: str, keys: Any, marked: tuple[str, ...], *, level: int = 2) -> str:
+    """Return a table of declared keys under its title."""
+    what = " ".join(keys.__doc__.split())
+    lines = [f"{'#' * level} {title}", "", what, "", "| key | value | default | unit | what |", "|---|---|---|---|---|"]
+    for f in fields(keys):
+        meta = f.metadata
+        unit = "-" if meta["unit"] in ("", "1") else meta["unit"]
+        mark = " (not of `learn`)" if f.name in marked else ""
+        row = (f"`{f.name}`", value(meta), default(meta), unit, meta["text"] + mark)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join([*lines, ""])
+
+
+def priors() -> Iterator[str]:
+    """Yield the rows of what kinds of priors declare."""
+    for kind, cls in prior_kinds().items():
+        for name, meta in cls.parameters().items():
+            shown = "must be given" if cls.requires(name) else "chosen" if meta["default"] is None else default(meta)
+            yield f"| `{kind}` | `{name}` | {value(meta)} | {shown} | {meta['unit']} | {meta['text']} |"
+        if "file" in cls.config_keys():
+            yield f"| `{kind}` | `file` | text | must be given | - | a file with two columns, s and its cost |"
+        if "signed" in cls.config_keys():
+            signed = {f.name: f.default for f in fields(cls)}["signed"]  # type: ignore[arg-type]
+            yield f"| `{kind}` | `signed` | true or false | {str(signed is not False).lower()} | - | codes on both sides of 0 |"
+
+
+def value(meta: Mapping[str, Any]) -> str:
+    """Return what a key takes."""
+    kind = meta.get("kind", "number")
+    if kind == "choice":
+        return ", ".join(f'`"{word}"`' for word in meta["options"])
+    if kind != "number":
+        return {"flag": "true or false", "word": "text", "entry": "as it says"}[kind]
+    bound = "" if meta["low"] == -math.inf else f" {'>' if meta['above'] else '>='} {meta['low']:g}"
+    high = f", <= {meta['high']:g}" if meta["high"] < math.inf else ""
+    what = "whole number" if meta["whole"] else "three numbers" if meta["three"] else "number"
+    return what + bound + high + (', or `"auto"`' if meta["auto"] else "")
+
+
+def default(meta: Mapping[str, Any]) -> str:
+    """Return the default of a key."""
+    given = meta["default"]
+    if given is MISSING:
+        return "must be given"
+    if given is None:
+        return '`"auto"`' if meta.get("auto") else "-"
+    if isinstance(given, bool):
+        return str(given).lower()
+    if given == ():
+        return "none"
+    return f'`"{given}"`' if isinstance(given, str) else f"{given:g}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
