@@ -23,7 +23,8 @@ from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import INTERPOLATIONS, Stream
 from circuitlsc.model.tabulated_prior import CustomPrior
-from circuitlsc.nonideal.nonidealities import PARTS, Nonidealities
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan, choose_run
 from circuitlsc.sampling.compile import LEVELS, build_sampler

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.mcse import check_enough, largest_rhat, named_mean
 from circuitlsc.reference.mcse import mean_with_mcse as mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws, Values
-
-Array = NDArray[np.float64]
 
 #: Largest K for which a distribution over the 2^K supports is tabulated.
 MAX_SUPPORT_LATENTS = 20

@@ -34,6 +34,7 @@ from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.priors import Gaussian
+from circuitlsc.nonideal.nonidealities import ideal_value
 from circuitlsc.reference.statistics import mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
@@ -106,7 +107,7 @@ def added_energy(device: Sampler) -> Callable[[Array], Array]:
     assert noise is not None
     heat = float(
         noise.mix[0, 0] ** 2 * parts.corner.capacitance
-        if any(parts.get(name) != (300.0 if "temperature" in name else 1.0) for name in HEAT)
+        if any(parts.get(name) != ideal_value(name) for name in HEAT)
         else 1.0
     )
 
