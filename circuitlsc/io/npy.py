@@ -1,4 +1,4 @@
-"""Arrays in .npy, .npz and text files from strangers: no pickles, and no more memory than their headers are allowed."""
+"""Arrays in untrusted .npy, .npz and text files: no pickles, and no more memory than their headers are allowed."""
 
 from __future__ import annotations
 

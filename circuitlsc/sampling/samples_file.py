@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from circuitlsc.io.atomic import written_beside
-from circuitlsc.io.hdf5 import UNLOCKED, looked_at, save_groups
+from circuitlsc.io.hdf5 import UNLOCKED, checked_hdf5, save_groups
 from circuitlsc.sampling.samples_check import check_tree, spans
 
 #: Numbers of u (chain, draw, latent) up to which samples are held in memory: 1 MB; more stay in their file.
@@ -69,7 +69,7 @@ def read(path: Path) -> xr.DataTree:
     ValueError
         If it is not such a file, or a stranger could have made it (`circuitlsc.io.hdf5`).
     """
-    with looked_at(path) as how:
+    with checked_hdf5(path) as how:
         # draws are numbered from 0: their numbers need no memory
         tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG, driver_kwds=how)
         small = True
