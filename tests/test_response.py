@@ -8,7 +8,7 @@ import pytest
 from circuitlsc import Gaussian, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.studies.budget import error_budget
-from circuitlsc.studies.small_signal import PREDICTED, gradient_offset, loop_lag, perturbation
+from circuitlsc.studies.small_signal import PREDICTED, added_energy, gradient_offset, loop_lag
 
 # alone, each moves a mean or P(active) by 10 standard errors or so over 2 x 1,000 tau
 SMALL = {
@@ -109,10 +109,10 @@ def test_perturbation_by_hand(bars_model, bars_x):
     leak = build_sampler(
         bars_model, bars_x, level="device", nonideal=Nonidealities(integrator={"output_resistance": 1e8})
     )
-    np.testing.assert_allclose(perturbation(leak, u), 0.01 / 2 * np.sum(u**2, 1), rtol=1e-9)  # tau/(R C) = 0.01
+    np.testing.assert_allclose(added_energy(leak)(u), 0.01 / 2 * np.sum(u**2, 1), rtol=1e-9)  # tau/(R C) = 0.01
     lam = build_sampler(bars_model, bars_x, level="device", nonideal=Nonidealities(prior={"lam_error": 0.1}))
     cost = bars_model.prior.cost(u, lam.plan.width).sum(1)
-    np.testing.assert_allclose(perturbation(lam, u), 0.1 * cost, rtol=1e-9)
+    np.testing.assert_allclose(added_energy(lam)(u), 0.1 * cost, rtol=1e-9)
 
 
 def test_loop_lag_by_hand(bars_model, bars_x):

@@ -22,7 +22,8 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.model.prior_io import prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
-from circuitlsc.nonideal.nonidealities import PARTS, Nonidealities
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan, choose_run
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler

@@ -10,6 +10,37 @@ from typing import BinaryIO
 
 from circuitlsc.errors import InputError
 
+MARGIN = 2**18  # bytes of HDF5's own
+
+
+@contextmanager
+def written_beside(path: Path, room: int | None = None) -> Iterator[Path]:
+    """Yield the name of a file beside ``path`` that takes its name at the end, and vanishes if writing fails.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    room : int or None
+        Bytes that are asked for before anything is written: HDF5 crashes the process when the disk is full.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if room is not None:
+            with beside.open("wb") as file:
+                try:
+                    os.posix_fallocate(file.fileno(), 0, room + MARGIN)  # whoever writes truncates it first
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, str(beside)) from None
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
@@ -22,17 +53,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file, and would be replaced by one. Give the name of a file.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with written_beside(path) as beside, beside.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.absolute().parent, os.O_RDONLY)
     try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        folder = os.open(path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name, too
-        finally:
-            os.close(folder)
+        os.fsync(folder)  # the new name, too
     finally:
-        beside.unlink(missing_ok=True)
+        os.close(folder)

@@ -7,10 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
-import numpy as np
-
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import is_finite
+from circuitlsc.io.arrays import is_finite, is_number
 
 REQUIRED: Any = MISSING  #: the default of a value that must be given
 
@@ -92,7 +90,7 @@ def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
         if not isinstance(value, (list, tuple)) or len(value) not in (0, 3):
             raise InputError(f"{name} = {value!r} is not a list of three numbers. Give {meta['text']}.")
         return tuple(_checked(name, v, {**meta, "three": False}) for v in value)
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number(value):
         raise InputError(f"{name} = {value!r} is not a number. Give {meta['text']} ({meta['unit']}).")
     if isinstance(value, int) and not is_finite(value):
         raise InputError(f"{name} has a whole number larger than any double. Give {meta['text']}.")

@@ -1,4 +1,4 @@
-"""Open a netCDF file from a stranger: HDF5 can point into other files, call plug-ins, and inflate to any size.
+"""Open an untrusted netCDF file: HDF5 can point into other files, call plug-ins, and inflate to any size.
 
 The HDF5 library follows links to other files, reads a data set's bytes from any file that the data set names, and unpacks
 what takes no room in the file. None of this is in a file that we wrote: so it is looked for, and refused, first.
@@ -32,8 +32,8 @@ class ForeignError(ValueError):
 
 
 def load_dataset(path: Path) -> xr.Dataset:
-    """Return the contents of a netCDF file without groups, in memory; errors as for `looked_at`."""
-    with looked_at(path) as how, xr.open_dataset(path, engine="h5netcdf", driver_kwds=how) as dataset:
+    """Return the contents of a netCDF file without groups, in memory; errors as for `checked_hdf5`."""
+    with checked_hdf5(path) as how, xr.open_dataset(path, engine="h5netcdf", driver_kwds=how) as dataset:
         return dataset.load()
 
 
@@ -45,7 +45,7 @@ def save_groups(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
 
 
 @contextmanager
-def looked_at(path: Path) -> Iterator[dict[str, Any]]:
+def checked_hdf5(path: Path) -> Iterator[dict[str, Any]]:
     """Look at a file before it is read, and turn what the libraries raise into one kind of error.
 
     Yields what HDF5 must be told to open it (``driver_kwds``): where the file system has no locks, not to ask for one.

@@ -1,4 +1,4 @@
-"""Arrays in .npy, .npz and text files from strangers: no pickles, and no more memory than their headers are allowed."""
+"""Arrays in untrusted .npy, .npz and text files: no pickles, and no more memory than their headers are allowed."""
 
 from __future__ import annotations
 
@@ -51,13 +51,11 @@ def read_array(path: Path, suffix: str, *, prefer: str | None, matrix: bool, mos
             # numpy takes whatever is neither .npy nor .npz for a pickle
             if not magic.startswith(b"\x93NUMPY" if suffix == ".npy" else b"PK"):
                 raise UnusableError(f"its first bytes are not those of a {suffix} file")
-            if suffix == ".npy":
-                array = read_npy(file, path.stat().st_size, most)
-        if suffix == ".npz":
-            found = _read_npz(path, prefer, most)
-            if isinstance(found, list):
-                return found
-            array = found
+            size = path.stat().st_size
+            found = read_npy(file, size, most) if suffix == ".npy" else _read_npz(path, prefer, most)
+        if isinstance(found, list):
+            return found
+        array = found
     if array.size == 0:
         raise UnusableError("it holds no numbers")
     return array

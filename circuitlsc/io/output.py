@@ -20,13 +20,8 @@ from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.lock import claim
 from circuitlsc.io.safe_open import open_regular, read_regular
 
-DECK, SAMPLES, COMPARISON, FIGURE, CONFIG = (
-    "deck.cir",
-    "samples.nc",
-    "comparison.json",
-    "figure.png",
-    "config.resolved.toml",
-)
+DECK, SAMPLES, COMPARISON, FIGURE = "deck.cir", "samples.nc", "comparison.json", "figure.png"
+CONFIG = "config.resolved.toml"
 MAP = "map.json"  # of a circuit that settles
 ENERGY = "energy.json"  # of a device-level run
 BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
@@ -135,11 +130,9 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
             raise
         if not begun and (part / BEGUN).exists():
             if not resume or settings is None:
-                go_on = (
-                    "or remove that folder"
-                    if settings is None
-                    else "add --resume to go on with it, or remove that folder"
-                )
+                go_on = "or remove that folder"
+                if settings is not None:
+                    go_on = f"add --resume to go on with it, {go_on}"
                 raise InputError(f"-o {folder}: an interrupted run left {part.name}. Give another name, {go_on}.")
             _check_plain(part)
             _check_same(part, settings)

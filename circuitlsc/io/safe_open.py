@@ -1,4 +1,4 @@
-"""Read a file from a stranger: a regular one, of a size that memory bears; never a pipe, a device, or without an end."""
+"""Read an untrusted file: a regular one, of a size that memory has room for; never a pipe, a device, or without an end."""
 
 from __future__ import annotations
 

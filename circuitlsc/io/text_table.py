@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -32,7 +31,6 @@ _NUMBER = {
 }
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*")
 _LEADING_ZERO = re.compile(r"(?:^|,)\s*[+-]?0\d+\s*(?=,|$)")
-_QUOTED = re.compile(r'"([^"]*)"')
 _SEPARATOR = re.compile(r"sep=(.)")  # a first line of Excel's
 _INDEX = ("", "index", "unnamed: 0")
 
@@ -79,24 +77,8 @@ def read_table(text: str, *, suffix: str, matrix: bool) -> Array:
     if not seen:
         return np.empty(0)
     form = _form(seen, separator or _separator(seen, suffix), matrix)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            array = np.loadtxt(
-                _plain(text, form),
-                delimiter=form.separator,
-                comments=None,
-                quotechar='"',
-                ndmin=2,
-                converters={
-                    **({0: _ignore} if form.index else {}),
-                    **({form.width - 1: _nothing} if form.trailing else {}),
-                },
-                dtype=float,
-            )
-    except ValueError:
-        raise TableError(_why(text, form)) from None
-    array = np.ascontiguousarray(array[:, int(form.index) : array.shape[1] - int(form.trailing)])
+    columns = form.width - form.index - form.trailing
+    array = np.fromiter(_numbers(text, form), dtype=float).reshape(-1, columns)
     return array.ravel() if not matrix and 1 in array.shape else array
 
 
@@ -107,34 +89,25 @@ def _lines(text: str, first: int = 1) -> Iterator[Line]:
             yield number, said
 
 
-def _plain(text: str, form: _Form) -> Iterator[str]:
-    """Yield the lines of numbers, with points."""
+def _numbers(text: str, form: _Form) -> Iterator[float]:
+    """Yield the numbers of the table, line by line; TableError says where it goes wrong, without what stands there."""
     for number, line in _lines(text, form.first):
         if form.separator == "," and form.mark == "." and _LEADING_ZERO.search(line):
             raise TableError(
                 f"line {number} has a whole number that begins with 0, as if a comma were both decimal mark and separator"
             )
-        numbers = line.partition(form.separator or " ")[2] if form.index else line
-        if form.mark == "," and "." in numbers:
-            raise TableError(f"line {number} has a point, and others have decimal commas")
-        if form.mark == ".":
-            yield line
-        else:
-            yield _QUOTED.sub(_point, line) if form.separator == "," else line.replace(",", ".")
-
-
-def _point(quoted: re.Match[str]) -> str:
-    return quoted[1].replace(",", ".")
-
-
-def _ignore(_: str) -> float:
-    return 0.0
-
-
-def _nothing(field: str) -> float:
-    if field.strip():
-        raise ValueError
-    return 0.0
+        fields = _fields((number, line), form.separator)
+        if form.trailing and fields[-1] == "":
+            fields.pop()
+        for k, field in enumerate(fields[form.index :], 1 + form.index):
+            if form.mark == "," and "." in field:
+                raise TableError(f"line {number} has a point, and others have decimal commas")
+            if not _is_number(field, form.mark):
+                raise TableError(f"line {number}, column {k} is {'not a number' if field else 'empty'}")
+        if len(fields) != form.width - form.trailing:
+            before = form.width - form.trailing
+            raise TableError(f"line {number} has {len(fields)} numbers, and those before it have {before}")
+        yield from (float(field.replace(",", ".")) for field in fields[form.index :])
 
 
 def _separator(lines: list[Line], suffix: str) -> str | None:
@@ -159,7 +132,8 @@ def _is_word(field: str) -> bool:
 
 def _fields(line: Line, separator: str | None) -> list[str]:
     try:
-        row = next(csv.reader([line[1]], delimiter=separator or " ", skipinitialspace=True))
+        text = line[1] if separator else line[1].replace("\t", " ")
+        row = next(csv.reader([text], delimiter=separator or " ", skipinitialspace=True))
     except csv.Error:
         raise TableError(f"line {line[0]} is no line of a table") from None
     return [field.strip() for field in row]
@@ -251,17 +225,3 @@ def _check_first_row(body: list[list[str]]) -> None:
         raise TableError(
             "its first line numbers the columns, and may be their names or numbers of the table: remove it, or write 0.0 for 0"
         )
-
-
-def _why(text: str, form: _Form) -> str:
-    """Return where a table of numbers goes wrong, without what stands there."""
-    columns = None
-    for number, line in _lines(text, form.first):
-        fields = _fields((number, line), form.separator)
-        for k, field in enumerate(fields[: len(fields) - form.trailing], 1):
-            if k > form.index and not _is_number(field, form.mark):
-                return f"line {number}, column {k} is {'not a number' if field else 'empty'}"
-        if columns is not None and len(fields) != columns:
-            return f"line {number} has {len(fields)} numbers, and those before it have {columns}"
-        columns = len(fields)
-    return "it is no table of numbers"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +13,8 @@ import xarray as xr
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.atomic import written_beside
 from circuitlsc.io.hdf5 import load_dataset, save_groups
-from circuitlsc.io.preallocate import make_room
 from circuitlsc.io.safe_open import reason
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
 
@@ -118,14 +117,8 @@ def save_history(history: xr.Dataset, path: Path | str) -> None:
         Of a `LearningRun`.
     path : path
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        make_room(beside, history.nbytes)
+    with written_beside(Path(path), history.nbytes) as beside:
         save_groups(beside, {"/": history})
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def load_history(path: Path | str) -> xr.Dataset:

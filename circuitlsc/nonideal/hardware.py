@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from circuitlsc.nonideal.nonidealities import ROOM, Nonidealities
-from circuitlsc.planning.scaling import BOLTZMANN, Scaling
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.scaling import BOLTZMANN, ROOM, Scaling
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -19,21 +19,8 @@ from scipy.special import ndtri
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.nearest import nearest
-from circuitlsc.nonideal.parameters import PARTS as PARTS
-from circuitlsc.nonideal.parameters import ROOM as ROOM
-from circuitlsc.nonideal.parameters import (
-    ComparatorParts,
-    CornerParts,
-    CrossbarParts,
-    IntegratorParts,
-    MultiplierParts,
-    NoiseParts,
-    OpAmpParts,
-    PlasticParts,
-    PriorParts,
-    SupplyParts,
-    TransconductorParts,
-)
+from circuitlsc.nonideal import parameters
+from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.nonideal.presets import PRESETS
 
 
@@ -84,17 +71,17 @@ class Nonidealities:
         For an unknown part or parameter, or a value that cannot be.
     """
 
-    crossbar: CrossbarParts
-    op_amp: OpAmpParts
-    integrator: IntegratorParts
-    comparator: ComparatorParts
-    multiplier: MultiplierParts
-    transconductor: TransconductorParts
-    plastic: PlasticParts
-    prior: PriorParts
-    noise: NoiseParts
-    supply: SupplyParts
-    corner: CornerParts
+    crossbar: parameters.CrossbarParts
+    op_amp: parameters.OpAmpParts
+    integrator: parameters.IntegratorParts
+    comparator: parameters.ComparatorParts
+    multiplier: parameters.MultiplierParts
+    transconductor: parameters.TransconductorParts
+    plastic: parameters.PlasticParts
+    prior: parameters.PriorParts
+    noise: parameters.NoiseParts
+    supply: parameters.SupplyParts
+    corner: parameters.CornerParts
     seed: int
 
     def __init__(self, parts: Mapping[str, Any] | None = None, *, seed: int = 0, **keywords: Any) -> None:
@@ -108,8 +95,7 @@ class Nonidealities:
                 raise InputError(f"Nonidealities: {key} is given twice.")
             given[key] = value
         for key in given:
-            if key not in PARTS:
-                raise InputError(f"{key!r} is not a known part.{nearest(key, PARTS)} The parts are {', '.join(PARTS)}.")
+            _check_part(key, "")
         seed = check_count("nonideal.seed", seed, 0, " is not a whole number")
         for key in PARTS:
             object.__setattr__(self, key, _part(key, given.get(key, {})))
@@ -142,11 +128,15 @@ class Nonidealities:
     def imperfections(self) -> tuple[Imperfection, ...]:
         """Return the parameters that differ from ideal; design choices (g_on, g_off, R_n, supply) are none."""
         return tuple(
-            Imperfection(f"{key}.{f.name}", value)
-            for key in PARTS
-            for f in fields(getattr(self, key))
-            if not f.metadata["design"] and (value := getattr(getattr(self, key), f.name)) != f.default
+            Imperfection(f"{key}.{f.name}", value) for key, f, value in self._changes() if not f.metadata["design"]
         )
+
+    def _changes(self) -> Iterator[tuple[str, Field[Any], Any]]:
+        """Yield part, parameter and value of what differs from the defaults."""
+        for key in PARTS:
+            for f in fields(getattr(self, key)):
+                if (value := getattr(getattr(self, key), f.name)) != f.default:
+                    yield key, f, value
 
     def only(self, *names: str) -> Nonidealities:
         """Return the same chip with these imperfections alone; with none, the ideal parts of the same design."""
@@ -182,21 +172,20 @@ class Nonidealities:
     def attributes(self) -> dict[str, Any]:
         """Return what differs from the defaults, as nested plain data that `Nonidealities` takes again."""
         out: dict[str, Any] = {}
-        for key in PARTS:
-            part = getattr(self, key)
-            changed = {f.name: getattr(part, f.name) for f in fields(part) if getattr(part, f.name) != f.default}
-            if changed:
-                out[key] = {k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}
+        for key, f, value in self._changes():
+            out.setdefault(key, {})[f.name] = list(value) if isinstance(value, tuple) else value
         return out
+
+
+def _check_part(key: str, where: str) -> None:
+    if key not in PARTS:
+        raise InputError(f"{where}{key!r} is not a known part.{nearest(key, PARTS)} The parts are {', '.join(PARTS)}.")
 
 
 def split_name(name: str) -> tuple[str, str]:
     """Return (part, parameter) of ``part.parameter``, or raise InputError."""
     part, _, parameter = str(name).partition(".")
-    if part not in PARTS:
-        raise InputError(
-            f"{name!r}: {part!r} is not a known part.{nearest(part, PARTS)} The parts are {', '.join(PARTS)}."
-        )
+    _check_part(part, f"{name!r}: ")
     known = [f.name for f in fields(PARTS[part])]
     if parameter not in known:
         raise InputError(
@@ -205,16 +194,19 @@ def split_name(name: str) -> tuple[str, str]:
     return part, parameter
 
 
+def _declared(name: str) -> Field[Any]:
+    part, parameter = split_name(name)
+    return next(f for f in fields(PARTS[part]) if f.name == parameter)
+
+
 def ideal_value(name: str) -> Any:
     """Return the ideal value of ``part.parameter``."""
-    part, parameter = split_name(name)
-    return next(f.default for f in fields(PARTS[part]) if f.name == parameter)
+    return _declared(name).default
 
 
 def unit_of(name: str) -> str:
     """Return the unit of ``part.parameter``."""
-    part, parameter = split_name(name)
-    return str(next(f.metadata["unit"] for f in fields(PARTS[part]) if f.name == parameter))
+    return str(_declared(name).metadata["unit"])
 
 
 def as_nonidealities(value: Nonidealities | Mapping[str, Any]) -> Nonidealities:

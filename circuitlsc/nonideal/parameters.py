@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.declared import Declared, quantity
-
-ROOM = 300.0  # kelvin: the temperature that the noise amplifiers are designed for
+from circuitlsc.planning.scaling import ROOM
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 BOLTZMANN = 1.380649e-23
-ROOM = 300.0  # kelvin, the temperature at which a resistor's own noise is quoted
+ROOM = 300.0  # kelvin: a resistor's own noise is quoted at it, and noise amplifiers are designed for it
 LEAST_SLAB = 1e-4  # volts: a prior whose scale is smaller would drown in offsets
 FLATTEST = 1e-12  # times the largest rate: a posterior that is flatter in some direction is not resolved by doubles
 LONGEST_TAU = 1e6  # seconds: beyond, ngspice rejects steps that are exact, more of them the longer they are

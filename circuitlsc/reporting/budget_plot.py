@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitlsc.nonideal.nonidealities import unit_of
-from circuitlsc.reporting.plotting import STYLE
+from circuitlsc.reporting.plotting import new_figure
 from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
 from circuitlsc.studies.chip_yield import ChipReport
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TITLES = {
     "p_active": "change of P(active)",
@@ -32,7 +27,7 @@ def _bar(entry: BudgetEntry, what: str) -> tuple[float, float]:
     return (np.nan, 0.0) if value is None else (value, se)
 
 
-def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
+def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     """Draw one statistic's change for each entry: ``"p_active"``, ``"mean"``, ``"tv"`` or ``"coactive"``.
 
     P(active), mean and co-activation are those of the latent (or pair) that changes most.
@@ -49,7 +44,6 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
         floors = [np.nan if e.change.tv_floor is None else e.change.tv_floor for e in entries]
         ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, label="what noise alone makes")
         ax.legend(loc="upper right", bbox_to_anchor=(1, -0.12 - 0.3 / len(entries)), borderaxespad=0)
-    return ax
 
 
 def _label(entry: BudgetEntry) -> str:
@@ -70,15 +64,14 @@ def budget_figure(budget: ErrorBudget) -> Figure:
     sparse = budget.sampler.model.prior.sparse
     panels = ["p_active", "mean", "tv", "coactive"] if sparse else ["mean"]
     panels = [p for p in panels if any(np.isfinite(_bar(e, p)[0]) for e in entries)]
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(2.1 * len(panels) + 1.6, 1.1 + 0.36 * len(entries)), layout="constrained")
+    with new_figure(2.1 * len(panels) + 1.6, 1.1 + 0.36 * len(entries)) as fig:
         axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for what, ax in zip(panels, axes, strict=True):
             plot_budget(entries, what, ax)
     return fig
 
 
-def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
+def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     """Draw how one statistic (``"p_active"`` or ``"mean"``) changes along a sweep, over its prediction.
 
     It is the latent that changes most at the last point; filled points lie within 20 % + 3 standard errors of the
@@ -100,7 +93,6 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> Axes:
     unit = unit_of(name)
     ax.axhline(0, color="0.8", lw=0.7, zorder=0)
     ax.set(xlabel=f"{name} ({unit})", ylabel=TITLES[what], title=f"latent {k}")
-    return ax
 
 
 def sweep_figure(budget: ErrorBudget) -> Figure | None:
@@ -109,8 +101,7 @@ def sweep_figure(budget: ErrorBudget) -> Figure | None:
     if not sweeps:
         return None
     panels = ["p_active", "mean"] if budget.sampler.model.prior.sparse else ["mean", "sd"]
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(3.4 * len(panels), 2.4 * len(sweeps)), layout="constrained")
+    with new_figure(3.4 * len(panels), 2.4 * len(sweeps)) as fig:
         axes = fig.subplots(len(sweeps), len(panels), squeeze=False)
         for row, entries in zip(axes, sweeps.values(), strict=True):
             for what, ax in zip(panels, row, strict=True):
@@ -122,8 +113,7 @@ def chips_figure(report: ChipReport) -> Figure:
     """Return every chip's largest error, sorted, with the tolerance."""
     chips = sorted(report.chips, key=lambda c: c.error)
     low, high = report.interval
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(5.0, 2.8), layout="constrained")
+    with new_figure(5.0, 2.8) as fig:
         ax = fig.subplots()
         for k, chip in enumerate(chips):
             ax.errorbar(k + 1, chip.error, 2 * chip.error_se, fmt="o", color=COLORS[chip.verdict], capsize=1.5, lw=0.8)

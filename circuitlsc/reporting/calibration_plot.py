@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import stats
 
-from circuitlsc.reporting.plotting import COLORS, STYLE
+from circuitlsc.reporting.plotting import COLORS, new_figure
 from circuitlsc.validation.calibration import Calibration, RankStatistic
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 BIN_LEVEL = 0.99
 BAND, EDGE = "0.88", "0.35"  # greys of what noise alone explains
@@ -24,7 +20,7 @@ RANK = "scaled rank of the truth"
 NAMED = 3  # latents that are off and named in the legend, the worst first
 
 
-def plot_ranks(row: RankStatistic, color: str, ax: Axes) -> Axes:
+def plot_ranks(row: RankStatistic, color: str, ax: Axes) -> None:
     """Draw the rank histogram of one statistic, with the band that holds each bin with a chance of 99 %.
 
     The band is that of a single bin: of 20 bins one in five histograms of a right sampler has one outside.
@@ -39,10 +35,9 @@ def plot_ranks(row: RankStatistic, color: str, ax: Axes) -> Axes:
     ax.set(xlim=(0, 1), ylim=(0, 1.12 * top if top else 1.0), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
     ax.set(xlabel=RANK, title=f"{row.name}\nadjusted p {_p(row)}")
     ax.locator_params(axis="y", nbins=5, integer=True)
-    return ax
 
 
-def plot_ecdf(c: Calibration, ax: Axes) -> Axes:
+def plot_ecdf(c: Calibration, ax: Axes) -> None:
     r"""Draw the ECDF of each latent's ranks minus the diagonal, with a simultaneous band.
 
     .. math:: F_n(z_j) - z_j, \qquad z_j = j / \mathrm{bins}
@@ -74,10 +69,9 @@ def plot_ecdf(c: Calibration, ax: Axes) -> Axes:
     ax.set(xlim=(0, 1), ylim=(-reach, reach), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
     count = "1 latent" if c.n_latents == 1 else f"all {c.n_latents} latents"
     ax.set(xlabel=RANK, ylabel="ECDF - uniform", title=f"{count}, with simultaneous {100 * (1 - c.alpha):.4g} % band")
-    return ax
 
 
-def plot_shift_spread(c: Calibration, ax: Axes) -> Axes:
+def plot_shift_spread(c: Calibration, ax: Axes) -> None:
     """Draw the shift and spread of every statistic, with the box inside which none is off.
 
     The box is exact for the statistics of all inputs; that of the active size is a little larger.
@@ -101,7 +95,6 @@ def plot_shift_spread(c: Calibration, ax: Axes) -> Axes:
     ax.set(xlim=(-x, x), ylim=(max(bottom - margin, 0), top + margin))
     ax.set(xlabel="shift (posterior sd)", ylabel="spread (posterior sd)", title=f"verdict: {c.verdict}")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.2)
-    return ax
 
 
 def calibration_figure(c: Calibration) -> Figure:
@@ -113,8 +106,7 @@ def calibration_figure(c: Calibration) -> Figure:
     rows = list(zip(c.joint, COLORS, strict=False))
     worst = sorted(c.latents, key=lambda row: row.p_value)[: 4 - len(rows)]
     rows += [(row, LATENTS) for row in worst]
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(9.2, 5.2), layout="constrained")
+    with new_figure(9.2, 5.2) as fig:
         # Two subfigures, so that the wide panels below do not pull the histograms apart.
         grid = fig.add_gridspec(2, 1)
         above, below = (fig.add_subfigure(grid[row]) for row in (0, 1))

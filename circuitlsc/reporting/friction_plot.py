@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlsc.reporting.plotting import STYLE
-from circuitlsc.studies.friction import FrictionSweep
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from circuitlsc.io.aligned import aligned
+from circuitlsc.reporting.plotting import new_figure
+from circuitlsc.studies.friction import FrictionRow, FrictionSweep
 
 
 def friction_report(sweep: FrictionSweep) -> str:
     """Return a sweep as a table."""
-    lines = [
-        f"{'friction':>10} {'ESS per tau':>12} {'relative':>9} {'step':>9} {'us/step':>8} {'max |z|':>8} {'error':>8}"
-    ]
-    for row in sweep.rows:
-        name = "overdamped" if row.friction is None else f"{row.friction:.4g}"
-        lines.append(
-            f"{name:>10} {row.ess_per_tau:12.3f} {row.relative:9.2f} {row.step:9.4f} {row.us_per_step:8.1f} "
-            f"{row.max_abs_z:8.2f} {row.max_error:8.4f}"
-        )
+    columns = {"friction": ">10.4g", "ESS per tau": ">12.3f", "relative": ">9.2f", "step": ">9.4f", "us/step": ">8.1f"}
+    lines = aligned({**columns, "max |z|": ">8.2f", "error": ">8.4f"}, map(_cells, sweep.rows))
     best = sweep.best
     lines += [
         "",
@@ -34,7 +23,12 @@ def friction_report(sweep: FrictionSweep) -> str:
     return "\n".join(lines)
 
 
-def plot_friction(sweep: FrictionSweep, ax: Axes) -> Axes:
+def _cells(row: FrictionRow) -> tuple[float | str, ...]:
+    speed = (row.ess_per_tau, row.relative, row.step, row.us_per_step)
+    return (row.friction or "overdamped", *speed, row.max_abs_z, row.max_error)
+
+
+def plot_friction(sweep: FrictionSweep, ax: Axes) -> None:
     """Draw effective samples per tau over friction, with the overdamped circuit as a line."""
     rows = sweep.rows[1:]
     gamma = [row.friction for row in rows]
@@ -42,13 +36,11 @@ def plot_friction(sweep: FrictionSweep, ax: Axes) -> Axes:
     ax.axhline(sweep.rows[0].ess_per_tau, color="k", ls="--", lw=1, label="overdamped")
     ax.set(xlabel=r"friction $\gamma$", ylabel=r"effective samples per $\tau$")
     ax.legend()
-    return ax
 
 
 def friction_figure(sweep: FrictionSweep) -> Figure:
     """Return the figure of a sweep: speed, and that the law stays the same."""
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(7.2, 2.9), layout="constrained")
+    with new_figure(7.2, 2.9) as fig:
         first, second = fig.subplots(1, 2)
         plot_friction(sweep, first)
         rows = sweep.rows[1:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import matplotlib.style
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.match import match_atoms
-from circuitlsc.reporting.plotting import STYLE
+from circuitlsc.reporting.plotting import new_figure
 
 LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$"}
 MOST_ATOMS = 400  # drawn
@@ -43,7 +42,7 @@ def is_image(n_features: int) -> bool:
     return n_features > 1 and math.isqrt(n_features) ** 2 == n_features
 
 
-def plot_dictionary(A: Array, ax: Axes) -> Axes:
+def plot_dictionary(A: Array, ax: Axes) -> None:
     """Draw the atoms (D, K) as images, or as a matrix if D is no square; grey is 0 where weights are of both signs."""
     picture = mosaic(A) if is_image(len(A)) else A / (float(np.abs(A).max()) or 1.0)
     nonnegative = float(A.min()) > -0.2 * float(A.max())
@@ -54,24 +53,21 @@ def plot_dictionary(A: Array, ax: Axes) -> Axes:
         ax.set(xlabel="latent", ylabel="feature")
     elif A.shape[1] > MOST_ATOMS:
         ax.set(xlabel=f"the first {MOST_ATOMS} of {A.shape[1]} atoms")
-    return ax
 
 
-def plot_norms(history: xr.Dataset, ax: Axes) -> Axes:
+def plot_norms(history: xr.Dataset, ax: Axes) -> None:
     """Draw the norm of each atom against time."""
     ax.plot(history["time"], history["norm"], lw=0.8)
     ax.set(xlabel=r"time ($\tau$)", ylabel="norm of each atom", ylim=(0, None))
-    return ax
 
 
-def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None = None) -> Axes:
+def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None = None) -> None:
     """Draw pi, lam or sigma against time, with its true value as a dashed line."""
     ax.plot(history["time"], history[name], color="C0")
     if truth is not None:
         ax.axhline(truth, color="k", ls="--", lw=0.8, label="truth")
         ax.legend()
     ax.set(xlabel=r"time ($\tau$)", ylabel=LABELS[name])
-    return ax
 
 
 def learning_figure(
@@ -95,22 +91,16 @@ def learning_figure(
     numbers : dict or None
         True values of pi, lam, sigma.
     """
-    others = [name for name in ("pi", "lam", "sigma") if name in learn]
-    dictionary = ["A"] if "A" in learn else []
-    panels = [
-        *("start" for _ in dictionary),
-        *("learned" for _ in dictionary),
-        *("norms" for _ in dictionary),
-        *others,
-        "error",
-    ]
-    with matplotlib.style.context(STYLE):
-        fig = Figure(figsize=(2.6 * len(panels), 2.5), layout="constrained")
+    panels = ["start", "learned", "norms"] if "A" in learn else []
+    panels += [*(name for name in ("pi", "lam", "sigma") if name in learn), "error"]
+    with new_figure(2.6 * len(panels), 2.5) as fig:
         for ax, what in zip(np.atleast_1d(fig.subplots(1, len(panels))), panels, strict=True):
             if what == "start":
-                plot_dictionary(history["A"].values[0], ax).set_title("start")
+                plot_dictionary(history["A"].values[0], ax)
+                ax.set_title("start")
             elif what == "learned":
-                plot_dictionary(learned.A, ax).set_title(_agreement(learned, truth))
+                plot_dictionary(learned.A, ax)
+                ax.set_title(_agreement(learned, truth))
             elif what == "norms":
                 plot_norms(history, ax)
             elif what == "error":

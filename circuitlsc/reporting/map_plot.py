@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlsc.reference.map_estimate import hard_objective, objective
-from circuitlsc.reporting.plotting import STYLE, distinct_colors
-from circuitlsc.validation.map_result import MapResult, Settled
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from circuitlsc.io.arrays import Array
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
+from circuitlsc.io.arrays import Array
+from circuitlsc.reporting.plotting import distinct_colors, new_figure
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.map_result import MapResult, Settled, objective_of
 
 SHOWN = 8  # waveforms
 POINTS = 400  # at which the objective is evaluated
 BEYOND = 2.0  # settling times that are drawn
 
 
-def plot_settling(time: Array, u: Array, row: Settled, ax: Axes) -> Axes:
+def plot_settling(time: Array, u: Array, row: Settled, ax: Axes) -> None:
     """Draw u(t) of the latents with the largest coefficients, coloured, and of the others, grey; time in tau."""
     order = np.argsort(-np.abs(row.code), kind="stable")[:SHOWN]
     on = np.sort(order[row.code[order] != 0])  # a legend is read by number
@@ -36,20 +29,18 @@ def plot_settling(time: Array, u: Array, row: Settled, ax: Axes) -> Axes:
     ax.set(xlabel=r"time ($\tau$)", ylabel="u (model units)")
     if len(on):
         ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    return ax
 
 
-def plot_objective(time: Array, gap: Array, row: Settled, ax: Axes) -> Axes:
+def plot_objective(time: Array, gap: Array, row: Settled, ax: Axes) -> None:
     """Draw how far the code's objective is above software's minimum, relative, over time in tau."""
     ax.semilogy(time, np.maximum(gap, 1e-12), color="C0")
     ax.axvline(row.settling_time, color="0.3", lw=0.7, ls=":", label=f"settled ({row.settling_time:.3g} $\\tau$)")
     ax.axhline(1e-3, color="0.6", lw=0.7, ls="--", label="limit of the verdict")
     ax.set(xlabel=r"time ($\tau$)", ylabel="objective above minimum (relative)")
     ax.legend(loc="upper right")
-    return ax
 
 
-def plot_code(row: Settled, ax: Axes) -> Axes:
+def plot_code(row: Settled, ax: Axes) -> None:
     """Draw the code of the circuit over that of software."""
     k = np.arange(len(row.code))
     ax.vlines(k, 0, row.reference.code, color="0.8", lw=4, label="software", zorder=1)
@@ -57,10 +48,9 @@ def plot_code(row: Settled, ax: Axes) -> Axes:
     ax.axhline(0, color="0.4", lw=0.6, zorder=0)
     ax.set(xlabel="latent", ylabel="code s (model units)")
     ax.legend(loc="best")
-    return ax
 
 
-def plot_many(result: MapResult, ax: Axes) -> Axes:
+def plot_many(result: MapResult, ax: Axes) -> None:
     """Draw every coefficient of every input, circuit against software."""
     code = np.concatenate([row.code for row in result.rows])
     reference = np.concatenate([row.reference.code for row in result.rows])
@@ -68,17 +58,15 @@ def plot_many(result: MapResult, ax: Axes) -> Axes:
     ax.plot(ends, ends, color="0.7", lw=1, zorder=0)
     ax.plot(reference, code, ".", ms=3, color="C0")
     ax.set(xlabel="s, software", ylabel="s, circuit")
-    return ax
 
 
-def plot_gaps(result: MapResult, ax: Axes) -> Axes:
+def plot_gaps(result: MapResult, ax: Axes) -> None:
     """Draw the relative gap of every input's objective, in order of size."""
     gaps = np.sort([max(row.gap, 1e-12) for row in result.rows])
     ax.semilogy(np.arange(1, len(gaps) + 1), gaps, ".", color="C0")
     ax.axhline(1e-3, color="0.6", lw=0.7, ls="--", label="limit of the verdict")
     ax.set(xlabel="inputs, in order", ylabel="objective above minimum (relative)")
     ax.legend(loc="lower right")
-    return ax
 
 
 def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
@@ -89,8 +77,7 @@ def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
     shown = samples.until(max(BEYOND * row.settling_time, float(samples.times(last, last + 1)[0])))
     time, states = samples.waveform(min(shown, each))
     u = states[row.chain]
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(9.2, 2.9), layout="constrained")
+    with new_figure(9.2, 2.9) as fig:
         first, second, third = fig.subplots(1, 3)
         plot_settling(time, u, row, first)
         if result.streamed:
@@ -98,8 +85,7 @@ def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:
             plot_many(result, third)
         else:
             at = np.unique(np.linspace(0, len(u) - 1, min(POINTS, len(u))).astype(int))
-            hard = sampler.dynamics.kind == "lca" and sampler.dynamics.threshold == "hard"
-            energy = (hard_objective if hard else objective)(sampler.model, sampler.read(u[at]), sampler.x)
+            energy = objective_of(sampler, sampler.read(u[at]), sampler.x)
             least = row.local_objective
             plot_objective(time[at], (energy - least) / max(least - row.floor, 1e-12), row, second)
             plot_code(row, third)

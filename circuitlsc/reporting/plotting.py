@@ -1,4 +1,4 @@
-"""Figures of a run; every function draws into the axes that it is given and returns them.
+"""Figures of a run; every function draws into the axes that it is given.
 
 The same everywhere: the circuit is solid and coloured, NumPy is black and dashed, the exact posterior is grey. Error bars
 are two Monte-Carlo standard errors.
@@ -7,6 +7,8 @@ are two Monte-Carlo standard errors.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+if TYPE_CHECKING:  # drawings use the style, and none of these
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
     from circuitlsc.validation.compare import Comparison
     from circuitlsc.validation.judge import Judgement
+
 
 STYLE = str(files("circuitlsc.reporting") / "circuitlsc.mplstyle")
 #: The style's, by value: "C0" would be looked up when a figure is saved, outside the style. Okabe and Ito's, without yellow.
@@ -34,6 +36,13 @@ SHOWN_SUPPORTS = 10
 CROWD = 24  # more latents than this are drawn as a scatter against exact
 
 
+@contextmanager
+def new_figure(width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure of that size in inches; what is drawn within the block has the package's style."""
+    with matplotlib.style.context(STYLE, after_reset=True):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
 def distinct_colors(n: int) -> list[str]:
     """Return n colours, no two alike: the style's, or as many out of a colour map if these do not do."""
     if n <= len(COLORS):
@@ -41,7 +50,7 @@ def distinct_colors(n: int) -> list[str]:
     return [to_hex(color) for color in matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, n))]
 
 
-def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], ax: Axes) -> Axes:
+def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], ax: Axes) -> None:
     """Draw u(t) of some latents, circuit over the NumPy trapezoid on the same noise, with the threshold."""
     model = samples.model()
     shown = samples.until(float(samples.times(0, 1)[0]) + SHOWN_TAU)
@@ -60,10 +69,9 @@ def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], a
         )
     ax.set(xlabel=r"time ($\tau$)", ylabel="u (model units)")
     ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    return ax
 
 
-def plot_statistic(comparison: Comparison, name: str, ax: Axes) -> Axes:
+def plot_statistic(comparison: Comparison, name: str, ax: Axes) -> None:
     """Draw one statistic (``"p_active"``, ``"mean"`` or ``"sd"``) of every latent: circuit, software SDE, exact."""
     rows = [getattr(latent, name) for latent in comparison.latents]
     circuit, exact = (np.array([getattr(r, what) for r in rows]) for what in ("circuit", "exact"))
@@ -76,17 +84,16 @@ def plot_statistic(comparison: Comparison, name: str, ax: Axes) -> Axes:
         ax.plot(exact, sde, "kx", ms=2.5, mew=0.6, label="software SDE")
         ax.legend(loc="upper left")
         ax.set(xlabel=f"{LABELS[name]}, exact", ylabel=f"{LABELS[name]}, circuit")
-        return ax
+        return
     k = np.arange(len(rows))
     ax.bar(k, exact, width=0.8, color="0.85", label="exact")
     ax.plot(k + 0.18, sde, "kx", ms=4, mew=0.8, label="software SDE")
     ax.errorbar(k - 0.12, circuit, 2 * mcse, fmt="o", ms=3.5, color="C0", label="circuit")
     ax.set(xlabel="latent", ylabel=LABELS[name])
     ax.set_xticks(k if len(k) <= 12 else k[::4])
-    return ax
 
 
-def plot_difference(comparison: Comparison, ax: Axes) -> Axes:
+def plot_difference(comparison: Comparison, ax: Axes) -> None:
     """Draw circuit - exact of every statistic with z_limit standard errors and the tolerance; z alone for a crowd."""
     k = np.arange(len(comparison.latents))
     crowd = len(k) > CROWD
@@ -112,10 +119,9 @@ def plot_difference(comparison: Comparison, ax: Axes) -> Axes:
     reach = max(abs(v) for v in ax.get_ylim())
     ax.set_ylim(-1.3 * reach, 1.3 * reach)
     ax.legend(ncols=3, loc="upper left", columnspacing=0.8, handletextpad=0.1)
-    return ax
 
 
-def plot_images(sampler: Sampler, judgement: Judgement, ax: Axes) -> Axes:
+def plot_images(sampler: Sampler, judgement: Judgement, ax: Axes) -> None:
     """Draw x and its reconstruction A <s>, by the circuit and exact, as square images on one grey scale."""
     side = math.isqrt(sampler.model.n_features)
     images = {
@@ -130,10 +136,9 @@ def plot_images(sampler: Sampler, judgement: Judgement, ax: Axes) -> Axes:
     for i, name in enumerate(["x", r"$A\langle s\rangle$, circuit", r"$A\langle s\rangle$, exact"]):
         ax.text(i * (side + 1) + (side - 1) / 2, side, name, ha="center", va="top", fontsize=7.5)
     ax.axis("off")
-    return ax
 
 
-def plot_supports(judgement: Judgement, n_latents: int, ax: Axes) -> Axes:
+def plot_supports(judgement: Judgement, n_latents: int, ax: Axes) -> None:
     """Draw the probability of the most likely supports (sets of active latents), circuit beside exact."""
     exact, circuit = judgement.exact.support, judgement.circuit.support
     assert exact is not None
@@ -146,14 +151,12 @@ def plot_supports(judgement: Judgement, n_latents: int, ax: Axes) -> Axes:
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set(xlabel="probability", ylabel="active latents")
-    return ax
 
 
 def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
     """Return the figure of a run: waveforms, statistics against exact, differences, supports."""
     comparison, sparse = judgement.comparison, sampler.model.prior.sparse
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig = Figure(figsize=(9.2, 5.4), layout="constrained")
+    with new_figure(9.2, 5.4) as fig:
         grid = fig.add_gridspec(2, 3)
         wave, diff = fig.add_subplot(grid[0, :2]), fig.add_subplot(grid[0, 2])
         # the liveliest neurons: those that cross the threshold most, or that move most
@@ -181,7 +184,7 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
     return fig
 
 
-def _plot_reconstruction(sampler: Sampler, judgement: Judgement, ax: Axes) -> Axes:
+def _plot_reconstruction(sampler: Sampler, judgement: Judgement, ax: Axes) -> None:
     """Draw the input and its reconstruction A <s> from the circuit's and from the exact means."""
     j = np.arange(sampler.model.n_features)
     ax.bar(j, sampler.x, color="0.85", label="x")
@@ -189,7 +192,6 @@ def _plot_reconstruction(sampler: Sampler, judgement: Judgement, ax: Axes) -> Ax
     ax.plot(j, sampler.model.A @ judgement.circuit.mean, "o", ms=3, color="C0", label=r"$A\langle s\rangle$, circuit")
     ax.set(xlabel="feature", ylabel="data units")
     ax.legend(loc="best")
-    return ax
 
 
 def save_figure(fig: Figure, path: Path) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
+from circuitlsc.io.aligned import aligned
 from circuitlsc.reference.statistics import mean_with_mcse
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
-    from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
-    from circuitlsc.studies.chip_yield import ChipReport
-    from circuitlsc.validation.compare import Comparison, Entry, Latent
-    from circuitlsc.validation.judge import Judgement
-    from circuitlsc.validation.map_result import MapResult
-    from circuitlsc.validation.stream_compare import StreamComparison
+from circuitlsc.reporting.plotting import LABELS
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
+from circuitlsc.studies.chip_yield import ChipReport
+from circuitlsc.validation.compare import Comparison, Entry, Latent
+from circuitlsc.validation.judge import Judgement
+from circuitlsc.validation.map_result import MapResult
+from circuitlsc.validation.stream_compare import StreamComparison
 
 ALL_ROWS = 24  # more latents than this are too many to read
 
@@ -24,15 +24,13 @@ ALL_ROWS = 24  # more latents than this are too many to read
 def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) -> str:
     """Return the comparison as a table: per latent circuit, SDE, exact, MCSE and z; then the checks and the verdict."""
     c, stats = judgement.comparison, samples.stats
-    names = [n for n in ("p_active", "mean", "sd") if n != "p_active" or sampler.model.prior.sparse]
-    titles = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
-    block = f"{'circuit':>8} {'SDE':>8} {'exact':>8} {'error':>7} {'z':>6}"
-    lines = [
-        " " * 7 + " | ".join(f"{titles[n]:^{len(block)}}" for n in names),
-        "latent " + " | ".join(block for _ in names),
-    ]
+    names = [n for n in LABELS if n != "p_active" or sampler.model.prior.sparse]
     shown = _rows(c.latents, names)
-    lines += [f"{k:>6} " + " | ".join(_entry(getattr(c.latents[k], n)) for n in names) for k in shown]
+    lines = _latent_table(
+        [LABELS[n] for n in names],
+        f"{'circuit':>8} {'SDE':>8} {'exact':>8} {'error':>7} {'z':>6}",
+        {k: [_entry(getattr(c.latents[k], n)) for n in names] for k in shown},
+    )
     if len(shown) < len(c.latents):
         lines.append(
             f"({len(shown)} of {len(c.latents)} latents: the largest means, and the largest |z|; comparison.json has all)"
@@ -62,6 +60,15 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _latent_table(titles: list[str], block: str, rows: Mapping[int, list[str]]) -> list[str]:
+    """Return a line per latent, with a block of columns for each statistic."""
+    return [
+        " " * 7 + " | ".join(f"{title:^{len(block)}}" for title in titles),
+        "latent " + " | ".join(block for _ in titles),
+        *(f"{k:>6} " + " | ".join(cells) for k, cells in rows.items()),
+    ]
 
 
 def _scaled(c: Comparison) -> str:
@@ -110,10 +117,9 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
         k = np.flatnonzero((row.code != 0) | (row.reference.code != 0))
         shown = k[np.argsort(-np.abs(row.code[k]), kind="stable")][:ALL_ROWS]
         lines = [
-            f"{'latent':>6} {'circuit':>12} {'software':>12} {'difference':>12}",
-            *(
-                f"{i:>6} {row.code[i]:12.6f} {row.reference.code[i]:12.6f} {row.code[i] - row.reference.code[i]:+12.1e}"
-                for i in np.sort(shown)
+            *aligned(
+                {"latent": ">6", "circuit": ">12.6f", "software": ">12.6f", "difference": ">+12.1e"},
+                ((i, row.code[i], row.reference.code[i], row.code[i] - row.reference.code[i]) for i in np.sort(shown)),
             ),
             f"({len(k)} of {len(row.code)} coefficients are not zero"
             + (f"; the {len(shown)} largest are shown)" if len(shown) < len(k) else ")"),
@@ -138,23 +144,18 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
 
 def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> str:
     """Return the comparison of many inputs as a table: averages over inputs, circuit and exact."""
-    block = f"{'circuit':>8} {'exact':>8} {'SE':>7} {'z':>6}"
-    titles = [("P(active)", c.p_active), ("mean of s", c.mean)]
-    tables = [(title, rows) for title, rows in titles if rows]
+    tables = [(title, rows) for title, rows in (("P(active)", c.p_active), ("mean of s", c.mean)) if rows]
     lines = []
     if tables:
-        lines = [
-            " " * 7 + " | ".join(f"{title:^{len(block)}}" for title, _ in tables),
-            "latent " + " | ".join(block for _ in tables),
-        ]
-        crowd = len(c.mean) > ALL_ROWS
-        worst = sorted(range(len(c.mean)), key=lambda k: -max(abs(rows[k].z) for _, rows in tables))
-        for k in sorted(worst[:ALL_ROWS]):
-            cells = (rows[k] for _, rows in tables)
-            lines.append(
-                f"{k:>6} " + " | ".join(f"{r.circuit:8.4f} {r.exact:8.4f} {r.se:7.4f} {r.z:+6.2f}" for r in cells)
-            )
-        lines += [f"({ALL_ROWS} of {len(c.mean)} latents: the largest |z|; comparison.json has all)"] if crowd else []
+        worst = sorted(range(len(c.mean)), key=lambda k: -max(abs(rows[k].z) for _, rows in tables))[:ALL_ROWS]
+        cells = {k: [rows[k] for _, rows in tables] for k in sorted(worst)}
+        lines = _latent_table(
+            [title for title, _ in tables],
+            f"{'circuit':>8} {'exact':>8} {'SE':>7} {'z':>6}",
+            {k: [f"{r.circuit:8.4f} {r.exact:8.4f} {r.se:7.4f} {r.z:+6.2f}" for r in row] for k, row in cells.items()},
+        )
+        if len(worst) < len(c.mean):
+            lines.append(f"({len(worst)} of {len(c.mean)} latents: the largest |z|; comparison.json has all)")
         lines += [
             "",
             f"reference      averages over {c.compared_rows} inputs; z limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
@@ -217,10 +218,10 @@ def _virial(rows: tuple[Entry, ...] | None) -> str:
 def budget_report(budget: ErrorBudget) -> str:
     """Return an error budget as a table: changes with standard errors, prediction, and the check at half the step."""
     latents = budget.sampler.model.n_latents
-    head = f"{'circuit':<34} {'dP(active)':>18} {'dmean':>18} {'TV of supports':>17} {'dP(both)':>17}   notes"
-    lines = [head, *(_budget_row(entry) for entry in budget.entries)]
+    columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
     run = budget.run
-    lines += [
+    lines = [
+        *aligned({**columns, "notes": ""}, map(_budget_row, budget.entries)),
         "",
         f"changes against the circuit with ideal parts on the same noise, of the latent (of {latents}) or pair that changes "
         "most; (standard error of the paired difference)",
@@ -230,12 +231,12 @@ def budget_report(budget: ErrorBudget) -> str:
     return "\n".join(lines)
 
 
-def _budget_row(entry: BudgetEntry) -> str:
+def _budget_row(entry: BudgetEntry) -> list[str | None]:
     data = entry.to_dict()
 
-    def cell(what: str, width: int) -> str:
+    def cell(what: str) -> str | None:
         value, se = data[f"d_{what}"], data[f"d_{what}_se"]
-        return " " * (width - 1) + "-" if value is None else f"{value:+.4f} ({se:.4f})".rjust(width)
+        return None if value is None else f"{value:+.4f} ({se:.4f})"
 
     name = entry.name
     if len(entry.parameters) == 1 and "=" not in name:
@@ -255,16 +256,15 @@ def _budget_row(entry: BudgetEntry) -> str:
         notes.append(
             "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"
         )
-    row = f"{name:<34} {cell('p_active', 18)} {cell('mean', 18)} {cell('tv', 17)} {cell('coactive', 17)}"
-    return row + ("   " + "; ".join(notes) if notes else "")
+    return [name, *map(cell, ("p_active", "mean", "tv", "coactive")), "; ".join(notes)]
 
 
 def chips_report(report: ChipReport) -> str:
     """Return a lot of chips as a table, and the yield."""
     low, high = report.interval
-    lines = [f"{'chip':>6} {'largest error':>14} {'s.e.':>8}   verdict"]
-    lines += [f"{c.seed:>6} {c.error:>14.4f} {c.error_se:>8.4f}   {c.verdict}" for c in report.chips]
-    lines += [
+    columns = {"chip": ">6", "largest error": ">14.4f", "s.e.": ">8.4f", "verdict": ""}
+    lines = [
+        *aligned(columns, ((c.seed, c.error, c.error_se, c.verdict) for c in report.chips)),
         "",
         f"yield {report.passed} of {len(report.chips)} within {report.tolerance:g} of the ideal circuit in every P(active), "
         f"and mean in units of the slab; 95 % interval {low:.0%} to {high:.0%}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import h5netcdf
 import pandas as pd
 import xarray as xr
 
-from circuitlsc.io.hdf5 import UNLOCKED, looked_at, save_groups
-from circuitlsc.io.preallocate import make_room
+from circuitlsc.io.atomic import written_beside
+from circuitlsc.io.hdf5 import UNLOCKED, checked_hdf5, save_groups
 from circuitlsc.sampling.samples_check import check_tree, spans
 
 #: Numbers of u (chain, draw, latent) up to which samples are held in memory: 1 MB; more stay in their file.
@@ -35,13 +34,11 @@ def write(path: Path, tree: xr.DataTree, posterior: Posterior, n_draws: int) -> 
     n_draws : int
         Per chain.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     one = posterior(0, 1)
     groups = {node.path: node.to_dataset() for node in tree.subtree}
     groups[f"/{_GROUP}"] = one.drop_dims(_ALONG)
-    try:
-        make_room(beside, one.nbytes * n_draws + sum(group.nbytes for group in groups.values()))
+    room = one.nbytes * n_draws + sum(group.nbytes for group in groups.values())
+    with written_beside(Path(path), room) as beside:
         save_groups(beside, groups)
         with h5netcdf.File(beside, "a", **UNLOCKED) as file:
             group = file[_GROUP]
@@ -60,9 +57,6 @@ def write(path: Path, tree: xr.DataTree, posterior: Posterior, n_draws: int) -> 
                 for name, variable in along.items():
                     where = tuple(slice(first, stop) if dim == _ALONG else slice(None) for dim in variable.dims)
                     made[name][where] = piece[name].values
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read(path: Path) -> xr.DataTree:
@@ -75,7 +69,7 @@ def read(path: Path) -> xr.DataTree:
     ValueError
         If it is not such a file, or a stranger could have made it (`circuitlsc.io.hdf5`).
     """
-    with looked_at(path) as how:
+    with checked_hdf5(path) as how:
         # draws are numbered from 0: their numbers need no memory
         tree = xr.open_datatree(path, engine="h5netcdf", cache=False, drop_variables=_ALONG, driver_kwds=how)
         small = True

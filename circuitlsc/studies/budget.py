@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,20 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array
-from circuitlsc.model.dynamics import LANGEVIN, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.reference.statistics import PosteriorStatistics, summarize
-from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
-from circuitlsc.sampling.compile import build_sampler, rebuilt
+from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics
+from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.sampling.system import system_of
-from circuitlsc.simulator.store import Store
+from circuitlsc.studies.frame import T_STOP as T_STOP
+from circuitlsc.studies.frame import check_samples_one as check_samples_one
+from circuitlsc.studies.frame import common_step, run_all, split_options
 from circuitlsc.studies.small_signal import Prediction, predict
-from circuitlsc.validation.judge import exact_statistics
+from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of
 from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
 
-T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
 STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay")
 STEP_ALLOWANCE = 0.005  # the bias that the verdict of a run allows to width and step
 MAX_SWEEP = 1000
@@ -120,7 +117,7 @@ class BudgetEntry:
         if (p := self.prediction) is None:
             return None
         d = self.change
-        for name in ("p_active", "mean", "sd"):
+        for name in MARGINALS:
             k = int(np.argmax(np.abs(getattr(p, name))))
             got, want = getattr(d, name)[k], getattr(p, name)[k]
             error = math.hypot(getattr(d, f"{name}_se")[k], getattr(p, f"{name}_se")[k])
@@ -131,8 +128,8 @@ class BudgetEntry:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; None for what is not available."""
         d = self.change
-        worst = {name: self.latent(name) for name in ("p_active", "mean", "sd")}
-        out: dict[str, Any] = {
+        worst = {name: self.latent(name) for name in MARGINALS}
+        return {
             "name": self.name,
             "against": "exact" if self.name == "ideal" else "ideal",
             "parameters": {n: list(v) if isinstance(v, tuple) else v for n, v in self.parameters.items()},
@@ -145,25 +142,12 @@ class BudgetEntry:
             "d_p_active_unpaired_se": float(d.p_active_unpaired_se[worst["p_active"]]),
             "d_mean_unpaired_se": float(d.mean_unpaired_se[worst["mean"]]),
             "worst_latent": worst,
-            "latents": {
-                n: [float(v) for v in getattr(d, n)]
-                for n in ("p_active", "p_active_se", "mean", "mean_se", "sd", "sd_se")
-            },
-            "predicted": None,
+            "latents": d.to_dict(),
+            "predicted": self.prediction and self.prediction.to_dict(),
             "prediction_holds": self.prediction_holds,
-            "half_step": None,
+            "half_step": self.half_step and self.half_step.to_dict("p_active", "mean"),
             "step_agrees": self.step_agrees,
         }
-        if (p := self.prediction) is not None:
-            out["predicted"] = {
-                n: [float(v) for v in getattr(p, n)]
-                for n in ("p_active", "p_active_se", "mean", "mean_se", "sd", "sd_se")
-            }
-        if (h := self.half_step) is not None:
-            out["half_step"] = {
-                n: [float(v) for v in getattr(h, n)] for n in ("p_active", "p_active_se", "mean", "mean_se")
-            }
-        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,18 +193,8 @@ def error_budget(
     *,
     sweeps: Iterable[Sweep | str] = (),
     corners: bool = False,
-    t_stop: float = T_STOP,
-    warmup: float = 20.0,
-    chains: int = 2,
-    seed: int = 0,
-    thin: int | None = None,
     step_check: bool = True,
-    workers: int | None = None,
-    executor: Any = None,
-    timeout: float | None = None,
-    store: Store | None = None,
-    note: Note | None = None,
-    **circuit: Any,
+    **options: Any,
 ) -> ErrorBudget:
     """Measure what each imperfection does: alone, and all together, on the noise paths of the ideal circuit.
 
@@ -234,16 +208,12 @@ def error_budget(
         ``"part.parameter=start:stop:n"``.
     corners : bool
         Add -40 and 85 C, supply +-10 %, resistors and capacitors +-20 %.
-    t_stop, warmup, chains, seed, thin
-        As for `Sampler.run`; times in units of tau.
     step_check : bool
         Run slew rate, hysteresis and delay at half the step too.
-    workers, executor, timeout, store
-        Where and how the chains run: as for `Sampler.run`.
-    note : callable or None
-        Called with a few words as each circuit is done.
-    **circuit
-        ``form``, ``tau``, ``volt``, ... as for `build_sampler`.
+    **options
+        ``t_stop``, ``warmup``, ``chains``, ``seed``, ``thin``, ``workers``, ``executor``, ``timeout``, ``store`` as for
+        `Sampler.run`, times in units of tau (t_stop is 4000 if not given); ``note`` is called with a few words as each
+        circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
 
     Raises
     ------
@@ -252,10 +222,10 @@ def error_budget(
     SimulationError
         If a circuit did not run to its end; the message names it.
     """
-    check_samples_one("the budget", circuit)
+    check_samples_one("the budget", options)
     check_model(model)
     nonideal = as_nonidealities(nonideal)
-    run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    run, machine, circuit = split_options(options)
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
     circuits = variants(nonideal, asked, corners)
     if not circuits:
@@ -263,8 +233,7 @@ def error_budget(
             "the budget is empty: no part has an imperfection, and no sweep was asked for. "
             "Give [nonideal] parameters, a preset, or --sweep part.parameter=start:stop:n."
         )
-    circuit = {**circuit, "level": "device"}
-    ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], circuit)
+    ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], {**circuit, "level": "device"})
     # everything is compiled before anything runs: a bad value stops the budget here
     jobs: list[tuple[str, Sampler]] = [("ideal", ideal)]
     for name, parts in circuits:
@@ -272,7 +241,7 @@ def error_budget(
         jobs.append((name, device))
         if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
             jobs.append((f"{name} at half the step", rebuilt(device, halvings=1)))
-    done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
+    done = run_all(jobs, run, **machine)
     before = done["ideal"].draws("u")
     entries = [_against_exact(ideal, done["ideal"])]
     for name, parts in circuits:
@@ -288,18 +257,6 @@ def error_budget(
             )
         )
     return ErrorBudget(tuple(entries), run, ideal)
-
-
-def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
-    """Raise InputError unless the circuit samples the posterior of one input."""
-    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
-    if dynamics.settles:
-        raise InputError(
-            f'{what} compares samples, and dynamics.kind = "{dynamics.kind}" settles on one code. Give "langevin" or '
-            '"underdamped"; for one code, run the circuit with and without the imperfection.'
-        )
-    if circuit.get("hold") is not None:
-        raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
 
 
 def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
@@ -328,49 +285,15 @@ def _parameters(name: str, parts: Nonidealities) -> dict[str, Any]:
     return {i.name: i.value for i in parts.imperfections()} | ({swept: parts.get(swept)} if equals else {})
 
 
-def common_step(
-    model: SparseCodingModel,
-    x: ArrayLike,
-    ideal: Nonidealities,
-    variants: Sequence[Nonidealities],
-    circuit: dict[str, Any],
-) -> Sampler:
-    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path."""
-    base = build_sampler(model, x, **{**circuit, "nonideal": ideal})
-    if circuit.get("step") is not None:
-        return base
-    steps = [base.plan.step]
-    for parts in variants:
-        if parts.comparator.width is not None:
-            width = parts.comparator.width / base.scaling.volt
-            dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
-            steps.append(system_of(dynamics).plan(model, base.first_x, width, None).step.step)
-    return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
-
-
-def run_all(jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None, **machine: Any) -> dict[str, Samples]:
-    """Run every circuit on the same noise; all keep the same times, those at half the step every other sample."""
-    thin = run.thin or jobs[0][1].tasks(run)[0].thin
-    runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in jobs]
-    return run_circuits(runs, note=note, **machine)
-
-
 def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
     """Return how far the circuit with ideal parts is from the exact posterior: the budget's zero."""
-    target = ideal.model if ideal.temperature == 1 else ideal.model.tempered(ideal.temperature)
-    exact = exact_statistics(target, ideal.x, seed=int(samples.attrs["seed"]))
-    active = samples.draws("u").map(ideal.model.active)
-    found = summarize(samples.draws("s"), active, model=target, x=ideal.x, method="circuit")
-
-    def both(name: str) -> tuple[Array, Array]:
-        return getattr(found, name) - getattr(exact, name), np.hypot(
-            getattr(found, f"{name}_mcse"), getattr(exact, f"{name}_mcse")
-        )
-
-    p, p_se = both("p_active")
-    mean, mean_se = both("mean")
-    sd, sd_se = both("sd")
-    change = PairedDifference(p, p_se, p_se, mean, mean_se, mean_se, sd, sd_se, None, None, *_tv(found, exact))
+    exact = exact_statistics(target_of(ideal), ideal.x, seed=int(samples.attrs["seed"]))
+    found = circuit_statistics(ideal, samples)
+    moved = {name: getattr(found, name) - getattr(exact, name) for name in MARGINALS}
+    errors = {f"{n}_se": np.hypot(getattr(found, f"{n}_mcse"), getattr(exact, f"{n}_mcse")) for n in MARGINALS}
+    unpaired = {f"{n}_unpaired_se": errors[f"{n}_se"] for n in ("p_active", "mean")}
+    tv, tv_se, tv_floor = _tv(found, exact)
+    change = PairedDifference(**moved, **errors, **unpaired, tv=tv, tv_se=tv_se, tv_floor=tv_floor)
     return BudgetEntry("ideal", {}, change)
 
 

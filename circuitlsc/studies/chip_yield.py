@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +11,13 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import check_count, is_number
+from circuitlsc.io.arrays import check_count, is_positive
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities
 from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.sampling.batch import Note
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.simulator.store import Store
-from circuitlsc.studies.budget import T_STOP, check_samples_one, common_step, run_all
+from circuitlsc.studies.frame import check_samples_one, common_step, run_all, split_options
 from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
 
 CONFIDENCE = 0.95
@@ -113,17 +110,7 @@ def chip_yield(
     *,
     chips: int = 20,
     tolerance: float = 0.02,
-    t_stop: float = T_STOP,
-    warmup: float = 20.0,
-    chains: int = 2,
-    seed: int = 0,
-    thin: int | None = None,
-    workers: int | None = None,
-    executor: Any = None,
-    timeout: float | None = None,
-    store: Store | None = None,
-    note: Note | None = None,
-    **circuit: Any,
+    **options: Any,
 ) -> ChipReport:
     """Run ``chips`` chips with errors of seeds nonideal.seed, nonideal.seed + 1, ..., and count those within tolerance.
 
@@ -136,12 +123,9 @@ def chip_yield(
     chips : int
     tolerance : float
         Largest change of P(active), and of the mean in units of the slab, against the circuit with ideal parts.
-    t_stop, warmup, chains, seed, thin
-        As for `Sampler.run`; every chip runs on the same noise.
-    workers, executor, timeout, store, note
-        As for `circuitlsc.studies.budget.error_budget`.
-    **circuit
-        ``form``, ``tau``, ... as for `build_sampler`.
+    **options
+        Of the run, the machine and the circuit, as for `circuitlsc.studies.budget.error_budget`; every chip runs on the
+        same noise.
 
     Raises
     ------
@@ -150,21 +134,21 @@ def chip_yield(
     SimulationError
         If a chip's circuit did not run to its end.
     """
-    check_samples_one("the yield", circuit)
+    check_samples_one("the yield", options)
     nonideal = as_nonidealities(nonideal)
     check_count("chips", chips, 1, " is not a whole number")
-    if not is_number(tolerance) or not 0 < tolerance < math.inf:
+    if not is_positive(tolerance):
         raise InputError(f"tolerance = {tolerance!r} is not a number > 0.")
     if not nonideal.imperfections():
         raise InputError(
             "every chip would be the same: no part has an imperfection. Give [nonideal] parameters or a preset."
         )
-    run = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
+    run, machine, circuit = split_options(options)
     ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
     jobs = [("ideal", ideal)]
     jobs += [(f"chip {s}", rebuilt(ideal, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
-    done = run_all(jobs, run, note, workers=workers, executor=executor, timeout=timeout, store=store)
+    done = run_all(jobs, run, **machine)
     before = done["ideal"].draws("u")
     changes = {s: paired_difference(model, before, done[f"chip {s}"].draws("u")) for s in seeds}
     found = [_judge(model, s, change, tolerance) for s, change in changes.items()]

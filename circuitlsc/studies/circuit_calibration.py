@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, check_count, is_number
+from circuitlsc.io.arrays import Array, check_count, is_positive
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.compile import build_sampler
-from circuitlsc.simulator.store import Store
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.calibration import Calibration, calibrate, draw_inputs
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
-
 INPUTS, DRAWS, SPACING, WARMUP = 300, 19, 5.0, 10.0
+_MACHINE = ("workers", "executor", "timeout", "progress", "keep", "store")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +68,7 @@ class CalibrationPlan:
         return CircuitCalibration(result, self.s_true, self.sampler, samples)
 
 
-def calibrate_circuit(
-    model: SparseCodingModel,
-    *,
-    workers: int | None = None,
-    executor: Any = None,
-    timeout: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    keep: Path | None = None,
-    store: Store | None = None,
-    **plan: Any,
-) -> CircuitCalibration:
+def calibrate_circuit(model: SparseCodingModel, **options: Any) -> CircuitCalibration:
     """Draw codes and inputs from a model, run the circuit on all inputs, and rank the true codes among its samples.
 
     Talts et al. (2018), arXiv:1804.06788: if the circuit samples the posterior, each rank is uniform. No reference sampler
@@ -92,14 +77,12 @@ def calibrate_circuit(
     Parameters
     ----------
     model : SparseCodingModel
-    workers, executor, timeout, progress, keep, store
-        As for `Sampler.run`.
-    **plan
-        Further arguments of `plan_calibration`.
+    **options
+        ``workers``, ``executor``, ``timeout``, ``progress``, ``keep``, ``store`` as for `Sampler.run`; all others as for
+        `plan_calibration`.
     """
-    return plan_calibration(model, **plan).measure(
-        workers=workers, executor=executor, timeout=timeout, progress=progress, keep=keep, store=store
-    )
+    machine = {name: options.pop(name) for name in _MACHINE if name in options}
+    return plan_calibration(model, **options).measure(**machine)
 
 
 def plan_calibration(
@@ -151,7 +134,7 @@ def plan_calibration(
         check_count(f"calibrate: {name}", count, 1)
     check_count("calibrate: seed", seed, 0)
     for name, time in (("spacing", spacing), ("warmup", warmup)):
-        if not is_number(time) or not 0 < time < math.inf:
+        if not is_positive(time):
             raise InputError(f"calibrate: {name} = {time!r} is not a time in units of tau. Give a number > 0.")
     rng = np.random.default_rng([seed, 2])
     s_true, x = draw_inputs(model, inputs, rng)

@@ -10,6 +10,7 @@ The loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -145,22 +146,21 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
     """
     if sampler.level != "device":
         return []
-    rules = [*_speed(sampler), *_voltages(sampler), *_currents(sampler)]
+    rules = [*_speed(sampler), *_comparators(sampler), *_voltages(sampler), *_currents(sampler)]
     if ac and sampler.dynamics.kind in ("langevin", "gradient"):
         rules.append(_stability(sampler))
         loop = loop_gain(sampler)
-        ok = loop.phase_margin >= MARGIN
-        rules.append(
-            Rule(
-                "phase margin",
-                f"phase margin {loop.phase_margin:.1f} degrees at {loop.crossover:.3g} Hz, needed {MARGIN:g}"
-                + ("" if ok else ": the fastest mode rings. Raise tau or op_amp.gbw, or lower the delay."),
-                loop.phase_margin,
-                MARGIN,
-                ok,
-            )
-        )
+        margin = loop.phase_margin
+        text = f"phase margin {margin:.1f} degrees at {loop.crossover:.3g} Hz, needed {MARGIN:g}"
+        cure = ": the fastest mode rings. Raise tau or op_amp.gbw, or lower the delay."
+        rules.append(_rule("phase margin", text, margin, MARGIN, cure, ok=margin >= MARGIN))
     return rules
+
+
+def _rule(name: str, text: str, value: float, limit: float, cure: str, *, ok: bool | None = None) -> Rule:
+    """Return a rule, which is kept if the value is at most the limit; the text of a broken one says the cure."""
+    kept = value <= limit if ok is None else ok
+    return Rule(name, text if kept else text + cure, value, limit, kept)
 
 
 def _stability(sampler: Sampler) -> Rule:
@@ -173,110 +173,88 @@ def _stability(sampler: Sampler) -> Rule:
     loop = np.linalg.solve(s, moved["gradient"] - start["gradient"]).T
     value = float(np.min(np.linalg.eigvals(loop).real)) + model.prior.stiffness
     limit = -1e-3 * sampler.plan.fastest_mode
-    ok = value >= limit
     text = f"slowest mode with all gates open {value:.3g} / tau, needed {limit:.3g}"
     cure = ": it grows without bound. Use smaller errors of the crossbar, or rails."
-    return Rule("stability", text + ("" if ok else cure), value, limit, ok)
+    return _rule("stability", text, value, limit, cure, ok=value >= limit)
 
 
-def _speed(sampler: Sampler) -> list[Rule]:
+def _speed(sampler: Sampler) -> Iterator[Rule]:
     parts, scaling, rate = sampler.nonideal, sampler.scaling, sampler.plan.fastest_mode
-    out = []
 
-    def slow(name: str, what: str, seconds: float, cure: str) -> None:
+    def slow(name: str, what: str, seconds: float, cure: str) -> Rule:
         # what lags takes from a momentum's friction: rate times lag of it
         value = rate * seconds / scaling.tau / (sampler.dynamics.friction or 1.0)
-        ok = value <= LAG
         over = "" if sampler.dynamics.friction is None else f", over the friction {sampler.dynamics.friction:.3g},"
         text = f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s{over} is {value:.3g}, limit {LAG:g}"
-        if not ok:
-            text += f": a mode's variance is off by {value:.0%}. {cure.format(tau=scaling.tau * value / LAG)}"
-        out.append(Rule(name, text, value, LAG, ok))
+        cure = f": a mode's variance is off by {value:.0%}. {cure.format(tau=scaling.tau * value / LAG)}"
+        return _rule(name, text, value, LAG, cure)
 
     lag = loop_lag(sampler)
     if lag > 0:
-        slow("op-amp lag", "op-amp lag", lag, "Raise op_amp.gbw, or tau to {tau:.2g} s.")
+        yield slow("op-amp lag", "op-amp lag", lag, "Raise op_amp.gbw, or tau to {tau:.2g} s.")
     noise = sampler.graph.noise
     if isinstance(noise, ThermalNoise) and sampler.dynamics.kind == "langevin" and math.isfinite(noise.corner_rate):
         cure = "Lower noise.resistance or noise.capacitance, or raise tau to {tau:.2g} s."
-        slow("noise bandwidth", "the noise's correlation time", scaling.tau / noise.corner_rate, cure)
+        yield slow("noise bandwidth", "the noise's correlation time", scaling.tau / noise.corner_rate, cure)
     for cell in sampler.graph.cells:
         if isinstance(cell, DeviceGate) and cell.lag > 0:
-            slow("comparator delay", "the comparator's delay", cell.lag, "Raise tau to {tau:.2g} s.")
+            yield slow("comparator delay", "the comparator's delay", cell.lag, "Raise tau to {tau:.2g} s.")
     slow_rate = 1 / sampler.plan.time_scale
-    for name, corner, what, cure in (
-        ("1/f noise", parts.noise.flicker_corner, "the corner of the 1/f noise", "Lower it, or tau to {tau:.2g} s."),
-        ("AC coupling", parts.noise.ac_corner, "the AC coupling's corner", "Lower it, or tau to {tau:.2g} s."),
+    for name, corner, what in (
+        ("1/f noise", parts.noise.flicker_corner, "the corner of the 1/f noise"),
+        ("AC coupling", parts.noise.ac_corner, "the AC coupling's corner"),
     ):
         if corner > 0:
             value = 2 * math.pi * corner * scaling.tau / slow_rate
-            ok = value <= LAG
             own = slow_rate / (2 * math.pi * scaling.tau)
             text = f"{what} {corner:.3g} Hz over the prior's own rate {own:.3g} Hz is {value:.3g}, limit {LAG:g}"
-            text += "" if ok else f": slow modes get another temperature. {cure.format(tau=scaling.tau * LAG / value)}"
-            out.append(Rule(name, text, value, LAG, ok))
+            cure = f": slow modes get another temperature. Lower it, or tau to {scaling.tau * LAG / value:.2g} s."
+            yield _rule(name, text, value, LAG, cure)
     value = rate * sampler.plan.step
-    ok = value <= 4.0
     text = f"step {sampler.plan.step:.3g} tau times the fastest mode {rate:.3g} / tau is {value:.3g}, limit 4"
-    out.append(Rule("step", text + ("" if ok else ": shorten run.step."), value, 4.0, ok))
-    if math.isfinite(parts.op_amp.slew_rate):
+    yield _rule("step", text, value, 4.0, ": shorten run.step.")
+    limit = parts.op_amp.slew_rate
+    if math.isfinite(limit):
         # e moves by its mode's noise within the closed loop's time, or within a step if that is longer
         time = max(lag, sampler.plan.step * scaling.tau)
         e = math.sqrt(2 * time / scaling.tau) * float(np.sqrt(np.max(np.diag(sampler.model.gram @ sampler.model.gram))))
         value = 3 * e * scaling.volt_e / time
-        ok = value <= parts.op_amp.slew_rate
-        text = f"e moves at up to {value:.3g} V/s (3 sd over {time:.3g} s), the slew rate is {parts.op_amp.slew_rate:.3g} V/s"
-        out.append(
-            Rule("slew rate", text + ("" if ok else ": raise tau or the slew rate."), value, parts.op_amp.slew_rate, ok)
-        )
-    out += _comparators(sampler)
-    return out
+        text = f"e moves at up to {value:.3g} V/s (3 sd over {time:.3g} s), the slew rate is {limit:.3g} V/s"
+        yield _rule("slew rate", text, value, limit, ": raise tau or the slew rate.")
 
 
-def _comparators(sampler: Sampler) -> list[Rule]:
+def _comparators(sampler: Sampler) -> Iterator[Rule]:
     """Compare what separates gate and threshold with the slab."""
-    part, scaling = sampler.nonideal.comparator, sampler.scaling
+    part = sampler.nonideal.comparator
     if all(c.comparator is None for c in sampler.graph.cells if isinstance(c, DeviceGate)):
-        return []
-    out = []
-    limit = OFFSET * sampler.model.prior.slab_scale * scaling.volt
-    apart = 3 * math.hypot(part.gate_offset, part.threshold_offset)
+        return
+    limit = OFFSET * sampler.model.prior.slab_scale * sampler.scaling.volt
     for what, value in (
-        ("gate and threshold are apart by (3 sd)", apart),
+        ("gate and threshold are apart by (3 sd)", 3 * math.hypot(part.gate_offset, part.threshold_offset)),
         ("the comparators' hysteresis is", part.hysteresis),
     ):
         if value > 0:
-            ok = value <= limit
             text = f"{what} {value:.3g} V, a tenth of the slab is {limit:.3g} V"
-            out.append(Rule("comparator", text + ("" if ok else ": the drift is no gradient."), value, limit, ok))
-    return out
+            yield _rule("comparator", text, value, limit, ": the drift is no gradient.")
 
 
-def _voltages(sampler: Sampler) -> list[Rule]:
-    parts, scaling = sampler.nonideal, sampler.scaling
-    ranges = sampler.ranges
-    supply = parts.corner.supply
-    out = []
+def _voltages(sampler: Sampler) -> Iterator[Rule]:
+    parts, scaling, ranges = sampler.nonideal, sampler.scaling, sampler.ranges
     volts = {"u": ranges.u * scaling.volt, "r": ranges.r * scaling.volt_r, "e": ranges.e * scaling.volt_e}
     if sampler.form == "gram":
         del volts["r"]
-    rails = {
-        "u": min(parts.integrator.rail * supply, scaling.rails * supply),
-        **dict.fromkeys(("r", "e"), min(parts.op_amp.rail * supply, scaling.rails * supply)),
-    }
     for name, value in volts.items():
-        limit = rails[name]
-        ok = value <= limit
+        rail = parts.integrator.rail if name == "u" else parts.op_amp.rail
+        limit = min(rail * parts.corner.supply, scaling.rails * parts.corner.supply)
         text = f"{name} reaches {value:.3g} V, the rail is {limit:.3g} V"
         cure = f": set circuit.rails to {limit / HEADROOM:.2g} (the voltage scales follow), or lower circuit.volt."
-        out.append(Rule(f"voltage of {name}", text + ("" if ok else cure), value, limit, ok))
-    return out
+        yield _rule(f"voltage of {name}", text, value, limit, cure)
 
 
-def _currents(sampler: Sampler) -> list[Rule]:
+def _currents(sampler: Sampler) -> Iterator[Rule]:
     """Compare each constant error with the prior's own current: the smallest that has a say."""
-    smallest = 1 / sampler.model.prior.slab_scale * sampler.scaling.drift_current
     drift = sampler.scaling.drift_current
+    smallest = 1 / sampler.model.prior.slab_scale * drift
     found = {}
     for cell in sampler.graph.cells:
         if isinstance(cell, DeviceIntegrator):
@@ -287,12 +265,8 @@ def _currents(sampler: Sampler) -> list[Rule]:
             found["the multipliers' offsets at e"] = cell.draws[2] / sampler.scaling.volt_e * drift
     if sampler.nonideal.op_amp.offset > 0:
         found["the op-amps' offsets at e"] = gradient_offset(sampler) * drift
-    out = []
     for what, currents in found.items():
         value = float(np.max(np.abs(currents)))
-        if value == 0:
-            continue
-        ok = value <= OFFSET * smallest
-        text = f"{what} reach {value:.3g} A, the prior's current is {smallest:.3g} A (limit {OFFSET:.0%} of it)"
-        out.append(Rule("offset", text + ("" if ok else ": trim them, or AC-couple."), value, OFFSET * smallest, ok))
-    return out
+        if value > 0:
+            text = f"{what} reach {value:.3g} A, the prior's current is {smallest:.3g} A (limit {OFFSET:.0%} of it)"
+            yield _rule("offset", text, value, OFFSET * smallest, ": trim them, or AC-couple.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from circuitlsc.circuit.cells import Buffer, DeviceInput, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
 from circuitlsc.circuit.cells.node import feedback_resistor
 from circuitlsc.errors import InputError
+from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.reference.gibbs import gibbs
@@ -32,6 +34,7 @@ from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import library_deck
 from circuitlsc.studies.small_signal import loop_lag
+from circuitlsc.validation.judge import circuit_statistics
 
 OVERDRIVE = 0.2  # volt: of the transistors in an estimated quiescent current
 LOAD = 1e-12  # farad: what an op-amp is supposed to drive
@@ -144,11 +147,9 @@ def energy_report(
     volts = probe(sampler, nodes)
     rows, dissipated = _rows(sampler, volts)
     watts = sum(r.watts for r in rows)
-    u = samples.draws("u")
-    active = u.map(sampler.model.active)
-    found = summarize(samples.draws("s"), active, model=sampler.model, x=sampler.x, method="circuit")
-    time_each = float(samples.attrs["t_stop"]) - float(samples.attrs["warmup"])
-    seconds = time_each * u.shape[0] * sampler.scaling.tau
+    found = circuit_statistics(sampler, samples)
+    run = samples.run_plan()
+    seconds = (run.t_stop - run.warmup) * len(samples.chains) * sampler.scaling.tau
     speed = found.ess_min / seconds
     others: tuple[Software, ...] = ()
     if software:
@@ -171,57 +172,50 @@ def _op_amp_current(sampler: Sampler) -> tuple[float, str]:
         return part.quiescent_current, "as given"
     gbw, text = part.gbw, "2 pi GBW x 1 pF x 0.2 V"
     if math.isinf(gbw):
-        ideal_lag = loop_lag(_with_gbw(sampler, 1.0))  # seconds for 1 Hz
+        ideal_lag = loop_lag(rebuilt(sampler, nonideal=sampler.nonideal.changed({"op_amp.gbw": 1.0})))  # s for 1 Hz
         gbw = ideal_lag * SPARE * sampler.plan.fastest_mode / sampler.scaling.tau
         text += f", for the {gbw:.3g} Hz that keep the lag below 2 %"
     return 2 * math.pi * gbw * LOAD * OVERDRIVE, text
 
 
-def _with_gbw(sampler: Sampler, gbw: float) -> Sampler:
-    return rebuilt(sampler, nonideal=sampler.nonideal.changed({"op_amp.gbw": gbw}))
-
-
 def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], float]:
     supply, scaling, graph = _supply(sampler), sampler.scaling, sampler.graph
-    amps: dict[str, Array] = {}  # mean sourced current by node
-    dissipated = 0.0
-    r_inverter = _ohm(sampler, 1 / sampler.nonideal.crossbar.g_on)
+    amps: defaultdict[str, Array] = defaultdict(lambda: np.zeros(1))  # sourced current by node
+    dissipated, corner = 0.0, sampler.nonideal.corner.resistance
+    r_inverter = 1 / sampler.nonideal.crossbar.g_on * corner
     for cell in graph.cells:
         if isinstance(cell, ResistorCrossbar):
             inputs = graph.inputs(cell)
             columns = [n for pair in zip(inputs["v"].nodes, inputs["minus"].nodes, strict=True) for n in pair]
             transfer = cell.network[0].sum(axis=0)  # siemens from each column into all virtual grounds
             for node, g in zip(columns, transfer, strict=True):
-                amps[node] = amps.get(node, 0.0) + g * np.abs(volts[node])
+                amps[node] = amps[node] + g * np.abs(volts[node])
                 dissipated += float(np.mean(g * volts[node] ** 2))
         elif isinstance(cell, TransimpedanceSum):
             for node in cell.nodes:
-                amps[node] = amps.get(node, 0.0) + np.abs(volts[node]) / cell.feedback
+                amps[node] = amps[node] + np.abs(volts[node]) / cell.feedback
         elif isinstance(cell, Inverter):
             for source, node in zip(graph.inputs(cell)["v"].nodes, cell.nodes, strict=True):
-                amps[source] = amps.get(source, 0.0) + np.abs(volts[source]) / r_inverter
-                amps[node] = amps.get(node, 0.0) + np.abs(volts[node]) / r_inverter
+                amps[source] = amps[source] + np.abs(volts[source]) / r_inverter
+                amps[node] = amps[node] + np.abs(volts[node]) / r_inverter
     each, text = _op_amp_current(sampler)
+    kinds = {"transimpedance op-amps": TransimpedanceSum, "inverters": Inverter, "buffers": Buffer}
+    groups = {name: [n for c in graph.cells if isinstance(c, kind) for n in c.nodes] for name, kind in kinds.items()}
+    code = [cell for cell in graph.cells if cell.quantity == "s" and not isinstance(cell, Buffer)]
+    groups["threshold drivers"] = [node for cell in code for node in cell.nodes]
     rows = []
-    named = {"transimpedance op-amps": TransimpedanceSum, "inverters": Inverter, "buffers": Buffer}
-    for name, kind in named.items():
-        nodes = [n for c in graph.cells if isinstance(c, kind) for n in c.nodes]
+    for name, nodes in groups.items():
         if nodes:
-            sourced = float(sum(np.mean(amps.get(n, np.zeros(1))) for n in nodes))
+            sourced = float(sum(np.mean(amps[n]) for n in nodes))
             rows.append(_row(name, len(nodes), len(nodes) * each, sourced, supply, f"quiescent: {text}"))
-    n = sampler.model.n_latents
-    code = [node for c in graph.cells if c.quantity == "s" and not isinstance(c, Buffer) for node in c.nodes]
-    if code:
-        sourced = float(sum(np.mean(amps.get(node, np.zeros(1))) for node in code))
-        rows.append(_row("threshold drivers", len(code), len(code) * each, sourced, supply, f"quiescent: {text}"))
     for cell in graph.cells:
         if isinstance(cell, DeviceInput):
-            ohm = _ohm(sampler, feedback_resistor(cell.crossbar, cell.source, cell.target))
+            ohm = feedback_resistor(cell.crossbar, cell.source, cell.target) * corner
             sourced = float(np.abs(cell.value).sum() * scaling.volts(cell.target) / ohm)
-            rows.append(
-                _row("inputs", cell.size, 0.0, sourced, supply, "voltage sources: their converters are not counted")
-            )
+            what = "voltage sources: their converters are not counted"
+            rows.append(_row("inputs", cell.size, 0.0, sourced, supply, what))
     # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
+    n = sampler.model.n_latents
     e = np.stack([volts[f"e_{i}"] for i in range(n)], axis=1) / scaling.volt_e
     full = sampler.ranges.e * scaling.drift_current
     sourced = float(np.mean(np.abs(e), axis=0).sum() * scaling.drift_current)
@@ -232,11 +226,6 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
         text = f"quiescent: g_m {noise.gain:.3g} S x 0.2 V"
         rows.append(_row("noise transconductors", n, n * bias, 0.0, supply, text))
     return rows, dissipated
-
-
-def _ohm(sampler: Sampler, value: float) -> float:
-    """Return a resistance at the sampler's corner, ohm."""
-    return value * sampler.nonideal.corner.resistance
 
 
 def _row(part: str, count: int, quiescent: float, flowing: float, supply: float, text: str) -> PowerRow:
@@ -251,14 +240,13 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
     out = []
 
     def measure(name: str, run: Callable[[int], Array], size: int) -> None:
+        def timed(size: int) -> tuple[Array, float]:
+            start = time.perf_counter()
+            return run(size), max(time.perf_counter() - start, 1e-4)
+
         run(size)  # compiles, and fills caches
-        start = time.perf_counter()
-        run(size)
-        spent = max(time.perf_counter() - start, 1e-4)
-        size = int(max(size, size * seconds / spent))
-        start = time.perf_counter()
-        s = run(size)
-        spent = time.perf_counter() - start
+        _, spent = timed(size)
+        s, spent = timed(int(max(size, size * seconds / spent)))
         found = summarize(s, s != 0, model=model, x=x, method=name)
         out.append(Software(name, found.ess_min / spent))
 
@@ -284,14 +272,13 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
 
 def energy_text(report: EnergyReport) -> str:
     """Return the report as a table."""
-    lines = [f"{'part':<24} {'number':>6} {'quiescent A':>12} {'sourced A':>11} {'W':>10}"]
-    lines += [
-        f"{r.part:<24} {r.count:>6} {r.quiescent:>12.3g} {r.sourced:>11.3g} {r.watts:>10.3g}   {r.text}"
-        for r in report.rows
-    ]
-    lines += [
-        f"{'all, at ' + format(report.supply, 'g') + ' V':<24} {'':>6} {'':>12} {'':>11} {report.watts:>10.3g}"
-        f"   of it {report.dissipated:.3g} W heat in the crossbars",
+    rows = [(r.part, r.count, r.quiescent, r.sourced, r.watts, r.text) for r in report.rows]
+    total = f"of it {report.dissipated:.3g} W heat in the crossbars"
+    lines = [
+        *aligned(
+            {"part": "<24", "number": ">6", "quiescent A": ">12.3g", "sourced A": ">11.3g", "W": ">10.3g", "": ""},
+            [*rows, (f"all, at {report.supply:g} V", "", "", "", report.watts, total)],
+        ),
         f"effective samples per second of physical time {report.ess_per_second:.3g}, "
         f"energy per effective sample {report.joule_per_sample:.3g} J",
         *(f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software),

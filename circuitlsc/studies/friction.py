@@ -18,15 +18,12 @@ from numpy.typing import ArrayLike
 from circuitlsc.errors import InputError
 from circuitlsc.model.dynamics import Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics, floored_mcse, summarize
-from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
+from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics, floored_mcse
 from circuitlsc.sampling.compile import build_sampler
-from circuitlsc.simulator.store import Store
-from circuitlsc.validation.judge import exact_statistics, tolerance_scale
+from circuitlsc.studies.frame import run_all, split_options
+from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of, tolerance_scale
 
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
-T_STOP = 4000.0
 MOST_KEPT = 3e5  # numbers per chain
 
 
@@ -100,16 +97,7 @@ def friction_sweep(
     *,
     frictions: Sequence[float] | None = None,
     dynamics: Dynamics | str | None = None,
-    t_stop: float = T_STOP,
-    warmup: float = 20.0,
-    chains: int = 2,
-    seed: int = 0,
-    workers: int | None = None,
-    executor: Any = None,
-    timeout: float | None = None,
-    store: Store | None = None,
-    note: Note | None = None,
-    **circuit: Any,
+    **options: Any,
 ) -> FrictionSweep:
     """Run the overdamped circuit, and one with momentum for each friction, and count effective samples per tau.
 
@@ -122,14 +110,9 @@ def friction_sweep(
         gamma; None takes 1/8 to 8 times the one that `Dynamics` would choose.
     dynamics : Dynamics, str or None
         Its mass and temperature are used.
-    t_stop, warmup : float
-        In units of tau.
-    chains, seed, workers, executor, timeout, store
-        As for `Sampler.run`.
-    note : callable or None
-        Called with a few words before the reference, and with the name of each circuit that is done.
-    **circuit
-        Further arguments of `build_sampler`.
+    **options
+        Of the run, the machine and the circuit, as for `circuitlsc.studies.budget.error_budget`; ``note`` is called before
+        the reference, too.
 
     Raises
     ------
@@ -141,7 +124,6 @@ def friction_sweep(
     All circuits have the shortest step that one of them needs, and all keep every sample (fewer in a very long run):
     effective samples are counted among those that are kept.
     """
-    say = note or (lambda _: None)
     given = as_dynamics("underdamped" if dynamics is None else dynamics)
     if given.settles:
         raise InputError(
@@ -150,36 +132,33 @@ def friction_sweep(
         )
     if np.ndim(x) != 1:
         raise InputError("friction_sweep counts the samples of one input, and x has several. Give one of them.")
-    RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed)  # refuses what cannot be used, before anything runs
-    temperature, mass = given.T, given.mass
-    base = Dynamics(kind="underdamped", temperature=temperature, mass=mass)
+    run, machine, circuit = split_options(options)
+    base = Dynamics(kind="underdamped", temperature=given.T, mass=given.mass)
     if frictions is None:
         chosen = build_sampler(model, x, dynamics=base, **circuit).dynamics
         assert chosen.friction is not None
         frictions = [factor * chosen.friction for factor in FACTORS]
     if np.ndim(frictions) != 1 or len(frictions) == 0:
         raise InputError(f"friction_sweep: frictions = {frictions!r} is no list of numbers > 0. Give at least one.")
-    target = model if temperature == 1 else model.tempered(temperature)
-    systems = [Dynamics(temperature=temperature), *(replace(base, friction=f) for f in frictions)]
+    systems = [Dynamics(temperature=given.T), *(replace(base, friction=f) for f in frictions)]
     step = min(build_sampler(model, x, dynamics=system, **circuit).plan.step for system in systems)
-    thin = math.ceil(t_stop / step * model.n_latents / MOST_KEPT)
-    say("exact posterior")
-    exact = exact_statistics(target, model.check_x(x), seed=seed)
-    plan = RunPlan(t_stop=t_stop, warmup=warmup, chains=chains, seed=seed, thin=thin)
-    names = ["overdamped" if system.friction is None else f"friction {system.friction:.6g}" for system in systems]
+    thin = run.thin or math.ceil(run.t_stop / step * model.n_latents / MOST_KEPT)
     samplers = [build_sampler(model, x, dynamics=system, **{**circuit, "step": step}) for system in systems]
-    runs = [CircuitRun(name, sampler, plan) for name, sampler in zip(names, samplers, strict=True)]
-    done = run_circuits(runs, note=note, workers=workers, executor=executor, timeout=timeout, store=store)
+    target = target_of(samplers[0])
+    if (note := machine.get("note")) is not None:
+        note("exact posterior")
+    exact = exact_statistics(target, samplers[0].x, seed=run.seed)
+    names = ["overdamped" if system.friction is None else f"friction {system.friction:.6g}" for system in systems]
+    jobs = list(zip(names, samplers, strict=True))
+    done = run_all(jobs, replace(run, thin=thin), **machine)
     rows: list[FrictionRow] = []
-    for name, system, sampler in zip(names, systems, samplers, strict=True):
-        samples = done[name]
-        active = samples.draws("u").map(sampler.active)
-        measured = summarize(samples.draws("s"), active, model=target, x=sampler.x, method="circuit")
-        speed = measured.ess_min / (chains * (t_stop - warmup))
-        stats = samples.stats
+    for name, sampler in jobs:
+        stats = done[name].stats
+        measured = circuit_statistics(sampler, done[name])
+        speed = measured.ess_min / (run.chains * (run.t_stop - run.warmup))
         rows.append(
             FrictionRow(
-                friction=system.friction,
+                friction=sampler.dynamics.friction,
                 ess_per_tau=speed,
                 relative=speed / rows[0].ess_per_tau if rows else 1.0,
                 step=sampler.plan.step,
@@ -189,7 +168,7 @@ def friction_sweep(
         )
     mass = samplers[-1].dynamics.mass
     assert mass is not None
-    return FrictionSweep(tuple(rows), mass, float(t_stop), exact.method)
+    return FrictionSweep(tuple(rows), mass, float(run.t_stop), exact.method)
 
 
 def _errors(measured: PosteriorStatistics, exact: PosteriorStatistics, scale: float) -> dict[str, float]:

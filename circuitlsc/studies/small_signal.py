@@ -29,13 +29,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Inverter, ThermalNoise, TransimpedanceSum
+from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, ThermalNoise, TransimpedanceSum
 from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.io.arrays import Array
+from circuitlsc.nonideal.nonidealities import ideal_value
 from circuitlsc.reference.statistics import mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.validation.paired_difference import Change
 
 HEAT = ("noise.temperature", "corner.temperature", "corner.resistance", "corner.capacitance")
 LAGS = ("op_amp.gbw", "noise.capacitance")
@@ -53,21 +55,8 @@ PREDICTED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
-    """First-order change of each latent's statistics, and its standard error from the ideal circuit's samples.
-
-    Attributes
-    ----------
-    p_active, mean, sd : array, shape (n_latents,)
-    p_active_se, mean_se, sd_se : array, shape (n_latents,)
-    """
-
-    p_active: Array
-    p_active_se: Array
-    mean: Array
-    mean_se: Array
-    sd: Array
-    sd_se: Array
+class Prediction(Change):
+    """First-order change of each latent's statistics, and its standard error from the ideal circuit's samples."""
 
 
 def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction | None:
@@ -92,20 +81,18 @@ def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction
     return _from_energy(ideal, states.map(added_energy(device)), states)
 
 
-def perturbation(device: Sampler, u: Array) -> Array:
-    """Return delta E of the imperfections at states u (..., n_latents): shape (...), dimensionless."""
-    return added_energy(device)(u)
-
-
 def added_energy(device: Sampler) -> Callable[[Array], Array]:
-    """Return `perturbation` as a function of the states alone: what does not depend on them is calculated once."""
+    """Return delta E of the imperfections, dimensionless, as a function of states (..., n_latents): shape (...).
+
+    What does not depend on the states is calculated once.
+    """
     model, scaling, parts = device.model, device.scaling, device.nonideal
     cells, noise, width = device.graph.cells, device.graph.noise, device.plan.width
     offset = gradient_offset(device) if parts.op_amp.offset > 0 else None
     assert noise is not None
     heat = float(
         noise.mix[0, 0] ** 2 * parts.corner.capacitance
-        if any(parts.get(name) != (300.0 if "temperature" in name else 1.0) for name in HEAT)
+        if any(parts.get(name) != ideal_value(name) for name in HEAT)
         else 1.0
     )
 
@@ -149,10 +136,8 @@ def loop_lag(device: Sampler) -> float:
             total += float(np.mean(np.diag(cell.noise_gain)))
             m = cell.crossbar.matrix
             total += 2.0 * float(np.maximum(m, 0).sum() / np.abs(m).sum())
-        elif isinstance(cell, Buffer):
+        elif isinstance(cell, Buffer):  # an inverter is counted with its crossbar
             total += 1.0
-        elif isinstance(cell, Inverter):
-            continue  # counted with its crossbar
     return total / (2 * np.pi * gbw)
 
 

@@ -21,20 +21,18 @@ against the draws' (1 is right). Bonferroni over all f: their dependence does no
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from circuitlsc.errors import InputError
+from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array, as_generator, check_count, real_array
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
-
-Verdict = Literal["agrees", "disagrees", "inconclusive"]
+from circuitlsc.validation.verdict import Outcome, Verdict
 
 #: With fewer inputs no sampler agrees: a shift of half a posterior standard deviation could go unseen.
 MIN_INPUTS = 100
@@ -86,7 +84,7 @@ class RankStatistic:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Verdict):
     """What `calibrate` returns: finite numbers, and None for what is not available.
 
     Attributes
@@ -110,8 +108,6 @@ class Calibration:
         The latents in order, then the others.
     """
 
-    verdict: Verdict
-    reason: str
     n_inputs: int
     n_draws: int
     n_latents: int
@@ -136,11 +132,6 @@ class Calibration:
     def nonzero(self) -> tuple[RankStatistic, ...]:
         """The statistics of single latents among their nonzero draws; none without a spike."""
         return self.statistics[self.n_latents + len(self.joint) :]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return lists, dicts, strings and finite numbers only."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return plain
 
 
 def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator | int) -> tuple[Array, Array]:
@@ -280,13 +271,8 @@ def rank_values(
 def calibration_report(c: Calibration) -> str:
     """Return a calibration as a table: a row for each statistic, then how much it would see, and the verdict."""
     shown, nonzero = (_worst(rows) for rows in (c.latents, c.nonzero))
-    lines = [f"{'statistic':<18} {'inputs':>6} {'mean rank':>9} {'shift':>7} {'spread':>7} {'p':>8} {'adjusted':>8}"]
-    for row in (*shown, *c.joint, *nonzero):
-        given = row.mean_rank is not None
-        numbers = (
-            f"{row.mean_rank:9.3f} {row.shift:+7.3f} {row.spread:7.3f}" if given else f"{'-':>9} {'-':>7} {'-':>7}"
-        )
-        lines.append(f"{row.name:<18} {row.n:>6} {numbers} {_short(row.p_value):>8} {_short(row.p_adjusted):>8}")
+    columns = {"statistic": "<18", "inputs": ">6", "mean rank": ">9.3f", "shift": ">+7.3f", "spread": ">7.3f"}
+    lines = aligned({**columns, "p": ">8", "adjusted": ">8"}, map(_cells, (*shown, *c.joint, *nonzero)))
     if len(shown) < c.n_latents:
         lines.append(f"({len(shown)} of {c.n_latents} latents: the smallest p)")
     correlation = "unknown" if c.correlation is None else f"{c.correlation:.2f}"
@@ -300,6 +286,11 @@ def calibration_report(c: Calibration) -> str:
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
+
+
+def _cells(row: RankStatistic) -> tuple[str | float | None, ...]:
+    numbers = (row.n, row.mean_rank, row.shift, row.spread)
+    return (row.name, *numbers, _short(row.p_value), _short(row.p_adjusted))
 
 
 def _worst(rows: tuple[RankStatistic, ...]) -> tuple[RankStatistic, ...]:
@@ -412,7 +403,7 @@ def _short(p: float) -> str:
 
 def _judge(
     rows: tuple[RankStatistic, ...], n_inputs: int, alpha: float, reach: float, correlation: float | None
-) -> tuple[Verdict, str]:
+) -> tuple[Outcome, str]:
     worst = min(rows, key=lambda row: (row.p_value, -abs(row.shift or 0.0)))
     p = _short(worst.p_adjusted)
     if worst.p_adjusted < alpha:

@@ -17,11 +17,9 @@ reference-free checks (virial, pathwise) and E abs(x - A s)^2 are reported and n
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import numpy as np
 
@@ -29,10 +27,8 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE
 from circuitlsc.reference.statistics import MARGINALS, MAX_SUPPORT_LATENTS, PosteriorStatistics
-from circuitlsc.reference.statistics import virial as virial
 from circuitlsc.validation.null import WHOLE, Null
-
-Verdict = Literal["agrees", "disagrees", "inconclusive"]
+from circuitlsc.validation.verdict import Outcome, Verdict
 
 ALPHA = 0.01  # of correct runs that have a larger abs(z) than c
 #: Fewer effective samples, or a larger rank R-hat, never agree.
@@ -116,7 +112,7 @@ class Pathwise:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Verdict):
     """What `compare` returns and comparison.json holds: finite numbers, and None for what is not available.
 
     ``t_stop`` and ``t_stop_needed`` are in tau, per chain; ``needed_tolerance`` is what a run of ``needed_t_stop`` would reach
@@ -128,8 +124,6 @@ class Comparison:
     ``virial`` has one entry per latent, with exact value 1.
     """
 
-    verdict: Verdict
-    reason: str
     notes: tuple[str, ...]
     t_stop: float
     t_stop_needed: float | None
@@ -160,31 +154,6 @@ class Comparison:
     residual_power: Entry
     virial: tuple[Entry, ...] | None
     pathwise: Pathwise
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return lists, dicts, strings and finite numbers only."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return plain
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
-        """Return the comparison that `to_dict` wrote; InputError if a key is missing or unknown."""
-        try:
-            parts = {
-                "latents": tuple(Latent(**{k: Entry(**e) for k, e in row.items()}) for row in data["latents"]),
-                "coactivation": tuple(Pair(**row) for row in data["coactivation"]),
-                "support": Support(**data["support"]),
-                "residual_power": Entry(**data["residual_power"]),
-                "virial": data["virial"] and tuple(Entry(**row) for row in data["virial"]),
-                "pathwise": Pathwise(**data["pathwise"]),
-                "notes": tuple(data["notes"]),
-                "detectable": tuple(data["detectable"]),
-            }
-            return cls(**{**data, **parts})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(
-                f"This is no comparison that this version of circuitlsc wrote ({error}). Run the circuit again."
-            ) from error
 
 
 def compare(
@@ -275,9 +244,7 @@ def compare(
         reason=reason,
         notes=judged.notes(exact, allowance),
         t_stop=float(t_stop),
-        t_stop_needed=advice.t_stop,
-        needed_tolerance=advice.tolerance,
-        needed_t_stop=advice.tolerance_t_stop,
+        **asdict(advice),
         p_value=judged.p_value(allowance),
         max_abs_z=float(z.max()),
         z_limit=judged.c,
@@ -361,9 +328,9 @@ class _Times:
 class Advice:
     """What would do: a longer run; or, if that is far away, a looser tolerance and a run that reaches it (tau)."""
 
-    t_stop: float | None = None
-    tolerance: float | None = None
-    tolerance_t_stop: float | None = None
+    t_stop_needed: float | None = None
+    needed_tolerance: float | None = None
+    needed_t_stop: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,7 +364,6 @@ class Errors:
     side: Array
     c: float
     largest: Array
-    deviations: Array
     place: dict[str, int]
 
     @classmethod
@@ -423,7 +389,7 @@ class Errors:
         own, side = np.maximum(up, down), np.where(d > 0, np.hypot(up, reference), np.hypot(down, reference))
         return cls(
             null, scale, slowdown, alpha, unit, circuit, exact, d, d / side, own, reference, np.hypot(own, reference), side, c,
-            largest, deviations, {name: i for i, name in enumerate(null.judged.names)},
+            largest, {name: i for i, name in enumerate(null.judged.names)},
         )  # fmt: skip
 
     @property
@@ -551,7 +517,7 @@ def _judge(
     gates: bool,
     allowance: float,
     tolerance: float,
-) -> tuple[Verdict, str, Advice]:
+) -> tuple[Outcome, str, Advice]:
     """Return the verdict, a sentence or two, and what would do."""
     if exact.rhat_max > MAX_RHAT or exact.ess_min < MIN_ESS:
         return (

@@ -5,24 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan
-from circuitlsc.reference.pathwise import TrapezoidFailed
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.reference.statistics import PosteriorStatistics, block_sums, summarize, virial
 from circuitlsc.sampling.lazy_draws import Draws
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.compare import FINEST, REFERENCE_SHARE, Comparison, compare
 from circuitlsc.validation.null import Null, null_for, quantile_levels
-from circuitlsc.validation.same_noise import PathDifference, path_difference
-
-if TYPE_CHECKING:
-    from circuitlsc.io.arrays import Array
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.same_noise import PathDifference, try_path
 
 __all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]
 
@@ -88,6 +84,18 @@ def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> flo
 def target_of(sampler: Sampler) -> SparseCodingModel:
     """Return the model whose posterior a sampler has: exp(-E/T)."""
     return sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
+
+
+def circuit_statistics(sampler: Sampler, samples: Samples, levels: Array | None = None) -> PosteriorStatistics:
+    """Measure the samples of a circuit; ``levels`` as for `summarize`."""
+    return summarize(
+        samples.draws("s"),
+        samples.draws("u").map(sampler.model.active),
+        model=target_of(sampler),
+        x=sampler.x,
+        method="circuit",
+        levels=levels,
+    )
 
 
 def known_well(null: Null, target: SparseCodingModel, tolerance: float) -> Callable[[PosteriorStatistics], float]:
@@ -186,21 +194,16 @@ def judge(
         Called as ``progress(share, seconds_left)`` while the reference is drawn.
     """
     say = note or (lambda _: None)
-    x, run, target = sampler.x, samples.run_plan(), target_of(sampler)
+    x, run = sampler.x, samples.run_plan()
     given = {"tolerance": tolerance, "reference_time": reference_time}
     known = expected or expect(sampler, run, **given, note=note, progress=progress)
 
     say("circuit statistics")
-    u, s = samples.draws("u"), samples.draws("s")
-    active = u.map(sampler.model.active)
-    circuit = summarize(s, active, model=target, x=x, method="circuit", levels=known.levels)
+    u = samples.draws("u")
+    circuit = circuit_statistics(sampler, samples, known.levels)
 
     say("same noise in NumPy")
-    path, reason = None, None
-    try:
-        path = path_difference(sampler, samples, int(PATH_STEPS * min(1.0, 16 / sampler.model.n_latents)))
-    except TrapezoidFailed as error:
-        reason = str(error)
+    path, reason = try_path(sampler, samples, PATH_STEPS)
 
     say("comparison")
     stats = samples.stats
@@ -213,8 +216,8 @@ def judge(
         warmup=run.warmup,
         seed=run.seed,
         virial=virial(sampler.model, u, x, width=sampler.plan.width, temperature=sampler.temperature),
-        pathwise=None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time},
-        slowdown=_slowdown(known.null, s, active),
+        pathwise=None if path is None else path.to_dict(),
+        slowdown=_slowdown(known.null, samples.draws("s"), u.map(sampler.model.active)),
         seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
         reference_seconds=known.seconds,
         reference_time=reference_time,

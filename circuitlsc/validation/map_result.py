@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -24,17 +24,15 @@ from circuitlsc.reference.map_estimate import (
     objective,
 )
 from circuitlsc.sampling.lazy_draws import Draws
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.verdict import Outcome, Verdict
 
 TOLERANCE = 1e-3  # of the objective, relative: how far above the minimum a code may be to agree
 SETTLED = 0.01  # of the largest coefficient: how close to its last value a code is once it has settled
 REST = 0.1  # share of a waveform at whose end the state must be at rest
 MARGIN = 0.01  # of the largest coefficient: smaller ones may be zero in one code and not in the other
 
-Verdict = Literal["agrees", "disagrees", "inconclusive"]
 Times = Callable[[int, int], Array]
 
 
@@ -83,10 +81,27 @@ class Settled:
         clear = np.maximum(np.abs(self.code), np.abs(self.reference.code)) > least
         return bool(np.all(((self.code != 0) == (self.reference.code != 0)) | ~clear))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return lists and finite numbers."""
+        return {
+            "code": self.code.tolist(),
+            "objective": self.objective,
+            "reference_code": self.reference.code.tolist(),
+            "reference_objective": self.reference.objective,
+            "relative_gap": self.gap,
+            "distance": float(np.max(np.abs(self.code - self.reference.code))),
+            "same_support": self.same_support,
+            "settling_time": self.settling_time,
+            "settled": self.settled,
+        }
+
 
 @dataclass(frozen=True, eq=False)
-class MapResult:
+class MapResult(Verdict):
     """What a circuit settled on, for one input or for each of several.
+
+    It ``agrees`` if every code's objective is within 1e-3 of the minimum; else it is ``inconclusive`` if one of the others
+    still moves, and ``disagrees`` if not.
 
     Attributes
     ----------
@@ -98,39 +113,23 @@ class MapResult:
         One per input.
     streamed : bool
         Whether there are several inputs.
-    verdict, reason : str
-        ``agrees`` if every code's objective is within 1e-3 of the minimum; else ``inconclusive`` if one of the others
-        still moves, and ``disagrees`` if not.
     """
 
     kind: str
     cost: str
     rows: tuple[Settled, ...]
     streamed: bool
-    verdict: Verdict
-    reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, strings and finite numbers; a list for each quantity if there are several inputs."""
-        each = {
-            "code": [row.code.tolist() for row in self.rows],
-            "objective": [row.objective for row in self.rows],
-            "reference_code": [row.reference.code.tolist() for row in self.rows],
-            "reference_objective": [row.reference.objective for row in self.rows],
-            "relative_gap": [row.gap for row in self.rows],
-            "distance": [float(np.max(np.abs(row.code - row.reference.code))) for row in self.rows],
-            "same_support": [row.same_support for row in self.rows],
-            "settling_time": [row.settling_time for row in self.rows],
-            "settled": [row.settled for row in self.rows],
-        }
-        values = each if self.streamed else {name: value[0] for name, value in each.items()}
-        method = self.rows[0].reference.method
+        rows = [row.to_dict() for row in self.rows]
+        values = {name: [row[name] for row in rows] for name in rows[0]} if self.streamed else rows[0]
         return {
             "kind": self.kind,
             "cost": self.cost,
             "verdict": self.verdict,
             "reason": self.reason,
-            "reference": method,
+            "reference": self.rows[0].reference.method,
             **values,
         }
 
@@ -172,20 +171,22 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
     rows = []
     for u, x in zip(pieces, inputs, strict=True):
         codes = sampler.read(u.read(u.n_draws - 1, u.n_draws)[:, 0])
-        chain = int(np.argmin([_value(sampler, code, x) for code in codes]))
+        chain = int(np.argmin([objective_of(sampler, code, x) for code in codes]))
         rows.append(_settled(sampler, u.map(partial(_of, chain)), codes[chain], x, samples.times, early[chain], chain))
     verdict, reason = _judge(rows)
-    d = sampler.dynamics
-    hard = d.kind == "lca" and d.threshold == "hard"
-    cost = "count of s != 0, times (lam sigma)^2/2" if hard else f"{sampler.model.prior.kind} cost"
-    return MapResult(d.kind, cost, tuple(rows), sampler.stream is not None, verdict, reason)
+    cost = f"{sampler.model.prior.kind} cost"
+    if _is_hard(sampler):
+        cost = "count of s != 0, times (lam sigma)^2/2"
+    return MapResult(verdict, reason, sampler.dynamics.kind, cost, tuple(rows), sampler.stream is not None)
 
 
-def _value(sampler: Sampler, code: Array, x: Array) -> float:
-    """Return the objective of a code."""
-    d = sampler.dynamics
-    hard = d.kind == "lca" and d.threshold == "hard"
-    return float((hard_objective if hard else objective)(sampler.model, code, x))
+def _is_hard(sampler: Sampler) -> bool:
+    return sampler.dynamics.kind == "lca" and sampler.dynamics.threshold == "hard"
+
+
+def objective_of(sampler: Sampler, code: Array, x: Array) -> Array:
+    """Return what the circuit minimises, of codes (..., n_latents)."""
+    return np.asarray((hard_objective if _is_hard(sampler) else objective)(sampler.model, code, x))
 
 
 def _of(chain: int, u: Array) -> Array:
@@ -206,7 +207,7 @@ def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, ea
         if len(away):
             last_away = first + int(away[-1])
     since = float(times(last_away + 1, last_away + 2)[0])
-    value = _value(sampler, code, x)
+    value = float(objective_of(sampler, code, x))
     reference, local = _references(sampler, code, x)
     floor = sampler.model.n_latents * sampler.model.prior.least_cost
     return Settled(code, value, reference, local, since, at_rest, chain, floor)
@@ -214,8 +215,8 @@ def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, ea
 
 def _references(sampler: Sampler, code: Array, x: Array) -> tuple[MapEstimate, float]:
     """Return software's minimum, and the minimum that software reaches from the code."""
-    model, d = sampler.model, sampler.dynamics
-    if d.kind == "lca" and d.threshold == "hard":
+    model = sampler.model
+    if _is_hard(sampler):
         return _hard(model, code, x)
     if model.prior.convex:
         reference = map_reference(model, x)
@@ -243,7 +244,7 @@ def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[MapEstimate,
     return MapEstimate(other, float(hard_objective(model, other, x)), how), local
 
 
-def _judge(rows: Sequence[Settled]) -> tuple[Verdict, str]:
+def _judge(rows: Sequence[Settled]) -> tuple[Outcome, str]:
     n = len(rows)
     worst = max(rows, key=lambda row: row.gap)
     of = f" of {n} inputs" if n > 1 else ""
@@ -251,16 +252,14 @@ def _judge(rows: Sequence[Settled]) -> tuple[Verdict, str]:
     if moving:
         what = f"{moving}{of} had not settled" if n > 1 else "the circuit had not settled"
         length = "run.hold" if n > 1 else "run.t_stop"
-        return (
-            "inconclusive",
-            f"{what} when time was over (objective {worst.gap:.1e} above the minimum). Raise {length}.",
+        return "inconclusive", (
+            f"{what} when time was over (objective {worst.gap:.1e} above the minimum). Raise {length}."
         )
     high = sum(row.gap > TOLERANCE for row in rows)
     if high:
         what = f"{high}{of} rest" if n > 1 else "the circuit rests"
-        return (
-            "disagrees",
-            f"{what} at an objective up to {worst.gap:.1e} above the minimum (limit {TOLERANCE:g}, relative).",
+        return "disagrees", (
+            f"{what} at an objective up to {worst.gap:.1e} above the minimum (limit {TOLERANCE:g}, relative)."
         )
     least = f"at most {worst.gap:.1e} above the minimum" if worst.gap > 1e-12 else "at the minimum"
     return "agrees", f"the objective is {least} (limit {TOLERANCE:g} above it, relative)."

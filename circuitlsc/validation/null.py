@@ -24,9 +24,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,8 +52,6 @@ WHOLE = 0.9  # of a run's length: replicates that are as long (but for a block) 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MIN_TAIL = 5.0  # s^-tail, the density's fall along a direction that the data do not bound: above, sd has an error
 _KEPT = 16  # nulls in memory
-
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +201,7 @@ class Null:
         A target other than the null's own is always scaled to.
         """
         truth, mean = self.judged.averages(exact), self.averages.mean(0)
-        long = self.length if target is None and not self.scaled else self.target if target is None else target
+        long = target or (self.target if self.scaled else self.length)
         share, runs = min(self.length / long, 1.0), self.averages
         n = round(1 / share)
         if n > 1:
@@ -249,7 +247,7 @@ def _ratio(run: Array, null: Array) -> float:
     return float(np.median(run[0] / run[1] / (null[0] / null[1]))) if ok.any() else 1.0
 
 
-_nulls: OrderedDict[str, Null] = OrderedDict()
+_nulls: dict[str, Null] = {}
 
 
 def null_for(
@@ -295,49 +293,31 @@ def null_for(
         key.update(np.ascontiguousarray(part).tobytes() + str(np.shape(part)).encode())
     key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, work, seed)).encode())
     name = key.hexdigest()
-    if name not in _nulls:
-        _nulls[name] = _make(model, x, starts, length, warmup, dynamics, time_scale, levels, work, seed, check)
-        while len(_nulls) > _KEPT:
-            _nulls.popitem(last=False)
-    _nulls.move_to_end(name)
-    return _nulls[name]
+    found = _nulls.pop(name, None)
+    if found is None:
+        law = {"warmup": warmup, "dynamics": dynamics, "time_scale": time_scale, "levels": levels, "seed": seed}
+        found = _make(model, x, starts, length, work, {**law, "check": check})
+    _nulls[name] = found  # the one that was used last is the last
+    while len(_nulls) > _KEPT:
+        del _nulls[next(iter(_nulls))]
+    return found
 
 
 def _make(
-    model: SparseCodingModel,
-    x: ArrayLike,
-    starts: Array,
-    length: float,
-    warmup: float,
-    dynamics: Dynamics,
-    time_scale: float,
-    levels: Array | None,
-    work: float,
-    seed: int,
-    check: Callable[[], None] | None,
+    model: SparseCodingModel, x: ArrayLike, starts: Array, length: float, work: float, law: dict[str, Any]
 ) -> Null:
+    """Return the null of runs from these starts; ``law`` are further arguments of `replicate_runs`."""
+    warmup, time_scale, levels, seed = (law[name] for name in ("warmup", "time_scale", "levels", "seed"))
     distinct = min(len(starts), DISTINCT_STARTS)
-    per_tau = cost_per_tau(model, dynamics, time_scale) * distinct
+    per_tau = cost_per_tau(model, law["dynamics"], time_scale) * distinct
 
     def affordable(work: float, runs: int = FEWEST) -> float:
-        return max(work / (runs * per_tau) - warmup, 5.0 * time_scale)
+        return float(max(work / (runs * per_tau) - warmup, 5.0 * time_scale))
 
     long = min(length, affordable(WORK, USUAL))
     while True:
         runs = int(np.clip(WORK / (per_tau * (long + warmup)), FEWEST, MOST))
-        found = replicate_runs(
-            model,
-            x,
-            starts=starts[:distinct],
-            n_runs=runs,
-            length=long,
-            warmup=warmup,
-            dynamics=dynamics,
-            time_scale=time_scale,
-            levels=levels,
-            seed=seed,
-            check=check,
-        )
+        found = replicate_runs(model, x, starts=starts[:distinct], n_runs=runs, length=long, **law)
         coupled = _coupled(found)
         longer = min(length, 2 * long, affordable(work))
         if long >= length or coupled <= COUPLED or longer < min(1.3 * long, length):

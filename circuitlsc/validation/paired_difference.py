@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, mean_with_mcse, support_keys
+from circuitlsc.reference.statistics import MARGINALS, MAX_SUPPORT_LATENTS, mean_with_mcse, support_keys
 from circuitlsc.sampling.lazy_draws import Draws
 
 BLOCKS = 64  # of time, over all chains, for the standard error of the total variation
@@ -23,14 +23,34 @@ MAX_PAIR_LATENTS = 16  # more latents have too many pairs for an error of each
 
 
 @dataclass(frozen=True, eq=False)
-class PairedDifference:
-    """Change of each statistic from one circuit to another on the same noise, with standard errors.
+class Change:
+    """Change of each statistic from one law to another, with standard errors.
 
     Attributes
     ----------
     p_active, mean, sd : array, shape (n_latents,)
     p_active_se, mean_se, sd_se : array, shape (n_latents,)
-        Of the paired differences.
+    """
+
+    p_active: Array
+    p_active_se: Array
+    mean: Array
+    mean_se: Array
+    sd: Array
+    sd_se: Array
+
+    def to_dict(self, *names: str) -> dict[str, list[float]]:
+        """Return the changes and errors of these statistics (none: all three) as lists."""
+        both = [f"{name}{se}" for name in names or MARGINALS for se in ("", "_se")]
+        return {name: [float(v) for v in getattr(self, name)] for name in both}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairedDifference(Change):
+    """Change from one circuit to another on the same noise; the standard errors are those of the paired differences.
+
+    Attributes
+    ----------
     p_active_unpaired_se, mean_unpaired_se : array, shape (n_latents,)
         What two runs on noises of their own would have.
     coactive, coactive_se : float or None
@@ -41,19 +61,13 @@ class PairedDifference:
         What noise alone would make of it.
     """
 
-    p_active: Array
-    p_active_se: Array
     p_active_unpaired_se: Array
-    mean: Array
-    mean_se: Array
     mean_unpaired_se: Array
-    sd: Array
-    sd_se: Array
-    coactive: float | None
-    coactive_se: float | None
-    tv: float | None
-    tv_se: float | None
-    tv_floor: float | None
+    coactive: float | None = None
+    coactive_se: float | None = None
+    tv: float | None = None
+    tv_se: float | None = None
+    tv_floor: float | None = None
 
 
 def paired_difference(
@@ -90,24 +104,21 @@ def paired_difference(
     (m0, mean_se0), (m1, mean_se1) = mean_with_mcse(s0), mean_with_mcse(s1)
     squares = s1.map(lambda new, old: (new - m1) ** 2 - (old - m0) ** 2, s0)
     sd0, sd1 = (np.sqrt(s.map(lambda v, m=m: (v - m) ** 2).mean()) for s, m in ((s0, m0), (s1, m1)))
-    coactive: tuple[float | None, float | None] = (None, None)
-    tv: tuple[float | None, float | None, float | None] = (None, None, None)
-    if model.prior.sparse:
-        if model.n_latents <= MAX_PAIR_LATENTS:
-            coactive = _coactivation(a0, a1)
-        if model.n_latents <= MAX_SUPPORT_LATENTS:
-            tv = _total_variation(a0, a1)
+    supports: dict[str, float | None] = {}
+    if model.prior.sparse and 1 < model.n_latents <= MAX_PAIR_LATENTS:
+        supports |= zip(("coactive", "coactive_se"), _coactivation(a0, a1), strict=True)
+    if model.prior.sparse and model.n_latents <= MAX_SUPPORT_LATENTS:
+        supports |= zip(("tv", "tv_se", "tv_floor"), _total_variation(a0, a1), strict=True)
     return PairedDifference(
-        p,
-        p_se,
-        unpaired,
-        mean,
-        mean_se,
-        np.hypot(mean_se0, mean_se1),
-        sd1 - sd0,
-        mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12),
-        *coactive,
-        *tv,
+        p_active=p,
+        p_active_se=p_se,
+        p_active_unpaired_se=unpaired,
+        mean=mean,
+        mean_se=mean_se,
+        mean_unpaired_se=np.hypot(mean_se0, mean_se1),
+        sd=sd1 - sd0,
+        sd_se=mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12),
+        **supports,
     )
 
 
@@ -116,10 +127,8 @@ def _ever(happens: Draws) -> NDArray[np.bool_]:
     return np.asarray(np.any([piece.any((0, 1)) for piece in happens.pieces()], axis=0), dtype=bool)
 
 
-def _coactivation(a0: Draws, a1: Draws) -> tuple[float | None, float | None]:
+def _coactivation(a0: Draws, a1: Draws) -> tuple[float, float]:
     i, j = np.triu_indices(a0.shape[2], 1)
-    if not len(i):
-        return None, None
     both = a1.map(lambda new, old: (new[..., i] & new[..., j]).astype(float) - (old[..., i] & old[..., j]), a0)
     change, se = mean_with_mcse(both)
     worst = int(np.argmax(np.abs(change)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.reference.broken_loop import broken_trapezoid
-from circuitlsc.reference.pathwise import trapezoid
+from circuitlsc.reference.pathwise import TrapezoidFailed, trapezoid
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.ngspice.noise import task_paths
@@ -40,14 +40,12 @@ class PathDifference:
     time: float
     twin: Array
 
+    def to_dict(self) -> dict[str, float]:
+        """Return the three numbers."""
+        return {"max_abs": self.max_abs, "rms": self.rms, "time": self.time}
 
-def same_noise(
-    sampler: Sampler,
-    samples: Samples,
-    n_steps: int,
-    progress: Callable[[int], None] | None = None,
-    name: str = "u",
-) -> tuple[Array, Array]:
+
+def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> tuple[Array, Array]:
     """Return the circuit's states u and the twin's on the same noise, each (chain, draw, n_latents), for the first steps.
 
     Parameters
@@ -82,16 +80,12 @@ def same_noise(
     }
     increments = np.stack([path(c) for c in chains], axis=1)
     start = twin.full_state(sampler.starts(max(chains) + 1, seed)[chains])
-    chunk = int(attrs["chunk"])
     restarts = _restarts(samples, task, n_steps, twin) if sampler.system.parts else None
+    given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
     if sampler.loop == "broken":
-        z = broken_trapezoid(
-            sampler.graph, twin, start, increments, step, chunk=chunk, inputs=inputs or None, progress=progress
-        )
+        z = broken_trapezoid(sampler.graph, twin, start, increments, step, **given)
     else:
-        z = trapezoid(
-            twin, start, increments, step, chunk=chunk, inputs=inputs or None, restarts=restarts, progress=progress
-        )
+        z = trapezoid(twin, start, increments, step, restarts=restarts, **given)
     kept = z[task.kept(0, n_steps), :, twin.vectors[name]].transpose(1, 0, 2)
     circuit = samples.draws(name).read(0, kept.shape[1])
     if restarts:
@@ -111,11 +105,9 @@ def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin) -> di
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
 
-def path_difference(
-    sampler: Sampler, samples: Samples, n_steps: int, progress: Callable[[int], None] | None = None
-) -> PathDifference:
+def path_difference(sampler: Sampler, samples: Samples, n_steps: int) -> PathDifference:
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
-    circuit, twin = same_noise(sampler, samples, n_steps, progress)
+    circuit, twin = same_noise(sampler, samples, n_steps)
     d = circuit - twin
     return PathDifference(
         max_abs=float(np.abs(d).max()),
@@ -123,3 +115,11 @@ def path_difference(
         time=float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0]),
         twin=twin[0, :SHOWN],
     )
+
+
+def try_path(sampler: Sampler, samples: Samples, n_steps: int) -> tuple[PathDifference | None, str | None]:
+    """Return the difference, over fewer steps for more than 16 latents; or why there is none: no solution was found."""
+    try:
+        return path_difference(sampler, samples, int(n_steps * min(1.0, 16 / sampler.model.n_latents))), None
+    except TrapezoidFailed as error:
+        return None, str(error)

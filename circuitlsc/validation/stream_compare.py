@@ -9,10 +9,9 @@ judged as that of a run of one input is (`circuitlsc.validation.compare`).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,23 +22,20 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.gibbs import gibbs
-from circuitlsc.reference.pathwise import TrapezoidFailed
 from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.compare import ALPHA, largest_z, sides
+from circuitlsc.validation.judge import target_of
 from circuitlsc.validation.null import MOST_WORK as WORK
-from circuitlsc.validation.same_noise import PathDifference, path_difference
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
-    from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.same_noise import try_path
+from circuitlsc.validation.verdict import Outcome, Verdict
 
 ROWS = 200  # inputs whose exact posterior is calculated, evenly spaced among all
 SWEEPS = 4_000  # of the exact sampler, for each of two chains and each input: its error is small beside the circuit's
 PATH_STEPS = 2_000
 FEWEST, MOST = 100, 400  # replicates
-
-Verdict = Literal["agrees", "disagrees", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,12 @@ class MeanDifference:
     z: float
 
 
-@dataclass(frozen=True)
-class StreamComparison:
-    """What `compare_stream` returns and comparison.json holds.
+@dataclass(frozen=True, kw_only=True)
+class StreamComparison(Verdict):
+    """What `compare_stream` returns and comparison.json holds; what has a default says that nothing was compared.
 
     Attributes
     ----------
-    verdict, reason : str
     n_rows, compared_rows, draws_per_row : int
     hold : float
         In tau.
@@ -75,24 +70,18 @@ class StreamComparison:
         ``max_abs``, ``rms`` (model units) and ``time`` (tau) of circuit minus NumPy on the same noise, or None.
     """
 
-    verdict: Verdict
-    reason: str
     n_rows: int
-    compared_rows: int
+    compared_rows: int = 0
     draws_per_row: int
     hold: float
-    max_abs_z: float
-    z_limit: float
-    p_value: float
-    stale: float
+    max_abs_z: float = 0.0
+    z_limit: float = 0.0
+    p_value: float = 1.0
+    stale: float = 0.0
     scale: float
-    p_active: tuple[MeanDifference, ...]
-    mean: tuple[MeanDifference, ...]
+    p_active: tuple[MeanDifference, ...] = ()
+    mean: tuple[MeanDifference, ...] = ()
     pathwise: dict[str, float] | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return lists, dicts, strings and finite numbers only."""
-        return asdict(self)
 
 
 def compare_stream(
@@ -124,22 +113,20 @@ def compare_stream(
         raise InputError("compare_stream: the sampler has one input. Use experiment.judge.")
     say = note or (lambda _: None)
     say("same noise in NumPy")
-    path: PathDifference | None = None
-    with contextlib.suppress(TrapezoidFailed):
-        path = path_difference(sampler, samples, int(PATH_STEPS * min(1.0, 16 / sampler.model.n_latents)))
-    pathwise = None if path is None else {"max_abs": path.max_abs, "rms": path.rms, "time": path.time}
-    model, x = sampler.model, sampler.x
-    target = model.tempered(sampler.temperature) if sampler.temperature != 1 else model
+    path, _ = try_path(sampler, samples, PATH_STEPS)
+    x, target = sampler.x, target_of(sampler)
+    scale = float(target.prior.slab_scale)
     common: dict[str, Any] = {
         "n_rows": len(x),
         "draws_per_row": samples.draws_per_row,
         "hold": float(sampler.stream.hold),
-        "pathwise": pathwise,
+        "pathwise": None if path is None else path.to_dict(),
+        "scale": scale,
     }
     if sampler.stream.interpolate != "hold":
         # no posterior belongs to an input that moves: only the same noise in software says something
         reason = "the input varies, and a posterior belongs to an input that stands still."
-        return _empty(reason, common, target)
+        return StreamComparison("inconclusive", reason, **common)
     say("replicate runs in software")
     chosen = np.unique(np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int))
     sparse, run = target.prior.sparse, samples.run_plan()
@@ -153,7 +140,6 @@ def compare_stream(
     found = np.array(
         [np.mean([samples.row_draws(int(n), name).map(f).mean() for n in chosen], axis=0) for name, f in names]
     )
-    scale = float(target.prior.slab_scale)
     unit = np.array([1.0, scale] if sparse else [scale])[:, None]
     null = replicates[:, 0 if sparse else 1 :]
     d, deviations = ((v - truth) / unit for v in (found, null))
@@ -179,7 +165,6 @@ def compare_stream(
         z_limit=z_limit,
         p_value=float((1 + np.sum(largest >= excess)) / (1 + len(largest))),
         stale=stale,
-        scale=scale,
         p_active=rows[0] if sparse else (),
         mean=rows[-1],
         **common,
@@ -217,7 +202,7 @@ def _exact(model: SparseCodingModel, x: Array, *, seed: int) -> tuple[Array, Arr
 
 def _judge(
     d: Array, side: Array, excess: float, z_limit: float, n: int, tolerance: float, stale: float
-) -> tuple[Verdict, str]:
+) -> tuple[Outcome, str]:
     if excess > z_limit:
         return (
             "disagrees",
@@ -233,20 +218,4 @@ def _judge(
     return "inconclusive", (
         f"no average over {n} inputs differs, but they are known to {wide:.3g} only, and {tolerance:g} is asked for.{cause} "
         f"{'Hold the inputs longer' if cause else 'Give more inputs, or hold them longer'}."
-    )
-
-
-def _empty(reason: str, common: dict[str, Any], model: SparseCodingModel) -> StreamComparison:
-    return StreamComparison(
-        verdict="inconclusive",
-        reason=reason,
-        compared_rows=0,
-        max_abs_z=0.0,
-        z_limit=0.0,
-        p_value=1.0,
-        stale=0.0,
-        scale=float(model.prior.slab_scale),
-        p_active=(),
-        mean=(),
-        **common,
     )

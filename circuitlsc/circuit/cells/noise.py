@@ -19,7 +19,7 @@ from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
-from circuitlsc.planning.scaling import BOLTZMANN, Scaling
+from circuitlsc.planning.scaling import BOLTZMANN, ROOM, Scaling
 
 NOISE_FORMS = ("external", "trrandom")
 
@@ -140,7 +140,7 @@ class ThermalNoise(Noise):
     def power(self) -> Array:
         """Each source's noise power over the design's: temperature, its mismatch, and the resistor's corner; (size,)."""
         parts = self.hardware.parts
-        hot = self.hardware.noise_kelvin / 300.0 * parts.corner.resistance
+        hot = self.hardware.noise_kelvin / ROOM * parts.corner.resistance
         return hot * parts.factors(self.elements, "temperature", parts.noise.temperature_mismatch)
 
     @property
@@ -206,7 +206,7 @@ class ThermalNoise(Noise):
         part, hardware = self.hardware.parts.noise, self.hardware
         if part.capacitance == 0:
             return np.asarray(scaling.volt * self.strength * np.sqrt(self.power) / self.capacitors)
-        kelvin = 300.0 * self.power / hardware.parts.corner.resistance
+        kelvin = ROOM * self.power / hardware.parts.corner.resistance
         r, c = hardware.ohm(part.resistance), hardware.farad(part.capacitance)
         return np.asarray(np.sqrt(BOLTZMANN * kelvin * scaling.tau / (r * self.temperature)) / c)
 
@@ -299,7 +299,7 @@ class ThermalNoise(Noise):
                 cell.VCVS("m", "m", 0, "sup", 0, "{k_sup}")
             return
         cell.C("n", "v", 0, c, initial_condition=0.0)
-        amperes = number(np.sqrt(2 * BOLTZMANN * 300.0 / part.resistance))  # times sqrt(power/t_hold)
+        amperes = number(np.sqrt(2 * BOLTZMANN * ROOM / part.resistance))  # times sqrt(power/t_hold)
         cell.I("n", 0, "v", f"trrandom(2 {{t_hold}} 0 {{{amperes!r}*k_own/sqrt(t_hold)}} 0)")
         if self._correlated:
             cell.VCCS("s", 0, "v", "sup", 0, f"{{{amperes!r}*k_sup/sqrt(t_hold)}}")

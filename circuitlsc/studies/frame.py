@@ -1,0 +1,71 @@
+"""What studies of several circuits share: how they are asked for, one step for all, and one run on the same noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from circuitlsc.errors import InputError
+from circuitlsc.model.dynamics import LANGEVIN, as_dynamics
+from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
+from circuitlsc.sampling.compile import build_sampler, rebuilt
+from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.sampling.system import system_of
+
+T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
+_RUN, _MACHINE = ("t_stop", "warmup", "chains", "seed", "thin"), ("workers", "executor", "timeout", "store", "note")
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[RunPlan, dict[str, Any], dict[str, Any]]:
+    """Return what a study was given: its run, where it runs (for `run_all`), and the rest, for `build_sampler`."""
+    circuit = dict(options)
+    run, machine = ({name: circuit.pop(name) for name in names if name in circuit} for names in (_RUN, _MACHINE))
+    return RunPlan(**{"t_stop": T_STOP, **run}), machine, circuit
+
+
+def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
+    """Raise InputError unless the circuit samples the posterior of one input."""
+    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+    if dynamics.settles:
+        raise InputError(
+            f'{what} compares samples, and dynamics.kind = "{dynamics.kind}" settles on one code. Give "langevin" or '
+            '"underdamped"; for one code, run the circuit with and without the imperfection.'
+        )
+    if circuit.get("hold") is not None:
+        raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
+
+
+def common_step(
+    model: SparseCodingModel,
+    x: ArrayLike,
+    ideal: Nonidealities,
+    variants: Sequence[Nonidealities],
+    circuit: dict[str, Any],
+) -> Sampler:
+    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path."""
+    base = build_sampler(model, x, **{**circuit, "nonideal": ideal})
+    if circuit.get("step") is not None:
+        return base
+    steps = [base.plan.step]
+    for parts in variants:
+        if parts.comparator.width is not None:
+            width = parts.comparator.width / base.scaling.volt
+            dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+            steps.append(system_of(dynamics).plan(model, base.first_x, width, None).step.step)
+    return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
+
+
+def run_all(
+    jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None = None, **machine: Any
+) -> dict[str, Samples]:
+    """Run every circuit on the same noise; all keep the same times, those at half the step every other sample."""
+    thin = run.thin or jobs[0][1].tasks(run)[0].thin
+    runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in jobs]
+    return run_circuits(runs, note=note, **machine)
