@@ -8,7 +8,6 @@ normalisation (2.15) atoms grow on and on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +18,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, plain, real_array
-from circuitlsc.learning.checkpoint import (
-    check_path,
-    fitting,
-    interrupt_flag,
-    load_checkpoint,
-    restoring,
-    save_checkpoint,
-)
+from circuitlsc.learning.checkpoint import fitting, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
@@ -184,90 +176,80 @@ class ClassicLearner:
         KeyboardInterrupt
             At Ctrl-C, after the checkpoint is written.
         """
-        path, settings, state = check_path(checkpoint), self.settings(), self._start()
-        if path is not None and path.exists():
-            with restoring(path):
-                state.restore(load_checkpoint(path, settings))
-                if not 0 <= state.update <= self.n_updates:
-                    raise ValueError("places")
-        saved = time.monotonic()
-        with interrupt_flag(path is not None) as interrupted:
-            while state.update < self.n_updates:
-                self._update(state)
-                now = time.monotonic()
-                if path is not None and (now - saved >= every or state.update == self.n_updates or interrupted()):
-                    save_checkpoint(path, settings, state.arrays())
-                    saved = time.monotonic()
-                if progress is not None:
-                    progress(state.update, self.n_updates)
-                if interrupted():
-                    raise KeyboardInterrupt
+        settings, run = self.settings(), _Run(self, self._source)
+        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress)
         numbers = {"pi": 1.0, "lam": float(self.lam), "sigma": float(self.sigma)}
         finals = {f"{name}_final": value for name, value in numbers.items()}
-        A = state.mean_A / state.averaged
-        learned = Learned(A=A, A_final=state.A, **numbers, **finals, signed=self.signed, meta=settings)
-        return LearningRun(learned, state.recorder.dataset(settings, "updates"), state.s)
+        A = run.mean_A / run.averaged
+        learned = Learned(A=A, A_final=run.A, **numbers, **finals, signed=self.signed, meta=settings)
+        return LearningRun(learned, run.recorder.dataset(settings, "updates"), run.s)
 
-    def _start(self) -> _State:
-        A = np.array(self.A0, dtype=float)
-        if self.normalise:
+
+class _Run:
+    """A run of n_updates pieces of work, and all that a checkpoint keeps of it."""
+
+    def __init__(self, learner: ClassicLearner, source: Source) -> None:
+        self._learner, self._source = learner, source
+        self.A = A = np.array(learner.A0, dtype=float)
+        if learner.normalise:
             A /= np.linalg.norm(A, axis=0)
-        each = max(1, self.n_updates // self.records)
-        recorder = Recorder(-(-self.n_updates // each), self.snapshots, *A.shape)
-        recorder.add_snapshot(0.0, A)
-        return _State(A, np.zeros((self.batch, A.shape[1])), recorder)
+        self.s = np.zeros((learner.batch, A.shape[1]))
+        self._each = max(1, learner.n_updates // learner.records)
+        self.recorder = Recorder(-(-learner.n_updates // self._each), learner.snapshots, *A.shape)
+        self.recorder.add_snapshot(0.0, A)
+        self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
+        self.time, self.total = 0, learner.n_updates
+        self.counted = self.averaged = 0
 
-    def _update(self, state: _State) -> None:
+    @property
+    def done(self) -> bool:
+        """Whether the run is at its end."""
+        return self.time == self.total
+
+    def advance(self) -> None:
         """Settle on the codes of the next batch, and step A."""
-        X = self._source.batch(state.update, self.batch, self.seed)
-        state.update += 1
-        state.s = s = self.codes(state.A, X)
-        r = X - s @ state.A.T
-        state.A += self.rate / self.sigma**2 / len(X) * (r.T @ s)
-        if not np.isfinite(state.A).all():
+        learner = self._learner
+        X = self._source.batch(self.time, learner.batch, learner.seed)
+        self.time += 1
+        self.s = s = learner.codes(self.A, X)
+        r = X - s @ self.A.T
+        self.A += learner.rate / learner.sigma**2 / len(X) * (r.T @ s)
+        if not np.isfinite(self.A).all():
             raise InputError(
-                f"ClassicLearner: it diverged at update {state.update}: rate = {self.rate!r} is too large, or atoms grew "
+                f"ClassicLearner: it diverged at update {self.time}: rate = {learner.rate!r} is too large, or atoms grew "
                 "without normalisation. Lower the rate."
             )
-        if self.normalise:
-            state.A /= np.linalg.norm(state.A, axis=0)
-        state.sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
-        state.usage += np.mean(s != 0, 0)
-        state.counted += 1
-        if state.update > _LAST * self.n_updates:
-            state.mean_A += state.A
-            state.averaged += 1
-        each = max(1, self.n_updates // self.records)
-        if state.update % each == 0 or state.update == self.n_updates:
-            means, usage = state.sums / state.counted, state.usage / state.counted
-            state.recorder.add(float(state.update), state.A, (0.0, self.lam, self.sigma), means, usage)
-            state.sums[:], state.usage[:], state.counted = 0.0, 0.0, 0
-            shown = np.linspace(0, self.n_updates, self.snapshots)
-            if state.recorder.snapshots < int(np.sum(shown <= state.update)):
-                state.recorder.add_snapshot(float(state.update), state.A)
-
-
-class _State:
-    """Where a run is: all that a checkpoint keeps."""
-
-    def __init__(self, A: Array, s: Array, recorder: Recorder) -> None:
-        self.A, self.s, self.recorder = A, s, recorder
-        self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
-        self.update = self.counted = self.averaged = 0
+        if learner.normalise:
+            self.A /= np.linalg.norm(self.A, axis=0)
+        self.sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
+        self.usage += np.mean(s != 0, 0)
+        self.counted += 1
+        if self.time > _LAST * self.total:
+            self.mean_A += self.A
+            self.averaged += 1
+        if self.time % self._each == 0 or self.done:
+            means, usage = self.sums / self.counted, self.usage / self.counted
+            self.recorder.add(float(self.time), self.A, (0.0, learner.lam, learner.sigma), means, usage)
+            self.sums[:], self.usage[:], self.counted = 0.0, 0.0, 0
+            shown = np.linspace(0, self.total, learner.snapshots)
+            if self.recorder.snapshots < int(np.sum(shown <= self.time)):
+                self.recorder.add_snapshot(float(self.time), self.A)
 
     def arrays(self) -> dict[str, Array]:
         """Return the state as named arrays: all that `restore` needs."""
-        places = np.array([self.update, self.counted, self.averaged])
+        places = np.array([self.time, self.counted, self.averaged])
         mine = {name: getattr(self, name) for name in ("A", "s", "sums", "usage", "mean_A")}
-        return {**mine, "places": places, **{f"history_{k}": v for k, v in self.recorder.arrays().items()}}
+        return {**mine, "places": places, **self.recorder.arrays()}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
         arrays = fitting(arrays, self.arrays())
         for name in ("A", "s", "sums", "usage", "mean_A"):
             setattr(self, name, arrays[name])
-        self.update, self.counted, self.averaged = (int(v) for v in arrays["places"])
-        self.recorder.restore({name: arrays[f"history_{name}"] for name in self.recorder.arrays()})
+        self.time, self.counted, self.averaged = (int(v) for v in arrays["places"])
+        if not 0 <= self.time <= self.total:
+            raise ValueError("places")
+        self.recorder.restore(arrays)
 
 
 def ssc_learner(

@@ -7,7 +7,6 @@ thresholds. Nothing is accumulated, and nothing waits: a slow variable averages 
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ import xarray as xr
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
-from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
+from circuitlsc.learning.checkpoint import run_to_end
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import LearnerSettings, Run
@@ -205,25 +204,10 @@ class Learner(LearnerSettings):
         LargeInputsWarning
             If inputs are so large that the step jumps over gates, or that learning right after a switch drags what is learned.
         """
-        path, settings = check_path(checkpoint), self.settings()
+        settings = self.settings()
         if self.learn and (said := self.concern):
             warnings.warn(f"Learner: {said}", LargeInputsWarning, stacklevel=2)
-        run = Run.start(self, self._source)
-        if path is not None and path.exists():
-            with restoring(path):
-                run.restore(load_checkpoint(path, settings))
-        saved = shown = time.monotonic()
-        with thread_choice() as threads, interrupt_flag(path is not None) as interrupted:
-            while not run.done:
-                run.advance(threads)
-                now = time.monotonic()
-                if path is not None and (now - saved >= every or run.done or interrupted()):
-                    save_checkpoint(path, settings, run.arrays())
-                    saved = time.monotonic()
-                if progress is not None and (now - shown >= 0.1 or run.done):
-                    progress(run.time, run.total)
-                    shown = now
-                if interrupted():
-                    raise KeyboardInterrupt
-        history = run.recorder.dataset(settings)
-        return LearningRun(run.learned(self.signed, settings), history, np.array(run.w.u, dtype=float))
+        with thread_choice() as threads:
+            run = Run(self, self._source, threads)
+            run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
+        return LearningRun(run.learned(settings), run.recorder.dataset(settings), np.array(run.w.u, dtype=float))
