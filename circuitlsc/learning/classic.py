@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, plain, real_array
+from circuitlsc.io.arrays import Array
 from circuitlsc.learning.checkpoint import fitting, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
-from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.source import Source, check_settings, checked_start, settings_of
 from circuitlsc.learning.stage import Stage
 from circuitlsc.model.lca import threshold_code
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -93,26 +93,20 @@ class ClassicLearner:
     _source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A0 = real_array("A0", self.A0)
-        if A0.ndim != 2 or 0 in A0.shape:
-            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        A0, source = checked_start(self.A0, self.source)
         if self.method not in METHODS:
             raise InputError(f"ClassicLearner: method = {self.method!r} is unknown. Give one of {', '.join(METHODS)}.")
         if self.hard and self.method != "lca":
             raise InputError('ClassicLearner: hard = True, but only an LCA has a threshold. Give method = "lca".')
         step = {"dsc": 1.0, "lca": 0.5}[self.method] if self.step is None else self.step
-        for name, number in (("lam", self.lam), ("sigma", self.sigma), ("rate", self.rate), ("step", step)):
-            check_positive("ClassicLearner", name, number, "it must be positive")
-            object.__setattr__(self, name, plain(number))
-        for name in ("normalise", "hard", "signed"):
-            object.__setattr__(self, name, check_flag(f"ClassicLearner: {name}", getattr(self, name)))
-        counts = (("seed", 0), ("n_updates", 1), ("n_settle", 1), ("batch", 1), ("records", 1), ("snapshots", 2))
-        for name, least in counts:
-            object.__setattr__(self, name, check_count(f"ClassicLearner: {name}", getattr(self, name), least))
-        source = as_source(self.source)
-        check_source(source, len(A0))
-        for name, checked in (("A0", A0), ("_source", source), ("step", float(step))):
-            object.__setattr__(self, name, checked)
+        for name, value in (("A0", A0), ("_source", source), ("step", step)):
+            object.__setattr__(self, name, value)
+        check_settings(
+            self,
+            positive=("lam", "sigma", "rate", "step"),
+            flags=("normalise", "hard", "signed"),
+            counts={"seed": 0, "n_updates": 1, "n_settle": 1, "batch": 1, "records": 1, "snapshots": 2},
+        )
 
     def codes(self, A: Array, X: Array) -> Array:
         """Return the codes to which inference settles, shape (n, K), in model units.
@@ -141,24 +135,7 @@ class ClassicLearner:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
-        names = (
-            "method",
-            "lam",
-            "sigma",
-            "seed",
-            "n_updates",
-            "rate",
-            "n_settle",
-            "step",
-            "normalise",
-            "hard",
-            "signed",
-            "batch",
-            "records",
-            "snapshots",
-        )
-        A0 = fingerprint(np.asarray(self.A0))
-        return {**{name: getattr(self, name) for name in names}, "A0": A0, "source": dict(self._source.settings())}
+        return settings_of(self, self._source)
 
     def run(
         self,
