@@ -148,8 +148,7 @@ class _Path:
     def _divider(self, x: float) -> float:
         """Draw the divider by sigma^2; return where q_j is."""
         sheet = self.sheet
-        sheet.box((x + 1.5, 0), 3.0, 2.0)
-        sheet.text((x + 1.5, 0), "dividers\n$r_j / \\sigma^2$", "center")
+        sheet.box((x + 1.5, 0), 3.0, 2.0, "dividers\n$r_j / \\sigma^2$")
         draw_control(sheet, (x + 1.5, 0), 1.0, r"\sigma")
         sheet.line((x + 3.0, 0), (x + 4.6, 0))
         sheet.text((x + 3.8, 0.3), "$q_j$", "center", "bottom")
@@ -197,8 +196,7 @@ class _Path:
         for name, dy in zip(inputs, heights, strict=True):
             draw_terminal(sheet, (x, y + dy), name, "right")
             sheet.line((x + 0.1, y + dy), (left, y + dy), arrow="->")
-        sheet.box((left + width / 2, y), width, 2.0)
-        sheet.text((left + width / 2, y), f"${rule}$", "center")
+        sheet.box((left + width / 2, y), width, 2.0, f"${rule}$")
         x = left + width + 1.0
         sheet.line((x, y), (x, y + 1.7), (left + width / 2, y + 1.7), (left + width / 2, y + 1.0), arrow="->")
         sheet.shunt("Capacitor", (x, y), parts.capacitor(cell, f"C_{{{symbol}}}"))
@@ -207,8 +205,7 @@ class _Path:
             box = x + 4.8
             sheet.line((left + width, y), (box - 1.9, y), arrow="->")
             sheet.text((x + 1.6, y + 0.3), f"${symbol}$", "center", "bottom")
-            sheet.box((box, y), 3.8, 2.0)
-            sheet.text((box, y), "divider\n$-\\log(\\pi) / \\lambda$", "center")
+            sheet.box((box, y), 3.8, 2.0, "divider\n$-\\log(\\pi) / \\lambda$")
             sheet.line((box + 1.9, y), (box + 2.8, y))
             draw_terminal(sheet, (box + 2.9, y), "u_0", "left")
             return box + 4.0

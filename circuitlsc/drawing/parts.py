@@ -17,7 +17,6 @@ from circuitlsc.circuit.cells import (
     DeviceWeights,
     Gate,
     Integrator,
-    Noise,
     Precision,
     Threshold,
     Transconductor,
@@ -26,7 +25,6 @@ from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.drawing.sheet import AMP, CURVE_BOX, Point, Sheet, engineering
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.piecewise_linear import Table
-from circuitlsc.model.stream import Stream
 
 Found = TypeVar("Found", bound=Cell)
 
@@ -153,18 +151,6 @@ class SamplerParts(Parts):
         s = self.made.scaling
         return f"$G_\\omega$ = {engineering(self.get(Transconductor).gain * s.drift_current / s.volt, 'S')}"
 
-    @property
-    def noise(self) -> Noise | None:
-        """The noise, if there is any."""
-        noise: Noise | None = self.made.graph.noise
-        return noise
-
-    @property
-    def stream(self) -> Stream | None:
-        """The inputs that follow each other, if there are several."""
-        stream: Stream | None = self.made.stream
-        return stream
-
     def capacitor(self, cell: Integrator, name: str = r"C_\mathrm{int}") -> str:
         """Return the label of an integrator's capacitor."""
         return super().capacitor(cell, name if cell is self.state else rf"{name} \sqrt{{m}}")
@@ -207,7 +193,7 @@ class SamplerParts(Parts):
         s, dynamics = self.made.scaling, self.made.dynamics
         lines = [self.unit(", ".join(q), s.volts(q[0])) for q in quantities]
         lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}")
-        noisy = "" if self.noise is None else f", $T$ = {dynamics.T:g}"
+        noisy = "" if self.made.graph.noise is None else f", $T$ = {dynamics.T:g}"
         lines.append(f"$\\tau$ = {engineering(s.tau, 's')}" + noisy)
         if self.momentum is not None:
             lines.append(f"$m$ = {dynamics.mass:.3g}, $\\gamma$ = {dynamics.friction:.3g}")
@@ -263,18 +249,13 @@ class LearnerParts(Parts):
         return ", ".join(said)
 
     @property
-    def leaking(self) -> DeviceWeights | None:
-        """The weights, if they leak."""
+    def leak(self) -> tuple[float, float] | None:
+        """What discharges a weight, ohm, and how long that takes, seconds; None if it does not leak."""
         weights = self.find(DeviceWeights)
-        leaks = weights is not None and math.isfinite(weights.hardware.parts.plastic.leak_resistance)
-        return weights if leaks else None
-
-    @property
-    def leak_time(self) -> float:
-        """How long a leaking weight lasts, seconds."""
-        weights = self.get(DeviceWeights)
-        hardware, farad = weights.hardware, self.made.scaling.c_int * weights.capacitor
-        return hardware.ohm(hardware.parts.plastic.leak_resistance) * hardware.farad(farad)
+        if weights is None or not math.isfinite(weights.hardware.parts.plastic.leak_resistance):
+            return None
+        ohm = weights.hardware.ohm(weights.hardware.parts.plastic.leak_resistance)
+        return ohm, ohm * weights.hardware.farad(self.made.scaling.c_int * weights.capacitor)
 
 
 def draw_neuron(sheet: Sheet, parts: Parts, centre: Point = (0.0, 0.0)) -> float:
@@ -291,8 +272,7 @@ def draw_neuron(sheet: Sheet, parts: Parts, centre: Point = (0.0, 0.0)) -> float
 
 def draw_gate(sheet: Sheet, parts: Parts, centre: Point) -> float:
     """Draw the gate's box; return where its output is."""
-    sheet.box(centre, *GATE)
-    sheet.text(centre, "gate\n" + parts.force, "center")
+    sheet.box(centre, *GATE, "gate\n" + parts.force)
     return centre[0] + GATE[0] / 2
 
 
@@ -368,10 +348,9 @@ def draw_multiplier(
 def draw_leaky(sheet: Sheet, parts: LearnerParts, cell: Integrator, at: Point) -> float:
     """Draw the capacitor of a weight, and what discharges it; return where the last part is."""
     sheet.shunt("Capacitor", at, parts.capacitor(cell, "C_{A}"))
-    if (weights := parts.leaking) is None:
+    if parts.leak is None:
         return at[0]
-    ohm = weights.hardware.ohm(weights.hardware.parts.plastic.leak_resistance)
-    sheet.shunt("Resistor", (at[0] + 3.2, at[1]), f"$R_A$\n{engineering(ohm, 'Ω')}")
+    sheet.shunt("Resistor", (at[0] + 3.2, at[1]), f"$R_A$\n{engineering(parts.leak[0], 'Ω')}")
     return at[0] + 3.2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,14 +53,14 @@ def draw_signal_path(sheet: Sheet, sampler: Sampler) -> None:
         back = sheet.placed(start, -1)
         end = back.on_page(_Stage(back, parts, crossbars[1]).draw())
     x, bottom = GATE_AT, (SECOND if second else 0.0) - GATE[1] / 2
-    low = end[1] if residual else end[1] - (5.2 if parts.stream is None else 6.3)
+    low = end[1] if residual else end[1] - (5.2 if parts.made.stream is None else 6.3)
     low = min(low, LOWEST) if second else low
     sheet.line(end, (end[0], low), (x, low), (x, bottom), arrow="->")
     sheet.text((x + 0.3, bottom - 1.0), "$e_i$" if residual else "$e_i$  ($j = i$)")
     lines = [f"$K$ = {sampler.model.n_latents} latents, $D$ = {sampler.model.n_features} features"]
     lines.append(parts.units("ups" if second else "us", *("r" * residual), "e"))
-    if parts.stream is not None:
-        lines += _stream(parts, parts.stream, residual)
+    if parts.made.stream is not None:
+        lines += _stream(parts, parts.made.stream, residual)
     at, vertical = ((x - 2.2, 1.0), "bottom") if second else ((x + 1.4, -4.4), "top")
     sheet.text(at, "\n".join(lines), vertical=vertical)
 
@@ -143,7 +144,7 @@ class _Stage:
         sheet, hardware = self.sheet, cell.hardware
         part = hardware.parts.crossbar
         source, target = self._ends
-        plus, minus, ghosts, end_x = 5.8, 7.9, (10.6, 11.9), 14.9
+        plus, minus, end_x = 5.8, 7.9, 14.9
         # drivers: +v straight on, -v by way of an inverter above
         ohm = engineering(hardware.ohm(1 / part.g_on), "Ω")
         sheet.line((0, 0), (plus, 0), (plus, GHOST_ROW - 0.7))
@@ -156,14 +157,7 @@ class _Stage:
         sheet.text((4.6, 0.95), "inverter", "center", "bottom")
         sheet.text((plus - 0.2, 0.25), f"$+{source}$", "right", "bottom")
         sheet.text((minus + 0.25, 0.25), f"$-{source}$", "left", "bottom")
-        # the array
-        self._rows_and_ghosts(plus - 0.7, end_x, 13.1, ghosts)
-        if self._has_entries:
-            for x, name in ((plus, "G^-"), (minus, "G^+")):
-                self._pass_through(x, GHOST_ROW, GHOST)
-                self._pass_through(x, ROW, "black")
-                sheet.text((x + 0.85, ROW + 0.75), f"${name}_{{{self._index}}}$")
-        self._dimensions(plus - 0.7, 13.1, "pairs of columns")
+        self._array({plus: "G^-", minus: "G^+"}, (10.6, 11.9), (13.1, end_x), "pairs of columns")
         corner = hardware.parts.corner.resistance
         lines = [f"{engineering(part.g_off / corner, 'S')} to {engineering(part.g_on / corner, 'S')}"]
         if part.wire_resistance > 0:
@@ -183,8 +177,8 @@ class _Stage:
             sheet.part("Resistor", (x, 0.2), (x, ROW))
             sheet.dot((x, 0.3), terminal=True)
             sheet.text((x, 0.65), f"${self._input()}$", "center", "bottom")
-            if self.parts.stream is not None:
-                sheet.waveform((x - 0.65, 1.5), self.parts.stream.interpolate)
+            if self.parts.made.stream is not None:
+                sheet.waveform((x - 0.65, 1.5), self.parts.made.stream.interpolate)
             sheet.text((x - 0.45, -0.3), f"$R_x$ = {rf}", "right")
         return self._output(out, target)
 
@@ -194,36 +188,44 @@ class _Stage:
         _, target = self._ends
         column, end_x = 5.8, 14.0
         sheet.line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
-        self._rows_and_ghosts(column - 0.7, end_x, 9.7, (8.5,))
+        self._array({column: "g"}, (8.5,), (9.7, end_x), "columns")
         entries, lines = self._entries, ["no entries"]
         if entries.any():
-            self._pass_through(column, GHOST_ROW, GHOST)
-            self._pass_through(column, ROW, "black")
-            sheet.text((column + 0.85, ROW + 0.75), f"$g_{{{self._index}}}$")
             lines = [span(cell.conductances(scaling)[entries], "S")]
             if self._lca_inhibition and not np.diag(entries).any():
                 lines.append("$g_{ii}$ = 0")
-        self._dimensions(column - 0.7, 9.7, "columns")
         self._title(lines)
         if (bias := self.parts.find(Input, f"{cell.name}_input")) is not None:
             unit = engineering(scaling.volts(bias.target) / scaling.r_node, "A")
             sheet.shunt("SourceI", (end_x - 3.6, ROW), f"$-{self._input()}$\n$\\times$ {unit}")
-            if self.parts.stream is not None:
-                sheet.waveform((end_x - 2.85, ROW - 2.6), self.parts.stream.interpolate)
+            if self.parts.made.stream is not None:
+                sheet.waveform((end_x - 2.85, ROW - 2.6), self.parts.made.stream.interpolate)
         sheet.shunt("Resistor", (end_x, ROW), f"$R$\n{engineering(scaling.r_node, 'Ω')}")
         return self._output((end_x, ROW), target, 2.6)
 
-    def _rows_and_ghosts(self, left: float, right: float, ghost_right: float, columns: tuple[float, ...]) -> None:
-        """Draw the row, and in grey those parts of the array that stand for the others."""
-        sheet = self.sheet
-        sheet.line((left, GHOST_ROW), (ghost_right, GHOST_ROW), color=GHOST)
-        sheet.line((left, ROW), (right, ROW))
-        for x in columns:
+    def _array(self, columns: Mapping[float, str], ghosts: tuple[float, ...], ends: Point, what: str) -> None:
+        """Draw the row from its columns on, how many of both there are, and in grey parts that stand for the others.
+
+        ``columns`` are places and names of conductances, ``ends`` those of the grey row and of the row.
+        """
+        sheet, left, index = self.sheet, min(columns) - 0.7, self._index
+        sheet.line((left, GHOST_ROW), (ends[0], GHOST_ROW), color=GHOST)
+        sheet.line((left, ROW), (ends[1], ROW))
+        for x in ghosts:
             sheet.line((x, -0.9), (x, GHOST_ROW - 0.7), color=GHOST)
-            for y in (ROW, GHOST_ROW) if self._has_entries else ():
-                self._pass_through(x, y, GHOST)
-        sheet.text((columns[0] - 0.75, -1.2), r"$\cdots$", "center", color=GHOST)
-        sheet.text((columns[0] - 0.75, (ROW + GHOST_ROW) / 2), r"$\vdots$", "center", color=GHOST)
+        for x in (*ghosts, *columns) if self._has_entries else ():
+            self._pass_through(x, GHOST_ROW, GHOST)
+            self._pass_through(x, ROW, "black" if x in columns else GHOST)
+            if x in columns:
+                sheet.text((x + 0.85, ROW + 0.75), f"${columns[x]}_{{{index}}}$")
+        sheet.text((ghosts[0] - 0.75, -1.2), r"$\cdots$", "center", color=GHOST)
+        sheet.text((ghosts[0] - 0.75, (ROW + GHOST_ROW) / 2), r"$\vdots$", "center", color=GHOST)
+        low = GHOST_ROW - 1.1
+        source, target = (self._size(letter) for letter in NODES[self.cell.name])
+        sheet.line((left, low), (ends[0], low), arrow="<->")
+        sheet.text(((left + ends[0]) / 2, low - 0.2), f"{source} {what}", "center", "top")
+        sheet.line((left - 0.5, ROW + 0.1), (left - 0.5, GHOST_ROW - 0.1), arrow="<->")
+        sheet.text((left - 0.8, (ROW + GHOST_ROW) / 2), f"{target} rows", "right")
 
     def _pass_through(self, x: float, y: float, color: str) -> None:
         """Draw what leads from a column to a row."""
@@ -238,15 +240,6 @@ class _Stage:
         for at in (start, end):
             self.sheet.dot(at, color=color)
 
-    def _dimensions(self, left: float, right: float, columns: str) -> None:
-        """Say how many rows and columns there are."""
-        source, target = (self._size(letter) for letter in NODES[self.cell.name])
-        sheet, low = self.sheet, GHOST_ROW - 1.1
-        sheet.line((left, low), (right, low), arrow="<->")
-        sheet.text(((left + right) / 2, low - 0.2), f"{source} {columns}", "center", "top")
-        sheet.line((left - 0.5, ROW + 0.1), (left - 0.5, GHOST_ROW - 0.1), arrow="<->")
-        sheet.text((left - 0.8, (ROW + GHOST_ROW) / 2), f"{target} rows", "right")
-
     def _size(self, letter: str) -> str:
         model = self.parts.made.model
         return f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}"
@@ -257,7 +250,7 @@ class _Stage:
         self.sheet.text((0.3, -0.6), "\n".join([title, *lines]), "left", "top")
 
     def _input(self) -> str:
-        if self.parts.stream is not None:
+        if self.parts.made.stream is not None:
             return "b_j(t)" if self.cell.name == "inhibition" else "x_j(t)"
         if self.cell.name != "inhibition":
             return "x_j"

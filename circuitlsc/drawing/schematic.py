@@ -184,7 +184,7 @@ def _draw_state(sheet: Sheet, parts: SamplerParts, state: Integrator, top: Point
     """Draw an integrator's capacitor with its noise and what loads it; return where the last part is, and its width."""
     (x, y), s = top, parts.made.scaling
     sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
-    noise = parts.noise if state.noisy else None
+    noise = parts.made.graph.noise if state.noisy else None
     if noise is not None and not parts.device:
         unit = noise.units(s)[0]
         label = r"$V_1 \sqrt{2 T}\; W(t / \tau)$" + f"\n$V_1$ = {engineering(unit, 'V')}"

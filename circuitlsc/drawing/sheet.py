@@ -191,10 +191,12 @@ class Sheet:
         self.text((x + 0.6, y), sign, "center")
         return end
 
-    def box(self, centre: Point, width: float, height: float) -> None:
-        """Draw a rectangle."""
+    def box(self, centre: Point, width: float, height: float, text: str = "") -> None:
+        """Draw a rectangle with a text in its middle."""
         x, y, w, h = *centre, width / 2, height / 2
         self.line((x - w, y - h), (x - w, y + h), (x + w, y + h), (x + w, y - h), (x - w, y - h))
+        if text:
+            self.text(centre, text, "center")
 
     def curve_box(self, centre: Point, table: Table, reach: float, full: float | None = None) -> None:
         """Draw a rectangle that shows a table between -reach and reach; with ``full``, its height, and no more than that."""

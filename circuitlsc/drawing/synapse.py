@@ -62,8 +62,8 @@ def _draw_synapse(sheet: Sheet, parts: LearnerParts) -> None:
         draw_terminal(sheet, (end[0] + 1.1, y), into, "left")
     s, tau = parts.made.scaling, weights.capacitor
     lines = [f"$\\tau_A$ = {tau:g} $\\tau$ = {engineering(tau * s.tau, 's')}"]
-    if parts.leaking is not None:
-        time = parts.leak_time  # seconds have no prefixes beyond one
+    if parts.leak is not None:
+        time = parts.leak[1]  # seconds have no prefixes beyond one
         lines.append(f"$R_A C_A$ = {engineering(time, 's') if time < 1 else f'{time:.4g} s'}")
     lines += [f"multipliers: {parts.errors}"] if parts.errors else []
     spread = parts.made.nonideal.plastic.capacitance_mismatch if parts.made.nonideal is not None else 0.0

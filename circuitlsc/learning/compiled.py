@@ -62,19 +62,25 @@ class LearningCircuit:
         A0, source = checked_start(self.A0, self.source)
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
-        if self.nonideal is not None:
-            if self.level != "device":
-                raise InputError(
-                    'nonideal parts need level = "device": the ideal level has no parts that could be imperfect.'
-                )
-            object.__setattr__(self, "nonideal", as_nonidealities(self.nonideal))
+        if self.nonideal is not None and self.level != "device":
+            raise InputError(
+                'nonideal parts need level = "device": the ideal level has no parts that could be imperfect.'
+            )
         if not isinstance(self.stage, Stage):
             raise InputError(f"CircuitLearner: stage = {self.stage!r} is no Stage. Give one: a circuit has no second.")
         check_learn("CircuitLearner", self.learn)
-        object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
         check_settings(self, flags=("signed",), counts={"seed": 0, "records": 1, "snapshots": 2})
-        for name in ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+        numbers = ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails")
+        checked: dict[str, Any] = {name: plain(getattr(self, name)) for name in numbers}
+        checked |= {
+            "A0": A0,
+            "_source": source,
+            "learn": tuple(self.learn),
+            "tolerance": check_tolerance(self.tolerance),
+        }
+        checked["nonideal"] = None if self.nonideal is None else as_nonidealities(self.nonideal)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if self.stage.pause > 0:
             raise InputError(
                 f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
@@ -85,9 +91,6 @@ class LearningCircuit:
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
-        object.__setattr__(self, "A0", A0)
-        object.__setattr__(self, "_source", source)
-        object.__setattr__(self, "learn", tuple(self.learn))
         for what in self.learn:
             self.stage.rate(what)
         _ = self.graph  # refuses what cannot be learned
