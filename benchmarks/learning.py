@@ -23,8 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from circuitlsc import SparseCodingModel, SpikeSlab, bars
 from circuitlsc.learning import CircuitLearner, FromModel, Stage, random_weights
-from circuitlsc.learning.deviates import fill, streams
-from circuitlsc.learning.kernel import ACTIVE, STEPS, Rates, advance, workspace
+from circuitlsc.learning.kernel import ACTIVE, STEPS, Rates, advance, fill, workspace
 
 HERE = Path(__file__).parent
 STEP = 0.01
@@ -52,11 +51,11 @@ def compare(pi: float, dtype: str, *, n_features: int, n_latents: int, batch: in
     model = SparseCodingModel(A, SpikeSlab(pi, 1.0, signed=True), 0.5)
     x = FromModel(model).batch(0, batch, 0).astype(dtype)
     w = workspace(rng.laplace(size=(batch, n_latents)).astype(dtype), A, np.array([model.prior.threshold, 1.0, 0.5]))
-    noise, states = np.empty((_BLOCK, batch, n_latents), dtype), streams(0, batch)
+    noise, stream = np.empty((_BLOCK, batch, n_latents), dtype), np.random.Generator(np.random.SFC64(0))
     rates = Rates(STEP, 1.0, STEP / 1000, STEP / 1000, 0.0, STEP / 1000, True, False)  # A, pi and sigma are learned
 
     def steps() -> None:
-        fill(states, noise)
+        fill(stream, noise)
         advance(w, x, noise, rates)
 
     dense, atoms = np.array(w.value), np.ascontiguousarray(A.T, dtype=dtype)

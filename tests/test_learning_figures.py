@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from circuitlsc import InputError, bars
-from circuitlsc.learning.optimum import bar_optimum
 from circuitlsc.learning.stage import Stage
 from circuitlsc.reporting.plotting import save_figure
 from examples.paper import figure_norms, figure_slope
@@ -29,6 +28,7 @@ from examples.paper.figure_slope import Figure9Data, Slope, figure9_data
 from examples.paper.figures_patches_plot import figure8, figure9
 from examples.paper.figures_plot import figure4b, figure6, figure7
 from examples.paper.figures_report import figure6_report, figure7_report, figure8_report, figure9_report
+from examples.paper.optimum import bar_optimum
 from examples.paper.run import FIGURES, reproduce
 
 BRIEF = Effort(seeds=2, time=0.01, held_out=3, sweeps=10)

@@ -12,8 +12,7 @@ import pytest
 from scipy.stats import kstest, norm
 
 from circuitlsc.learning import kernel
-from circuitlsc.learning.deviates import fill, streams
-from circuitlsc.learning.kernel import Rates, workspace
+from circuitlsc.learning.kernel import Rates, fill, workspace
 from circuitlsc.learning.rules import Parameters, take_step
 
 N, D, K = 12, 7, 20
@@ -120,8 +119,8 @@ def test_the_number_of_threads_changes_no_bit():
 
 
 def test_deviates_are_normal():
-    states, out = streams(0, 50), np.empty((200, 50, 200))
-    fill(states, out)
+    rng, out = np.random.Generator(np.random.SFC64(0)), np.empty((200, 50, 200))
+    fill(rng, out)
     z = out.ravel()
     n = z.size
     assert abs(z.mean()) * math.sqrt(n) < BOUND
@@ -138,8 +137,8 @@ def test_deviates_are_normal():
 
 
 def test_deviates_are_independent():
-    states, out = streams(0, 40), np.empty((50, 40, 500))
-    fill(states, out)
+    rng, out = np.random.Generator(np.random.SFC64(0)), np.empty((50, 40, 500))
+    fill(rng, out)
     rows = out.transpose(1, 0, 2).reshape(40, -1)
     n = rows.shape[1]
     for product in (rows[:, 1:] * rows[:, :-1], rows[1:] * rows[:-1], rows[1:, 1:] * rows[:-1, :-1]):
@@ -152,13 +151,13 @@ def test_deviates_are_independent():
 
 def test_deviates_do_not_depend_on_how_many_are_drawn_at_once():
     whole, parts = np.empty((6, 3, 5), np.float32), np.empty((6, 3, 5), np.float32)
-    fill(streams(4, 3), whole)
-    states = streams(4, 3)
+    fill(np.random.Generator(np.random.SFC64(4)), whole)
+    rng = np.random.Generator(np.random.SFC64(4))
     for part in (parts[:1], parts[1:4], parts[4:]):
-        fill(states, part)
+        fill(rng, part)
     np.testing.assert_array_equal(whole, parts)
     other = np.empty_like(whole)
-    fill(streams(5, 3), other)
+    fill(np.random.Generator(np.random.SFC64(5)), other)
     assert not np.any(other == whole)
 
 

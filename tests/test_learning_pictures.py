@@ -114,8 +114,8 @@ def test_multipliers_carry_the_currents_of_the_netlist(learn):
 @pytest.mark.parametrize(("learn", "name"), [("A", "A"), ("pi", "u_0"), ("lam", r"\lambda"), ("sigma", r"\sigma")])
 def test_path_shows_what_is_learned_and_no_more(learn, name):
     shown = texts(drawn(learning_path_figure, learn))
-    found = {label for label in shown if label.startswith("$C_{")}
-    assert found == {r"$C_{\mathrm{int}}$", f"$C_{{{name}}}$"}
+    found = {label for label in shown if label.startswith("$C_")}
+    assert found == {r"$C_\mathrm{int}$", f"$C_{{{name}}}$"}
     tau = {"A": 3000, "pi": 4000, "lam": 6000, "sigma": 5000}[learn]
     assert engineering(tau * 1e-12, "F") in shown
     rules = {

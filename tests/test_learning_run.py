@@ -56,8 +56,8 @@ def stopped_after(monkeypatch, n_pieces, blow):
     """Let the n-th piece of a run be followed by ``blow()``."""
     advance, left = Run.advance, [n_pieces]
 
-    def advance_and_stop(self, threads):
-        advance(self, threads)
+    def advance_and_stop(self):
+        advance(self)
         left[0] -= 1
         if left[0] == 0:
             blow()
@@ -85,7 +85,7 @@ def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch, whole, n_piec
     assert_same(learner().run(checkpoint=path), whole)  # a finished one answers at once
 
 
-@pytest.mark.parametrize("name", ["streams", "u", "slow", "A", "sum_A", "history_norms"])
+@pytest.mark.parametrize("name", ["generator", "u", "slow", "A", "sum_A", "history_norms"])
 def test_everything_in_a_checkpoint_matters(tmp_path, monkeypatch, whole, name):
     """Negative control: with one array off by a little, the comparison fails."""
     path = tmp_path / "run.npz"
@@ -95,7 +95,7 @@ def test_everything_in_a_checkpoint_matters(tmp_path, monkeypatch, whole, name):
             learner().run(checkpoint=path, every=0)
     with np.load(path) as checkpoint:
         arrays = dict(checkpoint)
-    arrays[name] = arrays[name] + np.array(1e-3).astype(arrays[name].dtype) + (name == "streams")
+    arrays[name] = arrays[name] + np.array(1e-3).astype(arrays[name].dtype) + (name == "generator")
     np.savez(path, **arrays)
     with pytest.raises(AssertionError):
         assert_same(learner().run(checkpoint=path), whole)
@@ -134,7 +134,7 @@ def test_kill_9_loses_nothing_that_matters(tmp_path, whole):
         process.wait()
         process.stdout.close()
         with np.load(path) as checkpoint:
-            assert "streams" in checkpoint.files
+            assert "generator" in checkpoint.files
     assert_same(learner().run(checkpoint=path), whole)
 
 

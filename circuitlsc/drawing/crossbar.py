@@ -5,8 +5,9 @@ Columns come in from above, in pairs +v_i, -v_i; rows leave to the right, into t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib.style
 import numpy as np
@@ -19,7 +20,8 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.cells import ResistorCrossbar
 from circuitlsc.circuit.cells.resistors import cell_currents
-from circuitlsc.drawing.schematic import NODES, si_prefix
+from circuitlsc.drawing.path import NODES
+from circuitlsc.drawing.sheet import si_prefix
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.reporting.plotting import STYLE
@@ -85,9 +87,8 @@ def plot_crossbar(cell: ResistorCrossbar, *, voltages: ArrayLike | None = None, 
         reach = reach / factor or 1.0
         squares.set(cmap="RdBu_r", norm=Normalize(-reach, reach))
         label = f"current ({prefix}A)"
-    squares.set(
-        **({"edgecolor": "0.55", "linewidth": 0.4} if columns <= FINE else {"edgecolor": "0.7", "linewidth": 0.1})
-    )
+    grey, width = ("0.55", 0.4) if columns <= FINE else ("0.7", 0.1)
+    squares.set(edgecolor=grey, linewidth=width)
     ax.add_collection(squares)
     _label_nodes(cell, ax, x)
     ax.set(xlim=(-0.75, x[-1] + 0.75), ylim=(rows - 0.4, -HEAD - 0.05), aspect="equal")
@@ -202,39 +203,20 @@ def _draw_wires(ax: Axes, rows: int, x: Array) -> None:
 def _label_nodes(cell: ResistorCrossbar, ax: Axes, x: Array) -> None:
     """Name the rows by their output nodes and the pairs of columns by their input nodes; of a crowd, every so many."""
     source, target = NODES.get(cell.name, ("in", "out"))  # any other crossbar: its pins
-    size = matplotlib.rcParams["ytick.labelsize"]
     rows, pairs = cell.matrix.shape
-    for j in range(0, rows, _every(rows)):
-        ax.annotate(
-            f"${_node(target)}_{{{j}}}$",
-            (x[-1] + 0.7, j),
-            (3, 0),
-            textcoords="offset points",
-            va="center_baseline",
-            fontsize=size,
-        )
-    for i in range(0, pairs, _every(pairs)):
-        ax.annotate(
-            f"${_node(source)}_{{{i}}}$",
-            ((x[2 * i] + x[2 * i + 1]) / 2, -HEAD),
-            (0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=size,
-        )
+    right: dict[str, Any] = {"xytext": (3, 0), "va": "center_baseline"}
+    above: dict[str, Any] = {"xytext": (0, 3), "va": "bottom", "ha": "center"}
+    named = [(target, j, (x[-1] + 0.7, float(j)), right) for j in _some(rows)]
+    named += [(source, i, ((x[2 * i] + x[2 * i + 1]) / 2, -HEAD), above) for i in _some(pairs)]
+    for name, k, at, how in named:
+        name = name if len(name) == 1 else rf"\mathrm{{{name}}}"
+        size = matplotlib.rcParams["ytick.labelsize"]
+        ax.annotate(f"${name}_{{{k}}}$", at, textcoords="offset points", fontsize=size, **how)
 
 
-def _node(letter: str) -> str:
-    return letter if len(letter) == 1 else rf"\mathrm{{{letter}}}"
-
-
-def _every(n: int) -> int:
-    """Return the distance between labels: a power of 2 that leaves at most `CROWD`."""
-    step = 1
-    while n > step * CROWD:
-        step *= 2
-    return step
+def _some(n: int) -> range:
+    """Return which of n nodes are named: a power of 2 apart that leaves at most `CROWD`."""
+    return range(0, n, 2 ** max(0, math.ceil(math.log2(n / CROWD))))
 
 
 def _colour_bar(ax: Axes, squares: PolyCollection, label: str) -> None:
@@ -254,16 +236,11 @@ def _size(cell: ResistorCrossbar) -> tuple[float, float]:
     return float(_column_places(columns)[-1]) + 1.5, rows + HEAD - 0.35
 
 
-def _pitch(cells: list[ResistorCrossbar]) -> float:
-    """Return the distance of the rows, inch, at which crossbars fit side by side."""
-    sizes = [_size(cell) for cell in cells]
-    return min(LARGEST_PITCH, WIDEST / sum(w for w, _ in sizes), TALLEST / max(h for _, h in sizes))
-
-
 def _figure(cells: list[ResistorCrossbar]) -> Figure:
     """Return a figure with empty axes for crossbars side by side, one pitch for all of them."""
-    pitch = _pitch(cells)
-    sizes = [(w * pitch, h * pitch) for w, h in map(_size, cells)]
+    sizes = [_size(cell) for cell in cells]
+    pitch = min(LARGEST_PITCH, WIDEST / sum(w for w, _ in sizes), TALLEST / max(h for _, h in sizes))  # inch
+    sizes = [(w * pitch, h * pitch) for w, h in sizes]
     tallest = max(h for _, h in sizes)
     below = max(BELOW, (BAR_LABEL - min(h for _, h in sizes)) / 2 + 0.15)
     width, height = sum(w + BESIDE for w, _ in sizes), ABOVE + tallest + below

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
 from circuitlsc.circuit.cells import (
     AdaptiveGate,
-    AdaptiveThreshold,
     Backward,
     Crossbar,
     Follower,
@@ -27,27 +25,25 @@ from circuitlsc.circuit.cells import (
     Weights,
 )
 from circuitlsc.circuit.cells.plastic import Multipliers
-from circuitlsc.drawing.learner_parts import SYMBOLS, LearnerParts, draw_terminal
-from circuitlsc.drawing.sheet import (
-    CURVE_BOX,
-    Point,
-    Sheet,
-    check_path,
-    draw_noisy_capacitor,
-    engineering,
-    save,
+from circuitlsc.drawing.parts import (
+    GATE,
+    SYMBOLS,
+    LearnerParts,
+    draw_code,
+    draw_control,
+    draw_leaky,
+    draw_multiplier,
+    draw_neuron,
+    draw_terminal,
 )
-from circuitlsc.reporting.plotting import STYLE
+from circuitlsc.drawing.sheet import Sheet, drawn, engineering, save, span
 
 if TYPE_CHECKING:
     from circuitlsc.learning.circuit import CircuitLearner
 
-GATE = (4.9, 2.0)  # width and height of the gate's box, whose centre is the origin
 LEFT, TOP = -3.7, 3.5  # of the gradient's way back
-STEM = 2.1  # length of a wire from a terminal up to what it controls
 PANELS, TEXT = -7.4, -11.5  # of the slow variables, below the path: their rail; the block of text
 BLOCK = 9.0  # width of that block
-CAPACITORS = {"a": "A", "u0": "u_0", "lam": r"\lambda", "sigma": r"\sigma"}
 
 
 def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
@@ -65,24 +61,12 @@ def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
     InputError
         If schemdraw is not installed, or the file cannot be written.
     """
-    check_path("learning_path_schematic()", path)
-    save(learning_path_figure(learner), path)
+    save("learning_path_schematic()", lambda: learning_path_figure(learner), path)
 
 
 def learning_path_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `learning_path_schematic` saves."""
-    with matplotlib.style.context(STYLE, after_reset=True):
-        sheet = Sheet("learning_path_schematic()")
-        _Path(sheet, LearnerParts(learner)).draw()
-        return sheet.figure()
-
-
-def _controlled(sheet: Sheet, at: Point, edge: float, name: str) -> None:
-    """Draw a terminal below a part, and the arrow up to its lower edge."""
-    x, y = at
-    sheet.dot((x, y - edge - STEM), terminal=True)
-    sheet.line((x, y - edge - STEM + 0.1), (x, y - edge), arrow="->")
-    sheet.text((x, y - edge - STEM - 0.25), f"${name}$", "center", "top")
+    return drawn("learning_path_schematic()", lambda sheet: _Path(sheet, LearnerParts(learner)).draw())
 
 
 @dataclass(frozen=True)
@@ -95,17 +79,17 @@ class _Path:
     def draw(self) -> None:
         """Draw everything."""
         sheet, parts = self.sheet, self.parts
-        x = self._code(self._neuron())
+        x = self._code(draw_neuron(sheet, parts))
         x = self._array(x, "forward", Forward, "A", "s")
         x = self._residual(x)
         if parts.residual == "q":
             x = self._divider(x)
         matrix = r"A^\mathsf{T}" + ("" if parts.residual == "q" else r" / \sigma^2")
         x = self._array(x, "backward", Backward, matrix, parts.residual)
-        sheet.shunt("Resistor", (x + 0.6, 0), 2.4, self._resistance)
+        sheet.shunt("Resistor", (x + 0.6, 0), self._resistance)
         sheet.text((x + 0.6, 0.3), "$e_i$", "center", "bottom")
-        width, _ = GATE
-        sheet.line((x, 0), (x + 1.6, 0), (x + 1.6, TOP), (LEFT, TOP), (LEFT, 0), (-width / 2, 0), arrow="->")
+        ends = (x, 0), (x + 1.6, 0), (x + 1.6, TOP), (LEFT, TOP), (LEFT, 0), (-GATE[0] / 2, 0)
+        sheet.line(*ends, arrow="->")
         sheet.text((LEFT + 0.3, 0.3), "$e_i$", "left", "bottom")
         end = self._panels()
         beside = end + BLOCK < x  # at the right of the panels, if there is room
@@ -113,52 +97,21 @@ class _Path:
 
     @property
     def _resistance(self) -> str:
-        return f"$R$\n{engineering(self.parts.learner.scaling.r_node, 'Ω')}"
-
-    def _neuron(self) -> float:
-        """Draw gate, noise and capacitor; return where the code begins."""
-        sheet, parts = self.sheet, self.parts
-        (width, height), state = GATE, parts.learner.graph.integrator
-        sheet.box((0, 0), width, height)
-        sheet.text((0, 0), "gate\n" + parts.force, "center")
-        gate = parts.find(AdaptiveGate)
-        if gate is not None:
-            for x, name in ((-1.2, "u_0"), *(((1.2, r"\lambda"),) if gate.lam is None else ())):
-                _controlled(sheet, (x, 0), height / 2, name)
-        x = width / 2 + 0.6
-        sheet.line((x, 0), (x, 2.0), (0, 2.0), (0, height / 2), arrow="->")
-        sheet.dot((x, 0))
-        capacitor = parts.capacitor(state, r"\mathrm{int}")
-        if parts.device:
-            sheet.shunt("SourceI", (x + 1.0, 0), 2.4, "noise")
-            sheet.shunt("Capacitor", (x + 4.2, 0), 2.4, capacitor)
-            at, end = x + 4.2, x + 7.1
-        else:
-            draw_noisy_capacitor(sheet, (x + 1.0, 0), capacitor, "noise")
-            at, end = x + 1.0, x + 4.0
-        sheet.text((at, 0.3), "$u_i$", "center", "bottom")
-        sheet.line((width / 2, 0), (end, 0))
-        return end
+        return f"$R$\n{engineering(self.parts.made.scaling.r_node, 'Ω')}"
 
     def _code(self, x: float) -> float:
-        """Draw the threshold from x on; return where s_i is."""
+        """Draw the gate's parameters, and the threshold of a state at x; return where s_i is."""
         sheet, parts = self.sheet, self.parts
-        table = parts.code()
-        if table is None:
-            sheet.line((x, 0), (x + 1.6, 0))
-            sheet.text((x + 0.8, 0.3), "$s_i = u_i$", "center", "bottom")
-            return x + 1.6
-        (w, h), centre = CURVE_BOX, x + CURVE_BOX[0] / 2
-        sheet.curve_box((centre, 0), table, parts.reach)
-        sheet.text((centre, h / 2 + 0.2), "threshold", "center", "bottom")
-        if parts.find(AdaptiveThreshold) is not None:
-            _controlled(sheet, (centre, 0), h / 2, "u_0")
-            sheet.text((centre + 0.3, -h / 2 - 0.9), parts.thresholds[-1])
-        else:
-            sheet.text((centre, -h / 2 - 0.2), "\n".join(parts.thresholds), "center", "top")
-        sheet.line((x + w, 0), (x + w + 1.6, 0))
-        sheet.text((x + w + 0.8, 0.3), "$s_i$", "center", "bottom")
-        return x + w + 1.6
+        gate = parts.find(AdaptiveGate)
+        if gate is not None:
+            for at, name in ((-1.2, "u_0"), *(((1.2, r"\lambda"),) if gate.lam is None else ())):
+                draw_control(sheet, (at, 0), GATE[1] / 2, name)
+        start = (x + 2.9, 0.0)
+        sheet.line((x, 0), start)
+        end, _ = draw_code(sheet, parts, start)
+        sheet.line((end, 0), (end + 1.6, 0))
+        sheet.text((end + 0.8, 0.3), "$s_i = u_i$" if parts.code() is None else "$s_i$", "center", "bottom")
+        return end + 1.6
 
     def _array(self, x: float, name: str, kind: type[Multipliers], matrix: str, source: str) -> float:
         """Draw one element of the array that weights a vector; return where its current goes."""
@@ -166,26 +119,15 @@ class _Path:
         plastic = parts.find(kind, name)
         if plastic is not None:
             centre = x + 1.6
-            sheet.line((x, 0), (centre - 0.45, 0))
-            sheet.multiplier((centre, 0))
-            _controlled(sheet, (centre, 0), 0.45, "a_{ji}")
-            sheet.line((centre + 0.45, 0), (centre + 1.0, 0))
-            out = sheet.transconductor((centre + 1.0, 0))
-            sheet.text((centre + 1.8, -0.95), parts.transfer(plastic), "center", "top")
-            title, middle, size = (
-                f"{name} multipliers",
-                centre + 1.0,
-                f"$D\\,K$ = {plastic.n_features * plastic.n_latents}",
-            )
+            out = draw_multiplier(sheet, (x, 0), (centre, 0), "a_{ji}", parts.transfer(plastic))
+            size = f"$D\\,K$ = {plastic.n_features * plastic.n_latents}"
+            title, middle = f"{name} multipliers", centre + 1.0
         else:
-            crossbar = parts.find(Crossbar, name)
-            assert crossbar is not None
+            g = parts.get(Crossbar, name).conductances(parts.made.scaling)
+            entries = g[np.abs(g) > 1e-12 * np.abs(g).max()]
             sheet.line((x, 0), (x + 1.2, 0))
             out = sheet.transconductor((x + 1.2, 0))
-            g = np.abs(crossbar.conductances(parts.learner.scaling))
-            entries = g[g > 1e-12 * g.max()]
-            low, high = engineering(float(entries.min()), "S"), engineering(float(entries.max()), "S")
-            sheet.text((x + 1.9, -0.95), low if low == high else f"{low} to\n{high}", "center", "top")
+            sheet.text((x + 1.9, -0.95), span(entries, "S", " to\n"), "center", "top")
             title, middle, size = f"{name} crossbar", x + 1.9, f"{entries.size} conductances"
         sheet.text((middle, 1.1), f"{title}\n${matrix}$, {size}", "center", "bottom")
         end = (out[0] + 1.2, 0.0)
@@ -194,13 +136,11 @@ class _Path:
 
     def _residual(self, x: float) -> float:
         """Draw the node r_j with its input and resistor; return where it ends."""
-        sheet, scaling = self.sheet, self.parts.learner.scaling
-        bias = self.parts.find(Input)
-        assert bias is not None
-        unit = engineering(scaling.volts(bias.target) / scaling.r_node, "A")
-        sheet.shunt("SourceI", (x, 0), 2.4, f"$-x_j(t)$\n$\\times$ {unit}")
+        sheet, scaling = self.sheet, self.parts.made.scaling
+        unit = engineering(scaling.volts(self.parts.get(Input).target) / scaling.r_node, "A")
+        sheet.shunt("SourceI", (x, 0), f"$-x_j(t)$\n$\\times$ {unit}")
         sheet.waveform((x + 0.75, -2.75), "hold")
-        sheet.shunt("Resistor", (x + 3.6, 0), 2.4, self._resistance)
+        sheet.shunt("Resistor", (x + 3.6, 0), self._resistance)
         sheet.text((x + 1.8, 0.3), "$r_j$", "center", "bottom")
         sheet.line((x, 0), (x + 5.6, 0))
         return x + 5.6
@@ -208,9 +148,8 @@ class _Path:
     def _divider(self, x: float) -> float:
         """Draw the divider by sigma^2; return where q_j is."""
         sheet = self.sheet
-        sheet.box((x + 1.5, 0), 3.0, 2.0)
-        sheet.text((x + 1.5, 0), "dividers\n$r_j / \\sigma^2$", "center")
-        _controlled(sheet, (x + 1.5, 0), 1.0, r"\sigma")
+        sheet.box((x + 1.5, 0), 3.0, 2.0, "dividers\n$r_j / \\sigma^2$")
+        draw_control(sheet, (x + 1.5, 0), 1.0, r"\sigma")
         sheet.line((x + 3.0, 0), (x + 4.6, 0))
         sheet.text((x + 3.8, 0.3), "$q_j$", "center", "bottom")
         return x + 4.6
@@ -218,9 +157,9 @@ class _Path:
     def _panels(self) -> float:
         """Draw the slow variables side by side; return where a next one would begin."""
         parts, x = self.parts, LEFT
-        model, size = parts.learner.model, r"|s_i|" if parts.learner.signed else "s_i"
-        sign = r"\mathrm{sgn}(s_i)" if parts.learner.signed else r"\mathbf{1}(s_i > 0)"
-        active = r"\mathbf{1}(s_i \neq 0)" if parts.learner.signed else r"\mathbf{1}(s_i > 0)"
+        model, size = parts.made.model, r"|s_i|" if parts.made.signed else "s_i"
+        sign = r"\mathrm{sgn}(s_i)" if parts.made.signed else r"\mathbf{1}(s_i > 0)"
+        active = r"\mathbf{1}(s_i \neq 0)" if parts.made.signed else r"\mathbf{1}(s_i > 0)"
         rules = {
             "u0": ("threshold", ("e_i", "u_i"), rf"e_i\,{sign}", f"$K$ = {model.n_latents}", 4.2),
             "lam": ("rate", ("u_i", "u_0"), rf"{active}\,[1/\lambda - {size}]", f"$K$ = {model.n_latents}", 5.4),
@@ -235,21 +174,11 @@ class _Path:
         """Draw the panel of the dictionary; return its right end."""
         sheet, parts, y = self.sheet, self.parts, PANELS
         x += 0.9
-        hebbian = parts.find(Hebbian)
-        assert hebbian is not None
         sheet.text((x - 0.9, y + 2.4), f"dictionary: $D\\,K$ = {cell.size} capacitors", vertical="bottom")
         draw_terminal(sheet, (x, y), f"{parts.residual}_j", "right")
-        sheet.line((x + 0.1, y), (x + 1.35, y))
-        sheet.multiplier((x + 1.8, y))
-        _controlled(sheet, (x + 1.8, y), 0.45, "s_i")
-        sheet.line((x + 2.25, y), (x + 2.8, y))
-        out = sheet.transconductor((x + 2.8, y), "$-$")
-        sheet.text((x + 3.6, y - 0.95), parts.transfer(hebbian), "center", "top")
-        x = out[0] + 1.0
-        sheet.shunt("Capacitor", (x, y), 2.4, parts.capacitor(cell, "A"))
-        if parts.leak:
-            x += 3.2
-            sheet.shunt("Resistor", (x, y), 2.4, parts.leak)
+        label = parts.transfer(parts.get(Hebbian))
+        out = draw_multiplier(sheet, (x + 0.1, y), (x + 1.8, y), "s_i", label, "$-$")
+        x = draw_leaky(sheet, parts, cell, (out[0] + 1.0, y))
         sheet.line(out, (x + 1.4, y))
         draw_terminal(sheet, (x + 1.5, y), SYMBOLS["a"], "left")
         return x + 3.0
@@ -267,18 +196,16 @@ class _Path:
         for name, dy in zip(inputs, heights, strict=True):
             draw_terminal(sheet, (x, y + dy), name, "right")
             sheet.line((x + 0.1, y + dy), (left, y + dy), arrow="->")
-        sheet.box((left + width / 2, y), width, 2.0)
-        sheet.text((left + width / 2, y), f"${rule}$", "center")
+        sheet.box((left + width / 2, y), width, 2.0, f"${rule}$")
         x = left + width + 1.0
         sheet.line((x, y), (x, y + 1.7), (left + width / 2, y + 1.7), (left + width / 2, y + 1.0), arrow="->")
-        sheet.shunt("Capacitor", (x, y), 2.4, parts.capacitor(cell, CAPACITORS[cell.quantity]))
+        sheet.shunt("Capacitor", (x, y), parts.capacitor(cell, f"C_{{{symbol}}}"))
         follower = parts.find(Follower)
         if cell.quantity == "lam" and follower is not None:
             box = x + 4.8
             sheet.line((left + width, y), (box - 1.9, y), arrow="->")
             sheet.text((x + 1.6, y + 0.3), f"${symbol}$", "center", "bottom")
-            sheet.box((box, y), 3.8, 2.0)
-            sheet.text((box, y), "divider\n$-\\log(\\pi) / \\lambda$", "center")
+            sheet.box((box, y), 3.8, 2.0, "divider\n$-\\log(\\pi) / \\lambda$")
             sheet.line((box + 1.9, y), (box + 2.8, y))
             draw_terminal(sheet, (box + 2.9, y), "u_0", "left")
             return box + 4.0

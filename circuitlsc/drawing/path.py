@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.circuit.cells import Crossbar, Input, Integrator, ResistorCrossbar, TransimpedanceSum
-from circuitlsc.drawing.sheet import Parts, Point, Sheet, draw_code, draw_noisy_capacitor, engineering
+from circuitlsc.circuit.cells import Crossbar, Input, ResistorCrossbar, TransimpedanceSum
+from circuitlsc.drawing.parts import GATE, SamplerParts, draw_code, draw_gate, draw_neuron, draw_node
+from circuitlsc.drawing.sheet import Point, Sheet, engineering, span
+from circuitlsc.model.stream import Stream
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
@@ -26,7 +29,7 @@ DRIVE = r"A^\mathsf{T} x(t) / \sigma^2", r"A^\mathsf{T} x(t)"  # of the Gram for
 ROUNDING = 1e-12  # of a matrix's largest entry, or of 1 where 1 was subtracted: what is below is no entry
 
 GHOST = "#9a9a9a"  # parts that stand for many more
-GATE = (-11.9, 4.7, 2.0)  # centre, width and height of the gate in a signal path
+GATE_AT = -11.9  # where the gate's centre is in a signal path
 CODE = -3.2  # where the cell of the code begins in a signal path
 SECOND, RETURN, LOWEST = -7.4, -4.7, -11.6  # of a momentum's row: its rail, the wire to the neuron, the wire of e below
 ROW, GHOST_ROW = -2.5, -4.3  # of a crossbar in a signal path, below its driver's wire
@@ -34,138 +37,74 @@ ROW, GHOST_ROW = -2.5, -4.3  # of a crossbar in a signal path, below its driver'
 
 def draw_signal_path(sheet: Sheet, sampler: Sampler) -> None:
     """Draw the loop: gate and neuron, then a stage for each crossbar, and the gradient's way back."""
-    parts = Parts(sampler)
+    parts = SamplerParts(sampler)
     crossbars = [cell for cell in sampler.graph.cells if isinstance(cell, (Crossbar, ResistorCrossbar))]
     residual, second = len(crossbars) == 2, parts.momentum is not None
-    _draw_loop_momentum(sheet, parts) if second else _draw_loop_neuron(sheet, parts)
-    end = _Stage(sheet, parts, crossbars[0], (0.0, 0.0), 1).draw()
+    if second:
+        _draw_momentum(sheet, parts)
+    else:
+        sheet.line((draw_neuron(sheet, parts, (GATE_AT, 0)), 0), (CODE, 0))
+    sheet.line(draw_code(sheet, parts, (CODE, 0)), (0, 0))
+    sheet.text((-0.3, 0.3), "$s_i$", "center", "bottom")
+    end = _Stage(sheet, parts, crossbars[0]).draw()
     if residual:
         start = (end[0], end[1] - (8.6 if parts.device else 5.6))
         sheet.line(end, start)
-        end = _Stage(sheet, parts, crossbars[1], start, -1).draw()
-    x, _, height = GATE
-    bottom = (SECOND if second else 0.0) - height / 2
-    low = end[1] if residual else end[1] - (5.2 if parts.stream is None else 6.3)
+        back = sheet.placed(start, -1)
+        end = back.on_page(_Stage(back, parts, crossbars[1]).draw())
+    x, bottom = GATE_AT, (SECOND if second else 0.0) - GATE[1] / 2
+    low = end[1] if residual else end[1] - (5.2 if parts.made.stream is None else 6.3)
     low = min(low, LOWEST) if second else low
     sheet.line(end, (end[0], low), (x, low), (x, bottom), arrow="->")
     sheet.text((x + 0.3, bottom - 1.0), "$e_i$" if residual else "$e_i$  ($j = i$)")
     lines = [f"$K$ = {sampler.model.n_latents} latents, $D$ = {sampler.model.n_features} features"]
     lines.append(parts.units("ups" if second else "us", *("r" * residual), "e"))
-    if parts.stream is not None:
-        lines += _stream(parts, residual)
+    if parts.made.stream is not None:
+        lines += _stream(parts, parts.made.stream, residual)
     at, vertical = ((x - 2.2, 1.0), "bottom") if second else ((x + 1.4, -4.4), "top")
     sheet.text(at, "\n".join(lines), vertical=vertical)
 
 
-def _stream(parts: Parts, residual: bool) -> list[str]:
+def _stream(parts: SamplerParts, stream: Stream, residual: bool) -> list[str]:
     """Return what is said about inputs that follow each other."""
-    stream = parts.stream
-    assert stream is not None
-    time = engineering(stream.hold * parts.sampler.scaling.tau, "s")
+    time = engineering(stream.hold * parts.made.scaling.tau, "s")
     rows = f"{len(stream.rows)} inputs $x(t)$"
     said = f"{rows}, each on for {time}" if stream.interpolate == "hold" else f"{rows}, joined by lines of {time}"
     return [said] if residual else [said, f"$b(t) = {DRIVE[parts.kind == 'lca']}$"]
 
 
-def _force(parts: Parts) -> str:
-    """Return the gate's current, in mathematics."""
-    gate = parts.gate
-    force = "e_i" if gate.comparator is None else r"s'(u_i)\,e_i"
-    prior = "c'(u_i)"
-    if parts.kind == "lca":
-        prior = "u_i" if gate.prior is None else "u_i - s_i"
-    return rf"$-[\,{force} + {prior}\,]$"
-
-
-def _draw_loop_neuron(sheet: Sheet, parts: Parts) -> None:
-    """Draw gate, noise, capacitor and code, which ends at the origin."""
-    x = _draw_gate(sheet, parts, 0.0) + 0.6
-    left, _, height = GATE
-    sheet.line((x, 0), (x, 2.0), (left, 2.0), (left, height / 2), arrow="->")
-    sheet.dot((x, 0))
-    sheet.line((x - 0.6, 0), (CODE, 0))
-    _draw_node(sheet, parts, parts.state, (x + 3.2, 0))
-    _draw_loop_code(sheet, parts)
-
-
-def _draw_loop_momentum(sheet: Sheet, parts: Parts) -> None:
-    """Draw the neuron's capacitor and code, which ends at the origin, and below it the gate with the momentum."""
+def _draw_momentum(sheet: Sheet, parts: SamplerParts) -> None:
+    """Draw the neuron's capacitor up to its code, and below it the gate with the momentum."""
     momentum, y = parts.momentum, SECOND
     assert momentum is not None
-    x = _draw_gate(sheet, parts, y)
-    left, _, height = GATE
+    x = draw_gate(sheet, parts, (GATE_AT, y))
     friction = x + (3.2 if parts.device else 0.8)
-    sheet.shunt("Resistor", (friction, y), 2.4, parts.friction(momentum))
-    _draw_node(sheet, parts, momentum, (friction + 4.0, y), noise=x + 0.9)
+    sheet.shunt("Resistor", (friction, y), parts.friction(momentum))
+    draw_node(sheet, parts, momentum, (friction + 4.0, y), noise=x + 0.9)
     start = (friction + 6.8, y)
     sheet.line((x, y), start)
     out = sheet.transconductor(start)
     sheet.text((out[0], y + 0.95), parts.velocity, "right", "bottom")
-    into = left + 1.6
+    into = GATE_AT + 1.6
     sheet.line(out, (out[0] + 0.4, y), (out[0] + 0.4, RETURN), (into, RETURN), (into, 0))
     sheet.dot((into, 0))
-    sheet.line((CODE, 0), (left, 0), (left, y + height / 2), arrow="->")
-    _draw_node(sheet, parts, parts.state, (CODE - 2.55, 0))
-    _draw_loop_code(sheet, parts)
-
-
-def _draw_gate(sheet: Sheet, parts: Parts, y: float) -> float:
-    """Draw the gate's box; return where its output is."""
-    x, width, height = GATE
-    sheet.box((x, y), width, height)
-    sheet.text((x, y), "gate\n" + _force(parts), "center")
-    return x + width / 2
-
-
-def _draw_node(sheet: Sheet, parts: Parts, state: Integrator, at: Point, noise: float | None = None) -> None:
-    """Draw an integrator's capacitor, with its noise if it has any: in series, or as a current at ``noise``."""
-    x, y = at
-    sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
-    capacitor = parts.capacitor(state)
-    if not state.noisy:
-        sheet.shunt("Capacitor", at, 2.4, capacitor)
-    elif parts.device:
-        sheet.shunt("SourceI", (x - 2.4 if noise is None else noise, y), 2.4, "noise")
-        sheet.shunt("Capacitor", at, 2.4, capacitor)
-    else:
-        draw_noisy_capacitor(sheet, at, capacitor, "noise")
-
-
-def _draw_loop_code(sheet: Sheet, parts: Parts) -> None:
-    """Draw the code's cell up to the origin."""
-    end = draw_code(sheet, parts, (CODE, 0))
-    sheet.line(end, (0, 0))
-    sheet.text((-0.3, 0.3), "$s_i$", "center", "bottom")
+    sheet.line((CODE, 0), (GATE_AT, 0), (GATE_AT, y + GATE[1] / 2), arrow="->")
+    draw_node(sheet, parts, parts.state, (CODE - 2.55, 0))
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """One crossbar with what drives and reads it, from ``at`` to the right (d = 1) or to the left (d = -1)."""
+    """One crossbar with what drives and reads it, from the sheet's origin."""
 
     sheet: Sheet
-    parts: Parts
+    parts: SamplerParts
     cell: Crossbar | ResistorCrossbar
-    at: Point
-    d: int
 
     def draw(self) -> Point:
         """Draw the stage; return its output."""
         if isinstance(self.cell, ResistorCrossbar):
             return self._resistors(self.cell)
         return self._transconductors(self.cell)
-
-    def _to(self, x: float, y: float) -> Point:
-        return self.at[0] + self.d * x, self.at[1] + y
-
-    def _line(self, *points: Point, color: str = "black", arrow: str | None = None) -> None:
-        self.sheet.line(*(self._to(*p) for p in points), color=color, arrow=arrow)
-
-    def _text(
-        self, x: float, y: float, text: str, align: str = "left", vertical: str = "center", color: str = "black"
-    ) -> None:
-        if self.d < 0:
-            align = {"left": "right", "right": "left"}.get(align, align)
-        self.sheet.text(self._to(x, y), text, align, vertical, color)
 
     def _node(self, letter: str) -> str:
         """Return a node's name with the index that it has in the picture."""
@@ -202,30 +141,23 @@ class _Stage:
 
     def _resistors(self, cell: ResistorCrossbar) -> Point:
         """Draw inverter, pairs of resistors, input and amplifier."""
-        sheet, hardware, d = self.sheet, cell.hardware, self.d
+        sheet, hardware = self.sheet, cell.hardware
         part = hardware.parts.crossbar
         source, target = self._ends
-        plus, minus, ghosts, end_x = 5.8, 7.9, (10.6, 11.9), 14.9
+        plus, minus, end_x = 5.8, 7.9, 14.9
         # drivers: +v straight on, -v by way of an inverter above
         ohm = engineering(hardware.ohm(1 / part.g_on), "Ω")
-        self._line((0, 0), (plus, 0), (plus, GHOST_ROW - 0.7))
-        sheet.dot(self._to(0.5, 0))
-        self._line((0.5, 0), (0.5, 2.4))
-        sheet.part("Resistor", self._to(0.5, 2.4), self._to(2.5, 2.4))
-        self._text(1.5, 2.8, ohm, "center", "bottom")
-        out = sheet.amplifier(self._to(2.5, 2.4), d, ohm)
-        sheet.line(out, (self._to(minus, 0)[0], out[1]), self._to(minus, GHOST_ROW - 0.7))
-        self._text(4.6, 0.95, "inverter", "center", "bottom")
-        self._text(plus - 0.2, 0.25, f"$+{source}$", "right", "bottom")
-        self._text(minus + 0.25, 0.25, f"$-{source}$", "left", "bottom")
-        # the array
-        self._rows_and_ghosts(plus - 0.7, end_x, 13.1, ghosts)
-        if self._has_entries:
-            for x, name in ((plus, "G^-"), (minus, "G^+")):
-                self._pass_through(x, GHOST_ROW, GHOST)
-                self._pass_through(x, ROW, "black")
-                self._text(x + 0.85, ROW + 0.75, f"${name}_{{{self._index}}}$")
-        self._dimensions(plus - 0.7, 13.1, "pairs of columns")
+        sheet.line((0, 0), (plus, 0), (plus, GHOST_ROW - 0.7))
+        sheet.dot((0.5, 0))
+        sheet.line((0.5, 0), (0.5, 2.4))
+        sheet.part("Resistor", (0.5, 2.4), (2.5, 2.4))
+        sheet.text((1.5, 2.8), ohm, "center", "bottom")
+        out = sheet.amplifier((2.5, 2.4), ohm)
+        sheet.line(out, (minus, out[1]), (minus, GHOST_ROW - 0.7))
+        sheet.text((4.6, 0.95), "inverter", "center", "bottom")
+        sheet.text((plus - 0.2, 0.25), f"$+{source}$", "right", "bottom")
+        sheet.text((minus + 0.25, 0.25), f"$-{source}$", "left", "bottom")
+        self._array({plus: "G^-", minus: "G^+"}, (10.6, 11.9), (13.1, end_x), "pairs of columns")
         corner = hardware.parts.corner.resistance
         lines = [f"{engineering(part.g_off / corner, 'S')} to {engineering(part.g_on / corner, 'S')}"]
         if part.wire_resistance > 0:
@@ -234,101 +166,98 @@ class _Stage:
             lines.append(f"drivers {engineering(hardware.ohm(part.driver_resistance), 'Ω')}")
         self._title(lines)
         # the amplifier, and the input behind its resistor
-        amplifier = next(c for c in self.parts.cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell)
+        amplifier = next(
+            c for c in self.parts.made.graph.cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell
+        )
         rf = engineering(amplifier.feedback, "Ω")
-        out = sheet.amplifier(self._to(end_x, ROW), d, f"$R_f$ = {rf}")
+        out = sheet.amplifier((end_x, ROW), f"$R_f$ = {rf}")
         if amplifier.has_input:
             x = end_x - 1.2
-            sheet.dot(self._to(x, ROW))
-            sheet.part("Resistor", self._to(x, 0.2), self._to(x, ROW))
-            sheet.dot(self._to(x, 0.3), terminal=True)
-            self._text(x, 0.65, f"${self._input()}$", "center", "bottom")
-            if self.parts.stream is not None:
-                sheet.waveform(self._to(x - 0.65, 1.5), self.parts.stream.interpolate)
-            self._text(x - 0.45, -0.3, f"$R_x$ = {rf}", "right")
+            sheet.dot((x, ROW))
+            sheet.part("Resistor", (x, 0.2), (x, ROW))
+            sheet.dot((x, 0.3), terminal=True)
+            sheet.text((x, 0.65), f"${self._input()}$", "center", "bottom")
+            if self.parts.made.stream is not None:
+                sheet.waveform((x - 0.65, 1.5), self.parts.made.stream.interpolate)
+            sheet.text((x - 0.45, -0.3), f"$R_x$ = {rf}", "right")
         return self._output(out, target)
 
     def _transconductors(self, cell: Crossbar) -> Point:
         """Draw one transconductor per entry, input current and summing resistor."""
-        sheet, scaling = self.sheet, self.parts.sampler.scaling
+        sheet, scaling = self.sheet, self.parts.made.scaling
         _, target = self._ends
         column, end_x = 5.8, 14.0
-        self._line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
-        self._rows_and_ghosts(column - 0.7, end_x, 9.7, (8.5,))
+        sheet.line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
+        self._array({column: "g"}, (8.5,), (9.7, end_x), "columns")
         entries, lines = self._entries, ["no entries"]
         if entries.any():
-            self._pass_through(column, GHOST_ROW, GHOST)
-            self._pass_through(column, ROW, "black")
-            self._text(column + 0.85, ROW + 0.75, f"$g_{{{self._index}}}$")
-            g = np.abs(cell.conductances(scaling)[entries])
-            low, high = engineering(float(g.min()), "S"), engineering(float(g.max()), "S")
-            lines = [low if low == high else f"{low} to {high}"]
+            lines = [span(cell.conductances(scaling)[entries], "S")]
             if self._lca_inhibition and not np.diag(entries).any():
                 lines.append("$g_{ii}$ = 0")
-        self._dimensions(column - 0.7, 9.7, "columns")
         self._title(lines)
-        biases = [c for c in self.parts.cells if isinstance(c, Input) and c.name == f"{cell.name}_input"]
-        if biases:
-            unit = engineering(scaling.volts(biases[0].target) / scaling.r_node, "A")
-            sheet.shunt("SourceI", self._to(end_x - 3.6, ROW), 2.4, f"$-{self._input()}$\n$\\times$ {unit}")
-            if self.parts.stream is not None:
-                sheet.waveform(self._to(end_x - 2.85, ROW - 2.6), self.parts.stream.interpolate)
-        sheet.shunt("Resistor", self._to(end_x, ROW), 2.4, f"$R$\n{engineering(scaling.r_node, 'Ω')}")
-        return self._output(self._to(end_x, ROW), target, 2.6)
+        if (bias := self.parts.find(Input, f"{cell.name}_input")) is not None:
+            unit = engineering(scaling.volts(bias.target) / scaling.r_node, "A")
+            sheet.shunt("SourceI", (end_x - 3.6, ROW), f"$-{self._input()}$\n$\\times$ {unit}")
+            if self.parts.made.stream is not None:
+                sheet.waveform((end_x - 2.85, ROW - 2.6), self.parts.made.stream.interpolate)
+        sheet.shunt("Resistor", (end_x, ROW), f"$R$\n{engineering(scaling.r_node, 'Ω')}")
+        return self._output((end_x, ROW), target, 2.6)
 
-    def _rows_and_ghosts(self, left: float, right: float, ghost_right: float, columns: tuple[float, ...]) -> None:
-        """Draw the row, and in grey those parts of the array that stand for the others."""
-        self._line((left, GHOST_ROW), (ghost_right, GHOST_ROW), color=GHOST)
-        self._line((left, ROW), (right, ROW))
-        for x in columns:
-            self._line((x, -0.9), (x, GHOST_ROW - 0.7), color=GHOST)
-            for y in (ROW, GHOST_ROW) if self._has_entries else ():
-                self._pass_through(x, y, GHOST)
-        self._text(columns[0] - 0.75, -1.2, r"$\cdots$", "center", color=GHOST)
-        self._text(columns[0] - 0.75, (ROW + GHOST_ROW) / 2, r"$\vdots$", "center", color=GHOST)
+    def _array(self, columns: Mapping[float, str], ghosts: tuple[float, ...], ends: Point, what: str) -> None:
+        """Draw the row from its columns on, how many of both there are, and in grey parts that stand for the others.
+
+        ``columns`` are places and names of conductances, ``ends`` those of the grey row and of the row.
+        """
+        sheet, left, index = self.sheet, min(columns) - 0.7, self._index
+        sheet.line((left, GHOST_ROW), (ends[0], GHOST_ROW), color=GHOST)
+        sheet.line((left, ROW), (ends[1], ROW))
+        for x in ghosts:
+            sheet.line((x, -0.9), (x, GHOST_ROW - 0.7), color=GHOST)
+        for x in (*ghosts, *columns) if self._has_entries else ():
+            self._pass_through(x, GHOST_ROW, GHOST)
+            self._pass_through(x, ROW, "black" if x in columns else GHOST)
+            if x in columns:
+                sheet.text((x + 0.85, ROW + 0.75), f"${columns[x]}_{{{index}}}$")
+        sheet.text((ghosts[0] - 0.75, -1.2), r"$\cdots$", "center", color=GHOST)
+        sheet.text((ghosts[0] - 0.75, (ROW + GHOST_ROW) / 2), r"$\vdots$", "center", color=GHOST)
+        low = GHOST_ROW - 1.1
+        source, target = (self._size(letter) for letter in NODES[self.cell.name])
+        sheet.line((left, low), (ends[0], low), arrow="<->")
+        sheet.text(((left + ends[0]) / 2, low - 0.2), f"{source} {what}", "center", "top")
+        sheet.line((left - 0.5, ROW + 0.1), (left - 0.5, GHOST_ROW - 0.1), arrow="<->")
+        sheet.text((left - 0.8, (ROW + GHOST_ROW) / 2), f"{target} rows", "right")
 
     def _pass_through(self, x: float, y: float, color: str) -> None:
         """Draw what leads from a column to a row."""
-        start, end = self._to(x, y + 0.95), self._to(x + 0.95, y)
+        start, end = (x, y + 0.95), (x + 0.95, y)
         if isinstance(self.cell, ResistorCrossbar):
             self.sheet.part("Resistor", start, end, color)
         else:
-            along, across = np.array([self.d, -1.0]) * 0.95, np.array([self.d, 1.0]) * 0.24
-            base, tip = np.array(start) + 0.3 * along, np.array(start) + 0.75 * along
-            corners = [base + across, tip, base - across, base + across]
-            self.sheet.line(*((float(a), float(b)) for a, b in corners), color=color)
-            self.sheet.line(start, (float(base[0]), float(base[1])), color=color)
-            self.sheet.line((float(tip[0]), float(tip[1])), end, color=color)
+            (a, b), (c, d) = (x + 0.285, y + 0.665), (x + 0.7125, y + 0.2375)  # base and tip of a triangle on the way
+            self.sheet.line((a + 0.24, b + 0.24), (c, d), (a - 0.24, b - 0.24), (a + 0.24, b + 0.24), color=color)
+            self.sheet.line(start, (a, b), color=color)
+            self.sheet.line((c, d), end, color=color)
         for at in (start, end):
             self.sheet.dot(at, color=color)
 
-    def _dimensions(self, left: float, right: float, columns: str) -> None:
-        """Say how many rows and columns there are."""
-        source, target = (self._size(letter) for letter in NODES[self.cell.name])
-        low = GHOST_ROW - 1.1
-        self._line((left, low), (right, low), arrow="<->")
-        self._text((left + right) / 2, low - 0.2, f"{source} {columns}", "center", "top")
-        self._line((left - 0.5, ROW + 0.1), (left - 0.5, GHOST_ROW - 0.1), arrow="<->")
-        self._text(left - 0.8, (ROW + GHOST_ROW) / 2, f"{target} rows", "right")
-
     def _size(self, letter: str) -> str:
-        model = self.parts.sampler.model
+        model = self.parts.made.model
         return f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}"
 
     def _title(self, lines: list[str]) -> None:
         matrices = LCA_MATRICES if self.parts.kind == "lca" else MATRICES
         title = f"{self.cell.name} crossbar: ${matrices[self.cell.name]}$"
-        self._text(0.3, -0.6, "\n".join([title, *lines]), "left", "top")
+        self.sheet.text((0.3, -0.6), "\n".join([title, *lines]), "left", "top")
 
     def _input(self) -> str:
-        if self.parts.stream is not None:
+        if self.parts.made.stream is not None:
             return "b_j(t)" if self.cell.name == "inhibition" else "x_j(t)"
         if self.cell.name != "inhibition":
             return "x_j"
         return r"(A^\mathsf{T} x)_j" + (r" / \sigma^2" if self.parts.kind != "lca" else "")
 
     def _output(self, out: Point, name: str, length: float = 1.1) -> Point:
-        end = (out[0] + length * self.d, out[1])
+        end = (out[0] + length, out[1])
         self.sheet.line(out, end)
         self.sheet.text((end[0], end[1] + 0.3), f"${name}$", "center", "bottom")
         return end

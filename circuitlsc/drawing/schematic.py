@@ -9,27 +9,16 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from circuitlsc.circuit.cells import Buffer, DeviceGate, DeviceIntegrator, Integrator, ThermalNoise, Threshold
+from circuitlsc.circuit.cells import Buffer, DeviceGate, DeviceIntegrator, Gate, Integrator, ThermalNoise, Threshold
+from circuitlsc.drawing.parts import SamplerParts, draw_code, draw_noisy_capacitor
 from circuitlsc.drawing.path import NODES as NODES
 from circuitlsc.drawing.path import draw_signal_path
-from circuitlsc.drawing.sheet import (
-    CURVE,
-    CURVE_BOX,
-    Parts,
-    Point,
-    Sheet,
-    check_path,
-    draw_code,
-    draw_noisy_capacitor,
-    save,
-)
+from circuitlsc.drawing.sheet import CURVE, CURVE_BOX, Point, Sheet, drawn, save
 from circuitlsc.drawing.sheet import engineering as engineering
 from circuitlsc.drawing.sheet import si_prefix as si_prefix
-from circuitlsc.reporting.plotting import STYLE
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
@@ -52,8 +41,7 @@ def neuron_schematic(sampler: Sampler, path: Path) -> None:
     InputError
         If schemdraw is not installed, or the file cannot be written.
     """
-    check_path("neuron_schematic()", path)
-    save(neuron_figure(sampler), path)
+    save("neuron_schematic()", lambda: neuron_figure(sampler), path)
 
 
 def signal_path_schematic(sampler: Sampler, path: Path) -> None:
@@ -73,32 +61,24 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
     InputError
         If schemdraw is not installed, or the file cannot be written.
     """
-    check_path("signal_path_schematic()", path)
-    save(signal_path_figure(sampler), path)
+    save("signal_path_schematic()", lambda: signal_path_figure(sampler), path)
 
 
 def neuron_figure(sampler: Sampler) -> Figure:
     """Return the figure that `neuron_schematic` saves."""
-    with matplotlib.style.context(STYLE, after_reset=True):
-        sheet = Sheet("neuron_schematic()")
-        _draw_neuron(sheet, sampler)
-        return sheet.figure()
+    return drawn("neuron_schematic()", lambda sheet: _draw_neuron(sheet, SamplerParts(sampler)))
 
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
-    with matplotlib.style.context(STYLE, after_reset=True):
-        sheet = Sheet("signal_path_schematic()")
-        draw_signal_path(sheet, sampler)
-        return sheet.figure()
+    return drawn("signal_path_schematic()", lambda sheet: draw_signal_path(sheet, sampler))
 
 
-def _draw_neuron(sheet: Sheet, sampler: Sampler) -> None:
+def _draw_neuron(sheet: Sheet, parts: SamplerParts) -> None:
     """Draw one neuron: e_i through the gate, prior, capacitor, noise; the code to the right.
 
     With a momentum there are two rows: the gate acts on the momentum, whose voltage drives the neuron below.
     """
-    parts = Parts(sampler)
     noise, momentum = parts.find(ThermalNoise), parts.momentum
     out = _draw_force(sheet, parts)
     # what hangs on the gate's node
@@ -107,7 +87,7 @@ def _draw_neuron(sheet: Sheet, sampler: Sampler) -> None:
     x = _draw_prior(sheet, parts, x)
     block, quantities = ((0.2, -2.2) if noise is None else None), "us"
     if momentum is not None:
-        sheet.shunt("Resistor", (x, 0), 2.4, parts.friction(momentum))
+        sheet.shunt("Resistor", (x, 0), parts.friction(momentum))
         x, label = _draw_state(sheet, parts, momentum, (x + 3.9, 0.0))
         end = (x + label, 0.0)
         start = (begin - 0.4, SECOND)
@@ -126,9 +106,9 @@ def _draw_neuron(sheet: Sheet, sampler: Sampler) -> None:
     sheet.text(block or (x, -4.6), parts.units(quantities, "e"), vertical="top")
 
 
-def _draw_force(sheet: Sheet, parts: Parts) -> Point:
+def _draw_force(sheet: Sheet, parts: SamplerParts) -> Point:
     """Draw the likelihood's force, e_i through multiplier and transconductor; return its output."""
-    gate, s = parts.gate, parts.sampler.scaling
+    gate, s = parts.get(Gate), parts.made.scaling
     sheet.text((-0.3, 0), "$e_i$", "right")
     sheet.dot((0, 0), terminal=True)
     if gate.comparator is None:
@@ -154,43 +134,43 @@ def _draw_force(sheet: Sheet, parts: Parts) -> Point:
     return out
 
 
-def _comparator(parts: Parts) -> list[str]:
+def _comparator(parts: SamplerParts) -> list[str]:
     """Return the labels of the gate's comparator."""
-    part = parts.sampler.nonideal.comparator
+    part = parts.made.nonideal.comparator
     extra = [("hysteresis", part.hysteresis, "V"), ("delay", part.delay, "s")]
     return parts.thresholds + [f"{name} {engineering(value, unit)}" for name, value, unit in extra if value > 0]
 
 
-def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
+def _draw_prior(sheet: Sheet, parts: SamplerParts, x: float) -> float:
     """Draw the prior's current (of LCA: the leak's) out of the gate's node; return where the next part hangs."""
-    gate, s = parts.gate, parts.sampler.scaling
+    gate, s = parts.get(Gate), parts.made.scaling
     factor = 1.0 + gate.hardware.parts.prior.lam_error if isinstance(gate, DeviceGate) else 1.0
     amperes = s.drift_current * factor
     if gate.prior is None:
         siemens = amperes / s.volt * gate.stiffness
         if gate.apart:  # from another node than its own voltage
-            sheet.shunt("SourceControlledI", (x, 0), 2.4, f"$G_p\\, u_i$\n$G_p$ = {engineering(siemens, 'S')}")
+            sheet.shunt("SourceControlledI", (x, 0), f"$G_p\\, u_i$\n$G_p$ = {engineering(siemens, 'S')}")
             return x + 3.9
         ohm = engineering(1 / siemens, "Ω")
-        sheet.shunt("Resistor", (x, 0), 2.4, f"leak\n$R_u$ = {ohm}" if parts.kind == "lca" else f"$R_p$\n{ohm}")
+        sheet.shunt("Resistor", (x, 0), f"leak\n$R_u$ = {ohm}" if parts.kind == "lca" else f"$R_p$\n{ohm}")
         return x + (3.9 if parts.kind == "lca" else 2.9)
     table = gate.prior
-    rectified = parts.kind == "gradient" and not parts.sampler.model.prior.signed
-    cost = parts.sampler.model.prior.slab is None
+    rectified = parts.kind == "gradient" and not parts.made.model.prior.signed
+    cost = parts.made.model.prior.slab is None
     if not (rectified or cost or parts.kind == "lca"):
         current = engineering(float(table.values.max()) * amperes, "A")
-        sheet.shunt("SourceControlledI", (x, 0), 2.4, f"$I_\\lambda\\,\\mathrm{{sgn}}\\,u_i$\n{current}")
+        sheet.shunt("SourceControlledI", (x, 0), f"$I_\\lambda\\,\\mathrm{{sgn}}\\,u_i$\n{current}")
         return x + 3.7
-    name, reach = "$c'(u_i)$", 3 * parts.sampler.model.prior.slab_scale if cost else parts.reach
+    name, reach = "$c'(u_i)$", 3 * parts.made.model.prior.slab_scale if cost else parts.reach
     if parts.kind == "lca":
         name = "leak $u_i - s_i$"
     elif rectified:
         name = "rectifier $c'(u_i)$"
-    one_sided = rectified or (parts.kind == "lca" and not parts.sampler.model.prior.signed)
+    one_sided = rectified or (parts.kind == "lca" and not parts.made.model.prior.signed)
     size = table.values if one_sided else np.abs(table.values)
     shown = table(np.linspace(0.0 if one_sided else -reach, reach, 241))
     (w, h), y = CURVE_BOX, -1.2
-    sheet.shunt("SourceControlledI", (x, 0), 2.4, "")
+    sheet.shunt("SourceControlledI", (x, 0), "")
     sheet.curve_box((x + 1.2 + w / 2, y), table, reach, float(np.abs(shown).max()))
     sheet.line((x + 1.2, y), (x + 0.55, y), arrow="->")
     bound = "$I \\leq$ " if one_sided else "$|I| \\leq$ "
@@ -199,26 +179,26 @@ def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
     return x + w + 2.5
 
 
-def _draw_state(sheet: Sheet, parts: Parts, state: Integrator, top: Point) -> tuple[float, float]:
+def _draw_state(sheet: Sheet, parts: SamplerParts, state: Integrator, top: Point) -> tuple[float, float]:
     """Draw an integrator's capacitor with its noise and what loads it; return where the last part is, and its width."""
-    (x, y), s = top, parts.sampler.scaling
+    (x, y), s = top, parts.made.scaling
     sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
-    noise = parts.noise if state.noisy else None
+    noise = parts.made.graph.noise if state.noisy else None
     if noise is not None and not parts.device:
         unit = noise.units(s)[0]
         label = r"$V_1 \sqrt{2 T}\; W(t / \tau)$" + f"\n$V_1$ = {engineering(unit, 'V')}"
         draw_noisy_capacitor(sheet, (x, y), parts.capacitor(state), label)
         return x, 5.0
-    sheet.shunt("Capacitor", (x, y), 2.4, parts.capacitor(state))
+    sheet.shunt("Capacitor", (x, y), parts.capacitor(state))
     if isinstance(state, DeviceIntegrator):
         part = state.hardware.parts.integrator
         if math.isfinite(part.output_resistance):
             x += 2.9
             ohm = engineering(state.hardware.ohm(part.output_resistance), "Ω")
-            sheet.shunt("Resistor", (x, y), 2.4, "$R_\\mathrm{leak}$\n" + ohm)
+            sheet.shunt("Resistor", (x, y), "$R_\\mathrm{leak}$\n" + ohm)
         if part.offset_current > 0:
             x += 2.9
-            sheet.shunt("SourceI", (x, y), 2.4, "$I_\\mathrm{os}$\n" + f"±{engineering(part.offset_current, 'A')}")
+            sheet.shunt("SourceI", (x, y), "$I_\\mathrm{os}$\n" + f"±{engineering(part.offset_current, 'A')}")
     return x, 3.2
 
 
@@ -228,9 +208,9 @@ def _draw_noise(sheet: Sheet, noise: ThermalNoise) -> float:
     part = hardware.parts.noise
     sheet.text((0, y + 0.45), "thermal-noise source", vertical="bottom")
     label = f"$R_n$\n{engineering(hardware.ohm(part.resistance), 'Ω')}\n{hardware.noise_kelvin:.4g} K"
-    sheet.shunt("Resistor", (0.3, y), 2.4, label)
+    sheet.shunt("Resistor", (0.3, y), label)
     if part.capacitance > 0:
-        sheet.shunt("Capacitor", (2.8, y), 2.4, f"$C_n$\n{engineering(hardware.farad(part.capacitance), 'F')}")
+        sheet.shunt("Capacitor", (2.8, y), f"$C_n$\n{engineering(hardware.farad(part.capacitance), 'F')}")
     x = 5.7
     sheet.line((0.3, y), (x, y))
     if part.ac_corner > 0:

@@ -1,45 +1,31 @@
-"""What schematics are drawn with: a sheet with absolute coordinates, numbers with SI prefixes, and a sampler's parts.
+"""What schematics are drawn with: a sheet with absolute coordinates, and numbers with SI prefixes.
 
 Lengths are schemdraw's units: a resistor's body is one long.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from circuitlsc.circuit.cells import (
-    Buffer,
-    DeviceIntegrator,
-    Gate,
-    Integrator,
-    Noise,
-    Threshold,
-    Transconductor,
-)
-from circuitlsc.circuit.cells.base import Cell
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.install import how_to_install, requirements
-from circuitlsc.model.lca import lca_model
 from circuitlsc.model.piecewise_linear import Table
-from circuitlsc.model.stream import Stream
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.reporting.plotting import STYLE
 
 Point = tuple[float, float]
-Found = TypeVar("Found", bound=Cell)
 
 PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 INCH = 0.3  # per unit
@@ -68,6 +54,12 @@ def engineering(value: float, unit: str) -> str:
     return f"{float(f'{value:.2e}') / factor:.4g} {prefix}{unit}"
 
 
+def span(values: Array, unit: str, join: str = " to ") -> str:
+    """Return the smallest and the largest size of some values, or their one size."""
+    low, high = (engineering(float(v), unit) for v in (np.abs(values).min(), np.abs(values).max()))
+    return low if low == high else f"{low}{join}{high}"
+
+
 def _import_schemdraw(caller: str) -> tuple[Any, Any]:
     """Import schemdraw and its elements, or say how to install them."""
     try:
@@ -88,6 +80,17 @@ class Sheet:
         self._axes.set_axis_off()
         self._drawing = self._schemdraw.Drawing(canvas=self._axes, show=False)
         self._drawing.config(fontsize=FONT, lw=LINE, inches_per_unit=INCH)
+        self._origin, self._d = (0.0, 0.0), 1
+
+    def placed(self, origin: Point, d: int = 1) -> Sheet:
+        """Return the same sheet with another origin, from which x grows to the right (d = 1) or to the left (d = -1)."""
+        other = copy.copy(self)
+        other._origin, other._d = self.on_page(origin), self._d * d
+        return other
+
+    def on_page(self, at: Point) -> Point:
+        """Return where a point is in the coordinates of the whole sheet."""
+        return self._origin[0] + self._d * at[0], self._origin[1] + at[1]
 
     def figure(self) -> Figure:
         """Draw everything and return the figure, cut to what is on it."""
@@ -108,39 +111,44 @@ class Sheet:
         self._axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         self._figure.set_size_inches(*(INCH * (high - low)))
 
-    def _add(self, element: Any, color: str) -> None:
+    def _add(self, element: Any, color: str = "black") -> None:
         self._drawing.add(element.color(color))
+
+    def _add_segment(self, segment: Any, color: str = "black") -> None:
+        element = self._elements.Element().at((0, 0)).theta(0)
+        element.segments.append(segment)
+        self._add(element, color)
 
     def line(self, *points: Point, color: str = "black", arrow: str | None = None, width: float = LINE) -> None:
         """Draw a wire through points."""
-        element = self._elements.Element().at((0, 0)).theta(0)
-        element.segments.append(
-            self._schemdraw.Segment(points, arrow=arrow, lw=width, arrowwidth=0.22, arrowlength=0.32)
+        ends = [self.on_page(point) for point in points]
+        self._add_segment(
+            self._schemdraw.Segment(ends, arrow=arrow, lw=width, arrowwidth=0.22, arrowlength=0.32), color
         )
-        self._add(element, color)
 
     def text(self, at: Point, text: str, align: str = "left", vertical: str = "center", color: str = "black") -> None:
         """Write lines of text; ``vertical`` says where their block is held: top, center or bottom."""
-        lines = text.split("\n")
+        if self._d < 0:
+            align = {"left": "right", "right": "left"}.get(align, align)
+        (x, y), lines = self.on_page(at), text.split("\n")
         rise = (len(lines) - 1) * PITCH
         first = {"top": -0.36, "center": rise / 2 - 0.13, "bottom": rise}[vertical]
         for k, line in enumerate(lines):  # each by itself, because mathematics would disturb a block's spacing
-            at_line = (at[0], at[1] + first - k * PITCH)
-            self._axes.text(*at_line, line, ha=align, va="baseline", color=color, fontsize=FONT)
+            self._axes.text(x, y + first - k * PITCH, line, ha=align, va="baseline", color=color, fontsize=FONT)
 
     def part(self, name: str, start: Point, end: Point, color: str = "black") -> None:
         """Draw a part with two terminals, with its leads."""
-        self._add(getattr(self._elements, name)().endpoints(start, end), color)
+        self._add(getattr(self._elements, name)().endpoints(self.on_page(start), self.on_page(end)), color)
 
     def dot(self, at: Point, *, terminal: bool = False, color: str = "black") -> None:
         """Draw a junction, or a terminal as an open circle."""
-        self._add(self._elements.Dot(open=terminal, radius=0.1 if terminal else 0.08).at(at), color)
+        self._add(self._elements.Dot(open=terminal, radius=0.1 if terminal else 0.08).at(self.on_page(at)), color)
 
     def ground(self, at: Point) -> None:
         """Draw a ground with its lead."""
-        self._add(self._elements.Ground().at(at).theta(0), "black")
+        self._add(self._elements.Ground().at(self.on_page(at)).theta(0))
 
-    def shunt(self, name: str, top: Point, length: float, label: str) -> None:
+    def shunt(self, name: str, top: Point, label: str, length: float = 2.4) -> None:
         """Draw a part from a node on a rail down to ground, with a label to its right."""
         x, y = top
         self.dot(top)
@@ -149,27 +157,24 @@ class Sheet:
         self.ground((x, y - length))
         self.text((x + 0.75, y - length / 2), label)
 
-    def op_amp(self, inverting: Point, d: int, *, flip: bool = False) -> Point:
-        """Draw an op-amp that points to the right (d = 1) or left, by its inverting input; return its output.
-
-        The inverting input is above the other, or below it if flipped.
-        """
-        element = self._elements.Opamp().scale(AMP).theta(0 if d > 0 else 180)
-        if (d < 0) != flip:
+    def op_amp(self, inverting: Point, *, flip: bool = False) -> Point:
+        """Draw an op-amp by its inverting input, which is above the other, or below it if flipped; return its output."""
+        element = self._elements.Opamp().scale(AMP).theta(0 if self._d > 0 else 180)
+        if (self._d < 0) != flip:
             element = element.flip()
-        self._add(element.anchor("in1").at(inverting), "black")
-        return inverting[0] + d * AMP_LENGTH, inverting[1] + (AMP_INPUT if flip else -AMP_INPUT)
+        self._add(element.anchor("in1").at(self.on_page(inverting)))
+        return inverting[0] + AMP_LENGTH, inverting[1] + (AMP_INPUT if flip else -AMP_INPUT)
 
-    def amplifier(self, node: Point, d: int, label: str) -> Point:
+    def amplifier(self, node: Point, label: str) -> Point:
         """Draw an inverting amplifier whose virtual ground is ``node``, with its feedback resistor; return its output."""
         x, y = node
         self.dot(node)
-        inverting = (x + 0.6 * d, y)
+        inverting = (x + 0.6, y)
         self.line(node, inverting)
-        out = self.op_amp(inverting, d)
-        self.line((x + 0.6 * d, y - 2 * AMP_INPUT), (x + 0.2 * d, y - 2 * AMP_INPUT))
-        self.ground((x + 0.2 * d, y - 2 * AMP_INPUT))
-        end = (out[0] + 0.5 * d, out[1])
+        out = self.op_amp(inverting)
+        self.line((x + 0.6, y - 2 * AMP_INPUT), (x + 0.2, y - 2 * AMP_INPUT))
+        self.ground((x + 0.2, y - 2 * AMP_INPUT))
+        end = (out[0] + 0.5, out[1])
         self.line(node, (x, y + 1.2))
         self.part("Resistor", (x, y + 1.2), (end[0], y + 1.2))
         self.line((end[0], y + 1.2), end)
@@ -186,10 +191,12 @@ class Sheet:
         self.text((x + 0.6, y), sign, "center")
         return end
 
-    def box(self, centre: Point, width: float, height: float) -> None:
-        """Draw a rectangle."""
+    def box(self, centre: Point, width: float, height: float, text: str = "") -> None:
+        """Draw a rectangle with a text in its middle."""
         x, y, w, h = *centre, width / 2, height / 2
         self.line((x - w, y - h), (x - w, y + h), (x + w, y + h), (x + w, y - h), (x - w, y - h))
+        if text:
+            self.text(centre, text, "center")
 
     def curve_box(self, centre: Point, table: Table, reach: float, full: float | None = None) -> None:
         """Draw a rectangle that shows a table between -reach and reach; with ``full``, its height, and no more than that."""
@@ -219,9 +226,7 @@ class Sheet:
     def multiplier(self, centre: Point) -> None:
         """Draw a circle with a cross."""
         x, y = centre
-        element = self._elements.Element().at((0, 0)).theta(0)
-        element.segments.append(self._schemdraw.SegmentCircle(centre, 0.45))
-        self._add(element, "black")
+        self._add_segment(self._schemdraw.SegmentCircle(self.on_page(centre), 0.45))
         for s in (-1, 1):
             self.line((x - 0.32, y - 0.32 * s), (x + 0.32, y + 0.32 * s))
 
@@ -230,7 +235,7 @@ class Sheet:
         x, y = start
         plus = (x + 0.8, y + AMP_INPUT)
         self.line(start, (x + 0.5, y), (x + 0.5, y + AMP_INPUT), plus)
-        out = self.op_amp((x + 0.8, y - AMP_INPUT), 1, flip=True)
+        out = self.op_amp((x + 0.8, y - AMP_INPUT), flip=True)
         end = (out[0] + 0.4, y)
         self.line(out, end)
         self.dot(end)
@@ -251,161 +256,24 @@ def _shown(u: Array, v: Array) -> tuple[Array, Array]:
     return u[max(low, 0) : high + 1], v[max(low, 0) : high + 1]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The cells of a sampler that schematics show, and their values."""
-
-    sampler: Sampler
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """All cells."""
-        return self.sampler.graph.cells
-
-    def find(self, kind: type[Found]) -> Found | None:
-        """Return the first cell of a kind, if there is one."""
-        return next((cell for cell in self.cells if isinstance(cell, kind)), None)
-
-    @property
-    def device(self) -> bool:
-        """Whether there are devices."""
-        return self.sampler.level == "device"
-
-    @property
-    def kind(self) -> str:
-        """The kind of the dynamics."""
-        return self.sampler.dynamics.kind
-
-    @property
-    def state(self) -> Integrator:
-        """The neurons."""
-        return self.sampler.graph.integrator
-
-    @property
-    def momentum(self) -> Integrator | None:
-        """The second integrators of underdamped dynamics."""
-        return next((cell for cell in self.sampler.graph.integrators if cell is not self.state), None)
-
-    @property
-    def velocity(self) -> str:
-        """The label of the transconductor from momentum to neuron."""
-        cell = self.find(Transconductor)
-        assert cell is not None
-        s = self.sampler.scaling
-        return f"$G_\\omega$ = {engineering(cell.gain * s.drift_current / s.volt, 'S')}"
-
-    @property
-    def noise(self) -> Noise | None:
-        """The noise, if there is any."""
-        return self.sampler.graph.noise
-
-    @property
-    def stream(self) -> Stream | None:
-        """The inputs that follow each other, if there are several."""
-        return self.sampler.stream
-
-    @property
-    def gate(self) -> Gate:
-        """The gate."""
-        gate = self.find(Gate)
-        assert gate is not None
-        return gate
-
-    def capacitor(self, state: Integrator) -> str:
-        """Return the label of an integrator's capacitor."""
-        c = self.sampler.scaling.c_int * state.capacitor
-        name = "$C_\\mathrm{int}$" if state is self.state else "$C_\\mathrm{int} \\sqrt{m}$"
-        return f"{name}\n" + engineering(state.hardware.farad(c) if isinstance(state, DeviceIntegrator) else c, "F")
-
-    def friction(self, momentum: Integrator) -> str:
-        """Return the label of a momentum's friction."""
-        s = self.sampler.scaling
-        ohm = s.tau / (momentum.conductance * s.c_int)
-        if isinstance(momentum, DeviceIntegrator):
-            ohm = momentum.hardware.ohm(ohm)
-        return f"friction\n$R_\\gamma$ = {engineering(ohm, 'Ω')}"
-
-    @property
-    def theta(self) -> float:
-        """Where the code's thresholds are, in model units; 0 if it has none."""
-        model = self.sampler.model
-        return lca_model(model).prior.lam if self.kind == "lca" else model.prior.threshold
-
-    @property
-    def thresholds(self) -> list[str]:
-        """The labels of the threshold, if there is one, and of the comparators' width."""
-        volt, u0 = self.sampler.scaling.volt, self.theta
-        name = r"\theta" if self.kind == "lca" else "u_0"
-        level = [f"${name}$ = {engineering(u0 * volt, 'V')}"] if u0 > 0 else []
-        return [*level, f"$w$ = {engineering(self.sampler.plan.width * volt, 'V')}"]
-
-    @property
-    def reach(self) -> float:
-        """How far transfer curves are drawn, in model units."""
-        return 2.2 * self.theta or 12 * self.sampler.plan.width
-
-    def units(self, *quantities: str) -> str:
-        """Return the block of text that says what a unit of each quantity is, and tau, T, mass and friction."""
-        s, dynamics = self.sampler.scaling, self.sampler.dynamics
-        lines = [f"one unit of ${', '.join(q)}$: {engineering(s.volts(q[0]), 'V')}" for q in quantities]
-        lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}")
-        noisy = "" if self.noise is None else f", $T$ = {dynamics.T:g}"
-        lines.append(f"$\\tau$ = {engineering(s.tau, 's')}" + noisy)
-        if self.momentum is not None:
-            assert dynamics.mass is not None
-            lines.append(f"$m$ = {dynamics.mass:.3g}, $\\gamma$ = {dynamics.friction:.3g}")
-            lines.append(f"$\\omega = 1/\\sqrt{{m}}$ = {dynamics.mass**-0.5:.3g}")
-        return "\n".join(lines)
+def drawn(caller: str, draw: Callable[[Sheet], None]) -> Figure:
+    """Return the figure of what ``draw`` puts on a sheet; ``caller`` is named if schemdraw is missing."""
+    with matplotlib.style.context(STYLE, after_reset=True):
+        sheet = Sheet(caller)
+        draw(sheet)
+        return sheet.figure()
 
 
-def draw_code(sheet: Sheet, parts: Parts, start: Point) -> Point:
-    """Draw the cell that makes the code of the state: threshold, buffer or a wire; return its output."""
-    x, y = start
-    threshold = parts.find(Threshold)
-    if threshold is not None:
-        w, h = CURVE_BOX
-        sheet.curve_box((x + w / 2, y), threshold.table, parts.reach)
-        name = "threshold" if parts.sampler.model.prior.sparse else "rectifier"
-        if parts.kind == "lca":
-            name = f"{parts.sampler.dynamics.threshold} threshold"
-        sheet.text((x + w / 2, y + h / 2 + 0.2), name, "center", "bottom")
-        sheet.text((x + w / 2, y - h / 2 - 0.2), "\n".join(parts.thresholds), "center", "top")
-        return x + w, y
-    if parts.find(Buffer) is None:
-        return start
-    out = sheet.follower(start)
-    sheet.text((x + 1.6, y + AMP + 0.4), "buffer", "center", "bottom")
-    return out
-
-
-def draw_noisy_capacitor(sheet: Sheet, top: Point, label: str, noise: str) -> None:
-    """Draw an integrating capacitor with a Brownian voltage in series, down to ground."""
-    x, y = top
-    sheet.dot(top)
-    sheet.part("Capacitor", top, (x, y - 1.4))
-    sheet.text((x + 0.75, y - 0.75), label)
-    sheet.part("Source", (x, y - 1.4), (x, y - 2.8))
-    path = np.array([0.0, 0.5, -0.1, 0.45, 0.9, 0.2, 0.5, -0.35, -0.9, -0.3, -0.65, 0.1, 0.0])
-    places = np.linspace(-0.36, 0.36, len(path))
-    sheet.line(*((x + float(a), y - 2.1 + 0.28 * float(b)) for a, b in zip(places, path, strict=True)), width=0.7)
-    sheet.ground((x, y - 2.8))
-    sheet.text((x + 0.75, y - 2.15), noise)
-
-
-def check_path(caller: str, path: Path) -> None:
-    """Raise InputError unless a file can be written there."""
-    if path.suffix.lower() not in (".svg", ".png"):
+def save(caller: str, draw: Callable[[], Figure], path: Path) -> None:
+    """Write what ``draw`` returns in full or not at all, without a date in it; raise InputError if it cannot be."""
+    suffix = path.suffix.lower()
+    if suffix not in (".svg", ".png"):
         raise InputError(f"{caller}: {str(path)!r} ends in {path.suffix!r}, which cannot be drawn. Give .svg or .png.")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{caller}: the folder {path.absolute().parent} does not exist. Make it first.")
-
-
-def save(fig: Figure, path: Path) -> None:
-    """Write a figure in full or not at all, without a date in it."""
-    svg = path.suffix.lower() == ".svg"
-    data = BytesIO()
+    fig, data = draw(), BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "circuitlsc", "savefig.dpi": 300}):
-        metadata = {"Date": None, "Creator": "circuitlsc"} if svg else {"Software": "circuitlsc"}
-        fig.savefig(data, format="svg" if svg else "png", metadata=metadata)
+        metadata = {"Date": None, "Creator": "circuitlsc"} if suffix == ".svg" else {"Software": "circuitlsc"}
+        fig.savefig(data, format=suffix[1:], metadata=metadata)
     with whole_file(path) as file:
         file.write(data.getvalue())

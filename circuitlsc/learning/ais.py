@@ -11,23 +11,20 @@ Neal 2001, doi:10.1023/A:1008923215028; the prior is that of Fang et al. 2022, s
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array, check_count
-from circuitlsc.io.compiled import compiled
+from circuitlsc.io.compiled import compiled, side_by_side
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.gibbs import _draw_latent
+from circuitlsc.reference.gibbs import _sweep, _Target, _target
 
-Rng = np.random.Generator
 _POWER = 3.0  # beta_t = (t/m)^3: most of the change is where the likelihood first narrows the prior down
-_REFRESH = 64  # sweeps between recomputations of the residual
+_REFRESH = 64  # sweeps between recomputations of b - G s
 _RELIABLE = 0.5  # standard error of a log likelihood above which a row is not to be trusted
 
 
@@ -109,74 +106,34 @@ def ais_log_likelihood(
     for name, value, least in (("seed", seed, 0), ("n_sweeps", n_sweeps, 1), ("n_particles", n_particles, 2)):
         check_count(f"ais_log_likelihood: {name}", value, least)
     X = model.check_rows(X)
-    atoms = np.ascontiguousarray(model.A.T)
-    beta = (np.arange(n_sweeps + 1) / n_sweeps) ** _POWER
-    pi, lam = slab
-    log_odds = math.inf if pi == 1 else math.log(pi * lam / (2 if prior.signed else 1)) - math.log1p(-pi)
-    constant = -0.5 * model.n_features * math.log(2 * math.pi * model.variance)
+    G, beta = np.ascontiguousarray(model.gram), (np.arange(n_sweeps + 1) / n_sweeps) ** _POWER
+    target = _target(slab, G, np.zeros(model.n_latents), signed=prior.signed)._replace(
+        n_moves=0
+    )  # one latent at a time
+    log_weights = np.empty((len(X), n_particles))
 
-    def row(n: int) -> Array:
+    def row(n: int) -> None:
         rng = np.random.default_rng([seed, n])
         start = prior.draw((n_particles, model.n_latents), rng)
-        return np.asarray(_weights(rng, atoms, X[n], model.sigma, lam, log_odds, prior.signed, beta, start))
+        _weigh(rng, target._replace(b=model.drive(X[n])), beta, start, log_weights[n])
 
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        weights = np.array(list(pool.map(row, range(len(X)))))
-    top = weights.max(1, keepdims=True)
-    scaled = np.exp(weights - top)
+    side_by_side(row, len(X))
+    silent = -0.5 * np.sum(X**2, 1) / model.variance - 0.5 * model.n_features * math.log(2 * math.pi * model.variance)
+    scaled = np.exp(log_weights - log_weights.max(1, keepdims=True))
     se = scaled.std(1, ddof=1) / scaled.mean(1) / math.sqrt(n_particles)
-    return LogLikelihood(np.asarray(logsumexp(weights, 1) - math.log(n_particles) + constant), se)
+    return LogLikelihood(np.asarray(logsumexp(log_weights, 1) - math.log(n_particles) + silent), se)
 
 
 @compiled()
-def _weights(
-    rng: Rng,
-    atoms: Array,
-    x: Array,
-    sigma: float,
-    lam: float,
-    log_odds: float,
-    signed: bool,
-    beta: Array,
-    start: Array,
-) -> Array:
-    """Return the log weight of each particle, without the Gaussian's constant; atoms (K, D), start (n_particles, K)."""
-    K, D = atoms.shape
-    precision = 1.0 / sigma**2
-    squares = np.empty(K)
-    for k in range(K):
-        squares[k] = precision * np.sum(atoms[k] ** 2)
-    log_weight = np.zeros(len(start))
-    r = np.empty(D)
+def _weigh(rng: np.random.Generator, target: _Target, beta: Array, start: Array, out: Array) -> None:
+    """Fill out with the log weight of each particle, without log p(x | s = 0); start (n_particles, K) moves along."""
+    field = np.empty(len(target.b))
     for p in range(len(start)):
         s = start[p]
+        out[p] = 0.0
         for t in range(1, len(beta)):
             if (t - 1) % _REFRESH == 0:
-                r[:] = x
-                for k in range(K):
-                    if s[k] != 0.0:
-                        for d in range(D):
-                            r[d] -= s[k] * atoms[k, d]
-            power = 0.0
-            for d in range(D):
-                power += r[d] * r[d]
-            log_weight[p] -= (beta[t] - beta[t - 1]) * 0.5 * precision * power
-            if t == len(beta) - 1:
-                break  # the last sweep would change nothing
-            for k in range(K):
-                old = s[k]
-                pull = _dot(atoms[k], r) * precision + squares[k] * old
-                new = _draw_latent(rng, beta[t] * pull, beta[t] * squares[k], lam, log_odds, signed)
-                if new != old:
-                    s[k] = new
-                    for d in range(D):
-                        r[d] -= (new - old) * atoms[k, d]
-    return log_weight
-
-
-@compiled(reorder=True)
-def _dot(a: Array, b: Array) -> float:
-    total = 0.0
-    for d in range(len(a)):
-        total += a[d] * b[d]
-    return total
+                field[:] = target.b - target.G @ s
+            out[p] += (beta[t] - beta[t - 1]) * 0.5 * np.sum(s * (target.b + field))
+            if t < len(beta) - 1:  # the last sweep would change nothing
+                _sweep(rng, target, beta[t], field, s)

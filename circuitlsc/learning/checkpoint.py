@@ -1,15 +1,16 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped, in one .npz file without pickles."""
+"""Runs that go on as if they had never stopped: their loop, and checkpoints in one .npz file without pickles."""
 
 from __future__ import annotations
 
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,84 @@ from circuitlsc.io.safe_open import reason
 from circuitlsc.model.data import MOST_NUMBERS
 
 # another version may compute another last bit, or another circuit
-_WRITER = {"format": 1, "circuitlsc": version("circuitlsc")}
+_WRITER = {"format": 2, "circuitlsc": version("circuitlsc")}
+
+
+class Resumable(Protocol):
+    """A run in pieces of work."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is at its end."""
+        ...
+
+    @property
+    def time(self) -> float:
+        """How far it is."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """How far it will go."""
+        ...
+
+    def advance(self) -> None:
+        """Do one piece of work."""
+        ...
+
+    def arrays(self) -> dict[str, Any]:
+        """Return the state as named arrays: all that `restore` needs."""
+        ...
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
+        ...
+
+
+def run_to_end(
+    run: Resumable,
+    settings: Mapping[str, Any],
+    *,
+    checkpoint: Path | str | None,
+    every: float,
+    progress: Callable[[float, float], None] | None,
+    told_every: float = 0.0,
+) -> None:
+    """Go on from a checkpoint if there is one, up to the end; arguments as for `Learner.run`.
+
+    Parameters
+    ----------
+    run : Resumable
+        At its beginning.
+    settings : mapping
+        Everything that the result depends on, JSON-ready.
+    told_every : float
+        Seconds between calls of ``progress``.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is of other settings or no checkpoint.
+    KeyboardInterrupt
+        At Ctrl-C, after the checkpoint is written.
+    """
+    path = check_path(checkpoint)
+    if path is not None and path.exists():
+        with restoring(path):
+            run.restore(load_checkpoint(path, settings))
+    saved = told = time.monotonic()
+    with interrupt_flag(path is not None) as interrupted:
+        while not run.done:
+            run.advance()
+            now = time.monotonic()
+            if path is not None and (now - saved >= every or run.done or interrupted()):
+                save_checkpoint(path, settings, run.arrays())
+                saved = time.monotonic()
+            if progress is not None and (now - told >= told_every or run.done):
+                progress(run.time, run.total)
+                told = now
+            if interrupted():
+                raise KeyboardInterrupt
 
 
 def check_path(path: Path | str | None) -> Path | None:

@@ -144,10 +144,9 @@ class CircuitLearner(LearningCircuit):
                 break
             steps = (min(piece.stop, n_inputs) - piece.start) * stage.hold_steps
             paths = BrownianPaths(noise.sources, seed=int(self.seed), chain=number, step=stage.step)
-            streams = [cell for cell in self.graph.inputs_from_outside if cell.stream is not None]
             inputs = {
                 cell.name: grid_rows(cell.stream.rows[piece], stage.hold_steps, 0, steps, "hold")
-                for cell in streams
+                for cell in self.graph.inputs_from_outside
                 if cell.stream is not None
             }
             noisy = twin.spread(paths.increments(steps))[:, None]

@@ -62,16 +62,6 @@ def learning_result(learner: LearningCircuit, z: Array, settings: Mapping[str, A
         history[name].attrs["long_name"] = what
     history["z"] = (("input", "state"), z, {"units": "model units", "long_name": "u, then the slow variables"})
     last = slice(n - max(1, round(LAST * n)), n)
-    learned = Learned(
-        A=A[last].mean(axis=0),
-        pi=float(pi[last].mean()) if "pi" in learner.learn else float(learner.pi),
-        lam=float(lam[last].mean()),
-        sigma=float(sigma[last].mean()),
-        A_final=np.array(A[-1]),
-        pi_final=float(pi[-1]) if "pi" in learner.learn else float(learner.pi),
-        lam_final=float(lam[-1]),
-        sigma_final=float(sigma[-1]),
-        signed=learner.signed,
-        meta=dict(settings),
-    )
-    return LearningRun(learned, history, u[-1:].copy())
+    numbers = np.stack([pi, lam, sigma], axis=1)
+    average, final = (A[last].mean(axis=0), numbers[last].mean(axis=0)), (np.array(A[-1]), numbers[-1])
+    return LearningRun(Learned.of(learner, average, final, settings), history, u[-1:].copy())

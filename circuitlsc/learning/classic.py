@@ -8,7 +8,6 @@ normalisation (2.15) atoms grow on and on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,19 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, plain, real_array
-from circuitlsc.learning.checkpoint import (
-    check_path,
-    fitting,
-    interrupt_flag,
-    load_checkpoint,
-    restoring,
-    save_checkpoint,
-)
+from circuitlsc.io.arrays import Array
+from circuitlsc.learning.checkpoint import fitting, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
-from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.learning.source import Source, check_settings, checked_start, settings_of
 from circuitlsc.learning.stage import Stage
 from circuitlsc.model.lca import threshold_code
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -101,26 +93,20 @@ class ClassicLearner:
     _source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A0 = real_array("A0", self.A0)
-        if A0.ndim != 2 or 0 in A0.shape:
-            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        A0, source = checked_start(self.A0, self.source)
         if self.method not in METHODS:
             raise InputError(f"ClassicLearner: method = {self.method!r} is unknown. Give one of {', '.join(METHODS)}.")
         if self.hard and self.method != "lca":
             raise InputError('ClassicLearner: hard = True, but only an LCA has a threshold. Give method = "lca".')
         step = {"dsc": 1.0, "lca": 0.5}[self.method] if self.step is None else self.step
-        for name, number in (("lam", self.lam), ("sigma", self.sigma), ("rate", self.rate), ("step", step)):
-            check_positive("ClassicLearner", name, number, "it must be positive")
-            object.__setattr__(self, name, plain(number))
-        for name in ("normalise", "hard", "signed"):
-            object.__setattr__(self, name, check_flag(f"ClassicLearner: {name}", getattr(self, name)))
-        counts = (("seed", 0), ("n_updates", 1), ("n_settle", 1), ("batch", 1), ("records", 1), ("snapshots", 2))
-        for name, least in counts:
-            object.__setattr__(self, name, check_count(f"ClassicLearner: {name}", getattr(self, name), least))
-        source = as_source(self.source)
-        check_source(source, len(A0))
-        for name, checked in (("A0", A0), ("_source", source), ("step", float(step))):
-            object.__setattr__(self, name, checked)
+        for name, value in (("A0", A0), ("_source", source), ("step", step)):
+            object.__setattr__(self, name, value)
+        check_settings(
+            self,
+            positive=("lam", "sigma", "rate", "step"),
+            flags=("normalise", "hard", "signed"),
+            counts={"seed": 0, "n_updates": 1, "n_settle": 1, "batch": 1, "records": 1, "snapshots": 2},
+        )
 
     def codes(self, A: Array, X: Array) -> Array:
         """Return the codes to which inference settles, shape (n, K), in model units.
@@ -149,24 +135,7 @@ class ClassicLearner:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
-        names = (
-            "method",
-            "lam",
-            "sigma",
-            "seed",
-            "n_updates",
-            "rate",
-            "n_settle",
-            "step",
-            "normalise",
-            "hard",
-            "signed",
-            "batch",
-            "records",
-            "snapshots",
-        )
-        A0 = fingerprint(np.asarray(self.A0))
-        return {**{name: getattr(self, name) for name in names}, "A0": A0, "source": dict(self._source.settings())}
+        return settings_of(self, self._source)
 
     def run(
         self,
@@ -184,90 +153,80 @@ class ClassicLearner:
         KeyboardInterrupt
             At Ctrl-C, after the checkpoint is written.
         """
-        path, settings, state = check_path(checkpoint), self.settings(), self._start()
-        if path is not None and path.exists():
-            with restoring(path):
-                state.restore(load_checkpoint(path, settings))
-                if not 0 <= state.update <= self.n_updates:
-                    raise ValueError("places")
-        saved = time.monotonic()
-        with interrupt_flag(path is not None) as interrupted:
-            while state.update < self.n_updates:
-                self._update(state)
-                now = time.monotonic()
-                if path is not None and (now - saved >= every or state.update == self.n_updates or interrupted()):
-                    save_checkpoint(path, settings, state.arrays())
-                    saved = time.monotonic()
-                if progress is not None:
-                    progress(state.update, self.n_updates)
-                if interrupted():
-                    raise KeyboardInterrupt
+        settings, run = self.settings(), _Run(self, self._source)
+        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress)
         numbers = {"pi": 1.0, "lam": float(self.lam), "sigma": float(self.sigma)}
         finals = {f"{name}_final": value for name, value in numbers.items()}
-        A = state.mean_A / state.averaged
-        learned = Learned(A=A, A_final=state.A, **numbers, **finals, signed=self.signed, meta=settings)
-        return LearningRun(learned, state.recorder.dataset(settings, "updates"), state.s)
+        A = run.mean_A / run.averaged
+        learned = Learned(A=A, A_final=run.A, **numbers, **finals, signed=self.signed, meta=settings)
+        return LearningRun(learned, run.recorder.dataset(settings, "updates"), run.s)
 
-    def _start(self) -> _State:
-        A = np.array(self.A0, dtype=float)
-        if self.normalise:
+
+class _Run:
+    """A run of n_updates pieces of work, and all that a checkpoint keeps of it."""
+
+    def __init__(self, learner: ClassicLearner, source: Source) -> None:
+        self._learner, self._source = learner, source
+        self.A = A = np.array(learner.A0, dtype=float)
+        if learner.normalise:
             A /= np.linalg.norm(A, axis=0)
-        each = max(1, self.n_updates // self.records)
-        recorder = Recorder(-(-self.n_updates // each), self.snapshots, *A.shape)
-        recorder.add_snapshot(0.0, A)
-        return _State(A, np.zeros((self.batch, A.shape[1])), recorder)
+        self.s = np.zeros((learner.batch, A.shape[1]))
+        self._each = max(1, learner.n_updates // learner.records)
+        self.recorder = Recorder(-(-learner.n_updates // self._each), learner.snapshots, *A.shape)
+        self.recorder.add_snapshot(0.0, A)
+        self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
+        self.time, self.total = 0, learner.n_updates
+        self.counted = self.averaged = 0
 
-    def _update(self, state: _State) -> None:
+    @property
+    def done(self) -> bool:
+        """Whether the run is at its end."""
+        return self.time == self.total
+
+    def advance(self) -> None:
         """Settle on the codes of the next batch, and step A."""
-        X = self._source.batch(state.update, self.batch, self.seed)
-        state.update += 1
-        state.s = s = self.codes(state.A, X)
-        r = X - s @ state.A.T
-        state.A += self.rate / self.sigma**2 / len(X) * (r.T @ s)
-        if not np.isfinite(state.A).all():
+        learner = self._learner
+        X = self._source.batch(self.time, learner.batch, learner.seed)
+        self.time += 1
+        self.s = s = learner.codes(self.A, X)
+        r = X - s @ self.A.T
+        self.A += learner.rate / learner.sigma**2 / len(X) * (r.T @ s)
+        if not np.isfinite(self.A).all():
             raise InputError(
-                f"ClassicLearner: it diverged at update {state.update}: rate = {self.rate!r} is too large, or atoms grew "
+                f"ClassicLearner: it diverged at update {self.time}: rate = {learner.rate!r} is too large, or atoms grew "
                 "without normalisation. Lower the rate."
             )
-        if self.normalise:
-            state.A /= np.linalg.norm(state.A, axis=0)
-        state.sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
-        state.usage += np.mean(s != 0, 0)
-        state.counted += 1
-        if state.update > _LAST * self.n_updates:
-            state.mean_A += state.A
-            state.averaged += 1
-        each = max(1, self.n_updates // self.records)
-        if state.update % each == 0 or state.update == self.n_updates:
-            means, usage = state.sums / state.counted, state.usage / state.counted
-            state.recorder.add(float(state.update), state.A, (0.0, self.lam, self.sigma), means, usage)
-            state.sums[:], state.usage[:], state.counted = 0.0, 0.0, 0
-            shown = np.linspace(0, self.n_updates, self.snapshots)
-            if state.recorder.snapshots < int(np.sum(shown <= state.update)):
-                state.recorder.add_snapshot(float(state.update), state.A)
-
-
-class _State:
-    """Where a run is: all that a checkpoint keeps."""
-
-    def __init__(self, A: Array, s: Array, recorder: Recorder) -> None:
-        self.A, self.s, self.recorder = A, s, recorder
-        self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
-        self.update = self.counted = self.averaged = 0
+        if learner.normalise:
+            self.A /= np.linalg.norm(self.A, axis=0)
+        self.sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
+        self.usage += np.mean(s != 0, 0)
+        self.counted += 1
+        if self.time > _LAST * self.total:
+            self.mean_A += self.A
+            self.averaged += 1
+        if self.time % self._each == 0 or self.done:
+            means, usage = self.sums / self.counted, self.usage / self.counted
+            self.recorder.add(float(self.time), self.A, (0.0, learner.lam, learner.sigma), means, usage)
+            self.sums[:], self.usage[:], self.counted = 0.0, 0.0, 0
+            shown = np.linspace(0, self.total, learner.snapshots)
+            if self.recorder.snapshots < int(np.sum(shown <= self.time)):
+                self.recorder.add_snapshot(float(self.time), self.A)
 
     def arrays(self) -> dict[str, Array]:
         """Return the state as named arrays: all that `restore` needs."""
-        places = np.array([self.update, self.counted, self.averaged])
+        places = np.array([self.time, self.counted, self.averaged])
         mine = {name: getattr(self, name) for name in ("A", "s", "sums", "usage", "mean_A")}
-        return {**mine, "places": places, **{f"history_{k}": v for k, v in self.recorder.arrays().items()}}
+        return {**mine, "places": places, **self.recorder.arrays()}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
         arrays = fitting(arrays, self.arrays())
         for name in ("A", "s", "sums", "usage", "mean_A"):
             setattr(self, name, arrays[name])
-        self.update, self.counted, self.averaged = (int(v) for v in arrays["places"])
-        self.recorder.restore({name: arrays[f"history_{name}"] for name in self.recorder.arrays()})
+        self.time, self.counted, self.averaged = (int(v) for v in arrays["places"])
+        if not 0 <= self.time <= self.total:
+            raise ValueError("places")
+        self.recorder.restore(arrays)
 
 
 def ssc_learner(

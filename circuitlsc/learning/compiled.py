@@ -15,8 +15,8 @@ from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.lowering import lower
 from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, check_count, check_flag, plain, real_array
-from circuitlsc.learning.source import Source, as_source, check_source, fingerprint
+from circuitlsc.io.arrays import Array, plain
+from circuitlsc.learning.source import Source, check_settings, checked_start, fingerprint
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -60,24 +60,28 @@ class LearningCircuit:
     _source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A0 = real_array("A0", self.A0)
-        if A0.ndim != 2 or 0 in A0.shape:
-            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
+        A0, source = checked_start(self.A0, self.source)
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
         if self.nonideal is not None and self.level != "device":
             raise InputError(
                 'nonideal parts need level = "device": the ideal level has no parts that could be imperfect.'
             )
-        if self.nonideal is not None:
-            object.__setattr__(self, "nonideal", as_nonidealities(self.nonideal))
         if not isinstance(self.stage, Stage):
             raise InputError(f"CircuitLearner: stage = {self.stage!r} is no Stage. Give one: a circuit has no second.")
         check_learn("CircuitLearner", self.learn)
-        object.__setattr__(self, "tolerance", check_tolerance(self.tolerance))
-        object.__setattr__(self, "signed", check_flag("CircuitLearner: signed", self.signed))
-        for name in ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+        check_settings(self, flags=("signed",), counts={"seed": 0, "records": 1, "snapshots": 2})
+        numbers = ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails")
+        checked: dict[str, Any] = {name: plain(getattr(self, name)) for name in numbers}
+        checked |= {
+            "A0": A0,
+            "_source": source,
+            "learn": tuple(self.learn),
+            "tolerance": check_tolerance(self.tolerance),
+        }
+        checked["nonideal"] = None if self.nonideal is None else as_nonidealities(self.nonideal)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         if self.stage.pause > 0:
             raise InputError(
                 f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
@@ -88,13 +92,6 @@ class LearningCircuit:
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
-        for name, least in (("seed", 0), ("records", 1), ("snapshots", 2)):
-            object.__setattr__(self, name, check_count(f"CircuitLearner: {name}", getattr(self, name), least))
-        source = as_source(self.source)
-        check_source(source, len(A0))
-        object.__setattr__(self, "A0", A0)
-        object.__setattr__(self, "_source", source)
-        object.__setattr__(self, "learn", tuple(self.learn))
         for what in self.learn:
             self.stage.rate(what)
         _ = self.graph  # refuses what cannot be learned

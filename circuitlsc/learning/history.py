@@ -19,6 +19,7 @@ from circuitlsc.io.safe_open import reason
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
 
 _SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
+_RECORDS, _SNAPSHOTS = ("series", "norms", "usage"), ("snapshot_times", "dictionaries")  # arrays of a `Recorder`
 _UNITS = {
     "pi": ("", "P(active) of the prior"),
     "lam": ("1/(model unit)", "rate of the slab"),
@@ -76,19 +77,20 @@ class Recorder:
         self.snapshots += 1
 
     def arrays(self) -> dict[str, Array]:
-        """Return what a checkpoint keeps."""
-        names = {name: getattr(self, name)[: self.records] for name in ("series", "norms", "usage")}
-        return names | {name: getattr(self, name)[: self.snapshots] for name in ("snapshot_times", "dictionaries")}
+        """Return what a checkpoint keeps, by names that begin with ``history_``."""
+        names = {f"history_{name}": getattr(self, name)[: self.records] for name in _RECORDS}
+        return names | {f"history_{name}": getattr(self, name)[: self.snapshots] for name in _SNAPSHOTS}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Take back what `arrays` returned."""
-        self.records, self.snapshots = len(arrays["series"]), len(arrays["snapshot_times"])
-        for name in self.arrays():
-            getattr(self, name)[: len(arrays[name])] = arrays[name]
+        for name in (*_RECORDS, *_SNAPSHOTS):
+            kept = arrays[f"history_{name}"]
+            getattr(self, name)[: len(kept)] = kept
+        self.records, self.snapshots = len(arrays["history_series"]), len(arrays["history_snapshot_times"])
 
     def dataset(self, settings: Mapping[str, Any], unit: str = "tau") -> xr.Dataset:
         """Return the history of a run, its times in ``unit``; see `circuitlsc.learning.learner.LearningRun`."""
-        kept = self.arrays()
+        kept = {name.removeprefix("history_"): array for name, array in self.arrays().items()}
         series = dict(zip(_SERIES, kept["series"].T, strict=True))
         per_latent = {
             "norm": (("time", "latent"), kept["norms"], {"long_name": "norm of each atom"}),

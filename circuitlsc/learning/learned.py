@@ -52,6 +52,21 @@ class Learned:
     signed: bool
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, start: Any, average: tuple[Array, Array], final: tuple[Array, Array], meta: Mapping[str, Any]
+    ) -> Learned:
+        """Return what a run has learned: A (D, K) and the three numbers (pi, lam, sigma), averaged and last.
+
+        A number that ``start`` (a learner) holds is what was given, without the rounding of an average.
+        """
+        numbers = {}
+        for when, (_, found) in (("", average), ("_final", final)):
+            for name, value in zip(("pi", "lam", "sigma"), found, strict=True):
+                numbers[name + when] = float(value if name in start.learn else getattr(start, name))
+        numbers["pi"] = min(numbers["pi"], 1.0)
+        return cls(A=average[0], A_final=final[0], **numbers, signed=start.signed, meta=dict(meta))
+
     @property
     def u0(self) -> float:
         """Threshold -log(pi)/lam of the averages, in model units."""

@@ -7,7 +7,6 @@ thresholds. Nothing is accumulated, and nothing waits: a slow variable averages 
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,12 +17,12 @@ import numpy as np
 import xarray as xr
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, is_number, plain, real_array
-from circuitlsc.learning.checkpoint import check_path, interrupt_flag, load_checkpoint, restoring, save_checkpoint
+from circuitlsc.io.arrays import Array, is_number, plain
+from circuitlsc.learning.checkpoint import run_to_end
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import LearnerSettings, Run
-from circuitlsc.learning.source import as_source, check_source, fingerprint
+from circuitlsc.learning.source import check_settings, checked_start, settings_of
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
 from circuitlsc.learning.threads import thread_choice
 
@@ -96,18 +95,11 @@ class Learner(LearnerSettings):
     """
 
     def __post_init__(self) -> None:
-        A0 = real_array("A0", self.A0)
-        if A0.ndim != 2 or 0 in A0.shape:
-            raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
-        for name in ("pi", "lam", "sigma"):
-            check_positive("Learner", name, getattr(self, name), "it must be positive")
-            object.__setattr__(self, name, plain(getattr(self, name)))
-        for name in ("signed", "normalise"):
-            object.__setattr__(self, name, check_flag(f"Learner: {name}", getattr(self, name)))
+        A0, source = checked_start(self.A0, self.source)
+        counts = {"seed": 0, "batch": 1, "records": 1, "snapshots": 2}
+        check_settings(self, positive=("pi", "lam", "sigma"), flags=("signed", "normalise"), counts=counts)
         if self.pi > 1:
             raise InputError(f"Learner: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
-        for name, least in (("seed", 0), ("batch", 1), ("records", 1), ("snapshots", 2)):
-            object.__setattr__(self, name, check_count(f"Learner: {name}", getattr(self, name), least))
         if not (is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"Learner: temperature = {self.temperature!r} cannot be used. Give a number >= 0.")
         object.__setattr__(self, "temperature", plain(self.temperature))
@@ -129,14 +121,8 @@ class Learner(LearnerSettings):
         for stage in self.stages:
             for what in self.learn:
                 stage.rate(what)
-        source = as_source(self.source)
-        check_source(source, len(A0))
-        for name, value in (
-            ("A0", A0),
-            ("_source", source),
-            ("stages", tuple(self.stages)),
-            ("learn", tuple(self.learn)),
-        ):
+        checked = {"A0": A0, "_source": source, "stages": tuple(self.stages), "learn": tuple(self.learn)}
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -148,26 +134,8 @@ class Learner(LearnerSettings):
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
-        names = (
-            "pi",
-            "lam",
-            "sigma",
-            "seed",
-            "signed",
-            "batch",
-            "temperature",
-            "normalise",
-            "dtype",
-            "records",
-            "snapshots",
-        )
-        return {
-            **{name: getattr(self, name) for name in names},
-            "A0": fingerprint(np.asarray(self.A0)),
-            "learn": sorted(self.learn),
-            "stages": [asdict(stage) for stage in self.stages],
-            "source": dict(self._source.settings()),
-        }
+        stages = [asdict(stage) for stage in self.stages]
+        return {**settings_of(self, self._source), "learn": sorted(self.learn), "stages": stages}
 
     def run(
         self,
@@ -205,25 +173,10 @@ class Learner(LearnerSettings):
         LargeInputsWarning
             If inputs are so large that the step jumps over gates, or that learning right after a switch drags what is learned.
         """
-        path, settings = check_path(checkpoint), self.settings()
+        settings = self.settings()
         if self.learn and (said := self.concern):
             warnings.warn(f"Learner: {said}", LargeInputsWarning, stacklevel=2)
-        run = Run.start(self, self._source)
-        if path is not None and path.exists():
-            with restoring(path):
-                run.restore(load_checkpoint(path, settings))
-        saved = shown = time.monotonic()
-        with thread_choice() as threads, interrupt_flag(path is not None) as interrupted:
-            while not run.done:
-                run.advance(threads)
-                now = time.monotonic()
-                if path is not None and (now - saved >= every or run.done or interrupted()):
-                    save_checkpoint(path, settings, run.arrays())
-                    saved = time.monotonic()
-                if progress is not None and (now - shown >= 0.1 or run.done):
-                    progress(run.time, run.total)
-                    shown = now
-                if interrupted():
-                    raise KeyboardInterrupt
-        history = run.recorder.dataset(settings)
-        return LearningRun(run.learned(self.signed, settings), history, np.array(run.w.u, dtype=float))
+        with thread_choice() as threads:
+            run = Run(self, self._source, threads)
+            run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
+        return LearningRun(run.learned(settings), run.recorder.dataset(settings), np.array(run.w.u, dtype=float))

@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.checkpoint import fitting
-from circuitlsc.learning.deviates import fill, streams
 from circuitlsc.learning.history import Recorder
-from circuitlsc.learning.kernel import LAM, SIGMA, U0, Rates, Real, advance, workspace
+from circuitlsc.learning.kernel import LAM, SIGMA, U0, Rates, Real, advance, fill, workspace
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.source import Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
@@ -51,16 +50,16 @@ class LearnerSettings:
 class Run:
     """The state of a run. What it does between two calls of `advance` depends on the learner alone."""
 
-    def __init__(self, learner: LearnerSettings, source: Source) -> None:
+    def __init__(self, learner: LearnerSettings, source: Source, threads: Threads) -> None:
         A0 = np.asarray(learner.A0, dtype=float)
         if learner.normalise:
             A0 = A0 / np.linalg.norm(A0, axis=0)
         n, K = learner.batch, A0.shape[1]
         u0, real = -math.log(learner.pi) / learner.lam, np.dtype(learner.dtype)
-        self._learner, self._source, self._stages = learner, source, tuple(learner.stages)
+        self._learner, self._source, self._threads, self._stages = learner, source, threads, tuple(learner.stages)
         u = np.random.default_rng([learner.seed, 3]).laplace(0.0, 1.0 / learner.lam, (n, K))  # the prior's
         self.w = workspace(u.astype(real), A0, np.array([u0, learner.lam, learner.sigma]))
-        self.streams = streams(learner.seed, n)
+        self.rng = np.random.Generator(np.random.SFC64([learner.seed, 0]))
         self.stage, self.step = 0, 0
         self._noise: Real = np.empty((max(1, _DEVIATES // (n * K)), n, K), real)
         self._batch: tuple[int, Real] | None = None
@@ -72,14 +71,8 @@ class Run:
         self._snapshots = np.linspace(0.0, self.total, learner.snapshots)
         n_records = sum(-(-stage.n_steps // self._record_steps(stage)) for stage in self._stages)
         self.recorder = Recorder(n_records, learner.snapshots, *A0.shape)
+        self.recorder.add_snapshot(0.0, A0)
         self.sum_A, self.sums, self.averaged = np.zeros_like(self.w.A), np.zeros(3), 0.0
-
-    @classmethod
-    def start(cls, learner: LearnerSettings, source: Source) -> Run:
-        """Return a run at its beginning."""
-        run = cls(learner, source)
-        run.recorder.add_snapshot(0.0, run.w.A.T)
-        return run
 
     @property
     def done(self) -> bool:
@@ -91,7 +84,7 @@ class Run:
         """Time since the beginning, in tau."""
         return self.total if self.done else float(self._starts[self.stage]) + self.step * self._stages[self.stage].step
 
-    def advance(self, threads: Threads) -> None:
+    def advance(self) -> None:
         """Do one piece of work: up to where something changes or is noted, and no more than a block of deviates."""
         stage = self._stages[self.stage]
         steps, learning = self._piece(stage)
@@ -100,10 +93,10 @@ class Run:
         x, noise = self._inputs(stage), self._noise[:steps]
 
         def work() -> None:
-            fill(self.streams, noise)
+            fill(self.rng, noise)
             advance(self.w, x, noise, rates)
 
-        threads.run(work, steps)
+        self._threads.run(work, steps)
         self.step += steps
         self._check(stage)
         if self.step == stage.n_steps:
@@ -181,42 +174,33 @@ class Run:
         self.sums += weight * np.array([math.exp(-lam * u0), lam, sigma])
         self.averaged += weight
 
-    def learned(self, signed: bool, meta: Mapping[str, Any]) -> Learned:
+    def learned(self, meta: Mapping[str, Any]) -> Learned:
         """Return what a finished run has learned."""
-        u0, lam, sigma = (float(v) for v in self.w.slow)
-        pi, lam_average, sigma_average = (float(v) for v in self.sums / self.averaged)
-        held = self._learner  # a held number is what was given, without the rounding of an average
-        return Learned(
-            A=self.sum_A.T / self.averaged,
-            pi=min(pi, 1.0) if "pi" in held.learn else float(held.pi),
-            lam=lam_average if "lam" in held.learn else float(held.lam),
-            sigma=sigma_average if "sigma" in held.learn else float(held.sigma),
-            A_final=self.w.A.T.copy(),
-            pi_final=math.exp(-lam * u0) if "pi" in held.learn else float(held.pi),
-            lam_final=lam,
-            sigma_final=sigma,
-            signed=signed,
-            meta=meta,
-        )
+        u0, lam, sigma = self.w.slow
+        average, final = self.sums / self.averaged, np.array([math.exp(-lam * u0), lam, sigma])
+        return Learned.of(self._learner, (self.sum_A.T / self.averaged, average), (self.w.A.T.copy(), final), meta)
 
     def arrays(self) -> dict[str, Any]:
         """Return the state as named arrays: all that `restore` needs."""
-        w = self.w
-        state = {"u": w.u, "A": w.A, "slow": w.slow, "sums": w.sums, "usage": w.usage, "streams": self.streams}
+        state = {name: getattr(self.w, name) for name in ("u", "A", "slow", "sums", "usage")}
         averages = {"sum_A": self.sum_A, "average_sums": self.sums, "averaged": self.averaged}
-        history = {f"history_{name}": array for name, array in self.recorder.arrays().items()}
-        return {**state, **averages, "place": np.array([self.stage, self.step]), **history}
+        places = {"generator": self._generator["state"]["state"], "place": np.array([self.stage, self.step])}
+        return {**state, **averages, **places, **self.recorder.arrays()}
+
+    @property
+    def _generator(self) -> Any:
+        """The generator's state, as NumPy has it."""
+        return self.rng.bit_generator.state
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
         arrays = fitting(arrays, self.arrays())
-        w = self.w
-        for name, mine in (("u", w.u), ("A", w.A), ("slow", w.slow), ("sums", w.sums), ("usage", w.usage)):
-            mine[...] = arrays[name]
-        w.working[...] = w.A.astype(w.working.dtype)
-        self.streams[...] = arrays["streams"]
+        for name in ("u", "A", "slow", "sums", "usage"):
+            getattr(self.w, name)[...] = arrays[name]
+        self.w.working[...] = self.w.A
+        self.rng.bit_generator.state = self._generator | {"state": {"state": arrays["generator"]}}
         self.sum_A, self.sums, self.averaged = arrays["sum_A"], arrays["average_sums"], float(arrays["averaged"])
         self.stage, self.step = (int(v) for v in arrays["place"])
         if not 0 <= self.stage <= len(self._stages) or not 0 <= self.step < max(s.n_steps for s in self._stages):
             raise ValueError("place")
-        self.recorder.restore({name: arrays[f"history_{name}"] for name in self.recorder.arrays()})
+        self.recorder.restore(arrays)

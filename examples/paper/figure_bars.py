@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.learner import Learner, LearningRun
-from circuitlsc.learning.optimum import Optimum, bar_optimum
 from circuitlsc.learning.stage import Stage
 from circuitlsc.learning.start import random_weights
 from circuitlsc.model.data import bars
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from examples.paper.figure_runs import Course, Effort, Note, Progress, held_out_likelihood, plain, run_all
+from examples.paper.optimum import Optimum, bar_optimum
 
 LAM, PI = 1.0, 0.3
 TRUTHS, STARTS = (0.1, 0.3, 0.5), (0.05, 0.6, 0.9)  # pi of the data, and where learning starts, in Figure 4b

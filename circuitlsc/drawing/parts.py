@@ -1,0 +1,360 @@
+"""The parts of a circuit as schematics show them: its cells, the labels of their values, and what both circuits have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from circuitlsc.circuit.cells import (
+    AdaptiveGate,
+    AdaptiveThreshold,
+    Buffer,
+    Cell,
+    DeviceIntegrator,
+    DeviceWeights,
+    Gate,
+    Integrator,
+    Precision,
+    Threshold,
+    Transconductor,
+)
+from circuitlsc.circuit.cells.plastic import Multipliers
+from circuitlsc.drawing.sheet import AMP, CURVE_BOX, Point, Sheet, engineering
+from circuitlsc.model.lca import lca_model
+from circuitlsc.model.piecewise_linear import Table
+
+Found = TypeVar("Found", bound=Cell)
+
+GATE = (4.9, 2.0)  # width and height of the gate's box
+STEM = 2.1  # length of a wire from a terminal up to what it controls
+SYMBOLS = {"a": "a_{ji}", "u0": "u_0", "lam": r"\lambda", "sigma": r"\sigma"}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The cells of a circuit, a Sampler or a CircuitLearner, and the labels of their values."""
+
+    made: Any
+
+    def find(self, kind: type[Found], name: str | None = None) -> Found | None:
+        """Return the first cell of a kind (with this name), if there is one."""
+        cells = (cell for cell in self.made.graph.cells if isinstance(cell, kind))
+        return next((cell for cell in cells if name in (None, cell.name)), None)
+
+    def get(self, kind: type[Found], name: str | None = None) -> Found:
+        """Return the first cell of a kind (with this name), which there is."""
+        found = self.find(kind, name)
+        assert found is not None
+        return found
+
+    @property
+    def device(self) -> bool:
+        """Whether there are devices."""
+        return bool(self.made.level == "device")
+
+    @property
+    def state(self) -> Integrator:
+        """The neurons."""
+        neurons: Integrator = self.made.graph.integrator
+        return neurons
+
+    @property
+    def others(self) -> list[Integrator]:
+        """Integrators beside the neurons."""
+        return [cell for cell in self.made.graph.integrators if cell is not self.state]
+
+    def capacitor(self, cell: Integrator, name: str = r"C_\mathrm{int}") -> str:
+        """Return the label of an integrator's capacitor, nominal but for the chip's corner."""
+        farad = self.made.scaling.c_int * cell.capacitor
+        if isinstance(cell, (DeviceIntegrator, DeviceWeights)):
+            farad = cell.hardware.farad(farad)
+        return f"${name}$\n{engineering(farad, 'F')}"
+
+    @property
+    def theta(self) -> float:
+        """Where the code's thresholds are, in model units; 0 if it has none."""
+        return float(self.made.model.prior.threshold)
+
+    @property
+    def width(self) -> float:
+        """The comparators' width, in model units."""
+        return float(self.made.plan.width)
+
+    @property
+    def thresholds(self) -> list[str]:
+        """The labels of the threshold, where it is fixed, and of the comparators' width."""
+        fixed = self.theta > 0 and self.find(AdaptiveThreshold) is None
+        level = [f"${self.theta_name}$ = {self.volts(self.theta)}"] if fixed else []
+        return [*level, f"$w$ = {self.volts(self.width)}"]
+
+    @property
+    def theta_name(self) -> str:
+        """The threshold's letter."""
+        return "u_0"
+
+    def volts(self, value: float) -> str:
+        """Return a value of u as a voltage."""
+        return engineering(value * self.made.scaling.volt, "V")
+
+    @property
+    def reach(self) -> float:
+        """How far transfer curves are drawn, in model units."""
+        return 2.2 * self.theta or 12 * self.width
+
+    def code(self) -> Table | None:
+        """Return s(u), with the threshold where it starts; None if there is no threshold."""
+        fixed, moving = self.find(Threshold), self.find(AdaptiveThreshold)
+        if moving is None:
+            return None if fixed is None else fixed.table
+        u = np.linspace(-1, 1, 481) * self.reach
+        return Table(u, moving.evaluate({"u": u[:, None], "u0": np.full(1, self.theta)})[:, 0])
+
+    @property
+    def code_name(self) -> str:
+        """What the cell is called that makes the code."""
+        return "threshold"
+
+    @property
+    def force(self) -> str:
+        """The gate's current, in mathematics."""
+        gate, adaptive = self.find(Gate), self.find(AdaptiveGate)
+        linear = gate is not None and gate.comparator is None
+        moving = adaptive is not None and adaptive.lam is None
+        prior = r"\lambda\,\mathrm{sgn}\,u_i" if moving else "c'(u_i)"
+        force = "e_i" if linear else r"s'(u_i)\,e_i"
+        return rf"$-[\,{force} + {prior}\,]$"
+
+    def unit(self, letters: str, volt: float) -> str:
+        """Return the line that says what a unit of some quantities is."""
+        return f"one unit of ${letters}$: {engineering(volt, 'V')}"
+
+
+class SamplerParts(Parts):
+    """The cells of a sampler, or of a circuit that settles."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the dynamics."""
+        return str(self.made.dynamics.kind)
+
+    @property
+    def momentum(self) -> Integrator | None:
+        """The second integrators of underdamped dynamics."""
+        return next(iter(self.others), None)
+
+    @property
+    def velocity(self) -> str:
+        """The label of the transconductor from momentum to neuron."""
+        s = self.made.scaling
+        return f"$G_\\omega$ = {engineering(self.get(Transconductor).gain * s.drift_current / s.volt, 'S')}"
+
+    def capacitor(self, cell: Integrator, name: str = r"C_\mathrm{int}") -> str:
+        """Return the label of an integrator's capacitor."""
+        return super().capacitor(cell, name if cell is self.state else rf"{name} \sqrt{{m}}")
+
+    def friction(self, momentum: Integrator) -> str:
+        """Return the label of a momentum's friction."""
+        s = self.made.scaling
+        ohm = s.tau / (momentum.conductance * s.c_int)
+        if isinstance(momentum, DeviceIntegrator):
+            ohm = momentum.hardware.ohm(ohm)
+        return f"friction\n$R_\\gamma$ = {engineering(ohm, 'Ω')}"
+
+    @property
+    def theta(self) -> float:
+        """Where the code's thresholds are, in model units; 0 if it has none."""
+        return float(lca_model(self.made.model).prior.lam) if self.kind == "lca" else super().theta
+
+    @property
+    def theta_name(self) -> str:
+        """The threshold's letter."""
+        return r"\theta" if self.kind == "lca" else "u_0"
+
+    @property
+    def code_name(self) -> str:
+        """What the cell is called that makes the code."""
+        if self.kind == "lca":
+            return f"{self.made.dynamics.threshold} threshold"
+        return "threshold" if self.made.model.prior.sparse else "rectifier"
+
+    @property
+    def force(self) -> str:
+        """The gate's current, in mathematics."""
+        if self.kind != "lca":
+            return super().force
+        leak = "u_i" if self.get(Gate).prior is None else "u_i - s_i"
+        return rf"$-[\,e_i + {leak}\,]$"
+
+    def units(self, *quantities: str) -> str:
+        """Return the block of text that says what a unit of each quantity is, and tau, T, mass and friction."""
+        s, dynamics = self.made.scaling, self.made.dynamics
+        lines = [self.unit(", ".join(q), s.volts(q[0])) for q in quantities]
+        lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}")
+        noisy = "" if self.made.graph.noise is None else f", $T$ = {dynamics.T:g}"
+        lines.append(f"$\\tau$ = {engineering(s.tau, 's')}" + noisy)
+        if self.momentum is not None:
+            lines.append(f"$m$ = {dynamics.mass:.3g}, $\\gamma$ = {dynamics.friction:.3g}")
+            lines.append(f"$\\omega = 1/\\sqrt{{m}}$ = {dynamics.mass**-0.5:.3g}")
+        return "\n".join(lines)
+
+
+class LearnerParts(Parts):
+    """The cells of a circuit that learns."""
+
+    @property
+    def moves(self) -> dict[str, Integrator]:
+        """The slow variables by their letter."""
+        return {cell.quantity: cell for cell in self.others}
+
+    @property
+    def residual(self) -> str:
+        """What goes back: r, or q where it comes over a sigma^2 that moves."""
+        return "q" if self.find(Precision) is not None else "r"
+
+    @property
+    def width(self) -> float:
+        """The comparators' width, in model units."""
+        return float(self.made.comparator_width)
+
+    def transfer(self, cell: Multipliers) -> str:
+        """Return how many amperes a multiplier gives for a volt at each input."""
+        s = self.made.scaling
+        p, q = (s.volts(quantity) for quantity in cell.quantities)
+        return engineering(abs(cell.gain * cell.amperes(s)) / p / q, "A/V²")
+
+    @property
+    def units(self) -> str:
+        """The block of text that says how large everything is."""
+        made, s = self.made, self.made.scaling
+        like_u = ", ".join(["u", "s", *(SYMBOLS[q].replace("_{ji}", "") for q in self.moves)])
+        back = "e, q" if self.residual == "q" else "e"
+        lines = [f"$K$ = {made.model.n_latents} latents, $D$ = {made.model.n_features} features"]
+        lines += [self.unit(letters, s.volts(letters[0])) for letters in (like_u, "r", back)]
+        lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}, $\\tau$ = {engineering(s.tau, 's')}")
+        held = engineering(made.stage.hold * s.tau, "s")
+        lines.append(f"{made.stage.n_inputs} inputs $x(t)$, each on for {held}")
+        return "\n".join(lines)
+
+    @property
+    def errors(self) -> str:
+        """What is wrong with a multiplier, as one line; nothing at the ideal level."""
+        if not self.device or self.made.nonideal is None:
+            return ""
+        part = self.made.nonideal.plastic
+        said = [f"gain ±{100 * part.gain_error:.3g} %"] if part.gain_error > 0 else []
+        said += [f"offsets ±{engineering(part.offset, 'V')}"] if part.offset > 0 else []
+        return ", ".join(said)
+
+    @property
+    def leak(self) -> tuple[float, float] | None:
+        """What discharges a weight, ohm, and how long that takes, seconds; None if it does not leak."""
+        weights = self.find(DeviceWeights)
+        if weights is None or not math.isfinite(weights.hardware.parts.plastic.leak_resistance):
+            return None
+        ohm = weights.hardware.ohm(weights.hardware.parts.plastic.leak_resistance)
+        return ohm, ohm * weights.hardware.farad(self.made.scaling.c_int * weights.capacitor)
+
+
+def draw_neuron(sheet: Sheet, parts: Parts, centre: Point = (0.0, 0.0)) -> float:
+    """Draw the gate, its rail with noise and capacitor, and the state's way back; return where the capacitor is."""
+    sheet = sheet.placed(centre)
+    end, height = draw_gate(sheet, parts, (0, 0)), GATE[1]
+    x = end + 0.6
+    sheet.line((x, 0), (x, 2.0), (0, 2.0), (0, height / 2), arrow="->")
+    sheet.dot((x, 0))
+    sheet.line((end, 0), (x + 3.2, 0))
+    draw_node(sheet, parts, parts.state, (x + 3.2, 0))
+    return centre[0] + x + 3.2
+
+
+def draw_gate(sheet: Sheet, parts: Parts, centre: Point) -> float:
+    """Draw the gate's box; return where its output is."""
+    sheet.box(centre, *GATE, "gate\n" + parts.force)
+    return centre[0] + GATE[0] / 2
+
+
+def draw_node(sheet: Sheet, parts: Parts, state: Integrator, at: Point, noise: float | None = None) -> None:
+    """Draw an integrator's capacitor, with its noise if it has any: in series, or as a current at ``noise``."""
+    x, y = at
+    sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
+    capacitor = parts.capacitor(state)
+    if state.noisy and not parts.device:
+        draw_noisy_capacitor(sheet, at, capacitor, "noise")
+        return
+    if state.noisy:
+        sheet.shunt("SourceI", (x - 2.4 if noise is None else noise, y), "noise")
+    sheet.shunt("Capacitor", at, capacitor)
+
+
+def draw_noisy_capacitor(sheet: Sheet, top: Point, label: str, noise: str) -> None:
+    """Draw an integrating capacitor with a Brownian voltage in series, down to ground."""
+    x, y = top
+    sheet.dot(top)
+    sheet.part("Capacitor", top, (x, y - 1.4))
+    sheet.text((x + 0.75, y - 0.75), label)
+    sheet.part("Source", (x, y - 1.4), (x, y - 2.8))
+    path = np.array([0.0, 0.5, -0.1, 0.45, 0.9, 0.2, 0.5, -0.35, -0.9, -0.3, -0.65, 0.1, 0.0])
+    places = np.linspace(-0.36, 0.36, len(path))
+    sheet.line(*((x + float(a), y - 2.1 + 0.28 * float(b)) for a, b in zip(places, path, strict=True)), width=0.7)
+    sheet.ground((x, y - 2.8))
+    sheet.text((x + 0.75, y - 2.15), noise)
+
+
+def draw_code(sheet: Sheet, parts: Parts, start: Point) -> Point:
+    """Draw the cell that makes the code of the state: threshold, buffer or a wire; return its output."""
+    (x, y), (w, h), table = start, CURVE_BOX, parts.code()
+    if table is not None:
+        centre = (x + w / 2, y)
+        sheet.curve_box(centre, table, parts.reach)
+        sheet.text((x + w / 2, y + h / 2 + 0.2), parts.code_name, "center", "bottom")
+        if parts.find(AdaptiveThreshold) is None:
+            sheet.text((x + w / 2, y - h / 2 - 0.2), "\n".join(parts.thresholds), "center", "top")
+        else:
+            draw_control(sheet, centre, h / 2, "u_0")
+            sheet.text((x + w / 2 + 0.3, y - h / 2 - 0.9), parts.thresholds[-1])
+        return x + w, y
+    if parts.find(Buffer) is None:
+        return start
+    out = sheet.follower(start)
+    sheet.text((x + 1.6, y + AMP + 0.4), "buffer", "center", "bottom")
+    return out
+
+
+def draw_control(sheet: Sheet, at: Point, edge: float, name: str, side: int = -1) -> None:
+    """Draw a terminal below a part, or above it (side = 1), and the arrow to its edge."""
+    x, y = at
+    end = y + side * (edge + STEM)
+    sheet.dot((x, end), terminal=True)
+    sheet.line((x, end - side * 0.1), (x, y + side * edge), arrow="->")
+    sheet.text((x, end + side * 0.25), f"${name}$", "center", "top" if side < 0 else "bottom")
+
+
+def draw_multiplier(
+    sheet: Sheet, start: Point, centre: Point, other: str, label: str, sign: str = "", side: int = -1
+) -> Point:
+    """Draw a multiplier with a current output, whose second input comes from a terminal; return its output."""
+    x, y = centre
+    sheet.line(start, (x - 0.45, y))
+    sheet.multiplier(centre)
+    draw_control(sheet, centre, 0.45, other, side)
+    sheet.line((x + 0.45, y), (x + 1.0, y))
+    sheet.text((x + 1.8, y - 0.95), label, "center", "top")
+    return sheet.transconductor((x + 1.0, y), sign)
+
+
+def draw_leaky(sheet: Sheet, parts: LearnerParts, cell: Integrator, at: Point) -> float:
+    """Draw the capacitor of a weight, and what discharges it; return where the last part is."""
+    sheet.shunt("Capacitor", at, parts.capacitor(cell, "C_{A}"))
+    if parts.leak is None:
+        return at[0]
+    sheet.shunt("Resistor", (at[0] + 3.2, at[1]), f"$R_A$\n{engineering(parts.leak[0], 'Ω')}")
+    return at[0] + 3.2
+
+
+def draw_terminal(sheet: Sheet, at: Point, name: str, align: str) -> None:
+    """Draw an open terminal with its name beyond it."""
+    sheet.dot(at, terminal=True)
+    sheet.text((at[0] + (0.3 if align == "left" else -0.3), at[1]), f"${name}$", align)
