@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -35,35 +36,22 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at Python, the packages, libngspice and the ngspice program."""
-    return [_python(), *_packages(), _library(), _program(), *_extras()]
-
-
-def _python() -> Finding:
-    return Finding("ok", f"Python {platform.python_version()}")
-
-
-def _name(requirement: str) -> str:
-    return requirement.split(">")[0].split("=")[0].split("<")[0].strip()
-
-
-def _packages() -> list[Finding]:
-    return [_package(requirement, "missing") for requirement in requirements()]
-
-
-def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
-    name = _name(requirement)
-    try:
-        return Finding("ok", f"{name} {version(name)}")
-    except PackageNotFoundError:
-        return Finding(absent, name, f"install it with: {how_to_install(requirement)}{only_for}")
-
-
-def _extras() -> list[Finding]:
-    return [
+    python = Finding("ok", f"Python {platform.python_version()}")
+    needed = [_package(requirement, "missing") for requirement in requirements()]
+    extras = [
         _package(requirement, "optional", f" (only for {what})")
         for extra, what in EXTRAS.items()
         for requirement in requirements(extra)
     ]
+    return [python, *needed, _library(), _program(), *extras]
+
+
+def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
+    name = re.split("[<>=]", requirement)[0].strip()
+    try:
+        return Finding("ok", f"{name} {version(name)}")
+    except PackageNotFoundError:
+        return Finding(absent, name, f"install it with: {how_to_install(requirement)}{only_for}")
 
 
 def _library() -> Finding:

@@ -17,6 +17,8 @@ from circuitlsc.cli.shared import Anywhere, ConfigArgument, OutputFolder, app, o
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from circuitlsc.config.read import Config
     from circuitlsc.sampling.sampler import Sampler
 
@@ -157,6 +159,15 @@ class Job:
             timeout = config.timing.timeout
             yield part, {"workers": self.workers, "executor": executor, "timeout": timeout, "store": store}
             store.prune()
+
+
+def write_result(folder: Path, name: str, numbers: Any, figure: Figure) -> None:
+    """Write what a study found: its numbers as name.json, its figure as name.png."""
+    from circuitlsc.io.output import write_json
+    from circuitlsc.reporting.plotting import save_figure
+
+    write_json(folder / f"{name}.json", numbers)
+    save_figure(figure, folder / f"{name}.png")
 
 
 Body = Callable[..., Ended | None]

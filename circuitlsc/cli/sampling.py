@@ -28,7 +28,6 @@ from circuitlsc.errors import InputError, SimulationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from circuitlsc.cli.outcome import Outcome
     from circuitlsc.config.read import Config
     from circuitlsc.planning.run_plan import RunPlan
     from circuitlsc.sampling.sampler import Sampler
@@ -46,6 +45,8 @@ def build(
     anywhere: Anywhere = False,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
+    from circuitlsc.config.learning import load_learn_config
+    from circuitlsc.config.read import load_config
     from circuitlsc.config.table import read_toml
     from circuitlsc.io.output import check_deck_file, write_deck
 
@@ -53,27 +54,18 @@ def build(
         output = None if output == Path("-") else output
         if output is not None:
             check_deck_file(output)  # before there is work that would be lost
-        deck, report = (_learner_deck if "learning" in read_toml(config) else _sampler_deck)(config, anywhere)
+        if "learning" in read_toml(config):
+            learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
+            deck, report = learner.deck(), learner.report()
+        else:
+            loaded = load_config(config, anywhere=anywhere)
+            sampler, run = loaded.sampler(), loaded.run
+            deck, report = sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
         if output is None:
             sys.stdout.write(deck)
         else:
             write_deck(output, deck)
         print(report, file=sys.stderr)
-
-
-def _sampler_deck(config: Path, anywhere: bool) -> tuple[str, str]:
-    from circuitlsc.config.read import load_config
-
-    loaded = load_config(config, anywhere=anywhere)
-    sampler, run = loaded.sampler(), loaded.run
-    return sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
-
-
-def _learner_deck(config: Path, anywhere: bool) -> tuple[str, str]:
-    from circuitlsc.config.learning import load_learn_config
-
-    learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
-    return learner.deck(), learner.report()
 
 
 @command("run")
@@ -98,8 +90,10 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
             samples.save(folder / out.SAMPLES)
             known = expected()
-        result = _judged(config, sampler, samples, known)
+        from circuitlsc.cli.outcome import outcome
         from circuitlsc.reporting.plotting import save_figure
+
+        result = outcome(sampler, samples, expected=known, note=say, **_limits(config))
 
         out.write_json(folder / result.file, result.numbers)
         save_figure(result.draw(), folder / out.FIGURE)
@@ -139,19 +133,12 @@ def _beside(
 
         def progress(share: float, left: float) -> None:
             check()
-            if share <= 0:
-                return
-            if not advance:
+            if share > 0 and not advance:
                 advance.append(line("exact posterior", 100, "%"))
-            advance[0](0, min(99, round(100 * share)))
+            if advance:
+                advance[0](0, min(99, round(100 * share)))
 
-        found = prepare(
-            sampler,
-            config.run,
-            tolerance=config.timing.tolerance,
-            reference_time=config.timing.reference_time,
-            progress=progress,
-        )
+        found = prepare(sampler, config.run, progress=progress, **_limits(config))
         if advance:
             advance[0](0, 100)
         return found
@@ -159,17 +146,8 @@ def _beside(
     return work
 
 
-def _judged(config: Config, sampler: Sampler, samples: Samples, expected: Expectation | None) -> Outcome:
-    from circuitlsc.cli.outcome import outcome
-
-    return outcome(
-        sampler,
-        samples,
-        expected=expected,
-        tolerance=config.timing.tolerance,
-        reference_time=config.timing.reference_time,
-        note=say,
-    )
+def _limits(config: Config) -> dict[str, Any]:
+    return {"tolerance": config.timing.tolerance, "reference_time": config.timing.reference_time}
 
 
 def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Samples:
@@ -204,6 +182,7 @@ def compare(
     """Compare the samples in a folder again, from samples.nc and config.resolved.toml, and print the result."""
     import json as text
 
+    from circuitlsc.cli.outcome import outcome
     from circuitlsc.config.read import load_config
     from circuitlsc.io import output as out
     from circuitlsc.sampling.samples import Samples
@@ -217,7 +196,7 @@ def compare(
         samples.check_made_by(sampler)
         with progress_lines() as line:
             expected = _beside(config, sampler, line)(lambda: None)
-        result = _judged(config, sampler, samples, expected)
+        result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
         print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
         raise typer.Exit(EXIT_CODES[result.verdict])
 

@@ -108,26 +108,12 @@ def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
 
     Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.
     """
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    done_of_total = (progress.BarColumn(bar_width=30), progress.MofNCompleteColumn(), "{task.fields[unit]}")
+    times = (progress.TimeElapsedColumn(), "left", progress.TimeRemainingColumn())
+    with progress.Progress("{task.description}", *done_of_total, *times, console=Console(stderr=True)) as bar:
 
         def line(name: str, total: int, unit: str) -> Advance:
             done: dict[int, int] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, command
+from circuitlsc.cli.runner import Ended, Job, command, write_result
 from circuitlsc.cli.shared import EXIT_CODES, app, one_line_errors, print_rules, progress_bar, say
 from circuitlsc.errors import InputError
 
@@ -36,7 +36,6 @@ def budget(
     t_stop: TStop = None,
 ) -> Ended:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
-    from circuitlsc.io import output as out
     from circuitlsc.reporting.budget_plot import budget_figure, sweep_figure
     from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.reporting.report import budget_report
@@ -51,10 +50,9 @@ def budget(
         measured = error_budget(
             config.model, config.x, nonideal, sweeps=sweeps, corners=corners, note=say, **length, **where, **circuit
         )
-        out.write_json(folder / out.BUDGET, measured.to_list())
-        save_figure(budget_figure(measured), folder / out.BUDGET_FIGURE)
+        write_result(folder, "budget", measured.to_list(), budget_figure(measured))
         if (swept := sweep_figure(measured)) is not None:
-            save_figure(swept, folder / out.SWEEP_FIGURE)
+            save_figure(swept, folder / "sweep.png")
     return Ended(budget_report(measured))
 
 
@@ -66,9 +64,7 @@ def chip_yield(
     t_stop: TStop = None,
 ) -> Ended:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
-    from circuitlsc.io import output as out
     from circuitlsc.reporting.budget_plot import chips_figure
-    from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.reporting.report import chips_report
     from circuitlsc.studies import chip_yield as lot
 
@@ -79,8 +75,7 @@ def chip_yield(
         print_rules(sampler)
         how = {**length, **where, **circuit}
         measured = lot.chip_yield(config.model, config.x, nonideal, chips=chips, tolerance=tolerance, note=say, **how)
-        out.write_json(folder / out.CHIPS, measured.to_dict())
-        save_figure(chips_figure(measured), folder / out.CHIPS_FIGURE)
+        write_result(folder, "chips", measured.to_dict(), chips_figure(measured))
     return Ended(chips_report(measured))
 
 
@@ -122,7 +117,6 @@ def calibrate(
 
     from circuitlsc.io import output as out
     from circuitlsc.reporting.calibration_plot import calibration_figure
-    from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.studies.circuit_calibration import plan_calibration
     from circuitlsc.validation.calibration import calibration_report
 
@@ -148,9 +142,9 @@ def calibrate(
         measured.samples.save(folder / out.SAMPLES)
         np.save(folder / out.STREAMED, sampler.x, allow_pickle=False)
         out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
-        out.write_json(folder / out.CALIBRATION, measured.result.to_dict())
-        save_figure(calibration_figure(measured.result), folder / out.CALIBRATION_FIGURE)
-    return Ended(calibration_report(measured.result), EXIT_CODES[measured.result.verdict])
+        result = measured.result
+        write_result(folder, "calibration", result.to_dict(), calibration_figure(result))
+    return Ended(calibration_report(result), EXIT_CODES[result.verdict])
 
 
 @command("friction")
@@ -162,9 +156,7 @@ def friction(
     t_stop: TStop = None,
 ) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
-    from circuitlsc.io import output as out
     from circuitlsc.reporting.friction_plot import friction_figure, friction_report
-    from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.studies.budget import check_samples_one
     from circuitlsc.studies.friction import friction_sweep
 
@@ -176,8 +168,7 @@ def friction(
     with job.folder(config, config.sampler(), run=run, frictions=frictions) as (folder, where):
         how = {**run, **where, **circuit}
         measured = friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
-        out.write_json(folder / out.FRICTION, measured.to_dict())
-        save_figure(friction_figure(measured), folder / out.FRICTION_FIGURE)
+        write_result(folder, "friction", measured.to_dict(), friction_figure(measured))
     return Ended(friction_report(measured))
 
 

@@ -24,8 +24,7 @@ DECK, SAMPLES, COMPARISON, FIGURE = "deck.cir", "samples.nc", "comparison.json",
 CONFIG = "config.resolved.toml"
 MAP = "map.json"  # of a circuit that settles
 ENERGY = "energy.json"  # of a device-level run
-BUDGET, BUDGET_FIGURE, SWEEP_FIGURE = "budget.json", "budget.png", "sweep.png"
-CALIBRATION, CALIBRATION_FIGURE, INPUTS = "calibration.json", "calibration.png", "inputs.npz"
+INPUTS = "inputs.npz"  # of a calibration
 STREAMED = "x.npy"  # the inputs once more, as a config names them
 LEARNED, HISTORY = "learned.npz", "history.nc"
 GIVEN = "config.toml"  # what `learn` was given; all settings are in the files themselves
@@ -35,8 +34,6 @@ _HEAD = 1000  # bytes in which a deck says what generated it
 _MOST = 2**24  # bytes of the settings of an interrupted run
 BEGUN, CHAINS, COMPLETED, _LOCK = "begun.json", "chains", "samples.completed.nc", ".lock"
 CHECKPOINT = "checkpoint.npz"  # of `learn`
-FRICTION, FRICTION_FIGURE = "friction.json", "friction.png"
-CHIPS, CHIPS_FIGURE = "chips.json", "chips.png"
 
 
 def check_free(folder: Path) -> None:
