@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, is_positive
+from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.scaling import Ranges, expected_ranges
-from circuitlsc.planning.stepping import StepPlan, plan_step
+from circuitlsc.planning.stepping import StepPlan, check_given, plan_step
 
 MAP_WIDTH = 1e-3  # of a typical coefficient
 THRESHOLD_WIDTH = 0.02  # of LCA's threshold
@@ -141,7 +141,7 @@ def _with_momentum(plan: StepPlan, dynamics: Dynamics, step: float | None) -> St
         )
     else:
         limit = 4 * best
-        _check("run.step", step, "time goes forward")
+        check_given("run.step", step, "time goes forward")
         if step > limit:
             raise InputError(
                 f"run.step = {step!r} tau is too large for the fastest oscillation, {frequency:.4g} / tau: the limit is "
@@ -174,7 +174,7 @@ def _settling(
         width = best_width
         lines.append(f"width {width:.4g} = {why}: nothing shakes it")
     else:
-        _check("circuit.width", width, "a comparator has a finite width, in model units")
+        check_given("circuit.width", width, "a comparator has a finite width, in model units")
         if width > COARSE * typical:
             raise InputError(
                 f"circuit.width = {width!r}, but coefficients are about {typical:.3g} in size: a comparator that coarse finds "
@@ -191,7 +191,7 @@ def _settling(
             f"step {step:.4g} tau = min({LARGEST_MAP_STEP:g}, {MAP_STEP:g}/fastest mode = {MAP_STEP / rate:.4g})"
         )
     else:
-        _check("run.step", step, "time goes forward")
+        check_given("run.step", step, "time goes forward")
         limit = max(0.5, 20 * best_step)
         if step > limit:
             raise InputError(
@@ -210,8 +210,3 @@ def _lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
     largest = float(np.max(drive))
     u = max(largest, float(np.max(drive / powers))) + theta
     return Ranges(u=1.5 * u, r=1.5 * float(np.max(np.abs(x))) + 1e-3, e=2 * u)
-
-
-def _check(name: str, value: float, why: str) -> None:
-    if not is_positive(value):
-        raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")

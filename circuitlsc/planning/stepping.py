@@ -103,7 +103,7 @@ def plan_step(
 
     best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
     if width is not None:
-        _check_positive("circuit.width", width, "a comparator has a finite width, in model units")
+        check_given("circuit.width", width, "a comparator has a finite width, in model units")
     if not linear and (best_width if width is None else width) < RESOLVED * (model.prior.threshold + slab):
         given = f"sigma/|a| = {ratio:.3g}" if width is None else f"circuit.width = {width!r}"
         raise InputError(
@@ -147,7 +147,7 @@ def plan_step(
         )
         lines.append(f"step {step:.4g} tau = min({largest:.4g}, {rules})")
     else:
-        _check_positive("run.step", step, "time goes forward")
+        check_given("run.step", step, "time goes forward")
         if step > limit:
             raise InputError(
                 f"run.step = {step!r} tau is too large for the fastest mode, {rate:.4g} / tau: the limit is {limit:.3g} tau. "
@@ -174,6 +174,7 @@ def _steepest_gate(model: SparseCodingModel, width: float) -> float:
     return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
 
 
-def _check_positive(name: str, value: float, why: str) -> None:
+def check_given(name: str, value: float, why: str) -> None:
+    """Raise InputError unless a key's number is finite and > 0."""
     if not is_positive(value):
         raise InputError(f"{name} = {value!r}, but {why}. Give a finite number > 0.")
