@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from circuitlsc import Cauchy, Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
+from circuitlsc import Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, single_latent
 from circuitlsc.reference.orthant import OrthantMoments, log_slab_mass
 from circuitlsc.reference.quadrature import quadrature
 
@@ -195,23 +195,22 @@ def test_gaussian_posterior_is_the_stationary_point_and_the_curvature():
 def test_prior_is_what_an_infinite_noise_leaves(prior):
     if not prior.conditionals:  # no closed form: refused, see test_slice
         return
-    exact = prior_statistics(prior, 3, x=[3.0, 4.0])
-    assert exact.residual_power == 25
-    assert sum(exact.support.values()) == pytest.approx(1)
     model = SparseCodingModel(np.eye(3), prior, 300.0)
-    if isinstance(prior, Gaussian):
+    if prior.linear:
         mean, cov = gaussian_posterior(model, np.zeros(3))
-        np.testing.assert_allclose([exact.mean, exact.sd], [mean, np.sqrt(np.diag(cov))], atol=1e-5)
+        np.testing.assert_allclose([mean, np.sqrt(np.diag(cov))], [np.zeros(3), np.full(3, 0.6)], atol=1e-5)
         return
+    pi, lam = prior.slab
+    mean = 0.0 if prior.signed else pi / lam
     posterior = enumerate_supports(model, np.zeros(3))
-    for name in ("p_active", "mean", "sd", "coactive"):
-        np.testing.assert_allclose(getattr(posterior, name), getattr(exact, name), atol=1e-3)
-    for key, probability in exact.support.items():
-        assert posterior.support[key] == pytest.approx(probability, abs=1e-4)
-
-
-def test_prior_of_many_latents_tabulates_no_supports():
-    assert prior_statistics(SpikeSlab(0.2, 1.0), 21).support is None
+    np.testing.assert_allclose(posterior.p_active, pi, atol=1e-3)
+    np.testing.assert_allclose(posterior.mean, mean, atol=1e-3)
+    np.testing.assert_allclose(posterior.sd, math.sqrt(2 * pi / lam**2 - mean**2), atol=1e-3)
+    np.testing.assert_allclose(posterior.coactive, np.where(np.eye(3) == 1, pi, pi**2), atol=1e-3)
+    np.testing.assert_allclose(posterior.p_negative, pi / 2 if prior.signed else 0.0, atol=1e-3)
+    for key, probability in posterior.support.items():
+        n = key.bit_count()
+        assert probability == pytest.approx(pi**n * (1 - pi) ** (3 - n), abs=1e-4)
 
 
 REFUSALS = [
@@ -254,10 +253,6 @@ REFUSALS = [
         r"^single_latent: the model has 2 latents, but this closed form holds for one\. "
         r"Use enumerate_supports or gibbs\.$",
     ),
-    (
-        lambda: prior_statistics(Cauchy(1.0), 2),
-        r"^The prior Cauchy.* has no closed form: only SpikeSlab, Laplace and Gaussian have\. Use quadrature .*\.$",
-    ),
 ]
 
 
@@ -265,17 +260,6 @@ REFUSALS = [
 def test_refusals_say_why_and_what_instead(call, message):
     with pytest.raises(ReferenceRefusedError, match=message):
         call()
-
-
-@pytest.mark.parametrize("n_latents", [0, -1, 2.0, True])
-def test_a_number_of_latents_is_a_positive_integer(n_latents):
-    with pytest.raises(InputError, match=r"^prior_statistics: n_latents = .* cannot be used\. Give an integer >= 1\.$"):
-        prior_statistics(SpikeSlab(0.3, 1.0), n_latents)
-
-
-def test_a_prior_is_a_prior():
-    with pytest.raises(InputError, match=r"^prior = 'flat' is not a prior\. Pass SpikeSlab"):
-        prior_statistics("flat", 2)
 
 
 def test_x_must_fit():

@@ -1,6 +1,7 @@
 """Gibbs sampling against closed forms, enumeration and quadrature; every comparison has one that must fail."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.stats import norm
 
 import circuitlsc.reference.gibbs as gibbs_module
 from circuitlsc import Cauchy, Gaussian, InputError, Laplace, ReferenceRefusedError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, prior_statistics, single_latent
+from circuitlsc.reference.exact import enumerate_supports, gaussian_posterior, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.statistics import summarize
 
@@ -132,13 +133,15 @@ def test_gaussian_prior_is_the_closed_form():
     mean, cov = gaussian_posterior(model, x)
     whitened = np.linalg.solve(np.linalg.cholesky(cov), (s - mean).reshape(-1, 3).T).T.reshape(s.shape)
     unit = statistics(SparseCodingModel(np.eye(3), Gaussian(1.0), 1.0), np.zeros(3), whitened)
-    assert largest_z(unit, prior_statistics(Gaussian(1.0), 3, x=[math.sqrt(3), 0, 0])) < BOUND
+    half = SparseCodingModel(math.sqrt(0.5) * np.eye(3), Gaussian(math.sqrt(2)), 1.0)  # its posterior is N(0, I), too
+    exact = replace(gaussian_statistics(half, np.zeros(3)), residual_power=3.0)
+    assert largest_z(unit, exact) < BOUND
     products = whitened[..., [0, 0, 1]] * whitened[..., [1, 2, 2]]
     alike = statistics(SparseCodingModel(np.eye(3), Gaussian(1.0), 1.0), np.zeros(3), products)
     assert (np.abs(alike.mean) < BOUND * alike.mean_mcse).all()
     wrong = np.linalg.solve(np.linalg.cholesky(1.2 * cov), (s - mean).reshape(-1, 3).T).T.reshape(s.shape)
     unit = statistics(SparseCodingModel(np.eye(3), Gaussian(1.0), 1.0), np.zeros(3), wrong)
-    assert largest_z(unit, prior_statistics(Gaussian(1.0), 3, x=[math.sqrt(3), 0, 0])) > BOUND
+    assert largest_z(unit, exact) > BOUND
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])

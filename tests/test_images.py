@@ -12,7 +12,8 @@ import pytest
 from scipy.fft import dctn, idctn
 
 from circuitlsc import InputError
-from circuitlsc.model.images import camera, draw_patches, patch_dictionary, sparse_codes, whiten
+from circuitlsc.model.images import camera, draw_patches, whiten
+from examples.photograph import patch_dictionary, sparse_codes
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 

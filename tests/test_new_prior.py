@@ -89,7 +89,7 @@ def registered():
     """Other tests see the package's own priors."""
     register_prior(LogCosh)
     yield
-    prior_io._PRIORS.pop("log-cosh")
+    prior_io.PRIORS.pop("log-cosh")
 
 
 @pytest.fixture
@@ -242,4 +242,4 @@ def test_what_cannot_be_registered():
     ):
         with pytest.raises(InputError, match=message):
             register_prior(cls)
-    assert "clash" not in prior_io.prior_kinds()
+    assert "clash" not in prior_io.PRIORS

@@ -9,7 +9,7 @@ import pytest
 
 from circuitlsc import Cauchy, Gaussian, Laplace, SparseCodingModel, SpikeSlab, SquareRoot
 from circuitlsc.reference import sampled
-from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, prior_statistics, single_latent
+from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import GibbsChains, gibbs
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.sampled import BATCH, CHAINS, MOST_BLOCKS, RunningStatistics, exact_statistics
@@ -182,11 +182,6 @@ def test_probabilities_of_negative_codes(case):
     assert (exact.p_negative_mcse == 0).all()
     assert (exact.p_negative > 0.01).all() == model.prior.signed
     assert (exact.p_negative < exact.p_active).all()
-
-
-def test_the_prior_is_symmetric():
-    for prior, negative in ((SpikeSlab(0.3, 1.0, True), 0.15), (SpikeSlab(0.3, 1.0), 0.0), (Gaussian(1.0), 0.5)):
-        np.testing.assert_allclose(prior_statistics(prior, 3).p_negative, negative)
 
 
 def test_chains_in_different_modes_are_seen_and_count_as_an_error():

@@ -20,9 +20,10 @@ from circuitlsc import (
 )
 from circuitlsc.config.read import parse_config
 from circuitlsc.learning import random_weights
-from circuitlsc.model.images import draw_patches, patch_dictionary
+from circuitlsc.model.images import draw_patches
 from circuitlsc.simulator.ngspice.deck import ngspice_seed
 from circuitlsc.validation.calibration import calibrate, draw_inputs, rank_values
+from examples.photograph import patch_dictionary
 
 MODEL = SparseCodingModel(np.array([[0.6, 0.8], [0.8, -0.6]]), SpikeSlab(0.3, 1.0), 0.5)
 X = np.array([1.0, 0.5])

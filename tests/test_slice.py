@@ -19,7 +19,7 @@ from circuitlsc import (
     SpikeSlab,
     SquareRoot,
 )
-from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, prior_statistics, single_latent
+from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.slice import _evaluate, _tabulate, slice_sampling
@@ -232,10 +232,6 @@ def test_quadrature_where_the_data_are_far_away_or_say_nothing():
         (
             lambda: single_latent(SparseCodingModel(np.eye(1), Cauchy(1.0), 0.5), [0]),
             r"^The prior Cauchy\(.*\) has no closed form: .*\. Use quadrature \(one or two latents\) or slice_sampling\.$",
-        ),
-        (
-            lambda: prior_statistics(SquareRoot(1.0), 2),
-            r"^The prior SquareRoot\(.*\) has no closed form: .*\. Use quadrature \(one or two latents\) or slice_sampling\.$",
         ),
         (
             lambda: enumerate_supports(SparseCodingModel(np.eye(2), PRIORS["well"], 0.5), [0, 0]),

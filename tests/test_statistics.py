@@ -184,29 +184,12 @@ def test_short_chains_work_from_four_draws_on(caplog):
         measure(np.ones((4, 3, 2)))
 
 
-def test_importance_weights():
-    # Draws of N(0, 1), weighted to N(0.5, 1): mean 0.5, and z must be a standard normal.
-    rng = np.random.default_rng(10)
-    z = []
-    for _ in range(100):
-        v = ar1(rng, (4, 2000), 0.5)
-        mean, mcse = mean_with_mcse(v, 7.0 * np.exp(0.5 * v))
-        z.append((mean - 0.5) / mcse)
-    assert abs(np.mean(z)) < 0.35, np.mean(z)
-    assert 0.8 < np.std(z) < 1.25, np.std(z)
-    v = rng.standard_normal((2, 50, 3))
-    for plain, weighted in zip(mean_with_mcse(v), mean_with_mcse(v, np.full((2, 50), 3.0)), strict=True):
-        np.testing.assert_allclose(plain, weighted, rtol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: measure(np.full((2, 5, 1), np.nan)), r"^s\[0, 0, 0\] = nan, but every sample must be finite"),
         (lambda: measure(np.ones((2, 5, 1)), np.ones((2, 4, 1), bool)), r"^active has shape \(2, 4, 1\), but s has"),
         (lambda: mean_with_mcse(np.ones(5)), r"^values has shape \(5,\)"),
-        (lambda: mean_with_mcse(np.ones((2, 5)), np.ones(5)), r"^weights has shape \(5,\)"),
-        (lambda: mean_with_mcse(np.ones((2, 5)), -np.ones((2, 5))), r"^weights must be >= 0"),
     ],
 )
 def test_bad_samples_are_refused(call, message):

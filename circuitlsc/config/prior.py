@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 from circuitlsc.config.table import ConfigTable, named
 from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior, bounds
-from circuitlsc.model.prior_io import prior_kinds
+from circuitlsc.model.prior_io import PRIORS
 from circuitlsc.model.tabulated_prior import CustomPrior
 
 
 def read_prior(table: ConfigTable) -> Prior:
     """Return the prior that ``[prior]`` describes."""
-    kinds = prior_kinds()
-    kind = table.choice("kind", tuple(kinds))
-    cls, keys = kinds[kind], kinds[kind].config_keys()
+    kind = table.choice("kind", tuple(PRIORS))
+    cls, keys = PRIORS[kind], PRIORS[kind].config_keys()
     for key in table.values:
         if key != "kind" and key not in keys:
             raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(keys)}.")
@@ -24,7 +24,7 @@ def read_prior(table: ConfigTable) -> Prior:
         return _tabulated_prior(table)
     given: dict[str, Any] = {}
     for name, meta in cls.parameters().items():
-        if name in table.values or cls.requires(name):
+        if name in table.values or meta["default"] is MISSING:
             what = f"{meta['text']} {bounds(meta)}"
             given[name] = table.number(name, low=meta["low"], or_equal=not meta["above"], what=what)
             if given[name] > meta["high"]:

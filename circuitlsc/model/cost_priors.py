@@ -110,37 +110,31 @@ class SquareRoot(Prior):
     kind = "square-root"
 
     lam: float = quantity(MISSING, "(model unit)^(-1/2)", "a rate", above=True)
-    epsilon: float | None = quantity(None, "model unit", "the smoothing of a slope that is infinite at 0", above=True)
+    epsilon: float = quantity(None, "model unit", "the smoothing of a slope that is infinite at 0", above=True)
     signed: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.epsilon is None:
-            object.__setattr__(self, "epsilon", SMOOTHING / self.lam**2)
-
-    @property
-    def _epsilon(self) -> float:
-        assert self.epsilon is not None  # set by the constructor
-        return self.epsilon
+        object.__setattr__(self, "epsilon", self.epsilon or SMOOTHING / self.lam**2)
 
     @property
     def slab_scale(self) -> float:
         """Where the cost has risen by 1: sqrt((1/lam + sqrt(epsilon))^4 - epsilon^2)."""
-        a, b = 1.0 / self.lam, math.sqrt(self._epsilon)
+        a, b = 1.0 / self.lam, math.sqrt(self.epsilon)
         return math.sqrt(a * (a + 2 * b) * ((a + b) ** 2 + b**2))  # the same without a difference of large numbers
 
     @property
     def curvature(self) -> float:
         """The force's slope at s = 0, lam / (2 epsilon^1.5)."""
-        return self.lam / (2.0 * self._epsilon * math.sqrt(self._epsilon))
+        return self.lam / (2.0 * self.epsilon * math.sqrt(self.epsilon))
 
     def code_cost(self, s: Array) -> Array:
         """Return lam ((s^2 + epsilon^2)^(1/4) - epsilon^(1/2))."""
-        return np.asarray(self.lam * (np.sqrt(np.hypot(s, self._epsilon)) - math.sqrt(self._epsilon)))
+        return np.asarray(self.lam * (np.sqrt(np.hypot(s, self.epsilon)) - math.sqrt(self.epsilon)))
 
     def code_cost_grad(self, s: Array) -> Array:
         """Return lam s / (2 (s^2 + epsilon^2)^(3/4))."""
-        return np.asarray(0.5 * self.lam * s / np.hypot(s, self._epsilon) ** 1.5)
+        return np.asarray(0.5 * self.lam * s / np.hypot(s, self.epsilon) ** 1.5)
 
     def tempered(self, temperature: float) -> SquareRoot:
         """Return the prior of exp(-E/T): lam/T with the same epsilon."""

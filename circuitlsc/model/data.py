@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, real_array
+from circuitlsc.io.arrays import Array, check_count, real_array
 from circuitlsc.io.npy import TEXT, PickledError, UnusableError, read_array
 from circuitlsc.io.safe_open import reason
 
@@ -42,8 +42,7 @@ def bars(n: int, *, normalise: bool = True) -> Array:
     array, shape (n*n, 2*n)
         Columns 0..n-1 are the rows of the image, n..2n-1 its columns. Its rank is 2n - 1.
     """
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InputError(f"bars: n = {n!r}, but the image needs at least one pixel a side. Give an integer >= 1.")
+    check_count("bars: n", n, 1, ", but the image needs at least one pixel a side")
     eye = np.eye(n)
     rows = np.repeat(eye, n, axis=0)  # pixel (i, j) belongs to row i
     columns = np.tile(eye, (n, 1))  # ... and to column j

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import is_finite, is_number
+from circuitlsc.io.arrays import is_number, is_positive
 
 #: the kinds, each with the parameters that no other has; `circuitlsc.sampling.system.SYSTEMS` says what each does
 KINDS: dict[str, tuple[str, ...]] = {
@@ -81,19 +81,21 @@ class Dynamics:
                 )
             if name == "threshold":
                 continue
-            _check(name, value, value > 0 if _is_number(value) else False, "it must be a finite number > 0")
+            if not is_positive(value):
+                raise InputError(f"dynamics.{name} = {value!r}, but it must be a finite number > 0.")
             object.__setattr__(self, name, float(value))
         value = self.temperature
-        if self.settles:
-            if value is None:
-                value = 0.0
-            why = f'kind = "{self.kind}" has no noise; "langevin" has. Remove it, or give 0'
-            _check("temperature", value, value == 0, why)
-        else:
-            if value is None:
-                value = 1.0
-            why = 'it must be a finite number > 0 (kind = "gradient" is T = 0)'
-            _check("temperature", value, value > 0 if _is_number(value) else False, why)
+        if value is None:
+            value = 0.0 if self.settles else 1.0
+        if self.settles and not (is_number(value) and value == 0):
+            raise InputError(
+                f'dynamics.temperature = {value!r}, but kind = "{self.kind}" has no noise; "langevin" has. Remove it, or '
+                "give 0."
+            )
+        if not self.settles and not is_positive(value):
+            raise InputError(
+                f'dynamics.temperature = {value!r}, but it must be a finite number > 0 (kind = "gradient" is T = 0).'
+            )
         object.__setattr__(self, "temperature", float(value))
 
     @property
@@ -122,15 +124,6 @@ def as_dynamics(value: Dynamics | str) -> Dynamics:
     if not isinstance(value, str):
         raise InputError(f"dynamics = {value!r} is neither a Dynamics nor the name of a kind: {', '.join(KINDS)}.")
     return Dynamics(kind=value)
-
-
-def _is_number(value: object) -> bool:
-    return is_number(value) and is_finite(value)
-
-
-def _check(name: str, value: object, good: bool, why: str) -> None:
-    if not _is_number(value) or not good:
-        raise InputError(f"dynamics.{name} = {value!r}, but {why}.")
 
 
 LANGEVIN = Dynamics()

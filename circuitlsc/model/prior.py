@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field
+from dataclasses import Field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_flag, check_number
 from circuitlsc.model.prior_tables import PriorCells, cost_cells
 
@@ -80,6 +79,8 @@ class Prior(ABC):
     kind: ClassVar[str]
     #: What `rate_at` is, for a report.
     rate_formula: ClassVar[str] = "max |C''|"
+    #: Whether the cost is known to be convex in s, so that the energy has one minimum.
+    convex: ClassVar[bool] = False
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     #: Whether codes may be negative.
     signed: bool
@@ -119,11 +120,6 @@ class Prior(ABC):
     def parameters(cls) -> dict[str, Mapping[str, Any]]:
         """Return what is declared of each number (bounds, unit, text, default), by its name."""
         return {name: f.metadata for name, f in cls.__dataclass_fields__.items() if "unit" in f.metadata}
-
-    @classmethod
-    def requires(cls, name: str) -> bool:
-        """Return whether a number has no default."""
-        return cls.__dataclass_fields__[name].default is MISSING
 
     @classmethod
     def config_keys(cls) -> tuple[str, ...]:
@@ -173,11 +169,6 @@ class Prior(ABC):
     def conditionals(self) -> bool:
         """Whether the law of one latent, given all others, can be drawn from (`circuitlsc.reference.gibbs`)."""
         return self.linear or self.slab is not None
-
-    @property
-    def convex(self) -> bool:
-        """Whether the cost is known to be convex in s, so that the energy has one minimum."""
-        return False
 
     @property
     def extent(self) -> float:
@@ -281,15 +272,6 @@ class Prior(ABC):
         density = np.exp(cost.min() - cost)
         below = np.concatenate([[0.0], np.cumsum(np.diff(s) * (density[1:] + density[:-1]))])
         return s, below / below[-1]
-
-
-def check_prior(prior: Any) -> None:
-    """Raise InputError unless it is a prior."""
-    if not isinstance(prior, Prior):
-        raise InputError(
-            f"prior = {prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), "
-            "SquareRoot(lam) or CustomPrior(cost)."
-        )
 
 
 def bounds(meta: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from circuitlsc.model.tabulated_prior import CustomPrior
 
 P = TypeVar("P", bound=Prior)
 TAKEN = ("A", "sigma", "kind", "file", "signed")  # names of other variables of a file, and of other keys of [prior]
-_PRIORS: dict[str, type[Prior]] = {}
+#: classes of priors by their kinds: `register_prior` adds to it
+PRIORS: dict[str, type[Prior]] = {}
 
 
 def register_prior(cls: type[P]) -> type[P]:
@@ -42,12 +43,12 @@ def register_prior(cls: type[P]) -> type[P]:
     if isabstract(cls) or not hasattr(cls, "kind"):
         missing = ", ".join(sorted(cls.__abstractmethods__)) or "kind"
         raise InputError(f"register_prior: {cls.__name__} has no {missing}. Write what is missing.")
-    held = _PRIORS.get(cls.kind, cls)
+    held = PRIORS.get(cls.kind, cls)
     if (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):  # a notebook's cell is run again
         raise InputError(f"register_prior: the kind {cls.kind!r} is that of {held.__name__}. Give another kind.")
     if taken := [name for name in cls.parameters() if name in TAKEN or hasattr(Prior, name)]:
         raise InputError(f"register_prior: {cls.__name__}.{taken[0]} has the name of something else. Rename it.")
-    _PRIORS[cls.kind] = cls
+    PRIORS[cls.kind] = cls
     return cls
 
 
@@ -55,14 +56,9 @@ for _prior in (SpikeSlab, Laplace, Gaussian, Cauchy, SquareRoot, CustomPrior):
     register_prior(_prior)
 
 
-def prior_kinds() -> dict[str, type[Prior]]:
-    """Return the classes of priors by their kinds."""
-    return dict(_PRIORS)
-
-
 def prior_keys() -> tuple[str, ...]:
     """Return the keys that ``[prior]`` of a config may have."""
-    own = dict.fromkeys(key for cls in _PRIORS.values() for key in cls.config_keys() if key != "signed")
+    own = dict.fromkeys(key for cls in PRIORS.values() for key in cls.config_keys() if key != "signed")
     return ("kind", *own, "signed")
 
 
@@ -74,6 +70,6 @@ def prior_from(kind: str, signed: bool, variables: Mapping[Any, Any]) -> Prior:
     InputError
         If the kind is not known.
     """
-    if kind not in _PRIORS:
+    if kind not in PRIORS:
         raise InputError(f"the samples' prior {kind!r} is not known to this version of circuitlsc.")
-    return _PRIORS[kind].from_variables(variables, signed)
+    return PRIORS[kind].from_variables(variables, signed)

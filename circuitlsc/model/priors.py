@@ -178,15 +178,11 @@ class Laplace(SlabPrior):
     """
 
     kind = "laplace"
+    convex = True
     pi = 1.0
 
     lam: float = quantity(MISSING, "1/(model unit)", "the rate", above=True)
     signed: bool = True
-
-    @property
-    def convex(self) -> bool:
-        """It is."""
-        return True
 
     def tempered(self, temperature: float) -> Laplace:
         """Return the prior of exp(-E/T)."""
@@ -204,6 +200,7 @@ class Gaussian(Prior):
     """
 
     kind = "gaussian"
+    convex = True
     rate_formula = "1/sd^2"
     signed = True
 
@@ -223,11 +220,6 @@ class Gaussian(Prior):
     def stiffness(self) -> float:
         """1/sd^2."""
         return 1.0 / self.sd**2
-
-    @property
-    def convex(self) -> bool:
-        """It is."""
-        return True
 
     def code_cost(self, s: Array) -> Array:
         """Return s^2 / (2 sd^2)."""

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
-from circuitlsc.model.prior import Prior, check_prior
+from circuitlsc.model.prior import Prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,11 @@ class SparseCodingModel:
                 f"A[:, {zero[0]}] is a zero column ({len(zero)} in all): its latent would see no data and "
                 "divide by zero. Remove the column."
             )
-        check_prior(self.prior)
+        if not isinstance(self.prior, Prior):
+            raise InputError(
+                f"prior = {self.prior!r} is not a prior. Pass SpikeSlab(pi, lam), Laplace(lam), Gaussian(sd), Cauchy(lam), "
+                "SquareRoot(lam) or CustomPrior(cost)."
+            )
         check_positive("SparseCodingModel", "sigma", self.sigma, "a noise level must be positive")
         largest = float(np.abs(A).max())
         if not (is_finite(largest) and is_finite(largest / self.sigma)):

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.io.arrays import Array, check_count
-from circuitlsc.model.prior import Prior, check_prior
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
-from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
+from circuitlsc.reference.statistics import PosteriorStatistics
 
 _MAX_PATTERNS = 2_200  # as many take about 10 s: K = 11, or K = 7 if signed
 _TOLERANCE = 3e-3  # largest accepted error of the moments, in units of the slab's scale
@@ -122,53 +121,6 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
     support = {0: 1.0 - on, 1: on} if pi < 1 else {1: 1.0}
     negative = weight[1:2] if signed else np.zeros(1)
     return _exact(model, x, support, np.array([first]), np.array([[second]]), negative, "closed form")
-
-
-def prior_statistics(prior: Prior, n_latents: int, x: ArrayLike | None = None) -> PosteriorStatistics:
-    r"""Return the statistics of the prior, which is the posterior of the dictionary A = 0 for every x.
-
-    .. math:: P = \pi, \quad E s = \pi/\lambda, \quad E s^2 = 2\pi/\lambda^2 \qquad (E s = 0 \text{ if signed})
-
-    Parameters
-    ----------
-    prior : SpikeSlab, Laplace or Gaussian
-        Prior of each latent.
-    n_latents : int
-        Number of latents K; >= 1.
-    x : array, shape (n_features,), optional
-        Observation, in data units: the residual of A = 0 is x, and ``residual_power`` is abs(x)^2 (0 without x).
-
-    Returns
-    -------
-    PosteriorStatistics
-        With standard errors of 0; ``support`` is None above 20 latents.
-
-    Raises
-    ------
-    InputError
-        If n_latents is no positive integer, or the prior is none.
-    ReferenceRefusedError
-        If the prior has no closed form.
-    """
-    check_count("prior_statistics: n_latents", n_latents, 1)
-    check_prior(prior)
-    if prior.linear:
-        pi, mean, second = 1.0, 0.0, prior.slab_scale**2
-    else:
-        pi, lam, signed = _slab(prior)
-        mean, second = (0.0 if signed else pi / lam), 2 * pi / lam**2
-    support = None
-    if n_latents <= MAX_SUPPORT_LATENTS:
-        chance = [pi**n * (1 - pi) ** (n_latents - n) for n in range(n_latents + 1)]
-        support = {m: p for m in range(2**n_latents) if (p := chance[m.bit_count()]) > 0}
-    on = np.full(n_latents, pi)
-    coactive = np.full((n_latents, n_latents), pi**2)
-    np.fill_diagonal(coactive, pi)
-    power = 0.0 if x is None else float(np.sum(np.asarray(x, dtype=float) ** 2))
-    sd = np.full(n_latents, math.sqrt(second - mean**2))
-    negative = np.full(n_latents, pi / 2 if prior.signed else 0.0)
-    known = {"p_active": on, "mean": np.full(n_latents, mean), "sd": sd, "coactive": coactive}
-    return _without_error("prior", support, residual_power=power, p_negative=negative, **known)
 
 
 def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -313,13 +265,13 @@ def _exact(
     coactive = on.T @ (np.array(list(support.values()))[:, None] * on)
     power = x @ x - 2 * x @ model.A @ mean + np.sum((model.A.T @ model.A) * second)
     sd = np.sqrt(np.maximum(np.diag(second) - mean**2, 0.0))
-    known = {"p_active": np.diag(coactive).copy(), "mean": mean, "sd": sd, "coactive": coactive}
-    return _without_error(method, support, residual_power=float(power), p_negative=negative, **known)
-
-
-def _without_error(method: str, support: dict[int, float] | None, **known: Any) -> PosteriorStatistics:
-    """Return statistics that are exact."""
-    errors = {f"{name}_mcse": np.zeros_like(value) for name, value in known.items()}
-    return PosteriorStatistics(
-        **known, **errors, support=support, ess_min=math.inf, rhat_max=1.0, n_draws=0, method=method
-    )
+    exact = {
+        "p_active": np.diag(coactive).copy(),
+        "mean": mean,
+        "sd": sd,
+        "coactive": coactive,
+        "residual_power": power,
+        "p_negative": negative,
+    }
+    measured = {name: (value, np.zeros_like(value)) for name, value in exact.items()}
+    return PosteriorStatistics.of(**measured, support=support, method=method, ess_min=math.inf, rhat_max=1.0, n_draws=0)

@@ -109,21 +109,22 @@ def gibbs(
     Fang et al. 2022, doi:10.1162/neco_a_01505, section 3.1. Truncated normals: Robert 1995,
     doi:10.1007/BF00143942. Replica exchange: Hukushima and Nemoto 1996, doi:10.1143/JPSJ.65.1604.
     """
-    for name, value, least in (
-        ("n_chains", n_chains, 1),
-        ("seed", seed, 0),
-        ("warmup", warmup, 0),
-        ("thin", thin, 1),
-        ("n_sweeps", n_sweeps, thin),
-        ("n_rungs", 1 if n_rungs is None else n_rungs, 1),
-    ):
-        check_count(f"gibbs: {name}", value, least)
+    check_run("gibbs", n_sweeps, n_chains, seed, warmup, thin)
+    check_count("gibbs: n_rungs", 1 if n_rungs is None else n_rungs, 1)
     if not model.prior.conditionals:
         raise ReferenceRefusedError(
             f"gibbs: the prior {model.prior!r} has no known conditional draw. Use SpikeSlab, Laplace or Gaussian."
         )
     chains = GibbsChains(model, x, n_chains=n_chains, seed=seed, n_rungs=n_rungs)
     return chains.draw(n_sweeps // thin, thin=thin, warmup=warmup)
+
+
+def check_run(caller: str, n_sweeps: int, n_chains: int, seed: int, warmup: int, thin: int) -> None:
+    """Raise InputError if a number of an exact sampler's run is out of range."""
+    least = {"n_chains": (n_chains, 1), "seed": (seed, 0), "warmup": (warmup, 0), "thin": (thin, 1)}
+    for name, (value, lowest) in least.items():
+        check_count(f"{caller}: {name}", value, lowest)
+    check_count(f"{caller}: n_sweeps", n_sweeps, thin)
 
 
 class Chains:
@@ -161,17 +162,11 @@ class GibbsChains(Chains):
         super().__init__(model, x, n_chains=n_chains, seed=seed)
         G, b, slab, precision = self._G, self._b, model.prior.slab, model.prior.stiffness
         if slab is None:
-
-            def run(c: int, warmup: int, thin: int, out: Array) -> None:
-                _gaussian_chain(self._rngs[c], G, b, self._states[c], precision, warmup, thin, out)
+            self._run = lambda c, *run: _gaussian_chain(self._rngs[c], G, b, self._states[c], precision, *run)
         else:
             beta, target = _ladder(model, n_rungs), _target(slab, G, b, signed=model.prior.signed)
             self._states = [np.tile(start, (len(beta), 1)) for start in self._states]
-
-            def run(c: int, warmup: int, thin: int, out: Array) -> None:
-                _sparse_chain(self._rngs[c], target, beta, self._states[c], warmup, thin, out)
-
-        self._run = run
+            self._run = lambda c, *run: _sparse_chain(self._rngs[c], target, beta, self._states[c], *run)
 
 
 def _start(model: SparseCodingModel, G: Array, b: Array, chain: int, rng: Rng) -> Array:

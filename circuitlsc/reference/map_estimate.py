@@ -105,14 +105,13 @@ def hard_objective(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Arra
     C is not that constant. V cannot have a minimum there if abs(a_i) <= 1, for along s_i its curvature is
     abs(a_i)^2 - 1: then F_0 has the minima of V/sigma^2. A longer atom can rest on the jump, where F_0 is wrong.
     """
-    mu = _l1(model, "hard_objective")
+    mu, model = _l1(model, "hard_objective")
     norms = np.linalg.norm(model.A, axis=0)
     if norms.max() > 1 + _UNIT:
         raise InputError(
             f"hard_objective: the norm of A[:, {norms.argmax()}] is {norms.max():.4g}, but above 1 a latent can rest "
             "on the jump of the threshold, where this energy does not hold. Normalise the atoms."
         )
-    model = model.without_spike()
     s, x = _codes(model, s), model.check_x(x)
     return np.asarray(_misfit(model, s, x) + 0.5 * (mu * model.sigma) ** 2 * np.count_nonzero(s, -1))
 
@@ -126,8 +125,7 @@ def duality_gap(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
     with the best c; for nonnegative codes :math:`A^T\nu \le \lambda\sigma^2` suffices. Any s has a bound, a circuit's
     too. x may be one observation, or one for each code, shape (..., n_features).
     """
-    lam = _l1(model, "duality_gap")
-    model = model.without_spike()
+    lam, model = _l1(model, "duality_gap")
     s, x = _codes(model, s), real_array("x", x)
     if x.shape not in ((model.n_features,), (*s.shape[:-1], model.n_features)):
         raise InputError(
@@ -158,8 +156,8 @@ def lasso_map(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
     from sklearn.exceptions import ConvergenceWarning  # these imports take a second
     from sklearn.linear_model import Lasso
 
-    lam = _l1(model, "lasso_map")
-    model, x = model.without_spike(), model.check_x(x)
+    lam, model = _l1(model, "lasso_map")
+    x = model.check_x(x)
     solver = Lasso(
         alpha=lam * model.variance / model.n_features,
         fit_intercept=False,
@@ -195,8 +193,8 @@ def many_lasso(model: SparseCodingModel, X: ArrayLike) -> Array:
     InputError
         As for `lasso_map`.
     """
-    lam = _l1(model, "many_lasso")
-    model, X = model.without_spike(), model.check_rows(X)
+    lam, model = _l1(model, "many_lasso")
+    X = model.check_rows(X)
     codes = np.zeros((len(X), model.n_latents))
     drive = np.ascontiguousarray(model.drives(X))
     _descend(np.ascontiguousarray(model.gram), drive, lam, model.prior.signed, _SWEEPS, codes)
@@ -238,7 +236,7 @@ def many_lca(model: SparseCodingModel, X: ArrayLike, *, hard: bool) -> Array:
     Euler steps of 0.05 tau over the fastest rate; the resting points do not depend on the step, but which of several
     a hard threshold falls to can. At rest means abs(du/dt) < 1e-7 of the largest input.
     """
-    theta = _l1(model, "many_lca") * model.variance
+    theta = _l1(model, "many_lca")[0] * model.variance
     X = model.check_rows(X)
     drive, G = X @ model.A, model.A.T @ model.A
     lateral = G - np.eye(len(G))
@@ -347,11 +345,11 @@ def map_reference(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
     return lasso_map(model, x) if model.prior.slab is not None else best_minimum(model, x)
 
 
-def _l1(model: SparseCodingModel, caller: str) -> float:
-    """Return lam of a prior with an L1 cost."""
+def _l1(model: SparseCodingModel, caller: str) -> tuple[float, SparseCodingModel]:
+    """Return lam of a prior with an L1 cost, and the model without its spike."""
     if model.prior.slab is None:
         raise InputError(f"{caller}: {model.prior!r} has no L1 cost. Use SpikeSlab or Laplace, or call map_reference.")
-    return model.prior.slab.lam
+    return model.prior.slab.lam, model.without_spike()
 
 
 def _smooth_model(model: SparseCodingModel) -> SparseCodingModel:
@@ -384,7 +382,7 @@ def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
     Each step lowers the energy: to the minimum for the signs at hand, or along a direction that the data do not see,
     until a coefficient is zero. Then the latent that pulls most joins. Coordinate descent creeps along such directions.
     """
-    A, lam = model.A / model.sigma, _l1(model, "lasso_map")
+    A, lam = model.A / model.sigma, _l1(model, "lasso_map")[0]
     s, sign = start.copy(), np.sign(start)
     fine = 1e-10 * lam + 1e-14 * float(np.abs(model.drive(x)).max())
     for _ in range(50 * len(s)):

@@ -32,18 +32,17 @@ HELD = 2**21
 _INFINITE_RHAT = 1e6
 
 
-def mean_with_mcse(values: ArrayLike | Draws, weights: ArrayLike | None = None) -> tuple[Array, Array]:
+def mean_with_mcse(values: ArrayLike | Draws, name: str = "values") -> tuple[Array, Array]:
     r"""Return the mean over chains and draws, and its Monte-Carlo standard error.
 
-    .. math:: m = \frac{\sum w v}{\sum w}, \qquad
-              \mathrm{MCSE}^2 = \frac{\mathrm{var}\bigl(w\,(v - m) / \bar w\bigr)}{\mathrm{ESS}}
+    .. math:: \mathrm{MCSE}^2 = \mathrm{var}(v) / \mathrm{ESS}
 
     Parameters
     ----------
     values : array or Draws, shape (n_chains, n_draws, ...)
         Any function of the samples.
-    weights : array, shape (n_chains, n_draws)
-        Importance weights of an array, up to a factor; equal if not given.
+    name : str
+        What an error message calls them.
 
     Returns
     -------
@@ -53,27 +52,19 @@ def mean_with_mcse(values: ArrayLike | Draws, weights: ArrayLike | None = None) 
     Raises
     ------
     InputError
-        If there are fewer than 4 draws per chain, or a value or weight cannot be used.
+        If there are fewer than 4 draws per chain, or a value cannot be used.
 
     Notes
     -----
-    The weighted MCSE is the delta method of a ratio: good to O(1/ESS). The ESS is arviz-stats' (Geyer's initial
-    monotone sequence on split chains), itself known to about 10 % at ESS 1,000. Of `Draws` longer than `MOST_KEPT` per
-    chain it is that of block means, as the head of this module says; an array's is always that of every draw.
+    The ESS is arviz-stats' (Geyer's initial monotone sequence on split chains), itself known to about 10 % at ESS 1,000. Of
+    `Draws` longer than `MOST_KEPT` per chain it is that of block means, as the head of this module says; an array's is
+    always that of every draw.
     """
-    if weights is not None:
-        values, weights = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
-        return _weighted(values, weights)
-    values = Draws.of(values)
-    if len(values.shape) < 2:
-        raise InputError(f"values has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
-    return named_mean("values", values)
-
-
-def named_mean(name: str, values: Draws) -> tuple[Array, Array]:
-    """Return what `mean_with_mcse` does; an error message calls the values by this name."""
     from arviz_stats.base import array_stats  # half a second of imports, which no circuit has to wait for
 
+    values = Draws.of(values)
+    if len(values.shape) < 2:
+        raise InputError(f"{name} has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
     check_enough(name, values)
     chains, columns = values.shape[0], math.prod(values.shape[2:])
     mean, mcse = np.empty(columns), np.zeros(columns)
@@ -122,25 +113,6 @@ def largest_rhat(values: Draws) -> float:
                 rhat = float(array_stats.rhat(column, chain_axis=0, draw_axis=1, method="rank"))
             largest.append(rhat if rhat < _INFINITE_RHAT else math.inf)
     return max(largest, default=1.0)
-
-
-def _weighted(values: Array, w: Array) -> tuple[Array, Array]:
-    """Return the weighted mean and its error."""
-    if values.ndim < 2:
-        raise InputError(f"values has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
-    if w.shape != values.shape[:2]:
-        raise InputError(f"weights has shape {w.shape}. Pass one per sample, shape {values.shape[:2]}.")
-    for name, given in (("values", values), ("weights", w)):
-        check_enough(name, Draws.of(given))
-        if not np.isfinite(given).all():
-            raise _not_finite(name, Draws.of(given))
-    if (w < 0).any() or w.sum() == 0:
-        raise InputError("weights must be >= 0, and not all zero. Check how they were made.")
-    w = w / w.mean()
-    flat = values.reshape(*values.shape[:2], -1)
-    mean = np.einsum("cd,cdk->k", w, flat) / w.size
-    mcse = named_mean("values", Draws.of(w[..., None] * (flat - mean)))[1]
-    return mean.reshape(values.shape[2:]), mcse.reshape(values.shape[2:])
 
 
 def _block_means(name: str, values: Draws, columns: slice) -> tuple[Array, Array, NDArray[np.bool_]]:

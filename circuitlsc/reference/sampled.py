@@ -190,11 +190,8 @@ class RunningStatistics:
         draws = self.n_draws * len(chains)
         # a state that was never seen, or never left, may still have a mass of this size
         prior = self._model.prior
-        states = np.r_[np.r_[active, pairs] if prior.sparse else [], np.r_[negative] if prior.signed else []].astype(
-            int
-        )
-        never = states[(mean[states] == 0) | (mean[states] == 1)]
-        mcse[never] = 1.0 / draws
+        for states in [active, pairs] * prior.sparse + [negative] * prior.signed:
+            mcse[states][(mean[states] == 0) | (mean[states] == 1)] = 1.0 / draws
         m, p = mean[first], mean[active]
         variance = np.maximum(mean[second] - m**2, 0.0)
         sd = np.sqrt(variance)
@@ -216,24 +213,17 @@ class RunningStatistics:
         if self._support is not None:
             support = {int(key): int(self._support[key]) / draws for key in np.flatnonzero(self._support)}
         levels = None if self._levels is None else self._levels.shape
-        return PosteriorStatistics(
-            p_active=p,
-            mean=m,
-            sd=sd,
-            p_active_mcse=mcse[active],
-            mean_mcse=mcse[first],
-            sd_mcse=np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0),
-            coactive=coactive,
-            coactive_mcse=coactive_mcse,
-            residual_power=float(mean[power]),
-            residual_power_mcse=float(mcse[power]),
+        return PosteriorStatistics.of(
+            p_active=(p, mcse[active]),
+            mean=(m, mcse[first]),
+            sd=(sd, np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0)),
+            coactive=(coactive, coactive_mcse),
+            residual_power=(mean[power], mcse[power]),
+            p_negative=(mean[negative], mcse[negative]),
+            below=None if levels is None else (mean[below].reshape(levels), mcse[below].reshape(levels)),
             support=support,
             ess_min=float(min(ess, default=draws)),
             rhat_max=float(max(rhat)),
             n_draws=draws,
             method=self._method,
-            p_negative=mean[negative],
-            p_negative_mcse=mcse[negative],
-            below=None if levels is None else mean[below].reshape(levels),
-            below_mcse=None if levels is None else mcse[below].reshape(levels),
         )

@@ -17,91 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError, ReferenceRefusedError
-from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.arrays import Array, check_count, check_number, check_positive
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _RATE_STEP = 0.02  # h times the fastest rate; the measurements behind it are in `software_sde`
 _LARGEST_STEP = 0.01  # in tau
 _MIN_DRAWS = 4  # per chain: fewer have no standard error
 _BLOCK = 1 << 18  # normal numbers drawn at a time: 2 MB, which stays in the cache
-
-
-def euler_maruyama(
-    grad: Callable[[Array], Array],
-    *,
-    n_latents: int,
-    step: float,
-    n_steps: int,
-    n_chains: int,
-    rng: np.random.Generator,
-    temperature: float = 1.0,
-    thin: int = 1,
-    warmup_steps: int = 0,
-    start: ArrayLike | None = None,
-) -> Array:
-    r"""Simulate overdamped Langevin dynamics with the Euler-Maruyama scheme, all chains at once.
-
-    .. math:: u \leftarrow u - h\, \nabla E(u) + \sqrt{2 T h}\; \xi
-
-    Parameters
-    ----------
-    grad : callable
-        The gradient of the energy: takes u, shape (n_chains, n_latents), in model units; returns the same shape. It
-        must not change its argument.
-    n_latents : int
-        K, the length of u.
-    step : float
-        Step h, in units of tau; > 0.
-    n_steps : int
-        Steps after the warm-up.
-    n_chains : int
-        Independent chains.
-    rng : numpy.random.Generator
-        Never seeded here.
-    temperature : float
-        T; >= 0 (0 is gradient descent).
-    thin : int
-        Keep every thin-th step.
-    warmup_steps : int
-        Steps thrown away first.
-    start : array, shape (n_latents,) or (n_chains, n_latents), optional
-        Where the chains start, in model units; 0 if not given.
-
-    Returns
-    -------
-    array, shape (n_chains, n_steps // thin, n_latents)
-        u, in model units.
-
-    Raises
-    ------
-    InputError
-        If a number is out of range, start has another shape, or the simulation diverges.
-
-    Notes
-    -----
-    Stationary bias O(h): a mode of rate a (in 1/tau) gets its variance times 1/(1 - a h/2), and diverges for a h >= 2.
-    """
-    counts = {"n_latents": n_latents, "n_chains": n_chains, "thin": thin, "n_steps": n_steps}
-    least = {"n_steps": thin, "warmup_steps": 0}
-    for name, value in {**counts, "warmup_steps": warmup_steps}.items():
-        check_count(f"euler_maruyama: {name}", value, least.get(name, 1), "")
-    if not (math.isfinite(step) and step > 0):
-        raise InputError(f"euler_maruyama: step = {step!r}, but time must advance. Give a finite number > 0.")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(f"euler_maruyama: temperature = {temperature!r}. Give a finite number >= 0.")
-    u = np.zeros((n_chains, n_latents))
-    if start is not None:
-        start = np.asarray(start, dtype=float)
-        if start.shape not in ((n_latents,), (n_chains, n_latents)):
-            raise InputError(
-                f"euler_maruyama: start has shape {start.shape}. Pass shape ({n_latents},) or {(n_chains, n_latents)}."
-            )
-        u[:] = start
-
-    def drift_step(u: Array) -> None:
-        u -= step * grad(u)
-
-    return _integrate(drift_step, u, step, temperature, n_steps, thin, warmup_steps, rng)
 
 
 def software_sde(
@@ -164,10 +86,8 @@ def software_sde(
     0.05 abs(a); the prior alone: 0.0017.
     """
     for name, value in (("total_time", total_time), ("temperature", temperature), ("spacing", spacing)):
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"software_sde: {name} = {value!r}. Give a finite number > 0.")
-    if not (math.isfinite(warmup) and warmup >= 0):
-        raise InputError(f"software_sde: warmup = {warmup!r}. Give a finite number >= 0.")
+        check_positive("software_sde", name, value, "it must be positive")
+    check_number("software_sde", "warmup", warmup, "it must not be negative", above=False)
     for name, count, least in (("n_chains", n_chains, 1), ("seed", seed, 0), ("max_steps", max_steps, 1)):
         check_count(f"software_sde: {name}", count, least, "")
     rate = float(np.linalg.eigvalsh(model.gram)[-1]) + model.prior.rate_at(temperature, diffusion=2.0)
@@ -195,52 +115,32 @@ def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: 
     prior, G, b = model.prior, step * model.gram, step * model.drive(x)
     shape = (n_chains, model.n_latents)
     field, sign, s, gate = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape, bool)
-    if prior.linear:
-        precision = step * (model.gram + np.eye(model.n_latents) * prior.stiffness)
+    precision = step * (model.gram + np.eye(model.n_latents) * prior.stiffness)
 
-        def linear(u: Array) -> None:
-            np.matmul(u, precision, out=field)
-            np.subtract(field, b, out=field)
-            np.subtract(u, field, out=u)
+    def linear(u: Array) -> None:
+        np.matmul(u, precision, out=field)
+        np.subtract(field, b, out=field)
+        np.subtract(u, field, out=u)
 
-        return linear
-    if prior.slab is None:
-
-        def smooth(u: Array) -> None:
-            code = u if prior.signed else np.abs(u, out=s)
-            np.matmul(code, G, out=field)
-            np.subtract(field, b, out=field)
-            np.add(field, step * prior.code_cost_grad(code), out=field)
-            if not prior.signed:
-                np.multiply(field, np.copysign(1.0, u, out=sign), out=field)
-            np.subtract(u, field, out=u)
-
-        return smooth
-    pull, u0 = step * prior.slab.lam, prior.threshold
-    signed, sparse = prior.signed, prior.sparse
-
-    def thresholded(u: Array) -> None:
+    def drift(u: Array) -> None:
         np.copysign(1.0, u, out=sign)
         np.abs(u, out=s)
-        if sparse:
-            np.subtract(s, u0, out=s)
+        if prior.sparse:
+            np.subtract(s, prior.threshold, out=s)
             np.greater(s, 0.0, out=gate)
             np.maximum(s, 0.0, out=s)
-        if signed:
+        if prior.signed:
             np.multiply(s, sign, out=s)
         np.matmul(s, G, out=field)
         np.subtract(field, b, out=field)
-        if sparse:
+        if prior.sparse:
             np.multiply(field, gate, out=field)
-        if signed:  # gate * field + lam * sign
-            np.multiply(sign, pull, out=sign)
-            np.add(field, sign, out=field)
-        else:  # sign * (gate * field + lam)
-            np.add(field, pull, out=field)
+        if not prior.signed:
             np.multiply(field, sign, out=field)
+        np.add(field, step * prior.cost_grad(u), out=field)
         np.subtract(u, field, out=u)
 
-    return thresholded
+    return linear if prior.linear else drift
 
 
 def _integrate(

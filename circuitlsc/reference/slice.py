@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.arrays import Array
 from circuitlsc.io.compiled import compiled
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.gibbs import Chains, Rng
+from circuitlsc.reference.gibbs import Chains, Rng, check_run
 
 _FAR = 1e6  # slabs that the table of the cost covers; beyond, it goes on linearly in log(s)
 _FINE = 0.02  # slabs: below, the table's knots are evenly spaced, above evenly in log(s)
@@ -101,14 +101,7 @@ def slice_sampling(
     The draws are correlated: judge them by R-hat and effective sample size. A sweep takes about 10 evaluations of the cost
     for each latent, and 40 for those along eigenvectors.
     """
-    for name, value, least in (
-        ("n_chains", n_chains, 1),
-        ("seed", seed, 0),
-        ("warmup", warmup, 0),
-        ("thin", thin, 1),
-        ("n_sweeps", n_sweeps, thin),
-    ):
-        check_count(f"slice_sampling: {name}", value, least)
+    check_run("slice_sampling", n_sweeps, n_chains, seed, warmup, thin)
     if model.prior.sparse:
         raise ReferenceRefusedError(
             f"slice_sampling: under the prior {model.prior!r} codes can be exactly zero, which no density describes. Use gibbs."

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.mcse import check_enough, largest_rhat, named_mean
+from circuitlsc.reference.mcse import check_enough, largest_rhat
 from circuitlsc.reference.mcse import mean_with_mcse as mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws, Values
 
@@ -108,6 +109,22 @@ class PosteriorStatistics:
                 raise InputError(f"PosteriorStatistics: {name} is not finite ({value}). Check the samples.")
             object.__setattr__(self, name, value if shape else float(value))
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        support: dict[int, float] | None,
+        method: str,
+        ess_min: float,
+        rhat_max: float,
+        n_draws: int,
+        **measured: tuple[Any, Any] | None,
+    ) -> PosteriorStatistics:
+        """Return statistics of which each is given with its standard error: ``mean=(mean, mean_mcse)`` and so on."""
+        pairs = {name: pair for name, pair in measured.items() if pair is not None}
+        named = {name: pair[0] for name, pair in pairs.items()} | {f"{n}_mcse": pair[1] for n, pair in pairs.items()}
+        return cls(**named, support=support, method=method, ess_min=ess_min, rhat_max=rhat_max, n_draws=n_draws)
+
     @property
     def n_latents(self) -> int:
         """K, the number of latents."""
@@ -166,7 +183,7 @@ def summarize(
     s, x = s.map(lambda v: np.asarray(v, dtype=float)), model.check_x(x)
     active = active.map(lambda v: np.asarray(v, dtype=bool))
 
-    mean, mean_mcse = named_mean("s", s)
+    mean, mean_mcse = mean_with_mcse(s, "s")
     p_active, p_active_mcse = mean_with_mcse(active)
     squares = s.map(lambda v: (v - mean) ** 2)
     # arviz-stats 0.8 takes the ESS of s for sd, 1.x that of (s - mean)^2: this is the latter for both.
@@ -179,33 +196,23 @@ def summarize(
     spread_of_squares = squares.map(lambda q: (q - variance) ** 2).mean()
     spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
     ess = np.concatenate([_ess(variance, mcse) for variance, mcse in spreads])
-    coactive, coactive_mcse = _coactivation(active, p_active, p_active_mcse)
-    power, power_mcse = mean_with_mcse(s.map(lambda v: residual_power(v, model, x)))
-    negative, negative_mcse = mean_with_mcse(s.map(lambda v: v < 0))
-    below = below_mcse = None
+    below = None
     if levels is not None:
         at = np.asarray(levels, dtype=float)
-        below, below_mcse = mean_with_mcse(s.map(lambda v: v[..., None] <= at))
-    return PosteriorStatistics(
-        p_active=p_active,
-        mean=mean,
-        sd=sd,
-        p_active_mcse=p_active_mcse,
-        mean_mcse=mean_mcse,
-        sd_mcse=sd_mcse,
-        coactive=coactive,
-        coactive_mcse=coactive_mcse,
-        residual_power=float(power),
-        residual_power_mcse=float(power_mcse),
+        below = mean_with_mcse(s.map(lambda v: v[..., None] <= at))
+    return PosteriorStatistics.of(
+        p_active=(p_active, p_active_mcse),
+        mean=(mean, mean_mcse),
+        sd=(sd, sd_mcse),
+        coactive=_coactivation(active, p_active, p_active_mcse),
+        residual_power=mean_with_mcse(s.map(lambda v: residual_power(v, model, x))),
+        p_negative=mean_with_mcse(s.map(lambda v: v < 0)),
+        below=below,
         support=_support(active),
         ess_min=float(ess.min()) if np.isfinite(ess).any() else 1.0,
         rhat_max=largest_rhat(s),
         n_draws=s.shape[0] * s.shape[1],
         method=method,
-        p_negative=negative,
-        p_negative_mcse=negative_mcse,
-        below=below,
-        below_mcse=below_mcse,
     )
 
 

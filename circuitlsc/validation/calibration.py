@@ -356,7 +356,7 @@ def _joint_values(
         part = slice(start, start + step)
         power[part] = ((codes[part] @ model.A.T - x[part, None]) ** 2).sum(-1)
     total = np.abs(codes).sum(-1)
-    functions = {LOG_LIKELIHOOD: -power / (2 * model.sigma**2), TOTAL_SIZE: total}
+    functions = {LOG_LIKELIHOOD: -power / (2 * model.variance), TOTAL_SIZE: total}
     if model.prior.sparse:
         functions[N_ACTIVE] = (codes != 0).sum(-1).astype(float)
     values = {name: rank_values(f[:, 0], f[:, 1:], rng) for name, f in functions.items()}

@@ -382,7 +382,7 @@ def quantile_levels(model: SparseCodingModel, x: ArrayLike) -> Array | None:
     far = model.prior.slab_scale * np.array([1e6, 1e8])
     tail = float(np.diff(model.prior.code_cost(far))[0]) / math.log(100)
     # a direction that the data do not bound has two latents at least
-    if 2 * tail > MIN_TAIL or np.linalg.matrix_rank(model.A) == model.n_latents:
+    if not 2 * tail <= MIN_TAIL or np.linalg.matrix_rank(model.A) == model.n_latents:
         return None
     s = slice_sampling(model, x, n_sweeps=2000, n_chains=2, seed=0)
     return np.quantile(s.reshape(-1, model.n_latents), QUANTILES, axis=0).T
