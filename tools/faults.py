@@ -71,6 +71,8 @@ FAULTS = (
     Fault("rows of inputs are not in the cache's key", "simulator/task.py", "digest.update(rows.tobytes())", "pass", "test_executors.py::test_the_key_holds_all_that_the_samples_depend_on[rows]"),
     Fault("checksums of a chain are not looked at", "simulator/journal.py", "return hashlib.blake2b(data, digest_size=16).hexdigest()", "return \"0\" * 32", "test_journal.py::test_what_was_written_is_read"),
     Fault("an input is on one step too long", "model/stream.py", "-(-k // steps) - 1", "-(-(k - 1) // steps) - 1", "test_dynamics.py::test_held_rows_change_within_one_step"),
+    Fault("what a simulator wants of a circuit is not in the cache's key", "simulator/store.py", "return f\"{what}, {hashlib.sha256(contents).hexdigest()}\" if contents else what", "return what", "test_toy_simulator.py::test_its_chains_are_kept_and_taken_up_again"),
+    Fault("two layers share a definition that differs", "circuit/lowering.py", "if str(definition) == str(defined[name]):", "if name in defined:", "test_two_layers.py::test_moments_of_both_layers_are_exact"),
     Fault("a broken loop extrapolates backwards", "planning/extrapolation.py", "2.0 + MADE_UP, -1.0, -MADE_UP", "1.0 + MADE_UP, 0.0, -MADE_UP", "test_loop.py::test_variance_factor_is_of_second_order_and_knows_when_a_mode_grows"),
     Fault("a foreign file in a chain's folder is trusted", "simulator/store.py", "if file.name not in FILES or not", "if file.name in FILES and not", "test_private_folders.py::test_a_module_in_a_chains_folder"),
     # references and the verdict

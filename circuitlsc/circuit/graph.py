@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wires
 from circuitlsc.errors import NetlistError
@@ -223,21 +224,27 @@ class Twin:
             if x is not None and cell.name in x:
                 values[cell.name] = x[cell.name]
                 continue
-            total: Array | None = None
             values[cell.name], partials = cell.respond({p: values[s] for p, s in sources.items()})
-            for port, partial in partials.items():
-                tangent = tangents.get(sources[port])
-                if tangent is None:
-                    continue
-                term = partial @ tangent if cell.linear else partial[..., :, None] * tangent
-                total = term if total is None else total + term
-            if total is not None:
-                tangents[cell.name] = total
-        rows, nothing = [], np.zeros((1, self.size))
+            self._chain(cell, partials, tangents)
+        return self._velocity(values), self._jacobian(tangents, z.shape[:-1], slice(None))
+
+    def _chain(self, cell: Cell, partials: Mapping[str, Array], tangents: dict[str, Array]) -> None:
+        """Add a cell's d(output)/dz to the tangents of what feeds it, if it depends on any of these."""
+        fed = [(partial, self._inputs[cell.name][port]) for port, partial in partials.items()]
+        terms = [p @ tangents[s] if cell.linear else p[..., :, None] * tangents[s] for p, s in fed if s in tangents]
+        if terms:
+            tangents[cell.name] = sum(terms[1:], start=terms[0])
+
+    def _jacobian(
+        self, tangents: Mapping[str, Array], shape: tuple[int, ...], which: slice | NDArray[np.int64]
+    ) -> Array:
+        """Return d(drift)/dz (*shape, size, n) for n of the states, from the cells' tangents."""
+        own = self._eye[:, which]
+        rows, nothing = [], np.zeros((1, own.shape[1]))
         for cell, place in self._states:
-            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), self._eye[place])
-            rows.append(np.broadcast_to(row, (*z.shape[:-1], cell.size, self.size)))
-        return self._velocity(values), np.concatenate(rows, axis=-2) if len(rows) > 1 else rows[0]
+            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), own[place])
+            rows.append(np.broadcast_to(row, (*shape, cell.size, own.shape[1])))
+        return np.concatenate(rows, axis=-2) if len(rows) > 1 else rows[0]
 
     def affine(
         self, values: Mapping[str, Array], x: Mapping[str, Array] | None = None
@@ -274,20 +281,10 @@ class Twin:
                 c[name] = np.broadcast_to(x[name], (*shape, cell.size))
                 continue
             out, partials = cell.respond({p: values[s] for p, s in sources.items()})
-            total: Array | None = None
             for port, partial in partials.items():
-                source = sources[port]
-                change = c[source] - values[source]
+                change = c[sources[port]] - values[sources[port]]
                 out = out + ((partial @ change[..., None])[..., 0] if cell.linear else partial * change)
-                if (tangent := M.get(source)) is not None:
-                    term = partial @ tangent if cell.linear else partial[..., :, None] * tangent
-                    total = term if total is None else total + term
             c[name] = out
-            if total is not None:
-                M[name] = total
-        rows, nothing = [], np.zeros((1, len(self.fast)))
-        for cell, place in self._states:
-            row = cell.velocity_jacobian(M.get(self._drifts[cell.name], nothing), self._eye[place][:, self.fast])
-            rows.append(np.broadcast_to(row, (*shape, cell.size, len(self.fast))))
-        c[""], M[""] = self._velocity(c), np.concatenate(rows, axis=-2)
+            self._chain(cell, partials, M)
+        c[""], M[""] = self._velocity(c), self._jacobian(M, shape, self.fast)
         return c, M
