@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitlsc.config.registry import LEARNING, SAMPLER, TABLES, StageKeys, StartKeys
-from circuitlsc.model.prior_io import prior_kinds
+from circuitlsc.model.prior_io import PRIORS
 from circuitlsc.nonideal.parameters import PARTS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "config.md"
@@ -74,9 +74,9 @@ def section(title: str, keys: Any, marked: tuple[str, ...], *, level: int = 2) -
 
 def priors() -> Iterator[str]:
     """Yield the rows of what kinds of priors declare."""
-    for kind, cls in prior_kinds().items():
+    for kind, cls in PRIORS.items():
         for name, meta in cls.parameters().items():
-            shown = "must be given" if cls.requires(name) else "chosen" if meta["default"] is None else default(meta)
+            shown = "chosen" if meta["default"] is None else default(meta)
             yield f"| `{kind}` | `{name}` | {value(meta)} | {shown} | {meta['unit']} | {meta['text']} |"
         if "file" in cls.config_keys():
             yield f"| `{kind}` | `file` | text | must be given | - | a file with two columns, s and its cost |"
