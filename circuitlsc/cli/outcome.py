@@ -47,18 +47,9 @@ class Outcome:
     draw: Callable[[], Figure]
 
 
-def prepare(
-    sampler: Sampler,
-    run: RunPlan,
-    *,
-    tolerance: float | None = None,
-    reference_time: float = REFERENCE_TIME,
-    progress: Callable[[float, float], None] | None = None,
-) -> Expectation | None:
-    """Return what can be known of a run before it has been made; None if its circuit settles or follows a stream."""
-    if sampler.dynamics.settles or sampler.stream is not None:
-        return None
-    return expect(sampler, run, tolerance=tolerance or TOLERANCE, reference_time=reference_time, progress=progress)
+def prepare(sampler: Sampler, run: RunPlan, **how: Any) -> Expectation | None:
+    """Return what `expect` finds out before a run has been made; None if its circuit settles or follows a stream."""
+    return None if sampler.dynamics.settles or sampler.stream is not None else expect(sampler, run, **how)
 
 
 def outcome(

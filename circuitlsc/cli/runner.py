@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +48,8 @@ Cache = Annotated[
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Simulate everything anew; chains are kept until the run has ended.")
 ]
-#: of a command that runs chains: kinds and defaults
-CHAINS: dict[str, tuple[Any, Any]] = {
-    "workers": (Workers, None),
-    "scheduler": (Scheduler, None),
-    "resume": (Resume, False),
-    "cache": (Cache, None),
-    "no_cache": (NoCache, False),
-}
+#: arguments of commands that run chains
+CHAINS = ("workers", "scheduler", "resume", "cache", "no_cache")
 
 
 class Ended(NamedTuple):
@@ -67,17 +61,17 @@ class Ended(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One call of a command: the arguments that all commands share, as they were given."""
+    """One call of a command: its name, and the arguments that commands share, as they were given."""
 
     command: str
-    config: Path
-    output: Path
-    anywhere: bool = False
-    workers: int | None = None
-    scheduler: str | None = None
-    resume: bool = False
-    cache: Path | None = None
-    no_cache: bool = False
+    config: ConfigArgument
+    output: OutputFolder
+    workers: Workers = None
+    scheduler: Scheduler = None
+    resume: Resume = False
+    cache: Cache = None
+    no_cache: NoCache = False
+    anywhere: Anywhere = False
 
     def check(self) -> None:
         """Raise InputError if the output folder is there, or options contradict each other."""
@@ -179,15 +173,12 @@ def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
     The command has the shared arguments, too; those of what runs chains if it does. Its text is printed when the folder is
     there in full; every error with a message is one line and an exit code.
     """
-    given_first = {
-        "config": (ConfigArgument, inspect.Parameter.empty),
-        "output": (OutputFolder, inspect.Parameter.empty),
-    }
-    options = {**(CHAINS if chains else {}), "anywhere": (Anywhere, False)}
+    _, config, output, *options = inspect.signature(Job, eval_str=True).parameters.values()
+    options = [option for option in options if chains or option.name not in CHAINS]
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> None:
-            job = Job(command=name, **{key: given.pop(key) for key in (*given_first, *options)})
+            job = Job(command=name, **{option.name: given.pop(option.name) for option in (config, output, *options)})
             with one_line_errors(job.interrupted):
                 job.check()
                 if (ended := body(job, **given)) is not None:
@@ -195,17 +186,10 @@ def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
                     raise typer.Exit(ended.code)
 
         _, *own = inspect.signature(body, eval_str=True).parameters.values()
-        parameters = [*_parameters(given_first), *own, *_parameters(options)]
-        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        own = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own]
+        call.__signature__ = inspect.Signature([config, output, *own, *options])  # type: ignore[attr-defined]
         call.__doc__ = body.__doc__
         app.command(name)(call)
         return body
 
     return register
-
-
-def _parameters(kinds: Mapping[str, tuple[Any, Any]]) -> list[inspect.Parameter]:
-    return [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
-        for name, (kind, default) in kinds.items()
-    ]

@@ -21,7 +21,7 @@ from circuitlsc.learning.learner import LEARNABLE, Learner
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
-from circuitlsc.learning.start import MOST_LATENTS, overcomplete, random_weights
+from circuitlsc.learning.start import overcomplete, random_weights
 from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -289,19 +289,11 @@ def _start_dictionary(
             )
         return np.asarray(loaded)
     factor = learning.value("overcomplete")
-    if truth is None:
-        size = named(path, lambda: overcomplete(source.n_features, factor))
-    else:
-        size = factor * truth.n_latents
-        if size > MOST_LATENTS:
-            raise learning.fail("overcomplete", f" times {truth.n_latents} atoms is more than {MOST_LATENTS:,}.")
-        if abs(size - round(size)) > 1e-9:
-            raise learning.fail(
-                "overcomplete", f" times {truth.n_latents} atoms is no whole number. Give another factor."
-            )
+    counted, of = (source.n_features, "features") if truth is None else (truth.n_latents, "atoms")
+    size: int = learning.named("overcomplete", lambda: overcomplete(counted, factor, of))
     # whitened patches have no mean: nonnegative weights would all be parallel there, and stiff
     both = signed or isinstance(source, NaturalPatches)
-    return random_weights(source.n_features, round(size), seed, signed=both)
+    return random_weights(source.n_features, size, seed, signed=both)
 
 
 def _read_stages(learning: ConfigTable, learnt: Learnt) -> tuple[Stage, ...]:

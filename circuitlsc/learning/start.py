@@ -43,7 +43,7 @@ def random_weights(
     return weights if signed else np.abs(weights)
 
 
-def overcomplete(n_features: int, factor: float) -> int:
+def overcomplete(n_features: int, factor: float, of: str = "features") -> int:
     """Return K = factor D: the number of latents of an (over)completeness (Fang et al. 2022, section 4.2).
 
     Parameters
@@ -52,6 +52,8 @@ def overcomplete(n_features: int, factor: float) -> int:
         D.
     factor : float
         Overcompleteness Omega; > 0.
+    of : str
+        What is counted, for messages.
 
     Raises
     ------
@@ -66,12 +68,12 @@ def overcomplete(n_features: int, factor: float) -> int:
     n_latents = factor * n_features
     if n_latents > MOST_LATENTS:
         raise InputError(
-            f"overcomplete: {factor!r} x {n_features} features is {n_latents:g} latents, and at most {MOST_LATENTS:,} can be "
+            f"overcomplete: {factor!r} x {n_features} {of} is {n_latents:g} latents, and at most {MOST_LATENTS:,} can be "
             "learned. Give a smaller factor."
         )
     if not math.isclose(n_latents, round(n_latents)) or n_latents < 1:
         raise InputError(
-            f"overcomplete: {factor!r} x {n_features} features is {n_latents:g} latents, no whole number. "
+            f"overcomplete: {factor!r} x {n_features} {of} is {n_latents:g} latents, no whole number. "
             f"Give a factor such as {max(1, round(n_latents)) / n_features:g}."
         )
     return round(n_latents)
