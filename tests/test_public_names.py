@@ -1,6 +1,7 @@
 """Everything public is imported from circuitlsc; what moved says so."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -29,3 +30,14 @@ def test_the_old_path_of_judge_warns():
 def test_few_modules_stand_at_the_top():
     top = {path.name for path in Path(circuitlsc.__file__).parent.glob("*.py")}
     assert top == {"__init__.py", "__main__.py", "errors.py", "experiment.py"}
+
+
+def test_the_core_path_is_read_in_an_evening():
+    """The files that docs/architecture.md names in steps 1 to 5 of its reading order."""
+    package = Path(circuitlsc.__file__).parent
+    text = (package.parent / "docs" / "architecture.md").read_text()
+    steps = text[text.index("\n1. `model/") : text.index("\n6. `planning/")]
+    named = [package / name for name in re.findall(r"`((?:model|circuit|sampling)/[\w/]*(?:\.py)?)`", steps)]
+    files = [file for path in named for file in (path.glob("*.py") if path.is_dir() else [path])]
+    assert {*(package / "circuit").rglob("*.py")} <= {*files, package / "circuit" / "__init__.py"}
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 5500
