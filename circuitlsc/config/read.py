@@ -23,7 +23,8 @@ from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.model.tabulated_prior import CustomPrior
-from circuitlsc.nonideal.nonidealities import PARTS, Nonidealities
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan, choose_run
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
