@@ -174,12 +174,12 @@ def test_the_device_level_agrees_and_a_wrong_prior_does_not(folder):
     config = load_config(folder / "device.toml")
     sampler = config.sampler()
     samples = sampler.run(config.run, workers=2)
-    judged = judge(sampler, samples, tolerance=config.tolerance)
+    judged = judge(sampler, samples, tolerance=config.timing.tolerance)
     assert judged.comparison.verdict == "agrees", judged.comparison.reason
     assert judged.path.rms < 1e-5
     # negative control: what a prior at another temperature would have given
     wrong = replace(sampler, model=replace(sampler.model, prior=PRIOR.tempered(1.5)))
-    assert judge(wrong, samples, tolerance=config.tolerance).comparison.verdict == "disagrees"
+    assert judge(wrong, samples, tolerance=config.timing.tolerance).comparison.verdict == "disagrees"
 
 
 @pytest.mark.parametrize(

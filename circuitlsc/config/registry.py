@@ -36,7 +36,7 @@ class ModelKeys:
 class DynamicsKeys:
     """What the circuit does with the energy (`model.dynamics.Dynamics`)."""
 
-    kind: str = choice("langevin", KINDS, "the system: two sample, and two settle on one code")
+    kind: str = choice("langevin", tuple(KINDS), "the system: two sample, and two settle on one code")
     temperature: float | None = quantity(None, "1", "a number >= 0, T of exp(-E/T) (1, or 0 for what settles)")
     friction: float | None = quantity(None, "1", "a number > 0, the friction of a momentum (chosen)", above=True)
     mass: float | None = quantity(None, "tau", "a number > 0, the mass of a momentum (chosen)", above=True)
