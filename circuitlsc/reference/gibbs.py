@@ -123,7 +123,7 @@ def check_run(caller: str, n_sweeps: int, n_chains: int, seed: int, warmup: int,
     """Raise InputError if a number of an exact sampler's run is out of range."""
     least = {"n_chains": (n_chains, 1), "seed": (seed, 0), "warmup": (warmup, 0), "thin": (thin, 1)}
     for name, (value, lowest) in least.items():
-        check_count(f"{caller}: {name}", value, lowest)
+        check_count(f"{caller}: {name}", value, lowest, kept=name != "seed")
     check_count(f"{caller}: n_sweeps", n_sweeps, thin)
 
 
