@@ -106,7 +106,7 @@ def test_another_environment_is_another_server(task, expected, monkeypatch):
     monkeypatch.setenv("PYTEST_SOMETHING", "else")
     run_chains([task])
     assert servers() == before
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
     np.testing.assert_array_equal(run_chains([task])[0].u, expected)
     assert servers() != before
 

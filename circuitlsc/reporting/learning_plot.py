@@ -42,7 +42,7 @@ def is_image(n_features: int) -> bool:
     return n_features > 1 and math.isqrt(n_features) ** 2 == n_features
 
 
-def plot_dictionary(A: Array, ax: Axes) -> None:
+def plot_dictionary(A: Array, ax: Axes) -> Axes:
     """Draw the atoms (D, K) as images, or as a matrix if D is no square; grey is 0 where weights are of both signs."""
     picture = mosaic(A) if is_image(len(A)) else A / (float(np.abs(A).max()) or 1.0)
     nonnegative = float(A.min()) > -0.2 * float(A.max())
@@ -53,6 +53,7 @@ def plot_dictionary(A: Array, ax: Axes) -> None:
         ax.set(xlabel="latent", ylabel="feature")
     elif A.shape[1] > MOST_ATOMS:
         ax.set(xlabel=f"the first {MOST_ATOMS} of {A.shape[1]} atoms")
+    return ax
 
 
 def plot_norms(history: xr.Dataset, ax: Axes) -> None:
