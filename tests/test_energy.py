@@ -1,13 +1,25 @@
 """Power and speed of a device-level circuit, against sums written out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import (
+    Cauchy,
+    CustomPrior,
+    InputError,
+    SparseCodingModel,
+    SpikeSlab,
+    SquareRoot,
+    bars,
+    build_sampler,
+)
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.studies.energy import energy_report, energy_text, probe
+from circuitlsc.studies.energy import EnergyReport, energy_report, energy_text, probe, software_speed
 
 pytestmark = pytest.mark.ngspice
+REPORT = EnergyReport((), 5.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, ())
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +85,15 @@ def test_software_is_timed(run):
     text = energy_text(report)
     assert "energy per effective sample" in text
     assert "numba Gibbs" in text
+
+
+def test_a_prior_without_conditionals_is_timed_without_gibbs():
+    table = CustomPrior(lambda s: np.sqrt(1 + s**2), reach=20.0)
+    for prior in (Cauchy(2.0), SquareRoot(1.0), table):
+        sampler = build_sampler(SparseCodingModel(np.eye(2), prior, 1.0), np.ones(2), level="device")
+        report = replace(REPORT, software=software_speed(sampler, seconds=0.01))
+        assert [s.name for s in report.software] == ["NumPy Euler-Maruyama, 200 chains"]
+        assert "Gibbs" not in energy_text(report)
 
 
 def test_ideal_level_has_no_power(bars_model, bars_x, run):

@@ -130,7 +130,7 @@ def energy_report(
     sampler, samples : Sampler, Samples
         A device-level circuit and a run of it.
     software : bool
-        Whether to time the NumPy and numba samplers on the same posterior.
+        Whether to time software samplers on the same posterior (numba's Gibbs sampler knows not every prior).
     note : callable or None
         Called with a few words before each part.
 
@@ -235,7 +235,7 @@ def _row(part: str, count: int, quiescent: float, flowing: float, supply: float,
 
 
 def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software, ...]:
-    """Time the NumPy SDE and the numba Gibbs sampler on the sampler's posterior, for about ``seconds`` each, one core."""
+    """Time the NumPy SDE, and numba's Gibbs sampler if the prior has one, for about ``seconds`` each, one core."""
     model, x = sampler.model, sampler.x
     out = []
 
@@ -266,7 +266,8 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
         return np.where(model.active(u), model.latent(u), 0.0)
 
     measure("NumPy Euler-Maruyama, 200 chains", euler, 4000)
-    measure("numba Gibbs", lambda n: gibbs(model, x, n_sweeps=n, n_chains=1, seed=1), 4000)
+    if model.prior.conditionals:
+        measure("numba Gibbs", lambda n: gibbs(model, x, n_sweeps=n, n_chains=1, seed=1), 4000)
     return tuple(out)
 
 
