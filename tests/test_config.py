@@ -1,7 +1,10 @@
 """The config file: every bad input is one line that names the key, the value, why it cannot be, and what can."""
 
+import math
 import re
 import tomllib
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,9 @@ import pytest
 from circuitlsc import CustomPrior
 from circuitlsc.config.learning import TIMES, load_learn_config
 from circuitlsc.config.read import load_config, resolved_toml
+from circuitlsc.config.table import ConfigTable
 from circuitlsc.errors import InputError
+from circuitlsc.io.declared import quantity
 from circuitlsc.io.nearest import nearest
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
@@ -111,6 +116,17 @@ BAD = [
     ({"model.dictionary": 4}, r"model\.dictionary = 4 is not a string"),
     ({"model.x": "nowhere.npy"}, r"model\.x = '.*nowhere\.npy' is not a file that exists"),
     ({"model.seed": -1}, r"model\.seed = -1 is not a whole number >= 0"),
+    # a kind is judged before its keys, and what has no hash is no kind
+    (
+        {"prior.kind": "log_cosh", "prior.lambda_": 1.0},
+        r"prior\.kind = 'log_cosh' is not known\. .*Give one of \"spike-slab\"",
+    ),
+    ({"prior.kind": []}, r"prior\.kind = \[\] is not known"),
+    ({"prior.kind": "laplace", "prior.lambda_": 1.0}, r"prior\.lambda_ = 1\.0 is not a known key"),
+    ({"dynamics.kind": []}, r"dynamics\.kind = \[\] is not known\. Give one of \"langevin\""),
+    ({"dynamics.kind": {}}, r"dynamics\.kind = \{\} is not known"),
+    ({"dynamics.threshold": [1]}, r"dynamics\.threshold = \[1\] is not known"),
+    ({"circuit.level": []}, r"circuit\.level = \[\] is not known"),
     ({"circuit.form": "grams"}, r"circuit\.form = 'grams' is not known\. Did you mean 'gram'\?"),
     ({"circuit.level": "devise"}, r"circuit\.level = 'devise' is not known\. Did you mean 'device'\?"),
     ({"circuit.tau": 0.0}, r"circuit\.tau = 0\.0"),
@@ -343,6 +359,9 @@ def test_resolved_device_config_is_the_same_circuit(tmp_path):
         ("op_amp = 3", r"op_amp = 3 is not a table of parameters"),
         ("op_amp.gbw = -1e6", r"op_amp\.gbw = -1e\+06, but it must be > 0"),
         ("crossbar.levels = 1", r"crossbar\.levels = 1, but it must be >= 2"),
+        ("crossbar.levels = 1e300", r"crossbar\.levels = 1e\+300, but it must be >= 2 and <= 1e\+06"),
+        ("noise.resistance = 1e-300", r"noise\.resistance = 1e-300, but it must be >= 0\.001 and <= 1e\+15"),
+        ("corner.resistance = 1e-300", r"corner\.resistance = 1e-300 has no room for its square\. Give a factor"),
         ("crossbar.g_off = 1e-4", r"crossbar\.g_off = 0\.0001 S is not below crossbar\.g_on = 1e-05 S"),
         ('preset = "rrram"', r"preset 'rrram' is not known\. Did you mean 'rram'\?"),
         ("preset = 3", r"nonideal\.preset = 3 is not a string\. Give the name of a preset in quotes"),
@@ -383,7 +402,7 @@ def test_how_a_run_is_judged(tmp_path):
     [
         (
             {"run.tolerance": 0.005},
-            r"run\.tolerance = 0\.005, but comparators and steps alone are allowed a bias of 0\.005\. ",
+            r"run\.tolerance = 0\.005, but it must be finite and > 0\.005\. Give a difference, for example 0\.05",
         ),
         ({"run.tolerance": -1.0}, r"run\.tolerance = -1"),
         ({"run.tolerance": float("nan")}, r"run\.tolerance = nan"),
@@ -403,3 +422,30 @@ def test_what_no_run_can_be_judged_by(changes, message, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         load_config(write(tmp_path, changes))
     assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    share: float = quantity(0.5, "1", "a share", high=1.0)
+    count: int = quantity(3, "1", "a count", low=1, high=9, whole=True)
+    three: tuple = quantity((), "1", "three shares", high=1.0, three=True)
+    any_sign: float = quantity(0.0, "1", "a number", low=-math.inf)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("share", 2, r"t\.share = 2, but it must be <= 1\. Give a share\.$"),
+        ("count", 10, r"t\.count = 10 is not a whole number from 1 to 9\. "),
+        ("three", [0.1, 0.2, 3], r"t\.three = 3, but it must be >= 0 and <= 1 \(1\): three shares\.$"),
+        ("three", 3, r"t\.three = 3 is not a list of three numbers"),
+        ("any_sign", math.inf, r"t\.any_sign = inf, but it must be finite\. Give a number\.$"),
+    ],
+)
+def test_the_reader_knows_every_declared_bound(key, value, message):
+    with pytest.raises(InputError, match=rf"^c\.toml: {message}"):
+        ConfigTable(Path("c.toml"), "t", {key: value}, Keys).value(key)
+    good = {"share": 1, "count": 9, "three": [0.1, 0.2, 1], "any_sign": -5}
+    assert ConfigTable(Path("c.toml"), "t", good, Keys).read() == Keys(
+        share=1.0, count=9, three=(0.1, 0.2, 1.0), any_sign=-5.0
+    )

@@ -11,7 +11,6 @@ from circuitlsc import (
     InputError,
     SparseCodingModel,
     SpikeSlab,
-    SquareRoot,
     bars,
     build_sampler,
 )
@@ -89,7 +88,7 @@ def test_software_is_timed(run):
 
 def test_a_prior_without_conditionals_is_timed_without_gibbs():
     table = CustomPrior(lambda s: np.sqrt(1 + s**2), reach=20.0)
-    for prior in (Cauchy(2.0), SquareRoot(1.0), table):
+    for prior in (Cauchy(2.0), table):
         sampler = build_sampler(SparseCodingModel(np.eye(2), prior, 1.0), np.ones(2), level="device")
         report = replace(REPORT, software=software_speed(sampler, seconds=0.01))
         assert [s.name for s in report.software] == ["NumPy Euler-Maruyama, 200 chains"]

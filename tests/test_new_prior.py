@@ -24,7 +24,8 @@ from circuitlsc import (
     register_prior,
 )
 from circuitlsc.cli.main import app
-from circuitlsc.config.read import load_config
+from circuitlsc.config.read import load_config, resolved_toml
+from circuitlsc.io.declared import flag
 from circuitlsc.model import prior_io
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.map_estimate import map_reference
@@ -231,8 +232,50 @@ def test_what_cannot_be_registered():
         kind = "clash"
         sigma: float = quantity(1.0, "1", "a number")
 
+    class Bare(LogCosh):
+        kind = "bare"
+
+    @dataclass(frozen=True)
+    class Numbered(LogCosh):
+        kind = 3
+
+    @dataclass(frozen=True)
+    class Feature(LogCosh):
+        kind = "feature"
+        feature: float = quantity(1.0, "1", "a number")
+
+    @dataclass(frozen=True)
+    class Switched(LogCosh):
+        kind = "switched"
+        switch: bool = flag(True, "a switch")
+
+    @dataclass(frozen=True)
+    class Undeclared(LogCosh):
+        kind = "undeclared"
+        extra: float = 1.0
+
+    @dataclass(frozen=True)
+    class Counted(LogCosh):
+        kind = "counted"
+        count: int = quantity(3, "1", "a count", whole=True)
+
+    methods = {name: vars(LogCosh)[name] for name in Prior.__abstractmethods__}
+    Unsigned = dataclass(frozen=True)(type("Unsigned", (Prior,), {"kind": "unsigned", **methods}))
+    Thawed = dataclass(type("Thawed", (Prior,), {"kind": "thawed", "signed": True, **methods}))
+
     for cls, message in (
-        (3, r"^register_prior: 3 is not a dataclass that extends Prior\."),
+        (3, r"^register_prior: 3 is not a frozen dataclass that extends Prior\."),
+        (
+            Bare,
+            r"^register_prior: <class .*Bare'> is not a frozen dataclass .* Decorate it with @dataclass\(frozen=True\)\.$",
+        ),
+        (Thawed, r"is not a frozen dataclass"),
+        (Unsigned, r"^register_prior: Unsigned has no signed\. Write what is missing\.$"),
+        (Numbered, r"^register_prior: Numbered\.kind = 3 is not a string\. Give a word\.$"),
+        (Feature, r"^register_prior: Feature\.feature has the name of something else\."),
+        (Switched, r"^register_prior: Switched\.switch is not declared as a real number, and no file would keep it\."),
+        (Undeclared, r"^register_prior: Undeclared\.extra is not declared as a real number"),
+        (Counted, r"^register_prior: Counted\.count is not declared as a real number"),
         (
             Unfinished,
             r"^register_prior: Unfinished has no code_cost, code_cost_grad, curvature, slab_scale, tempered\.",
@@ -242,4 +285,40 @@ def test_what_cannot_be_registered():
     ):
         with pytest.raises(InputError, match=message):
             register_prior(cls)
-    assert "clash" not in prior_io.PRIORS
+    assert prior_io.PRIORS.keys().isdisjoint({"clash", "bare", "feature", "switched", "undeclared", "counted", 3})
+
+
+@dataclass(frozen=True)
+class Optional(LogCosh):
+    """A number that may be left out, and one of any sign."""
+
+    kind = "optional"
+
+    extra: float | None = quantity(None, "1", "a number", above=True)
+    offset: float = quantity(0.0, "1", "an offset", low=-math.inf)
+
+
+@pytest.mark.ngspice
+def test_a_number_that_is_left_out_stays_left_out(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(prior_io.PRIORS, "optional", Optional)
+    register_prior(Optional)
+    text = CONFIG.format(level="ideal").replace('"log-cosh"', '"optional"')
+    (folder / "optional.toml").write_text(text)
+    (folder / "given.toml").write_text(text.replace("corner = 0.4", "corner = 0.4\nextra = 2.0\noffset = -3"))
+    for name, prior in (
+        ("optional", Optional(0.8, 0.4)),
+        ("given", Optional(0.8, 0.4, extra=2.0, offset=-3.0)),
+    ):
+        config = load_config(folder / f"{name}.toml")
+        sampler = config.sampler()
+        (folder / "again.toml").write_text(resolved_toml(config, sampler))
+        assert config.model.prior == load_config(folder / "again.toml", anywhere=True).model.prior == prior
+        sampler.run(t_stop=60, seed=1).save(str(tmp_path / f"{name}.nc"))
+        assert Samples.load(str(tmp_path / f"{name}.nc")).model().prior == prior
+    with pytest.raises(
+        InputError, match=r"^Optional: offset = inf, but an offset must be finite\. Give a finite number\.$"
+    ):
+        Optional(1.0, offset=math.inf)
+    prior_io.PRIORS.pop("optional")
+    with pytest.raises(InputError, match=r"'optional' is not known\. Import the module that registers it"):
+        Samples.load(tmp_path / "given.nc")

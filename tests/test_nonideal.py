@@ -200,7 +200,7 @@ def test_messages_say_what_is_wrong_and_in_which_unit():
             2e-5,
         ),
         (
-            "crossbar.levels = 1, but it must be >= 2 (1): the number of conductance levels, 2 or more.",
+            "crossbar.levels = 1, but it must be >= 2 and <= 1e+06 (1): the number of conductance levels, 2 or more.",
             "crossbar.levels",
             1,
         ),

@@ -257,7 +257,8 @@ def test_file_without_attributes(bars_samples, tmp_path):
 def test_prior_of_a_later_version(bars_samples):
     bars_samples.tree.attrs["prior"] = "horseshoe"
     with pytest.raises(
-        InputError, match=r"^the samples' prior 'horseshoe' is not known to this version of circuitlsc\.$"
+        InputError,
+        match=r"^the samples' prior 'horseshoe' is not known\. Import the module that registers it \(register_prior\)",
     ):
         bars_samples.model()
 

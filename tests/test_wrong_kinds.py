@@ -23,6 +23,7 @@ from circuitlsc import (
     friction_sweep,
 )
 from circuitlsc.learning.classic import ClassicLearner
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.validation.calibration import draw_inputs
 
 MODEL = SparseCodingModel(np.array([[0.6, 0.8], [0.8, -0.2]]), SpikeSlab(0.3, 1.0), 0.5)
@@ -71,6 +72,7 @@ REFUSED = {
     "CircuitLearner: stage = [Stage(": lambda: circuit_learner(stage=[STAGE]),
     "CircuitLearner: learn = 'A' cannot": lambda: circuit_learner(learn="A"),
     "CircuitLearner: learn = 3 cannot": lambda: circuit_learner(learn=3),
+    "dynamics.kind = [] is not one of": lambda: build_sampler(MODEL, X, dynamics=Dynamics(kind=[])),
     "SpikeSlab: pi = 2.0, but P(active)": lambda: circuit_learner(pi=2.0),
     "SpikeSlab: pi = 'a' is not a number": lambda: circuit_learner(pi="a"),
     "tolerance = 'a', but Newton's": lambda: circuit_learner(tolerance="a"),

@@ -254,7 +254,8 @@ def _read_starts(
         raise where.fail(
             key, f" has pi start at {numbers['pi']:g}: what is learned starts in (0, 1). Give start = {{ pi = 0.5 }}."
         )
-    return table.value("A") or ("random" if "A" in learn else "true"), numbers
+    start = table.value("A")
+    return ("random" if "A" in learn else "true") if start is None else start, numbers
 
 
 def _start_dictionary(

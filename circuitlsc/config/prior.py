@@ -9,7 +9,7 @@ from typing import Any
 from circuitlsc.config.table import ConfigTable, named
 from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior, bounds
-from circuitlsc.model.prior_io import PRIORS
+from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.tabulated_prior import CustomPrior
 
 
@@ -17,6 +17,7 @@ def read_prior(table: ConfigTable) -> Prior:
     """Return the prior that ``[prior]`` describes."""
     kind = table.choice("kind", tuple(PRIORS))
     cls, keys = PRIORS[kind], PRIORS[kind].config_keys()
+    table.check_known(prior_keys())  # after the kind: an unknown kind is why its keys are not known
     for key in table.values:
         if key != "kind" and key not in keys:
             raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(keys)}.")
@@ -26,9 +27,7 @@ def read_prior(table: ConfigTable) -> Prior:
     for name, meta in cls.parameters().items():
         if name in table.values or meta["default"] is MISSING:
             what = f"{meta['text']} {bounds(meta)}"
-            given[name] = table.number(name, low=meta["low"], or_equal=not meta["above"], what=what)
-            if given[name] > meta["high"]:
-                raise table.fail(name, f", but it must be <= {meta['high']:g}. Give {what}.")
+            given[name] = table.number(name, low=meta["low"], high=meta["high"], or_equal=not meta["above"], what=what)
     if "signed" in table.values:
         given["signed"] = table.flag("signed", True)
     prior: Prior = named(table.path, lambda: cls(**given))

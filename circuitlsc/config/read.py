@@ -19,7 +19,6 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.data import load_array, load_dictionary
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.prior import Prior
-from circuitlsc.model.prior_io import prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import Nonidealities
@@ -92,7 +91,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         raise InputError(
             f"{path} has a table [learning]: it is a config of `circuitlsc learn`. Give it to that, or remove the table."
         )
-    tables = read_tables(data, path, {**SAMPLER, "prior": prior_keys()}, anywhere=anywhere)
+    tables = read_tables(data, path, SAMPLER, anywhere=anywhere)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
     dynamics = _read_dynamics(tables["dynamics"], path)

@@ -16,7 +16,7 @@ from circuitlsc.model.prior_io import prior_keys
 from circuitlsc.model.stream import INTERPOLATIONS
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
-from circuitlsc.planning.run_plan import REFERENCE_TIME
+from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME
 from circuitlsc.sampling.compile import LEVELS
 
 AUTO = "auto"
@@ -81,7 +81,11 @@ class RunKeys:
     thin: int | None = quantity(None, "steps", "the steps from one sample to the next", low=1, whole=True, auto=True)
     timeout: float | None = quantity(None, "s", "seconds for each chain (as long as it takes)", above=True)
     tolerance: float | None = quantity(
-        None, "1", "a difference, for example 0.05, that samples may have from the posterior (0.02)", above=True
+        None,
+        "1",
+        "a difference, for example 0.05, that samples may have from the posterior (0.02)",
+        low=ALLOWANCE,
+        above=True,
     )
     reference_time: float = quantity(REFERENCE_TIME, "s", "seconds, for example 60, for a reference", above=True)
 
@@ -129,7 +133,7 @@ class StartKeys:
     """Where learning starts."""
 
     A: str | None = word(None, '"random", "true", or a file (D, K)')
-    pi: float | None = quantity(None, "1", "a number > 0", above=True)
+    pi: float | None = quantity(None, "1", "a number in (0, 1]", high=1.0, above=True)
     lam: float | None = quantity(None, "1/unit", "a number > 0", above=True)
     sigma: float | None = quantity(None, "data", "a number > 0", above=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import fields
@@ -11,7 +12,7 @@ from typing import Any
 from circuitlsc.config.registry import AUTO, TABLES, names
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import MOST_WHOLE, is_finite
-from circuitlsc.io.declared import REQUIRED
+from circuitlsc.io.declared import REQUIRED, checked
 from circuitlsc.io.nearest import nearest
 from circuitlsc.io.safe_open import decode, read_regular, reason
 
@@ -73,7 +74,8 @@ def read_tables(
             raise InputError(f"{path}: {table} = {shown(values)} is not a table. Write [{table}] on a line of its own.")
     tables = {name: ConfigTable(path, name, data.get(name, {}), TABLES.get(name), anywhere=anywhere) for name in known}
     for table in data:
-        tables[table].check_known(known[table])
+        if table != "prior":  # its keys are judged with its kind (`config.prior`)
+            tables[table].check_known(known[table])
     return tables
 
 
@@ -134,10 +136,12 @@ class ConfigTable:
             return value
         if meta["auto"] and self.values.get(key) == AUTO:
             return None
+        if meta["three"]:
+            return named(self.path, lambda: checked(f"{self.name}.{key}", self.required(key, text), meta))
         if meta["whole"]:
-            return self.integer(key, default or 0, low=int(meta["low"]))
+            return self.integer(key, default or 0, low=int(meta["low"]), high=meta["high"])
         what = f'{text}, or "auto"' if meta["auto"] else text
-        return self.number(key, low=meta["low"], or_equal=not meta["above"], what=what)
+        return self.number(key, low=meta["low"], high=meta["high"], or_equal=not meta["above"], what=what)
 
     def file(self, key: str, name: str) -> Path:
         """Return the file that a key names, relative to the config's folder.
@@ -189,22 +193,27 @@ class ConfigTable:
         default: float | None = None,
         *,
         low: float = 0.0,
+        high: float = math.inf,
         or_equal: bool = False,
         what: str = "a number > 0",
     ) -> float:
-        """Return a finite number above (or at) ``low``."""
+        """Return a finite number above (or at) ``low``, up to ``high``."""
         value = self.values.get(key, default) if default is not None else self.required(key, what)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.fail(key, f" is not a number. Give {what}.")
         if not is_finite(value) or value < low or (value == low and not or_equal):
-            raise self.fail(key, f", but it must be finite and {'>=' if or_equal else '>'} {low:g}. Give {what}.")
+            least = f" and {'>=' if or_equal else '>'} {low:g}" if low > -math.inf else ""
+            raise self.fail(key, f", but it must be finite{least}. Give {what}.")
+        if value > high:
+            raise self.fail(key, f", but it must be <= {high:g}. Give {what}.")
         return float(value)
 
-    def integer(self, key: str, default: int, *, low: int) -> int:
-        """Return a whole number >= low."""
+    def integer(self, key: str, default: int, *, low: int, high: float = math.inf) -> int:
+        """Return a whole number from low to high."""
         value = self.values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MOST_WHOLE:
-            size = f">= {low}" if not isinstance(value, int) or value < low else f"from {low} to 2**63 - 1"
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= min(high, MOST_WHOLE):
+            most = f"{high:g}" if high < MOST_WHOLE else "2**63 - 1"
+            size = f">= {low}" if not isinstance(value, int) or value < low else f"from {low} to {most}"
             raise self.fail(key, f" is not a whole number {size}. Give one, for example {max(default, low)}.")
         return value
 
@@ -212,7 +221,7 @@ class ConfigTable:
         """Return one of several words."""
         listed = ", ".join(f'"{o}"' for o in options)
         value = self.values.get(key, default) if default is not None else self.required(key, f"one of {listed}")
-        if value not in options:
+        if value not in tuple(options):  # a list has no hash, and options may be a mapping's keys
             raise self.fail(key, f" is not known.{nearest(value, options)} Give one of {listed}.")
         return str(value)
 

@@ -55,7 +55,8 @@ def check_number(
     owner: str, name: str, value: Any, why: str, *, low: float = 0.0, high: float = math.inf, above: bool = True
 ) -> float:
     """Return a finite number from ``low`` (which ``above`` excludes) to ``high`` as Python's own, or raise InputError."""
-    wanted = f"a finite number {'>' if above else '>='} {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
+    least = f" {'>' if above else '>='} {low:g}" if low > -math.inf else ""
+    wanted = f"a finite number{least}" + (f" and <= {high:g}" if high < math.inf else "")
     if not is_number(value):
         raise InputError(f"{owner}: {name} = {value!r} is not a number. Give {wanted}.")
     if low < value < math.inf and not is_finite(value):

@@ -82,14 +82,15 @@ class Declared:
             value = getattr(self, f.name)
             if value is None and f.default is None:
                 continue
-            object.__setattr__(self, f.name, _checked(f"{self.key}.{f.name}", value, f.metadata))
+            object.__setattr__(self, f.name, checked(f"{self.key}.{f.name}", value, f.metadata))
 
 
-def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
+def checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
+    """Return a value as what its number is declared to be, or raise InputError."""
     if meta["three"]:
         if not isinstance(value, (list, tuple)) or len(value) not in (0, 3):
             raise InputError(f"{name} = {value!r} is not a list of three numbers. Give {meta['text']}.")
-        return tuple(_checked(name, v, {**meta, "three": False}) for v in value)
+        return tuple(checked(name, v, {**meta, "three": False}) for v in value)
     if not is_number(value):
         raise InputError(f"{name} = {value!r} is not a number. Give {meta['text']} ({meta['unit']}).")
     if isinstance(value, int) and not is_finite(value):
@@ -105,6 +106,8 @@ def _checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
     if math.isnan(value) or value < low or value > high or (meta["above"] and value == low):
         bounds = f"{'>' if meta['above'] else '>='} {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
         raise InputError(f"{name} = {value:g}, but it must be {bounds} ({meta['unit']}): {meta['text']}.")
+    if math.isfinite(value) and not is_finite(value):
+        raise InputError(f"{name} = {value:g} has no room for its square. Give {meta['text']} within 1e-100 .. 1e100.")
     if math.isinf(value) and not ideal_inf:
         raise InputError(f"{name} = {value:g}, but it must be finite ({meta['unit']}): {meta['text']}.")
     return value

@@ -66,7 +66,7 @@ class Dynamics:
     threshold: str = "soft"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in tuple(KINDS):
             raise InputError(f"dynamics.kind = {self.kind!r} is not one of {', '.join(KINDS)}.")
         if self.threshold not in THRESHOLDS:
             raise InputError(f"dynamics.threshold = {self.threshold!r} is not one of {', '.join(THRESHOLDS)}.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import Field
+from dataclasses import Field, fields
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -124,17 +124,21 @@ class Prior(ABC):
     @classmethod
     def config_keys(cls) -> tuple[str, ...]:
         """Return the keys that ``[prior]`` has for it, beside its kind."""
-        return (*cls.parameters(), *(["signed"] if "signed" in cls.__dataclass_fields__ else []))
+        return (*cls.parameters(), *(f.name for f in fields(cls) if f.name == "signed"))
 
     @classmethod
     def from_variables(cls, variables: Mapping[Any, Any], signed: bool) -> Self:
         """Return the prior that `variables` has written, equal to the last bit."""
-        given: dict[str, Any] = {name: float(variables[name]) for name in cls.parameters()}
+        given: dict[str, Any] = {
+            name: float(variables[name])
+            for name, meta in cls.parameters().items()
+            if name in variables or meta["default"] is not None
+        }
         return cls(**given, **({"signed": signed} if "signed" in cls.config_keys() else {}))
 
     def variables(self) -> dict[str, Any]:
         """Return the variables of a data set that hold the prior."""
-        return {name: ((), value) for name, value in self.numbers().items()}
+        return {name: ((), value) for name, value in self.numbers().items() if value is not None}
 
     def numbers(self) -> dict[str, float]:
         """Return the prior's parameters by name."""

@@ -18,7 +18,7 @@ class CrossbarParts(Declared):
 
     g_on: float = quantity(1e-5, "S", "the largest conductance of a cell", above=True, design=True)
     g_off: float = quantity(1e-7, "S", "the smallest conductance of a cell, below g_on", design=True)
-    levels: int | None = quantity(None, "1", "the number of conductance levels, 2 or more", low=2, whole=True)
+    levels: int | None = quantity(None, "1", "the number of conductance levels, 2 or more", low=2, high=1e6, whole=True)
     programming_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on each conductance", high=2.0)
     programming_polynomial: tuple[float, ...] = quantity(
         (),
@@ -148,7 +148,9 @@ class NoiseParts(Declared):
 
     key = "noise"
 
-    resistance: float = quantity(1e6, "ohm", "the resistor whose thermal noise is used", above=True, design=True)
+    resistance: float = quantity(
+        1e6, "ohm", "the resistor whose thermal noise is used", low=1e-3, high=1e15, design=True
+    )
     capacitance: float = quantity(0.0, "F", "the capacitance across it: variance kT/C, corner 1/(2 pi R C); 0 is white")
     temperature: float = quantity(ROOM, "K", "its temperature (the amplifier is designed for 300 K)", above=True)
     temperature_mismatch: float = quantity(

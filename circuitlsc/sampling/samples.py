@@ -207,15 +207,17 @@ class Samples:
                 "the samples were made with another x than the config has. Run circuitlsc run again, or bring back the file."
             )
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write netCDF, complete or not at all."""
         if not Path(path).absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written: its folder does not exist. Make it first.")
         posterior = self.tree["posterior"].to_dataset()
-        samples_file.write(path, self.tree, lambda first, stop: posterior.isel(draw=slice(first, stop)), self.n_draws)
+        samples_file.write(
+            Path(path), self.tree, lambda first, stop: posterior.isel(draw=slice(first, stop)), self.n_draws
+        )
 
     @classmethod
-    def load(cls, path: Path) -> Samples:
+    def load(cls, path: str | Path) -> Samples:
         """Open netCDF written by `save`; a long run's draws stay in the file, which must stay where it is.
 
         Raises
