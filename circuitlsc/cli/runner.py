@@ -164,6 +164,18 @@ def write_result(folder: Path, name: str, numbers: Any, figure: Figure) -> None:
     save_figure(figure, folder / f"{name}.png")
 
 
+def _check_numbers(options: list[inspect.Parameter], given: dict[str, Any]) -> None:
+    """Raise InputError if an option's number is not finite, or has no room for its square."""
+    from circuitlsc.io.arrays import is_finite
+
+    for option in options:
+        value = given[option.name]
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not is_finite(number):
+                name = option.annotation.__metadata__[0].default  # to typer, the first name
+                raise InputError(f"{name} {number:g} is no finite number within 1e-100 .. 1e100. Give one.")
+
+
 Body = Callable[..., Ended | None]
 
 
@@ -181,6 +193,7 @@ def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
             job = Job(command=name, **{option.name: given.pop(option.name) for option in (config, output, *options)})
             with one_line_errors(job.interrupted):
                 job.check()
+                _check_numbers(own, given)
                 if (ended := body(job, **given)) is not None:
                     print(ended.text)
                     raise typer.Exit(ended.code)

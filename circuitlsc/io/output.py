@@ -114,6 +114,8 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
         begun = False
         if part.is_symlink() or not (part / _LOCK).exists():
             raise _none_of_ours(folder) from None
+    except OSError as error:
+        raise InputError(f"-o {folder}: {part} cannot be made ({error.strerror}). Give another place.") from None
     with ExitStack() as stack:
         try:
             ours = stack.enter_context(claim(part / _LOCK))
