@@ -34,12 +34,12 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """A piece of a chain.
+    """A piece of a chain, which the worker checks before it counts: it ends at a multiple of the task's chunk, or at its end.
 
     Attributes
     ----------
     samples : array, shape (n_steps, n_nodes + n_observed)
-        u and the observed voltages on the step grid, in model units.
+        u and the observed voltages on the step grid, in model units, finite: one row for each step since the last state.
     state : ChainState
         At its end.
     done : bool
@@ -58,7 +58,7 @@ class Simulator(Protocol):
     Attributes
     ----------
     path : str
-        Where a worker finds it, ``module:attribute``; the module is on its path.
+        Where a worker finds it, ``module:attribute``; the module is on its path. A part of the store's key.
     name : str
         What messages call it.
     advice : str
