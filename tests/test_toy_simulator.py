@@ -137,6 +137,8 @@ class Faulty(NumPy):
         self.path, self.change = f"test_toy_simulator:{name}", change
 
     def advance(self, *given):
+        counts = given[2]
+        counts.points, counts.setup = np.int64(5), np.float32(0.5)
         for chunk in super().advance(*given) if self.change else ():
             yield self.change(chunk)
 
@@ -286,6 +288,7 @@ def test_chunks_that_cannot_be(sampler, fault, tmp_path):
 
 def test_numbers_of_numpy_are_numbers(sampler):
     numpy = sampler.run(ONE, simulator=NUMPY_NUMBERS)
+    assert (numpy.stats["points"].item(), numpy.stats["setup"].item()) == (5, 0.5)
     assert numpy.u.tobytes() == sampler.run(ONE, simulator=TWIN).u.tobytes()
 
 

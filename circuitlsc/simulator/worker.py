@@ -97,14 +97,14 @@ def _simulate(task: ChainTask, folder: Path, counts: Counts) -> None:
                 rows=rows,
                 done=done,
                 checksum=checksum(row_bytes(kept)),
-                points=counts.points,
-                rejected=counts.rejected,
-                iterations=counts.iterations,
-                setup=counts.setup,
-                wall=wall + time.perf_counter() - start - (counts.setup - setup),
+                points=int(counts.points),
+                rejected=int(counts.rejected),
+                iterations=int(counts.iterations),
+                setup=float(counts.setup),
+                wall=wall + time.perf_counter() - start - float(counts.setup - setup),
                 cpu=cpu + time.process_time() - busy,
                 rss=max(peak_memory(), last.rss if last else 0),
-                ngspice=counts.version,
+                ngspice=str(counts.version),
             )
             if not test(record):
                 break
