@@ -233,6 +233,12 @@ def test_symbols_that_are_no_names(graph, symbol, why):
         graph.add(Integrator("one", 2, start=np.zeros(2), symbol=symbol))
 
 
+@pytest.mark.parametrize("name", ["", "a b", "x.y", "é", "1"])
+def test_cells_have_names_that_can_stand_in_a_deck(graph, name):
+    with pytest.raises(InputError, match=r"^the name of a cell = .* is no name in a netlist"):
+        graph.add(Gradient(name, 2))
+
+
 def test_noise_cells_have_one_temperature(graph):
     for name, temperature in (("one", 1.0), ("two", 1.0), ("three", 2.0)):
         graph.add(Noise(name, 2, temperature=temperature))

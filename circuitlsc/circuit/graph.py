@@ -35,6 +35,7 @@ class SignalFlowGraph:
         """Add a cell and return it."""
         if cell.name in self.graph:
             raise NetlistError(f"two cells are called {cell.name!r}; names must be unique in a graph.")
+        check_name("the name of a cell", cell.name.lower())
         if cell.symbol:
             check_name(f"the symbol of cell {cell.name!r}", cell.symbol)
         if isinstance(cell, Integrator) and (cell.symbol in SHADOWS or cell.symbol.startswith("state_")):
