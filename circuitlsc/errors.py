@@ -39,7 +39,7 @@ class SimulationError(CircuitLSCError):
     deck : pathlib.Path or None
         The deck that was kept for inspection.
     log : tuple of str
-        The last lines that ngspice printed.
+        The last lines that the simulator printed.
     """
 
     reason: str
@@ -49,7 +49,7 @@ class SimulationError(CircuitLSCError):
 
     def __str__(self) -> str:
         where = f" The deck is kept in {self.deck}." if self.deck else ""
-        said = " ngspice's last lines: " + " | ".join(self.log) if self.log else ""
+        said = " The last lines of its log: " + " | ".join(self.log) if self.log else ""
         return f"chain {self.chain}: {self.reason}{where}{said}"
 
 

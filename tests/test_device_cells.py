@@ -16,6 +16,8 @@ from circuitlsc.circuit.cells import (
     ThermalNoise,
     Wires,
 )
+from circuitlsc.circuit.graph import SignalFlowGraph
+from circuitlsc.errors import NetlistError
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
@@ -345,6 +347,27 @@ def test_integrator_moves_at_its_velocity(odd_scaling, solve):
         assert cell.states(odd_scaling)[i].capacitor == f"c.xneuron_{i}.cint"
     jacobian = cell.velocity_jacobian(np.zeros((SIZE, SIZE)), np.eye(SIZE))
     np.testing.assert_allclose(jacobian, -np.diag(rate), rtol=1e-12)
+
+
+# --- noise that all neurons share, and two noise cells ---
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.2])
+def test_one_noise_cell_alone_has_the_supply(odd_scaling, correlation):
+    hardware, graph = chip(odd_scaling, noise={"supply_correlation": correlation}), SignalFlowGraph()
+    one, two = (
+        ThermalNoise(name, SIZE, 1.7, "external", hardware=hardware, capacitors=np.ones(SIZE))
+        for name in ("one", "two")
+    )
+    graph.add(one)
+    if not correlation:
+        graph.add(two)
+        return
+    with pytest.raises(
+        NetlistError,
+        match=r"^cells 'one' and 'two' both call their nodes noise_supply \.\.; noise\.supply_correlation must be 0 here\.$",
+    ):
+        graph.add(two)
 
 
 # --- the noise amplifier's offset ---

@@ -247,7 +247,7 @@ def test_bad_deck_becomes_one_error(name, tmp_path):
     assert line in error.deck.read_text()
     said = " | ".join(error.log)
     assert said
-    assert str(error) == f"chain 0: {error.reason} The deck is kept in {error.deck}. ngspice's last lines: {said}"
+    assert str(error) == f"chain 0: {error.reason} The deck is kept in {error.deck}. The last lines of its log: {said}"
     if name == "syntax":
         assert line.lower() in said  # ngspice says what it disliked
 

@@ -7,7 +7,7 @@ import pytest
 
 from circuitlsc import Gaussian, InputError, NetlistError, SparseCodingModel, SpikeSlab
 from circuitlsc.circuit.cells import Crossbar, Gradient, Input, Integrator, Noise
-from circuitlsc.circuit.graph import SignalFlowGraph, Twin
+from circuitlsc.circuit.graph import SHADOWS, SignalFlowGraph, Twin
 from circuitlsc.circuit.systems import lsc
 
 WIDTH = 0.05
@@ -202,6 +202,41 @@ def test_vectors_of_states_have_letters(graph):
     assert not set(first.port_nodes("noise")) & set(second.port_nodes("noise"))
     with refused("cells 'one' and 'three' both call their nodes u_0 ..; give one of them another symbol."):
         graph.add(Integrator("three", 2, start=np.zeros(2)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "node"), [("", "n", "n_0"), ("n", "", "n_0"), ("v", "n_v", "n_v_0"), ("v", "v", "v_0")]
+)
+def test_every_node_that_a_cell_names_is_taken(graph, first, second, node):
+    graph.add(Integrator("one", 2, start=np.zeros(2), symbol=first))
+    with refused(f"cells 'one' and 'two' both call their nodes {node} ..; give one of them another symbol."):
+        graph.add(Integrator("two", 3, start=np.zeros(3), symbol=second))
+    graph.add(Integrator("three", 3, start=np.zeros(3), symbol="w"))
+
+
+def test_plates_on_ground_are_no_nodes(graph):
+    graph.add(Integrator("one", 2, start=np.zeros(2), noisy=False))
+    graph.add(Integrator("two", 2, start=np.zeros(2), symbol="n", noisy=False))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "why"),
+    [
+        *((name, "cannot be used: samples call something else by it") for name in sorted(SHADOWS)),
+        ("state_v", "cannot be used: samples call something else by it"),
+        ("V", "has upper-case letters"),
+        *((name, "is no name in a netlist") for name in ("0", "é", "a b", "v.", "1v")),
+    ],
+)
+def test_symbols_that_are_no_names(graph, symbol, why):
+    with pytest.raises(InputError, match=rf"^the symbol.* of cell 'one' .*{why}"):
+        graph.add(Integrator("one", 2, start=np.zeros(2), symbol=symbol))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x.y", "é", "1"])
+def test_cells_have_names_that_can_stand_in_a_deck(graph, name):
+    with pytest.raises(InputError, match=r"^the name of a cell = .* is no name in a netlist"):
+        graph.add(Gradient(name, 2))
 
 
 def test_noise_cells_have_one_temperature(graph):

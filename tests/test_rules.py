@@ -1,10 +1,13 @@
 """Design rules against formulas written out here, and the loop gain against its closed form."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from circuitlsc import Gaussian, SimulationError, SparseCodingModel, bars, build_sampler
+from circuitlsc import Dynamics, Gaussian, SimulationError, SparseCodingModel, bars, build_sampler
 from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.sampling.sampler import BEYOND
 from circuitlsc.studies.design_rules import check_rules, loop_gain
 
 
@@ -108,6 +111,19 @@ def test_a_loop_without_gain_is_no_traceback(bars_model, bars_x):
     rules = check_rules(device(bars_model, bars_x, crossbar={"stuck_off": 1.0}))
     assert rule(rules, "phase margin").ok
     assert loop_gain(device(bars_model, bars_x, crossbar={"stuck_off": 1.0})).crossover == 0
+
+
+@pytest.mark.parametrize(("which", "said"), [("u", "a neuron"), ("observed", "a state of p")])
+def test_every_state_is_held_against_the_supply(bars_model, bars_x, which, said):
+    dynamics = Dynamics(kind="underdamped", friction=1.0)
+    sampler = build_sampler(bars_model, bars_x, level="device", dynamics=dynamics)
+    limit = BEYOND * sampler.scaling.rails / sampler.scaling.volt
+    result = SimpleNamespace(u=np.zeros((9, 8)), observed=np.zeros((9, 8)), chain=3)
+    getattr(result, which)[4, 5] = -0.99 * limit
+    sampler._check_supply([result])
+    getattr(result, which)[4, 5] = -1.01 * limit
+    with pytest.raises(SimulationError, match=rf"^chain 3: {said} reached .* V on a supply of"):
+        sampler._check_supply([result])
 
 
 @pytest.mark.ngspice

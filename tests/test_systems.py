@@ -181,6 +181,8 @@ def test_streams_follow_their_twin(kind, level, interpolate, form):
     sampler = build_sampler(model, rows, width=width, tolerance=1e-7, **given)
     samples = sampler.run(warmup=1.0, seed=2)
     assert samples.by_row().shape[:2] == (1, 6)
+    with pytest.raises(InputError, match=r"^by_row: name = 'w' is not one of u, s"):
+        samples.by_row("w")
     assert samples.x.shape == (6, 5)
     assert path_difference(sampler, samples, 10**6).rms < 1e-5
 

@@ -8,7 +8,7 @@ The system is defined here alone: a kind of dynamics, and a graph of cells that 
 import numpy as np
 import pytest
 
-from circuitlsc import Dynamics, Gaussian, RunPlan, Samples, SparseCodingModel, build_sampler
+from circuitlsc import Dynamics, Gaussian, InputError, RunPlan, Samples, SparseCodingModel, build_sampler
 from circuitlsc.circuit.cells import Crossbar, Gate, Gradient, Input, Integrator, Noise
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.graph import SignalFlowGraph
@@ -110,6 +110,17 @@ def test_it_follows_its_twin_on_the_same_noise(made):
         assert circuit.shape[2] == size
         assert np.abs(circuit - twin).max() < 1e-4
     assert np.abs(circuit[0] - twin[1]).max() > 0.1, "negative control: the other chain's noise"
+
+
+@pytest.mark.ngspice
+def test_its_report_has_both_noises_and_a_vector_it_has_not_is_refused(made):
+    sampler, samples = made
+    lines = [line for line in sampler.report().splitlines() if line.startswith("noise")]
+    (one, two) = (float(line.split()[2]) for line in lines)
+    assert [line.split()[1] for line in lines] == ["noise:", "noise_v:"]
+    assert two / one == pytest.approx(TwoLayers.strength, rel=1e-3)
+    with pytest.raises(InputError, match=r"^same_noise: name = 'w' is not one of u, v\.$"):
+        same_noise(sampler, samples, 10, name="w")
 
 
 @pytest.mark.ngspice

@@ -138,5 +138,7 @@ def test_samples_that_cannot_be_saved_or_read(tmp_path):
         samples.save(tmp_path / "none" / "a.nc")
     with pytest.raises(InputError, match=r"^draws: name = 'z' is not one of u, s\.$"):
         samples.draws("z")
+    with pytest.raises(InputError, match=r"^waveform: name = 'time' is not one of u, s\.$"):
+        samples.waveform(3, "time")
     samples.save(tmp_path / "a.nc")
     assert Samples.load(tmp_path / "a.nc").model() == MODEL

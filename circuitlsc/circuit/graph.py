@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wires
-from circuitlsc.errors import NetlistError
+from circuitlsc.circuit.cells.noise import SUPPLY
+from circuitlsc.errors import InputError, NetlistError
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import Scaling
+from circuitlsc.simulator.ngspice.deck import check_name
 
+#: names in a tree of samples that no other vector of states can have
+SHADOWS = frozenset({"s", "p", "chain", "draw", "latent", "time", "row"})
 AnyCell = TypeVar("AnyCell", bound=Cell)
 
 
@@ -31,10 +35,18 @@ class SignalFlowGraph:
         """Add a cell and return it."""
         if cell.name in self.graph:
             raise NetlistError(f"two cells are called {cell.name!r}; names must be unique in a graph.")
-        if cell.letter and (other := next((c.name for c in self.cells if c.letter == cell.letter), None)):
-            raise NetlistError(
-                f"cells {other!r} and {cell.name!r} both call their nodes {cell.letter}_0 ..; give one of them another symbol."
+        check_name("the name of a cell", cell.name.lower())
+        if cell.symbol:
+            check_name(f"the symbol of cell {cell.name!r}", cell.symbol)
+        if isinstance(cell, Integrator) and (cell.symbol in SHADOWS or cell.symbol.startswith("state_")):
+            raise InputError(
+                f"the symbol of cell {cell.name!r} = {cell.symbol!r} cannot be used: samples call something else by it. "
+                "Give another."
             )
+        others = {node: other.name for other in self.cells for node in other.taken}
+        if node := next((node for node in cell.taken if node in others), None):
+            mend = "noise.supply_correlation must be 0 here" if node == SUPPLY else "give one of them another symbol"
+            raise NetlistError(f"cells {others[node]!r} and {cell.name!r} both call their nodes {node} ..; {mend}.")
         self.graph.add_node(cell.name, cell=cell)
         return cell
 

@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from circuitlsc.errors import SimulationError
+from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import keep_deck, run_all_chains
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
-from circuitlsc.simulator.simulator import Simulator
+from circuitlsc.simulator.simulator import Simulator, check_simulator
 from circuitlsc.simulator.task import ChainTask
 
 Note = Callable[[str], None]
@@ -47,10 +47,17 @@ def run_circuits(
 
     Raises
     ------
+    InputError
+        If two runs have one name, or the simulator is none.
     SimulationError
         If a chain of any circuit failed, or its neurons left the supply; the message names the circuit. All others ran to
         their end: with a store they are not simulated again.
     """
+    check_simulator(simulator)
+    if twice := [name for name, count in Counter(run.name for run in runs).items() if count > 1]:
+        raise InputError(
+            f"several runs are called {twice[0]!r}, and samples are told by name. Give each a name of its own."
+        )
     tasks = [run.sampler.tasks(run.plan) for run in runs]
     flat = [task for chains in tasks for task in chains]
     teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +112,22 @@ class Sampler(CompiledCircuit):
         Raises
         ------
         SimulationError
-            If a neuron went where no supply can drive it.
+            If a neuron, or another state, went where no supply can drive it.
         """
         if self.level == "device":
             self._check_supply(results)
         return collect(self, run, tasks, results)
 
     def _check_supply(self, results: Sequence[ChainResult]) -> None:
-        """Raise SimulationError if a neuron went where no supply can drive it: nothing there means anything."""
-        limit = BEYOND * self.scaling.rails
-        for result in results:
-            largest = (float(np.max(np.abs(piece), initial=0.0)) for piece in stacked([result.u]).pieces())
-            reached = max(largest) * self.scaling.volt
+        """Raise SimulationError if a state went where no supply can drive it: nothing there means anything."""
+        limit, names = BEYOND * self.scaling.rails, ", ".join(cell.letter for cell in self.graph.integrators[1:])
+        states = {"a neuron": "u", f"a state of {names}": "observed"}
+        for result, (what, which) in product(results, states.items()):
+            largest = (np.max(np.abs(piece), initial=0.0) for piece in stacked([getattr(result, which)]).pieces())
+            reached = float(max(largest)) * self.scaling.volt
             if reached > limit:
                 raise SimulationError(
-                    f"a neuron reached {reached:.3g} V on a supply of +-{self.scaling.rails:g} V: the circuit is unstable, or "
+                    f"{what} reached {reached:.3g} V on a supply of +-{self.scaling.rails:g} V: the circuit is unstable, or "
                     "an error is far too large. Look at the design rules; integrator.rail and op_amp.rail clamp the voltages.",
                     result.chain,
                 )

@@ -81,11 +81,14 @@ class Samples:
 
     def draws(self, name: str = "u") -> Draws:
         """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece."""
+        variable = self._variable("draws", name)
+        return Draws(variable.shape, partial(_piece, variable))
+
+    def _variable(self, what: str, name: str) -> xr.Variable:
         states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
         if name not in states:
-            raise InputError(f"draws: name = {name!r} is not one of {', '.join(states)}.")
-        variable = self.tree["posterior"][name].variable
-        return Draws(variable.shape, partial(_piece, variable))
+            raise InputError(f"{what}: name = {name!r} is not one of {', '.join(states)}.")
+        return self.tree["posterior"][name].variable
 
     @property
     def n_draws(self) -> int:
@@ -117,10 +120,10 @@ class Samples:
         Raises
         ------
         InputError
-            If x is one observation.
+            If x is one observation, or nothing is called so.
         """
         each = self.draws_per_row
-        values = np.asarray(self.tree["posterior"][name].values)
+        values = np.asarray(self._variable("by_row", name).values)
         return values.reshape(len(values), -1, each, values.shape[-1])
 
     def row_draws(self, row: int, name: str = "s") -> Draws:
@@ -144,7 +147,7 @@ class Samples:
     def waveform(self, stop: int, name: str = "u") -> tuple[Array, Array]:
         """Return times (draw,) and values (chain, draw, latent) of the first ``stop`` draws, or of 20,000 among them."""
         posterior, every = self.tree["posterior"], max(1, math.ceil(stop / MOST_SHOWN))
-        time, values = posterior["time"].variable[:stop:every], posterior[name].variable[:, :stop:every]
+        time, values = posterior["time"].variable[:stop:every], self._variable("waveform", name)[:, :stop:every]
         return np.asarray(time.values), np.asarray(values.values)
 
     @property

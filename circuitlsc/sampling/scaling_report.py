@@ -45,7 +45,7 @@ def scaling_report(sampler: CompiledCircuit) -> str:
             f"closed-loop bandwidth >= {LAG * plan.fastest_mode / (2 * np.pi * s.tau):.3g} Hz "
             f"({LAG} times the fastest mode) keeps a mode's variance within {1 / LAG:.0%}",
         ),
-        _noise_row(sampler),
+        *_noise_rows(sampler),
         *_device_rows(sampler),
         (
             "blocks",
@@ -58,17 +58,20 @@ def scaling_report(sampler: CompiledCircuit) -> str:
     return "\n".join(f"{name:<14} {text}" for name, text in rows)
 
 
-def _noise_row(sampler: CompiledCircuit) -> tuple[str, str]:
-    s, noise = sampler.scaling, sampler.graph.noise
-    if noise is None:
-        return ("noise", "none: the circuit settles")
-    power = sampler.temperature * noise.strength**2
-    amperes = s.noise_amperes(sampler.plan.step, power)
-    return (
-        "noise",
-        f"{amperes:.4g} A rms held for {sampler.plan.step:.4g} tau: {s.noise_lift * power:.3g} times the "
-        f"thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K",
-    )
+def _noise_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:
+    s, noises = sampler.scaling, sampler.graph.noises
+    if not noises:
+        return [("noise", "none: the circuit settles")]
+    powers = {noise.name: sampler.temperature * noise.strength**2 for noise in noises}
+    return [
+        (
+            "noise",
+            (f"{name}: " if len(noises) > 1 else "")
+            + f"{s.noise_amperes(sampler.plan.step, power):.4g} A rms held for {sampler.plan.step:.4g} tau: "
+            f"{s.noise_lift * power:.3g} times the thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K",
+        )
+        for name, power in powers.items()
+    ]
 
 
 def _stream_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:

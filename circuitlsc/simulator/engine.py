@@ -19,7 +19,7 @@ from circuitlsc.simulator.chain import ChainResult, Done, Job, simulate, take
 from circuitlsc.simulator.executors import Pool, open_pool
 from circuitlsc.simulator.journal import read_steps
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
-from circuitlsc.simulator.simulator import Simulator, check_simulator
+from circuitlsc.simulator.simulator import Simulator, check_found, check_simulator
 from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import ChainTask
 
@@ -108,10 +108,12 @@ def run_all_chains(
         If an argument cannot be used, the executor is none, or the store cannot be made.
     """
     _check_arguments(workers, timeout, store)
-    check_simulator(simulator)
+    check_found(check_simulator(simulator))
     if executor is None:
         simulator.check()  # say so here, once, and not in every worker
     wanted = list(contents) or [b""] * len(tasks)
+    if wrong := [extra for extra in wanted if not isinstance(extra, bytes)]:
+        raise InputError(f"{simulator.name} prepared {wrong[0]!r:.100} for a circuit. Let its prepare return bytes.")
     keys = [task.key(identity(simulator, extra)) for task, extra in zip(tasks, wanted, strict=True)]
     unique = dict(zip(keys, zip(tasks, wanted, strict=True), strict=True))
     first = {key: keys.index(key) for key in unique}

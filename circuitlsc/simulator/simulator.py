@@ -34,12 +34,12 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """A piece of a chain.
+    """A piece of a chain, which the worker checks before it counts: it ends at a multiple of the task's chunk, or at its end.
 
     Attributes
     ----------
     samples : array, shape (n_steps, n_nodes + n_observed)
-        u and the observed voltages on the step grid, in model units.
+        u and the observed voltages on the step grid, in model units, finite: one row for each step since the last state.
     state : ChainState
         At its end.
     done : bool
@@ -58,7 +58,7 @@ class Simulator(Protocol):
     Attributes
     ----------
     path : str
-        Where a worker finds it, ``module:attribute``; the module is on its path.
+        Where a worker finds it, ``module:attribute``; the module is on its path. A part of the store's key.
     name : str
         What messages call it.
     advice : str
@@ -107,8 +107,10 @@ def load(path: str) -> Simulator:
     """
     module, _, attribute = path.partition(":")
     try:
+        if module == "__main__":
+            raise ImportError("a worker's __main__ is another one")
         return check_simulator(getattr(import_module(module), attribute))
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever its module raises
         raise InputError(
             f"the simulator {path!r} cannot be imported ({error}). Put its module on the workers' path (PYTHONPATH)."
         ) from None
@@ -116,8 +118,23 @@ def load(path: str) -> Simulator:
 
 def check_simulator(simulator: Any) -> Simulator:
     """Return a simulator, or raise InputError if it is none."""
-    if not isinstance(simulator, Simulator):
+    words = [getattr(simulator, name, None) for name in ("path", "name", "advice")]
+    if isinstance(simulator, Simulator) and not isinstance(simulator, type) and all(isinstance(w, str) for w in words):
+        return simulator
+    raise InputError(
+        f"simulator = {simulator!r} is none. Give one with what circuitlsc.simulator.simulator.Simulator asks for."
+    )
+
+
+def check_found(simulator: Simulator) -> None:
+    """Raise InputError unless what a worker finds at a simulator's path is the simulator."""
+    found = load(simulator.path)
+    if found is not simulator and _who(found) != _who(simulator):
         raise InputError(
-            f"simulator = {simulator!r} is none. Give one with what circuitlsc.simulator.simulator.Simulator asks for."
+            f"simulator = {simulator!r} is not what is at its path {simulator.path!r}, which is {found!r}, and workers run "
+            "what is there. Give it the path of its own."
         )
-    return simulator
+
+
+def _who(simulator: Simulator) -> tuple[str, str]:
+    return type(simulator).__qualname__, simulator.version()

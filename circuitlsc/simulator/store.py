@@ -44,6 +44,8 @@ def identity(simulator: Simulator = NGSPICE, contents: bytes = b"") -> str:
     And what the simulator wants of the circuit beside its tasks, as a hash.
     """
     what = f"format {FORMAT}, circuitlsc {version('circuitlsc')}, numpy {np.__version__}, {simulator.version()}"
+    if simulator.path != NGSPICE.path:
+        what += f", {simulator.path}"
     return f"{what}, {hashlib.sha256(contents).hexdigest()}" if contents else what
 
 

@@ -14,6 +14,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
+from circuitlsc.errors import CircuitLSCError
+from circuitlsc.io.arrays import Array
 from circuitlsc.simulator.journal import (
     FAILURE,
     FULL,
@@ -25,8 +29,8 @@ from circuitlsc.simulator.journal import (
     row_bytes,
 )
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
-from circuitlsc.simulator.simulator import Counts, Simulator, TransientFailed, load
-from circuitlsc.simulator.task import SIMULATOR, TASK, ChainTask
+from circuitlsc.simulator.simulator import Chunk, Counts, Simulator, TransientFailed, load
+from circuitlsc.simulator.task import SIMULATOR, TASK, ChainState, ChainTask
 
 LOG_LINES = 12
 
@@ -44,7 +48,7 @@ def main(folder: Path) -> int:
     try:
         _simulate(task, folder, counts)
         return 0
-    except TransientFailed as error:
+    except (TransientFailed, CircuitLSCError) as error:  # the latter: no such simulator here
         reason = str(error)
     except OSError as error:
         if error.errno not in FULL:
@@ -83,25 +87,55 @@ def _simulate(task: ChainTask, folder: Path, counts: Counts) -> None:
             rows, wall, cpu = last.rows, last.wall, last.cpu
         start, setup = time.perf_counter(), counts.setup
         simulator, contents = _simulator(folder)
+        steps, done, test = last.steps if last else 0, False, belongs_to(task)
         for chunk in simulator.advance(task, contents, counts, last.state if last else None):
-            kept = chunk.samples[task.kept(counts.steps - len(chunk.samples), len(chunk.samples))]
-            rows += len(kept)
+            samples, state = _checked(chunk, task, steps, simulator.name)
+            kept = samples[task.kept(steps, len(samples))]
+            rows, steps, done = rows + len(kept), state.steps, bool(chunk.done)
             record = Record(
-                **vars(chunk.state),
+                **vars(state),
                 rows=rows,
-                done=chunk.done,
+                done=done,
                 checksum=checksum(row_bytes(kept)),
-                points=counts.points,
-                rejected=counts.rejected,
-                iterations=counts.iterations,
-                setup=counts.setup,
-                wall=wall + time.perf_counter() - start - (counts.setup - setup),
+                points=int(counts.points),
+                rejected=int(counts.rejected),
+                iterations=int(counts.iterations),
+                setup=float(counts.setup),
+                wall=wall + time.perf_counter() - start - float(counts.setup - setup),
                 cpu=cpu + time.process_time() - busy,
                 rss=max(peak_memory(), last.rss if last else 0),
-                ngspice=counts.version,
+                ngspice=str(counts.version),
             )
+            if not test(record):
+                break
             journal.append(kept, record)
-            print(counts.steps, flush=True)
+            print(steps, flush=True)
+            if done:
+                return
+        raise TransientFailed(
+            f"{simulator.name} ended after {steps} of {task.n_steps} steps, {'done' if done else 'not done'}, but chunks end "
+            f"at multiples of {task.chunk} steps and at the last one, done there alone, with states as long as the first. Mend "
+            "its advance."
+        )
+
+
+def _checked(chunk: Chunk, task: ChainTask, before: int, name: str) -> tuple[Array, ChainState]:
+    """Return samples and state of a chunk as plain numbers, or raise TransientFailed: samples are a row a step, all finite."""
+    samples, state = np.asarray(chunk.samples, dtype=float), chunk.state
+    plain = [tuple(map(float, v)) for v in (state.u, state.held, *state.feedback)]
+    wanted = (int(state.steps) - before, task.width)
+    if samples.shape != wanted or wanted[0] < 1:
+        raise TransientFailed(
+            f"{name} returned samples of shape {samples.shape} from step {before} to step {state.steps}, but {wanted} is "
+            "wanted: one row or more, one a step, of the states and what is observed. Mend its advance."
+        )
+    bad = np.argwhere(~np.isfinite(samples))
+    if len(bad):
+        node = (*task.nodes, *task.observed)[bad[0][1]]
+        raise TransientFailed(f"{name} returned a v({node}) that is not finite at step {before + int(bad[0][0]) + 1}.")
+    if not np.isfinite(np.concatenate(plain)).all():
+        raise TransientFailed(f"{name} returned a state that is not finite at step {state.steps}.")
+    return samples, ChainState(int(state.steps), plain[0], plain[1], tuple(plain[2:]))
 
 
 if __name__ == "__main__":

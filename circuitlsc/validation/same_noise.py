@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.circuit.graph import Twin
+from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.reference.broken_loop import broken_trapezoid
@@ -55,11 +56,16 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
         A run of it.
     n_steps : int
         How far to integrate; capped at the run's length.
-    progress : callable or None
-        Called with the number of steps done.
     name : str
         Letter of the vector of states that is wanted.
+
+    Raises
+    ------
+    InputError
+        If the circuit has no such vector.
     """
+    if name not in sampler.twin.vectors:
+        raise InputError(f"same_noise: name = {name!r} is not one of {', '.join(sampler.twin.vectors)}.")
     attrs, step = samples.attrs, sampler.plan.step
     seed = int(attrs["seed"])
     task = sampler.tasks(samples.run_plan())[0]

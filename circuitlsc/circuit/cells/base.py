@@ -52,6 +52,12 @@ class Cell(ABC):
         """Names of the output nodes of a voltage cell."""
         return tuple(f"{self.letter}_{i}" for i in range(self.size)) if self.letter else ()
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """All nodes that the cell gives a name: of its output, and those that its ports lead to."""
+        named = [node for nodes in (self.nodes, *map(self.port_nodes, self.ports)) for node in nodes]
+        return tuple(dict.fromkeys(node for node in named if node != "0"))
+
     def port_nodes(self, port: str) -> tuple[str, ...]:
         """Return the nodes into which a current cell that feeds ``port`` drives its current."""
         return self.nodes

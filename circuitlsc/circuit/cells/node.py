@@ -232,6 +232,11 @@ class DeviceInput(Input):
 
     source_letter = "v"
 
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """A waveform's sources have nodes of their own, x_i."""
+        return tuple(f"x_{i}" for i in range(self.size)) if self.streamed and self.form == "pwl" else ()
+
     def unit(self, scaling: Scaling) -> float:
         """Return volts per unit of the target; the amplifier inverts."""
         return -scaling.volts(self.target)

@@ -178,6 +178,11 @@ class ThermalNoise(Noise):
         return self.hardware.parts.noise.supply_correlation > 0
 
     @property
+    def taken(self) -> tuple[str, ...]:
+        """The supply's node, if it makes noise."""
+        return (SUPPLY,) if self._correlated else ()
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Streams: one per neuron, its sections of 1/f noise, and one for the supply."""
         own = self.elements

@@ -60,7 +60,7 @@ def check_name(what: str, name: str) -> str:
         )
     if name != name.lower():
         raise InputError(
-            f"{what} = {name!r} has upper-case letters, which ngspice folds: of two subcircuits that differ in case alone it "
+            f"{what} = {name!r} has upper-case letters, which ngspice folds: of two names that differ in case alone it "
             f"drops one. Give {name.lower()!r}."
         )
     return name
