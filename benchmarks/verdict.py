@@ -31,9 +31,9 @@ from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.replicates import Replicates, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.reference.statistics import PosteriorStatistics
-from circuitlsc.validation.compare import Errors
 from circuitlsc.validation.judge import expect, judge, known_well, tolerance_scale
 from circuitlsc.validation.null import Null, null_for, quantile_levels
+from circuitlsc.validation.run_errors import Errors
 
 RUNS, WARMUP = 60, 20.0
 FARTHEST = 300_000.0  # tau that a software run is given

@@ -12,8 +12,9 @@ from scipy.stats import binom, gamma, norm
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab
 from circuitlsc.reference.statistics import PosteriorStatistics, summarize
-from circuitlsc.validation.compare import Errors, compare
+from circuitlsc.validation.compare import compare
 from circuitlsc.validation.null import DRAWN, Judged, Null
+from circuitlsc.validation.run_errors import Errors
 
 N_RUNS = 400  # replicates of a null
 LONGEST = 1000  # draws of a replicate's chain: longer runs are scaled

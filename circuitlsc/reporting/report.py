@@ -13,9 +13,10 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
 from circuitlsc.studies.chip_yield import ChipReport
-from circuitlsc.validation.compare import Comparison, Entry, Latent
+from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
 from circuitlsc.validation.map_result import MapResult
+from circuitlsc.validation.run_errors import Entry
 from circuitlsc.validation.stream_compare import StreamComparison
 
 ALL_ROWS = 24  # more latents than this are too many to read

@@ -16,8 +16,9 @@ from circuitlsc.reference.statistics import PosteriorStatistics, block_sums, sum
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.compare import FINEST, REFERENCE_SHARE, Comparison, compare
+from circuitlsc.validation.compare import Comparison, compare
 from circuitlsc.validation.null import Null, null_for, quantile_levels
+from circuitlsc.validation.run_errors import FINEST, REFERENCE_SHARE
 from circuitlsc.validation.same_noise import PathDifference, try_path
 
 __all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]

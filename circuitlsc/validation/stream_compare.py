@@ -26,9 +26,9 @@ from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.compare import ALPHA, largest_z, sides
 from circuitlsc.validation.judge import target_of
 from circuitlsc.validation.null import MOST_WORK as WORK
+from circuitlsc.validation.run_errors import ALPHA, largest_z, sides
 from circuitlsc.validation.same_noise import try_path
 from circuitlsc.validation.verdict import Outcome, Verdict
 
