@@ -151,7 +151,7 @@ class Bench:
         values = null.judged.from_averages(averages)
         for run, sums in zip(values, found.marginals, strict=True):
             slowdown = null.slowdown(sums, found.per_block)
-            yield Errors.of(run, truth, reference, null, scale=self.scale, slowdown=slowdown)
+            yield Errors(run, truth, reference, null, scale=self.scale, slowdown=slowdown)
 
     def disagree(self, null: Null, found: Replicates) -> int:
         """Return how many of the runs disagree."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from circuitlsc.io.arrays import Array
+from circuitlsc.planning.run_plan import REFERENCE_TIME
 from circuitlsc.reference.statistics import PosteriorStatistics
 from circuitlsc.validation.run_errors import Errors
-from circuitlsc.validation.verdict import Outcome
+from circuitlsc.validation.verdict import Verdict
 
 #: Fewer effective samples, or a larger rank R-hat, never agree.
 MIN_ESS, MAX_RHAT = 100.0, 1.05
@@ -18,13 +22,23 @@ DAY = 86_400.0  # s
 
 @dataclass(frozen=True)
 class Times:
-    """A run's warm-up and end in tau, what a tau takes in s (0: unknown), how long the reference was drawn and may be."""
+    """How long a run was, and its reference is.
 
-    warmup: float
+    Attributes
+    ----------
+    t_stop, warmup : float
+        Simulated time per chain and how much of it was thrown away, in tau.
+    seconds : float
+        What a tau of all chains takes on this machine; 0 if it is not known.
+    drawn, may : float
+        How long the reference was drawn (0 if it is not known), and may be drawn, in s.
+    """
+
     t_stop: float
-    tau: float
-    drawn: float
-    may: float
+    warmup: float = 0.0
+    seconds: float = 0.0
+    drawn: float = 0.0
+    may: float = REFERENCE_TIME
 
     def longer(self, seconds: float) -> str:
         """Say how long the reference would have to be drawn."""
@@ -34,8 +48,8 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """What would do: a longer run; or, if that is far away, a looser tolerance and a run that reaches it (tau)."""
+class Decision(Verdict):
+    """A verdict, and what would do: a longer run; or a looser tolerance and a run that reaches it (in tau)."""
 
     t_stop_needed: float | None = None
     needed_tolerance: float | None = None
@@ -50,41 +64,34 @@ def decide(
     gates: bool,
     allowance: float,
     tolerance: float,
-) -> tuple[Outcome, str, Advice]:
+) -> Decision:
     """Return the verdict, a sentence or two, and what would do."""
     if exact.rhat_max > MAX_RHAT or exact.ess_min < MIN_ESS:
-        return (
-            "inconclusive",
-            f"The reference is too short: {_quality(exact)}. {times.longer(2 * judged.reference_time(times.drawn, tolerance))}",
-            Advice(),
-        )
+        seconds = 2 * judged.reference_time(times.drawn, tolerance)
+        return Decision("inconclusive", f"The reference is too short: {_quality(exact)}. {times.longer(seconds)}")
     excess = judged.excess(allowance)
     worst = int(excess.argmax())
     if excess[worst] > judged.c:
-        return "disagrees", f"{judged.told(worst)}: more than noise and the allowed bias explain.", Advice()
+        return Decision("disagrees", f"{judged.told(worst)}: more than noise and the allowed bias explain.")
     reach = np.abs(judged.d) + judged.c * judged.wide
     worst, unseen = int(reach.argmax()), _unseen(circuit, exact, tolerance)
     # where correct runs hardly ever move, one that never does is none the worse
     still = circuit.ess_min <= 1 and float(judged.own.max()) <= allowance
     poor = gates and ((circuit.ess_min < MIN_ESS and not still) or circuit.rhat_max > MAX_RHAT)
     if reach[worst] <= tolerance and not poor and not unseen:
-        return "agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.", Advice()
+        return Decision("agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.")
     if reach[worst] > tolerance and judged.reference[worst] > judged.own[worst]:  # a longer run would not help
         known, there = (error[worst] * judged.unit[worst] for error in (judged.own, judged.reference))
-        return (
-            "inconclusive",
-            f"The reference is too short: {judged.names[worst]} is known to {there:.2g} there, and to {known:.2g} in the run. "
-            f"{times.longer(judged.reference_time(times.drawn, tolerance))}",
-            Advice(),
-        )
+        reason = f"{judged.names[worst]} is known to {there:.2g} there, and to {known:.2g} in the run"
+        seconds = judged.reference_time(times.drawn, tolerance)
+        return Decision("inconclusive", f"The reference is too short: {reason}. {times.longer(seconds)}")
     if reach[worst] > tolerance:
-        reason = f"The run is too short: {judged.told(worst)}."
+        reason = judged.told(worst)
     elif unseen:
-        reason = f"The run is too short: it never visited the state in which {unseen}."
+        reason = f"it never visited the state in which {unseen}"
     else:
-        reason = f"The run is too short: {_quality(circuit)}."
-    advice, text = _advise(judged, times, allowance, tolerance)
-    return "inconclusive", reason + text, advice
+        reason = _quality(circuit)
+    return _advise(f"The run is too short: {reason}.", judged, times, allowance, tolerance)
 
 
 def _quality(of: PosteriorStatistics) -> str:
@@ -96,29 +103,30 @@ def _quality(of: PosteriorStatistics) -> str:
 
 def _unseen(circuit: PosteriorStatistics, exact: PosteriorStatistics, tolerance: float) -> str:
     """Say which state of more mass than the tolerance the run never visited; nothing if it visited all."""
-    states = [
-        (f"latent {k} is {'active' if on else 'inactive'}", p if on else 1 - p, q if on else 1 - q)
-        for k, (p, q) in enumerate(zip(exact.p_active, circuit.p_active, strict=True))
-        for on in (True, False)
-    ]
+    states: list[tuple[str, float, float]] = []
+
+    def each(what: str, mass: Callable[[Any], Array]) -> None:
+        both = zip(mass(exact), mass(circuit), strict=True)
+        states.extend((f"latent {k} is {what}", p, q) for k, (p, q) in enumerate(both))
+
+    each("active", lambda m: m.p_active)
+    each("inactive", lambda m: 1 - m.p_active)
     if exact.p_negative is not None and circuit.p_negative is not None:
-        for k, (p, q) in enumerate(zip(exact.p_negative, circuit.p_negative, strict=True)):
-            states.append((f"latent {k} is negative", p, q))
-            states.append((f"latent {k} is positive", exact.p_active[k] - p, circuit.p_active[k] - q))
+        each("negative", lambda m: m.p_negative)
+        each("positive", lambda m: m.p_active - m.p_negative)
     if exact.support is not None and circuit.support is not None:
         for key, p in exact.support.items():
             active = [str(k) for k in range(exact.n_latents) if key >> k & 1]
-            which = (
-                f"latents {', '.join(active)} alone are" if len(active) > 1 else f"latent {''.join(active)} alone is"
-            )
-            name = f"{which} active" if active else "no latent is active"
-            states.append((name, p, circuit.support.get(key, 0.0)))
+            which = "no latent is" if not active else f"latent {active[0]} alone is"
+            if len(active) > 1:
+                which = f"latents {', '.join(active)} alone are"
+            states.append((f"{which} active", p, circuit.support.get(key, 0.0)))
     missed = [(p, name) for name, p, q in states if p > tolerance and q <= 1e-12]
     return f"{max(missed)[1]}, with probability {max(missed)[0]:.3g}" if missed else ""
 
 
-def _advise(judged: Errors, times: Times, allowance: float, tolerance: float) -> tuple[Advice, str]:
-    """Return what would do, and how to say it."""
+def _advise(reason: str, judged: Errors, times: Times, allowance: float, tolerance: float) -> Decision:
+    """Return what would do, said behind the reason."""
 
     def drawn(t_stop: float, within: float) -> str:
         known = judged.reference_time(times.drawn, within, t_stop - times.warmup)
@@ -126,22 +134,22 @@ def _advise(judged: Errors, times: Times, allowance: float, tolerance: float) ->
 
     length = judged.needed(allowance, tolerance)
     longer = None if length is None else _round_up(times.warmup + length)
-    affordable = 10 * times.t_stop if times.tau == 0 else max(10 * times.t_stop, 600 / times.tau)
-    if longer is not None and longer <= affordable:
-        return Advice(longer), f" About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do."
+    affordable = 10 * times.t_stop if times.seconds == 0 else max(10 * times.t_stop, 600 / times.seconds)
+    if longer is None:
+        text = f"{reason} No length reaches {tolerance:g}"
+    else:
+        text = f"{reason} About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do"
+        if longer <= affordable:
+            return Decision("inconclusive", f"{text}.", longer)
+        if (days := longer * times.seconds / DAY) > 1:
+            text += (
+                f", {days:.2g} days on this machine: more chains on several machines (--scheduler) share them, and "
+                '[dynamics] kind = "underdamped" mixes faster'
+            )
     near = _round_up(min(affordable, longer or math.inf))
     looser = _round_up(judged.reach(near - times.warmup, allowance))
-    alternative = f"with --tolerance {looser:g} t_stop = {near:g}{drawn(near, looser)} would do"
-    if longer is None:
-        return Advice(None, looser, near), f" No length reaches {tolerance:g}; {alternative}."
-    text = f" About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do"
-    days = longer * times.tau / DAY
-    if days > 1:
-        text += (
-            f", {days:.2g} days on this machine: more chains on several machines (--scheduler) share them, and "
-            '[dynamics] kind = "underdamped" mixes faster'
-        )
-    return Advice(longer, looser, near), f"{text}; {alternative}."
+    text += f"; with --tolerance {looser:g} t_stop = {near:g}{drawn(near, looser)} would do."
+    return Decision("inconclusive", text, longer, looser, near)
 
 
 def _round_up(value: float) -> float:

@@ -17,6 +17,7 @@ reference-free checks (virial, pathwise) and E abs(x - A s)^2 are reported and n
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,12 +26,11 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE
-from circuitlsc.reference.statistics import MARGINALS, MAX_SUPPORT_LATENTS, PosteriorStatistics
-from circuitlsc.validation.advice import Times, decide
+from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE
+from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
+from circuitlsc.validation.advice import Decision, Times, decide
 from circuitlsc.validation.null import Null
 from circuitlsc.validation.run_errors import ALPHA, RESOLUTION, Entry, Errors
-from circuitlsc.validation.verdict import Verdict
 
 #: A total variation that noise alone makes larger than this says nothing: it is refused.
 MAX_TV_FLOOR = 0.5
@@ -73,17 +73,8 @@ class Support:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class Pathwise:
-    """Difference of circuit and NumPy on one noise path, in model units, over `time` tau; None if not run."""
-
-    max_abs: float | None = None
-    rms: float | None = None
-    time: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison(Verdict):
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Decision):
     """What `compare` returns and comparison.json holds: finite numbers, and None for what is not available.
 
     ``t_stop`` and ``t_stop_needed`` are in tau, per chain; ``needed_tolerance`` is what a run of ``needed_t_stop`` would reach
@@ -92,14 +83,12 @@ class Comparison(Verdict):
     have shown: of the statistic that is known best, and of the one that is known worst. ``slowdown`` is how many times more
     slowly than the ideal SDE the run mixes. ``notes`` say in words which modes runs of this length hardly visit.
     ``rhat_max`` is None if R-hat is infinite (every chain stands still) or unknown, ``ess_exact`` if the reference is exact.
-    ``virial`` has one entry per latent, with exact value 1.
+    ``virial`` has one entry per latent, with exact value 1. ``pathwise`` is the difference of circuit and NumPy on one noise
+    path: ``max_abs`` and ``rms`` in model units, over ``time`` tau.
     """
 
     notes: tuple[str, ...]
     t_stop: float
-    t_stop_needed: float | None
-    needed_tolerance: float | None
-    needed_t_stop: float | None
     p_value: float
     max_abs_z: float
     z_limit: float
@@ -124,7 +113,7 @@ class Comparison(Verdict):
     support: Support
     residual_power: Entry
     virial: tuple[Entry, ...] | None
-    pathwise: Pathwise
+    pathwise: Mapping[str, float | None]
 
 
 def compare(
@@ -133,15 +122,11 @@ def compare(
     null: Null,
     *,
     scale: float,
-    t_stop: float,
+    times: Times,
     seed: int,
     virial: tuple[Array, Array] | None = None,
     pathwise: Mapping[str, float] | None = None,
-    warmup: float = 0.0,
     slowdown: float = 1.0,
-    seconds: float = 0.0,
-    reference_seconds: float = 0.0,
-    reference_time: float = REFERENCE_TIME,
     gates: bool = True,
     alpha: float = ALPHA,
     allowance: float = ALLOWANCE,
@@ -157,18 +142,14 @@ def compare(
         Replicates of runs like this one.
     scale : float
         Size of a typical active coefficient, in model units: the unit of allowance and tolerance for mean and sd.
-    t_stop, warmup : float
-        Simulated time per chain and how much of it was thrown away, in tau.
+    times : Times
+        Of the run, and of the reference.
     seed : int
         Of the multinomials that give the floor of the total variation.
     virial, pathwise : tuple of array, and mapping
-        Value and MCSE from `virial`; ``max_abs``, ``rms`` (model units), ``time`` (tau) as in `Pathwise`.
+        Value and MCSE from `virial`; ``max_abs``, ``rms`` (model units), ``time`` (tau) of `PathDifference`.
     slowdown : float
         How many times more slowly the run mixes than its replicates, >= 1 (`Null.slowdown`).
-    seconds : float
-        What a tau of all chains takes on this machine; 0 if it is not known.
-    reference_seconds, reference_time : float
-        How long the reference was drawn (0 if it is not known), and may be drawn.
     gates : bool
         Whether a run with fewer than 100 effective samples, or R-hat above 1.05, may not agree.
     alpha : float
@@ -194,9 +175,10 @@ def compare(
         )
     if not circuit.sampled:
         raise InputError(f"{circuit.method} has no samples (ess_min is infinite). Pass what summarize returns.")
-    if not (0 < scale < math.inf and 0 <= warmup < t_stop < math.inf):
+    if not (0 < scale < math.inf and 0 <= times.warmup < times.t_stop < math.inf):
         raise InputError(
-            f"scale = {scale!r}, warmup = {warmup!r}, t_stop = {t_stop!r}. Give scale > 0 and 0 <= warmup < t_stop."
+            f"scale = {scale!r}, warmup = {times.warmup!r}, t_stop = {times.t_stop!r}. "
+            "Give scale > 0 and 0 <= warmup < t_stop."
         )
     if not (0 < alpha < 1 and 0 <= allowance < tolerance < math.inf):
         raise InputError(
@@ -204,18 +186,14 @@ def compare(
             "Give 0 < alpha < 1 and 0 <= allowance < tolerance."
         )
     vectors = (null.judged.select(circuit), null.judged.select(exact), null.judged.select(exact, "_mcse"))
-    judged = Errors.of(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
-    times = Times(warmup, t_stop, seconds, reference_seconds, reference_time)
-    verdict, reason, advice = decide(judged, circuit, exact, times, gates, allowance, tolerance)
-    latents, pairs = _latents(judged, circuit, exact), _pairs(judged, circuit, exact)
+    judged = Errors(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
+    latents, pairs = _tables(judged, circuit, exact)
     z = np.abs(judged.z)
-    n_pairs = len(pairs) if judged.null.judged.sparse else 0
+    n_pairs = len(pairs) if null.judged.sparse else 0
     return Comparison(
-        verdict=verdict,
-        reason=reason,
+        **asdict(decide(judged, circuit, exact, times, gates, allowance, tolerance)),
         notes=judged.notes(exact, allowance),
-        t_stop=float(t_stop),
-        **asdict(advice),
+        t_stop=float(times.t_stop),
         p_value=judged.p_value(allowance),
         max_abs_z=float(z.max()),
         z_limit=judged.c,
@@ -237,49 +215,49 @@ def compare(
         quantiles=null.judged.quantiles,
         latents=latents,
         coactivation=pairs,
-        support=_support(circuit, exact, seed),
-        residual_power=_entry(
-            exact.residual_power,
-            (circuit.residual_power, circuit.residual_power_mcse),
-            (exact.residual_power, exact.residual_power_mcse),
-        ),
-        virial=virial and tuple(_entry(1.0, both, (1.0, 0.0)) for both in zip(*virial, strict=True)),
-        pathwise=Pathwise(**{name: float(value) for name, value in (pathwise or {}).items()}),
+        support=support_distance(circuit, exact, seed),
+        residual_power=_unjudged(exact.residual_power, *_measured("residual_power", (), circuit, exact)),
+        virial=virial and tuple(_unjudged(1.0, both, (1.0, 0.0)) for both in zip(*virial, strict=True)),
+        pathwise=pathwise or dict.fromkeys(("max_abs", "rms", "time")),
     )
 
 
-def _entry(unit: float, circuit: _Measured, exact: _Measured) -> Entry:
+def _unjudged(unit: float, circuit: _Measured, exact: _Measured) -> Entry:
     """Return a statistic that is not judged, with the errors of its own samples."""
     (value, mcse), (truth, mcse_truth) = map(float, circuit), map(float, exact)
     z = (value - truth) / max(math.hypot(mcse, mcse_truth), RESOLUTION * unit)
     return Entry(value, None, truth, mcse, None, mcse_truth, float(z), None)
 
 
-def _latents(judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[Latent, ...]:
+def _measured(name: str, at: tuple[int, ...], *found: PosteriorStatistics) -> list[_Measured]:
+    """Return one number of each of several statistics, with its MCSE."""
+    return [(np.asarray(getattr(m, name))[at], np.asarray(getattr(m, f"{name}_mcse"))[at]) for m in found]
+
+
+def _tables(
+    judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatistics
+) -> tuple[tuple[Latent, ...], tuple[Pair, ...]]:
+    """Return what is known of each latent and of each pair, judged or not."""
+    place = {name: i for i, name in enumerate(judged.names)}
+
+    def entry(name: str, *at: int, called: str) -> Entry:
+        if called in place:
+            return judged.entry(place[called])
+        unit = judged.scale if name in ("mean", "sd") else 1.0
+        return _unjudged(unit, *_measured(name, at, circuit, exact))
+
     what = {"p_active": "P(active)", "mean": "mean", "sd": "sd"}
-
-    def entry(name: str, k: int) -> Entry:
-        of = f"{what[name]} of latent {k}"
-        if of in judged.place:
-            return judged.entry(judged.place[of])
-        unit = 1.0 if name == "p_active" else judged.scale
-        return _entry(unit, *((getattr(m, name)[k], getattr(m, f"{name}_mcse")[k]) for m in (circuit, exact)))
-
-    return tuple(Latent(**{name: entry(name, k) for name in MARGINALS}) for k in range(circuit.n_latents))
+    latents, pairs = [], []
+    for k in range(circuit.n_latents):
+        latents.append(Latent(**{name: entry(name, k, called=f"{what[name]} of latent {k}") for name in what}))
+    for i, j in itertools.combinations(range(circuit.n_latents), 2):
+        e = entry("coactive", i, j, called=f"P(both active) of latents {i} and {j}")
+        pairs.append(Pair(i, j, e.circuit, e.exact, e.mcse, e.mcse_exact, e.z))
+    return tuple(latents), tuple(pairs)
 
 
-def _pairs(judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[Pair, ...]:
-    rows = []
-    for i, j in zip(*np.triu_indices(circuit.n_latents, 1), strict=True):
-        place = judged.place.get(f"P(both active) of latents {i} and {j}")
-        bare = (circuit.coactive[i, j], 0.0), (exact.coactive[i, j], 0.0)
-        e = _entry(1.0, *bare) if place is None else judged.entry(place)
-        rows.append(Pair(int(i), int(j), e.circuit, e.exact, e.mcse, e.mcse_exact, e.z))
-    return tuple(rows)
-
-
-def _support(circuit: PosteriorStatistics, exact: PosteriorStatistics, seed: int) -> Support:
-    """Total variation, with the floor that multinomials of the effective sample sizes (of both, if sampled) have."""
+def support_distance(circuit: PosteriorStatistics, exact: PosteriorStatistics, seed: int) -> Support:
+    """Return the total variation, with the floor that multinomials of the effective sample sizes (of both, if sampled) have."""
     p, q, K = exact.support, circuit.support, circuit.n_latents
     if p is None or q is None:
         why = f"K = {K} > {MAX_SUPPORT_LATENTS}" if K > MAX_SUPPORT_LATENTS else "One of the two has no table"

@@ -42,14 +42,15 @@ class Entry:
     z_sde: float | None
 
 
-@dataclass(frozen=True, eq=False)
-class Errors:
-    """All judged statistics of a run in units of 1 or `scale`: differences, and errors upwards and downwards, each (n_judged,).
+class Excess:
+    """Differences beside the errors that correct runs make, upwards and downwards, all in one unit; each (n_judged,).
 
     Attributes
     ----------
     d, z : array
         Circuit minus exact, and its z.
+    side : array
+        Its error on the side where it is, that of the reference included.
     own : array
         The errors of correct runs, the larger of both sides; ``reference`` those of the reference, ``wide`` both.
     c : float
@@ -58,26 +59,47 @@ class Errors:
         The largest abs(z) of each replicate.
     """
 
-    null: Null
-    scale: float
-    slowdown: float
-    alpha: float
-    unit: Array
-    circuit: Array
-    exact: Array
-    d: Array
-    z: Array
-    own: Array
-    reference: Array
-    wide: Array
-    side: Array
-    c: float
-    largest: Array
-    place: dict[str, int]
+    def __init__(
+        self, d: Array, deviations: Array, reference: Array, *, slowdown: float = 1.0, alpha: float = ALPHA
+    ) -> None:
+        self.d, self.reference, self.alpha = d, reference, alpha
+        up, down = sides(deviations)
+        off = reference * np.random.default_rng(1).standard_normal(deviations.shape)  # as far as the reference may be
+        self.largest = largest_z(deviations + off, np.hypot(up, reference), np.hypot(down, reference))
+        self.c = float(np.quantile(self.largest, 1 - alpha, method="higher"))
+        up, down = (math.sqrt(slowdown) * side for side in (up, down))
+        self.own, self.side = np.maximum(up, down), np.hypot(np.where(d > 0, up, down), reference)
+        self.wide, self.z = np.hypot(self.own, reference), d / self.side
 
-    @classmethod
-    def of(
-        cls,
+    def excess(self, allowance: float = ALLOWANCE) -> Array:
+        """Return how far each statistic is beyond the allowance, in errors: a correct run's largest is seldom above c."""
+        return (np.abs(self.d) - allowance) / self.side
+
+    def p_value(self, allowance: float = ALLOWANCE) -> float:
+        """Return the share of correct runs whose largest abs(z) is as large as that beyond the allowance."""
+        found = float(self.excess(allowance).max())
+        return float((1 + np.sum(self.largest >= found)) / (1 + len(self.largest)))
+
+
+class Errors(Excess):
+    """All judged statistics of a run, in units of 1 or `scale`.
+
+    Parameters
+    ----------
+    circuit, exact, reference : array, shape (n_judged,)
+        The run's, the exact ones, and the errors of these, in their own units, as `Judged.select` orders them.
+    null : Null
+        Replicates of runs like this one.
+    scale : float
+        Unit of mean and sd, in model units.
+    slowdown : float
+        How many times more slowly the run mixes than its replicates.
+    alpha : float
+        As for `Excess`.
+    """
+
+    def __init__(
+        self,
         circuit: Array,
         exact: Array,
         reference: Array,
@@ -86,34 +108,11 @@ class Errors:
         scale: float,
         slowdown: float = 1.0,
         alpha: float = ALPHA,
-    ) -> Errors:
-        """Compare judged statistics, as `Judged.select` orders them, with the exact ones and these ones' errors."""
-        unit = null.judged.units(scale)
-        reference, d, deviations = reference / unit, (circuit - exact) / unit, null.deviations(exact) / unit
-        up, down = sides(deviations)
-        off = reference * np.random.default_rng(1).standard_normal(deviations.shape)  # as far as the reference may be
-        largest = largest_z(deviations + off, np.hypot(up, reference), np.hypot(down, reference))
-        c = float(np.quantile(largest, 1 - alpha, method="higher"))
-        up, down = (math.sqrt(slowdown) * side for side in (up, down))
-        own, side = np.maximum(up, down), np.where(d > 0, np.hypot(up, reference), np.hypot(down, reference))
-        return cls(
-            null, scale, slowdown, alpha, unit, circuit, exact, d, d / side, own, reference, np.hypot(own, reference), side, c,
-            largest, {name: i for i, name in enumerate(null.judged.names)},
-        )  # fmt: skip
-
-    @property
-    def names(self) -> list[str]:
-        """What messages call the statistics."""
-        return list(self.place)
-
-    def excess(self, allowance: float = ALLOWANCE) -> Array:
-        """Return how far each statistic is beyond the allowance, in errors: a correct run's largest is seldom above c."""
-        return (np.abs(self.d) - allowance) / self.side
-
-    def p_value(self, allowance: float) -> float:
-        """Return the share of correct runs whose largest abs(z) is as large as that beyond the allowance."""
-        found = float(self.excess(allowance).max())
-        return float((1 + np.sum(self.largest >= found)) / (1 + len(self.largest)))
+    ) -> None:
+        self.circuit, self.exact, self.null, self.scale, self.slowdown = circuit, exact, null, scale, slowdown
+        self.unit, self.names = null.judged.units(scale), null.judged.names  # what messages call the statistics
+        d, deviations, reference = (v / self.unit for v in (circuit - exact, null.deviations(exact), reference))
+        super().__init__(d, deviations, reference, slowdown=slowdown, alpha=alpha)
 
     def entry(self, i: int) -> Entry:
         """Return a statistic with its errors, in its own unit."""
@@ -129,27 +128,24 @@ class Errors:
     def told(self, i: int) -> str:
         """Say what a statistic is, and what it should be."""
         error = float(self.side[i] * self.unit[i])
-        return (
-            f"{self.names[i]} is {self.circuit[i]:.4g}, exact {self.exact[i]:.4g}, with a standard error of {error:.2g}"
-        )
+        value = f"{self.circuit[i]:.4g}, exact {self.exact[i]:.4g}"
+        return f"{self.names[i]} is {value}, with a standard error of {error:.2g}"
 
     def notes(self, exact: PosteriorStatistics, allowance: float) -> tuple[str, ...]:
         """Say which modes correct runs of this length hardly visit."""
-        notes = []
-        means = [self.place.get(f"mean of latent {k}") for k in range(exact.n_latents)]
-        visits = [
-            math.inf if i is None else (sd / (self.own[i] * self.scale)) ** 2
-            for i, sd in zip(means, exact.sd, strict=True)
-        ]
-        worst = int(np.argmin(visits))
-        if visits[worst] < FEW_VISITS and self.own[self.place[f"sd of latent {worst}"]] > allowance:
-            notes.append(
-                f"a far mode is hardly visited: latent {worst} has about {max(visits[worst], 1):.0f} independent samples in a "
-                f"correct run of this length, whose sd of s is off by {self.own[self.place[f'sd of latent {worst}']]:.2g}"
-            )
-        states = [("active", exact.p_active, self.null.never[0])]
+        notes, null = [], self.null
+        if not null.judged.quantiles:
+            mean, sd = (self.own[place] for place in null.judged.moments)
+            visits = (exact.sd / (mean * self.scale)) ** 2
+            worst = int(np.argmin(visits))
+            if visits[worst] < FEW_VISITS and sd[worst] > allowance:
+                notes.append(
+                    f"a far mode is hardly visited: latent {worst} has about {max(visits[worst], 1):.0f} independent samples "
+                    f"in a correct run of this length, whose sd of s is off by {sd[worst]:.2g}"
+                )
+        states = [("active", exact.p_active, null.never[0])]
         if exact.p_negative is not None:
-            states.append(("negative", exact.p_negative, self.null.never[1]))
+            states.append(("negative", exact.p_negative, null.never[1]))
         for state, mass, never in states:
             for k in np.flatnonzero((mass > allowance) & (never > 0.05)):
                 notes.append(
@@ -160,9 +156,9 @@ class Errors:
             notes.append(
                 f"the run mixes {self.slowdown:.2g} times more slowly than the ideal SDE; its errors are so much larger"
             )
-        if not self.null.scaled and self.null.length < WHOLE * self.null.target:
+        if not null.scaled and null.length < WHOLE * null.target:
             notes.append(
-                f"correct runs were replicated over {self.null.length:.4g} of {self.null.target:.4g} tau only, in which they "
+                f"correct runs were replicated over {null.length:.4g} of {null.target:.4g} tau only, in which they "
                 "do not forget their starts: the errors are larger than those of the run"
             )
         return tuple(notes)
