@@ -31,9 +31,9 @@ from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.replicates import Replicates, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.reference.statistics import PosteriorStatistics
-from circuitlsc.validation.compare import Errors
 from circuitlsc.validation.judge import expect, judge, known_well, tolerance_scale
 from circuitlsc.validation.null import Null, null_for, quantile_levels
+from circuitlsc.validation.run_errors import Errors
 
 RUNS, WARMUP = 60, 20.0
 FARTHEST = 300_000.0  # tau that a software run is given
@@ -151,7 +151,7 @@ class Bench:
         values = null.judged.from_averages(averages)
         for run, sums in zip(values, found.marginals, strict=True):
             slowdown = null.slowdown(sums, found.per_block)
-            yield Errors.of(run, truth, reference, null, scale=self.scale, slowdown=slowdown)
+            yield Errors(run, truth, reference, null, scale=self.scale, slowdown=slowdown)
 
     def disagree(self, null: Null, found: Replicates) -> int:
         """Return how many of the runs disagree."""

@@ -8,8 +8,8 @@ import pytest
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit import lowering
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.reporting.budget_plot import budget_figure, chips_figure, sweep_figure
 from circuitlsc.reporting.report import budget_report, chips_report
+from circuitlsc.reporting.study_plot import budget_figure, chips_figure, sweep_figure
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.studies.budget import BudgetEntry, error_budget, parse_sweep, variants
 from circuitlsc.studies.chip_yield import chip_yield

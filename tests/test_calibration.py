@@ -13,11 +13,11 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.reference import statistics
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reporting.calibration_plot import calibration_figure
 from circuitlsc.reporting.plotting import save_figure
-from circuitlsc.validation import calibration
-from circuitlsc.validation.calibration import calibrate, calibration_report, draw_inputs, rank_values
+from circuitlsc.validation.calibration import _told, calibrate, calibration_report, draw_inputs, rank_values
 
 L = 19
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
@@ -199,7 +199,7 @@ def test_residuals_in_pieces_are_the_same(monkeypatch, inputs):
     s_true, x = inputs
     s = BARS.prior.draw((300, L, 8), np.random.default_rng(10))
     whole = run(BARS, s_true, x, s)
-    monkeypatch.setattr(calibration, "_CHUNK", 1000)
+    monkeypatch.setattr(statistics, "_CHUNK", 7)
     assert run(BARS, s_true, x, s) == whole
 
 
@@ -244,7 +244,7 @@ def test_reasons_tell_too_wide_from_too_narrow():
 
     def first(noise):
         c = run(ONE, s_true, x, gain * x[:, None] + sd * noise)
-        return c.correlation, calibration._told(c.statistics[0], c.correlation)
+        return c.correlation, _told(c.statistics[0], c.correlation)
 
     # Spreads 0.5, 2 and 1.3 with errors of 0.04: each is told from 1 but with chance 1e-9.
     correlation, told = first(2 * white)

@@ -12,10 +12,13 @@ from scipy.stats import binom, gamma, norm
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab
 from circuitlsc.reference.statistics import PosteriorStatistics, summarize
-from circuitlsc.validation.compare import Errors, compare
+from circuitlsc.validation.advice import Times
+from circuitlsc.validation.compare import compare
 from circuitlsc.validation.null import DRAWN, Judged, Null
+from circuitlsc.validation.run_errors import Errors
 
 N_RUNS = 400  # replicates of a null
+TIMES = ("t_stop", "warmup", "seconds", "drawn")
 LONGEST = 1000  # draws of a replicate's chain: longer runs are scaled
 
 
@@ -84,7 +87,7 @@ class Law:
         """The errors of such runs."""
         exact = null.judged.select(self.exact())
         runs = null.judged.from_averages(averages)
-        return [Errors.of(run, exact, 0 * run, null, scale=1.0, **options) for run in runs]
+        return [Errors(run, exact, 0 * run, null, scale=1.0, **options) for run in runs]
 
 
 # Small slabs, so that a few thousand effective samples suffice for a tolerance of 0.02.
@@ -92,7 +95,8 @@ EASY = Law([0.3, 0.6, 0.1, 0.8], shape=25.0, size=0.4)
 
 
 def judge(circuit, exact, null=None, **options):
-    return compare(circuit, exact, null or EASY.null(), **{"scale": 1.0, "t_stop": 1000.0, "seed": 0, **options})
+    times = Times(**{"t_stop": 1000.0, **{name: options.pop(name) for name in TIMES if name in options}})
+    return compare(circuit, exact, null or EASY.null(), times=times, **{"scale": 1.0, "seed": 0, **options})
 
 
 def finite(value):
@@ -121,7 +125,7 @@ def test_a_right_sampler_agrees():
     assert 0.7 < (entry.circuit - entry.exact) / entry.mcse / entry.z <= 1.0001
     assert abs(c.residual_power.z) < 4
     assert c.virial is None
-    assert c.pathwise.max_abs is None
+    assert c.pathwise["max_abs"] is None
 
 
 @pytest.mark.parametrize(
@@ -314,7 +318,7 @@ def test_a_short_reference_is_named():
         assert c.verdict == "inconclusive"
         assert c.reason.startswith("The reference is too short: "), c.reason
         assert c.reason.endswith(" in the run. Draw more from it.")
-        timed = judge(circuit, replace(EASY.sampled(seed, draws=400), method="gibbs"), reference_seconds=3.0)
+        timed = judge(circuit, replace(EASY.sampled(seed, draws=400), method="gibbs"), drawn=3.0)
         assert re.search(r" About reference_time = [\d.e+]+ \(\[run\]\) would do\.$", timed.reason), timed.reason
         assert c.t_stop_needed is None
     c = judge(circuit, replace(EASY.sampled(1, draws=40_000), method="gibbs"))
@@ -337,7 +341,7 @@ def test_errors_of_the_reference_raise_no_alarm(share):
     runs, errors = null.judged.from_averages(EASY.runs(n, 0, draws=2000)[0]) - exact, EASY.null(draws=2000).errors()
     alarms = 0
     for run, off in zip(exact + (runs * math.sqrt(0.1))[::-1], runs * share * math.sqrt(0.1), strict=True):
-        e = Errors.of(run, exact + off, errors * share * math.sqrt(0.1), null, scale=1.0)
+        e = Errors(run, exact + off, errors * share * math.sqrt(0.1), null, scale=1.0)
         alarms += e.excess(0.0).max() > e.c
     most = binom.isf(1e-4, n, 0.02)
     assert alarms <= most, f"{alarms} of {n} right samplers disagree; at most {most:.0f} may"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from circuitlsc import Dynamics, Gaussian, InputError, Laplace, SparseCodingModel, friction_sweep
-from circuitlsc.reporting.friction_plot import friction_figure, friction_report
+from circuitlsc.reporting.report import friction_report
+from circuitlsc.reporting.study_plot import friction_figure
 
 pytestmark = pytest.mark.ngspice
 

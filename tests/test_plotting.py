@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.reporting.map_plot import map_figure
-from circuitlsc.reporting.plotting import COLORS, STYLE, distinct_colors, figure, save_figure
+from circuitlsc.reporting.plotting import COLORS, STYLE, distinct_colors, save_figure
 from circuitlsc.reporting.report import comparison_report
+from circuitlsc.reporting.run_plot import figure, map_figure
 from circuitlsc.validation.judge import judge
 from circuitlsc.validation.map_result import read_map
 

@@ -81,9 +81,9 @@ FAULTS = (
     Fault("slice interval is not drawn anew", "reference/slice.py", "left = -width * rng.random()", "left = 0.0", "test_slice.py::test_under_a_laplace_prior_it_is_gibbs_sampling[False]"),
     Fault("enumeration counts signs twice", "reference/exact.py", "math.log(pi * lam / len(signs))", "math.log(pi * lam)", "test_exact.py::test_one_latent_is_the_quadrature_of_its_energy[spike-slab-signed-x0]"),
     Fault("replicates mix too fast", "reference/replicates.py", "h = step / slower", "h = 2 * step / slower", "test_replicates.py::test_the_force_is_that_of_the_energy[spike-slab]"),
-    Fault("the verdict takes the allowance off nothing", "validation/compare.py", "return (np.abs(self.d) - allowance) / self.side", "return (np.abs(self.d) - 10 * allowance) / self.side", "test_verdict_rates.py::test_wrong_samplers_disagree"),
-    Fault("a far error is no disagreement", "validation/compare.py", "if excess[worst] > judged.c:", "if excess[worst] > 3 * judged.c:", "test_compare.py::test_p_value_and_verdict_say_the_same"),
-    Fault("agrees without errors", "validation/compare.py", "reach = np.abs(judged.d) + judged.c * judged.wide", "reach = np.abs(judged.d)", "test_compare.py::test_a_short_run_is_inconclusive_and_says_how_long_would_do"),
+    Fault("the verdict takes the allowance off nothing", "validation/run_errors.py", "return (np.abs(self.d) - allowance) / self.side", "return (np.abs(self.d) - 10 * allowance) / self.side", "test_verdict_rates.py::test_wrong_samplers_disagree"),
+    Fault("a far error is no disagreement", "validation/advice.py", "if excess[worst] > judged.c:", "if excess[worst] > 3 * judged.c:", "test_compare.py::test_p_value_and_verdict_say_the_same"),
+    Fault("agrees without errors", "validation/advice.py", "reach = np.abs(judged.d) + judged.c * judged.wide", "reach = np.abs(judged.d)", "test_compare.py::test_a_short_run_is_inconclusive_and_says_how_long_would_do"),
     Fault("standard errors of the sd four times too small", "reference/statistics.py", "np.divide(sd_mcse, 2 * sd,", "np.divide(sd_mcse, 8 * sd,", "test_statistics.py::test_mcse_of_the_sd_has_the_autocorrelation_of_the_squares"),
     Fault("paired differences against themselves", "validation/paired_difference.py", "lambda new, old: new.astype(float) - old, a0))", "lambda new, old: old.astype(float) - new, a0))", "test_budget.py::test_paired_difference_by_hand"),
     # learning

@@ -10,10 +10,8 @@ from matplotlib.figure import Figure
 
 from circuitlsc.io.output import COMPARISON, MAP
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
-from circuitlsc.reporting.map_plot import map_figure
-from circuitlsc.reporting.plotting import figure
 from circuitlsc.reporting.report import comparison_report, map_report, stream_report
-from circuitlsc.reporting.stream_plot import stream_figure
+from circuitlsc.reporting.run_plot import figure, map_figure, stream_figure
 from circuitlsc.validation.judge import Expectation, expect, judge
 from circuitlsc.validation.map_result import read_map
 from circuitlsc.validation.stream_compare import compare_stream

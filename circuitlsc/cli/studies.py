@@ -36,9 +36,9 @@ def budget(
     t_stop: TStop = None,
 ) -> Ended:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
-    from circuitlsc.reporting.budget_plot import budget_figure, sweep_figure
     from circuitlsc.reporting.plotting import save_figure
     from circuitlsc.reporting.report import budget_report
+    from circuitlsc.reporting.study_plot import budget_figure, sweep_figure
     from circuitlsc.studies.budget import error_budget, parse_sweep
 
     sweeps = [parse_sweep(text) for text in sweep or ()]
@@ -64,8 +64,8 @@ def chip_yield(
     t_stop: TStop = None,
 ) -> Ended:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
-    from circuitlsc.reporting.budget_plot import chips_figure
     from circuitlsc.reporting.report import chips_report
+    from circuitlsc.reporting.study_plot import chips_figure
     from circuitlsc.studies import chip_yield as lot
 
     config = job.load()
@@ -96,7 +96,7 @@ def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
     from dataclasses import asdict
 
-    from circuitlsc.studies.budget import T_STOP
+    from circuitlsc.studies.frame import T_STOP
 
     run = asdict(config.run)
     return {**run, "t_stop": min(run["t_stop"], max(T_STOP, 2 * run["warmup"])) if t_stop is None else t_stop}
@@ -156,8 +156,9 @@ def friction(
     t_stop: TStop = None,
 ) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
-    from circuitlsc.reporting.friction_plot import friction_figure, friction_report
-    from circuitlsc.studies.budget import check_samples_one
+    from circuitlsc.reporting.report import friction_report
+    from circuitlsc.reporting.study_plot import friction_figure
+    from circuitlsc.studies.frame import check_samples_one
     from circuitlsc.studies.friction import friction_sweep
 
     config = job.load()

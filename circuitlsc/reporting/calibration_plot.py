@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import stats
 
-from circuitlsc.reporting.plotting import COLORS, new_figure
+from circuitlsc.reporting.plotting import COLORS, new_figure, numbers
 from circuitlsc.validation.calibration import Calibration, RankStatistic
 
 BIN_LEVEL = 0.99
@@ -54,13 +54,12 @@ def plot_ecdf(c: Calibration, ax: Axes) -> None:
     ax.fill_between(z, low, high, color=BAND, lw=0, zorder=0)
     ax.axhline(0, color=EDGE, lw=0.8, ls="--", zorder=1)
     curves = [np.concatenate([[0], np.cumsum(row.histogram)]) / row.n - z for row in c.latents]
-    off = [k for k in np.argsort([row.p_value for row in c.latents]) if c.latents[k].p_adjusted < c.alpha]
+    worst = [int(k) for k in np.argsort([row.p_value for row in c.latents])]
+    off = [k for k in worst if c.latents[k].p_adjusted < c.alpha]
     thin = 0.9 if c.n_latents <= 16 else 0.5
-    for k, curve in enumerate(curves):
-        if k not in off:
-            ax.plot(z, curve, color=COLORS[0], lw=thin, alpha=0.8)
-    for k in reversed(off):
-        ax.plot(z, curves[k], color=COLORS[1], lw=thin + 0.3)
+    for k in reversed(worst):
+        color, thick, alpha = (COLORS[1], thin + 0.3, 1.0) if k in off else (COLORS[0], thin, 0.8)
+        ax.plot(z, curves[k], color=color, lw=thick, alpha=alpha)
     if off:
         named = ", ".join(str(k) for k in off[:NAMED]) + (", ..." if len(off) > NAMED else "")
         ax.plot([], [], color=COLORS[1], label=f"off: {len(off)} of {c.n_latents} (latent {named})")
@@ -83,14 +82,14 @@ def plot_shift_spread(c: Calibration, ax: Axes) -> None:
     ax.add_patch(Rectangle((-half, low), 2 * half, high - low, color=BAND, lw=0, zorder=0))
     ax.axvline(0, color=EDGE, lw=0.8, ls="--", zorder=1)
     ax.axhline(1, color=EDGE, lw=0.8, ls="--", zorder=1)
-    known = [(row, row.shift, row.spread) for row in c.latents if row.shift is not None and row.spread is not None]
-    ax.plot([q[1] for q in known], [q[2] for q in known], "o", ms=3.5, color=LATENTS, label="latents")
-    for color, marker, row in zip(COLORS, "sD^v", c.joint, strict=False):
-        if row.shift is not None and row.spread is not None:
-            known.append((row, row.shift, row.spread))
-            ax.plot(row.shift, row.spread, marker, ms=5, color=color, label=row.name)
-    x = 1.15 * max(half, *(abs(shift) for _, shift, _ in known))
-    bottom, top = min(low, *(q[2] for q in known)), max(high, *(q[2] for q in known))
+    shift, spread = numbers((*c.latents, *c.joint), "shift", "spread")
+    own = slice(0, c.n_latents)
+    ax.plot(shift[own], spread[own], "o", ms=3.5, color=LATENTS, label="latents")
+    for k, (color, marker, row) in enumerate(zip(COLORS, "sD^v", c.joint, strict=False), c.n_latents):
+        if row.shift is not None:
+            ax.plot(shift[k], spread[k], marker, ms=5, color=color, label=row.name)
+    x = 1.15 * max(half, float(np.nanmax(np.abs(shift))))
+    bottom, top = min(low, float(np.nanmin(spread))), max(high, float(np.nanmax(spread)))
     margin = 0.1 * (top - bottom)
     ax.set(xlim=(-x, x), ylim=(max(bottom - margin, 0), top + margin))
     ax.set(xlabel="shift (posterior sd)", ylabel="spread (posterior sd)", title=f"verdict: {c.verdict}")
@@ -104,8 +103,7 @@ def calibration_figure(c: Calibration) -> Figure:
     """
     # Without a spike there are two statistics of the whole code: the worst latents fill the row.
     rows = list(zip(c.joint, COLORS, strict=False))
-    worst = sorted(c.latents, key=lambda row: row.p_value)[: 4 - len(rows)]
-    rows += [(row, LATENTS) for row in worst]
+    rows += [(row, LATENTS) for row in sorted(c.latents, key=lambda row: row.p_value)[: 4 - len(rows)]]
     with new_figure(9.2, 5.2) as fig:
         # Two subfigures, so that the wide panels below do not pull the histograms apart.
         grid = fig.add_gridspec(2, 1)

@@ -14,7 +14,7 @@ from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.match import match_atoms
 from circuitlsc.reporting.plotting import new_figure
 
-LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$"}
+LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$", "error": "$|x - A s|^2 / D$"}
 MOST_ATOMS = 400  # drawn
 
 
@@ -63,7 +63,7 @@ def plot_norms(history: xr.Dataset, ax: Axes) -> None:
 
 
 def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None = None) -> None:
-    """Draw pi, lam or sigma against time, with its true value as a dashed line."""
+    """Draw pi, lam or sigma against time, with its true value as a dashed line; or the error."""
     ax.plot(history["time"], history[name], color="C0")
     if truth is not None:
         ax.axhline(truth, color="k", ls="--", lw=0.8, label="truth")
@@ -92,23 +92,18 @@ def learning_figure(
     numbers : dict or None
         True values of pi, lam, sigma.
     """
-    panels = ["start", "learned", "norms"] if "A" in learn else []
-    panels += [*(name for name in ("pi", "lam", "sigma") if name in learn), "error"]
+    pictures = ["start", "learned", "norms"] if "A" in learn else []
+    curves = [*(name for name in ("pi", "lam", "sigma") if name in learn), "error"]
+    panels = [*pictures, *curves]
     with new_figure(2.6 * len(panels), 2.5) as fig:
-        for ax, what in zip(np.atleast_1d(fig.subplots(1, len(panels))), panels, strict=True):
-            if what == "start":
-                plot_dictionary(history["A"].values[0], ax)
-                ax.set_title("start")
-            elif what == "learned":
-                plot_dictionary(learned.A, ax)
-                ax.set_title(_agreement(learned, truth))
-            elif what == "norms":
-                plot_norms(history, ax)
-            elif what == "error":
-                ax.plot(history["time"], history["error"], color="C0")
-                ax.set(xlabel=r"time ($\tau$)", ylabel="$|x - A s|^2 / D$", ylim=(0, None))
-            else:
-                plot_parameter(history, what, ax, None if numbers is None else numbers.get(what))
+        axes = dict(zip(panels, np.atleast_1d(fig.subplots(1, len(panels))), strict=True))
+        if pictures:
+            plot_dictionary(history["A"].values[0], axes["start"]).set_title("start")
+            plot_dictionary(learned.A, axes["learned"]).set_title(_agreement(learned, truth))
+            plot_norms(history, axes["norms"])
+        for name in curves:
+            plot_parameter(history, name, axes[name], (numbers or {}).get(name))
+        axes["error"].set_ylim(0, None)
     return fig
 
 

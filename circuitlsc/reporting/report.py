@@ -1,22 +1,27 @@
-"""Reports as text: the comparison of samples, budgets, lots of chips."""
+"""Reports as text: the comparison of samples, budgets, lots of chips, sweeps of friction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from circuitlsc.io.aligned import aligned
-from circuitlsc.reference.statistics import mean_with_mcse
+from circuitlsc.reference.statistics import MARGINALS, mean_with_mcse
 from circuitlsc.reporting.plotting import LABELS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
 from circuitlsc.studies.chip_yield import ChipReport
-from circuitlsc.validation.compare import Comparison, Entry, Latent
+from circuitlsc.studies.friction import FrictionSweep
+from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
 from circuitlsc.validation.map_result import MapResult
+from circuitlsc.validation.run_errors import Entry
 from circuitlsc.validation.stream_compare import StreamComparison
+from circuitlsc.validation.verdict import Verdict
 
 ALL_ROWS = 24  # more latents than this are too many to read
 
@@ -25,50 +30,48 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
     """Return the comparison as a table: per latent circuit, SDE, exact, MCSE and z; then the checks and the verdict."""
     c, stats = judgement.comparison, samples.stats
     names = [n for n in LABELS if n != "p_active" or sampler.model.prior.sparse]
-    shown = _rows(c.latents, names)
-    lines = _latent_table(
-        [LABELS[n] for n in names],
-        f"{'circuit':>8} {'SDE':>8} {'exact':>8} {'error':>7} {'z':>6}",
-        {k: [_entry(getattr(c.latents[k], n)) for n in names] for k in shown},
-    )
-    if len(shown) < len(c.latents):
-        lines.append(
-            f"({len(shown)} of {len(c.latents)} latents: the largest means, and the largest |z|; comparison.json has all)"
-        )
+    shown = _shown(c.latents, names)
+    fields = attrgetter("circuit", "sde", "exact", "mcse", "z")
+    blocks = {LABELS[n]: [fields(getattr(c.latents[k], n)) for k in shown] for n in names}
+    columns = {"circuit": ">8.4f", "SDE": ">8.4f", "exact": ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
+    lines = _latent_table(shown, columns, blocks)
     lines += [
+        *_some(shown, c.latents, "the largest means, and the largest |z|"),
         "",
         f"reference      {c.reference}; z against it, limit {c.z_limit:.2f} for all statistics together (largest "
         f"{c.max_abs_z:.2f}; p = {c.p_value:.2g})",
         f"errors         of {c.null_runs} software runs like this one{_scaled(c)}; a fault of {c.detectable[0]:.2g} to "
         f"{c.detectable[1]:.2g} would show, tolerance {c.tolerance:g}",
         *(_joint(c) if sampler.model.prior.sparse else ()),
-        "same noise     "
-        + (
-            f"{_twin_name(sampler)}: rms {c.pathwise.rms:.2g}, max {c.pathwise.max_abs:.2g} units "
-            f"over the first {c.pathwise.time:g} of {c.t_stop:g} tau"
-            if c.pathwise.rms is not None
-            else str(judgement.path_reason)
-        ),
+        f"same noise     {judgement.path_reason}"
+        if judgement.path is None
+        else _same_noise(sampler, judgement.path.to_dict(), f"the first {{time:g}} of {c.t_stop:g} tau"),
         f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}",
         f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, exact {c.residual_power.exact:.4f} "
         f"(z {c.residual_power.z:+.2f})",
         f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
         f"{c.ess_min:.0f}, largest rank R-hat {'infinite' if c.rhat_max is None else f'{c.rhat_max:.3f}'}",
         *_momentum(sampler, samples),
-        _spent(samples),
-        *(f"note           {note}" for note in c.notes),
-        f"verdict        {c.verdict}: {c.reason}",
     ]
-    return "\n".join(lines)
+    return _ended(lines, samples, c, c.notes)
 
 
-def _latent_table(titles: list[str], block: str, rows: Mapping[int, list[str]]) -> list[str]:
+def _ended(lines: list[str], samples: Samples, found: Verdict, notes: Sequence[str] = ()) -> str:
+    """Return a report: these lines, what ngspice spent, and the verdict."""
+    end = [_spent(samples), *(f"note           {note}" for note in notes)]
+    return "\n".join([*lines, *end, f"verdict        {found.verdict}: {found.reason}"])
+
+
+def _latent_table(
+    latents: Sequence[int], columns: Mapping[str, str], blocks: Mapping[str, Sequence[Sequence[float | None]]]
+) -> list[str]:
     """Return a line per latent, with a block of columns for each statistic."""
-    return [
-        " " * 7 + " | ".join(f"{title:^{len(block)}}" for title in titles),
-        "latent " + " | ".join(block for _ in titles),
-        *(f"{k:>6} " + " | ".join(cells) for k, cells in rows.items()),
-    ]
+    drawn = []
+    for title, rows in blocks.items():
+        lines = aligned(columns, rows)
+        drawn.append([f"{title:^{len(lines[0])}}", *lines])
+    first = [" " * 7, "latent ", *(f"{k:>6} " for k in latents)]
+    return [start + " | ".join(cells) for start, *cells in zip(first, *drawn, strict=True)]
 
 
 def _scaled(c: Comparison) -> str:
@@ -96,9 +99,8 @@ def _momentum(sampler: Sampler, samples: Samples) -> list[str]:
         return []
     value, mcse = mean_with_mcse(samples.draws("p").map(lambda p: p**2 / sampler.temperature))
     worst = float(np.max(np.abs(value - 1) / mcse))
-    return [
-        f"momentum       <p^2> / T per latent: {value.min():.3f} .. {value.max():.3f} (1 is right; largest |z| {worst:.2f})"
-    ]
+    said = f"{value.min():.3f} .. {value.max():.3f} (1 is right; largest |z| {worst:.2f})"
+    return [f"momentum       <p^2> / T per latent: {said}"]
 
 
 def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
@@ -115,12 +117,11 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
     else:
         (row,) = result.rows
         k = np.flatnonzero((row.code != 0) | (row.reference.code != 0))
-        shown = k[np.argsort(-np.abs(row.code[k]), kind="stable")][:ALL_ROWS]
+        shown = k[_worst(np.abs(row.code[k]), ALL_ROWS)]
+        columns = {"latent": ">6", "circuit": ">12.6f", "software": ">12.6f", "difference": ">+12.1e"}
+        both = ((i, row.code[i], row.reference.code[i]) for i in shown)
         lines = [
-            *aligned(
-                {"latent": ">6", "circuit": ">12.6f", "software": ">12.6f", "difference": ">+12.1e"},
-                ((i, row.code[i], row.reference.code[i], row.code[i] - row.reference.code[i]) for i in np.sort(shown)),
-            ),
+            *aligned(columns, ((i, found, known, found - known) for i, found, known in both)),
             f"({len(k)} of {len(row.code)} coefficients are not zero"
             + (f"; the {len(shown)} largest are shown)" if len(shown) < len(k) else ")"),
             "",
@@ -132,79 +133,65 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
             lines.append(
                 f"chains         {chains}, from different states; shown is chain {row.chain}, with the lowest objective"
             )
-    return "\n".join(
-        [
-            *lines,
-            f"reference      {result.rows[0].reference.method}; cost: {result.cost}",
-            _spent(samples),
-            f"verdict        {result.verdict}: {result.reason}",
-        ]
-    )
+    lines.append(f"reference      {result.rows[0].reference.method}; cost: {result.cost}")
+    return _ended(lines, samples, result)
 
 
 def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> str:
     """Return the comparison of many inputs as a table: averages over inputs, circuit and exact."""
-    tables = [(title, rows) for title, rows in (("P(active)", c.p_active), ("mean of s", c.mean)) if rows]
+    tables = {title: rows for title, rows in (("P(active)", c.p_active), ("mean of s", c.mean)) if rows}
     lines = []
     if tables:
-        worst = sorted(range(len(c.mean)), key=lambda k: -max(abs(rows[k].z) for _, rows in tables))[:ALL_ROWS]
-        cells = {k: [rows[k] for _, rows in tables] for k in sorted(worst)}
-        lines = _latent_table(
-            [title for title, _ in tables],
-            f"{'circuit':>8} {'exact':>8} {'SE':>7} {'z':>6}",
-            {k: [f"{r.circuit:8.4f} {r.exact:8.4f} {r.se:7.4f} {r.z:+6.2f}" for r in row] for k, row in cells.items()},
-        )
-        if len(worst) < len(c.mean):
-            lines.append(f"({len(worst)} of {len(c.mean)} latents: the largest |z|; comparison.json has all)")
-        lines += [
-            "",
-            f"reference      averages over {c.compared_rows} inputs; z limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})",
-        ]
+        shown = _worst([max(abs(row.z) for row in each) for each in zip(*tables.values(), strict=True)], ALL_ROWS)
+        columns = {"circuit": ">8.4f", "exact": ">8.4f", "SE": ">7.4f", "z": ">+6.2f"}
+        fields = attrgetter("circuit", "exact", "se", "z")
+        blocks = {title: [fields(rows[k]) for k in shown] for title, rows in tables.items()}
+        lines = _latent_table(shown, columns, blocks)
+        said = f"averages over {c.compared_rows} inputs; z limit {c.z_limit:.2f} (largest {c.max_abs_z:.2f})"
+        lines += [*_some(shown, c.mean, "the largest |z|"), "", f"reference      {said}"]
     if c.pathwise is not None:
-        p = c.pathwise
-        lines.append(
-            f"same noise     {_twin_name(sampler)}: rms {p['rms']:.2g}, max {p['max_abs']:.2g} units over {p['time']:g} tau"
-        )
-    return "\n".join(
-        [
-            *lines,
-            f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
-            *_momentum(sampler, samples),
-            _spent(samples),
-            f"verdict        {c.verdict}: {c.reason}",
-        ]
-    )
+        lines.append(_same_noise(sampler, c.pathwise, "{time:g} tau"))
+    lines += [
+        f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
+        *_momentum(sampler, samples),
+    ]
+    return _ended(lines, samples, c)
 
 
-def _twin_name(sampler: Sampler) -> str:
-    """Say what the circuit is compared with on the same noise."""
+def _same_noise(sampler: Sampler, found: Mapping[str, float], over: str) -> str:
+    """Say how far the circuit is from NumPy on the same noise."""
+    what = "circuit - NumPy"
     if sampler.nonideal.imperfections():
-        return "circuit - NumPy (with the parts' static errors, without lags, rails and noise colour)"
-    return "circuit - NumPy"
+        what += " (with the parts' static errors, without lags, rails and noise colour)"
+    text = f"same noise     {what}: rms {{rms:.2g}}, max {{max_abs:.2g}} units over {over}"
+    return text.format(**found)
 
 
 def _joint(c: Comparison) -> tuple[str, str]:
     """Return the lines on which latents are active together."""
     tv = c.support
-    return (
-        f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}",
-        "supports       "
-        + (f"total variation {tv.tv:.4f}, sampling floor {tv.tv_floor:.4f}" if tv.tv is not None else str(tv.reason)),
-    )
+    apart = str(tv.reason) if tv.tv is None else f"total variation {tv.tv:.4f}, sampling floor {tv.tv_floor:.4f}"
+    return f"pairs          P(both active): largest |z| {c.max_abs_z_pairs:.2f}", f"supports       {apart}"
 
 
-def _rows(latents: tuple[Latent, ...], names: list[str]) -> list[int]:
+def _shown(latents: tuple[Latent, ...], names: list[str]) -> list[int]:
     """Return which latents to print: all, or of a crowd those that say most."""
     if len(latents) <= ALL_ROWS:
         return list(range(len(latents)))
-    by_mean = sorted(range(len(latents)), key=lambda k: -abs(latents[k].mean.exact))
-    by_z = sorted(range(len(latents)), key=lambda k: -max(abs(getattr(latents[k], n).z) for n in names))
-    return sorted({*by_mean[: ALL_ROWS // 2], *by_z[: ALL_ROWS // 4]})
+    by_mean = _worst([abs(latent.mean.exact) for latent in latents], ALL_ROWS // 2)
+    by_z = _worst([max(abs(getattr(latent, n).z) for n in names) for latent in latents], ALL_ROWS // 4)
+    return sorted({*by_mean, *by_z})
 
 
-def _entry(e: Entry) -> str:
-    sde = "-" if e.sde is None else f"{e.sde:.4f}"
-    return f"{e.circuit:8.4f} {sde:>8} {e.exact:8.4f} {e.mcse:7.4f} {e.z:+6.2f}"
+def _some(shown: Sequence[int], latents: Sequence[object], which: str) -> list[str]:
+    """Say which latents are shown if these are not all."""
+    told = f"({len(shown)} of {len(latents)} latents: {which}; comparison.json has all)"
+    return [told] if len(shown) < len(latents) else []
+
+
+def _worst(sizes: ArrayLike, n: int) -> list[int]:
+    """Return the places of the n largest numbers, in order."""
+    return sorted(np.argsort(-np.asarray(sizes), kind="stable")[:n].tolist())
 
 
 def _virial(rows: tuple[Entry, ...] | None) -> str:
@@ -220,22 +207,23 @@ def budget_report(budget: ErrorBudget) -> str:
     latents = budget.sampler.model.n_latents
     columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
     run = budget.run
-    lines = [
-        *aligned({**columns, "notes": ""}, map(_budget_row, budget.entries)),
-        "",
+    return _table(
+        {**columns, "notes": ""},
+        map(_budget_row, budget.entries),
         f"changes against the circuit with ideal parts on the same noise, of the latent (of {latents}) or pair that changes "
         "most; (standard error of the paired difference)",
         "ideal: against the exact posterior, unpaired",
         f"{run.chains} x {run.t_stop:g} tau per circuit, step {budget.sampler.plan.step:.4g} tau, {budget.sampler.form} form",
-    ]
-    return "\n".join(lines)
+    )
+
+
+def _table(columns: Mapping[str, str], rows: Iterable[Sequence[float | str | None]], *below: str) -> str:
+    return "\n".join([*aligned(columns, rows), "", *below])
 
 
 def _budget_row(entry: BudgetEntry) -> list[str | None]:
-    data = entry.to_dict()
-
     def cell(what: str) -> str | None:
-        value, se = data[f"d_{what}"], data[f"d_{what}_se"]
+        value, se = entry.largest(what)
         return None if value is None else f"{value:+.4f} ({se:.4f})"
 
     name = entry.name
@@ -243,15 +231,12 @@ def _budget_row(entry: BudgetEntry) -> list[str | None]:
         ((_, value),) = entry.parameters.items()
         name += f" = {value:.4g}" if isinstance(value, (int, float)) else f" = {value}"
     notes = []
-    d = entry.change
-    if entry.parameters and not (d.p_active.any() or d.mean.any() or d.sd.any()):
+    if entry.parameters and not any(getattr(entry.change, statistic).any() for statistic in MARGINALS):
         notes.append("no effect at all: the circuit does not depend on it")
     elif (p := entry.prediction) is not None:
         k, j = entry.latent("p_active"), entry.latent("mean")
-        notes.append(
-            f"small signals: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}"
-            + ("" if entry.prediction_holds else ": beyond them")
-        )
+        beyond = "" if entry.prediction_holds else ": beyond them"
+        notes.append(f"small signals: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
     if entry.step_agrees is not None:
         notes.append(
             "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"
@@ -263,10 +248,21 @@ def chips_report(report: ChipReport) -> str:
     """Return a lot of chips as a table, and the yield."""
     low, high = report.interval
     columns = {"chip": ">6", "largest error": ">14.4f", "s.e.": ">8.4f", "verdict": ""}
-    lines = [
-        *aligned(columns, ((c.seed, c.error, c.error_se, c.verdict) for c in report.chips)),
-        "",
+    return _table(
+        columns,
+        ((c.seed, c.error, c.error_se, c.verdict) for c in report.chips),
         f"yield {report.passed} of {len(report.chips)} within {report.tolerance:g} of the ideal circuit in every P(active), "
         f"and mean in units of the slab; 95 % interval {low:.0%} to {high:.0%}",
-    ]
-    return "\n".join(lines)
+    )
+
+
+def friction_report(sweep: FrictionSweep) -> str:
+    """Return a sweep as a table."""
+    columns = {"friction": ">10.4g", "ESS per tau": ">12.3f", "relative": ">9.2f", "step": ">9.4f", "us/step": ">8.1f"}
+    best, measured = sweep.best, attrgetter("ess_per_tau", "relative", "step", "us_per_step", "max_abs_z", "max_error")
+    return _table(
+        {**columns, "max |z|": ">8.2f", "error": ">8.4f"},
+        ((row.friction or "overdamped", *measured(row)) for row in sweep.rows),
+        f"mass {sweep.mass:.4g} tau, {sweep.t_stop:g} tau per chain; ESS of the slowest statistic; against {sweep.reference}",
+        f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped circuit",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +16,21 @@ from circuitlsc.errors import InputError
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics
+from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.studies.frame import T_STOP as T_STOP
-from circuitlsc.studies.frame import check_samples_one as check_samples_one
-from circuitlsc.studies.frame import common_step, run_all, split_options
+from circuitlsc.studies.frame import check_samples_one, common_step, run_all, split_options
 from circuitlsc.studies.small_signal import Prediction, predict
+from circuitlsc.validation.compare import support_distance
 from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of
 from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
 
 STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay")
+HALF = " at half the step"
 STEP_ALLOWANCE = 0.005  # the bias that the verdict of a run allows to width and step
 MAX_SWEEP = 1000
+STATISTICS = (*MARGINALS, "tv", "coactive")
 #: the corners of `corner_cases`: temperatures -40 and 85 C, supply, resistors, capacitors
 CORNERS = {
     "corner.temperature": (233.15, 358.15),
@@ -98,11 +100,18 @@ class BudgetEntry:
         """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
         return int(np.argmax(np.abs(getattr(self.change, statistic))))
 
+    def largest(self, statistic: str) -> tuple[float | None, float | None]:
+        """Return a statistic's change, of the latent (or pair) where it is largest, and its standard error."""
+        value, se = (getattr(self.change, name) for name in (statistic, f"{statistic}_se"))
+        if statistic not in MARGINALS:
+            return value, se
+        k = self.latent(statistic)
+        return float(value[k]), float(se[k])
+
     @property
     def step_agrees(self) -> bool | None:
         """Whether half the step gives the same result within errors and 0.005; None if it was not tried."""
-        d = self.half_step
-        if d is None:
+        if (d := self.half_step) is None:
             return None
         limit = -float(ndtri(0.005 / (2 * len(d.p_active))))
         excess = [np.abs(v) - limit * se for v, se in ((d.p_active, d.p_active_se), (d.mean, d.mean_se))]
@@ -133,12 +142,10 @@ class BudgetEntry:
             "name": self.name,
             "against": "exact" if self.name == "ideal" else "ideal",
             "parameters": {n: list(v) if isinstance(v, tuple) else v for n, v in self.parameters.items()},
-            **{f"d_{name}{se}": float(getattr(d, f"{name}{se}")[k]) for name, k in worst.items() for se in ("", "_se")},
-            "d_tv": d.tv,
-            "d_tv_se": d.tv_se,
+            **{
+                f"d_{name}{se}": v for name in STATISTICS for se, v in zip(("", "_se"), self.largest(name), strict=True)
+            },
             "tv_floor": d.tv_floor,
-            "d_coactive": d.coactive,
-            "d_coactive_se": d.coactive_se,
             "d_p_active_unpaired_se": float(d.p_active_unpaired_se[worst["p_active"]]),
             "d_mean_unpaired_se": float(d.mean_unpaired_se[worst["mean"]]),
             "worst_latent": worst,
@@ -168,10 +175,7 @@ class ErrorBudget:
     sampler: Sampler
 
     def __getitem__(self, name: str) -> BudgetEntry:
-        for entry in self.entries:
-            if entry.name == name:
-                return entry
-        raise KeyError(name)
+        return {entry.name: entry for entry in self.entries}[name]
 
     def to_list(self) -> list[dict[str, Any]]:
         """Return what budget.json holds."""
@@ -235,27 +239,19 @@ def error_budget(
         )
     ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], {**circuit, "level": "device"})
     # everything is compiled before anything runs: a bad value stops the budget here
-    jobs: list[tuple[str, Sampler]] = [("ideal", ideal)]
+    samplers = {"ideal": ideal}
     for name, parts in circuits:
-        device = rebuilt(ideal, nonideal=parts)
-        jobs.append((name, device))
+        samplers[name] = rebuilt(ideal, nonideal=parts)
         if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
-            jobs.append((f"{name} at half the step", rebuilt(device, halvings=1)))
-    done = run_all(jobs, run, **machine)
+            samplers[name + HALF] = rebuilt(samplers[name], halvings=1)
+    done = run_all(samplers, run, **machine)
     before = done["ideal"].draws("u")
     entries = [_against_exact(ideal, done["ideal"])]
     for name, parts in circuits:
-        u, device = done[name].draws("u"), dict(jobs)[name]
-        half = done.get(f"{name} at half the step")
-        entries.append(
-            BudgetEntry(
-                name,
-                _parameters(name, parts),
-                paired_difference(model, before, u),
-                predict(ideal, device, before),
-                None if half is None else paired_difference(model, u, half.draws("u")),
-            )
-        )
+        u, half = done[name].draws("u"), done.get(name + HALF)
+        change, predicted = paired_difference(model, before, u), predict(ideal, samplers[name], before)
+        at_half = None if half is None else paired_difference(model, u, half.draws("u"))
+        entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half))
     return ErrorBudget(tuple(entries), run, ideal)
 
 
@@ -273,8 +269,8 @@ def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) ->
     if corners:
         for name, values in CORNERS.items():
             out += [(f"all, {name}={value:g}", nonideal.changed({name: value})) for value in values]
-    names = [name for name, _ in out]
-    if twice := sorted({n for n in names if names.count(n) > 1}):
+    count = Counter(name for name, _ in out)
+    if twice := sorted(name for name in count if count[name] > 1):
         raise InputError(f"{twice[0]} stands twice in the budget. Remove it from one of the sweeps.")
     return out
 
@@ -287,23 +283,14 @@ def _parameters(name: str, parts: Nonidealities) -> dict[str, Any]:
 
 def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
     """Return how far the circuit with ideal parts is from the exact posterior: the budget's zero."""
-    exact = exact_statistics(target_of(ideal), ideal.x, seed=int(samples.attrs["seed"]))
+    seed = int(samples.attrs["seed"])
+    exact = exact_statistics(target_of(ideal), ideal.x, seed=seed)
     found = circuit_statistics(ideal, samples)
     moved = {name: getattr(found, name) - getattr(exact, name) for name in MARGINALS}
     errors = {f"{n}_se": np.hypot(getattr(found, f"{n}_mcse"), getattr(exact, f"{n}_mcse")) for n in MARGINALS}
     unpaired = {f"{n}_unpaired_se": errors[f"{n}_se"] for n in ("p_active", "mean")}
-    tv, tv_se, tv_floor = _tv(found, exact)
-    change = PairedDifference(**moved, **errors, **unpaired, tv=tv, tv_se=tv_se, tv_floor=tv_floor)
-    return BudgetEntry("ideal", {}, change)
-
-
-def _tv(found: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[float | None, float | None, float | None]:
-    """Return the total variation over supports and, twice, the size that sampling noise alone gives it."""
-    if found.support is None or exact.support is None or len(found.support) == len(exact.support) == 1:
-        return None, None, None
-    keys = set(found.support) | set(exact.support)
-    tv = sum(abs(found.support.get(k, 0.0) - exact.support.get(k, 0.0)) for k in keys) / 2
-    p = np.array([exact.support.get(k, 0.0) for k in keys])
-    # a multinomial of ess_min draws: E|error| of each support, summed
-    noise = float(np.sum(np.sqrt(2 * p * (1 - p) / (np.pi * found.ess_min))) / 2)
-    return tv, noise, noise
+    supports: dict[str, float | None] = {}
+    if ideal.model.prior.sparse:
+        apart = support_distance(found, exact, seed)
+        supports = {"tv": apart.tv, "tv_se": apart.tv_floor, "tv_floor": apart.tv_floor}
+    return BudgetEntry("ideal", {}, PairedDifference(**moved, **errors, **unpaired, **supports))  # type: ignore[arg-type]

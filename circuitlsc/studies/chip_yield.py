@@ -91,12 +91,8 @@ class ChipReport:
             "undecided": sum(c.verdict == "undecided" for c in self.chips),
             "chips": [
                 {
-                    "seed": c.seed,
-                    "error": c.error,
-                    "error_se": c.error_se,
-                    "verdict": c.verdict,
-                    "d_p_active": [float(v) for v in c.change.p_active],
-                    "d_mean": [float(v) for v in c.change.mean],
+                    **{name: getattr(c, name) for name in ("seed", "error", "error_se", "verdict")},
+                    **{f"d_{name}": getattr(c.change, name).tolist() for name in ("p_active", "mean")},
                     "d_tv": c.change.tv,
                 }
                 for c in self.chips
@@ -147,12 +143,10 @@ def chip_yield(
     run, machine, circuit = split_options(options)
     ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
-    jobs = [("ideal", ideal)]
-    jobs += [(f"chip {s}", rebuilt(ideal, nonideal=nonideal.changed({}, seed=s))) for s in seeds]
-    done = run_all(jobs, run, **machine)
-    before = done["ideal"].draws("u")
-    changes = {s: paired_difference(model, before, done[f"chip {s}"].draws("u")) for s in seeds}
-    found = [_judge(model, s, change, tolerance) for s, change in changes.items()]
+    lot = {f"chip {s}": rebuilt(ideal, nonideal=nonideal.changed({}, seed=s)) for s in seeds}
+    before, *after = (done.draws("u") for done in run_all({"ideal": ideal, **lot}, run, **machine).values())
+    changes = (paired_difference(model, before, u) for u in after)
+    found = [_judge(model, s, change, tolerance) for s, change in zip(seeds, changes, strict=True)]
     return ChipReport(tuple(found), float(tolerance), ideal, run)
 
 
@@ -160,8 +154,7 @@ def _judge(model: SparseCodingModel, seed: int, change: PairedDifference, tolera
     scale = model.prior.slab_scale
     size = np.concatenate([np.abs(change.p_active), np.abs(change.mean) / scale])
     se = np.concatenate([change.p_active_se, change.mean_se / scale])
-    worst = int(np.argmax(size))
-    error, error_se = float(size[worst]), float(se[worst])
+    error, error_se = max(zip(size.tolist(), se.tolist(), strict=True))
     sure = abs(error - tolerance) > 3 * error_se
     verdict = ("pass" if error <= tolerance else "fail") if sure else "undecided"
     return Chip(seed, change, error, error_se, verdict)

@@ -10,36 +10,17 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, is_positive
-from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.studies.frame import as_sampling
 from circuitlsc.validation.calibration import Calibration, calibrate, draw_inputs
 
 INPUTS, DRAWS, SPACING, WARMUP = 300, 19, 5.0, 10.0
 _MACHINE = ("workers", "executor", "timeout", "progress", "keep", "store")
-
-
-@dataclass(frozen=True, eq=False)
-class CircuitCalibration:
-    """A calibration, and what it was made from.
-
-    Attributes
-    ----------
-    result : Calibration
-    s_true : array, shape (n_inputs, n_latents)
-        Codes drawn from the prior, in model units.
-    sampler : Sampler
-        The circuit; its ``x`` are the inputs.
-    samples : Samples
-    """
-
-    result: Calibration
-    s_true: Array
-    sampler: Sampler
-    samples: Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +32,9 @@ class CalibrationPlan:
     model : SparseCodingModel
         What codes and inputs were drawn from.
     s_true : array, shape (n_inputs, n_latents)
+        Codes drawn from the prior, in model units.
     sampler : Sampler
+        The circuit; its ``x`` are the inputs.
     run : RunPlan
     """
 
@@ -65,7 +48,15 @@ class CalibrationPlan:
         samples = self.sampler.run(self.run, **machine)
         rng = np.random.default_rng([self.run.seed, 3])
         result = calibrate(self.model, self.s_true, self.sampler.x, samples.by_row("s")[0], rng=rng)
-        return CircuitCalibration(result, self.s_true, self.sampler, samples)
+        return CircuitCalibration(**vars(self), result=result, samples=samples)
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitCalibration(CalibrationPlan):
+    """A calibration that has run."""
+
+    result: Calibration
+    samples: Samples
 
 
 def calibrate_circuit(model: SparseCodingModel, **options: Any) -> CircuitCalibration:
@@ -124,20 +115,13 @@ def plan_calibration(
     InputError
         If a number is out of range, or the circuit settles instead of sampling.
     """
-    dynamics = as_dynamics(dynamics)
-    if dynamics.settles:
-        raise InputError(
-            f'dynamics.kind = "{dynamics.kind}" settles on one code, and a posterior is calibrated. Give "langevin" or '
-            '"underdamped".'
-        )
-    for name, count in (("inputs", inputs), ("draws", draws)):
-        check_count(f"calibrate: {name}", count, 1)
-    check_count("calibrate: seed", seed, 0)
+    dynamics = as_sampling(dynamics, "a posterior is calibrated")
+    for name, count, least in (("inputs", inputs, 1), ("draws", draws, 1), ("seed", seed, 0)):
+        check_count(f"calibrate: {name}", count, least)
     for name, time in (("spacing", spacing), ("warmup", warmup)):
         if not is_positive(time):
             raise InputError(f"calibrate: {name} = {time!r} is not a time in units of tau. Give a number > 0.")
-    rng = np.random.default_rng([seed, 2])
-    s_true, x = draw_inputs(model, inputs, rng)
+    s_true, x = draw_inputs(model, inputs, np.random.default_rng([seed, 2]))
     if inputs == 1:
         raise InputError("calibrate: one input has one rank, which says nothing. Give at least 100 inputs.")
     spaces = math.ceil(warmup / spacing - 1e-9)

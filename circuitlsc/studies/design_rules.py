@@ -87,12 +87,9 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
     rates, modes = np.linalg.eigh(model.gram)
     rate, mode = float(rates[-1]), modes[:, -1]
     circuit = Circuit("loop gain")
-    defined = set()
+    defined, left_out = set(), (DeviceIntegrator, Noise, DeviceGate, Threshold, Buffer)
     for cell in sampler.graph.cells:
-        if isinstance(cell, (DeviceIntegrator, Noise, DeviceGate, Threshold, Buffer)) or cell.name in (
-            "neuron",
-            "gate",
-        ):
+        if isinstance(cell, left_out) or cell.name in ("neuron", "gate"):
             continue
         if isinstance(cell, Input):
             cell = replace(cell, value=np.zeros(cell.size))  # an operating point in the middle of the rails
@@ -107,11 +104,9 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
     middle = rate / (2 * math.pi * scaling.tau)
     lag = loop_lag(sampler) if sampler.level == "device" else 0.0
     top = max(1e3 * middle, 10 / (2 * math.pi * lag) if lag > 0 else 0.0)
-    deck = "\n".join([str(circuit), ".end", ""])
-    answer = analyse(deck, f"ac dec {points} {middle / 1e3!r} {top!r}")
+    answer = analyse(f"{circuit}\n.end\n", f"ac dec {points} {middle / 1e3!r} {top!r}")
     f = np.real(answer["frequency"])
-    nodes = [f"e_{i}" for i in range(model.n_latents)]
-    e = np.stack([answer[n] for n in nodes], axis=1) @ mode * (scaling.volt / scaling.volt_e)
+    e = sum(answer[f"e_{i}"] * v for i, v in enumerate(mode)) * (scaling.volt / scaling.volt_e)
     w = 2j * np.pi * f
     # the mode's own integrator, the gate's delay, a follower in front of a code that is u itself
     gain = e / (w * scaling.tau)
@@ -127,12 +122,11 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
     last = int(above[-1])
     if last + 1 == len(f):
         return LoopGain(f, gain, float(f[-1]), 0.0)  # it never falls below 1
-    share = size[last] / (size[last] - size[last + 1])
-    crossover = float(np.exp(np.log(f[last]) + share * (np.log(f[last + 1]) - np.log(f[last]))))
     phase = np.unwrap(np.angle(gain))
     phase += -math.pi / 2 - phase[0] + (phase[0] + math.pi / 2) % (2 * math.pi) if phase[0] > 0.5 else 0.0
-    at = float(phase[last] + share * (phase[last + 1] - phase[last]))
-    return LoopGain(f, gain, crossover, 180.0 + math.degrees(at))
+    around = slice(last, last + 2)
+    crossover, at = (float(np.interp(0.0, -size[around], values[around])) for values in (np.log(f), phase))
+    return LoopGain(f, gain, math.exp(crossover), 180.0 + math.degrees(at))
 
 
 def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
@@ -148,18 +142,16 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
         return []
     rules = [*_speed(sampler), *_comparators(sampler), *_voltages(sampler), *_currents(sampler)]
     if ac and sampler.dynamics.kind in ("langevin", "gradient"):
-        rules.append(_stability(sampler))
         loop = loop_gain(sampler)
-        margin = loop.phase_margin
-        text = f"phase margin {margin:.1f} degrees at {loop.crossover:.3g} Hz, needed {MARGIN:g}"
+        text = f"phase margin {loop.phase_margin:.1f} degrees at {loop.crossover:.3g} Hz, needed {MARGIN:g}"
         cure = ": the fastest mode rings. Raise tau or op_amp.gbw, or lower the delay."
-        rules.append(_rule("phase margin", text, margin, MARGIN, cure, ok=margin >= MARGIN))
+        rules += [_stability(sampler), _rule("phase margin", text, loop.phase_margin, MARGIN, cure, at_least=True)]
     return rules
 
 
-def _rule(name: str, text: str, value: float, limit: float, cure: str, *, ok: bool | None = None) -> Rule:
-    """Return a rule, which is kept if the value is at most the limit; the text of a broken one says the cure."""
-    kept = value <= limit if ok is None else ok
+def _rule(name: str, text: str, value: float, limit: float, cure: str, *, at_least: bool = False) -> Rule:
+    """Return a rule, which is kept if the value is at most (or at least) the limit; a broken one's text says the cure."""
+    kept = value >= limit if at_least else value <= limit
     return Rule(name, text if kept else text + cure, value, limit, kept)
 
 
@@ -175,30 +167,29 @@ def _stability(sampler: Sampler) -> Rule:
     limit = -1e-3 * sampler.plan.fastest_mode
     text = f"slowest mode with all gates open {value:.3g} / tau, needed {limit:.3g}"
     cure = ": it grows without bound. Use smaller errors of the crossbar, or rails."
-    return _rule("stability", text, value, limit, cure, ok=value >= limit)
+    return _rule("stability", text, value, limit, cure, at_least=True)
 
 
 def _speed(sampler: Sampler) -> Iterator[Rule]:
     parts, scaling, rate = sampler.nonideal, sampler.scaling, sampler.plan.fastest_mode
 
-    def slow(name: str, what: str, seconds: float, cure: str) -> Rule:
-        # what lags takes from a momentum's friction: rate times lag of it
-        value = rate * seconds / scaling.tau / (sampler.dynamics.friction or 1.0)
-        over = "" if sampler.dynamics.friction is None else f", over the friction {sampler.dynamics.friction:.3g},"
-        text = f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s{over} is {value:.3g}, limit {LAG:g}"
-        cure = f": a mode's variance is off by {value:.0%}. {cure.format(tau=scaling.tau * value / LAG)}"
-        return _rule(name, text, value, LAG, cure)
-
-    lag = loop_lag(sampler)
-    if lag > 0:
-        yield slow("op-amp lag", "op-amp lag", lag, "Raise op_amp.gbw, or tau to {tau:.2g} s.")
-    noise = sampler.graph.noise
+    lag, noise = loop_lag(sampler), sampler.graph.noise
+    lags = [("op-amp lag", "op-amp lag", lag, "Raise op_amp.gbw, or tau to {:.2g} s.")]
     if isinstance(noise, ThermalNoise) and sampler.dynamics.kind == "langevin" and math.isfinite(noise.corner_rate):
-        cure = "Lower noise.resistance or noise.capacitance, or raise tau to {tau:.2g} s."
-        yield slow("noise bandwidth", "the noise's correlation time", scaling.tau / noise.corner_rate, cure)
+        cure = "Lower noise.resistance or noise.capacitance, or raise tau to {:.2g} s."
+        lags.append(("noise bandwidth", "the noise's correlation time", scaling.tau / noise.corner_rate, cure))
     for cell in sampler.graph.cells:
-        if isinstance(cell, DeviceGate) and cell.lag > 0:
-            yield slow("comparator delay", "the comparator's delay", cell.lag, "Raise tau to {tau:.2g} s.")
+        if isinstance(cell, DeviceGate):
+            lags.append(("comparator delay", "the comparator's delay", cell.lag, "Raise tau to {:.2g} s."))
+    friction = sampler.dynamics.friction
+    over = "" if friction is None else f", over the friction {friction:.3g},"
+    for name, what, seconds, cure in lags:
+        # what lags takes from a momentum's friction: rate times lag of it
+        value = rate * seconds / scaling.tau / (friction or 1.0)
+        text = f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s{over} is {value:.3g}, limit {LAG:g}"
+        cure = f": a mode's variance is off by {value:.0%}. {cure.format(scaling.tau * value / LAG)}"
+        if seconds > 0:
+            yield _rule(name, text, value, LAG, cure)
     slow_rate = 1 / sampler.plan.time_scale
     for name, corner, what in (
         ("1/f noise", parts.noise.flicker_corner, "the corner of the 1/f noise"),
@@ -213,8 +204,7 @@ def _speed(sampler: Sampler) -> Iterator[Rule]:
     value = rate * sampler.plan.step
     text = f"step {sampler.plan.step:.3g} tau times the fastest mode {rate:.3g} / tau is {value:.3g}, limit 4"
     yield _rule("step", text, value, 4.0, ": shorten run.step.")
-    limit = parts.op_amp.slew_rate
-    if math.isfinite(limit):
+    if math.isfinite(limit := parts.op_amp.slew_rate):
         # e moves by its mode's noise within the closed loop's time, or within a step if that is longer
         time = max(lag, sampler.plan.step * scaling.tau)
         e = math.sqrt(2 * time / scaling.tau) * float(np.sqrt(np.max(np.diag(sampler.model.gram @ sampler.model.gram))))
@@ -240,12 +230,12 @@ def _comparators(sampler: Sampler) -> Iterator[Rule]:
 
 def _voltages(sampler: Sampler) -> Iterator[Rule]:
     parts, scaling, ranges = sampler.nonideal, sampler.scaling, sampler.ranges
-    volts = {"u": ranges.u * scaling.volt, "r": ranges.r * scaling.volt_r, "e": ranges.e * scaling.volt_e}
-    if sampler.form == "gram":
-        del volts["r"]
-    for name, value in volts.items():
-        rail = parts.integrator.rail if name == "u" else parts.op_amp.rail
-        limit = min(rail * parts.corner.supply, scaling.rails * parts.corner.supply)
+    op_amp = parts.op_amp.rail
+    volts = {"u": (ranges.u * scaling.volt, parts.integrator.rail), "e": (ranges.e * scaling.volt_e, op_amp)}
+    if sampler.form != "gram":
+        volts["r"] = (ranges.r * scaling.volt_r, op_amp)
+    for name, (value, rail) in volts.items():
+        limit = min(rail, scaling.rails) * parts.corner.supply
         text = f"{name} reaches {value:.3g} V, the rail is {limit:.3g} V"
         cure = f": set circuit.rails to {limit / HEADROOM:.2g} (the voltage scales follow), or lower circuit.volt."
         yield _rule(f"voltage of {name}", text, value, limit, cure)
@@ -258,15 +248,15 @@ def _currents(sampler: Sampler) -> Iterator[Rule]:
     found = {}
     for cell in sampler.graph.cells:
         if isinstance(cell, DeviceIntegrator):
-            found["the neurons' offset currents"] = cell.offset * drift
+            found["the neurons' offset currents"] = cell.offset
         elif isinstance(cell, ThermalNoise):
-            found["the noise amplifiers' offsets"] = cell.drift_offset * drift
+            found["the noise amplifiers' offsets"] = cell.drift_offset
         elif isinstance(cell, DeviceGate):
-            found["the multipliers' offsets at e"] = cell.draws[2] / sampler.scaling.volt_e * drift
+            found["the multipliers' offsets at e"] = cell.draws[2] / sampler.scaling.volt_e
     if sampler.nonideal.op_amp.offset > 0:
-        found["the op-amps' offsets at e"] = gradient_offset(sampler) * drift
-    for what, currents in found.items():
-        value = float(np.max(np.abs(currents)))
+        found["the op-amps' offsets at e"] = gradient_offset(sampler)
+    for what, offsets in found.items():
+        value = float(np.max(np.abs(offsets))) * drift
         if value > 0:
             text = f"{what} reach {value:.3g} A, the prior's current is {smallest:.3g} A (limit {OFFSET:.0%} of it)"
             yield _rule("offset", text, value, OFFSET * smallest, ": trim them, or AC-couple.")

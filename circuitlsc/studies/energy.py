@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -143,21 +144,17 @@ def energy_report(
         raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
     say = note or (lambda _: None)
     say("currents")
-    nodes = tuple(n for c in sampler.graph.cells if c.quantity for n in c.nodes)
-    volts = probe(sampler, nodes)
+    volts = probe(sampler, tuple(n for c in sampler.graph.cells if c.quantity for n in c.nodes))
     rows, dissipated = _rows(sampler, volts)
-    watts = sum(r.watts for r in rows)
-    found = circuit_statistics(sampler, samples)
+    watts, ess = sum(r.watts for r in rows), circuit_statistics(sampler, samples).ess_min
     run = samples.run_plan()
     seconds = (run.t_stop - run.warmup) * len(samples.chains) * sampler.scaling.tau
-    speed = found.ess_min / seconds
     others: tuple[Software, ...] = ()
     if software:
         say("software samplers")
         others = software_speed(sampler)
-    return EnergyReport(
-        tuple(rows), _supply(sampler), watts, dissipated, found.ess_min, seconds, speed, watts / speed, others
-    )
+    both = (ess / seconds, watts * seconds / ess)
+    return EnergyReport(tuple(rows), _supply(sampler), watts, dissipated, ess, seconds, *both, others)
 
 
 def _supply(sampler: Sampler) -> float:
@@ -180,7 +177,8 @@ def _op_amp_current(sampler: Sampler) -> tuple[float, str]:
 
 def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], float]:
     supply, scaling, graph = _supply(sampler), sampler.scaling, sampler.graph
-    amps: defaultdict[str, Array] = defaultdict(lambda: np.zeros(1))  # sourced current by node
+    size = {node: float(np.abs(v).mean()) for node, v in volts.items()}
+    amps: defaultdict[str, float] = defaultdict(float)  # mean size of the sourced current by node
     dissipated, corner = 0.0, sampler.nonideal.corner.resistance
     r_inverter = 1 / sampler.nonideal.crossbar.g_on * corner
     for cell in graph.cells:
@@ -189,25 +187,24 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
             columns = [n for pair in zip(inputs["v"].nodes, inputs["minus"].nodes, strict=True) for n in pair]
             transfer = cell.network[0].sum(axis=0)  # siemens from each column into all virtual grounds
             for node, g in zip(columns, transfer, strict=True):
-                amps[node] = amps[node] + g * np.abs(volts[node])
+                amps[node] += g * size[node]
                 dissipated += float(np.mean(g * volts[node] ** 2))
         elif isinstance(cell, TransimpedanceSum):
             for node in cell.nodes:
-                amps[node] = amps[node] + np.abs(volts[node]) / cell.feedback
+                amps[node] += size[node] / cell.feedback
         elif isinstance(cell, Inverter):
-            for source, node in zip(graph.inputs(cell)["v"].nodes, cell.nodes, strict=True):
-                amps[source] = amps[source] + np.abs(volts[source]) / r_inverter
-                amps[node] = amps[node] + np.abs(volts[node]) / r_inverter
+            for node in (*graph.inputs(cell)["v"].nodes, *cell.nodes):
+                amps[node] += size[node] / r_inverter
     each, text = _op_amp_current(sampler)
     kinds = {"transimpedance op-amps": TransimpedanceSum, "inverters": Inverter, "buffers": Buffer}
     groups = {name: [n for c in graph.cells if isinstance(c, kind) for n in c.nodes] for name, kind in kinds.items()}
-    code = [cell for cell in graph.cells if cell.quantity == "s" and not isinstance(cell, Buffer)]
-    groups["threshold drivers"] = [node for cell in code for node in cell.nodes]
-    rows = []
-    for name, nodes in groups.items():
-        if nodes:
-            sourced = float(sum(np.mean(amps[n]) for n in nodes))
-            rows.append(_row(name, len(nodes), len(nodes) * each, sourced, supply, f"quiescent: {text}"))
+    code = (cell.nodes for cell in graph.cells if cell.quantity == "s" and not isinstance(cell, Buffer))
+    groups["threshold drivers"] = [node for nodes in code for node in nodes]
+    rows = [
+        _row(name, len(nodes), len(nodes) * each, sum(amps[n] for n in nodes), supply, f"quiescent: {text}")
+        for name, nodes in groups.items()
+        if nodes
+    ]
     for cell in graph.cells:
         if isinstance(cell, DeviceInput):
             ohm = feedback_resistor(cell.crossbar, cell.source, cell.target) * corner
@@ -216,15 +213,12 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
             rows.append(_row("inputs", cell.size, 0.0, sourced, supply, what))
     # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
     n = sampler.model.n_latents
-    e = np.stack([volts[f"e_{i}"] for i in range(n)], axis=1) / scaling.volt_e
     full = sampler.ranges.e * scaling.drift_current
-    sourced = float(np.mean(np.abs(e), axis=0).sum() * scaling.drift_current)
+    sourced = sum(size[f"e_{i}"] for i in range(n)) / scaling.volt_e * scaling.drift_current
     rows.append(_row("gates", n, n * full, sourced, supply, "quiescent: the largest current they must deliver"))
-    noise = graph.noise
-    if isinstance(noise, ThermalNoise):
-        bias = noise.gain * OVERDRIVE
+    if isinstance(noise := graph.noise, ThermalNoise):
         text = f"quiescent: g_m {noise.gain:.3g} S x 0.2 V"
-        rows.append(_row("noise transconductors", n, n * bias, 0.0, supply, text))
+        rows.append(_row("noise transconductors", n, n * noise.gain * OVERDRIVE, 0.0, supply, text))
     return rows, dissipated
 
 
@@ -240,29 +234,20 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
     out = []
 
     def measure(name: str, run: Callable[[int], Array], size: int) -> None:
-        def timed(size: int) -> tuple[Array, float]:
-            start = time.perf_counter()
-            return run(size), max(time.perf_counter() - start, 1e-4)
-
         run(size)  # compiles, and fills caches
-        _, spent = timed(size)
-        s, spent = timed(int(max(size, size * seconds / spent)))
+        for _ in range(2):  # a short run says how long one of the time that is given would be
+            start = time.perf_counter()
+            s = run(size)
+            spent = max(time.perf_counter() - start, 1e-4)
+            size = max(size, int(size * seconds / spent))
         found = summarize(s, s != 0, model=model, x=x, method=name)
         out.append(Software(name, found.ess_min / spent))
 
     unit = min(1.0, sampler.plan.time_scale)
 
     def euler(total: int) -> Array:
-        u, _ = software_sde(
-            model,
-            x,
-            total_time=total * unit,
-            seed=1,
-            n_chains=200,
-            spacing=0.2 * unit,
-            warmup=10 * unit,
-            max_steps=10**9,
-        )
+        times = {"total_time": total * unit, "spacing": 0.2 * unit, "warmup": 10 * unit}
+        u, _ = software_sde(model, x, seed=1, n_chains=200, max_steps=10**9, **times)
         return np.where(model.active(u), model.latent(u), 0.0)
 
     measure("NumPy Euler-Maruyama, 200 chains", euler, 4000)
@@ -273,15 +258,11 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
 
 def energy_text(report: EnergyReport) -> str:
     """Return the report as a table."""
-    rows = [(r.part, r.count, r.quiescent, r.sourced, r.watts, r.text) for r in report.rows]
+    columns = {"part": "<24", "number": ">6", "quiescent A": ">12.3g", "sourced A": ">11.3g", "W": ">10.3g", "": ""}
+    rows = map(attrgetter("part", "count", "quiescent", "sourced", "watts", "text"), report.rows)
     total = f"of it {report.dissipated:.3g} W heat in the crossbars"
-    lines = [
-        *aligned(
-            {"part": "<24", "number": ">6", "quiescent A": ">12.3g", "sourced A": ">11.3g", "W": ">10.3g", "": ""},
-            [*rows, (f"all, at {report.supply:g} V", "", "", "", report.watts, total)],
-        ),
-        f"effective samples per second of physical time {report.ess_per_second:.3g}, "
-        f"energy per effective sample {report.joule_per_sample:.3g} J",
-        *(f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software),
-    ]
+    lines = aligned(columns, [*rows, (f"all, at {report.supply:g} V", "", "", "", report.watts, total)])
+    speed = f"effective samples per second of physical time {report.ess_per_second:.3g}"
+    lines.append(f"{speed}, energy per effective sample {report.joule_per_sample:.3g} J")
+    lines += [f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software]
     return "\n".join(lines)

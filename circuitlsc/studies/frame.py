@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
-from circuitlsc.model.dynamics import LANGEVIN, as_dynamics
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.run_plan import RunPlan
@@ -17,7 +17,6 @@ from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
 from circuitlsc.sampling.compile import build_sampler, rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.sampling.system import system_of
 
 T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
 _RUN, _MACHINE = ("t_stop", "warmup", "chains", "seed", "thin"), ("workers", "executor", "timeout", "store", "note")
@@ -30,14 +29,20 @@ def split_options(options: Mapping[str, Any]) -> tuple[RunPlan, dict[str, Any], 
     return RunPlan(**{"t_stop": T_STOP, **run}), machine, circuit
 
 
+def as_sampling(dynamics: Dynamics | str, why: str) -> Dynamics:
+    """Return dynamics that sample, or raise InputError: others have no draws that could be looked at."""
+    known = as_dynamics(dynamics)
+    if known.settles:
+        raise InputError(
+            f'dynamics.kind = "{known.kind}" settles on one code, and {why}. Give "langevin" or "underdamped".'
+        )
+    return known
+
+
 def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
     """Raise InputError unless the circuit samples the posterior of one input."""
-    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
-    if dynamics.settles:
-        raise InputError(
-            f'{what} compares samples, and dynamics.kind = "{dynamics.kind}" settles on one code. Give "langevin" or '
-            '"underdamped"; for one code, run the circuit with and without the imperfection.'
-        )
+    why = f"{what} compares samples (for one code, run the circuit with and without the imperfection)"
+    as_sampling(circuit.get("dynamics", LANGEVIN), why)
     if circuit.get("hold") is not None:
         raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
 
@@ -53,19 +58,15 @@ def common_step(
     base = build_sampler(model, x, **{**circuit, "nonideal": ideal})
     if circuit.get("step") is not None:
         return base
-    steps = [base.plan.step]
-    for parts in variants:
-        if parts.comparator.width is not None:
-            width = parts.comparator.width / base.scaling.volt
-            dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
-            steps.append(system_of(dynamics).plan(model, base.first_x, width, None).step.step)
-    return base if min(steps) == base.plan.step else rebuilt(base, step=min(steps))
+    widths = [v.comparator.width / base.scaling.volt for v in variants if v.comparator.width is not None]
+    step = min([base.plan.step, *(base.system.plan(model, base.first_x, w, None).step.step for w in widths)])
+    return base if step == base.plan.step else rebuilt(base, step=step)
 
 
 def run_all(
-    jobs: Sequence[tuple[str, Sampler]], run: RunPlan, note: Note | None = None, **machine: Any
+    samplers: Mapping[str, Sampler], run: RunPlan, note: Note | None = None, **machine: Any
 ) -> dict[str, Samples]:
     """Run every circuit on the same noise; all keep the same times, those at half the step every other sample."""
-    thin = run.thin or jobs[0][1].tasks(run)[0].thin
-    runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in jobs]
+    thin = run.thin or next(iter(samplers.values())).tasks(run)[0].thin
+    runs = [CircuitRun(name, s, replace(run, thin=thin * 2**s.halvings)) for name, s in samplers.items()]
     return run_circuits(runs, note=note, **machine)

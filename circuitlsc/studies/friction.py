@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
-from circuitlsc.model.dynamics import Dynamics, as_dynamics
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics, floored_mcse
+from circuitlsc.reference.statistics import PosteriorStatistics, floored_mcse
 from circuitlsc.sampling.compile import build_sampler
-from circuitlsc.studies.frame import run_all, split_options
+from circuitlsc.studies.frame import as_sampling, run_all, split_options
 from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of, tolerance_scale
 
 FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # of the friction that `Dynamics` chooses
@@ -124,12 +124,7 @@ def friction_sweep(
     All circuits have the shortest step that one of them needs, and all keep every sample (fewer in a very long run):
     effective samples are counted among those that are kept.
     """
-    given = as_dynamics("underdamped" if dynamics is None else dynamics)
-    if given.settles:
-        raise InputError(
-            f'dynamics.kind = "{given.kind}" settles on one code, and effective samples are counted. Give "langevin" or '
-            '"underdamped".'
-        )
+    given = as_sampling("underdamped" if dynamics is None else dynamics, "effective samples are counted")
     if np.ndim(x) != 1:
         raise InputError("friction_sweep counts the samples of one input, and x has several. Give one of them.")
     run, machine, circuit = split_options(options)
@@ -141,44 +136,35 @@ def friction_sweep(
     if np.ndim(frictions) != 1 or len(frictions) == 0:
         raise InputError(f"friction_sweep: frictions = {frictions!r} is no list of numbers > 0. Give at least one.")
     systems = [Dynamics(temperature=given.T), *(replace(base, friction=f) for f in frictions)]
+    names = ["overdamped", *(f"friction {system.friction:.6g}" for system in systems[1:])]
     step = min(build_sampler(model, x, dynamics=system, **circuit).plan.step for system in systems)
     thin = run.thin or math.ceil(run.t_stop / step * model.n_latents / MOST_KEPT)
-    samplers = [build_sampler(model, x, dynamics=system, **{**circuit, "step": step}) for system in systems]
-    target = target_of(samplers[0])
-    if (note := machine.get("note")) is not None:
-        note("exact posterior")
-    exact = exact_statistics(target, samplers[0].x, seed=run.seed)
-    names = ["overdamped" if system.friction is None else f"friction {system.friction:.6g}" for system in systems]
-    jobs = list(zip(names, samplers, strict=True))
-    done = run_all(jobs, replace(run, thin=thin), **machine)
+    circuit["step"] = step
+    samplers = {name: build_sampler(model, x, dynamics=d, **circuit) for name, d in zip(names, systems, strict=True)}
+    if len(samplers) < len(systems):
+        raise InputError(f"friction_sweep: frictions = {frictions!r} has one twice. Give each of them once.")
+    target = target_of(samplers["overdamped"])
+    (machine.get("note") or str)("exact posterior")
+    exact = exact_statistics(target, samplers["overdamped"].x, seed=run.seed)
+    done = run_all(samplers, replace(run, thin=thin), **machine)
     rows: list[FrictionRow] = []
-    for name, sampler in jobs:
+    for name, sampler in samplers.items():
         stats = done[name].stats
         measured = circuit_statistics(sampler, done[name])
         speed = measured.ess_min / (run.chains * (run.t_stop - run.warmup))
-        rows.append(
-            FrictionRow(
-                friction=sampler.dynamics.friction,
-                ess_per_tau=speed,
-                relative=speed / rows[0].ess_per_tau if rows else 1.0,
-                step=sampler.plan.step,
-                us_per_step=1e6 * float(stats["wall"].sum() / stats["steps"].sum()),
-                **_errors(measured, exact, tolerance_scale(target, exact)),
-            )
-        )
-    mass = samplers[-1].dynamics.mass
+        relative = speed / rows[0].ess_per_tau if rows else 1.0
+        wall = 1e6 * float(stats["wall"].sum() / stats["steps"].sum())
+        errors = _errors(measured, exact, tolerance_scale(target, exact))
+        rows.append(FrictionRow(sampler.dynamics.friction, speed, relative, sampler.plan.step, wall, *errors))
+    mass = sampler.dynamics.mass
     assert mass is not None
     return FrictionSweep(tuple(rows), mass, float(run.t_stop), exact.method)
 
 
-def _errors(measured: PosteriorStatistics, exact: PosteriorStatistics, scale: float) -> dict[str, float]:
+def _errors(measured: PosteriorStatistics, exact: PosteriorStatistics, scale: float) -> tuple[float, float, float]:
     """Return the largest abs(z), the largest error, and the largest error less 4 MCSE."""
-    z, error, bound = 0.0, 0.0, -np.inf
-    mcse = floored_mcse(measured, exact)
-    for name in MARGINALS:
-        unit = 1.0 if name == "p_active" else scale
-        d = np.abs(getattr(measured, name) - getattr(exact, name)) / unit
-        se = np.hypot(mcse[name], getattr(exact, f"{name}_mcse")) / unit
-        z = max(z, float(np.max(np.divide(d, se, out=np.zeros_like(d), where=se > 1e-9))))
-        error, bound = max(error, float(d.max())), max(bound, float(np.max(d - 4 * se)))
-    return {"max_abs_z": z, "max_error": error, "bound": bound}
+    mcse, units = floored_mcse(measured, exact), {"p_active": 1.0, "mean": scale, "sd": scale}
+    d = np.stack([np.abs(getattr(measured, n) - getattr(exact, n)) / unit for n, unit in units.items()])
+    se = np.stack([np.hypot(mcse[n], getattr(exact, f"{n}_mcse")) / unit for n, unit in units.items()])
+    z = np.divide(d, se, out=np.zeros_like(d), where=se > 1e-9)
+    return float(z.max()), float(d.max()), float(np.max(d - 4 * se))

@@ -77,8 +77,7 @@ def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction
         return None
     if any(n in LAGS for n in names):
         return _linear_modes(ideal, device) if len(names) == 1 else None
-    states = Draws.of(u)
-    return _from_energy(ideal, states.map(added_energy(device)), states)
+    return _from_energy(ideal, added_energy(device), Draws.of(u))
 
 
 def added_energy(device: Sampler) -> Callable[[Array], Array]:
@@ -90,11 +89,8 @@ def added_energy(device: Sampler) -> Callable[[Array], Array]:
     cells, noise, width = device.graph.cells, device.graph.noise, device.plan.width
     offset = gradient_offset(device) if parts.op_amp.offset > 0 else None
     assert noise is not None
-    heat = float(
-        noise.mix[0, 0] ** 2 * parts.corner.capacitance
-        if any(parts.get(name) != ideal_value(name) for name in HEAT)
-        else 1.0
-    )
+    heated = any(parts.get(name) != ideal_value(name) for name in HEAT)
+    heat = float(noise.mix[0, 0] ** 2 * parts.corner.capacitance) if heated else 1.0
 
     def delta(u: Array) -> Array:
         s = model.latent(u, width)
@@ -149,14 +145,12 @@ def _linear_modes(ideal: Sampler, device: Sampler) -> Prediction:
     noise = device.graph.noise
     b = noise.corner_rate if isinstance(noise, ThermalNoise) else np.inf
     variance = (1 + looped * loop_lag(device) / device.scaling.tau) / (rates * (1 + rates / b))
-    t = ideal.temperature
-    before = np.sqrt(t * np.einsum("ik,k,ik->i", modes, 1 / rates, modes))
-    after = np.sqrt(t * np.einsum("ik,k,ik->i", modes, variance, modes))
+    before, after = (np.sqrt(ideal.temperature * modes**2 @ v) for v in (1 / rates, variance))
     return Prediction(zero, zero, zero, zero, after - before, zero)
 
 
-def _from_energy(ideal: Sampler, delta: Draws, u: Draws) -> Prediction:
-    model, t = ideal.model, ideal.temperature
+def _from_energy(ideal: Sampler, added: Callable[[Array], Array], u: Draws) -> Prediction:
+    model, t, delta = ideal.model, ideal.temperature, u.map(added)
     centre = delta.mean()
 
     def moved(statistic: Draws) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +33,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array, as_generator, check_count, real_array
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
+from circuitlsc.reference.statistics import residual_power
 from circuitlsc.validation.verdict import Outcome, Verdict
 
 #: With fewer inputs no sampler agrees: a shift of half a posterior standard deviation could go unseen.
@@ -45,8 +47,9 @@ JOINT = (LOG_LIKELIHOOD, TOTAL_SIZE, N_ACTIVE, ACTIVE_SIZE)
 _DETECTED = 0.95  # chance at which a fault counts as detectable
 _CORRELATED = 0.1  # correlation of successive draws from which on the reason mentions it
 _MIN_ZEROS = 100.0  # zeros expected among the draws, of which not one is there: the codes were read off wrongly
-_CHUNK = 4_000_000  # numbers in a piece of residuals: 32 MB
 _ALL_ROWS, _SHOWN_ROWS = 24, 12  # more latents than the first are too many to read: the worst of them are shown
+
+Which = NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -215,11 +218,9 @@ def calibrate(
     rng = as_generator("calibrate: rng", rng)
     n_inputs, n_draws, n_latents = s.shape
     bins = min(n_draws + 1, MAX_BINS)
-    values = {f"latent {k}": rank_values(s_true[:, k], s[:, :, k], rng) for k in range(n_latents)}
-    values |= _joint_values(model, s_true, x, s, rng)
-    if model.prior.sparse:
-        values |= _slab_values(s_true, s, rng)
-    rows = tuple(_row(name, value, len(values), bins) for name, value in values.items())
+    # True codes and draws go through the same sums, so that equal codes (all zero) are ties to the last bit.
+    ranked = _statistics(model, np.concatenate([s_true[:, None], s], 1), x)
+    rows = tuple(_row(name, _ranks(*values, rng), len(ranked), bins) for name, values in ranked.items())
     z = -float(ndtri(alpha / (4 * len(rows))))  # two tests of two sides for each statistic
     reach = (z - float(ndtri(1 - _DETECTED))) / math.sqrt(n_inputs)
     correlation = _correlation(s)
@@ -239,9 +240,7 @@ def calibrate(
     )
 
 
-def rank_values(
-    truth: ArrayLike, draws: ArrayLike, rng: np.random.Generator | int, among: NDArray[np.bool_] | None = None
-) -> Array:
+def rank_values(truth: ArrayLike, draws: ArrayLike, rng: np.random.Generator | int, among: Which = None) -> Array:
     r"""Return the randomised rank of each true value among the draws, uniform on (0, 1) if they are exchangeable.
 
     .. math:: p = \frac{r + V}{n + 1}, \qquad r = \#\{\mathrm{draws} < \mathrm{truth}\} + W
@@ -302,22 +301,19 @@ def _worst(rows: tuple[RankStatistic, ...]) -> tuple[RankStatistic, ...]:
 
 def _checked(model: SparseCodingModel, s_true: ArrayLike, x: ArrayLike, s: ArrayLike) -> tuple[Array, Array, Array]:
     s_true, x, s = real_array("s_true", s_true), real_array("x", x), real_array("s", s)
-    if s_true.ndim != 2 or s_true.shape[1] != model.n_latents or len(s_true) < 2:
-        raise InputError(
-            f"s_true has shape {s_true.shape}, but ranks need the codes of 2 inputs or more. "
-            f"Pass shape (n_inputs, n_latents = {model.n_latents})."
-        )
-    n = len(s_true)
-    if x.shape != (n, model.n_features):
-        raise InputError(
-            f"x has shape {x.shape}, but s_true has {n} codes and A has n_features = {model.n_features}. "
-            f"Pass shape ({n}, {model.n_features})."
-        )
-    if s.ndim != 3 or s.shape[::2] != s_true.shape or s.shape[1] < 1:
-        raise InputError(
-            f"s has shape {s.shape}, but s_true has {s_true.shape}. "
-            f"Pass shape (n_inputs = {n}, n_draws, n_latents = {model.n_latents})."
-        )
+    n, K = len(np.atleast_1d(s_true)), model.n_latents
+
+    def check(name: str, shape: tuple[int, ...], right: bool, why: str, wanted: str) -> None:
+        if not right:
+            raise InputError(f"{name} has shape {shape}, but {why}. Pass shape ({wanted}).")
+
+    right = s_true.ndim == 2 and s_true.shape[1] == K and n >= 2
+    check("s_true", s_true.shape, right, "ranks need the codes of 2 inputs or more", f"n_inputs, n_latents = {K}")
+    features = model.n_features
+    why = f"s_true has {n} codes and A has n_features = {features}"
+    check("x", x.shape, x.shape == (n, features), why, f"{n}, {features}")
+    right = s.ndim == 3 and s.shape[::2] == s_true.shape and s.shape[1] >= 1
+    check("s", s.shape, right, f"s_true has {s_true.shape}", f"n_inputs = {n}, n_draws, n_latents = {K}")
     if not model.prior.signed and (s_true < 0).any():
         where = ", ".join(str(int(k)) for k in np.argwhere(s_true < 0)[0])
         raise InputError(
@@ -331,47 +327,34 @@ def _checked(model: SparseCodingModel, s_true: ArrayLike, x: ArrayLike, s: Array
     return s_true, x, s
 
 
-def _slab_values(s_true: Array, s: Array, rng: np.random.Generator) -> dict[str, Array]:
-    """Return the ranks of each latent's nonzero true codes among its nonzero draws: what tells a wrong lam from a wrong pi.
+def _statistics(model: SparseCodingModel, codes: Array, x: Array) -> dict[str, tuple[Array, Which]]:
+    """Return all statistics of codes (n_inputs, the true one and n_draws, n_latents), and of which codes if not of all.
 
-    Each latent apart: given which of its codes are zero, the others are exchangeable.
+    The size of the active latents says nothing of a code that has none. Each latent apart is ranked among its nonzero
+    draws, which tells a wrong lam from a wrong pi: given which of its codes are zero, the others are exchangeable.
     """
-    values = {}
-    for k in range(s.shape[2]):
-        among = s[:, :, k] != 0
-        ranked = (s_true[:, k] != 0) & among.any(1)
-        values[f"latent {k}, nonzero"] = rank_values(s_true[ranked, k], s[ranked, :, k], rng, among[ranked])
-    return values
+    latents, total, on = range(model.n_latents), np.abs(codes).sum(-1), codes != 0
+    n_active = on.sum(-1)
+    power = [residual_power(each[None], model, row)[0] for each, row in zip(codes, x, strict=True)]
+    found: dict[str, tuple[Array, Which]] = {f"latent {k}": (codes[..., k], None) for k in latents}
+    found |= {LOG_LIKELIHOOD: (-np.array(power) / (2 * model.variance), None), TOTAL_SIZE: (total, None)}
+    if model.prior.sparse:
+        found |= {N_ACTIVE: (n_active, None), ACTIVE_SIZE: (total / np.maximum(n_active, 1), n_active > 0)}
+        found |= {f"latent {k}, nonzero": (codes[..., k], on[..., k]) for k in latents}
+    return found
 
 
-def _joint_values(
-    model: SparseCodingModel, s_true: Array, x: Array, s: Array, rng: np.random.Generator
-) -> dict[str, Array]:
-    """Return the rank values of the statistics of the whole code."""
-    # True codes and draws go through the same sums, so that equal codes (all zero) are ties to the last bit.
-    codes = np.concatenate([s_true[:, None], s], 1)
-    power = np.empty(codes.shape[:2])
-    step = max(1, _CHUNK // (codes.shape[1] * model.n_features))
-    for start in range(0, len(x), step):
-        part = slice(start, start + step)
-        power[part] = ((codes[part] @ model.A.T - x[part, None]) ** 2).sum(-1)
-    total = np.abs(codes).sum(-1)
-    functions = {LOG_LIKELIHOOD: -power / (2 * model.variance), TOTAL_SIZE: total}
-    if model.prior.sparse:
-        functions[N_ACTIVE] = (codes != 0).sum(-1).astype(float)
-    values = {name: rank_values(f[:, 0], f[:, 1:], rng) for name, f in functions.items()}
-    if model.prior.sparse:
-        active = functions[N_ACTIVE] > 0
-        mean = total / np.maximum(functions[N_ACTIVE], 1)
-        ranked = active[:, 0] & active[:, 1:].any(1)  # without a draw to be ranked among, a rank says nothing
-        values[ACTIVE_SIZE] = rank_values(mean[ranked, 0], mean[ranked, 1:], rng, active[ranked, 1:])
-    return values
+def _ranks(values: Array, among: Which, rng: np.random.Generator) -> Array:
+    """Return the rank of the first of each row among the others; without one to be ranked among, it would say nothing."""
+    if among is None:
+        return rank_values(values[:, 0], values[:, 1:], rng)
+    ranked = among[:, 0] & among[:, 1:].any(1)
+    return rank_values(values[ranked, 0], values[ranked, 1:], rng, among[ranked, 1:])
 
 
 def _row(name: str, values: Array, n_statistics: int, bins: int) -> RankStatistic:
     n = len(values)
-    counts = np.bincount(np.minimum((values * bins).astype(int), bins - 1), minlength=bins)
-    histogram = tuple(int(count) for count in counts)
+    histogram = tuple(np.histogram(values, bins, (0, 1))[0].tolist())
     if n < 2:
         return RankStatistic(name, n, None, None, None, None, None, 1.0, 1.0, histogram)
     scores = ndtri(np.clip(values, 2.0**-53, 1 - 2.0**-53))
@@ -382,9 +365,8 @@ def _row(name: str, values: Array, n_statistics: int, bins: int) -> RankStatisti
     # Mean and variance of a normal sample are independent: the smaller of two p values has 1 - (1 - p)^2.
     least = min(p_shift, p_spread, 1.0)
     p = least * (2 - least)
-    return RankStatistic(
-        name, n, float(values.mean()), shift, spread, p_shift, p_spread, p, min(1.0, n_statistics * p), histogram
-    )
+    tests = (p_shift, p_spread, p, min(1.0, n_statistics * p))
+    return RankStatistic(name, n, float(values.mean()), shift, spread, *tests, histogram)
 
 
 def _correlation(s: Array) -> float | None:
@@ -422,19 +404,17 @@ def _judge(
 
 def _told(row: RankStatistic, correlation: float | None) -> str:
     """Say which way a statistic is off."""
-    assert row.shift is not None
-    assert row.spread is not None
-    assert row.p_shift is not None
-    assert row.p_spread is not None
+    shift, spread, p_shift, p_spread = (cast(float, v) for v in (row.shift, row.spread, row.p_shift, row.p_spread))
     # Far tails are all 0: there the distance decides.
-    if (row.p_shift, -abs(row.shift)) <= (row.p_spread, -abs(row.spread - 1)):
-        high = row.shift > 0
+    if (p_shift, -abs(shift)) <= (p_spread, -abs(spread - 1)):
+        high = shift > 0
         told = f"{row.name} ranks too {'high' if high else 'low'} (mean {row.mean_rank:.2f} instead of 0.5): the draws "
         if row.name == LOG_LIKELIHOOD:
             return told + f"fit x {'worse' if high else 'better'} than the true codes"
         return told + f"are too {'low' if high else 'high'}"
-    wide = row.spread > 1
-    told = f"{row.name} ranks too {'widely' if wide else 'narrowly'} (spread {row.spread:.2f} instead of 1): the draws vary "
+    wide = spread > 1
+    how = "widely" if wide else "narrowly"
+    told = f"{row.name} ranks too {how} (spread {spread:.2f} instead of 1): the draws vary "
     if wide and correlation is not None and correlation > _CORRELATED:
         return told + f"too little, maybe as each correlates {correlation:.2f} with the next (space them farther apart)"
     return told + ("too little" if wide else "too much")

@@ -17,6 +17,7 @@ reference-free checks (virial, pathwise) and E abs(x - A s)^2 are reported and n
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -25,46 +26,16 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE
-from circuitlsc.reference.statistics import MARGINALS, MAX_SUPPORT_LATENTS, PosteriorStatistics
-from circuitlsc.validation.null import WHOLE, Null
-from circuitlsc.validation.verdict import Outcome, Verdict
+from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE
+from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
+from circuitlsc.validation.advice import Decision, Times, decide
+from circuitlsc.validation.null import Null
+from circuitlsc.validation.run_errors import ALPHA, RESOLUTION, Entry, Errors
 
-ALPHA = 0.01  # of correct runs that have a larger abs(z) than c
-#: Fewer effective samples, or a larger rank R-hat, never agree.
-MIN_ESS, MAX_RHAT = 100.0, 1.05
 #: A total variation that noise alone makes larger than this says nothing: it is refused.
 MAX_TV_FLOOR = 0.5
-#: Independent samples of a latent, in correct runs, below which a mode of it counts as hardly visited.
-FEW_VISITS = 50.0
-#: From here on a run is said to mix more slowly than its replicates.
-SLOW = 1.5
-DAY = 86_400.0  # s
-# A standard error below this (times the unit) counts as this: z stays finite where both errors are 0, and next to 0
-# for numbers that differ by the rounding of an exact calculation.
-_RESOLUTION = 1e-6
-_SURE = 0.99  # share of correct runs of the length that would do that agree
-REFERENCE_SHARE = 0.25  # error of the reference over that of the run,
-FINEST = 0.05  # or over the tolerance: no better than that, however long the run
 
 _Measured = tuple[float, float]  # a value and its MCSE
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One statistic: circuit, software SDE (the replicates) and exact value, with z = (circuit - exact) / error.
-
-    ``mcse`` is the standard error of correct runs like this one, ``z`` takes the error upwards or downwards.
-    """
-
-    circuit: float
-    sde: float | None
-    exact: float
-    mcse: float
-    mcse_sde: float | None
-    mcse_exact: float
-    z: float
-    z_sde: float | None
 
 
 @dataclass(frozen=True)
@@ -102,17 +73,8 @@ class Support:
     reason: str | None
 
 
-@dataclass(frozen=True)
-class Pathwise:
-    """Difference of circuit and NumPy on one noise path, in model units, over `time` tau; None if not run."""
-
-    max_abs: float | None = None
-    rms: float | None = None
-    time: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison(Verdict):
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Decision):
     """What `compare` returns and comparison.json holds: finite numbers, and None for what is not available.
 
     ``t_stop`` and ``t_stop_needed`` are in tau, per chain; ``needed_tolerance`` is what a run of ``needed_t_stop`` would reach
@@ -121,14 +83,12 @@ class Comparison(Verdict):
     have shown: of the statistic that is known best, and of the one that is known worst. ``slowdown`` is how many times more
     slowly than the ideal SDE the run mixes. ``notes`` say in words which modes runs of this length hardly visit.
     ``rhat_max`` is None if R-hat is infinite (every chain stands still) or unknown, ``ess_exact`` if the reference is exact.
-    ``virial`` has one entry per latent, with exact value 1.
+    ``virial`` has one entry per latent, with exact value 1. ``pathwise`` is the difference of circuit and NumPy on one noise
+    path: ``max_abs`` and ``rms`` in model units, over ``time`` tau.
     """
 
     notes: tuple[str, ...]
     t_stop: float
-    t_stop_needed: float | None
-    needed_tolerance: float | None
-    needed_t_stop: float | None
     p_value: float
     max_abs_z: float
     z_limit: float
@@ -153,7 +113,7 @@ class Comparison(Verdict):
     support: Support
     residual_power: Entry
     virial: tuple[Entry, ...] | None
-    pathwise: Pathwise
+    pathwise: Mapping[str, float | None]
 
 
 def compare(
@@ -162,15 +122,11 @@ def compare(
     null: Null,
     *,
     scale: float,
-    t_stop: float,
+    times: Times,
     seed: int,
     virial: tuple[Array, Array] | None = None,
     pathwise: Mapping[str, float] | None = None,
-    warmup: float = 0.0,
     slowdown: float = 1.0,
-    seconds: float = 0.0,
-    reference_seconds: float = 0.0,
-    reference_time: float = REFERENCE_TIME,
     gates: bool = True,
     alpha: float = ALPHA,
     allowance: float = ALLOWANCE,
@@ -186,18 +142,14 @@ def compare(
         Replicates of runs like this one.
     scale : float
         Size of a typical active coefficient, in model units: the unit of allowance and tolerance for mean and sd.
-    t_stop, warmup : float
-        Simulated time per chain and how much of it was thrown away, in tau.
+    times : Times
+        Of the run, and of the reference.
     seed : int
         Of the multinomials that give the floor of the total variation.
     virial, pathwise : tuple of array, and mapping
-        Value and MCSE from `virial`; ``max_abs``, ``rms`` (model units), ``time`` (tau) as in `Pathwise`.
+        Value and MCSE from `virial`; ``max_abs``, ``rms`` (model units), ``time`` (tau) of `PathDifference`.
     slowdown : float
         How many times more slowly the run mixes than its replicates, >= 1 (`Null.slowdown`).
-    seconds : float
-        What a tau of all chains takes on this machine; 0 if it is not known.
-    reference_seconds, reference_time : float
-        How long the reference was drawn (0 if it is not known), and may be drawn.
     gates : bool
         Whether a run with fewer than 100 effective samples, or R-hat above 1.05, may not agree.
     alpha : float
@@ -223,9 +175,10 @@ def compare(
         )
     if not circuit.sampled:
         raise InputError(f"{circuit.method} has no samples (ess_min is infinite). Pass what summarize returns.")
-    if not (0 < scale < math.inf and 0 <= warmup < t_stop < math.inf):
+    if not (0 < scale < math.inf and 0 <= times.warmup < times.t_stop < math.inf):
         raise InputError(
-            f"scale = {scale!r}, warmup = {warmup!r}, t_stop = {t_stop!r}. Give scale > 0 and 0 <= warmup < t_stop."
+            f"scale = {scale!r}, warmup = {times.warmup!r}, t_stop = {times.t_stop!r}. "
+            "Give scale > 0 and 0 <= warmup < t_stop."
         )
     if not (0 < alpha < 1 and 0 <= allowance < tolerance < math.inf):
         raise InputError(
@@ -233,18 +186,14 @@ def compare(
             "Give 0 < alpha < 1 and 0 <= allowance < tolerance."
         )
     vectors = (null.judged.select(circuit), null.judged.select(exact), null.judged.select(exact, "_mcse"))
-    judged = Errors.of(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
-    times = _Times(warmup, t_stop, seconds, reference_seconds, reference_time)
-    verdict, reason, advice = _judge(judged, circuit, exact, times, gates, allowance, tolerance)
-    latents, pairs = _latents(judged, circuit, exact), _pairs(judged, circuit, exact)
+    judged = Errors(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
+    latents, pairs = _tables(judged, circuit, exact)
     z = np.abs(judged.z)
-    n_pairs = len(pairs) if judged.null.judged.sparse else 0
+    n_pairs = len(pairs) if null.judged.sparse else 0
     return Comparison(
-        verdict=verdict,
-        reason=reason,
+        **asdict(decide(judged, circuit, exact, times, gates, allowance, tolerance)),
         notes=judged.notes(exact, allowance),
-        t_stop=float(t_stop),
-        **asdict(advice),
+        t_stop=float(times.t_stop),
         p_value=judged.p_value(allowance),
         max_abs_z=float(z.max()),
         z_limit=judged.c,
@@ -266,353 +215,49 @@ def compare(
         quantiles=null.judged.quantiles,
         latents=latents,
         coactivation=pairs,
-        support=_support(circuit, exact, seed),
-        residual_power=_entry(
-            exact.residual_power,
-            (circuit.residual_power, circuit.residual_power_mcse),
-            (exact.residual_power, exact.residual_power_mcse),
-        ),
-        virial=virial and tuple(_entry(1.0, both, (1.0, 0.0)) for both in zip(*virial, strict=True)),
-        pathwise=Pathwise(**{name: float(value) for name, value in (pathwise or {}).items()}),
+        support=support_distance(circuit, exact, seed),
+        residual_power=_unjudged(exact.residual_power, *_measured("residual_power", (), circuit, exact)),
+        virial=virial and tuple(_unjudged(1.0, both, (1.0, 0.0)) for both in zip(*virial, strict=True)),
+        pathwise=pathwise or dict.fromkeys(("max_abs", "rms", "time")),
     )
 
 
-def _entry(unit: float, circuit: _Measured, exact: _Measured) -> Entry:
+def _unjudged(unit: float, circuit: _Measured, exact: _Measured) -> Entry:
     """Return a statistic that is not judged, with the errors of its own samples."""
     (value, mcse), (truth, mcse_truth) = map(float, circuit), map(float, exact)
-    z = (value - truth) / max(math.hypot(mcse, mcse_truth), _RESOLUTION * unit)
+    z = (value - truth) / max(math.hypot(mcse, mcse_truth), RESOLUTION * unit)
     return Entry(value, None, truth, mcse, None, mcse_truth, float(z), None)
 
 
-def _latents(judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[Latent, ...]:
+def _measured(name: str, at: tuple[int, ...], *found: PosteriorStatistics) -> list[_Measured]:
+    """Return one number of each of several statistics, with its MCSE."""
+    return [(np.asarray(getattr(m, name))[at], np.asarray(getattr(m, f"{name}_mcse"))[at]) for m in found]
+
+
+def _tables(
+    judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatistics
+) -> tuple[tuple[Latent, ...], tuple[Pair, ...]]:
+    """Return what is known of each latent and of each pair, judged or not."""
+    place = {name: i for i, name in enumerate(judged.names)}
+
+    def entry(name: str, *at: int, called: str) -> Entry:
+        if called in place:
+            return judged.entry(place[called])
+        unit = judged.scale if name in ("mean", "sd") else 1.0
+        return _unjudged(unit, *_measured(name, at, circuit, exact))
+
     what = {"p_active": "P(active)", "mean": "mean", "sd": "sd"}
-
-    def entry(name: str, k: int) -> Entry:
-        of = f"{what[name]} of latent {k}"
-        if of in judged.place:
-            return judged.entry(judged.place[of])
-        unit = 1.0 if name == "p_active" else judged.scale
-        return _entry(unit, *((getattr(m, name)[k], getattr(m, f"{name}_mcse")[k]) for m in (circuit, exact)))
-
-    return tuple(Latent(**{name: entry(name, k) for name in MARGINALS}) for k in range(circuit.n_latents))
+    latents, pairs = [], []
+    for k in range(circuit.n_latents):
+        latents.append(Latent(**{name: entry(name, k, called=f"{what[name]} of latent {k}") for name in what}))
+    for i, j in itertools.combinations(range(circuit.n_latents), 2):
+        e = entry("coactive", i, j, called=f"P(both active) of latents {i} and {j}")
+        pairs.append(Pair(i, j, e.circuit, e.exact, e.mcse, e.mcse_exact, e.z))
+    return tuple(latents), tuple(pairs)
 
 
-def _pairs(judged: Errors, circuit: PosteriorStatistics, exact: PosteriorStatistics) -> tuple[Pair, ...]:
-    rows = []
-    for i, j in zip(*np.triu_indices(circuit.n_latents, 1), strict=True):
-        place = judged.place.get(f"P(both active) of latents {i} and {j}")
-        bare = (circuit.coactive[i, j], 0.0), (exact.coactive[i, j], 0.0)
-        e = _entry(1.0, *bare) if place is None else judged.entry(place)
-        rows.append(Pair(int(i), int(j), e.circuit, e.exact, e.mcse, e.mcse_exact, e.z))
-    return tuple(rows)
-
-
-@dataclass(frozen=True)
-class _Times:
-    """A run's warm-up and end in tau, what a tau takes in s (0: unknown), how long the reference was drawn and may be."""
-
-    warmup: float
-    t_stop: float
-    tau: float
-    drawn: float
-    may: float
-
-    def longer(self, seconds: float) -> str:
-        """Say how long the reference would have to be drawn."""
-        return (
-            f"About reference_time = {_round_up(seconds):g} ([run]) would do." if self.drawn else "Draw more from it."
-        )
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What would do: a longer run; or, if that is far away, a looser tolerance and a run that reaches it (tau)."""
-
-    t_stop_needed: float | None = None
-    needed_tolerance: float | None = None
-    needed_t_stop: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Errors:
-    """All judged statistics of a run in units of 1 or `scale`: differences, and errors upwards and downwards, each (n_judged,).
-
-    Attributes
-    ----------
-    d, z : array
-        Circuit minus exact, and its z.
-    own : array
-        The errors of correct runs, the larger of both sides; ``reference`` those of the reference, ``wide`` both.
-    c : float
-        What the largest abs(z) of a share alpha of the replicates exceeds.
-    largest : array, shape (n,)
-        The largest abs(z) of each replicate.
-    """
-
-    null: Null
-    scale: float
-    slowdown: float
-    alpha: float
-    unit: Array
-    circuit: Array
-    exact: Array
-    d: Array
-    z: Array
-    own: Array
-    reference: Array
-    wide: Array
-    side: Array
-    c: float
-    largest: Array
-    place: dict[str, int]
-
-    @classmethod
-    def of(
-        cls,
-        circuit: Array,
-        exact: Array,
-        reference: Array,
-        null: Null,
-        *,
-        scale: float,
-        slowdown: float = 1.0,
-        alpha: float = ALPHA,
-    ) -> Errors:
-        """Compare judged statistics, as `Judged.select` orders them, with the exact ones and these ones' errors."""
-        unit = null.judged.units(scale)
-        reference, d, deviations = reference / unit, (circuit - exact) / unit, null.deviations(exact) / unit
-        up, down = sides(deviations)
-        off = reference * np.random.default_rng(1).standard_normal(deviations.shape)  # as far as the reference may be
-        largest = largest_z(deviations + off, np.hypot(up, reference), np.hypot(down, reference))
-        c = float(np.quantile(largest, 1 - alpha, method="higher"))
-        up, down = (math.sqrt(slowdown) * side for side in (up, down))
-        own, side = np.maximum(up, down), np.where(d > 0, np.hypot(up, reference), np.hypot(down, reference))
-        return cls(
-            null, scale, slowdown, alpha, unit, circuit, exact, d, d / side, own, reference, np.hypot(own, reference), side, c,
-            largest, {name: i for i, name in enumerate(null.judged.names)},
-        )  # fmt: skip
-
-    @property
-    def names(self) -> list[str]:
-        """What messages call the statistics."""
-        return list(self.place)
-
-    def excess(self, allowance: float = ALLOWANCE) -> Array:
-        """Return how far each statistic is beyond the allowance, in errors: a correct run's largest is seldom above c."""
-        return (np.abs(self.d) - allowance) / self.side
-
-    def p_value(self, allowance: float) -> float:
-        """Return the share of correct runs whose largest abs(z) is as large as that beyond the allowance."""
-        found = float(self.excess(allowance).max())
-        return float((1 + np.sum(self.largest >= found)) / (1 + len(self.largest)))
-
-    def entry(self, i: int) -> Entry:
-        """Return a statistic with its errors, in its own unit."""
-        unit, null = float(self.unit[i]), self.null
-        mean, se = float(null.mean[i]), float(null.mean_se[i])
-        error = math.hypot(se, float(self.reference[i]) * unit)
-        return Entry(
-            float(self.circuit[i]), mean, float(self.exact[i]), float(self.own[i]) * unit, se,
-            float(self.reference[i]) * unit, float(self.z[i]),
-            (mean - float(self.exact[i])) / max(error, _RESOLUTION * unit),
-        )  # fmt: skip
-
-    def told(self, i: int) -> str:
-        """Say what a statistic is, and what it should be."""
-        error = float(self.side[i] * self.unit[i])
-        return (
-            f"{self.names[i]} is {self.circuit[i]:.4g}, exact {self.exact[i]:.4g}, with a standard error of {error:.2g}"
-        )
-
-    def notes(self, exact: PosteriorStatistics, allowance: float) -> tuple[str, ...]:
-        """Say which modes correct runs of this length hardly visit."""
-        notes = []
-        means = [self.place.get(f"mean of latent {k}") for k in range(exact.n_latents)]
-        visits = [
-            math.inf if i is None else (sd / (self.own[i] * self.scale)) ** 2
-            for i, sd in zip(means, exact.sd, strict=True)
-        ]
-        worst = int(np.argmin(visits))
-        if visits[worst] < FEW_VISITS and self.own[self.place[f"sd of latent {worst}"]] > allowance:
-            notes.append(
-                f"a far mode is hardly visited: latent {worst} has about {max(visits[worst], 1):.0f} independent samples in a "
-                f"correct run of this length, whose sd of s is off by {self.own[self.place[f'sd of latent {worst}']]:.2g}"
-            )
-        states = [("active", exact.p_active, self.null.never[0])]
-        if exact.p_negative is not None:
-            states.append(("negative", exact.p_negative, self.null.never[1]))
-        for state, mass, never in states:
-            for k in np.flatnonzero((mass > allowance) & (never > 0.05)):
-                notes.append(
-                    f"latent {k} is {state} with probability {mass[k]:.2g}, and {never[k]:.0%} of correct runs of this length "
-                    "never see it so"
-                )
-        if self.slowdown > SLOW:
-            notes.append(
-                f"the run mixes {self.slowdown:.2g} times more slowly than the ideal SDE; its errors are so much larger"
-            )
-        if not self.null.scaled and self.null.length < WHOLE * self.null.target:
-            notes.append(
-                f"correct runs were replicated over {self.null.length:.4g} of {self.null.target:.4g} tau only, in which they "
-                "do not forget their starts: the errors are larger than those of the run"
-            )
-        return tuple(notes)
-
-    def reference_time(self, seconds: float, tolerance: float, target: float | None = None) -> float:
-        """Return how long a reference drawn for so many seconds must be drawn for a run of ``target`` tau (None: this one)."""
-        own = self.own if target is None else np.maximum(*sides(self._deviations(target)))
-        asked = np.maximum(REFERENCE_SHARE * own, FINEST * tolerance)
-        return seconds * max(1.0, float(np.max(self.reference / asked))) ** 2
-
-    def _deviations(self, target: float) -> Array:
-        """Return the errors of correct runs of ``target`` tau, in units."""
-        return self.null.deviations(self.exact, target) / self.unit * math.sqrt(self.slowdown)
-
-    def reach(self, target: float, allowance: float, tolerance: float = 0.0) -> float:
-        """Return the tolerance within which a share 0.99 of correct runs of ``target`` tau are, errors included.
-
-        The circuit's own bias is taken for what its difference exceeds two errors by, at least half the allowance; the
-        reference's errors are those that it is drawn to, if it has any.
-        """
-        d = self._deviations(target)
-        up, down = sides(d)
-        asked = np.maximum(REFERENCE_SHARE * np.sqrt((up**2 + down**2) / 2), FINEST * tolerance)
-        reference = np.where(self.reference > 0, asked, 0.0)
-        d = d + reference * np.random.default_rng(2).standard_normal(d.shape)
-        up, down = np.hypot(up, reference), np.hypot(down, reference)
-        c = float(np.quantile(largest_z(d, up, down), 1 - self.alpha, method="higher"))
-        bias = np.clip(np.abs(self.d) - 2 * self.side, allowance / 2, allowance)
-        within = (np.abs(d) + bias + c * np.maximum(up, down)).max(1)
-        return float(np.quantile(within, _SURE, method="higher"))
-
-    def needed(self, allowance: float, tolerance: float) -> float | None:
-        """Return the measured time per chain that would do for a tolerance, in tau; None if none below 1e9 times would."""
-        low, high = 1.2 * self.null.target, 1e9 * self.null.target
-        if self.reach(high, allowance, tolerance) > tolerance:
-            return None
-        while high > 1.02 * low:
-            middle = math.sqrt(low * high)
-            low, high = (low, middle) if self.reach(middle, allowance, tolerance) <= tolerance else (middle, high)
-        return high
-
-
-def sides(deviations: Array) -> tuple[Array, Array]:
-    """Return the errors upwards and downwards of replicates (n_runs, n_judged), each at least half of the rms."""
-    rms = np.sqrt(np.mean(deviations**2, axis=0))
-    sides = (np.sqrt(2 * np.mean(np.maximum(sign * deviations, 0.0) ** 2, axis=0)) for sign in (1, -1))
-    up, down = (np.maximum(np.maximum(side, rms / 2), _RESOLUTION) for side in sides)
-    return up, down
-
-
-def largest_z(deviations: Array, up: Array, down: Array) -> Array:
-    """Return the largest abs(z) of each replicate."""
-    return np.asarray(np.maximum(deviations / up, -deviations / down).max(1))
-
-
-def _judge(
-    judged: Errors,
-    circuit: PosteriorStatistics,
-    exact: PosteriorStatistics,
-    times: _Times,
-    gates: bool,
-    allowance: float,
-    tolerance: float,
-) -> tuple[Outcome, str, Advice]:
-    """Return the verdict, a sentence or two, and what would do."""
-    if exact.rhat_max > MAX_RHAT or exact.ess_min < MIN_ESS:
-        return (
-            "inconclusive",
-            f"The reference is too short: {_quality(exact)}. {times.longer(2 * judged.reference_time(times.drawn, tolerance))}",
-            Advice(),
-        )
-    excess = judged.excess(allowance)
-    worst = int(excess.argmax())
-    if excess[worst] > judged.c:
-        return "disagrees", f"{judged.told(worst)}: more than noise and the allowed bias explain.", Advice()
-    reach = np.abs(judged.d) + judged.c * judged.wide
-    worst, unseen = int(reach.argmax()), _unseen(circuit, exact, tolerance)
-    # where correct runs hardly ever move, one that never does is none the worse
-    still = circuit.ess_min <= 1 and float(judged.own.max()) <= allowance
-    poor = gates and ((circuit.ess_min < MIN_ESS and not still) or circuit.rhat_max > MAX_RHAT)
-    if reach[worst] <= tolerance and not poor and not unseen:
-        return "agrees", f"All {len(reach)} statistics are within {tolerance:g} of exact, errors included.", Advice()
-    if reach[worst] > tolerance and judged.reference[worst] > judged.own[worst]:  # a longer run would not help
-        known, there = (error[worst] * judged.unit[worst] for error in (judged.own, judged.reference))
-        return (
-            "inconclusive",
-            f"The reference is too short: {judged.names[worst]} is known to {there:.2g} there, and to {known:.2g} in the run. "
-            f"{times.longer(judged.reference_time(times.drawn, tolerance))}",
-            Advice(),
-        )
-    if reach[worst] > tolerance:
-        reason = f"The run is too short: {judged.told(worst)}."
-    elif unseen:
-        reason = f"The run is too short: it never visited the state in which {unseen}."
-    else:
-        reason = f"The run is too short: {_quality(circuit)}."
-    advice, text = _advise(judged, times, allowance, tolerance)
-    return "inconclusive", reason + text, advice
-
-
-def _quality(of: PosteriorStatistics) -> str:
-    return (
-        f"{of.method} has {of.ess_min:.3g} effective samples (at least {MIN_ESS:g} are needed) and rank R-hat "
-        f"{of.rhat_max:.3g} (at most {MAX_RHAT:g})"
-    )
-
-
-def _unseen(circuit: PosteriorStatistics, exact: PosteriorStatistics, tolerance: float) -> str:
-    """Say which state of more mass than the tolerance the run never visited; nothing if it visited all."""
-    states = [
-        (f"latent {k} is {'active' if on else 'inactive'}", p if on else 1 - p, q if on else 1 - q)
-        for k, (p, q) in enumerate(zip(exact.p_active, circuit.p_active, strict=True))
-        for on in (True, False)
-    ]
-    if exact.p_negative is not None and circuit.p_negative is not None:
-        for k, (p, q) in enumerate(zip(exact.p_negative, circuit.p_negative, strict=True)):
-            states.append((f"latent {k} is negative", p, q))
-            states.append((f"latent {k} is positive", exact.p_active[k] - p, circuit.p_active[k] - q))
-    if exact.support is not None and circuit.support is not None:
-        for key, p in exact.support.items():
-            active = [str(k) for k in range(exact.n_latents) if key >> k & 1]
-            which = (
-                f"latents {', '.join(active)} alone are" if len(active) > 1 else f"latent {''.join(active)} alone is"
-            )
-            name = f"{which} active" if active else "no latent is active"
-            states.append((name, p, circuit.support.get(key, 0.0)))
-    missed = [(p, name) for name, p, q in states if p > tolerance and q <= 1e-12]
-    return f"{max(missed)[1]}, with probability {max(missed)[0]:.3g}" if missed else ""
-
-
-def _advise(judged: Errors, times: _Times, allowance: float, tolerance: float) -> tuple[Advice, str]:
-    """Return what would do, and how to say it."""
-
-    def drawn(t_stop: float, within: float) -> str:
-        known = judged.reference_time(times.drawn, within, t_stop - times.warmup)
-        return f" and reference_time = {_round_up(known):g} ([run])" if known > times.may else ""
-
-    length = judged.needed(allowance, tolerance)
-    longer = None if length is None else _round_up(times.warmup + length)
-    affordable = 10 * times.t_stop if times.tau == 0 else max(10 * times.t_stop, 600 / times.tau)
-    if longer is not None and longer <= affordable:
-        return Advice(longer), f" About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do."
-    near = _round_up(min(affordable, longer or math.inf))
-    looser = _round_up(judged.reach(near - times.warmup, allowance))
-    alternative = f"with --tolerance {looser:g} t_stop = {near:g}{drawn(near, looser)} would do"
-    if longer is None:
-        return Advice(None, looser, near), f" No length reaches {tolerance:g}; {alternative}."
-    text = f" About t_stop = {longer:g} tau per chain{drawn(longer, tolerance)} would do"
-    days = longer * times.tau / DAY
-    if days > 1:
-        text += (
-            f", {days:.2g} days on this machine: more chains on several machines (--scheduler) share them, and "
-            '[dynamics] kind = "underdamped" mixes faster'
-        )
-    return Advice(longer, looser, near), f"{text}; {alternative}."
-
-
-def _support(circuit: PosteriorStatistics, exact: PosteriorStatistics, seed: int) -> Support:
-    """Total variation, with the floor that multinomials of the effective sample sizes (of both, if sampled) have."""
+def support_distance(circuit: PosteriorStatistics, exact: PosteriorStatistics, seed: int) -> Support:
+    """Return the total variation, with the floor that multinomials of the effective sample sizes (of both, if sampled) have."""
     p, q, K = exact.support, circuit.support, circuit.n_latents
     if p is None or q is None:
         why = f"K = {K} > {MAX_SUPPORT_LATENTS}" if K > MAX_SUPPORT_LATENTS else "One of the two has no table"
@@ -630,8 +275,3 @@ def _support(circuit: PosteriorStatistics, exact: PosteriorStatistics, seed: int
         return Support(None, floor, limit, why)
     tv = 0.5 * sum(abs(p.get(key, 0.0) - q.get(key, 0.0)) for key in p.keys() | q.keys())
     return Support(float(tv), floor, limit, None)
-
-
-def _round_up(value: float) -> float:
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)  # two significant digits
-    return float(math.ceil(value / unit) * unit)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME, TOLERANCE, RunPlan
+from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.reference.statistics import PosteriorStatistics, block_sums, summarize, virial
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.compare import FINEST, REFERENCE_SHARE, Comparison, compare
+from circuitlsc.validation.advice import Times
+from circuitlsc.validation.compare import Comparison, compare
 from circuitlsc.validation.null import Null, null_for, quantile_levels
+from circuitlsc.validation.run_errors import FINEST, REFERENCE_SHARE
 from circuitlsc.validation.same_noise import PathDifference, try_path
 
 __all__ = ["Expectation", "Judgement", "exact_statistics", "expect", "judge", "tolerance_scale"]
@@ -86,16 +89,16 @@ def target_of(sampler: Sampler) -> SparseCodingModel:
     return sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
 
 
+def runs_like(sampler: Sampler, run: RunPlan) -> dict[str, Any]:
+    """Return what software needs to replicate a run, but for its length."""
+    plan = {"dynamics": sampler.dynamics, "time_scale": sampler.plan.time_scale}
+    return {"starts": sampler.starts(run.chains, run.seed), "warmup": run.warmup, **plan}
+
+
 def circuit_statistics(sampler: Sampler, samples: Samples, levels: Array | None = None) -> PosteriorStatistics:
     """Measure the samples of a circuit; ``levels`` as for `summarize`."""
-    return summarize(
-        samples.draws("s"),
-        samples.draws("u").map(sampler.model.active),
-        model=target_of(sampler),
-        x=sampler.x,
-        method="circuit",
-        levels=levels,
-    )
+    s, active = samples.draws("s"), samples.draws("u").map(sampler.model.active)
+    return summarize(s, active, model=target_of(sampler), x=sampler.x, method="circuit", levels=levels)
 
 
 def known_well(null: Null, target: SparseCodingModel, tolerance: float) -> Callable[[PosteriorStatistics], float]:
@@ -138,26 +141,16 @@ def expect(
     target = target_of(sampler)
     say("replicate runs in software")
     levels = quantile_levels(target, x)
-    length = run.t_stop - run.warmup
-    latents = (sampler.model.n_latents / 8) ** 2
-    null = null_for(
-        sampler.model,
-        x,
-        starts=sampler.starts(run.chains, run.seed),
-        length=length,
-        warmup=run.warmup,
-        dynamics=sampler.dynamics,
-        time_scale=sampler.plan.time_scale,
-        levels=levels,
-        check=None if progress is None else lambda: progress(0.0, reference_time),
-        seconds=run.chains / 2 * run.t_stop / sampler.plan.step * STEP_SECONDS * max(1.0, latents),
-    )
+    per_step = run.chains / 2 * STEP_SECONDS * max(1.0, (sampler.model.n_latents / 8) ** 2)
+    seconds, length = per_step * run.t_stop / sampler.plan.step, run.t_stop - run.warmup
+    check = None if progress is None else lambda: progress(0.0, reference_time)
+    alike = runs_like(sampler, run)
+    null = null_for(sampler.model, x, length=length, levels=levels, seconds=seconds, check=check, **alike)
     say("exact posterior")
     begun = time.monotonic()
     enough = known_well(null, target, tolerance)
-    exact = exact_statistics(
-        target, x, seed=run.seed, enough=enough, seconds=reference_time, levels=levels, progress=progress
-    )
+    how: dict[str, Any] = {"seed": run.seed, "levels": levels, "progress": progress}
+    exact = exact_statistics(target, x, enough=enough, seconds=reference_time, **how)
     return Expectation(null, exact, levels, tolerance_scale(target, exact), time.monotonic() - begun)
 
 
@@ -167,11 +160,8 @@ def judge(
     *,
     expected: Expectation | None = None,
     tolerance: float = TOLERANCE,
-    allowance: float = ALLOWANCE,
     reference_time: float = REFERENCE_TIME,
-    gates: bool = True,
     note: Note | None = None,
-    progress: Progress | None = None,
 ) -> Judgement:
     """Compare a run with replicates in software, the exact posterior, and the trapezoid on the same noise.
 
@@ -182,21 +172,15 @@ def judge(
         What `Sampler.run` returned.
     expected : Expectation or None
         What `expect` returned for this run; None makes it.
-    tolerance, allowance : float
-        How close is close, errors included, and the bias that is allowed apart from noise.
+    tolerance : float
+        How close is close, errors included.
     reference_time : float
         Seconds for the reference.
-    gates : bool
-        Whether a run with few effective samples or a large R-hat may not agree.
     note : callable or None
         Called with a few words before each part.
-    progress : callable or None
-        Called as ``progress(share, seconds_left)`` while the reference is drawn.
     """
-    say = note or (lambda _: None)
-    x, run = sampler.x, samples.run_plan()
-    given = {"tolerance": tolerance, "reference_time": reference_time}
-    known = expected or expect(sampler, run, **given, note=note, progress=progress)
+    say, run, stats = note or (lambda _: None), samples.run_plan(), samples.stats
+    known = expected or expect(sampler, run, tolerance=tolerance, reference_time=reference_time, note=note)
 
     say("circuit statistics")
     u = samples.draws("u")
@@ -206,23 +190,17 @@ def judge(
     path, reason = try_path(sampler, samples, PATH_STEPS)
 
     say("comparison")
-    stats = samples.stats
+    seconds = float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step
     comparison = compare(
         circuit,
         known.exact,
         known.null,
         scale=known.scale,
-        t_stop=run.t_stop,
-        warmup=run.warmup,
+        times=Times(run.t_stop, run.warmup, seconds, known.seconds, reference_time),
         seed=run.seed,
-        virial=virial(sampler.model, u, x, width=sampler.plan.width, temperature=sampler.temperature),
+        virial=virial(sampler.model, u, sampler.x, width=sampler.plan.width, temperature=sampler.temperature),
         pathwise=None if path is None else path.to_dict(),
         slowdown=_slowdown(known.null, samples.draws("s"), u.map(sampler.model.active)),
-        seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
-        reference_seconds=known.seconds,
-        reference_time=reference_time,
-        gates=gates,
-        allowance=allowance,
         tolerance=tolerance,
     )
     return Judgement(circuit, known.exact, path, reason, comparison)

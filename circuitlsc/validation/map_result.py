@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.map_estimate import (
-    MapEstimate,
-    best_minimum,
-    descend_from,
-    hard_objective,
-    many_lca,
-    map_reference,
-    objective,
-)
+from circuitlsc.reference import map_estimate as software
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
@@ -62,7 +53,7 @@ class Settled:
 
     code: Array
     objective: float
-    reference: MapEstimate
+    reference: software.MapEstimate
     local_objective: float
     settling_time: float
     settled: bool
@@ -164,20 +155,16 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
         if sampler.stream.interpolate == "linear":
             # a code is compared with the input at the end of its piece: the next row, which the last one repeats
             inputs = [*inputs[1:], inputs[-1]]
-    n_steps = round(float(samples.attrs["t_stop"]) / sampler.plan.step)
-    early = [
-        sampler.stream is None and int(steps) < n_steps for steps in samples.stats["steps"]
-    ]  # the run ended itself
+    ended = samples.stats["steps"] < round(float(samples.attrs["t_stop"]) / sampler.plan.step)
+    early = ended & (sampler.stream is None)  # the run ended itself
     rows = []
     for u, x in zip(pieces, inputs, strict=True):
         codes = sampler.read(u.read(u.n_draws - 1, u.n_draws)[:, 0])
         chain = int(np.argmin([objective_of(sampler, code, x) for code in codes]))
-        rows.append(_settled(sampler, u.map(partial(_of, chain)), codes[chain], x, samples.times, early[chain], chain))
-    verdict, reason = _judge(rows)
-    cost = f"{sampler.model.prior.kind} cost"
-    if _is_hard(sampler):
-        cost = "count of s != 0, times (lam sigma)^2/2"
-    return MapResult(verdict, reason, sampler.dynamics.kind, cost, tuple(rows), sampler.stream is not None)
+        rows.append(_settled(sampler, u, codes[chain], x, samples.times, bool(early[chain]), chain))
+    hard = "count of s != 0, times (lam sigma)^2/2"
+    cost = hard if _is_hard(sampler) else f"{sampler.model.prior.kind} cost"
+    return MapResult(*_judge(rows), sampler.dynamics.kind, cost, tuple(rows), sampler.stream is not None)
 
 
 def _is_hard(sampler: Sampler) -> bool:
@@ -186,19 +173,14 @@ def _is_hard(sampler: Sampler) -> bool:
 
 def objective_of(sampler: Sampler, code: Array, x: Array) -> Array:
     """Return what the circuit minimises, of codes (..., n_latents)."""
-    return np.asarray((hard_objective if _is_hard(sampler) else objective)(sampler.model, code, x))
-
-
-def _of(chain: int, u: Array) -> Array:
-    """Return one chain of several."""
-    return u[chain : chain + 1]
+    return np.asarray((software.hard_objective if _is_hard(sampler) else software.objective)(sampler.model, code, x))
 
 
 def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, early: bool, chain: int) -> Settled:
-    n = u.n_draws
+    u, n = u.map(lambda v: v[chain : chain + 1]), u.n_draws
     tail = u.part(n - min(n, max(2, round(REST * n))), n)
-    ends = np.array([[piece.min((0, 1)), piece.max((0, 1))] for piece in tail.pieces()])
-    moved = float(np.max(ends[:, 1].max(0) - ends[:, 0].min(0)))
+    ends = np.concatenate([[piece.min((0, 1)), piece.max((0, 1))] for piece in tail.pieces()])
+    moved = float(np.ptp(ends, axis=0).max())
     at_rest = early or (n > 1 and moved <= sampler.plan.width)
     near = SETTLED * float(np.max(np.abs(code))) or 3 * sampler.plan.width
     last_away = -1
@@ -213,20 +195,19 @@ def _settled(sampler: Sampler, u: Draws, code: Array, x: Array, times: Times, ea
     return Settled(code, value, reference, local, since, at_rest, chain, floor)
 
 
-def _references(sampler: Sampler, code: Array, x: Array) -> tuple[MapEstimate, float]:
+def _references(sampler: Sampler, code: Array, x: Array) -> tuple[software.MapEstimate, float]:
     """Return software's minimum, and the minimum that software reaches from the code."""
     model = sampler.model
     if _is_hard(sampler):
         return _hard(model, code, x)
     if model.prior.convex:
-        reference = map_reference(model, x)
+        reference = software.map_reference(model, x)
         return reference, reference.objective
-    near = descend_from(model, code, x)
-    best = best_minimum(model, x)
+    near, best = software.descend_from(model, code, x), software.best_minimum(model, x)
     return min(best, near, key=lambda m: m.objective), near.objective
 
 
-def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[MapEstimate, float]:
+def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[software.MapEstimate, float]:
     """Compare with LCA in software: the hard threshold's minima are many, and the start decides which is reached."""
     on = code != 0
     bounds = (-np.inf if model.prior.signed else 0.0, np.inf)
@@ -235,31 +216,28 @@ def _hard(model: SparseCodingModel, code: Array, x: Array) -> tuple[MapEstimate,
     own = np.zeros_like(code)
     own[on] = fit
     count = np.count_nonzero(on) - np.count_nonzero(fit)
-    local = float(hard_objective(model, own, x)) + 0.5 * count * (lca_model(model).prior.lam / model.sigma) ** 2
+    unused = 0.5 * count * (lca_model(model).prior.lam / model.sigma) ** 2
+    local = float(software.hard_objective(model, own, x)) + unused
     try:
-        other = many_lca(model, x[None], hard=True)[0]
+        other = software.many_lca(model, x[None], hard=True)[0]
         how = "LCA with a hard threshold in NumPy, from u = 0"
     except InputError:  # the software creeps along a direction that the data hardly see
         other, how = own, "least squares on the circuit's own support (LCA in NumPy does not come to rest)"
-    return MapEstimate(other, float(hard_objective(model, other, x)), how), local
+    return software.MapEstimate(other, float(software.hard_objective(model, other, x)), how), local
 
 
 def _judge(rows: Sequence[Settled]) -> tuple[Outcome, str]:
     n = len(rows)
     worst = max(rows, key=lambda row: row.gap)
-    of = f" of {n} inputs" if n > 1 else ""
+    of, above = f" of {n} inputs" if n > 1 else "", f"{worst.gap:.1e} above the minimum"
     moving = sum(not row.settled and row.gap > TOLERANCE for row in rows)  # a low objective needs no rest
     if moving:
         what = f"{moving}{of} had not settled" if n > 1 else "the circuit had not settled"
         length = "run.hold" if n > 1 else "run.t_stop"
-        return "inconclusive", (
-            f"{what} when time was over (objective {worst.gap:.1e} above the minimum). Raise {length}."
-        )
+        return "inconclusive", f"{what} when time was over (objective {above}). Raise {length}."
     high = sum(row.gap > TOLERANCE for row in rows)
     if high:
         what = f"{high}{of} rest" if n > 1 else "the circuit rests"
-        return "disagrees", (
-            f"{what} at an objective up to {worst.gap:.1e} above the minimum (limit {TOLERANCE:g}, relative)."
-        )
-    least = f"at most {worst.gap:.1e} above the minimum" if worst.gap > 1e-12 else "at the minimum"
+        return "disagrees", f"{what} at an objective up to {above} (limit {TOLERANCE:g}, relative)."
+    least = f"at most {above}" if worst.gap > 1e-12 else "at the minimum"
     return "agrees", f"the objective is {least} (limit {TOLERANCE:g} above it, relative)."

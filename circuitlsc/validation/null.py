@@ -94,9 +94,7 @@ class Judged:
 
     def units(self, scale: float) -> Array:
         """Return the unit of each, in its own units."""
-        K, q = self.n_latents, len(QUANTILES)
-        parts = [np.ones(K * (self.sparse + self.signed)), np.ones(q * K) if self.quantiles else np.full(2 * K, scale)]
-        return np.concatenate([*parts, np.ones(len(self._pairs[0]) * self.sparse)])
+        return np.array([scale if name.startswith(("mean", "sd")) else 1.0 for name in self.names])
 
     @property
     def _pairs(self) -> tuple[NDArray[np.int64], ...]:
@@ -121,22 +119,21 @@ class Judged:
 
     def from_averages(self, averages: Array) -> Array:
         """Return the judged statistics of time averages, (..., n_judged)."""
-        if self.quantiles:
-            return averages
-        out, (first, second) = averages.copy(), self._moments
-        out[..., second] = np.sqrt(np.maximum(averages[..., second] - averages[..., first] ** 2, 0.0))
-        return out
+        return self._changed(averages, lambda square, mean: np.sqrt(np.maximum(square - mean**2, 0.0)))
 
     def averages(self, judged: Array) -> Array:
         """Return the time averages that judged statistics come from: the inverse of `from_averages`."""
-        if self.quantiles:
-            return judged
-        out, (first, second) = judged.copy(), self._moments
-        out[..., second] = judged[..., second] ** 2 + judged[..., first] ** 2
+        return self._changed(judged, lambda sd, mean: sd**2 + mean**2)
+
+    def _changed(self, values: Array, second: Callable[[Array, Array], Array]) -> Array:
+        """Return values with sd, or the average of s^2, in the place of the other."""
+        out, (mean, spread) = values.copy(), self.moments
+        if not self.quantiles:
+            out[..., spread] = second(values[..., spread], values[..., mean])
         return out
 
     @property
-    def _moments(self) -> tuple[slice, slice]:
+    def moments(self) -> tuple[slice, slice]:
         """Where mean and sd are."""
         K, before = self.n_latents, self.n_latents * (self.sparse + self.signed)
         return slice(before, before + K), slice(before + K, before + 2 * K)
@@ -298,19 +295,17 @@ def null_for(
     """
     work = max(MOST_WORK, min(SHARE * seconds, LONGEST) * MULTIPLIED)
     key = hashlib.sha256()
-    levels_or_none = () if levels is None else (levels,)
-    for part in (model.A, starts, np.asarray(x, dtype=float), *kernel_law(model.prior), *levels_or_none):
+    for part in (model.A, starts, np.asarray(x, float), np.asarray(levels, float), *kernel_law(model.prior)):
         key.update(np.ascontiguousarray(part).tobytes() + str(np.shape(part)).encode())
     key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, work, seed)).encode())
     name = key.hexdigest()
-    found = _nulls.pop(name, None)
-    if found is None:
+    if name not in _nulls:
         law = {"warmup": warmup, "dynamics": dynamics, "time_scale": time_scale, "levels": levels, "seed": seed}
-        found = _make(model, x, starts, length, work, {**law, "check": check})
-    _nulls[name] = found  # the one that was used last is the last
+        _nulls[name] = _make(model, x, starts, length, work, {**law, "check": check})
+    _nulls[name] = _nulls.pop(name)  # the one that was used last is the last
     while len(_nulls) > _KEPT:
         del _nulls[next(iter(_nulls))]
-    return found
+    return _nulls[name]
 
 
 def _make(
@@ -335,41 +330,34 @@ def _make(
         long = longer
     judged = Judged.of(model, levels)
     n_blocks = found.marginals.shape[2]
-    n, half = len(starts) * n_blocks * found.per_block, n_blocks // 2
-    # the same chains for both, halves apart: (n_runs, n_chains, 2, ...)
-    halves = (found.marginals.reshape(*found.marginals.shape[:2], 2, half, *found.marginals.shape[3:]).sum(3),)
-    sums = [_all_chains(part, len(starts), seed) for part in (*halves, found.pairs, found.below)]
+    n = len(starts) * n_blocks * found.per_block
+    # the same chains for all, halves apart: (n_runs, n_chains, 2, ...)
+    sums = [_all_chains(part, len(starts), seed) for part in (_halves(found), found.pairs, found.below)]
     averages = judged.of_sums(n, *(part.sum(1) for part in sums))
-    late = judged.of_sums(n / 2, *(part[:, 1] for part in sums)).mean(0)
+    forgets = coupled <= COUPLED
+    late = judged.of_sums(n / 2, *(part[:, 1] for part in sums)).mean(0) if forgets else None
     blocks = _block_variances(found.marginals, found.per_block)
     ratios = [_ratio(_block_variances(one[None], found.per_block), blocks) for one in found.marginals]
+    own_ratio, block = max(float(np.median(ratios)), 1e-3), found.length / n_blocks
     left_out = max(coupled, 0.0) / (1 + 2 * max(coupled, 0.0))  # x of an exponential: 1 - x of the variance is there
-    whole = found.length >= WHOLE * length
-    return Null(
-        judged,
-        averages,
-        late if coupled <= COUPLED else None,
-        found.length,
-        length,
-        1 / (1 - left_out),
-        not whole and coupled <= COUPLED,
-        blocks,
-        found.length / n_blocks,
-        max(float(np.median(ratios)), 1e-3),
-        (sums[0].sum(1)[:, :2] == 0).mean(0),
-    )
+    growth, scaled = 1 / (1 - left_out), forgets and found.length < WHOLE * length
+    never = (sums[0].sum(1)[:, :2] == 0).mean(0)
+    return Null(judged, averages, late, found.length, length, growth, scaled, blocks, block, own_ratio, never)
 
 
 def _coupled(found: Replicates) -> float:
     """Return the largest correlation, over statistics, of the two halves of a chain; less its own standard error."""
-    half = found.marginals.shape[2] // 2
-    first, second = found.marginals[:, :, :half].sum(2), found.marginals[:, :, half:].sum(2)
-    first, second = (part - part.mean(0) for part in (first, second))  # each start has a mean of its own
+    halves = _halves(found)
+    first, second = np.moveaxis(halves - halves.mean(0), 2, 0)  # each start has a mean of its own
     both, spread = (first * second).sum((0, 1)), np.sqrt((first**2).sum((0, 1)) * (second**2).sum((0, 1)))
-    moving = spread > 0
-    if not moving.any():
+    if not (moving := spread > 0).any():
         return 0.0
     return float((both[moving] / spread[moving]).max()) - 1 / math.sqrt(first.shape[0] * first.shape[1])
+
+
+def _halves(found: Replicates) -> Array:
+    """Return the sums over each half of a chain, (n_runs, n_chains, 2, 4, n_latents)."""
+    return np.stack([half.sum(2) for half in np.split(found.marginals, 2, axis=2)], axis=2)
 
 
 def _all_chains(values: Array, chains: int, seed: int) -> Array:

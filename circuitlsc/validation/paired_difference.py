@@ -93,12 +93,8 @@ def paired_difference(
     unpaired = np.hypot(se0, se1)
     if _ever(before.map(lambda old, new: old != new, after)).any():
         # no draw that differs is not no difference: it could well have been one in as many as are independent
-        independent = np.divide(
-            2 * share * (1 - share),
-            unpaired**2,
-            out=np.full_like(share, before.shape[0] * before.n_draws),
-            where=unpaired > 0,
-        )
+        independent = np.full_like(share, before.shape[0] * before.n_draws)
+        np.divide(2 * share * (1 - share), unpaired**2, out=independent, where=unpaired > 0)
         p_se = np.where(_ever(a0.map(lambda old, new: old != new, a1)), p_se, 1 / independent)
     mean, mean_se = mean_with_mcse(s1.map(lambda new, old: new - old, s0))
     (m0, mean_se0), (m1, mean_se1) = mean_with_mcse(s0), mean_with_mcse(s1)
@@ -109,17 +105,9 @@ def paired_difference(
         supports |= zip(("coactive", "coactive_se"), _coactivation(a0, a1), strict=True)
     if model.prior.sparse and model.n_latents <= MAX_SUPPORT_LATENTS:
         supports |= zip(("tv", "tv_se", "tv_floor"), _total_variation(a0, a1), strict=True)
-    return PairedDifference(
-        p_active=p,
-        p_active_se=p_se,
-        p_active_unpaired_se=unpaired,
-        mean=mean,
-        mean_se=mean_se,
-        mean_unpaired_se=np.hypot(mean_se0, mean_se1),
-        sd=sd1 - sd0,
-        sd_se=mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12),
-        **supports,
-    )
+    sd_se = mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12)
+    own = {"p_active_unpaired_se": unpaired, "mean_unpaired_se": np.hypot(mean_se0, mean_se1)}
+    return PairedDifference(p, p_se, mean, mean_se, sd1 - sd0, sd_se, **own, **supports)  # type: ignore[arg-type]
 
 
 def _ever(happens: Draws) -> NDArray[np.bool_]:
@@ -129,30 +117,26 @@ def _ever(happens: Draws) -> NDArray[np.bool_]:
 
 def _coactivation(a0: Draws, a1: Draws) -> tuple[float, float]:
     i, j = np.triu_indices(a0.shape[2], 1)
-    both = a1.map(lambda new, old: (new[..., i] & new[..., j]).astype(float) - (old[..., i] & old[..., j]), a0)
-    change, se = mean_with_mcse(both)
+    both0, both1 = (a.map(lambda on: on[..., i] & on[..., j]) for a in (a0, a1))
+    change, se = mean_with_mcse(both1.map(lambda new, old: new.astype(float) - old, both0))
     worst = int(np.argmax(np.abs(change)))
     return float(change[worst]), float(se[worst])
 
 
 def _total_variation(a0: Draws, a1: Draws) -> tuple[float, float, float]:
     """Return the total variation between the supports, its jackknife error over time blocks, and its floor."""
-    chains, draws, latents = a0.shape
+    chains, draws, _ = a0.shape
     per_chain = max(1, min(draws, BLOCKS // chains))
     length = draws // per_chain
     runs = [a.part(draws - per_chain * length, draws).map(support_keys) for a in (a0, a1)]
-    seen = np.zeros(2**latents, bool)
-    for piece in (piece for keys in runs for piece in keys.pieces()):
-        seen[piece] = True
-    column, supports = np.cumsum(seen) - 1, int(seen.sum())
-    counts = np.zeros((2, chains, per_chain, supports))
+    supports = np.unique(np.concatenate([np.unique(piece) for keys in runs for piece in keys.pieces()]))
+    counts = np.zeros((2, chains, per_chain, len(supports)))
     for which, keys in enumerate(runs):
         for block in range(per_chain):
             for piece in keys.part(block * length, (block + 1) * length).pieces():
-                for chain in range(chains):
-                    counts[which, chain, block] += np.bincount(column[piece[chain]], minlength=supports)
+                np.add.at(counts[which, :, block], (np.arange(chains)[:, None], np.searchsorted(supports, piece)), 1)
     blocks = chains * per_chain
-    change = (counts[1] - counts[0]).reshape(blocks, supports) / length
+    change = (counts[1] - counts[0]).reshape(blocks, -1) / length
     tv = float(np.abs(change.mean(0)).sum() / 2)
     if blocks < 2:
         return tv, tv, tv

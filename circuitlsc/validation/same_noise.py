@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,10 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     if name not in sampler.twin.vectors:
         raise InputError(f"same_noise: name = {name!r} is not one of {', '.join(sampler.twin.vectors)}.")
     attrs, step = samples.attrs, sampler.plan.step
-    seed = int(attrs["seed"])
     task = sampler.tasks(samples.run_plan())[0]
     chains, twin = samples.chains, sampler.twin
-    least = task.n_warmup + 4 * task.thin
     last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / step))
-    n_steps = min(max(n_steps, least), last)
+    n_steps = min(max(n_steps, task.n_warmup + 4 * task.thin), last)
 
     def path(chain: int) -> Array:
         if not task.sources:
@@ -85,13 +84,13 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
         if cell.stream is not None
     }
     increments = np.stack([path(c) for c in chains], axis=1)
-    start = twin.full_state(sampler.starts(max(chains) + 1, seed)[chains])
+    start = twin.full_state(sampler.starts(max(chains) + 1, int(attrs["seed"]))[chains])
     restarts = _restarts(samples, task, n_steps, twin) if sampler.system.parts else None
     given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
-    if sampler.loop == "broken":
-        z = broken_trapezoid(sampler.graph, twin, start, increments, step, **given)
-    else:
-        z = trapezoid(twin, start, increments, step, restarts=restarts, **given)
+    solve = (
+        partial(trapezoid, restarts=restarts) if sampler.loop != "broken" else partial(broken_trapezoid, sampler.graph)
+    )
+    z = solve(twin, start, increments, step, **given)
     kept = z[task.kept(0, n_steps), :, twin.vectors[name]].transpose(1, 0, 2)
     circuit = samples.draws(name).read(0, kept.shape[1])
     if restarts:
@@ -115,12 +114,8 @@ def path_difference(sampler: Sampler, samples: Samples, n_steps: int) -> PathDif
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
     circuit, twin = same_noise(sampler, samples, n_steps)
     d = circuit - twin
-    return PathDifference(
-        max_abs=float(np.abs(d).max()),
-        rms=float(np.sqrt(np.mean(d**2))),
-        time=float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0]),
-        twin=twin[0, :SHOWN],
-    )
+    time = float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0])
+    return PathDifference(float(np.abs(d).max()), float(np.sqrt(np.mean(d**2))), time, twin[0, :SHOWN])
 
 
 def try_path(sampler: Sampler, samples: Samples, n_steps: int) -> tuple[PathDifference | None, str | None]:

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
+from circuitlsc.planning.run_plan import TOLERANCE, RunPlan
 from circuitlsc.reference.exact import gaussian_posterior
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.compare import ALPHA, largest_z, sides
-from circuitlsc.validation.judge import target_of
+from circuitlsc.validation.judge import runs_like, target_of
 from circuitlsc.validation.null import MOST_WORK as WORK
+from circuitlsc.validation.run_errors import Excess
 from circuitlsc.validation.same_noise import try_path
 from circuitlsc.validation.verdict import Outcome, Verdict
 
@@ -85,11 +85,7 @@ class StreamComparison(Verdict):
 
 
 def compare_stream(
-    sampler: Sampler,
-    samples: Samples,
-    *,
-    tolerance: float = TOLERANCE,
-    note: Callable[[str], None] | None = None,
+    sampler: Sampler, samples: Samples, *, tolerance: float = TOLERANCE, note: Callable[[str], None] | None = None
 ) -> StreamComparison:
     """Compare a run of many inputs with the exact posteriors, and with NumPy on the same noise.
 
@@ -129,44 +125,29 @@ def compare_stream(
         return StreamComparison("inconclusive", reason, **common)
     say("replicate runs in software")
     chosen = np.unique(np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int))
-    sparse, run = target.prior.sparse, samples.run_plan()
-    replicates = _replicates(sampler, run, chosen)
+    first, run = 0 if target.prior.sparse else 1, samples.run_plan()  # P(active) only where a code can be zero
+    null = _replicates(sampler, run, chosen)[:, first:]
     say("exact posteriors")
-    exact = [_exact(target, x[n], seed=int(n)) for n in chosen]
-    truth = np.array(exact).mean(0)[0 if sparse else 1 :]  # (P(active) and) mean, (1 or 2, n_latents)
-    names = [
-        (name, function) for name, function in (("u", sampler.active), ("s", lambda s: s)) if sparse or name == "s"
+    truth = np.mean([_exact(target, x[n], seed=int(n)) for n in chosen], axis=0)[first:].ravel()
+    codes: list[tuple[str, Callable[[Array], Any]]] = [("u", sampler.active), ("s", np.asarray)]
+    means = [
+        np.mean([samples.row_draws(int(n), name).map(f).mean() for n in chosen], axis=0) for name, f in codes[first:]
     ]
-    found = np.array(
-        [np.mean([samples.row_draws(int(n), name).map(f).mean() for n in chosen], axis=0) for name, f in names]
-    )
-    unit = np.array([1.0, scale] if sparse else [scale])[:, None]
-    null = replicates[:, 0 if sparse else 1 :]
-    d, deviations = ((v - truth) / unit for v in (found, null))
-    up, down = sides(deviations.reshape(len(deviations), -1))
-    largest = largest_z(deviations.reshape(len(deviations), -1), up, down)
-    z_limit = float(np.quantile(largest, 1 - ALPHA, method="higher"))
-    side = np.where(d > 0, up.reshape(d.shape), down.reshape(d.shape))
-    excess = float(np.max((np.abs(d) - ALLOWANCE) / side))
+    found, unit = np.concatenate(means), np.repeat([1.0, scale][first:], target.n_latents)
+    deviations = (null.reshape(len(null), -1) - truth) / unit
+    judged = Excess((found - truth) / unit, deviations, np.zeros_like(truth))
     stale = float(np.abs(deviations.mean(0)).max())
-    verdict, reason = _judge(d, side, excess, z_limit, len(chosen), tolerance, stale)
-    rows = [
-        tuple(
-            MeanDifference(*(float(v) for v in (c, e, c - e, s * w, (c - e) / (s * w))))
-            for c, e, s in zip(found[i], truth[i], side[i], strict=True)
-        )
-        for i, w in enumerate(unit[:, 0])
-    ]
+    each = zip(found.tolist(), truth.tolist(), (judged.side * unit).tolist(), strict=True)
+    rows = [MeanDifference(c, e, c - e, se, (c - e) / se) for c, e, se in each]
     return StreamComparison(
-        verdict=verdict,
-        reason=reason,
+        *_judge(judged, len(chosen), tolerance, stale),
         compared_rows=len(chosen),
-        max_abs_z=float(np.abs(d / side).max()),
-        z_limit=z_limit,
-        p_value=float((1 + np.sum(largest >= excess)) / (1 + len(largest))),
+        max_abs_z=float(np.abs(judged.z).max()),
+        z_limit=judged.c,
+        p_value=judged.p_value(),
         stale=stale,
-        p_active=rows[0] if sparse else (),
-        mean=rows[-1],
+        p_active=tuple(rows[: -target.n_latents]),
+        mean=tuple(rows[-target.n_latents :]),
         **common,
     )
 
@@ -174,20 +155,10 @@ def compare_stream(
 def _replicates(sampler: Sampler, run: RunPlan, chosen: NDArray[np.int64]) -> Array:
     """Return P(active) and mean of replicate runs, averaged over the chosen inputs and chains, (n_runs, 2, n_latents)."""
     assert sampler.stream is not None
-    model, dynamics, scale = sampler.model, sampler.dynamics, sampler.plan.time_scale
-    starts = sampler.starts(run.chains, run.seed)
-    work = cost_per_tau(model, dynamics, scale) * sampler.stream.t_stop * len(starts)
-    found = replicate_runs(
-        model,
-        sampler.x,
-        starts=starts,
-        n_runs=int(np.clip(WORK / work, FEWEST, MOST)),
-        length=sampler.stream.hold - run.warmup,
-        warmup=run.warmup,
-        stream=True,
-        dynamics=dynamics,
-        time_scale=scale,
-    )
+    model, alike, length = sampler.model, runs_like(sampler, run), sampler.stream.hold - run.warmup
+    per_tau = cost_per_tau(model, sampler.dynamics, sampler.plan.time_scale) * len(alike["starts"])
+    n_runs = int(np.clip(WORK / (per_tau * sampler.stream.t_stop), FEWEST, MOST))
+    found = replicate_runs(model, sampler.x, n_runs=n_runs, length=length, stream=True, **alike)
     return np.asarray(found.marginals[:, :, chosen][:, :, :, [0, 2]].mean((1, 2)) / found.per_block)
 
 
@@ -200,18 +171,14 @@ def _exact(model: SparseCodingModel, x: Array, *, seed: int) -> tuple[Array, Arr
     return (s != 0).mean((0, 1)), s.mean((0, 1))
 
 
-def _judge(
-    d: Array, side: Array, excess: float, z_limit: float, n: int, tolerance: float, stale: float
-) -> tuple[Outcome, str]:
-    if excess > z_limit:
-        return (
-            "disagrees",
-            f"averages over {n} inputs differ by up to {np.abs(d).max():.3g}, more than noise, stale codes and the allowed "
-            "bias explain.",
-        )
-    wide = float(np.max(np.abs(d) + z_limit * side))
+def _judge(judged: Excess, n: int, tolerance: float, stale: float) -> tuple[Outcome, str]:
+    size = np.abs(judged.d)
+    if judged.excess().max() > judged.c:
+        far = f"{size.max():.3g}, more than noise, stale codes and the allowed bias explain."
+        return "disagrees", f"averages over {n} inputs differ by up to {far}"
+    wide = float(np.max(size + judged.c * judged.side))
     if wide <= tolerance:
-        return "agrees", f"all {d.size} averages over {n} inputs are within {tolerance:g} of exact, errors included."
+        return "agrees", f"all {len(size)} averages over {n} inputs are within {tolerance:g} of exact, errors included."
     cause = ""
     if stale > tolerance / 4:
         cause = f" Codes that are left from the input before make an error of {stale:.2g} in a correct run, too."

@@ -1,15 +1,18 @@
-"""Figures of an error budget and of a lot of chips; error bars are two standard errors of the paired differences."""
+"""Figures of studies: budgets, lots of chips, sweeps of friction; bars are two standard errors of the paired differences."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitlsc.nonideal.nonidealities import unit_of
-from circuitlsc.reporting.plotting import new_figure
+from circuitlsc.reporting.plotting import new_figure, numbers
 from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
 from circuitlsc.studies.chip_yield import ChipReport
+from circuitlsc.studies.friction import FrictionSweep
 
 TITLES = {
     "p_active": "change of P(active)",
@@ -21,18 +24,12 @@ TITLES = {
 COLORS = {"pass": "C2", "fail": "C1", "undecided": "0.6"}
 
 
-def _bar(entry: BudgetEntry, what: str) -> tuple[float, float]:
-    data = entry.to_dict()
-    value, se = data[f"d_{what}"], data[f"d_{what}_se"]
-    return (np.nan, 0.0) if value is None else (value, se)
-
-
 def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     """Draw one statistic's change for each entry: ``"p_active"``, ``"mean"``, ``"tv"`` or ``"coactive"``.
 
     P(active), mean and co-activation are those of the latent (or pair) that changes most.
     """
-    values, errors = np.transpose([_bar(e, what) for e in entries])
+    values, errors = np.transpose([e.largest(what) for e in entries]).astype(float)
     y = np.arange(len(entries))
     colors = ["C1" if e.name == "all" else "C0" for e in entries]
     ax.barh(y, values, xerr=2 * errors, color=colors, height=0.65, error_kw={"lw": 0.8, "capsize": 1.5})
@@ -41,7 +38,7 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     ax.set_yticklabels([_label(e) for e in entries])
     ax.locator_params(axis="x", nbins=5)
     if what == "tv":
-        floors = [np.nan if e.change.tv_floor is None else e.change.tv_floor for e in entries]
+        (floors,) = numbers((e.change for e in entries), "tv_floor")
         ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, label="what noise alone makes")
         ax.legend(loc="upper right", bbox_to_anchor=(1, -0.12 - 0.3 / len(entries)), borderaxespad=0)
 
@@ -58,12 +55,11 @@ def _label(entry: BudgetEntry) -> str:
 
 def budget_figure(budget: ErrorBudget) -> Figure:
     """Return the bar charts of every entry that is no point of a sweep (nor the ideal circuit, the zero line)."""
-    swept = {id(e) for group in budget.sweeps().values() for e in group}
-    entries = [e for e in budget.entries if e.name != "ideal" and id(e) not in swept]
-    entries = entries or [e for e in budget.entries if e.name != "ideal"]
-    sparse = budget.sampler.model.prior.sparse
-    panels = ["p_active", "mean", "tv", "coactive"] if sparse else ["mean"]
-    panels = [p for p in panels if any(np.isfinite(_bar(e, p)[0]) for e in entries)]
+    swept = [e.name for group in budget.sweeps().values() for e in group]
+    imperfect = [e for e in budget.entries if e.name != "ideal"]
+    entries = [e for e in imperfect if e.name not in swept] or imperfect
+    panels = ["p_active", "mean", "tv", "coactive"] if budget.sampler.model.prior.sparse else ["mean"]
+    panels = [p for p in panels if any(e.largest(p)[0] is not None for e in entries)]
     with new_figure(2.1 * len(panels) + 1.6, 1.1 + 0.36 * len(entries)) as fig:
         axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for what, ax in zip(panels, axes, strict=True):
@@ -80,25 +76,22 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     name = entries[0].name.partition("=")[0]
     x = np.array([float(e.name.partition("=")[2]) for e in entries])
     k = entries[int(np.argmax(np.abs(x)))].latent(what)
-    y = np.array([getattr(e.change, what)[k] for e in entries])
-    se = np.array([getattr(e.change, f"{what}_se")[k] for e in entries])
     predicted = [e.prediction for e in entries]
     if any(p is not None for p in predicted):
-        line = np.array([0.0 if p is None else getattr(p, what)[k] for p in predicted])
+        line = [0.0 if p is None else getattr(p, what)[k] for p in predicted]
         ax.plot(x, line, "k--", label="small signals")
         ax.legend(loc="best")
-    for xi, yi, ei, entry in zip(x, y, 2 * se, entries, strict=True):
+    for at, entry in zip(x, entries, strict=True):
+        value, se = (getattr(entry.change, name)[k] for name in (what, f"{what}_se"))
         face = "C0" if entry.prediction_holds is not False else "white"
-        ax.errorbar(xi, yi, ei, fmt="o", color="C0", mfc=face, capsize=1.5, lw=0.8)
-    unit = unit_of(name)
+        ax.errorbar(at, value, 2 * se, fmt="o", color="C0", mfc=face, capsize=1.5, lw=0.8)
     ax.axhline(0, color="0.8", lw=0.7, zorder=0)
-    ax.set(xlabel=f"{name} ({unit})", ylabel=TITLES[what], title=f"latent {k}")
+    ax.set(xlabel=f"{name} ({unit_of(name)})", ylabel=TITLES[what], title=f"latent {k}")
 
 
 def sweep_figure(budget: ErrorBudget) -> Figure | None:
     """Return one row of panels per sweep, or None without one."""
-    sweeps = budget.sweeps()
-    if not sweeps:
+    if not (sweeps := budget.sweeps()):
         return None
     panels = ["p_active", "mean"] if budget.sampler.model.prior.sparse else ["mean", "sd"]
     with new_figure(3.4 * len(panels), 2.4 * len(sweeps)) as fig:
@@ -118,18 +111,30 @@ def chips_figure(report: ChipReport) -> Figure:
         for k, chip in enumerate(chips):
             ax.errorbar(k + 1, chip.error, 2 * chip.error_se, fmt="o", color=COLORS[chip.verdict], capsize=1.5, lw=0.8)
         ax.axhline(report.tolerance, color="k", ls="--", lw=0.8)
-        ax.annotate(
-            "tolerance",
-            (1.0, report.tolerance),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            color="0.2",
-        )
-        ax.set(
-            xlabel="chip, sorted",
-            ylabel="largest error of P(active), mean",
-            ylim=(0, None),
-            title=f"yield {report.passed} of {len(chips)} (95 % interval {low:.0%} to {high:.0%})",
-        )
+        place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+        ax.text(1.0, report.tolerance, "tolerance", color="0.2", **place)
+        ax.set(xlabel="chip, sorted", ylabel="largest error of P(active), mean", ylim=(0, None))
+        ax.set_title(f"yield {report.passed} of {len(chips)} (95 % interval {low:.0%} to {high:.0%})")
     return fig
+
+
+def friction_figure(sweep: FrictionSweep) -> Figure:
+    """Return the figure of a sweep: speed, and that the law stays the same."""
+    with new_figure(7.2, 2.9) as fig:
+        first, second = fig.subplots(1, 2)
+        plot_friction(sweep, "ess_per_tau", first, "o-")
+        first.set(yscale="log", ylabel=r"effective samples per $\tau$")
+        plot_friction(sweep, "max_abs_z", second, "o")
+        second.axhline(4, color="0.6", lw=0.8, ls=":", label="4 standard errors")
+        second.set(ylabel="largest |z| against exact", ylim=(0, None))
+        first.legend()
+        second.legend()
+    return fig
+
+
+def plot_friction(sweep: FrictionSweep, what: str, ax: Axes, style: str) -> None:
+    """Draw a number of each circuit over friction, with the overdamped circuit's as a line."""
+    overdamped, *rows = sweep.rows
+    ax.semilogx(*numbers(rows, "friction", what), style, color="C0", label="with momentum")
+    ax.axhline(getattr(overdamped, what), color="k", ls="--", lw=1, label="overdamped")
+    ax.set(xlabel=r"friction $\gamma$")
