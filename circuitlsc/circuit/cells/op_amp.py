@@ -16,12 +16,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, State, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
@@ -106,8 +105,6 @@ class OpAmps(Cell):
     """A vector of op-amps, each with an input offset of its own."""
 
     hardware: Hardware
-    #: the subcircuit of one
-    definition: ClassVar[str]
 
     @cached_property
     def offset(self) -> Array:
@@ -115,10 +112,9 @@ class OpAmps(Cell):
         parts = self.hardware.parts
         return parts.normals(self.elements, "offset", parts.op_amp.offset)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one amplifier per component."""
-        for name, a, b, vos in zip(self.elements, wires.inputs[self.ports[0]], self.nodes, self.offset, strict=True):
-            netlist.X(name, self.definition, a, b, vos=number(vos))
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the input offsets."""
+        return {"vos": self.offset}
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the op-amps' poles."""
@@ -151,7 +147,7 @@ class Inverter(OpAmps):
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_inverter a y``."""
         r = number(self.hardware.ohm(1 / self.hardware.parts.crossbar.g_on))
-        cell = described(SubCircuit("lsc_inverter", "a", "y", vos=0.0), "inverter: V(y) = -V(a)")
+        cell = self.defined("inverter: V(y) = -V(a)", "a", "y", vos=0.0)
         cell.R("in", "a", "v", r)
         cell.R("f", "v", "y", r)
         cell.X("amp", "lsc_op_amp", 0, "v", "y", vos="{vos}")
@@ -193,6 +189,6 @@ class Buffer(OpAmps):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_buffer a y``."""
-        cell = described(SubCircuit("lsc_buffer", "a", "y", vos=0.0), "buffer: V(y) = V(a)")
+        cell = self.defined("buffer: V(y) = V(a)", "a", "y", vos=0.0)
         cell.X("amp", "lsc_op_amp", "a", "y", "y", vos="{vos}")
         return (op_amp(self.hardware), cell)

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 from scipy.sparse.linalg import splu
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import Scaling
@@ -105,10 +105,8 @@ class ResistorCrossbar(Cell):
         rows, columns = self.conductances_siemens.shape
         outs = [f"out_{j}" for j in range(rows)]
         ins = [f"{'plus' if c % 2 == 0 else 'minus'}_{c // 2}" for c in range(columns)]
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", *outs, *ins),
-            f"crossbar of resistors: {rows} rows, {columns // 2} differential pairs of columns",
-        )
+        text = f"crossbar of resistors: {rows} rows, {columns // 2} differential pairs of columns"
+        cell = self.defined(text, *outs, *ins)
         wire, driver = self.hardware.ohm(part.wire_resistance), self.hardware.ohm(part.driver_resistance)
         if wire > 0 and self.hardware.reduced:
             mesh = -terminal_admittance(self.conductances_siemens, wire, driver)
