@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import networkx as nx
+from networkx.utils import UnionFind
 from PySpice.Spice.Netlist import Circuit, Netlist
 
 from circuitlsc.errors import NetlistError
@@ -124,30 +123,25 @@ def check_circuit(circuit: Circuit) -> list[Element]:
     """
     _check_spelling(circuit)
     elements = flatten(circuit)
-    dc, voltages = nx.Graph(), nx.Graph()
-    dc.add_node(GROUND)
-    touched: Counter[str] = Counter()
-    first: dict[str, str] = {}
+    conducting, held = UnionFind(), UnionFind()  # nodes that are joined by DC paths; by voltages
+    touched: dict[str, list[str]] = {}
     for element in elements:
-        touched.update(element.nodes)
         for node in element.nodes:
-            first.setdefault(node, element.name)
-        if paths := element.paths:
-            dc.add_edges_from(paths)
+            touched.setdefault(node, []).append(element.name)
+        for a, b in element.paths:
+            conducting.union(a, b)
         if element.fixes_voltage:
             a, b = element.nodes[:2]
-            if a == b or (voltages.has_node(a) and voltages.has_node(b) and nx.has_path(voltages, a, b)):
+            if held[a] == held[b]:
                 raise NetlistError(
                     f"{element.name} closes a loop of voltage sources between {a} and {b}: the current in it has no bound. "
                     "Put a resistor in series."
                 )
-            voltages.add_edge(a, b)
-    dc.add_nodes_from(touched)
-    for node, count in touched.items():
-        if node != GROUND and count < 2:
-            raise NetlistError(f"node {node} dangles: only {first[node]} is connected to it. Connect or remove it.")
-    grounded = nx.node_connected_component(dc, GROUND)
-    floating = sorted(set(dc) - grounded)
+            held.union(a, b)
+    for node, names in touched.items():
+        if node != GROUND and len(names) < 2:
+            raise NetlistError(f"node {node} dangles: only {names[0]} is connected to it. Connect or remove it.")
+    floating = sorted(node for node in touched if conducting[node] != conducting[GROUND])
     if floating:
         raise NetlistError(
             f"node {floating[0]} has no DC path to ground ({len(floating)} such nodes): its voltage is undefined. "
