@@ -198,19 +198,12 @@ class DeviceGate(Gate):
             return "V(u)+{vos}"
         assert self.comparator is not None
         steepest = float(np.max(np.abs(self.comparator.slope(self.comparator.knots[:-1]))))
-        if self._single:  # from -1 to 1: half of it is a step of height 1
-            half = _feedback(distance, 1 / (2 * steepest)) * scaling.volt / 2
-            return f"V(u)+{{vos}}+{number(half)!r}*V(m)"
-        half = _feedback(distance, 1 / (4 * steepest)) * scaling.volt / 2
         side = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, -1.0, 1.0, 1.0]))
-        return f"V(u)+{{vos}}+{number(half)!r}*(2*abs(V(m))-1)*{side.spice('u', 0.05 * scaling.volt, 1.0)}"
-
-    @property
-    def _single(self) -> bool:
-        """Whether the gate has one threshold, at 0, where it is steep, and not two at +-u0."""
-        assert self.comparator is not None
-        slopes = np.abs(self.comparator.slope(self.comparator.knots[:-1]))
-        return bool(np.abs(self.comparator.slope(np.zeros(1)))[0] > slopes.max() / 2)
+        output, height = f"(2*abs(V(m))-1)*{side.spice('u', 0.05 * scaling.volt, 1.0)}", 1.0
+        if np.abs(self.comparator.slope(np.zeros(1)))[0] > steepest / 2:
+            output, height = "V(m)", 2.0  # one threshold, at 0, and not two at +-u0: the gate goes from -1 to 1
+        half = _feedback(distance, height / (4 * steepest)) * scaling.volt / 2
+        return f"V(u)+{{vos}}+{number(half)!r}*{output}"
 
     def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
         """Return offsets, gains and the prior's factors."""
