@@ -11,6 +11,7 @@ from PySpice.Spice.Netlist import Circuit, Netlist
 from circuitlsc.errors import NetlistError
 
 GROUND = "0"
+GROUNDS = {GROUND: GROUND, "gnd": GROUND}  # what a netlist calls it
 FIXES_VOLTAGE = {"V", "E", "H", "L"}  # between the first two nodes, as a B element of a voltage does
 #: positions of the nodes between which a DC current can flow, by an element's first letter
 CONDUCTS = {
@@ -47,7 +48,7 @@ class Element(NamedTuple):
 
 def flatten(circuit: Netlist) -> list[Element]:
     """Return the elements of a circuit with all subcircuits expanded; names as ngspice forms them."""
-    return list(_expand(circuit, "", {}, {}))
+    return list(_expand(circuit, "", GROUNDS, {}))
 
 
 def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist]) -> Iterator[Element]:
@@ -58,7 +59,7 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
         for pin in element.pins:
             local = str(pin.node)
             if local not in places:
-                places[local] = _node(local, path, pins)
+                places[local] = pins.get(local.lower(), path + local.lower())
             nodes.append(places[local])
         kind = name[0].upper()
         if kind != "X":
@@ -75,7 +76,7 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
             raise NetlistError(
                 f"{name} has {len(nodes)} nodes, but the subcircuit {called!r} has {len(external)} pins."
             )
-        inner = dict(zip(external, nodes, strict=True))
+        inner = dict(zip(external, nodes, strict=True)) | GROUNDS
         yield from _expand(definition, f"{path}{name}.".lower(), inner, known)
 
 
@@ -95,13 +96,6 @@ def _check_spelling(netlist: Netlist) -> None:
                 )
     for inner in netlist.subcircuits:
         _check_spelling(inner)
-
-
-def _node(name: str, path: str, pins: dict[str, str]) -> str:
-    name = name.lower()
-    if name in (GROUND, "gnd"):
-        return GROUND
-    return pins.get(name, f"{path}{name}" if path else name)
 
 
 def check_circuit(circuit: Circuit) -> list[Element]:

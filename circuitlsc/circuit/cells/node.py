@@ -101,9 +101,8 @@ class TransimpedanceSum(OpAmps, Sum):
 
     @cached_property
     def _loop(self) -> tuple[Array, Array]:
-        closed = np.asarray(
-            np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)), dtype=float
-        )
+        loop = np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)
+        closed = np.asarray(np.linalg.inv(loop), dtype=float)
         return closed, closed @ self.noise_gain @ self.offset / self.hardware.scaling.volts(self.quantity)
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:

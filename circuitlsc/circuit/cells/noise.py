@@ -175,13 +175,9 @@ class ThermalNoise(Noise):
         return tuple((10.0**k / self.hardware.scaling.tau, variance) for k in FLICKER_DECADES)
 
     @property
-    def _correlated(self) -> bool:
-        return self.hardware.parts.noise.supply_correlation > 0
-
-    @property
     def taken(self) -> tuple[str, ...]:
         """The supply's node, if it makes noise."""
-        return (SUPPLY,) if self._correlated else ()
+        return (SUPPLY,) if self.hardware.parts.noise.supply_correlation > 0 else ()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -198,7 +194,7 @@ class ThermalNoise(Noise):
         """Return the volts of each source per model unit of its path."""
         own = self._unit(scaling) * np.sqrt(1 - self.hardware.parts.noise.supply_correlation)
         flicker = [np.sqrt(v * w * scaling.tau / self.temperature) for _ in range(self.size) for w, v in self._sections]
-        return tuple(float(v) for v in (*own, *flicker, *([scaling.volt] if self._correlated else [])))
+        return tuple(float(v) for v in (*own, *flicker, *(scaling.volt for _ in self.taken)))
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the mean: the drift that the offsets make."""
@@ -220,7 +216,7 @@ class ThermalNoise(Noise):
         size = self.strength * np.sqrt(self.power) / self.capacitors
         mix = np.zeros((len(self.sources), self.size))
         mix[: self.size] = np.diag(size * np.sqrt(1 - rho))
-        if self._correlated:
+        if self.taken:
             mix[-1] = size * np.sqrt(rho)
         return mix
 
@@ -229,10 +225,10 @@ class ThermalNoise(Noise):
         part, corner = self.hardware.parts.noise, self.hardware.parts.corner
         external, white = self.form == "external", part.capacitance == 0
         noisy = f"thermal noise of {part.resistance:g} ohm and {part.capacitance:g} F"
-        pins = ("n", "u", "sup") if self._correlated else ("n", "u")
+        pins = ("n", "u", "sup") if self.taken else ("n", "u")
         defaults = dict.fromkeys(("k_own", "k_sup", "v_os", "k_lag"), 0.0)
         cell = self.defined(f"{noisy}, lifted into u by {self.gain:.6g} S", *pins, **defaults)
-        foot = "m" if self._correlated else 0
+        foot = "m" if self.taken else 0
         held = number(np.sqrt(2 * BOLTZMANN * ROOM / part.resistance))  # ampere, times sqrt(power/t_hold)
         heard = [f"f{k}" for k in range(len(self._sections))]  # nodes that the transconductor turns into a current
         if not white:
@@ -247,9 +243,9 @@ class ThermalNoise(Noise):
             cell.I("w", 0, "w", "trrandom(2 {t_hold} 0 {i_rms*k_own} 0)")
             cell.R("w", "w", 0, 1.0)  # one volt stands for one ampere
             cell.VCCS("w", 0, "u", "w", 0, 1.0)
-        if self._correlated and external:
+        if self.taken and external:
             cell.VCVS("m", "m", 0, "sup", 0, "{k_sup}")
-        elif self._correlated:
+        elif self.taken:
             per_volt = "{i_rms*k_sup}" if white else f"{{{held!r}*k_sup/sqrt(t_hold)}}"
             cell.VCCS("s", 0, "u" if white else "v", "sup", 0, per_volt)
         for k, (rate, variance) in enumerate(self._sections):
@@ -276,7 +272,7 @@ class ThermalNoise(Noise):
                 if white:
                     cell.VCCS("yw", 0, "y", "w", 0, number(unit / self.gain))
             cell.VCCS("my", "u", 0, "y", 0, number(self.gain))
-        if not self._correlated:
+        if not self.taken:
             return (cell,)
         common = described(SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply")
         if external:
@@ -317,7 +313,7 @@ class ThermalNoise(Noise):
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one source per neuron, and the supply's."""
         super().emit(netlist, wires, scaling)
-        if self._correlated:
+        if self.taken:
             netlist.X(SUPPLY, "lsc_noise_supply", SUPPLY)
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
