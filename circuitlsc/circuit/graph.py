@@ -233,7 +233,8 @@ class Twin:
                 values[cell.name] = x[cell.name]
                 continue
             values[cell.name], partials = cell.respond({p: values[s] for p, s in self._inputs[cell.name].items()})
-            self._chain(cell, partials, tangents)
+            if tangents:
+                self._chain(cell, partials, tangents)
         return values
 
     def _chain(self, cell: Cell, partials: Mapping[str, Array], tangents: dict[str, Array]) -> None:
