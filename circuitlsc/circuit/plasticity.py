@@ -148,6 +148,8 @@ class _Prior:
         threshold, slab = model.prior.threshold, model.prior.slab
         assert slab is not None
         self.slab, self.corner = slab, cells.corner(how.width, signed=model.prior.signed)
+        #: the capacitor that the rule of pi drives: u0 itself, or -log(pi)
+        self.learned: cells.Integrator
         if "lam" not in slowness:
             self.learned = self._voltage(cells.ThresholdVoltage, "u0", threshold, "pi")
             self.moving["u0"] = self.learned

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.circuit import cells
+from circuitlsc.circuit.cells import Cell, Gate, Integrator
 from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
@@ -92,13 +93,13 @@ class Wiring:
         return self.reach if self.reach is not None else REACH * expected_ranges(model, self.rows(model, x)).u
 
 
-def neurons(graph: SignalFlowGraph, how: Wiring, n: int, **given: Any) -> cells.Integrator:
+def neurons(graph: SignalFlowGraph, how: Wiring, n: int, **given: Any) -> Integrator:
     """Add the neurons u."""
     return graph.add(how.part(cells.Integrator, cells.DeviceIntegrator, "neuron", n, start=how.first(n), **given))
 
 
 def add_noise(
-    graph: SignalFlowGraph, state: cells.Integrator, temperature: float, how: Wiring, *, strength: float = 1.0
+    graph: SignalFlowGraph, state: Integrator, temperature: float, how: Wiring, *, strength: float = 1.0
 ) -> None:
     """Put a noise cell in series with the integrators' capacitors."""
     given: dict[str, Any] = {"form": how.noise, "strength": strength, "capacitor": state.capacitor}
@@ -110,14 +111,14 @@ def add_noise(
 
 def force(
     graph: SignalFlowGraph,
-    state: cells.Integrator,
+    state: Integrator,
     model: SparseCodingModel,
     x: ArrayLike,
     how: Wiring,
     *,
     tables: PriorCells | None = None,
     apart: bool = False,
-) -> cells.Gate:
+) -> Gate:
     """Wire up -grad E_w: the code, the likelihood's gradient e, and the gate (``apart`` if it acts on a momentum)."""
     tables = tables or model.prior.cells(how.width, how.reaching(model, x))
     code = code_of(graph, state, tables.threshold, how.hardware)
@@ -131,16 +132,14 @@ def force(
 
 
 def gram_gradient(
-    graph: SignalFlowGraph, code: cells.Cell, model: SparseCodingModel, matrix: Array, x: ArrayLike, how: Wiring
-) -> cells.Cell:
+    graph: SignalFlowGraph, code: Cell, model: SparseCodingModel, matrix: Array, x: ArrayLike, how: Wiring
+) -> Cell:
     """Wire up e = G s - b with one crossbar."""
     rows = None if how.stream is None else how.stream.with_rows(-model.drives(how.stream.rows))
     return _weighted_sum(graph, code, "gradient", "inhibition", matrix, -model.drive(x), how, rows)
 
 
-def residual_gradient(
-    graph: SignalFlowGraph, code: cells.Cell, model: SparseCodingModel, x: ArrayLike, how: Wiring
-) -> cells.Cell:
+def residual_gradient(graph: SignalFlowGraph, code: Cell, model: SparseCodingModel, x: ArrayLike, how: Wiring) -> Cell:
     """Wire up r = A s - x and e = A^T r / sigma^2 with two crossbars."""
     rows = None if how.stream is None else how.stream.with_rows(-how.stream.rows)
     A = model.connections
@@ -149,20 +148,14 @@ def residual_gradient(
 
 
 def gate_of(
-    graph: SignalFlowGraph,
-    state: cells.Integrator,
-    e: cells.Cell,
-    tables: PriorCells,
-    how: Wiring,
-    *,
-    apart: bool = False,
-) -> cells.Gate:
+    graph: SignalFlowGraph, state: Integrator, e: Cell, tables: PriorCells, how: Wiring, *, apart: bool = False
+) -> Gate:
     """Add the cell that turns e and u into the force."""
     given = {"comparator": tables.comparator, "prior": tables.prior, "stiffness": tables.stiffness, "apart": apart}
     return graph.add(how.part(cells.Gate, cells.DeviceGate, "gate", state.size, **given), u=state, e=e)
 
 
-def code_of(graph: SignalFlowGraph, state: cells.Cell, table: Table | None, hardware: Hardware | None) -> cells.Cell:
+def code_of(graph: SignalFlowGraph, state: Cell, table: Table | None, hardware: Hardware | None) -> Cell:
     """Wire up the code s(u): a threshold cell; without one the state itself, behind a buffer if it has to drive parts."""
     if hardware is None:
         return state if table is None else graph.add(cells.Threshold("threshold", state.size, table=table), u=state)
@@ -173,18 +166,18 @@ def code_of(graph: SignalFlowGraph, state: cells.Cell, table: Table | None, hard
 
 def _weighted_sum(
     graph: SignalFlowGraph,
-    source: cells.Cell,
+    source: Cell,
     target: str,
     name: str,
     matrix: Array,
     constant: Array | None,
     how: Wiring,
     stream: Stream | None = None,
-) -> cells.Cell:
+) -> Cell:
     """Wire up target = matrix @ source + constant (or a stream): a crossbar and an input share the target's nodes."""
     matrix, size, hardware, quantity = np.asarray(matrix), len(matrix), how.hardware, source.quantity
-    crossbar: cells.Cell
-    total: cells.Cell
+    crossbar: Cell
+    total: Cell
     bias: Callable[..., cells.Input] = cells.Input
     if hardware is None:
         total = graph.add({"gradient": cells.Gradient, "residual": cells.Residual}[target](target, size))

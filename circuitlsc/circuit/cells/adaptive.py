@@ -90,9 +90,11 @@ class Corner:
             code, gate = (_Slopes.of(table, a - u0, da) for table in (self.code, self.gate))
             force = _Slopes(gate.value * sign, gate.u * sign + gate.value * bend, gate.u0 * sign)
             return _Values(code, code, force, gate, gate, sign, bend)
-        f, g = ([_Slopes.of(t, v, dv) for v, dv in ((u - u0, 1.0), (-u - u0, -1.0))] for t in (self.code, self.gate))
-        on = g[0].plus(g[1])
-        return _Values(f[0].plus(f[1], -1.0), f[0].plus(f[1]), on, g[0].plus(g[1], -1.0), on, sign, bend)
+        (f, f_below), (g, g_below) = (
+            (_Slopes.of(table, u - u0, 1.0), _Slopes.of(table, -u - u0, -1.0)) for table in (self.code, self.gate)
+        )
+        code, push, on = f.plus(f_below, -1.0), g.plus(g_below, -1.0), g.plus(g_below)
+        return _Values(code, f.plus(f_below), on, push, on, sign, bend)
 
     def spice(self, what: str, scaling: Scaling, unit: float) -> str:
         """Return an expression of V(u), V(u0): ``"code"``, ``"size"`` (abs(s)), ``"force"`` (ds/du), ``"on"``, ``"push"``."""
