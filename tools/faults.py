@@ -52,8 +52,8 @@ FAULTS = (
     Fault("LCA's threshold without sigma squared", "model/lca.py", "Laplace(prior.lam * model.sigma**2, prior.signed)", "Laplace(prior.lam, prior.signed)", "test_systems.py::test_lca_is_rozells_equation[gram-True-True]"),
     # cells and circuits
     Fault("crossbar transposed", "circuit/cells/crossbar.py", "cell.VCCS(f\"{j}_{i}\", 0, outs[j], ins[i], 0, number(g[j, i]))", "cell.VCCS(f\"{j}_{i}\", 0, outs[j], ins[i], 0, number(g.T[j, i] if g.shape[0] == g.shape[1] else 1.1 * g[j, i]))", "test_cells.py::test_crossbar"),
-    Fault("gate offset in the twin alone", "circuit/cells/gate.py", "netlist.X(f\"{self.name}_{i}\", \"lsc_gate\", *nodes, vos=vos,", "netlist.X(f\"{self.name}_{i}\", \"lsc_gate\", *nodes, vos=-vos,", "test_device_cells.py::test_gate[spike-slab-offset-False]"),
-    Fault("derivative of the gate with the wrong sign", "circuit/cells/gate.py", "return -(e * gate + cost), {\"u\": -(bend + e * steep), \"e\": -gate}", "return -(e * gate + cost), {\"u\": -(bend - e * steep), \"e\": -gate}", "test_cells.py::test_partials_are_the_slopes[spike-slab]"),
+    Fault("gate offset in the twin alone", "circuit/cells/gate.py", "return offset / self.hardware.scaling.volt, gain,", "return -offset / self.hardware.scaling.volt, gain,", "test_device_cells.py::test_gate[spike-slab-offset-False]"),
+    Fault("derivative of the gate with the wrong sign", "circuit/cells/gate.py", "{\"u\": -(factor * bend + e * steep),", "{\"u\": -(factor * bend - e * steep),", "test_cells.py::test_partials_are_the_slopes[spike-slab]"),
     Fault("momentum's noise without friction", "circuit/systems.py", "strength=float(np.sqrt(friction)))", "strength=1.0)", "test_systems.py::test_underdamped_is_two_first_order_equations[gram-spike-slab]"),
     Fault("drift current ten per cent too large", "planning/scaling.py", "return self.c_int * self.volt / self.tau", "return 1.1 * self.c_int * self.volt / self.tau", "test_scaling.py::test_units_of_the_drift_and_of_the_noise"),
     Fault("step eight times too long", "planning/stepping.py", "LARGEST_STEP = 0.05", "LARGEST_STEP = 0.4", "test_stepping.py::test_automatic_width_and_step_follow_their_rules[small-slab]"),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import networkx as nx
+from networkx.utils import UnionFind
 from PySpice.Spice.Netlist import Circuit, Netlist
 
 from circuitlsc.errors import NetlistError
 
 GROUND = "0"
+GROUNDS = {GROUND: GROUND, "gnd": GROUND}  # what a netlist calls it
 FIXES_VOLTAGE = {"V", "E", "H", "L"}  # between the first two nodes, as a B element of a voltage does
 #: positions of the nodes between which a DC current can flow, by an element's first letter
 CONDUCTS = {
@@ -48,7 +48,7 @@ class Element(NamedTuple):
 
 def flatten(circuit: Netlist) -> list[Element]:
     """Return the elements of a circuit with all subcircuits expanded; names as ngspice forms them."""
-    return list(_expand(circuit, "", {}, {}))
+    return list(_expand(circuit, "", GROUNDS, {}))
 
 
 def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist]) -> Iterator[Element]:
@@ -59,7 +59,7 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
         for pin in element.pins:
             local = str(pin.node)
             if local not in places:
-                places[local] = _node(local, path, pins)
+                places[local] = pins.get(local.lower(), path + local.lower())
             nodes.append(places[local])
         kind = name[0].upper()
         if kind != "X":
@@ -76,7 +76,7 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
             raise NetlistError(
                 f"{name} has {len(nodes)} nodes, but the subcircuit {called!r} has {len(external)} pins."
             )
-        inner = dict(zip(external, nodes, strict=True))
+        inner = dict(zip(external, nodes, strict=True)) | GROUNDS
         yield from _expand(definition, f"{path}{name}.".lower(), inner, known)
 
 
@@ -98,13 +98,6 @@ def _check_spelling(netlist: Netlist) -> None:
         _check_spelling(inner)
 
 
-def _node(name: str, path: str, pins: dict[str, str]) -> str:
-    name = name.lower()
-    if name in (GROUND, "gnd"):
-        return GROUND
-    return pins.get(name, f"{path}{name}" if path else name)
-
-
 def check_circuit(circuit: Circuit) -> list[Element]:
     """Check names, that every node has a DC path to ground, that no voltage sources form a loop, and that no node dangles.
 
@@ -124,30 +117,25 @@ def check_circuit(circuit: Circuit) -> list[Element]:
     """
     _check_spelling(circuit)
     elements = flatten(circuit)
-    dc, voltages = nx.Graph(), nx.Graph()
-    dc.add_node(GROUND)
-    touched: Counter[str] = Counter()
-    first: dict[str, str] = {}
+    conducting, held = UnionFind(), UnionFind()  # nodes that are joined by DC paths; by voltages
+    touched: dict[str, list[str]] = {}
     for element in elements:
-        touched.update(element.nodes)
         for node in element.nodes:
-            first.setdefault(node, element.name)
-        if paths := element.paths:
-            dc.add_edges_from(paths)
+            touched.setdefault(node, []).append(element.name)
+        for a, b in element.paths:
+            conducting.union(a, b)
         if element.fixes_voltage:
             a, b = element.nodes[:2]
-            if a == b or (voltages.has_node(a) and voltages.has_node(b) and nx.has_path(voltages, a, b)):
+            if held[a] == held[b]:
                 raise NetlistError(
                     f"{element.name} closes a loop of voltage sources between {a} and {b}: the current in it has no bound. "
                     "Put a resistor in series."
                 )
-            voltages.add_edge(a, b)
-    dc.add_nodes_from(touched)
-    for node, count in touched.items():
-        if node != GROUND and count < 2:
-            raise NetlistError(f"node {node} dangles: only {first[node]} is connected to it. Connect or remove it.")
-    grounded = nx.node_connected_component(dc, GROUND)
-    floating = sorted(set(dc) - grounded)
+            held.union(a, b)
+    for node, names in touched.items():
+        if node != GROUND and len(names) < 2:
+            raise NetlistError(f"node {node} dangles: only {names[0]} is connected to it. Connect or remove it.")
+    floating = sorted(node for node in touched if conducting[node] != conducting[GROUND])
     if floating:
         raise NetlistError(
             f"node {floating[0]} has no DC path to ground ({len(floating)} such nodes): its voltage is undefined. "

@@ -31,8 +31,8 @@ class SignalFlowGraph:
     def __init__(self) -> None:
         self.graph = nx.DiGraph()
 
-    def add(self, cell: AnyCell) -> AnyCell:
-        """Add a cell and return it."""
+    def add(self, cell: AnyCell, **sources: Cell) -> AnyCell:
+        """Add a cell, wire each of its ports to the cell named for it, and return it."""
         if cell.name in self.graph:
             raise NetlistError(f"two cells are called {cell.name!r}; names must be unique in a graph.")
         check_name("the name of a cell", cell.name.lower())
@@ -48,6 +48,8 @@ class SignalFlowGraph:
             mend = "noise.supply_correlation must be 0 here" if node == SUPPLY else "give one of them another symbol"
             raise NetlistError(f"cells {others[node]!r} and {cell.name!r} both call their nodes {node} ..; {mend}.")
         self.graph.add_node(cell.name, cell=cell)
+        for port, source in sources.items():
+            self.wire(source, cell, port)
         return cell
 
     def wire(self, source: Cell, target: Cell, port: str) -> None:
@@ -115,17 +117,13 @@ class SignalFlowGraph:
 
     def inputs(self, cell: Cell) -> dict[str, Cell]:
         """Return the cells that feed ``cell``, by port."""
-        return {
-            data["port"]: self.graph.nodes[source]["cell"]
-            for source, _, data in self.graph.in_edges(cell.name, data=True)
-        }
+        nodes = self.graph.nodes
+        return {port: nodes[source]["cell"] for source, _, port in self.graph.in_edges(cell.name, data="port")}
 
     def outputs(self, cell: Cell) -> list[tuple[Cell, str]]:
         """Return the cells that ``cell`` feeds, each with the port."""
-        return [
-            (self.graph.nodes[target]["cell"], data["port"])
-            for _, target, data in self.graph.out_edges(cell.name, data=True)
-        ]
+        nodes = self.graph.nodes
+        return [(nodes[target]["cell"], port) for _, target, port in self.graph.out_edges(cell.name, data="port")]
 
     def wires(self, cell: Cell) -> Wires:
         """Return the circuit nodes around a cell."""
@@ -201,13 +199,7 @@ class Twin:
         z = np.asarray(z, dtype=float)
         if z.shape[-1] == self.n_latents != self.size:
             z = self.full_state(z)
-        values = {cell.name: z[..., place] for cell, place in self._states}
-        for cell in self._order:
-            if x is not None and cell.name in x:
-                values[cell.name] = x[cell.name]
-            else:
-                values[cell.name] = cell.evaluate({p: values[s] for p, s in self._inputs[cell.name].items()})
-        return values
+        return self._walk(z, x, {})
 
     def drift(self, z: Array, x: Mapping[str, Array] | None = None) -> Array:
         """Return the drift of states z (..., size), in units per tau."""
@@ -229,16 +221,21 @@ class Twin:
         left out of the Jacobian: Newton's iteration converges without it, by that factor each time.
         """
         z = np.asarray(z, dtype=float)
-        values = {cell.name: z[..., place] for cell, place in self._states}
         tangents = {cell.name: self._eye[place] for cell, place in self._states if not cell.slow}
+        values = self._walk(z, x, tangents)
+        return self._velocity(values), self._jacobian(tangents, z.shape[:-1], slice(None))
+
+    def _walk(self, z: Array, x: Mapping[str, Array] | None, tangents: dict[str, Array]) -> dict[str, Array]:
+        """Return the output of every cell by name, and add to the tangents of the states, if any are asked for."""
+        values = {cell.name: z[..., place] for cell, place in self._states}
         for cell in self._order:
-            sources = self._inputs[cell.name]
             if x is not None and cell.name in x:
                 values[cell.name] = x[cell.name]
                 continue
-            values[cell.name], partials = cell.respond({p: values[s] for p, s in sources.items()})
-            self._chain(cell, partials, tangents)
-        return self._velocity(values), self._jacobian(tangents, z.shape[:-1], slice(None))
+            values[cell.name], partials = cell.respond({p: values[s] for p, s in self._inputs[cell.name].items()})
+            if tangents:
+                self._chain(cell, partials, tangents)
+        return values
 
     def _chain(self, cell: Cell, partials: Mapping[str, Array], tangents: dict[str, Array]) -> None:
         """Add a cell's d(output)/dz to the tangents of what feeds it, if it depends on any of these."""

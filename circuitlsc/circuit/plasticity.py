@@ -12,39 +12,13 @@ conductances, and tables. Fang et al. 2022, sections 2.4 and 3; what their print
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.circuit.cells import (
-    AdaptiveGate,
-    AdaptiveThreshold,
-    Backward,
-    Cell,
-    Corner,
-    Crossbar,
-    DeviceWeights,
-    Follower,
-    Forward,
-    Gradient,
-    Hebbian,
-    Input,
-    Integrator,
-    NoiseRule,
-    NoiseVoltage,
-    Precision,
-    RateRule,
-    RateVoltage,
-    Residual,
-    SparsityRule,
-    SparsityVoltage,
-    ThresholdRule,
-    ThresholdVoltage,
-    Weights,
-    corner,
-)
+from circuitlsc.circuit import cells
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.wiring import Wiring, add_noise, code_of, gate_of, neurons
 from circuitlsc.errors import InputError
@@ -84,29 +58,41 @@ def learning_system(
     how, graph, n = Wiring(form="residual", **wiring), SignalFlowGraph(), model.n_latents
     if how.stream is None:
         raise InputError("a circuit learns from a stream of inputs. Give x with several rows.")
+    d, learned = model.n_features, "A" in slowness
     state = neurons(graph, how, n)
     add_noise(graph, state, temperature, how)
     prior = _Prior(graph, model, slowness, how)
     code = prior.code(state)
-    r = graph.add(Residual("residual", model.n_features))
-    weights = _forward(graph, model, slowness, how, code, r)
+    r = graph.add(cells.Residual("residual", d))
+    back: cells.Cell = r
+    forward: cells.Cell
+    backward: cells.Cell
+    if learned:
+        given: dict[str, Any] = {"start": model.A.ravel(), "n_features": d, "capacitor": slowness["A"]}
+        weights = graph.add(how.part(cells.Weights, cells.DeviceWeights, "weight", d * n, **given))
+        forward = graph.add(cells.Forward("forward", d, n, hardware=how.hardware), a=weights, s=code)
+    else:
+        A = model.connections
+        forward = graph.add(cells.Crossbar("forward", d, matrix=A, source=code.quantity, target="r"), v=code)
+    graph.wire(forward, r, "crossbar")
     rows = how.stream.with_rows(-how.stream.rows)
-    form = "external" if how.noise == "external" else "pwl"
-    x = Input("forward_input", r.size, value=rows.rows[0], target="r", stream=rows, form=form, step=how.step)
+    x = cells.Input("forward_input", d, value=rows.rows[0], target="r", stream=rows, **how.streaming)
     graph.wire(graph.add(x), r, "input")
-    back: Cell = r
     gain = 1 / model.variance
     if "sigma" in slowness:
-        sigma = graph.add(NoiseVoltage("sigma", 1, start=np.array([model.sigma]), capacitor=slowness["sigma"]))
-        back, gain = graph.add(Precision("precision", r.size)), 1.0
-        _wire(graph, back, r=r, sigma=sigma)
-        _wire(graph, sigma, drift=_wire(graph, graph.add(NoiseRule("noise_rule", 1, r.size)), r=r, sigma=sigma))
-    e = graph.add(Gradient("gradient", n))
-    _wire(graph, e, crossbar=_backward(graph, model, how, weights, back, gain))
-    if weights is not None:
-        given: dict[str, Any] = {"gain": gain, "rows": r.size, "source": back.quantity, "hardware": how.hardware}
-        hebbian = graph.add(Hebbian("hebbian", weights.size, n, **given))
-        _wire(graph, weights, drift=_wire(graph, hebbian, r=back, s=code))
+        sigma = graph.add(cells.NoiseVoltage("sigma", 1, start=np.array([model.sigma]), capacitor=slowness["sigma"]))
+        back, gain = graph.add(cells.Precision("precision", d), r=r, sigma=sigma), 1.0
+        graph.wire(graph.add(cells.NoiseRule("noise_rule", 1, d), r=r, sigma=sigma), sigma, "drift")
+    e = graph.add(cells.Gradient("gradient", n))
+    if learned:
+        given = {"gain": gain, "rows": d, "source": back.quantity, "hardware": how.hardware}
+        backward = graph.add(cells.Backward("backward", n, n, **given), a=weights, r=back)
+        hebbian = graph.add(cells.Hebbian("hebbian", weights.size, n, **given), r=back, s=code)
+        graph.wire(hebbian, weights, "drift")
+    else:
+        matrix = model.connections.T * gain
+        backward = graph.add(cells.Crossbar("backward", n, matrix=matrix, source=back.quantity, target="e"), v=back)
+    graph.wire(backward, e, "crossbar")
     graph.wire(prior.gate(state, e), state, "drift")
     prior.close(state, e)
     return graph
@@ -147,106 +133,64 @@ def check_parts(parts: Nonidealities, slowness: Mapping[str, float]) -> None:
         )
 
 
-def _wire(graph: SignalFlowGraph, target: Cell, **sources: Cell) -> Cell:
-    for port, source in sources.items():
-        graph.wire(source, target, port)
-    return target
-
-
-def _forward(
-    graph: SignalFlowGraph,
-    model: SparseCodingModel,
-    slowness: Mapping[str, float],
-    how: Wiring,
-    code: Cell,
-    r: Cell,
-) -> Weights | None:
-    """Wire up A s, with multipliers or with conductances; return the weights if there are any."""
-    d, n = model.A.shape
-    if "A" not in slowness:
-        fixed = graph.add(Crossbar("forward", d, matrix=model.connections, source=code.quantity, target="r"))
-        graph.wire(code, fixed, "v")
-        graph.wire(fixed, r, "crossbar")
-        return None
-    given: dict[str, Any] = {"start": model.A.ravel(), "n_features": d, "capacitor": slowness["A"]}
-    weights = graph.add(how.part(Weights, DeviceWeights, "weight", d * n, **given))
-    forward = graph.add(Forward("forward", d, n, hardware=how.hardware))
-    _wire(graph, r, crossbar=_wire(graph, forward, a=weights, s=code))
-    return weights
-
-
-def _backward(
-    graph: SignalFlowGraph,
-    model: SparseCodingModel,
-    how: Wiring,
-    weights: Weights | None,
-    back: Cell,
-    gain: float,
-) -> Cell:
-    """Wire up A^T r (or q), with multipliers or with conductances."""
-    d, n = model.A.shape
-    if weights is None:
-        fixed = Crossbar("backward", n, matrix=model.connections.T * gain, source=back.quantity, target="e")
-        return _wire(graph, graph.add(fixed), v=back)
-    multipliers = Backward("backward", n, n, gain=gain, rows=d, source=back.quantity, hardware=how.hardware)
-    return _wire(graph, graph.add(multipliers), a=weights, r=back)
-
-
 class _Prior:
     """Threshold, gate and rules: with the tables of a sampler, or with voltages if u0 or lam moves."""
 
     def __init__(
         self, graph: SignalFlowGraph, model: SparseCodingModel, slowness: Mapping[str, float], how: Wiring
     ) -> None:
-        self.graph, self.model, self.slowness, self.how = graph, model, slowness, how
-        self.moves = bool({"pi", "lam"} & set(slowness))
-        self.lam: Cell | None = None
-        if not self.moves:
-            self.cells = model.prior.cells(how.width, how.reaching(model, model.A @ np.zeros(model.n_latents)))
+        self.graph, self.slowness, self.how = graph, slowness, how
+        #: u0 and lam, those that are voltages, by the port that they feed
+        self.moving: dict[str, cells.Cell] = {}
+        if not {"pi", "lam"} & set(slowness):
+            self.tables = model.prior.cells(how.width, how.reaching(model, model.A @ np.zeros(model.n_latents)))
             return
-        prior, slab = model.prior, model.prior.slab
+        threshold, slab = model.prior.threshold, model.prior.slab
         assert slab is not None
-        self.corner: Corner = corner(how.width, signed=prior.signed)
-        if "lam" in slowness:
-            self.lam = graph.add(RateVoltage("lam", 1, start=np.array([slab.lam]), capacitor=slowness["lam"]))
-        if "pi" in slowness and self.lam is not None:
-            start = np.array([prior.threshold * slab.lam])
-            self.logpi = graph.add(SparsityVoltage("sparsity", 1, start=start, capacitor=slowness["pi"]))
-            self.u0 = _wire(graph, graph.add(Follower("u0", 1, None)), lam=self.lam, logpi=self.logpi)
-        elif "pi" in slowness:
-            start = np.array([prior.threshold])
-            self.u0 = graph.add(ThresholdVoltage("u0", 1, start=start, capacitor=slowness["pi"]))
+        self.slab, self.corner = slab, cells.corner(how.width, signed=model.prior.signed)
+        #: the capacitor that the rule of pi drives: u0 itself, or -log(pi)
+        self.learned: cells.Integrator
+        if "lam" not in slowness:
+            self.learned = self._voltage(cells.ThresholdVoltage, "u0", threshold, "pi")
+            self.moving["u0"] = self.learned
+            return
+        lam = self._voltage(cells.RateVoltage, "lam", slab.lam, "lam")
+        if "pi" in slowness:
+            self.learned = self._voltage(cells.SparsityVoltage, "sparsity", threshold * slab.lam, "pi")
+            self.moving["u0"] = graph.add(cells.Follower("u0", 1, None), lam=lam, logpi=self.learned)
         else:
-            assert self.lam is not None
-            self.u0 = _wire(graph, graph.add(Follower("u0", 1, slab.pi)), lam=self.lam)
+            self.moving["u0"] = graph.add(cells.Follower("u0", 1, slab.pi), lam=lam)
+        self.moving["lam"] = lam
 
-    def code(self, state: Cell) -> Cell:
+    def _voltage(self, kind: Callable[..., cells.Integrator], name: str, start: float, what: str) -> cells.Integrator:
+        return self.graph.add(kind(name, 1, start=np.array([start]), capacitor=self.slowness[what]))
+
+    def code(self, state: cells.Cell) -> cells.Cell:
         """Wire up the code."""
-        if not self.moves:
-            return code_of(self.graph, state, self.cells.threshold, None)
-        threshold = self.graph.add(AdaptiveThreshold("threshold", state.size, self.corner))
-        return _wire(self.graph, threshold, u=state, u0=self.u0)
+        if not self.moving:
+            return code_of(self.graph, state, self.tables.threshold, None)
+        threshold = cells.AdaptiveThreshold("threshold", state.size, self.corner)
+        return self.graph.add(threshold, u=state, u0=self.moving["u0"])
 
-    def gate(self, state: Integrator, e: Cell) -> Cell:
+    def gate(self, state: cells.Integrator, e: cells.Cell) -> cells.Cell:
         """Wire up the force on the neurons."""
-        if not self.moves:
-            return gate_of(self.graph, state, e, self.cells, self.how)
-        lam = None if self.lam is not None else float(self.model.prior.numbers()["lam"])
-        gate = self.graph.add(AdaptiveGate("gate", state.size, self.corner, lam))
-        _wire(self.graph, gate, u=state, e=e, u0=self.u0)
-        return gate if self.lam is None else _wire(self.graph, gate, lam=self.lam)
+        if not self.moving:
+            return gate_of(self.graph, state, e, self.tables, self.how)
+        lam = None if "lam" in self.moving else float(self.slab.lam)
+        gate = cells.AdaptiveGate("gate", state.size, self.corner, lam)
+        return self.graph.add(gate, u=state, e=e, **self.moving)
 
-    def close(self, state: Cell, e: Cell) -> None:
+    def close(self, state: cells.Cell, e: cells.Cell) -> None:
         """Wire up the rules."""
-        if "pi" in self.slowness and self.lam is not None:
-            rule = self.graph.add(SparsityRule("sparsity_rule", 1, self.corner))
-            _wire(self.graph, self.logpi, drift=_wire(self.graph, rule, u=state, e=e, u0=self.u0, lam=self.lam))
-        elif "pi" in self.slowness:
-            threshold_rule = self.graph.add(ThresholdRule("threshold_rule", 1, self.corner))
-            _wire(self.graph, self.u0, drift=_wire(self.graph, threshold_rule, u=state, e=e, u0=self.u0))
-        if self.lam is not None:
-            rate_rule = self.graph.add(RateRule("rate_rule", 1, self.corner))
-            _wire(self.graph, self.lam, drift=_wire(self.graph, rate_rule, u=state, u0=self.u0, lam=self.lam))
+        if "pi" in self.slowness:
+            kind, name = cells.ThresholdRule, "threshold_rule"
+            if "lam" in self.moving:
+                kind, name = cells.SparsityRule, "sparsity_rule"
+            rule = self.graph.add(kind(name, 1, self.corner), u=state, e=e, **self.moving)
+            self.graph.wire(rule, self.learned, "drift")
+        if "lam" in self.moving:
+            rate = self.graph.add(cells.RateRule("rate_rule", 1, self.corner), u=state, **self.moving)
+            self.graph.wire(rate, self.moving["lam"], "drift")
 
 
 def starts(model: SparseCodingModel, rng: np.random.Generator) -> ArrayLike:

@@ -7,12 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.circuit.cells import (
-    DeviceMomentum,
-    DeviceTransconductor,
-    Momentum,
-    Transconductor,
-)
+from circuitlsc.circuit import cells
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.wiring import FORMS as FORMS
 from circuitlsc.circuit.wiring import (
@@ -72,11 +67,11 @@ def gradient(model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlo
     """
     how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
     state = neurons(graph, how, n, noisy=False)
-    cells = model.prior.cells(how.width, how.reaching(model, x))
+    tables = None
     if not model.prior.signed:
         rows = how.rows(model, x)
-        cells = rectified_cells(model.prior, how.width, how.reaching(model, x), expected_ranges(model, rows).e)
-    graph.wire(force(graph, state, model, x, how, cells=cells), state, "drift")
+        tables = rectified_cells(model.prior, how.width, how.reaching(model, x), expected_ranges(model, rows).e)
+    graph.wire(force(graph, state, model, x, how, tables=tables), state, "drift")
     return graph
 
 
@@ -110,11 +105,10 @@ def underdamped(
     omega = 1 / np.sqrt(mass)
     state = neurons(graph, how, n, noisy=False)
     parts = {"capacitor": float(1 / omega), "conductance": float(omega * friction)}
-    momentum = graph.add(how.part(Momentum, DeviceMomentum, "momentum", n, start=np.zeros(n), **parts))
+    momentum = graph.add(how.part(cells.Momentum, cells.DeviceMomentum, "momentum", n, start=np.zeros(n), **parts))
     add_noise(graph, momentum, temperature, how, strength=float(np.sqrt(friction)))
-    velocity = graph.add(how.part(Transconductor, DeviceTransconductor, "velocity", n, gain=float(omega)))
-    graph.wire(momentum, velocity, "p")
-    graph.wire(velocity, state, "drift")
+    velocity = how.part(cells.Transconductor, cells.DeviceTransconductor, "velocity", n, gain=float(omega))
+    graph.wire(graph.add(velocity, p=momentum), state, "drift")
     graph.wire(force(graph, state, model, x, how, apart=True), momentum, "drift")
     return graph
 

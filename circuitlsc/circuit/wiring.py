@@ -10,29 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.circuit.cells import (
-    Buffer,
-    Cell,
-    Crossbar,
-    DeviceGate,
-    DeviceGradient,
-    DeviceInput,
-    DeviceIntegrator,
-    DeviceResidual,
-    DeviceThreshold,
-    Feedback,
-    Gate,
-    Gradient,
-    Input,
-    Integrator,
-    NegatedCode,
-    NegatedResidual,
-    Noise,
-    Residual,
-    ResistorCrossbar,
-    ThermalNoise,
-    Threshold,
-)
+from circuitlsc.circuit import cells
+from circuitlsc.circuit.cells import Cell, Gate, Integrator
 from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
@@ -89,6 +68,11 @@ class Wiring:
         if not np.isfinite(self.width) or self.width <= 0:
             raise InputError(f"width = {self.width!r}, but a comparator has a finite width > 0 (model units).")
 
+    @property
+    def streaming(self) -> dict[str, Any]:
+        """How a stream enters (see `Input`)."""
+        return {"form": "external" if self.noise == "external" else "pwl", "step": self.step}
+
     def part(self, ideal: Callable[..., AnyCell], device: Callable[..., AnyCell], *args: Any, **given: Any) -> AnyCell:
         """Return a cell of the level that is wanted."""
         return ideal(*args, **given) if self.hardware is None else device(*args, **given, hardware=self.hardware)
@@ -111,7 +95,7 @@ class Wiring:
 
 def neurons(graph: SignalFlowGraph, how: Wiring, n: int, **given: Any) -> Integrator:
     """Add the neurons u."""
-    return graph.add(how.part(Integrator, DeviceIntegrator, "neuron", n, start=how.first(n), **given))
+    return graph.add(how.part(cells.Integrator, cells.DeviceIntegrator, "neuron", n, start=how.first(n), **given))
 
 
 def add_noise(
@@ -119,9 +103,9 @@ def add_noise(
 ) -> None:
     """Put a noise cell in series with the integrators' capacitors."""
     given: dict[str, Any] = {"form": how.noise, "strength": strength, "capacitor": state.capacitor}
-    if isinstance(state, DeviceIntegrator):
+    if how.hardware is not None:
         given["capacitors"] = state.capacitor_factors
-    noise = how.part(Noise, ThermalNoise, "noise", state.size, temperature=temperature, **given)
+    noise = how.part(cells.Noise, cells.ThermalNoise, "noise", state.size, temperature=temperature, **given)
     graph.wire(graph.add(noise), state, "noise")
 
 
@@ -132,21 +116,19 @@ def force(
     x: ArrayLike,
     how: Wiring,
     *,
-    cells: PriorCells | None = None,
+    tables: PriorCells | None = None,
     apart: bool = False,
 ) -> Gate:
     """Wire up -grad E_w: the code, the likelihood's gradient e, and the gate (``apart`` if it acts on a momentum)."""
-    cells = cells or model.prior.cells(how.width, how.reaching(model, x))
-    code = code_of(graph, state, cells.threshold, how.hardware)
+    tables = tables or model.prior.cells(how.width, how.reaching(model, x))
+    code = code_of(graph, state, tables.threshold, how.hardware)
     if how.form == "gram":
         e = gram_gradient(graph, code, model, model.gram, x, how)
     else:
         e = residual_gradient(graph, code, model, x, how)
     if how.loop == "broken":
-        feedback = graph.add(Feedback("feedback", e.size))
-        graph.wire(e, feedback, "e")
-        e = feedback
-    return gate_of(graph, state, e, cells, how, apart=apart)
+        e = graph.add(cells.Feedback("feedback", e.size), e=e)
+    return gate_of(graph, state, e, tables, how, apart=apart)
 
 
 def gram_gradient(
@@ -166,30 +148,20 @@ def residual_gradient(graph: SignalFlowGraph, code: Cell, model: SparseCodingMod
 
 
 def gate_of(
-    graph: SignalFlowGraph, state: Integrator, e: Cell, cells: PriorCells, how: Wiring, *, apart: bool = False
+    graph: SignalFlowGraph, state: Integrator, e: Cell, tables: PriorCells, how: Wiring, *, apart: bool = False
 ) -> Gate:
     """Add the cell that turns e and u into the force."""
-    given = {"comparator": cells.comparator, "prior": cells.prior, "stiffness": cells.stiffness, "apart": apart}
-    gate = graph.add(how.part(Gate, DeviceGate, "gate", state.size, **given))
-    graph.wire(state, gate, "u")
-    graph.wire(e, gate, "e")
-    return gate
+    given = {"comparator": tables.comparator, "prior": tables.prior, "stiffness": tables.stiffness, "apart": apart}
+    return graph.add(how.part(cells.Gate, cells.DeviceGate, "gate", state.size, **given), u=state, e=e)
 
 
 def code_of(graph: SignalFlowGraph, state: Cell, table: Table | None, hardware: Hardware | None) -> Cell:
     """Wire up the code s(u): a threshold cell; without one the state itself, behind a buffer if it has to drive parts."""
-    if table is None and hardware is None:
-        return state
-    code: Cell
+    if hardware is None:
+        return state if table is None else graph.add(cells.Threshold("threshold", state.size, table=table), u=state)
     if table is None:
-        assert hardware is not None
-        code = Buffer("buffer", state.size, hardware=hardware)
-    elif hardware is None:
-        code = Threshold("threshold", state.size, table=table)
-    else:
-        code = DeviceThreshold("threshold", state.size, table=table, hardware=hardware)
-    graph.wire(state, graph.add(code), "u")
-    return code
+        return graph.add(cells.Buffer("buffer", state.size, hardware=hardware), u=state)
+    return graph.add(cells.DeviceThreshold("threshold", state.size, table=table, hardware=hardware), u=state)
 
 
 def _weighted_sum(
@@ -203,40 +175,26 @@ def _weighted_sum(
     stream: Stream | None = None,
 ) -> Cell:
     """Wire up target = matrix @ source + constant (or a stream): a crossbar and an input share the target's nodes."""
-    matrix, size, hardware = np.asarray(matrix), len(matrix), how.hardware
+    matrix, size, hardware, quantity = np.asarray(matrix), len(matrix), how.hardware, source.quantity
     crossbar: Cell
     total: Cell
-    bias: Callable[..., Input]
+    bias: Callable[..., cells.Input] = cells.Input
     if hardware is None:
-        total = {"gradient": Gradient, "residual": Residual}[target](target, size)
-        crossbar = Crossbar(name, size, matrix=matrix, source=source.quantity, target=total.quantity)
-        bias = Input
+        total = graph.add({"gradient": cells.Gradient, "residual": cells.Residual}[target](target, size))
+        crossbar = cells.Crossbar(name, size, matrix=matrix, source=quantity, target=total.quantity)
+        graph.add(crossbar, v=source)
     else:
-        crossbar = ResistorCrossbar(name, size, matrix=matrix, hardware=hardware)
-        amplifiers = {"gradient": DeviceGradient, "residual": DeviceResidual}[target]
-        total = amplifiers(
-            target,
-            size,
-            crossbar=crossbar,
-            source=source.quantity,
-            has_input=constant is not None,
-            hardware=hardware,
-        )
-        inverters = {"s": NegatedCode, "r": NegatedResidual}[source.quantity]
-        minus = graph.add(inverters(f"{name}_inverter", source.size, source=source.quantity, hardware=hardware))
-        graph.wire(source, minus, "v")
-        bias = partial(DeviceInput, crossbar=crossbar, source=source.quantity)
-    graph.add(total)
-    graph.wire(source, graph.add(crossbar), "v")
-    if hardware is not None:
-        graph.wire(minus, crossbar, "minus")
+        crossbar = cells.ResistorCrossbar(name, size, matrix=matrix, hardware=hardware)
+        given: dict[str, Any] = {"crossbar": crossbar, "source": quantity}
+        inverter = {"s": cells.NegatedCode, "r": cells.NegatedResidual}[quantity]
+        minus = graph.add(inverter(f"{name}_inverter", source.size, source=quantity, hardware=hardware), v=source)
+        amplifier = {"gradient": cells.DeviceGradient, "residual": cells.DeviceResidual}[target]
+        total = graph.add(amplifier(target, size, **given, has_input=constant is not None, hardware=hardware))
+        graph.add(crossbar, v=source, minus=minus)
+        bias = partial(cells.DeviceInput, **given)
     graph.wire(crossbar, total, "crossbar")
     if constant is not None:
-        given: dict[str, Any] = {
-            "stream": stream,
-            "form": "external" if how.noise == "external" else "pwl",
-            "step": how.step,
-        }
         value = constant if stream is None else stream.rows[0]
-        graph.wire(graph.add(bias(f"{name}_input", size, value=value, target=total.quantity, **given)), total, "input")
+        entering = bias(f"{name}_input", size, value=value, target=total.quantity, stream=stream, **how.streaming)
+        graph.wire(graph.add(entering), total, "input")
     return total

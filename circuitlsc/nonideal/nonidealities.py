@@ -19,8 +19,7 @@ from scipy.special import ndtri
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.nearest import nearest
-from circuitlsc.nonideal import parameters
-from circuitlsc.nonideal.parameters import PARTS
+from circuitlsc.nonideal.parameters import PARTS, Parts
 from circuitlsc.nonideal.presets import PRESETS
 
 
@@ -53,7 +52,7 @@ class Imperfection:
 
 
 @dataclass(frozen=True, init=False)
-class Nonidealities:
+class Nonidealities(Parts):
     """The imperfections of every part of a circuit.
 
     Parameters
@@ -71,17 +70,6 @@ class Nonidealities:
         For an unknown part or parameter, or a value that cannot be.
     """
 
-    crossbar: parameters.CrossbarParts
-    op_amp: parameters.OpAmpParts
-    integrator: parameters.IntegratorParts
-    comparator: parameters.ComparatorParts
-    multiplier: parameters.MultiplierParts
-    transconductor: parameters.TransconductorParts
-    plastic: parameters.PlasticParts
-    prior: parameters.PriorParts
-    noise: parameters.NoiseParts
-    supply: parameters.SupplyParts
-    corner: parameters.CornerParts
     seed: int
 
     def __init__(self, parts: Mapping[str, Any] | None = None, *, seed: int = 0, **keywords: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import get_type_hints
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.declared import Declared, quantity
@@ -14,18 +15,12 @@ from circuitlsc.planning.scaling import ROOM
 class CrossbarParts(Declared):
     """Differential pairs of resistors; an entry M becomes g_off + (g_on - g_off) max(+-M, 0)/max abs(M) siemens."""
 
-    key = "crossbar"
-
     g_on: float = quantity(1e-5, "S", "the largest conductance of a cell", above=True, design=True)
     g_off: float = quantity(1e-7, "S", "the smallest conductance of a cell, below g_on", design=True)
     levels: int | None = quantity(None, "1", "the number of conductance levels, 2 or more", low=2, high=1e6, whole=True)
     programming_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on each conductance", high=2.0)
     programming_polynomial: tuple[float, ...] = quantity(
-        (),
-        "sd/g_on",
-        "c0, c1, c2 of sd/g_on = c0 + c1 g/g_on + c2 (g/g_on)^2",
-        low=-math.inf,
-        three=True,
+        (), "sd/g_on", "c0, c1, c2 of sd/g_on = c0 + c1 g/g_on + c2 (g/g_on)^2", low=-math.inf, three=True
     )
     stuck_on: float = quantity(0.0, "1", "the fraction of cells stuck at g_on", high=1.0)
     stuck_off: float = quantity(0.0, "1", "the fraction of cells stuck at g_off", high=1.0)
@@ -50,8 +45,6 @@ class CrossbarParts(Declared):
 class OpAmpParts(Declared):
     """Every op-amp: the rows' transimpedance amplifiers, the inverters, the buffers of a code that is u itself."""
 
-    key = "op_amp"
-
     gain: float = quantity(math.inf, "V/V", "the open-loop gain at DC", low=1.0, above=True)
     gbw: float = quantity(math.inf, "Hz", "the gain-bandwidth product", above=True)
     offset: float = quantity(0.0, "V", "the sd of the input offset voltage", high=10.0)
@@ -67,8 +60,6 @@ class OpAmpParts(Declared):
 class IntegratorParts(Declared):
     """The neuron's capacitor and what loads it."""
 
-    key = "integrator"
-
     output_resistance: float = quantity(math.inf, "ohm", "the resistance that loads the capacitor (a leak)", above=True)
     offset_current: float = quantity(0.0, "A", "the sd of a constant current into the capacitor", high=1.0)
     rail: float = quantity(math.inf, "V", "the voltage at which the neuron is clamped", above=True)
@@ -81,8 +72,6 @@ class IntegratorParts(Declared):
 @dataclass(frozen=True, kw_only=True)
 class ComparatorParts(Declared):
     """Threshold cell and gate: each its own comparator, so that their mismatch is a part of the story."""
-
-    key = "comparator"
 
     width: float | None = quantity(None, "V", "the input width w of the comparators (their gain is 1/(4w))", above=True)
     threshold_offset: float = quantity(0.0, "V", "the sd of the threshold cell's input offset", high=10.0)
@@ -102,8 +91,6 @@ class ComparatorParts(Declared):
 class MultiplierParts(Declared):
     """The multiplier that lets the gate pass the gradient e."""
 
-    key = "multiplier"
-
     gain_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
     offset: float = quantity(0.0, "V", "the sd of the offset at its input e", high=10.0)
 
@@ -112,8 +99,6 @@ class MultiplierParts(Declared):
 class TransconductorParts(Declared):
     """What turns a momentum into the current of its neuron (underdamped dynamics)."""
 
-    key = "transconductor"
-
     gain_error: float = quantity(0.0, "relative", "the sd of a lognormal factor on its gain", high=1.0)
     offset: float = quantity(0.0, "V", "the sd of its input offset", high=10.0)
 
@@ -121,8 +106,6 @@ class TransconductorParts(Declared):
 @dataclass(frozen=True, kw_only=True)
 class PlasticParts(Declared):
     """The synapses of a circuit that learns: capacitors that hold the weights, and multipliers."""
-
-    key = "plastic"
 
     leak_resistance: float = quantity(
         math.inf, "ohm", "the resistance that discharges a weight's capacitor", above=True
@@ -136,8 +119,6 @@ class PlasticParts(Declared):
 class PriorParts(Declared):
     """The current that stands for the prior."""
 
-    key = "prior"
-
     lam_error: float = quantity(0.0, "relative", "the common error of the prior's current", low=-0.95, high=10.0)
     lam_mismatch: float = quantity(0.0, "relative", "the sd of a lognormal factor on the prior's current", high=1.0)
 
@@ -145,8 +126,6 @@ class PriorParts(Declared):
 @dataclass(frozen=True, kw_only=True)
 class NoiseParts(Declared):
     """The thermal-noise source and the transconductor that lifts it to the model's diffusion."""
-
-    key = "noise"
 
     resistance: float = quantity(
         1e6, "ohm", "the resistor whose thermal noise is used", low=1e-3, high=1e15, design=True
@@ -166,8 +145,6 @@ class NoiseParts(Declared):
 class SupplyParts(Declared):
     """The supply."""
 
-    key = "supply"
-
     voltage: float | None = quantity(
         None, "V", "the total supply voltage; from rail to rail if not given", above=True, design=True
     )
@@ -177,27 +154,29 @@ class SupplyParts(Declared):
 class CornerParts(Declared):
     """Where on the process and environment the whole chip sits."""
 
-    key = "corner"
-
     temperature: float = quantity(ROOM, "K", "the ambient temperature: it heats every noise resistor", above=True)
     supply: float = quantity(1.0, "relative", "a factor on the supply and on every rail", above=True)
     resistance: float = quantity(1.0, "relative", "a factor on every resistor", above=True)
     capacitance: float = quantity(1.0, "relative", "a factor on every capacitor", above=True)
 
 
-PARTS: dict[str, type[Declared]] = {
-    cls.key: cls
-    for cls in (
-        CrossbarParts,
-        OpAmpParts,
-        IntegratorParts,
-        ComparatorParts,
-        MultiplierParts,
-        TransconductorParts,
-        PlasticParts,
-        PriorParts,
-        NoiseParts,
-        SupplyParts,
-        CornerParts,
-    )
-}
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a circuit, each by its key."""
+
+    crossbar: CrossbarParts
+    op_amp: OpAmpParts
+    integrator: IntegratorParts
+    comparator: ComparatorParts
+    multiplier: MultiplierParts
+    transconductor: TransconductorParts
+    plastic: PlasticParts
+    prior: PriorParts
+    noise: NoiseParts
+    supply: SupplyParts
+    corner: CornerParts
+
+
+PARTS: dict[str, type[Declared]] = get_type_hints(Parts)
+for _key, _part in PARTS.items():
+    _part.key = _key

@@ -18,6 +18,7 @@ error; for none of it, 1.10.
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve_discrete_lyapunov
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
@@ -53,9 +54,8 @@ def variance_factor(y: float, own: float = 0.0) -> float:
     moves[1, 0], moves[2] = 1.0, held
     if np.max(np.abs(np.linalg.eigvals(moves))) >= 1:
         return float("inf")
-    noise = np.zeros(9)
-    noise[0] = 2 / (1 + own / 2) ** 2
-    return float((y + own) * np.linalg.solve(np.eye(9) - np.kron(moves, moves), noise)[0])
+    noise = np.diag([2 / (1 + own / 2) ** 2, 0.0, 0.0])
+    return float((y + own) * solve_discrete_lyapunov(moves, noise)[0, 0])
 
 
 def gaussian_covariance(model: SparseCodingModel, sd: float, step: float, temperature: float = 1.0) -> Array:
@@ -84,21 +84,17 @@ def check_loop(loop: str, level: str, dynamics: Dynamics, rows: int) -> None:
         raise InputError(f"circuit.loop = {loop!r} is not one of {', '.join(LOOPS)}.")
     if loop == "closed":
         return
-    if level != "ideal":
-        raise InputError(
-            'circuit.loop = "broken" needs circuit.level = "ideal", and it is "device": the lag of real parts is in the loop. '
-            'Use loop = "closed".'
-        )
-    if dynamics.kind != "langevin":
-        raise InputError(
-            f'circuit.loop = "broken" needs dynamics.kind = "langevin", and it is "{dynamics.kind}": its error is known for '
-            'overdamped noise alone. Use loop = "closed".'
-        )
-    if rows > 1:
-        raise InputError(
-            f'circuit.loop = "broken" needs one input, and x has {rows} rows: what jumps at the start of each cannot be '
-            'extrapolated. Use loop = "closed".'
-        )
+    kind = dynamics.kind
+    for met, needed in (
+        (level == "ideal", 'circuit.level = "ideal", and it is "device": the lag of real parts is in the loop'),
+        (
+            kind == "langevin",
+            f'dynamics.kind = "langevin", and it is "{kind}": its error is known for overdamped noise alone',
+        ),
+        (rows <= 1, f"one input, and x has {rows} rows: what jumps at the start of each cannot be extrapolated"),
+    ):
+        if not met:
+            raise InputError(f'circuit.loop = "broken" needs {needed}. Use loop = "closed".')
 
 
 def broken_step(model: SparseCodingModel, step: float, given: bool) -> tuple[float, str]:

@@ -17,7 +17,7 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.scaling import Ranges, expected_ranges
-from circuitlsc.planning.stepping import StepPlan, check_given, plan_step
+from circuitlsc.planning.stepping import StepPlan, check_given, choose_step, plan_step
 
 MAP_WIDTH = 1e-3  # of a typical coefficient
 THRESHOLD_WIDTH = 0.02  # of LCA's threshold
@@ -78,9 +78,8 @@ def momentum_plan(
     if dynamics.mass is None:
         dynamics = replace(dynamics, mass=1 / fastest)
     if dynamics.friction is None:
-        slowest = (
-            fastest - float(np.linalg.eigvalsh(model.gram)[-1]) + max(0.0, float(np.linalg.eigvalsh(model.gram)[0]))
-        )
+        rates = np.linalg.eigvalsh(model.gram)
+        slowest = fastest - float(rates[-1]) + max(0.0, float(rates[0]))
         dynamics = replace(dynamics, friction=float(np.sqrt(slowest / fastest)))
     return Plan(_with_momentum(overdamped.step, dynamics, step), dynamics, overdamped.ranges)
 
@@ -129,24 +128,14 @@ def _with_momentum(plan: StepPlan, dynamics: Dynamics, step: float | None) -> St
             f"mass = {mass:.3g} tau with friction = {friction:.3g} forgets its start within about {relaxation:.3g} tau: "
             "samples that are farther apart than the run is long say nothing. Leave both out, and they are chosen.",
         )
-    if step is None:
-        step = best
-        lines += (
-            f"step {step:.4g} tau = min({SMOOTH:g} sqrt(2 m h) = {unique:.4g} with the overdamped circuit's "
-            f"h = {plan.step:.4g}, {OSCILLATION:g}/frequency = {ringing:.4g})",
-        )
-    else:
-        limit = 4 * best
-        check_given("run.step", step, "time goes forward")
-        if step > limit:
-            raise InputError(
-                f"run.step = {step!r} tau is too large for the fastest oscillation, {frequency:.4g} / tau: the limit is "
-                f'{limit:.3g} tau. Give step <= {best:.3g}, or step = "auto".'
-            )
-        lines += (f"step {step:.4g} tau as given (the rule would give {best:.4g})",)
-        if step > 1.4 * best:
-            warnings += (f"step = {step:.3g} tau is above {best:.3g} by much: the samples may have a bias.",)
-    return replace(plan, step=float(step), explanation=lines, warnings=warnings)
+    rule = (
+        f"min({SMOOTH:g} sqrt(2 m h) = {unique:.4g} with the overdamped circuit's h = {plan.step:.4g}, "
+        f"{OSCILLATION:g}/frequency = {ringing:.4g})"
+    )
+    step, line = choose_step(step, best, 4 * best, f"oscillation, {frequency:.4g}", rule)
+    if step > 1.4 * best:
+        warnings += (f"step = {step:.3g} tau is above {best:.3g} by much: the samples may have a bias.",)
+    return replace(plan, step=float(step), explanation=(*lines, line), warnings=warnings)
 
 
 def settling_plan(
@@ -191,21 +180,9 @@ def settling_plan(
             warnings.append(
                 f"width = {width:.3g} is above {10 * best_width:.3g}: expect percents of error in the code."
             )
-    if step is None:
-        step = best_step
-        lines.append(
-            f"step {step:.4g} tau = min({LARGEST_MAP_STEP:g}, {MAP_STEP:g}/fastest mode = {MAP_STEP / rate:.4g})"
-        )
-    else:
-        check_given("run.step", step, "time goes forward")
-        limit = max(0.5, 20 * best_step)
-        if step > limit:
-            raise InputError(
-                f"run.step = {step!r} tau is too large for the fastest mode, {rate:.4g} / tau: the limit is {limit:.3g} tau. "
-                f'Give step <= {best_step:.3g}, or step = "auto".'
-            )
-        lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
-    return StepPlan(float(width), float(step), rate, 1.0, tuple(lines), tuple(warnings))
+    rule = f"min({LARGEST_MAP_STEP:g}, {MAP_STEP:g}/fastest mode = {MAP_STEP / rate:.4g})"
+    step, line = choose_step(step, best_step, max(0.5, 20 * best_step), f"mode, {rate:.4g}", rule)
+    return StepPlan(float(width), float(step), rate, 1.0, (*lines, line), tuple(warnings))
 
 
 def lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:

@@ -38,10 +38,9 @@ class RunPlan:
 
     def __post_init__(self) -> None:
         for name, low in (("chains", 1), ("seed", 0), ("thin", 1)):
-            value = getattr(self, name)
-            if value is None and name == "thin":
-                continue
-            object.__setattr__(self, name, check_count(f"run.{name}", value, low, ", but it counts something"))
+            if name != "thin" or self.thin is not None:
+                whole = check_count(f"run.{name}", getattr(self, name), low, ", but it counts something")
+                object.__setattr__(self, name, whole)
         if self.chains > MOST_CHAINS:
             raise InputError(
                 f"run.chains = {self.chains:,}, but each is a process that starts and warms up. Give at most "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -57,8 +57,7 @@ class Scaling:
     rails: float = 2.5
 
     def __post_init__(self) -> None:
-        for name in ("volt", "volt_r", "volt_e", "c_int", "tau", "r_node", "rails"):
-            value = getattr(self, name)
+        for name, value in asdict(self).items():
             if not is_positive(value):
                 raise InputError(f"{name} = {value!r}, but a scale must be a finite number > 0 (SI units).")
             if name == "tau" and value > LONGEST_TAU:
@@ -202,14 +201,7 @@ def scale_for(
             f"rails are +-{rails:g} V and {HEADROOM:.0%} of them can be used. "
             f"Give volt <= {_round(fits, math.floor):g}, or rails >= {_round(volt * ranges.u / HEADROOM, math.ceil):g}."
         )
-    return Scaling(
-        volt=volt,
-        volt_r=min(0.1, room / ranges.r),
-        volt_e=min(0.1, room / ranges.e),
-        c_int=base.c_int,
-        tau=base.tau,
-        rails=base.rails,
-    )
+    return replace(base, volt=volt, volt_r=min(0.1, room / ranges.r), volt_e=min(0.1, room / ranges.e))
 
 
 def _round(value: float, direction: Callable[[float], int]) -> float:

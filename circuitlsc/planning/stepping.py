@@ -91,8 +91,6 @@ def plan_step(
     InputError
         If a given width or step cannot be used.
     """
-    if not math.isfinite(temperature) or temperature <= 0:
-        raise InputError(f"temperature = {temperature!r}, but it must be a finite number > 0.")
     linear = model.prior.linear
     rate = fastest_mode(model, temperature)
     slab = model.prior.slab_at(temperature)
@@ -138,27 +136,18 @@ def plan_step(
     largest = LARGEST_STEP if linear else LARGEST_STEP * time_scale
     limit = min(0.5, 4 / math.sqrt(rate)) if linear else min(10 * largest, RINGING / rate)
     best_step = min(largest, 1.9 / math.sqrt(rate) if linear else min(unique, 2.5 / rate))
-    if step is None:
-        step = best_step
-        rules = (
-            f"1.9/sqrt(fastest mode) = {1.9 / math.sqrt(rate):.4g}"
-            if linear
-            else f"{UNIQUE:g}/({named} = {value:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
+    rules = (
+        f"1.9/sqrt(fastest mode) = {1.9 / math.sqrt(rate):.4g}"
+        if linear
+        else f"{UNIQUE:g}/({named} = {value:.4g}) = {unique:.4g}, 2.5/fastest mode = {2.5 / rate:.4g}"
+    )
+    step, line = choose_step(step, best_step, limit, f"mode, {rate:.4g}", f"min({largest:.4g}, {rules})")
+    lines.append(line)
+    if step > 2 / UNIQUE * unique:
+        warnings.append(
+            f"step = {step:.3g} tau is above 2/({named}) = {2 / UNIQUE * unique:.3g}: "
+            "the implicit step may have several solutions, and the samples a bias."
         )
-        lines.append(f"step {step:.4g} tau = min({largest:.4g}, {rules})")
-    else:
-        check_given("run.step", step, "time goes forward")
-        if step > limit:
-            raise InputError(
-                f"run.step = {step!r} tau is too large for the fastest mode, {rate:.4g} / tau: the limit is {limit:.3g} tau. "
-                f'Give step <= {best_step:.3g}, or step = "auto".'
-            )
-        lines.append(f"step {step:.4g} tau as given (the rule would give {best_step:.4g})")
-        if step > 2 / UNIQUE * unique:
-            warnings.append(
-                f"step = {step:.3g} tau is above 2/({named}) = {2 / UNIQUE * unique:.3g}: "
-                "the implicit step may have several solutions, and the samples a bias."
-            )
     if not linear and ratio < NARROWEST:
         warnings.append(
             f"sigma/|a|_max = {ratio:.3g} is below {NARROWEST:g}, the narrowest likelihood that was checked: the step is "
@@ -172,6 +161,25 @@ def _steepest_gate(model: SparseCodingModel, width: float) -> float:
     u = np.linspace(-4, 4, 801) * width
     grids = (u, u + model.prior.threshold)
     return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
+
+
+def choose_step(given: float | None, best: float, limit: float, fastest: str, rule: str) -> tuple[float, str]:
+    """Return the step, in tau, and a line that says why: what a rule finds best, or what is given up to a limit.
+
+    Raises
+    ------
+    InputError
+        If a given step is no time, or too long for what is fastest (1/tau).
+    """
+    if given is None:
+        return best, f"step {best:.4g} tau = {rule}"
+    check_given("run.step", given, "time goes forward")
+    if given > limit:
+        raise InputError(
+            f"run.step = {given!r} tau is too large for the fastest {fastest} / tau: the limit is {limit:.3g} tau. "
+            f'Give step <= {best:.3g}, or step = "auto".'
+        )
+    return given, f"step {given:.4g} tau as given (the rule would give {best:.4g})"
 
 
 def check_given(name: str, value: float, why: str) -> None:

@@ -1,50 +1,35 @@
 """Vector cells, one a file: equation, NumPy form and subcircuit side by side."""
 
-from circuitlsc.circuit.cells.adaptive import AdaptiveGate as AdaptiveGate
-from circuitlsc.circuit.cells.adaptive import AdaptiveThreshold as AdaptiveThreshold
-from circuitlsc.circuit.cells.adaptive import Corner as Corner
-from circuitlsc.circuit.cells.adaptive import Follower as Follower
-from circuitlsc.circuit.cells.adaptive import NoiseVoltage as NoiseVoltage
-from circuitlsc.circuit.cells.adaptive import Precision as Precision
-from circuitlsc.circuit.cells.adaptive import RateVoltage as RateVoltage
-from circuitlsc.circuit.cells.adaptive import SparsityVoltage as SparsityVoltage
-from circuitlsc.circuit.cells.adaptive import ThresholdVoltage as ThresholdVoltage
-from circuitlsc.circuit.cells.adaptive import corner as corner
-from circuitlsc.circuit.cells.base import Cell as Cell
-from circuitlsc.circuit.cells.base import State as State
-from circuitlsc.circuit.cells.base import Wires as Wires
-from circuitlsc.circuit.cells.crossbar import Crossbar as Crossbar
-from circuitlsc.circuit.cells.feedback import Feedback as Feedback
-from circuitlsc.circuit.cells.gate import DeviceGate as DeviceGate
-from circuitlsc.circuit.cells.gate import Gate as Gate
-from circuitlsc.circuit.cells.integrator import DeviceIntegrator as DeviceIntegrator
-from circuitlsc.circuit.cells.integrator import DeviceMomentum as DeviceMomentum
-from circuitlsc.circuit.cells.integrator import Integrator as Integrator
-from circuitlsc.circuit.cells.integrator import Momentum as Momentum
-from circuitlsc.circuit.cells.node import DeviceGradient as DeviceGradient
-from circuitlsc.circuit.cells.node import DeviceInput as DeviceInput
-from circuitlsc.circuit.cells.node import DeviceResidual as DeviceResidual
-from circuitlsc.circuit.cells.node import Gradient as Gradient
-from circuitlsc.circuit.cells.node import Input as Input
-from circuitlsc.circuit.cells.node import Residual as Residual
-from circuitlsc.circuit.cells.node import TransimpedanceSum as TransimpedanceSum
-from circuitlsc.circuit.cells.noise import Noise as Noise
-from circuitlsc.circuit.cells.noise import ThermalNoise as ThermalNoise
-from circuitlsc.circuit.cells.op_amp import Buffer as Buffer
-from circuitlsc.circuit.cells.op_amp import Inverter as Inverter
-from circuitlsc.circuit.cells.op_amp import NegatedCode as NegatedCode
-from circuitlsc.circuit.cells.op_amp import NegatedResidual as NegatedResidual
-from circuitlsc.circuit.cells.plastic import Backward as Backward
-from circuitlsc.circuit.cells.plastic import DeviceWeights as DeviceWeights
-from circuitlsc.circuit.cells.plastic import Forward as Forward
-from circuitlsc.circuit.cells.plastic import Hebbian as Hebbian
-from circuitlsc.circuit.cells.plastic import Weights as Weights
-from circuitlsc.circuit.cells.resistors import ResistorCrossbar as ResistorCrossbar
-from circuitlsc.circuit.cells.rule import NoiseRule as NoiseRule
-from circuitlsc.circuit.cells.rule import RateRule as RateRule
-from circuitlsc.circuit.cells.rule import SparsityRule as SparsityRule
-from circuitlsc.circuit.cells.rule import ThresholdRule as ThresholdRule
-from circuitlsc.circuit.cells.threshold import DeviceThreshold as DeviceThreshold
-from circuitlsc.circuit.cells.threshold import Threshold as Threshold
-from circuitlsc.circuit.cells.transconductor import DeviceTransconductor as DeviceTransconductor
-from circuitlsc.circuit.cells.transconductor import Transconductor as Transconductor
+from circuitlsc.circuit.cells.adaptive import (
+    AdaptiveGate,
+    AdaptiveThreshold,
+    Corner,
+    Follower,
+    NoiseVoltage,
+    Precision,
+    RateVoltage,
+    SparsityVoltage,
+    ThresholdVoltage,
+    corner,
+)
+from circuitlsc.circuit.cells.base import Cell, State, Wires
+from circuitlsc.circuit.cells.crossbar import Crossbar
+from circuitlsc.circuit.cells.feedback import Feedback
+from circuitlsc.circuit.cells.gate import DeviceGate, Gate
+from circuitlsc.circuit.cells.integrator import DeviceIntegrator, DeviceMomentum, Integrator, Momentum
+from circuitlsc.circuit.cells.node import (
+    DeviceGradient,
+    DeviceInput,
+    DeviceResidual,
+    Gradient,
+    Input,
+    Residual,
+    TransimpedanceSum,
+)
+from circuitlsc.circuit.cells.noise import Noise, ThermalNoise
+from circuitlsc.circuit.cells.op_amp import Buffer, Inverter, NegatedCode, NegatedResidual
+from circuitlsc.circuit.cells.plastic import Backward, DeviceWeights, Forward, Hebbian, Weights
+from circuitlsc.circuit.cells.resistors import ResistorCrossbar
+from circuitlsc.circuit.cells.rule import NoiseRule, RateRule, SparsityRule, ThresholdRule
+from circuitlsc.circuit.cells.threshold import DeviceThreshold, Threshold
+from circuitlsc.circuit.cells.transconductor import DeviceTransconductor, Transconductor

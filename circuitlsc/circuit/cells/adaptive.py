@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.circuit.cells.plastic import Slow
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table, crowded_knots
@@ -31,7 +32,7 @@ class ThresholdVoltage(Slow):
     """The threshold u0 as a capacitor's voltage."""
 
     quantity = "u0"
-    subcircuit_name = "lsc_u0"
+    definition = "lsc_u0"
     what = "threshold u0"
 
 
@@ -39,7 +40,7 @@ class SparsityVoltage(Slow):
     """The sparsity -log(pi) as a capacitor's voltage: with lam that moves too, u0 = -log(pi)/lam is no state of its own."""
 
     quantity = "logpi"
-    subcircuit_name = "lsc_sparsity"
+    definition = "lsc_sparsity"
     what = "sparsity -log(pi)"
 
 
@@ -47,7 +48,7 @@ class RateVoltage(Slow):
     """The slab's rate lam as a capacitor's voltage."""
 
     quantity = "lam"
-    subcircuit_name = "lsc_lam"
+    definition = "lsc_lam"
     what = "rate lam"
 
 
@@ -55,7 +56,7 @@ class NoiseVoltage(Slow):
     """The noise level sigma as a capacitor's voltage."""
 
     quantity = "sigma"
-    subcircuit_name = "lsc_sigma"
+    definition = "lsc_sigma"
     what = "noise level sigma"
 
 
@@ -86,21 +87,14 @@ class Corner:
         sign, bend = self.sign.with_slope(u)
         if not self.signed:
             a, da = self.size.with_slope(u)
-            (f, df), (g, dg) = self.code.with_slope(a - u0), self.gate.with_slope(a - u0)
-            code, gate = _Slopes(f, df * da, -df), _Slopes(g, dg * da, -dg)
-            force = _Slopes(g * sign, dg * da * sign + g * bend, -dg * sign)
+            code, gate = (_Slopes.of(table, a - u0, da) for table in (self.code, self.gate))
+            force = _Slopes(gate.value * sign, gate.u * sign + gate.value * bend, gate.u0 * sign)
             return _Values(code, code, force, gate, gate, sign, bend)
-        (f1, df1), (f2, df2) = self.code.with_slope(u - u0), self.code.with_slope(-u - u0)
-        (g1, dg1), (g2, dg2) = self.gate.with_slope(u - u0), self.gate.with_slope(-u - u0)
-        return _Values(
-            s=_Slopes(f1 - f2, df1 + df2, df2 - df1),
-            size=_Slopes(f1 + f2, df1 - df2, -df1 - df2),
-            force=_Slopes(g1 + g2, dg1 - dg2, -dg1 - dg2),
-            push=_Slopes(g1 - g2, dg1 + dg2, dg2 - dg1),
-            on=_Slopes(g1 + g2, dg1 - dg2, -dg1 - dg2),
-            sign=sign,
-            bend=bend,
+        (f, f_below), (g, g_below) = (
+            (_Slopes.of(table, u - u0, 1.0), _Slopes.of(table, -u - u0, -1.0)) for table in (self.code, self.gate)
         )
+        code, push, on = f.plus(f_below, -1.0), g.plus(g_below, -1.0), g.plus(g_below)
+        return _Values(code, f.plus(f_below), on, push, on, sign, bend)
 
     def spice(self, what: str, scaling: Scaling, unit: float) -> str:
         """Return an expression of V(u), V(u0): ``"code"``, ``"size"`` (abs(s)), ``"force"`` (ds/du), ``"on"``, ``"push"``."""
@@ -114,17 +108,25 @@ class Corner:
         return f"({above}{'-' if what in ('code', 'push') else '+'}{below})"
 
 
-@dataclass(frozen=True)
-class _Slopes:
+class _Slopes(NamedTuple):
     """A function of u and u0, and its slopes: those of its tables, which Newton's iteration needs."""
 
     value: Array
     u: Array
     u0: Array
 
+    @classmethod
+    def of(cls, table: Table, v: Array, dv: Array | float) -> _Slopes:
+        """Return a table at v(u) - u0, with dv the slope of v."""
+        value, slope = table.with_slope(v)
+        return cls(value, slope * dv, -slope)
 
-@dataclass(frozen=True)
-class _Values:
+    def plus(self, other: _Slopes, factor: float = 1.0) -> _Slopes:
+        """Return the sum with ``factor`` times another function."""
+        return _Slopes(*(a + factor * b for a, b in zip(self, other, strict=True)))
+
+
+class _Values(NamedTuple):
     s: _Slopes
     size: _Slopes  # abs(s)
     force: _Slopes  # what e is multiplied by, ds/du
@@ -170,6 +172,7 @@ class AdaptiveThreshold(Cell):
 
     quantity = "s"
     ports = ("u", "u0")
+    definition = "lsc_threshold"
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return s, shape (..., n_latents), ds/du and ds/du0."""
@@ -178,16 +181,10 @@ class AdaptiveThreshold(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u u0 s``."""
-        cell = described(SubCircuit("lsc_threshold", "u", "u0", "s"), "threshold: V(s) = s(V(u), V(u0))")
+        cell = self.defined("threshold: V(s) = s(V(u), V(u0))", "u", "u0", "s")
         cell.B("s", 0, "s", current_expression=self.corner.spice("code", scaling, scaling.volt / scaling.r_node))
         cell.R("s", "s", 0, number(scaling.r_node))
         return (cell,)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one threshold cell per latent."""
-        (u0,) = wires.inputs["u0"]
-        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, u0, s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +200,8 @@ class AdaptiveGate(Cell):
 
     corner: Corner
     lam: float | None
+
+    definition = "lsc_gate"
 
     @property
     def ports(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -220,9 +219,7 @@ class AdaptiveGate(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e u0 (lam)``: a current out of u."""
-        cell = described(
-            SubCircuit("lsc_gate", *self.ports), "comparator gate: drift current -(ds/du e + lam sign(u)) into u"
-        )
+        cell = self.defined("comparator gate: drift current -(ds/du e + lam sign(u)) into u", *self.ports)
         per_volt_e = scaling.drift_current / scaling.volt_e
         force = self.corner.spice("force", scaling, per_volt_e)
         sign = self.corner.sign
@@ -233,11 +230,9 @@ class AdaptiveGate(Cell):
         cell.B("g", "u", 0, current_expression=f"{prior}+V(e)*{force}")
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one gate per latent."""
-        shared = [wires.inputs[p][0] for p in self.ports[2:]]
-        for i, (u, e) in enumerate(zip(wires.inputs["u"], wires.inputs["e"], strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_gate", u, e, *shared)
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the inputs: the current leaves u."""
+        return super().pins(wires)[:-1]
 
 
 class Precision(Cell):
@@ -245,6 +240,7 @@ class Precision(Cell):
 
     quantity = "q"
     ports = ("r", "sigma")
+    definition = "lsc_precision"
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return q, shape (..., D), dq/dr and dq/dsigma."""
@@ -253,17 +249,11 @@ class Precision(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_precision r sigma q``."""
-        cell = described(SubCircuit("lsc_precision", "r", "sigma", "q"), "divider: V(q) = V(r)/V(sigma)^2, in units")
+        cell = self.defined("divider: V(q) = V(r)/V(sigma)^2, in units", "r", "sigma", "q")
         unit = number(scaling.volt_e / scaling.volt_r * scaling.volt**2 / scaling.r_node)
         cell.B("q", 0, "q", current_expression=f"{unit!r}*V(r)/max(V(sigma),{number(LEAST * scaling.volt)!r})**2")
         cell.R("q", "q", 0, number(scaling.r_node))
         return (cell,)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one divider per pixel."""
-        (sigma,) = wires.inputs["sigma"]
-        for j, (r, q) in enumerate(zip(wires.inputs["r"], self.nodes, strict=True)):
-            netlist.X(f"{self.name}_{j}", "lsc_precision", r, sigma, q)
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,6 +269,7 @@ class Follower(Cell):
     pi: float | None
 
     quantity = "u0"
+    definition = "lsc_follower"
 
     @property
     def ports(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -294,7 +285,7 @@ class Follower(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_follower lam (logpi) u0``."""
-        cell = described(SubCircuit("lsc_follower", *self.ports, "u0"), "divider: V(u0) = -log(pi)/lam, in units")
+        cell = self.defined("divider: V(u0) = -log(pi)/lam, in units", *self.ports, "u0")
         if self.pi is None:
             above = f"{number(scaling.volt / scaling.r_node)!r}*V(logpi)"
         else:
@@ -303,6 +294,6 @@ class Follower(Cell):
         cell.R("u", "u0", 0, number(scaling.r_node))
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add the one divider."""
-        netlist.X(self.name, "lsc_follower", *(wires.inputs[p][0] for p in self.ports), self.nodes[0])
+    def element(self, i: int) -> str:
+        """Return the name of the one divider."""
+        return self.name

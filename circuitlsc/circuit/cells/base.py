@@ -39,6 +39,8 @@ class Cell(ABC):
     quantity: ClassVar[str] = ""
     #: names of the input ports
     ports: ClassVar[tuple[str, ...]] = ()
+    #: the subcircuit that each instance is one of; "" stands for lsc_ and the cell's own name
+    definition: ClassVar[str] = ""
     #: whether `respond` returns matrices (size, n) rather than slopes (..., size)
     linear: ClassVar[bool] = False
 
@@ -65,7 +67,11 @@ class Cell(ABC):
     @property
     def elements(self) -> tuple[str, ...]:
         """Names of the instances, under which their errors are drawn too."""
-        return tuple(f"{self.name}_{i}" for i in range(self.size))
+        return tuple(map(self.element, range(self.size)))
+
+    def element(self, i: int) -> str:
+        """Return the name of an instance."""
+        return f"{self.name}_{i}"
 
     @abstractmethod
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -90,9 +96,24 @@ class Cell(ABC):
         """Return the cell's capacitors, if it has any."""
         return ()
 
-    @abstractmethod
+    def defined(self, text: str, *pins: str, **defaults: float) -> SubCircuit:
+        """Return an empty definition of one instance, with its comment and the default values of its parameters."""
+        return described(SubCircuit(self.definition or f"lsc_{self.name}", *pins, **defaults), text)
+
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the nodes at each pin, one for each instance or the one that all share: inputs, then the output."""
+        return (*(wires.inputs[port] for port in self.ports), wires.output)
+
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return by name what differs from one instance to the next, a value for each; ideal ones are all alike."""
+        return {}
+
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add the cell's instances to a circuit."""
+        definition, values = self.definition or f"lsc_{self.name}", self.parameters(scaling)
+        for i, nodes in enumerate(zip(*(pin.tolist() for pin in np.broadcast_arrays(*self.pins(wires))), strict=True)):
+            given = {name: number(value[i]) for name, value in values.items()}
+            netlist.X(self.element(i), definition, *nodes, **given)
 
 
 @dataclass(frozen=True)

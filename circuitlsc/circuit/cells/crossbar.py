@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import Scaling
 
@@ -51,10 +51,7 @@ class Crossbar(Cell):
         """Return ``lsc_<name> out_0 .. in_0 ..`` with one G element per nonzero entry."""
         n_in = self.matrix.shape[1]
         outs, ins = [f"out_{j}" for j in range(self.size)], [f"in_{i}" for i in range(n_in)]
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", *outs, *ins),
-            f"crossbar: current out_j = sum_i g_ji V(in_i), {self.size} x {n_in}",
-        )
+        cell = self.defined(f"crossbar: current out_j = sum_i g_ji V(in_i), {self.size} x {n_in}", *outs, *ins)
         g = self.conductances(scaling)
         rows, columns = np.nonzero(g)
         if g.size > BY_COLUMN:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described
+from circuitlsc.circuit.cells.base import Cell, Wires
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import Scaling
 
@@ -24,6 +24,7 @@ class Feedback(Cell):
 
     quantity = "f"
     ports = ("e",)
+    definition = "lsc_feedback"
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return e, and ones."""
@@ -35,12 +36,11 @@ class Feedback(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_feedback f``: a current from outside through 1 ohm."""
-        cell = described(SubCircuit("lsc_feedback", "f"), "feedback: V(f) = the gradient, extrapolated by the engine")
+        cell = self.defined("feedback: V(f) = the gradient, extrapolated by the engine", "f")
         cell.I("f", 0, "f", "external")
         cell.R("f", "f", 0, 1.0)
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one source per latent."""
-        for i, node in enumerate(self.nodes):
-            netlist.X(f"{self.name}_{i}", "lsc_feedback", node)
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the gates' nodes alone."""
+        return (self.nodes,)

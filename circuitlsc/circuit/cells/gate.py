@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 from scipy.optimize import brentq
 
-from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, State, Wires, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
@@ -43,37 +43,36 @@ class Gate(Cell):
     apart: bool = field(default=False, kw_only=True)
 
     ports = ("u", "e")
+    definition = "lsc_gate"
 
     @property
-    def _pins(self) -> tuple[str, ...]:
-        """Pins of the subcircuit."""
-        return ("u", "e", "p") if self.apart else ("u", "e")
+    def errors(self) -> tuple[Array | float, ...]:
+        """Offset of u, gain and offset of e, and the prior's factor, model units; what an ideal gate has."""
+        return 0.0, 1.0, 0.0, 1.0
 
     @property
     def _on(self) -> str:
         """The pin that the force acts on."""
         return "p" if self.apart else "u"
 
-    def _instances(self, wires: Wires) -> list[tuple[str, ...]]:
-        """Return the nodes of each gate."""
-        nodes = (wires.inputs["u"], wires.inputs["e"], *((wires.output,) if self.apart else ()))
-        return list(zip(*nodes, strict=True))
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return u, e, and the momentum if the force acts on it."""
+        return super().pins(wires)[: 3 if self.apart else 2]
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift, units per tau, d(drift)/du at fixed e and d(drift)/de, with one search in each table."""
-        u, e = inputs["u"], inputs["e"]
+        offset, gain, shift, factor = self.errors
+        u, e = inputs["u"], gain * (inputs["e"] + shift)
         cost, bend = (self.stiffness * u, self.stiffness) if self.prior is None else self.prior.with_slope(u)
-        if self.comparator is None:
-            return -(e + cost), {"u": -(bend + np.zeros_like(u)), "e": -np.ones_like(e)}
-        gate, steep = self.comparator.with_slope(u)
-        return -(e * gate + cost), {"u": -(bend + e * steep), "e": -gate}
+        gate, steep = (1.0, 0.0) if self.comparator is None else self.comparator.with_slope(u + offset)
+        return -(e * gate + factor * cost), {"u": -(factor * bend + e * steep), "e": -gain * gate * np.ones_like(e)}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e``: a current out of node u (or p) that depends on V(u) and V(e)."""
         on = self._on
         force = "force: drift current -(e" if self.comparator is None else "comparator gate: drift current -(s'(u) e"
         prior = "c'(u)" if self.prior is not None else f"{number(self.stiffness)!r} u"
-        cell = described(SubCircuit("lsc_gate", *self._pins), f"{force} + {prior}) into {on}")
+        cell = self.defined(f"{force} + {prior}) into {on}", "u", "e", *("p" * self.apart))
         per_volt_e = scaling.drift_current / scaling.volt_e
         terms = []
         if self.prior is not None:
@@ -87,11 +86,6 @@ class Gate(Cell):
         if self.prior is None:
             cell.VCCS("p", on, 0, "u", 0, number(scaling.drift_current / scaling.volt * self.stiffness))
         return (cell,)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one gate per latent."""
-        for i, nodes in enumerate(self._instances(wires)):
-            netlist.X(f"{self.name}_{i}", "lsc_gate", *nodes)
 
 
 # tau: how long a comparator's output takes to move its threshold. A faster one makes the implicit step ambiguous (two
@@ -148,16 +142,11 @@ class DeviceGate(Gate):
             (1 + parts.prior.lam_error) * parts.factors(names, "lam", parts.prior.lam_mismatch),
         )
 
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return the drift, in units per tau, and its derivatives, without delay and hysteresis."""
+    @property
+    def errors(self) -> tuple[Array | float, ...]:
+        """The draws in model units; delay and hysteresis are not in the NumPy form."""
         offset, gain, shift, factor = self.draws
-        scaling = self.hardware.scaling
-        u, e = inputs["u"], gain * (inputs["e"] + shift / scaling.volt_e)
-        cost, bend = (self.stiffness * u, self.stiffness) if self.prior is None else self.prior.with_slope(u)
-        if self.comparator is None:
-            return -(e + factor * cost), {"u": -(factor * bend + np.zeros_like(u)), "e": -gain * np.ones_like(e)}
-        gate, steep = self.comparator.with_slope(u + offset / scaling.volt)
-        return -(e * gate + factor * cost), {"u": -(factor * bend + e * steep), "e": -gain * gate}
+        return offset / self.hardware.scaling.volt, gain, shift / self.hardware.scaling.volt_e, factor
 
     @property
     def lag(self) -> float:
@@ -173,11 +162,8 @@ class DeviceGate(Gate):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e`` with its errors as parameters."""
-        defaults = {"vos": 0.0, "gain": 1.0, "e_os": 0.0, "prior": 1.0}
-        cell = described(
-            SubCircuit("lsc_gate", *self._pins, **defaults),
-            f"comparator gate: drift current -(gain s'(u + vos) (e + e_os) + prior c'(u)) into {self._on}",
-        )
+        text = f"comparator gate: drift current -(gain s'(u + vos) (e + e_os) + prior c'(u)) into {self._on}"
+        cell = self.defined(text, "u", "e", *("p" * self.apart), vos=0.0, gain=1.0, e_os=0.0, prior=1.0)
         per_volt_e = scaling.drift_current / scaling.volt_e
         prior = (
             f"V(u)*{number(scaling.drift_current / scaling.volt * self.stiffness)!r}"
@@ -212,26 +198,16 @@ class DeviceGate(Gate):
             return "V(u)+{vos}"
         assert self.comparator is not None
         steepest = float(np.max(np.abs(self.comparator.slope(self.comparator.knots[:-1]))))
-        if self._single:  # from -1 to 1: half of it is a step of height 1
-            half = _feedback(distance, 1 / (2 * steepest)) * scaling.volt / 2
-            return f"V(u)+{{vos}}+{number(half)!r}*V(m)"
-        half = _feedback(distance, 1 / (4 * steepest)) * scaling.volt / 2
         side = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, -1.0, 1.0, 1.0]))
-        return f"V(u)+{{vos}}+{number(half)!r}*(2*abs(V(m))-1)*{side.spice('u', 0.05 * scaling.volt, 1.0)}"
+        output, height = f"(2*abs(V(m))-1)*{side.spice('u', 0.05 * scaling.volt, 1.0)}", 1.0
+        if np.abs(self.comparator.slope(np.zeros(1)))[0] > steepest / 2:
+            output, height = "V(m)", 2.0  # one threshold, at 0, and not two at +-u0: the gate goes from -1 to 1
+        half = _feedback(distance, height / (4 * steepest)) * scaling.volt / 2
+        return f"V(u)+{{vos}}+{number(half)!r}*{output}"
 
-    @property
-    def _single(self) -> bool:
-        """Whether the gate has one threshold, at 0, where it is steep, and not two at +-u0."""
-        assert self.comparator is not None
-        slopes = np.abs(self.comparator.slope(self.comparator.knots[:-1]))
-        return bool(np.abs(self.comparator.slope(np.zeros(1)))[0] > slopes.max() / 2)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one gate per latent."""
-        draws = np.transpose(self.draws)
-        for i, nodes in enumerate(self._instances(wires)):
-            vos, gain, e_os, prior = (number(v) for v in draws[i])
-            netlist.X(f"{self.name}_{i}", "lsc_gate", *nodes, vos=vos, gain=gain, e_os=e_os, prior=prior)
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return offsets, gains and the prior's factors."""
+        return dict(zip(("vos", "gain", "e_os", "prior"), self.draws, strict=True))
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the capacitors of the lags."""

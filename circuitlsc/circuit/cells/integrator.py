@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, State, Wires, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
@@ -46,8 +46,8 @@ class Integrator(Cell):
 
     quantity = "u"
     ports = ("drift", "noise")
+    definition = "lsc_neuron"
     slow: ClassVar[bool] = False
-    subcircuit_name: ClassVar[str] = "lsc_neuron"
     what: ClassVar[str] = "integrator neuron"
 
     def port_nodes(self, port: str) -> tuple[str, ...]:
@@ -57,13 +57,28 @@ class Integrator(Cell):
         plate = f"n_{self.symbol}" if self.symbol else "n"
         return tuple(f"{plate}_{i}" for i in range(self.size)) if self.noisy else ("0",) * self.size
 
+    @cached_property
+    def capacitor_factors(self) -> Array:
+        """Each capacitor relative to C_int, shape (size,)."""
+        return np.full(self.size, self.capacitor)
+
+    @cached_property
+    def conductances(self) -> Array:
+        """Friction and leak together, units of drift per unit of u, shape (size,)."""
+        return np.full(self.size, self.conductance)
+
+    @cached_property
+    def offset(self) -> Array:
+        """Offset currents in units of drift, shape (size,)."""
+        return np.zeros(self.size)
+
     def velocity(self, u: Array, drift: Array) -> Array:
-        """Return du/dt, units per tau, at state u (..., size) from the drift currents (..., size)."""
-        return np.asarray((drift - self.conductance * u) / self.capacitor)
+        """Return du/dt, units per tau, at state u (..., size) from the drift currents (..., size); without the rails."""
+        return np.asarray((drift - self.conductances * u + self.offset) / self.capacitor_factors)
 
     def velocity_jacobian(self, jacobian: Array, own: Array) -> Array:
         """Return d(du/dt)/dz from d(drift)/dz (..., size, n_z) and du/dz (size, n_z), for the whole state z."""
-        return np.asarray((jacobian - self.conductance * own) / self.capacitor)
+        return np.asarray((jacobian - self.conductances[:, None] * own) / self.capacitor_factors[:, None])
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Not used: the integrator closes the loop."""
@@ -71,9 +86,7 @@ class Integrator(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_neuron u n``: capacitor from u to n, leak (and friction) from u to ground."""
-        cell = described(
-            SubCircuit(self.subcircuit_name, "u", "n", ic=0.0), f"{self.what}: c_int dV(u,n)/dt = current into u"
-        )
+        cell = self.defined(f"{self.what}: c_int dV(u,n)/dt = current into u", "u", "n", ic=0.0)
         size = "{c_int}" if self.capacitor == 1 else f"{{c_int*{number(self.capacitor)!r}}}"
         cell.C("int", "u", "n", size, initial_condition="{ic}")
         cell.R("leak", "u", 0, number(scaling.leak))
@@ -81,10 +94,13 @@ class Integrator(Cell):
             cell.R("friction", "u", 0, number(scaling.tau / (self.conductance * scaling.c_int)))
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one neuron per latent."""
-        for i, (u, n) in enumerate(zip(self.nodes, self.port_nodes("noise"), strict=True)):
-            netlist.X(f"{self.name}_{i}", self.subcircuit_name, u, n, ic=number(self.start[i] * scaling.volt))
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the two plates of each capacitor."""
+        return self.nodes, self.port_nodes("noise")
+
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the first voltages."""
+        return {"ic": self.start * scaling.volt}
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the capacitors; the noise in series with them starts again from 0, so u is all they hold."""
@@ -104,7 +120,7 @@ class Momentum(Integrator):
     """
 
     quantity = "p"
-    subcircuit_name = "lsc_momentum"
+    definition = "lsc_momentum"
     what = "momentum (an inductor by way of a gyrator)"
 
 
@@ -127,7 +143,7 @@ class DeviceIntegrator(Integrator):
 
     @cached_property
     def capacitor_factors(self) -> Array:
-        """Each capacitor over its nominal value, shape (size,)."""
+        """Each capacitor relative to C_int, shape (size,)."""
         parts = self.hardware.parts
         mismatch = parts.factors(self.elements, "capacitance", parts.integrator.capacitance_mismatch)
         return self.capacitor * parts.corner.capacitance * mismatch
@@ -157,22 +173,13 @@ class DeviceIntegrator(Integrator):
         amperes = parts.normals(self.elements, "offset_current", parts.integrator.offset_current)
         return amperes / self.hardware.scaling.drift_current
 
-    def velocity(self, u: Array, drift: Array) -> Array:
-        """Return (drift - kappa u + o) C / C_i; without the rails."""
-        return np.asarray((drift - self.conductances * u + self.offset) / self.capacitor_factors)
-
-    def velocity_jacobian(self, jacobian: Array, own: Array) -> Array:
-        """Return d(du/dt)/dz."""
-        return np.asarray((jacobian - self.conductances[:, None] * own) / self.capacitor_factors[:, None])
-
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_neuron u n``: capacitor from u to n, leak, offset current and clamp at u."""
         part = self.hardware.parts.integrator
-        friction = {"g_f": 0.0} if self.conductance > 0 else {}
-        cell = described(
-            SubCircuit(self.subcircuit_name, "u", "n", ic=0.0, c=number(scaling.c_int), i_os=0.0, **friction),
-            f"{self.what}: c dV(u,n)/dt = current into u",
-        )
+        defaults = {"ic": 0.0, "c": number(scaling.c_int), "i_os": 0.0}
+        if self.conductance > 0:
+            defaults["g_f"] = 0.0
+        cell = self.defined(f"{self.what}: c dV(u,n)/dt = current into u", "u", "n", **defaults)
         cell.C("int", "u", "n", "{c}", initial_condition="{ic}")
         cell.R("leak", "u", 0, number(1 / (1 / scaling.leak + 1 / self.hardware.ohm(part.output_resistance))))
         if self.conductance > 0:
@@ -187,20 +194,16 @@ class DeviceIntegrator(Integrator):
             cell.B("clamp", "u", 0, current_expression=Table(knots, values).spice("u", 1.0, steep))
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one neuron per latent."""
-        offset, factors = self.offset * scaling.drift_current, self.capacitor_factors
-        siemens = self._friction * scaling.c_int / scaling.tau
-        for i, (u, n) in enumerate(zip(self.nodes, self.port_nodes("noise"), strict=True)):
-            values = {"ic": self.start[i] * scaling.volt, "c": factors[i] * scaling.c_int, "i_os": offset[i]}
-            if self.conductance > 0:
-                values["g_f"] = siemens[i]
-            netlist.X(f"{self.name}_{i}", self.subcircuit_name, u, n, **{name: number(v) for name, v in values.items()})
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the first voltages, capacitors, offset currents and frictions."""
+        farad, amperes = self.capacitor_factors * scaling.c_int, self.offset * scaling.drift_current
+        friction = {"g_f": self._friction * scaling.c_int / scaling.tau} if self.conductance > 0 else {}
+        return {**super().parameters(scaling), "c": farad, "i_os": amperes, **friction}
 
 
 class DeviceMomentum(DeviceIntegrator):
     """The momentum, with the errors of an integrator and of its friction; see `Momentum`."""
 
     quantity = "p"
-    subcircuit_name = "lsc_momentum"
+    definition = "lsc_momentum"
     what = Momentum.what

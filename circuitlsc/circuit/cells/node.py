@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.circuit.cells.op_amp import OpAmps, finite_gain, op_amp
 from circuitlsc.circuit.cells.resistors import ResistorCrossbar, full_scale
 from circuitlsc.io.arrays import Array
@@ -27,6 +27,7 @@ class Sum(Cell):
     """A vector of nodes where currents add; see `Residual` and `Gradient`."""
 
     ports: ClassVar[tuple[str, ...]] = ("crossbar", "input", "other")
+    definition = "lsc_node"
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the sum of the inputs, and ones."""
@@ -34,14 +35,13 @@ class Sum(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_node v``: the resistor that turns the summed current into a voltage."""
-        cell = described(SubCircuit("lsc_node", "v"), "summing node: V(v) = resistance times the sum of currents")
+        cell = self.defined("summing node: V(v) = resistance times the sum of currents", "v")
         cell.R("sum", "v", 0, number(scaling.r_node))
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one node per component."""
-        for i, node in enumerate(self.nodes):
-            netlist.X(f"{self.name}_{i}", "lsc_node", node)
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the nodes alone: what feeds them is connected to them."""
+        return (self.nodes,)
 
 
 class Residual(Sum):
@@ -82,6 +82,7 @@ class TransimpedanceSum(OpAmps, Sum):
 
     ports = ("crossbar", "input")  # its noise gain knows these
     linear = True
+    definition = "lsc_tia"
 
     def port_nodes(self, port: str) -> tuple[str, ...]:
         """Currents go into the virtual grounds."""
@@ -100,9 +101,8 @@ class TransimpedanceSum(OpAmps, Sum):
 
     @cached_property
     def _loop(self) -> tuple[Array, Array]:
-        closed = np.asarray(
-            np.linalg.inv(np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)), dtype=float
-        )
+        loop = np.eye(self.size) + self.noise_gain * finite_gain(self.hardware)
+        closed = np.asarray(np.linalg.inv(loop), dtype=float)
         return closed, closed @ self.noise_gain @ self.offset / self.hardware.scaling.volts(self.quantity)
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -112,16 +112,18 @@ class TransimpedanceSum(OpAmps, Sum):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_tia a y``: it with its feedback resistor."""
-        cell = described(SubCircuit("lsc_tia", "a", "y", rf=1.0, vos=0.0), "transimpedance amplifier: V(y) = -rf I(a)")
+        cell = self.defined("transimpedance amplifier: V(y) = -rf I(a)", "a", "y", rf=1.0, vos=0.0)
         cell.R("f", "a", "y", "{rf}")
         cell.X("amp", "lsc_op_amp", 0, "a", "y", vos="{vos}")
         return (op_amp(self.hardware), cell)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one amplifier per component."""
-        rf = number(self.feedback)
-        for i, (ground, out) in enumerate(zip(self.port_nodes("crossbar"), self.nodes, strict=True)):
-            netlist.X(self.elements[i], "lsc_tia", ground, out, rf=rf, vos=number(self.offset[i]))
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the virtual grounds and the outputs."""
+        return self.port_nodes("crossbar"), self.nodes
+
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the feedback resistor and the input offsets."""
+        return {"rf": np.full(self.size, self.feedback), "vos": self.offset}
 
 
 class DeviceResidual(TransimpedanceSum):
@@ -167,12 +169,18 @@ class Input(Cell):
     form: str = field(default="external", kw_only=True)
     step: float = field(default=0.0, kw_only=True)
 
+    definition = "lsc_input"
     source_letter: ClassVar[str] = "i"
 
     @property
     def streamed(self) -> bool:
         """Whether the values come from outside."""
         return self.stream is not None
+
+    @property
+    def written(self) -> bool:
+        """Whether the stream is written into the deck: a source of its own for each component."""
+        return self.streamed and self.form == "pwl"
 
     def unit(self, scaling: Scaling) -> float:
         """Return what the source gives per unit of the target: ampere here, volt at device level."""
@@ -189,23 +197,29 @@ class Input(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_input v``: a current source."""
-        if self.stream is not None and self.form == "pwl":
-            return ()  # a source of its own for each component
+        if self.written:
+            return ()
         defaults = {} if self.streamed else {"i_in": 0.0}
         text = "input: a current from outside into v" if self.streamed else "input: constant current i_in into v"
-        cell = described(SubCircuit("lsc_input", "v", **defaults), text)
+        cell = self.defined(text, "v", **defaults)
         cell.I("in", 0, "v", "external" if self.streamed else "{i_in}")
         return (cell,)
 
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the nodes that it feeds."""
+        return (wires.output,)
+
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the constants."""
+        return {} if self.streamed else {f"{self.source_letter}_in": self.value * self.unit(scaling)}
+
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one source per component."""
-        if self.stream is not None and self.form == "pwl":
-            for i, node in enumerate(wires.output):
-                netlist.I(f"{self.name}_{i}", 0, node, self.waveform(i, scaling))
+        if not self.written:
+            super().emit(netlist, wires, scaling)
             return
         for i, node in enumerate(wires.output):
-            given = {} if self.streamed else {"i_in": number(self.value[i] * self.unit(scaling))}
-            netlist.X(f"{self.name}_{i}", "lsc_input", node, **given)
+            netlist.I(self.element(i), 0, node, self.waveform(i, scaling))
 
     def waveform(self, i: int, scaling: Scaling) -> str:
         """Return ``PWL(...)`` of one component of the stream."""
@@ -235,7 +249,7 @@ class DeviceInput(Input):
     @property
     def taken(self) -> tuple[str, ...]:
         """A waveform's sources have nodes of their own, x_i."""
-        return tuple(f"x_{i}" for i in range(self.size)) if self.streamed and self.form == "pwl" else ()
+        return tuple(f"x_{i}" for i in range(self.size)) if self.written else ()
 
     def unit(self, scaling: Scaling) -> float:
         """Return volts per unit of the target; the amplifier inverts."""
@@ -244,22 +258,20 @@ class DeviceInput(Input):
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_input v``: a voltage behind a resistor."""
         hardware = self.crossbar.hardware
-        pwl = self.streamed and self.form == "pwl"
-        pins = ("x", "v") if pwl else ("v",)
+        pins = ("x", "v") if self.written else ("v",)
         defaults = {} if self.streamed else {"v_in": 0.0}
         text = "input: a voltage from outside" if self.streamed else "input: a voltage v_in"
-        cell = described(SubCircuit("lsc_input", *pins, **defaults), text + " behind a resistor into v")
-        if not pwl:
+        cell = self.defined(text + " behind a resistor into v", *pins, **defaults)
+        if not self.written:
             cell.V("in", "x", 0, "external" if self.streamed else "{v_in}")
         cell.R("x", "x", "v", number(hardware.ohm(feedback_resistor(self.crossbar, self.source, self.target))))
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one source per component."""
-        for i, node in enumerate(wires.output):
-            if self.streamed and self.form == "pwl":
-                netlist.V(f"{self.name}_{i}", f"x_{i}", 0, self.waveform(i, scaling))
-                netlist.X(f"{self.name}_{i}", "lsc_input", f"x_{i}", node)
-                continue
-            given = {} if self.streamed else {"v_in": number(self.value[i] * self.unit(scaling))}
-            netlist.X(f"{self.name}_{i}", "lsc_input", node, **given)
+        if not self.written:
+            super().emit(netlist, wires, scaling)
+            return
+        for i, (own, node) in enumerate(zip(self.taken, wires.output, strict=True)):
+            netlist.V(self.element(i), own, 0, self.waveform(i, scaling))
+            netlist.X(self.element(i), self.definition, own, node)

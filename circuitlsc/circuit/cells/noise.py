@@ -45,6 +45,8 @@ class Noise(Cell):
     strength: float = field(default=1.0, kw_only=True)
     capacitor: float = field(default=1.0, kw_only=True)
 
+    definition = "lsc_noise"
+
     def __post_init__(self) -> None:
         if not np.isfinite(self.temperature) or self.temperature <= 0:
             raise InputError(f"temperature = {self.temperature!r}, but it must be a finite number > 0.")
@@ -85,7 +87,7 @@ class Noise(Cell):
             if self.form == "external"
             else "i_rms, held for t_hold, into u"
         )
-        cell = described(SubCircuit("lsc_noise", "n", "u"), text)
+        cell = self.defined(text, "n", "u")
         if self.form == "external":
             cell.V("n", "n", 0, "external")
         else:
@@ -94,10 +96,9 @@ class Noise(Cell):
             cell.I("n", 0, "u", f"trrandom(2 {{t_hold}} 0 {{{rms}}} 0)")
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one source per neuron."""
-        for i, (n, u) in enumerate(zip(wires.output, wires.target, strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_noise", n, u)
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the capacitors' lower plates, and the neurons."""
+        return wires.output, wires.target
 
 
 FLICKER_DECADES = (1, 0, -1, -2, -3, -4)  # powers of ten of the sections' rates, in 1/tau
@@ -174,33 +175,26 @@ class ThermalNoise(Noise):
         return tuple((10.0**k / self.hardware.scaling.tau, variance) for k in FLICKER_DECADES)
 
     @property
-    def _correlated(self) -> bool:
-        return self.hardware.parts.noise.supply_correlation > 0
-
-    @property
     def taken(self) -> tuple[str, ...]:
         """The supply's node, if it makes noise."""
-        return (SUPPLY,) if self._correlated else ()
+        return (SUPPLY,) if self.hardware.parts.noise.supply_correlation > 0 else ()
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Streams: one per neuron, its sections of 1/f noise, and one for the supply."""
-        own = self.elements
-        flicker = [f"{name}.flicker_{k}" for name in own for k in range(len(self._sections))]
-        return (*own, *flicker, *([SUPPLY] if self._correlated else []))
+        flicker = (f"{name}.flicker_{k}" for name in self.elements for k in range(len(self._sections)))
+        return (*self.elements, *flicker, *self.taken)
 
     def devices(self) -> tuple[str, ...]:
         """Names of the voltage sources as ngspice flattens them."""
-        own = [f"v.x{self.name}_{i}.vn" for i in range(self.size)]
-        flicker = [f"v.x{self.name}_{i}.vf{k}" for i in range(self.size) for k in range(len(self._sections))]
-        supply = [f"v.x{SUPPLY}.vn"] if self._correlated else []
-        return tuple(name.lower() for name in (*own, *flicker, *supply))
+        inner = (name.replace(".flicker_", ".vf") if "." in name else f"{name}.vn" for name in self.sources)
+        return tuple(f"v.x{name}".lower() for name in inner)
 
     def units(self, scaling: Scaling) -> tuple[float, ...]:
         """Return the volts of each source per model unit of its path."""
         own = self._unit(scaling) * np.sqrt(1 - self.hardware.parts.noise.supply_correlation)
         flicker = [np.sqrt(v * w * scaling.tau / self.temperature) for _ in range(self.size) for w, v in self._sections]
-        return tuple(float(v) for v in (*own, *flicker, *([scaling.volt] if self._correlated else [])))
+        return tuple(float(v) for v in (*own, *flicker, *(scaling.volt for _ in self.taken)))
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the mean: the drift that the offsets make."""
@@ -220,35 +214,48 @@ class ThermalNoise(Noise):
         """What each source's path adds to each neuron, as white noise, shape (n_sources, size)."""
         rho = self.hardware.parts.noise.supply_correlation
         size = self.strength * np.sqrt(self.power) / self.capacitors
-        rows = [np.diag(size * np.sqrt(1 - rho)), np.zeros((self.size * len(self._sections), self.size))]
-        if self._correlated:
-            rows.append(size[None, :] * np.sqrt(rho))
-        return np.concatenate(rows)
+        mix = np.zeros((len(self.sources), self.size))
+        mix[: self.size] = np.diag(size * np.sqrt(1 - rho))
+        if self.taken:
+            mix[-1] = size * np.sqrt(rho)
+        return mix
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_noise n u``, and what the supply adds to all."""
-        part = self.hardware.parts.noise
-        pins = ("n", "u", "sup") if self._correlated else ("n", "u")
+        part, corner = self.hardware.parts.noise, self.hardware.parts.corner
+        external, white = self.form == "external", part.capacitance == 0
+        noisy = f"thermal noise of {part.resistance:g} ohm and {part.capacitance:g} F"
+        pins = ("n", "u", "sup") if self.taken else ("n", "u")
         defaults = dict.fromkeys(("k_own", "k_sup", "v_os", "k_lag"), 0.0)
-        cell = described(
-            SubCircuit("lsc_noise", *pins, **defaults),
-            f"thermal noise of {part.resistance:g} ohm and {part.capacitance:g} F, lifted into u by {self.gain:.6g} S",
-        )
-        lag = (
-            2
-            * np.pi
-            * part.ac_corner
-            / (self.hardware.parts.corner.resistance * self.hardware.parts.corner.capacitance)
-        )
-        heard: list[str] = []  # nodes whose voltage the transconductor turns into a current
-        (self._white if part.capacitance == 0 else self._coloured)(cell, heard)
+        cell = self.defined(f"{noisy}, lifted into u by {self.gain:.6g} S", *pins, **defaults)
+        foot = "m" if self.taken else 0
+        held = number(np.sqrt(2 * BOLTZMANN * ROOM / part.resistance))  # ampere, times sqrt(power/t_hold)
+        heard = [f"f{k}" for k in range(len(self._sections))]  # nodes that the transconductor turns into a current
+        if not white:
+            cell.V("ground" if external else "n", "n", 0, 0.0)
+            r, c = self.hardware.ohm(part.resistance), self.hardware.farad(part.capacitance)
+            self._section(cell, "n", ("v", "b", foot), r, c, f"{held!r}*k_own")
+            heard.insert(0, "v")
+        elif external:
+            cell.V("n", "n", foot, "external")
+        else:
+            cell.V("n", "n", 0, 0.0)
+            cell.I("w", 0, "w", "trrandom(2 {t_hold} 0 {i_rms*k_own} 0)")
+            cell.R("w", "w", 0, 1.0)  # one volt stands for one ampere
+            cell.VCCS("w", 0, "u", "w", 0, 1.0)
+        if self.taken and external:
+            cell.VCVS("m", "m", 0, "sup", 0, "{k_sup}")
+        elif self.taken:
+            per_volt = "{i_rms*k_sup}" if white else f"{{{held!r}*k_sup/sqrt(t_hold)}}"
+            cell.VCCS("s", 0, "u" if white else "v", "sup", 0, per_volt)
         for k, (rate, variance) in enumerate(self._sections):
-            self._section(cell, f"f{k}", rate, variance)
-            heard.append(f"f{k}")
+            amperes = number(C_SECTION * np.sqrt(2 * variance * rate))
+            self._section(cell, f"f{k}", (f"f{k}", f"bf{k}", 0), 1 / (rate * C_SECTION), C_SECTION, repr(amperes))
         for node in heard:
             cell.VCCS(f"m{node}", 0, "u", node, 0, number(self.gain))
         if part.offset > 0:
             cell.I("os", 0, "u", f"{{{number(self.gain)!r}*v_os}}")
+        lag = 2 * np.pi * part.ac_corner / (corner.resistance * corner.capacitance)
         if lag > 0:
             # a series capacitor lets pass what a low-pass does not: its voltage y is taken off again
             unit = number(lag * C_SECTION)
@@ -258,88 +265,55 @@ class ThermalNoise(Noise):
                 cell.VCCS(f"y{node}", 0, "y", node, 0, unit)
             if part.offset > 0:
                 cell.I("osy", 0, "y", f"{{{unit!r}*v_os}}")
-            if part.capacitance == 0 and self.form == "external":
+            if white and external:
                 cell.VCVS("z", "z", 0, "n", 0, f"{{{number(lag / self.gain)!r}*k_lag}}")
             else:
                 cell.V("z", "z", 0, 0.0)
-                if part.capacitance == 0:
+                if white:
                     cell.VCCS("yw", 0, "y", "w", 0, number(unit / self.gain))
             cell.VCCS("my", "u", 0, "y", 0, number(self.gain))
-        supply: tuple[SubCircuit, ...] = ()
-        if self._correlated:
-            common = described(
-                SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply"
-            )
-            if self.form == "external":
-                common.V("n", "sup", 0, "external")
-            else:
-                common.I("n", 0, "sup", "trrandom(2 {t_hold} 0 1.0 0)")
-                common.R("n", "sup", 0, 1.0)
-            supply = (common,)
-        return (cell, *supply)
-
-    def _white(self, cell: SubCircuit, heard: list[str]) -> None:
-        if self.form == "external":
-            cell.V("n", "n", "m" if self._correlated else 0, "external")
-            if self._correlated:
-                cell.VCVS("m", "m", 0, "sup", 0, "{k_sup}")
-            return
-        cell.V("n", "n", 0, 0.0)
-        cell.I("w", 0, "w", "trrandom(2 {t_hold} 0 {i_rms*k_own} 0)")
-        cell.R("w", "w", 0, 1.0)  # one volt stands for one ampere
-        cell.VCCS("w", 0, "u", "w", 0, 1.0)
-        if self._correlated:
-            cell.VCCS("s", 0, "u", "sup", 0, "{i_rms*k_sup}")
-
-    def _coloured(self, cell: SubCircuit, heard: list[str]) -> None:
-        part, hardware = self.hardware.parts.noise, self.hardware
-        r, c = number(hardware.ohm(part.resistance)), number(hardware.farad(part.capacitance))
-        cell.V("ground" if self.form == "external" else "n", "n", 0, 0.0)
-        cell.R("n", "v", 0, r)
-        heard.append("v")
-        if self.form == "external":
-            cell.C("n", "v", "b", c, initial_condition=0.0)
-            cell.V("n", "b", "m" if self._correlated else 0, "external")
-            if self._correlated:
-                cell.VCVS("m", "m", 0, "sup", 0, "{k_sup}")
-            return
-        cell.C("n", "v", 0, c, initial_condition=0.0)
-        amperes = number(np.sqrt(2 * BOLTZMANN * ROOM / part.resistance))  # times sqrt(power/t_hold)
-        cell.I("n", 0, "v", f"trrandom(2 {{t_hold}} 0 {{{amperes!r}*k_own/sqrt(t_hold)}} 0)")
-        if self._correlated:
-            cell.VCCS("s", 0, "v", "sup", 0, f"{{{amperes!r}*k_sup/sqrt(t_hold)}}")
-
-    def _section(self, cell: SubCircuit, node: str, rate: float, variance: float) -> None:
-        r = 1 / (rate * C_SECTION)
-        cell.R(node, node, 0, number(r))
-        if self.form == "external":
-            cell.C(node, node, f"b{node}", C_SECTION, initial_condition=0.0)
-            cell.V(node, f"b{node}", 0, "external")
+        if not self.taken:
+            return (cell,)
+        common = described(SubCircuit("lsc_noise_supply", "sup"), "noise that all neurons share through their supply")
+        if external:
+            common.V("n", "sup", 0, "external")
         else:
-            cell.C(node, node, 0, C_SECTION, initial_condition=0.0)
-            amperes = number(C_SECTION * np.sqrt(2 * variance * rate))
-            cell.I(node, 0, node, f"trrandom(2 {{t_hold}} 0 {{{amperes!r}/sqrt(t_hold)}} 0)")
+            common.I("n", 0, "sup", "trrandom(2 {t_hold} 0 1.0 0)")
+            common.R("n", "sup", 0, 1.0)
+        return (cell, common)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one source per neuron, and the supply's."""
+    def _section(
+        self, cell: SubCircuit, name: str, nodes: tuple[str, str, str | int], r: float, c: float, held: str
+    ) -> None:
+        """Add a resistor and a capacitor with their noise: in series with the capacitor, or held ampere times sqrt(s)."""
+        node, plate, foot = nodes
+        cell.R(name, node, 0, number(r))
+        cell.C(name, node, plate if self.form == "external" else 0, number(c), initial_condition=0.0)
+        if self.form == "external":
+            cell.V(name, plate, foot, "external")
+        else:
+            cell.I(name, 0, node, f"trrandom(2 {{t_hold}} 0 {{{held}/sqrt(t_hold)}} 0)")
+
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the capacitors' lower plates, the neurons, and the supply if it makes noise."""
+        return (*super().pins(wires), *((SUPPLY,) for _ in self.taken))
+
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return how much of the noise each source makes by itself and shares, its offset, and its neuron's capacitor."""
         rho, part = self.hardware.parts.noise.supply_correlation, self.hardware.parts.noise
-        corner = self.hardware.parts.corner.resistance
         if self.form == "external":
             own, common = np.ones(self.size), self._unit(scaling) * np.sqrt(rho) / scaling.volt
         else:
             # a held current: of R_n itself (its density falls with the corner's resistance), or of the lifted white noise
-            size = np.sqrt(self.power) * (1 / corner if part.capacitance > 0 else self.strength)
+            colour = 1 / self.hardware.parts.corner.resistance if part.capacitance > 0 else self.strength
+            size = np.sqrt(self.power) * colour
             own, common = size * np.sqrt(1 - rho), size * np.sqrt(rho)
-        for i, (n, u) in enumerate(zip(wires.output, wires.target, strict=True)):
-            nodes = (n, u, SUPPLY) if self._correlated else (n, u)
-            values = {
-                "k_own": number(own[i]),
-                "k_sup": number(common[i]),
-                "v_os": number(self.offsets[i]),
-                "k_lag": number(scaling.c_int * self.capacitors[i]),
-            }
-            netlist.X(f"{self.name}_{i}", "lsc_noise", *nodes, **values)
-        if self._correlated:
+        return {"k_own": own, "k_sup": common, "v_os": self.offsets, "k_lag": scaling.c_int * self.capacitors}
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add one source per neuron, and the supply's."""
+        super().emit(netlist, wires, scaling)
+        if self.taken:
             netlist.X(SUPPLY, "lsc_noise_supply", SUPPLY)
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:

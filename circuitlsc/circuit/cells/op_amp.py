@@ -16,12 +16,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, State, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, State, described, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
@@ -46,23 +45,24 @@ def op_amp(hardware: Hardware) -> SubCircuit:
     clamped at the rails; the second a unity-gain source (a voltage source costs ngspice less than half of what a
     resistive output does, because nothing flows back from the crossbar's columns into its matrix).
     """
-    part, tau = hardware.parts.op_amp, hardware.scaling.tau
+    part = hardware.parts.op_amp
+    slews, bounded = math.isfinite(part.slew_rate), math.isfinite(part.rail)
+    gain = part.gain if math.isfinite(part.gain) else INFINITE_GAIN
     cell = described(SubCircuit("lsc_op_amp", "inp", "inn", "out", vos=0.0), "op-amp: V(out) = A (V(inp,inn) + vos)")
     output = "out" if part.output_resistance == 0 else "o"
     if output == "o":
         cell.R("o", "o", "out", number(hardware.ohm(part.output_resistance)))
-    if not _has_stage(hardware):
-        cell.VCVS("o", output, 0, "inp", "inn", part.gain if math.isfinite(part.gain) else INFINITE_GAIN)
+    if not (part.offset > 0 or math.isfinite(part.gbw) or slews or bounded):
+        cell.VCVS("o", output, 0, "inp", "inn", gain)
         return cell
     cell.VCVS("o", output, 0, "a", 0, 1.0)
-    gain = part.gain if math.isfinite(part.gain) else INFINITE_GAIN
     crossover = 2 * math.pi * part.gbw / hardware.parts.corner.capacitance
-    if math.isinf(crossover) and math.isfinite(part.slew_rate):
-        crossover = FASTEST / tau
+    if math.isinf(crossover) and slews:
+        crossover = FASTEST / hardware.scaling.tau
     gm = crossover * C_POLE if math.isfinite(crossover) else 1e-3
     strongest = gm * min(part.rail, 1e3)
-    cell.VCCS("m", 0, "a", *(("d", 0) if math.isfinite(part.slew_rate) else ("inp", "inn")), number(gm))
-    if math.isfinite(part.slew_rate):
+    cell.VCCS("m", 0, "a", *(("d", 0) if slews else ("inp", "inn")), number(gm))
+    if slews:
         # the input stage's voltage d is clamped, rather than its current cut off: Newton's iteration follows a conductance
         # that grows, and cycles between two that vanish
         strongest = part.slew_rate * C_POLE
@@ -73,19 +73,13 @@ def op_amp(hardware: Hardware) -> SubCircuit:
         steep = min(max(100.0 / largest, 1e3), 1e9) * gm
         limit = Table(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([-1.0, 0.0, 0.0, 1.0]))
         cell.B("slew", "d", 0, current_expression=limit.spice("d", largest, steep * largest))
-    cell.I("os", 0, "d" if math.isfinite(part.slew_rate) else "a", f"{{{number(gm)!r}*vos}}")
+    cell.I("os", 0, "d" if slews else "a", f"{{{number(gm)!r}*vos}}")
     cell.R("a", "a", 0, number(gain / gm))
     if math.isfinite(crossover):
         cell.C("pole", "a", 0, C_POLE, initial_condition=0.0)
-    if math.isfinite(part.rail):
+    if bounded:
         cell.B("clamp", "a", 0, current_expression=clamp(hardware.rail(part.rail), strongest))
     return cell
-
-
-def _has_stage(hardware: Hardware) -> bool:
-    """Whether the op-amp is more than a gain."""
-    part = hardware.parts.op_amp
-    return part.offset > 0 or any(math.isfinite(v) for v in (part.gbw, part.slew_rate, part.rail))
 
 
 def op_amp_states(hardware: Hardware, path: str) -> tuple[State, ...]:
@@ -106,8 +100,6 @@ class OpAmps(Cell):
     """A vector of op-amps, each with an input offset of its own."""
 
     hardware: Hardware
-    #: the subcircuit of one
-    definition: ClassVar[str]
 
     @cached_property
     def offset(self) -> Array:
@@ -115,10 +107,9 @@ class OpAmps(Cell):
         parts = self.hardware.parts
         return parts.normals(self.elements, "offset", parts.op_amp.offset)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one amplifier per component."""
-        for name, a, b, vos in zip(self.elements, wires.inputs[self.ports[0]], self.nodes, self.offset, strict=True):
-            netlist.X(name, self.definition, a, b, vos=number(vos))
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the input offsets."""
+        return {"vos": self.offset}
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return the op-amps' poles."""
@@ -151,7 +142,7 @@ class Inverter(OpAmps):
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_inverter a y``."""
         r = number(self.hardware.ohm(1 / self.hardware.parts.crossbar.g_on))
-        cell = described(SubCircuit("lsc_inverter", "a", "y", vos=0.0), "inverter: V(y) = -V(a)")
+        cell = self.defined("inverter: V(y) = -V(a)", "a", "y", vos=0.0)
         cell.R("in", "a", "v", r)
         cell.R("f", "v", "y", r)
         cell.X("amp", "lsc_op_amp", 0, "v", "y", vos="{vos}")
@@ -193,6 +184,6 @@ class Buffer(OpAmps):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the op-amp, and ``lsc_buffer a y``."""
-        cell = described(SubCircuit("lsc_buffer", "a", "y", vos=0.0), "buffer: V(y) = V(a)")
+        cell = self.defined("buffer: V(y) = V(a)", "a", "y", vos=0.0)
         cell.X("amp", "lsc_op_amp", "a", "y", "y", vos="{vos}")
         return (op_amp(self.hardware), cell)

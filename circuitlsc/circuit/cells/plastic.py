@@ -14,9 +14,10 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from numpy.typing import NDArray
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.circuit.cells.integrator import Integrator
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
@@ -53,7 +54,7 @@ class Weights(Slow):
     n_features: int
 
     quantity = "a"
-    subcircuit_name = "lsc_weight"
+    definition = "lsc_weight"
     what = "weight"
 
     @property
@@ -91,27 +92,22 @@ class DeviceWeights(Weights):
         hardware = self.hardware
         return hardware.scaling.tau / (hardware.ohm(hardware.parts.plastic.leak_resistance) * hardware.scaling.c_int)
 
-    def velocity(self, u: Array, drift: Array) -> Array:
-        """Return da/dt, dictionary units per tau."""
-        return np.asarray((drift - self.leak_rate * u) / self.capacitor_factors)
-
-    def velocity_jacobian(self, jacobian: Array, own: Array) -> Array:
-        """Return d(da/dt)/dz."""
-        return np.asarray((jacobian - self.leak_rate * own) / self.capacitor_factors[:, None])
+    @cached_property
+    def conductances(self) -> Array:
+        """The leak, units of drift per dictionary unit, shape (size,)."""
+        return np.full(self.size, self.leak_rate)
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_weight u n``: capacitor and leak."""
-        cell = described(SubCircuit("lsc_weight", "u", "n", ic=0.0, c=1.0), "weight: c dV(u,n)/dt = current into u")
+        cell = self.defined("weight: c dV(u,n)/dt = current into u", "u", "n", ic=0.0, c=1.0)
         cell.C("int", "u", "n", "{c}", initial_condition="{ic}")
         ohm = self.hardware.ohm(self.hardware.parts.plastic.leak_resistance)
         cell.R("leak", "u", 0, number(1 / (1 / scaling.leak + 1 / ohm)))
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one capacitor per entry."""
-        for i, node in enumerate(self.nodes):
-            given = {"ic": self.start[i] * scaling.volt, "c": self.capacitor_factors[i] * scaling.c_int}
-            netlist.X(f"{self.name}_{i}", "lsc_weight", node, "0", **{name: number(v) for name, v in given.items()})
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the first voltages and the capacitors."""
+        return {**super().parameters(scaling), "c": self.capacitor_factors * scaling.c_int}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,18 +134,31 @@ class Multipliers(Cell):
     source: str = field(default="r", kw_only=True)
 
     linear = True
+    #: letter of the nodes that the currents sum into: r, e or a
+    target: ClassVar[str]
     #: what the subcircuit says of itself
-    text: ClassVar[str] = ""
+    text: ClassVar[str]
 
     @property
-    def quantities(self) -> tuple[str, str]:
-        """What is multiplied, by the letters of the nodes: it sets the voltage scales."""
-        raise NotImplementedError
+    def quantities(self) -> tuple[str, ...]:
+        """What is multiplied, p and q, by the letters of the nodes: it sets the voltage scales."""
+        return tuple(self.source if port == "r" else port for port in self.ports)
 
     @property
     def n_features(self) -> int:
         """D."""
         return self.size if self.rows is None else self.rows
+
+    @cached_property
+    def places(self) -> dict[str, NDArray[np.int64]]:
+        """Where in each vector the multipliers have their element, shape (D * K,), row by row."""
+        every = np.arange(self.n_features * self.n_latents)
+        pixel, latent = np.divmod(every, self.n_latents)
+        return {"a": every, "r": pixel, "s": latent, "e": latent}
+
+    def element(self, i: int) -> str:
+        """Return the name of a multiplier: that of its pixel and its latent."""
+        return "{}_{}_{}".format(self.name, *divmod(i, self.n_latents))
 
     @cached_property
     def errors(self) -> tuple[Array, Array, Array]:
@@ -158,7 +167,7 @@ class Multipliers(Cell):
         if self.hardware is None:
             return np.full(shape, self.gain), np.zeros(shape), np.zeros(shape)
         parts, part, scaling = self.hardware.parts, self.hardware.parts.plastic, self.hardware.scaling
-        names = [f"{self.name}_{j}_{i}" for j in range(shape[0]) for i in range(shape[1])]
+        names = [self.element(i) for i in self.places["a"]]
         p, q = (scaling.volts(quantity) for quantity in self.quantities)
         return (
             self.gain * parts.factors(names, "gain", part.gain_error).reshape(shape),
@@ -166,132 +175,72 @@ class Multipliers(Cell):
             parts.normals(names, "second_offset", part.offset).reshape(shape) / q,
         )
 
-    def factors(self, p: Array, q: Array) -> tuple[Array, Array]:
-        """Return k (1 + eps) (p + o) and q + o', each (..., D, K)."""
-        gain, first, second = self.errors
-        return gain * (p + first), q + second
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return the sums of k (1 + eps) (p + o) (q + o'), shape (..., size), and their derivatives (..., size, n)."""
+        gain, first, second = (error.ravel() for error in self.errors)
+        (first_port, a), (second_port, b) = ((port, inputs[port][..., self.places[port]]) for port in self.ports)
+        p, q = gain * (a + first), b + second
+        total = p * q
+        if self.target != "a":
+            total = total.reshape(*total.shape[:-1], -1, self.n_latents).sum(-1 if self.target == "r" else -2)
+        sign = -1.0 if self.target == "a" else 1.0
+        partials = {}
+        for port, slope in ((first_port, gain * q), (second_port, p)):
+            partials[port] = np.zeros((*slope.shape[:-1], self.size, inputs[port].shape[-1]))
+            partials[port][..., self.places[self.target], self.places[port]] = sign * slope
+        return np.asarray(sign * total), partials
 
     def amperes(self, scaling: Scaling) -> float:
-        """Return the current into one unit of the target's sum, at k = 1."""
-        raise NotImplementedError
+        """Return the current that makes one unit of the target's sum, at k = 1: out of the capacitor of a weight."""
+        if self.target == "a":
+            return -scaling.drift_current
+        return scaling.volts(self.target) / scaling.r_node
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out p q``: a current into out."""
         p, q = (scaling.volts(quantity) for quantity in self.quantities)
         unit = number(self.amperes(scaling) / p / q)
         if self.hardware is None:
-            cell = described(SubCircuit(f"lsc_{self.name}", "out", "p", "q"), self.text)
+            cell = self.defined(self.text, "out", "p", "q")
             cell.B("m", 0, "out", current_expression=f"{number(self.gain * unit)!r}*V(p)*V(q)")
         else:
-            defaults = {"k": 1.0, "p_os": 0.0, "q_os": 0.0}
-            cell = described(SubCircuit(f"lsc_{self.name}", "out", "p", "q", **defaults), self.text)
+            cell = self.defined(self.text, "out", "p", "q", k=1.0, p_os=0.0, q_os=0.0)
             cell.B("m", 0, "out", current_expression=f"{{k}}*{unit!r}*(V(p)+{{p_os}})*(V(q)+{{q_os}})")
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one multiplier per synapse."""
-        gain, first, second = self.errors
-        first, second = (v * scaling.volts(name) for v, name in zip((first, second), self.quantities, strict=True))
-        for j in range(self.n_features):
-            for i in range(self.n_latents):
-                given = {}
-                if self.hardware is not None:
-                    values = {"k": gain, "p_os": first, "q_os": second}
-                    given = {name: number(value[j, i]) for name, value in values.items()}
-                netlist.X(f"{self.name}_{j}_{i}", f"lsc_{self.name}", *self.pins(wires, j, i), **given)
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the nodes of the multipliers: output, p, q."""
+        found = ((self.target, wires.output), *((port, wires.inputs[port]) for port in self.ports))
+        return tuple(tuple(nodes[i] for i in self.places[letter]) for letter, nodes in found)
 
-    def pins(self, wires: Wires, j: int, i: int) -> tuple[str, str, str]:
-        """Return the nodes of one multiplier: output, p, q."""
-        raise NotImplementedError
-
-    def matrix(self, a: Array) -> Array:
-        """Return weights (..., D * K) as matrices (..., D, K)."""
-        return a.reshape(*a.shape[:-1], self.n_features, self.n_latents)
-
-    def weight_of(self, wires: Wires, j: int, i: int) -> str:
-        """Return the node of a weight."""
-        return wires.inputs["a"][j * self.n_latents + i]
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return gains and offsets."""
+        if self.hardware is None:
+            return {}
+        p, q = (scaling.volts(quantity) for quantity in self.quantities)
+        gain, first, second = (error.ravel() for error in self.errors)
+        return {"k": gain, "p_os": first * p, "q_os": second * q}
 
 
 class Forward(Multipliers):
     r"""The currents into the residual's nodes, :math:`\sum_i a_{ji} s_i`: what a crossbar of fixed conductances does."""
 
     ports = ("a", "s")
+    target = "r"
     text = "forward multiplier: current a s into r"
-
-    @property
-    def quantities(self) -> tuple[str, str]:
-        """What is multiplied."""
-        return "a", "s"
-
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return A s, shape (..., D), d/da (..., D, D K) and d/ds (..., D, K)."""
-        a, s = self.factors(self.matrix(inputs["a"]), inputs["s"][..., None, :])
-        da = np.eye(self.n_features)[:, :, None] * (self.errors[0] * s)[..., None, :, :]
-        return np.asarray((a * s).sum(-1)), {"a": da.reshape(*da.shape[:-2], -1), "s": a}
-
-    def amperes(self, scaling: Scaling) -> float:
-        """Return the current that makes one unit of r."""
-        return scaling.volt_r / scaling.r_node
-
-    def pins(self, wires: Wires, j: int, i: int) -> tuple[str, str, str]:
-        """Return r_j, a_ji, s_i."""
-        return wires.output[j], self.weight_of(wires, j, i), wires.inputs["s"][i]
 
 
 class Backward(Multipliers):
     r"""The currents into the gradient's nodes, :math:`k \sum_j a_{ji} r_j`; ``size`` is K."""
 
     ports = ("a", "r")
+    target = "e"
     text = "backward multiplier: current k a r into e"
-
-    @property
-    def quantities(self) -> tuple[str, str]:
-        """What is multiplied."""
-        return "a", self.source
-
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return k A^T r, shape (..., K), d/da (..., K, D K) and d/dr (..., K, D)."""
-        a, r = self.factors(self.matrix(inputs["a"]), inputs["r"][..., :, None])
-        da = np.eye(self.n_latents)[:, None, :] * (self.errors[0] * r)[..., None, :, :]
-        return np.asarray((a * r).sum(-2)), {"a": da.reshape(*da.shape[:-2], -1), "r": np.swapaxes(a, -1, -2)}
-
-    def amperes(self, scaling: Scaling) -> float:
-        """Return the current that makes one unit of e."""
-        return scaling.volt_e / scaling.r_node
-
-    def pins(self, wires: Wires, j: int, i: int) -> tuple[str, str, str]:
-        """Return e_i, a_ji, r_j."""
-        return wires.output[i], self.weight_of(wires, j, i), wires.inputs["r"][j]
 
 
 class Hebbian(Multipliers):
     r"""The currents into the weights' capacitors, :math:`-k\,r_j s_i`; ``size`` is D K."""
 
     ports = ("r", "s")
+    target = "a"
     text = "plasticity multiplier: current -k r s into a"
-
-    @property
-    def quantities(self) -> tuple[str, str]:
-        """What is multiplied."""
-        return self.source, "s"
-
-    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return -k r s^T row by row, shape (..., D K), d/dr (..., D K, D) and d/ds (..., D K, K)."""
-        r, s = self.factors(inputs["r"][..., :, None], inputs["s"][..., None, :])
-        drift = -(r * s).reshape(*inputs["r"].shape[:-1], -1)
-        s, r = np.broadcast_arrays(self.errors[0] * s, r)
-        dr = -s[..., None] * np.eye(self.n_features)[:, None, :]
-        ds = -r[..., None] * np.eye(self.n_latents)[None, :, :]
-        return np.asarray(drift), {
-            "r": dr.reshape(*dr.shape[:-3], -1, self.n_features),
-            "s": ds.reshape(*ds.shape[:-3], -1, self.n_latents),
-        }
-
-    def amperes(self, scaling: Scaling) -> float:
-        """Return the current of one unit of drift, out of the capacitor."""
-        return -scaling.drift_current
-
-    def pins(self, wires: Wires, j: int, i: int) -> tuple[str, str, str]:
-        """Return a_ji, r_j, s_i."""
-        return wires.output[j * self.n_latents + i], wires.inputs["r"][j], wires.inputs["s"][i]

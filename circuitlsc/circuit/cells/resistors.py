@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 from scipy.sparse.linalg import splu
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import Scaling
@@ -56,10 +56,8 @@ class ResistorCrossbar(Cell):
         """What the cells became, siemens, shape (size, 2 n_inputs): columns +v_0, -v_0, +v_1, ..."""
         g = target_conductances(self.matrix, self.hardware)
         part, parts = self.hardware.parts.crossbar, self.hardware.parts
-        names = [
-            [f"{self.name}_{j}_{i}{'pm'[c]}" for i in range(self.matrix.shape[1]) for c in (0, 1)]
-            for j in range(self.size)
-        ]
+        rows, columns = g.shape
+        names = [[f"{self.name}_{j}_{c // 2}{'pm'[c % 2]}" for c in range(columns)] for j in range(rows)]
         if part.levels is not None:
             step = (part.g_on - part.g_off) / (part.levels - 1)
             g = part.g_off + np.rint((g - part.g_off) / step) * step
@@ -105,10 +103,8 @@ class ResistorCrossbar(Cell):
         rows, columns = self.conductances_siemens.shape
         outs = [f"out_{j}" for j in range(rows)]
         ins = [f"{'plus' if c % 2 == 0 else 'minus'}_{c // 2}" for c in range(columns)]
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", *outs, *ins),
-            f"crossbar of resistors: {rows} rows, {columns // 2} differential pairs of columns",
-        )
+        text = f"crossbar of resistors: {rows} rows, {columns // 2} differential pairs of columns"
+        cell = self.defined(text, *outs, *ins)
         wire, driver = self.hardware.ohm(part.wire_resistance), self.hardware.ohm(part.driver_resistance)
         if wire > 0 and self.hardware.reduced:
             mesh = -terminal_admittance(self.conductances_siemens, wire, driver)
@@ -117,24 +113,21 @@ class ResistorCrossbar(Cell):
                 if mesh[a, b] > 0:
                     cell.R(f"{a}_{b}", pins[a], pins[b], number(1 / mesh[a, b]))
             return (cell,)
-        for c in range(columns):
-            if wire > 0:
-                for j in range(rows):
-                    above = ins[c] if j == 0 else f"c{j - 1}_{c}"
-                    cell.R(f"wc{j}_{c}", above, f"c{j}_{c}", number(wire + (driver if j == 0 else 0.0)))
-            elif driver > 0:
-                cell.R(f"d_{c}", ins[c], f"c{c}", number(driver))
         if wire > 0:
-            for j in range(rows):
-                for c in range(columns):
-                    right = outs[j] if c == columns - 1 else f"r{j}_{c + 1}"
-                    cell.R(f"wr{j}_{c}", f"r{j}_{c}", right, number(wire))
-        for j in range(rows):
+            for c, j in np.ndindex(columns, rows):
+                above = ins[c] if j == 0 else f"c{j - 1}_{c}"
+                cell.R(f"wc{j}_{c}", above, f"c{j}_{c}", number(wire + (driver if j == 0 else 0.0)))
+            for j, c in np.ndindex(rows, columns):
+                right = outs[j] if c == columns - 1 else f"r{j}_{c + 1}"
+                cell.R(f"wr{j}_{c}", f"r{j}_{c}", right, number(wire))
+        elif driver > 0:
             for c in range(columns):
-                g = max(self.conductances_siemens[j, c], OPEN if wire > 0 else 0.0)
-                if g > 0:
-                    line = f"c{j}_{c}" if wire > 0 else f"c{c}" if driver > 0 else ins[c]
-                    cell.R(f"{j}_{c}", line, f"r{j}_{c}" if wire > 0 else outs[j], number(1 / g))
+                cell.R(f"d_{c}", ins[c], f"c{c}", number(driver))
+        for j, c in np.ndindex(rows, columns):
+            g = max(float(self.conductances_siemens[j, c]), OPEN if wire > 0 else 0.0)
+            if g > 0:
+                line = f"c{j}_{c}" if wire > 0 else f"c{c}" if driver > 0 else ins[c]
+                cell.R(f"{j}_{c}", line, f"r{j}_{c}" if wire > 0 else outs[j], number(1 / g))
         return (cell,)
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
 from circuitlsc.circuit.cells.adaptive import LEAST, Corner
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import Scaling
 
@@ -28,15 +28,9 @@ class Rule(Cell):
 
     linear = True
 
-    #: ports with one node for each term, then those that all terms share
-    each: ClassVar[tuple[str, ...]] = ()
-    shared: ClassVar[tuple[str, ...]] = ()
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one term per latent or pixel."""
-        common = [wires.inputs[p][0] for p in self.shared]
-        for i, nodes in enumerate(zip(*(wires.inputs[p] for p in self.each), strict=True)):
-            netlist.X(f"{self.name}_{i}", f"lsc_{self.name}", wires.output[0], *nodes, *common)
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the capacitor's node, and the inputs of each term."""
+        return (wires.output, *(wires.inputs[port] for port in self.ports))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +46,6 @@ class ThresholdRule(Rule):
 
     corner: Corner
 
-    each: ClassVar[tuple[str, ...]] = ("u", "e")
-    shared: ClassVar[tuple[str, ...]] = ("u0",)
     ports: ClassVar[tuple[str, ...]] = ("u", "e", "u0")
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
@@ -68,9 +60,7 @@ class ThresholdRule(Rule):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out u e u0``."""
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "threshold rule: current e 1(s > 0) into u0"
-        )
+        cell = self.defined("threshold rule: current e 1(s > 0) into u0", "out", *self.ports)
         push = self.corner.spice("push", scaling, scaling.drift_current / scaling.volt_e)
         cell.B("r", 0, "out", current_expression=f"V(e)*{push}")
         return (cell,)
@@ -79,8 +69,7 @@ class ThresholdRule(Rule):
 class SparsityRule(ThresholdRule):
     r"""The drift of -log(pi) where lam moves too: lam times that of u0."""
 
-    shared: ClassVar[tuple[str, ...]] = ("u0", "lam")
-    ports: ClassVar[tuple[str, ...]] = ("u", "e", "u0", "lam")
+    ports = ("u", "e", "u0", "lam")
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift and its derivatives."""
@@ -90,8 +79,7 @@ class SparsityRule(ThresholdRule):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out u e u0 lam``."""
-        what = "sparsity rule: current lam e 1(s > 0) into -log(pi)"
-        cell = described(SubCircuit(f"lsc_{self.name}", "out", *self.ports), what)
+        cell = self.defined("sparsity rule: current lam e 1(s > 0) into -log(pi)", "out", *self.ports)
         push = self.corner.spice("push", scaling, scaling.drift_current / scaling.volt_e / scaling.volt)
         cell.B("r", 0, "out", current_expression=f"V(lam)*V(e)*{push}")
         return (cell,)
@@ -110,9 +98,7 @@ class RateRule(Rule):
 
     corner: Corner
 
-    each = ("u",)
-    shared = ("u0", "lam")
-    ports = (*each, *shared)
+    ports = ("u", "u0", "lam")
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift and its derivatives."""
@@ -127,9 +113,7 @@ class RateRule(Rule):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out u u0 lam``."""
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "rate rule: current 1(s > 0) (1/lam - abs(s)) into lam"
-        )
+        cell = self.defined("rate rule: current 1(s > 0) (1/lam - abs(s)) into lam", "out", *self.ports)
         on = self.corner.spice("on", scaling, scaling.drift_current * scaling.volt)
         size = self.corner.spice("size", scaling, scaling.drift_current)
         cell.B("r", 0, "out", current_expression=f"{on}/max(V(lam),{number(LEAST * scaling.volt)!r})-{size}")
@@ -145,9 +129,7 @@ class NoiseRule(Rule):
 
     n_features: int
 
-    each = ("r",)
-    shared = ("sigma",)
-    ports = (*each, *shared)
+    ports = ("r", "sigma")
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift and its derivatives."""
@@ -157,9 +139,7 @@ class NoiseRule(Rule):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_<name> out r sigma``: one pixel's share."""
-        cell = described(
-            SubCircuit(f"lsc_{self.name}", "out", *self.ports), "noise rule: current (r^2 - sigma^2)/D into sigma"
-        )
+        cell = self.defined("noise rule: current (r^2 - sigma^2)/D into sigma", "out", *self.ports)
         share = scaling.drift_current / self.n_features
         r, sigma = number(share / scaling.volt_r**2), number(share / scaling.volt**2)
         cell.B("r", 0, "out", current_expression=f"{r!r}*V(r)*V(r)-{sigma!r}*V(sigma)*V(sigma)")

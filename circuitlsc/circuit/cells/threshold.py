@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.hardware import Hardware
@@ -29,6 +29,7 @@ class Threshold(Cell):
 
     quantity = "s"
     ports = ("u",)
+    definition = "lsc_threshold"
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return s(u) and ds/du, with one search in the table."""
@@ -37,16 +38,11 @@ class Threshold(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u s``: a table that drives a current through a resistor."""
-        cell = described(SubCircuit("lsc_threshold", "u", "s"), "threshold: V(s) = s(V(u)), the code of a state")
+        cell = self.defined("threshold: V(s) = s(V(u)), the code of a state", "u", "s")
         current = self.table.spice("u", scaling.volt, scaling.volt / scaling.r_node)
         cell.B("s", 0, "s", current_expression=current)
         cell.R("s", "s", 0, number(scaling.r_node))
         return (cell,)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one threshold cell per latent."""
-        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +68,10 @@ class DeviceThreshold(Threshold):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_threshold u s``: a table that holds the voltage of s."""
-        cell = described(SubCircuit("lsc_threshold", "u", "s", vos=0.0), "threshold: V(s) = s(V(u) + vos)")
+        cell = self.defined("threshold: V(s) = s(V(u) + vos)", "u", "s", vos=0.0)
         cell.B("s", "s", 0, voltage_expression=self.table.spice_of("V(u)+{vos}", scaling.volt, scaling.volt))
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one threshold cell per latent."""
-        for i, (u, s) in enumerate(zip(wires.inputs["u"], self.nodes, strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_threshold", u, s, vos=number(self.offset[i]))
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the input offsets."""
+        return {"vos": self.offset}

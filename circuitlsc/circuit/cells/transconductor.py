@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.Netlist import SubCircuit
 
-from circuitlsc.circuit.cells.base import Cell, Wires, described, number
+from circuitlsc.circuit.cells.base import Cell, number
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import Scaling
@@ -31,6 +31,7 @@ class Transconductor(Cell):
     gain: float
 
     ports = ("p",)
+    definition = "lsc_velocity"
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the drift, in units per tau, and d(drift)/dp."""
@@ -38,14 +39,9 @@ class Transconductor(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_velocity p u``."""
-        cell = described(SubCircuit("lsc_velocity", "p", "u"), "transconductor: drift current into u, omega V(p)")
+        cell = self.defined("transconductor: drift current into u, omega V(p)", "p", "u")
         cell.VCCS("m", 0, "u", "p", 0, number(self.gain * scaling.drift_current / scaling.volt))
         return (cell,)
-
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one transconductor per neuron."""
-        for i, (p, u) in enumerate(zip(wires.inputs["p"], wires.output, strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_velocity", p, u)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +76,14 @@ class DeviceTransconductor(Transconductor):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_velocity p u`` with its errors as parameters."""
-        cell = described(
-            SubCircuit("lsc_velocity", "p", "u", k=1.0, i_os=0.0),
-            "transconductor: drift current into u, k omega V(p) + i_os",
-        )
+        cell = self.defined("transconductor: drift current into u, k omega V(p) + i_os", "p", "u", k=1.0, i_os=0.0)
         siemens = number(self.gain * scaling.drift_current / scaling.volt)
         cell.VCCS("m", 0, "u", "p", 0, f"{{k*{siemens!r}}}")
         if self.hardware.parts.transconductor.offset > 0:
             cell.I("os", 0, "u", "{i_os}")
         return (cell,)
 
-    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add one transconductor per neuron."""
+    def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
+        """Return the gain factors and the offset currents."""
         gain, offset = self.draws
-        amperes = gain * offset * self.gain * scaling.drift_current / scaling.volt
-        for i, (p, u) in enumerate(zip(wires.inputs["p"], wires.output, strict=True)):
-            netlist.X(f"{self.name}_{i}", "lsc_velocity", p, u, k=number(gain[i]), i_os=number(amperes[i]))
+        return {"k": gain, "i_os": gain * offset * self.gain * scaling.drift_current / scaling.volt}
