@@ -1,6 +1,6 @@
 r"""The compiled step of inference and learning: loops over active latents only, rows and columns shared out to threads.
 
-`circuitlsc.learning.rules` has the same step in plain NumPy, with the equations; this file is about cost. A step is
+`circuitlsc.learning.learner` has the equations; this file is about cost. A step is
 
 1. for each row (input): the list of its active latents, r = A s - x from those, and the new u;
 2. for each block of columns of A: the sum of r s^T over the rows in which a latent of the block is active;
