@@ -3,12 +3,11 @@ r"""A circuit that learns, compiled: its graph, scales, deck, and the pieces of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.graph import SignalFlowGraph
@@ -16,8 +15,8 @@ from circuitlsc.circuit.lowering import lower
 from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, plain
-from circuitlsc.learning.source import Source, check_settings, checked_start, fingerprint
-from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
+from circuitlsc.learning.settings import SlowSettings
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
@@ -35,18 +34,10 @@ TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousan
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LearningCircuit:
+class LearningCircuit(SlowSettings):
     """A circuit that learns, compiled: `circuitlsc.learning.circuit.CircuitLearner` says what each field is, and runs it."""
 
-    A0: ArrayLike
-    pi: float
-    lam: float
-    sigma: float
-    source: Source | SparseCodingModel | ArrayLike
     stage: Stage
-    seed: int
-    learn: tuple[str, ...] = ("A",)
-    signed: bool = False
     level: str = "ideal"
     nonideal: Nonidealities | None = None
     width: float | None = None
@@ -55,12 +46,9 @@ class LearningCircuit:
     tau: float = 1e-6
     rails: float = 2.5
     tolerance: float = TOLERANCE
-    records: int = 400
-    snapshots: int = 9
-    _source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A0, source = checked_start(self.A0, self.source)
+        self._check()
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
         if self.nonideal is not None and self.level != "device":
@@ -69,19 +57,11 @@ class LearningCircuit:
             )
         if not isinstance(self.stage, Stage):
             raise InputError(f"CircuitLearner: stage = {self.stage!r} is no Stage. Give one: a circuit has no second.")
-        check_learn("CircuitLearner", self.learn)
-        check_settings(self, flags=("signed",), counts={"seed": 0, "records": 1, "snapshots": 2})
-        numbers = ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails")
-        checked: dict[str, Any] = {name: plain(getattr(self, name)) for name in numbers}
-        checked |= {
-            "A0": A0,
-            "_source": source,
-            "learn": tuple(self.learn),
-            "tolerance": check_tolerance(self.tolerance),
-        }
-        checked["nonideal"] = None if self.nonideal is None else as_nonidealities(self.nonideal)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        self._check_learn([self.stage])
+        for name in ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails"):
+            self._keep(**{name: plain(getattr(self, name))})
+        parts = None if self.nonideal is None else as_nonidealities(self.nonideal)
+        self._keep(tolerance=check_tolerance(self.tolerance), nonideal=parts)
         if self.stage.pause > 0:
             raise InputError(
                 f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
@@ -92,8 +72,6 @@ class LearningCircuit:
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
-        for what in self.learn:
-            self.stage.rate(what)
         _ = self.graph  # refuses what cannot be learned
 
     @cached_property
@@ -173,16 +151,14 @@ class LearningCircuit:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
-        names = ("pi", "lam", "sigma", "seed", "signed", "level", "c_int", "tau", "rails", "tolerance", "records")
+        given = {name: value for name, value in super().settings().items() if name != "snapshots"}
         parts = {} if self.nonideal is None else {"seed": self.nonideal.seed, **self.nonideal.attributes()}
         return {
-            **{name: getattr(self, name) for name in names},
+            **given,
             "where": "circuit",
             "piece": self.pieces[0].stop,
-            "A0": fingerprint(np.asarray(self.A0)),
             "learn": sorted(self.learn),
             "stages": [asdict(self.stage)],
-            "source": dict(self._source.settings()),
             "width": self.comparator_width,
             "volt": self.scaling.volt,
             "nonideal": parts,

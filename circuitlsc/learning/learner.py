@@ -37,8 +37,7 @@ from circuitlsc.learning.checkpoint import run_to_end
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.run import LearnerSettings, Run
-from circuitlsc.learning.source import check_settings, checked_start, settings_of
-from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.threads import thread_choice
 
 LEARNABLE = tuple(TIME_CONSTANTS)
@@ -110,35 +109,27 @@ class Learner(LearnerSettings):
     """
 
     def __post_init__(self) -> None:
-        A0, source = checked_start(self.A0, self.source)
-        counts = {"seed": 0, "batch": 1, "records": 1, "snapshots": 2}
-        check_settings(self, positive=("pi", "lam", "sigma"), flags=("signed", "normalise"), counts=counts)
+        self._check(positive=("pi", "lam", "sigma"), flags=("normalise",), batch=1)
         if self.pi > 1:
             raise InputError(f"Learner: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
         if not (is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"Learner: temperature = {self.temperature!r} cannot be used. Give a number >= 0.")
-        object.__setattr__(self, "temperature", plain(self.temperature))
         if self.dtype not in ("float32", "float64"):
             raise InputError(f'Learner: dtype = {self.dtype!r} is unknown. Give "float32" or "float64".')
-        check_learn("Learner", self.learn)
+        listed = isinstance(self.stages, (list, tuple))
+        if not listed or not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
+            raise InputError(f"Learner: stages = {self.stages!r}. Give a sequence of at least one Stage.")
+        self._check_learn(self.stages)
         if {"A", "lam"} <= set(self.learn) and not self.normalise:
             raise InputError(
                 f"Learner: learn = {self.learn!r} has no answer: (c A, c lam) is as likely as (A, lam) for every c > 0. "
                 "Hold lam (it sets the unit of s), or hold A, or give normalise = True."
             )
-        if self.normalise and not np.linalg.norm(A0, axis=0).all():
+        if self.normalise and not np.linalg.norm(self.A0, axis=0).all():
             raise InputError(
                 "Learner: normalise = True, but A0 has an atom of norm 0, which has no direction. Give another start."
             )
-        listed = isinstance(self.stages, (list, tuple))
-        if not listed or not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
-            raise InputError(f"Learner: stages = {self.stages!r}. Give a sequence of at least one Stage.")
-        for stage in self.stages:
-            for what in self.learn:
-                stage.rate(what)
-        checked = {"A0": A0, "_source": source, "stages": tuple(self.stages), "learn": tuple(self.learn)}
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        self._keep(temperature=plain(self.temperature), stages=tuple(self.stages))
 
     @property
     def concern(self) -> str | None:
@@ -149,8 +140,7 @@ class Learner(LearnerSettings):
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
-        stages = [asdict(stage) for stage in self.stages]
-        return {**settings_of(self, self._source), "learn": sorted(self.learn), "stages": stages}
+        return {**super().settings(), "learn": sorted(self.learn), "stages": [asdict(stage) for stage in self.stages]}
 
     def run(
         self,
@@ -192,6 +182,6 @@ class Learner(LearnerSettings):
         if self.learn and (said := self.concern):
             warnings.warn(f"Learner: {said}", LargeInputsWarning, stacklevel=2)
         with thread_choice() as threads:
-            run = Run(self, self._source, threads)
+            run = Run(self, threads)
             run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
         return LearningRun(run.learned(settings), run.recorder.dataset(settings), np.array(run.w.u, dtype=float))

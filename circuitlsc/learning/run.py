@@ -4,85 +4,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.learning.checkpoint import fitting
+from circuitlsc.learning.checkpoint import Resumable
 from circuitlsc.learning.history import Recorder
-from circuitlsc.learning.kernel import LAM, SIGMA, U0, Rates, Real, advance, fill, workspace
+from circuitlsc.learning.kernel import LAM, SIGMA, Rates, Real, advance, fill, workspace
 from circuitlsc.learning.learned import Learned
-from circuitlsc.learning.source import Source
+from circuitlsc.learning.settings import SlowSettings
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.threads import Threads
-from circuitlsc.model.sparse_coding import SparseCodingModel
 
 _DEVIATES = 2**17  # drawn at once: they stay in the cache
 _LAST = 0.75  # where the average begins, as a share of the run
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LearnerSettings:
+class LearnerSettings(SlowSettings):
     """What a run depends on; `circuitlsc.learning.learner.Learner` says what each field is, and checks it."""
 
-    A0: ArrayLike
-    pi: float
-    lam: float
-    sigma: float
-    source: Source | SparseCodingModel | ArrayLike
     stages: Sequence[Stage]
-    seed: int
-    learn: tuple[str, ...] = ("A",)
-    signed: bool = False
     batch: int = 100
     temperature: float = 1.0
     normalise: bool = False
     dtype: str = "float32"
-    records: int = 400
-    snapshots: int = 9
-    _source: Source = field(init=False, repr=False)
 
 
-class Run:
+class Run(Resumable):
     """The state of a run. What it does between two calls of `advance` depends on the learner alone."""
 
-    def __init__(self, learner: LearnerSettings, source: Source, threads: Threads) -> None:
+    def __init__(self, learner: LearnerSettings, threads: Threads) -> None:
         A0 = np.asarray(learner.A0, dtype=float)
         if learner.normalise:
             A0 = A0 / np.linalg.norm(A0, axis=0)
         n, K = learner.batch, A0.shape[1]
         u0, real = -math.log(learner.pi) / learner.lam, np.dtype(learner.dtype)
-        self._learner, self._source, self._threads, self._stages = learner, source, threads, tuple(learner.stages)
+        self._learner, self._threads, self._stages = learner, threads, tuple(learner.stages)
         u = np.random.default_rng([learner.seed, 3]).laplace(0.0, 1.0 / learner.lam, (n, K))  # the prior's
         self.w = workspace(u.astype(real), A0, np.array([u0, learner.lam, learner.sigma]))
         self.rng = np.random.Generator(np.random.SFC64([learner.seed, 0]))
-        self.stage, self.step = 0, 0
+        self.place = np.zeros(2, int)  # stage, and step in it
         self._noise: Real = np.empty((max(1, _DEVIATES // (n * K)), n, K), real)
         self._batch: tuple[int, Real] | None = None
-        starts = np.cumsum([0.0, *(stage.duration for stage in self._stages)])
-        self.total = float(starts[-1])
-        self._starts: Array = starts[:-1]
-        self._average_from = max(_LAST * self.total, float(starts[-2]))
+        self._starts: Array = np.cumsum([0.0, *(stage.duration for stage in self._stages)])
+        self.total = float(self._starts[-1])
+        self._average_from = max(_LAST * self.total, float(self._starts[-2]))
         self._interval = self.total / learner.records
         self._snapshots = np.linspace(0.0, self.total, learner.snapshots)
         n_records = sum(-(-stage.n_steps // self._record_steps(stage)) for stage in self._stages)
         self.recorder = Recorder(n_records, learner.snapshots, *A0.shape)
         self.recorder.add_snapshot(0.0, A0)
-        self.sum_A, self.sums, self.averaged = np.zeros_like(self.w.A), np.zeros(3), 0.0
+        self.sum_A, self.sums, self.averaged = np.zeros_like(self.w.A), np.zeros(3), np.zeros(())
 
     @property
-    def done(self) -> bool:
-        """Whether the run is at its end."""
-        return self.stage == len(self._stages)
+    def stage(self) -> int:
+        """Number of the stage; that of stages at the end."""
+        return int(self.place[0])
+
+    @property
+    def step(self) -> int:
+        """Steps of the stage that are done."""
+        return int(self.place[1])
 
     @property
     def time(self) -> float:
         """Time since the beginning, in tau."""
-        return self.total if self.done else float(self._starts[self.stage]) + self.step * self._stages[self.stage].step
+        into = self.step * self._stages[self.stage].step if self.step else 0.0
+        return float(self._starts[self.stage]) + into
 
     def advance(self) -> None:
         """Do one piece of work: up to where something changes or is noted, and no more than a block of deviates."""
@@ -97,10 +89,10 @@ class Run:
             advance(self.w, x, noise, rates)
 
         self._threads.run(work, steps)
-        self.step += steps
+        self.place[1] += steps
         self._check(stage)
         if self.step == stage.n_steps:
-            self.stage, self.step = self.stage + 1, 0
+            self.place[:] = self.stage + 1, 0
         if averaged:
             self._average(steps * stage.step)
         if self.step % self._record_steps(stage) == 0:
@@ -134,23 +126,16 @@ class Run:
 
     def _rates(self, stage: Stage, learning: bool) -> Rates:
         learner = self._learner
-        moves = {what: stage.rate(what) if learning and what in learner.learn else 0.0 for what in TIME_CONSTANTS}
-        return Rates(
-            step=float(stage.step),
-            temperature=float(learner.temperature),
-            A=moves["A"],
-            u0=moves["pi"],
-            lam=moves["lam"],
-            sigma=moves["sigma"],
-            signed=learner.signed,
-            normalise=learner.normalise,
-        )
+        A, u0, lam, sigma = (stage.rate(what) if learning and what in learner.learn else 0.0 for what in TIME_CONSTANTS)
+        temperature = float(learner.temperature)
+        return Rates(float(stage.step), temperature, A, u0, lam, sigma, learner.signed, learner.normalise)
 
     def _inputs(self, stage: Stage) -> Real:
         """Return the inputs that are shown now, shape (n, D)."""
         index = sum(earlier.n_inputs for earlier in self._stages[: self.stage]) + self.step // stage.hold_steps
         if self._batch is None or self._batch[0] != index:
-            x = np.ascontiguousarray(self._source.batch(index, self._learner.batch, self._learner.seed), self.w.u.dtype)
+            rows = self._learner._source.batch(index, self._learner.batch, self._learner.seed)
+            x = np.ascontiguousarray(rows, self.w.u.dtype)
             if x.shape != (len(self.w.u), self.w.A.shape[1]) or not np.isfinite(x).all():
                 raise InputError(
                     f"source: batch {index} is no finite array of shape {(len(self.w.u), self.w.A.shape[1])} "
@@ -169,23 +154,25 @@ class Run:
             )
 
     def _average(self, weight: float) -> None:
-        u0, lam, sigma = self.w.slow[U0], self.w.slow[LAM], self.w.slow[SIGMA]
         self.sum_A += weight * self.w.A
-        self.sums += weight * np.array([math.exp(-lam * u0), lam, sigma])
+        self.sums += weight * self._numbers()
         self.averaged += weight
+
+    def _numbers(self) -> Array:
+        """Return pi, lam and sigma."""
+        u0, lam, sigma = self.w.slow
+        return np.array([math.exp(-lam * u0), lam, sigma])
 
     def learned(self, meta: Mapping[str, Any]) -> Learned:
         """Return what a finished run has learned."""
-        u0, lam, sigma = self.w.slow
-        average, final = self.sums / self.averaged, np.array([math.exp(-lam * u0), lam, sigma])
-        return Learned.of(self._learner, (self.sum_A.T / self.averaged, average), (self.w.A.T.copy(), final), meta)
+        average = self.sum_A.T / self.averaged, self.sums / self.averaged
+        return Learned.of(self._learner, average, (self.w.A.T.copy(), self._numbers()), meta)
 
-    def arrays(self) -> dict[str, Any]:
-        """Return the state as named arrays: all that `restore` needs."""
+    def state(self) -> dict[str, Any]:
+        """Return the arrays that hold the state."""
         state = {name: getattr(self.w, name) for name in ("u", "A", "slow", "sums", "usage")}
         averages = {"sum_A": self.sum_A, "average_sums": self.sums, "averaged": self.averaged}
-        places = {"generator": self._generator["state"]["state"], "place": np.array([self.stage, self.step])}
-        return {**state, **averages, **places, **self.recorder.arrays()}
+        return {**state, **averages, "generator": self._generator["state"]["state"], "place": self.place}
 
     @property
     def _generator(self) -> Any:
@@ -194,13 +181,8 @@ class Run:
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
-        arrays = fitting(arrays, self.arrays())
-        for name in ("u", "A", "slow", "sums", "usage"):
-            getattr(self.w, name)[...] = arrays[name]
+        super().restore(arrays)
         self.w.working[...] = self.w.A
         self.rng.bit_generator.state = self._generator | {"state": {"state": arrays["generator"]}}
-        self.sum_A, self.sums, self.averaged = arrays["sum_A"], arrays["average_sums"], float(arrays["averaged"])
-        self.stage, self.step = (int(v) for v in arrays["place"])
         if not 0 <= self.stage <= len(self._stages) or not 0 <= self.step < max(s.n_steps for s in self._stages):
             raise ValueError("place")
-        self.recorder.restore(arrays)
