@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from circuitlsc.circuit.cells import Backward, Forward, Hebbian, Weights
-from circuitlsc.drawing.parts import LearnerParts, draw_leaky, draw_multiplier, draw_terminal
+from circuitlsc.drawing.parts import Parts, draw_leaky, draw_multiplier, draw_terminal
 from circuitlsc.drawing.sheet import Sheet, drawn, engineering, save
 from circuitlsc.errors import InputError
 
@@ -38,10 +38,10 @@ def synapse_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `synapse_schematic` saves."""
     if "A" not in learner.learn:
         raise InputError("synapse_schematic(): the circuit does not learn A, so it has no synapses. Give learn with A.")
-    return drawn("synapse_schematic()", lambda sheet: _draw_synapse(sheet, LearnerParts(learner)))
+    return drawn("synapse_schematic()", lambda sheet: _draw_synapse(sheet, Parts(learner)))
 
 
-def _draw_synapse(sheet: Sheet, parts: LearnerParts) -> None:
+def _draw_synapse(sheet: Sheet, parts: Parts) -> None:
     """Draw the Hebbian multiplier, the capacitor and its leak, and the two multipliers that read it."""
     weights, back = parts.get(Weights), f"{parts.residual}_j"
     draw_terminal(sheet, (0, 0), back, "right")
@@ -65,9 +65,12 @@ def _draw_synapse(sheet: Sheet, parts: LearnerParts) -> None:
     if parts.leak is not None:
         time = parts.leak[1]  # seconds have no prefixes beyond one
         lines.append(f"$R_A C_A$ = {engineering(time, 's') if time < 1 else f'{time:.4g} s'}")
-    lines += [f"multipliers: {parts.errors}"] if parts.errors else []
-    spread = parts.made.nonideal.plastic.capacitance_mismatch if parts.made.nonideal is not None else 0.0
-    lines += [f"capacitors: ±{100 * spread:.3g} %"] if spread > 0 else []
-    units = {"a, s": s.volt, "r": s.volt_r, "e, q" if parts.residual == "q" else "e": s.volt_e}
-    lines += [parts.unit(letters, volt) for letters, volt in units.items()]
+    if parts.made.nonideal is not None:
+        part = parts.made.nonideal.plastic
+        said = [f"gain ±{100 * part.gain_error:.3g} %"] if part.gain_error > 0 else []
+        said += [f"offsets ±{engineering(part.offset, 'V')}"] if part.offset > 0 else []
+        lines += [f"multipliers: {', '.join(said)}"] if said else []
+        spread = part.capacitance_mismatch
+        lines += [f"capacitors: ±{100 * spread:.3g} %"] if spread > 0 else []
+    lines += [parts.unit(letters) for letters in ("a, s", "r", "e, q" if parts.residual == "q" else "e")]
     sheet.text((-0.9, -4.0), "\n".join(lines), vertical="top")
