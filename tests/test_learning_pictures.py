@@ -14,9 +14,13 @@ from test_cli import circuitlsc, one_line
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab
 from circuitlsc.circuit.lowering import lower
-from circuitlsc.drawing.learning import learning_path_figure, learning_path_schematic
+from circuitlsc.drawing.learning import (
+    learning_path_figure,
+    learning_path_schematic,
+    synapse_figure,
+    synapse_schematic,
+)
 from circuitlsc.drawing.schematic import engineering
-from circuitlsc.drawing.synapse import synapse_figure, synapse_schematic
 from circuitlsc.learning import Stage
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.nonideal.nonidealities import Nonidealities

@@ -53,10 +53,9 @@ class Parts:
         return found
 
     @property
-    def dynamics(self) -> Dynamics:
+    def dynamics(self) -> Any:
         """What the neurons do; those of a circuit that learns sample."""
-        found: Dynamics = getattr(self.made, "dynamics", Dynamics())
-        return found
+        return getattr(self.made, "dynamics", Dynamics())
 
     @property
     def lca(self) -> bool:

@@ -18,7 +18,6 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.learning.checkpoint import fitting, resume, save_checkpoint
 from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.compiled import LearningCircuit
-from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.reference.pathwise import trapezoid
@@ -67,14 +66,6 @@ class CircuitLearner(LearningCircuit):
     InputError
         If a value is out of range, or cannot be learned by a circuit.
     """
-
-    def deck(self, n_inputs: int | None = None) -> str:
-        """Return a stand-alone deck for plain ``ngspice -b``: see `circuitlsc.learning.deck.learning_deck`."""
-        return learning_deck(self, n_inputs)
-
-    def report(self) -> str:
-        """Return the scaling report: `circuitlsc.learning.deck.learning_report`."""
-        return learning_report(self)
 
     def run(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from circuitlsc.circuit.lowering import lower
 from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, plain
+from circuitlsc.io.output import GENERATED
 from circuitlsc.learning.settings import SlowSettings
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.model.priors import Laplace, SpikeSlab
@@ -25,7 +27,7 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonideali
 from circuitlsc.planning.scaling import Scaling, scale_for
 from circuitlsc.planning.stepping import plan_step
 from circuitlsc.sampling.circuit import task_fields
-from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, options
+from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
 # Synapses and neurons times steps: what an interruption costs at most, some twenty seconds; each piece starts a process.
@@ -126,10 +128,6 @@ class LearningCircuit(SlowSettings):
         check_circuit(lower(graph, self.scaling, step=self.stage.step))
         return graph
 
-    def standalone_graph(self, n_inputs: int) -> SignalFlowGraph:
-        """Return the graph with noise and inputs of its own, of the first inputs."""
-        return self._graph("trrandom", n_inputs)
-
     @cached_property
     def first_u(self) -> Array:
         """The neurons' start, shape (K,)."""
@@ -202,3 +200,70 @@ class LearningCircuit(SlowSettings):
         """Nodes of what is held between pieces: the slow variables, then other capacitors."""
         held = (s.node for s in self.graph.held(self.scaling))
         return (*self.slow_nodes, *(node for node in held if node not in self.slow_nodes))
+
+    def deck(self, n_inputs: int | None = None) -> str:
+        """Return a stand-alone deck for plain ``ngspice -b``, with seeded noise of its own.
+
+        It saves the slow variables (not u: its run keeps every time point), and prints their means over the last quarter.
+
+        Parameters
+        ----------
+        n_inputs : int or None
+            How many inputs it shows; None: all.
+
+        Raises
+        ------
+        InputError
+            If there are not so many.
+        """
+        stage, s, m = self.stage, self.scaling, self.model
+        n = stage.n_inputs if n_inputs is None else n_inputs
+        if not 1 <= n <= stage.n_inputs:
+            raise InputError(
+                f"n_inputs = {n_inputs!r}, but the learner shows {stage.n_inputs} inputs. Give 1 .. {stage.n_inputs}."
+            )
+        duration = n * stage.hold
+        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        slowness = ", ".join(f"{name} {self.slowness[name]!r}" for name in self.learn)
+        header = [
+            f"circuitlsc learner: {m.n_features} x {m.n_latents}, {m.prior.kind} prior, learns {', '.join(self.learn)}",
+            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
+            f"start    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
+            f"slowness {slowness}, in units of tau",
+            f"units    u, s, a, u0, lam, sigma: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; "
+            f"drift: {s.drift_current!r} A; tau: {s.tau!r} s",
+            f"cells    comparator width {self.comparator_width!r} units; step {stage.step!r} tau",
+            f"input    {n} rows of {stage.hold!r} tau each",
+            f"seed     {ngspice_seed(self.seed)} (circuitlsc seed {self.seed})",
+        ]
+        return standalone_deck(
+            lower(self._graph("trrandom", n), s, step=stage.step, title="circuitlsc learner"),
+            header=header,
+            nodes=self.slow_nodes,
+            measured=self.slow_nodes,
+            option_line=options(self.tolerance, s.volt, s.drift_current),
+            seed=self.seed,
+            step=stage.step * s.tau,
+            t_start=0.75 * duration * s.tau,
+            t_stop=duration * s.tau,
+        )
+
+    def report(self) -> str:
+        """Return scales, capacitors, and how long the circuit itself would take to learn."""
+        stage, s, m = self.stage, self.scaling, self.model
+        sizes = {"A": m.A.size, "pi": 1, "lam": 1, "sigma": 1}
+        lines = [
+            f"learner        {m.n_features} x {m.n_latents}, {self.level} level, learns {', '.join(self.learn)}",
+            f"scales         u, s and slow variables {s.volt:.4g} V, r {s.volt_r:.4g} V, e {s.volt_e:.4g} V, "
+            f"drift {s.drift_current:.4g} A per unit",
+            f"width, step    {self.comparator_width:.4g} units, {stage.step:.4g} tau",
+        ]
+        for what in self.learn:
+            name, slowness = what if what != "pi" else "u0", self.slowness[what]
+            capacitors = f"{sizes[what]} x {slowness * s.c_int:.3g} F (a neuron has {s.c_int:.3g} F)"
+            lines.append(f"tau_{name:<10} {slowness:.6g} tau: {capacitors}")
+        shown = f"{stage.n_inputs} inputs of {stage.hold:.6g} tau"
+        lines.append(
+            f"time           {shown}: {stage.duration * s.tau:.4g} s of the circuit, {stage.n_steps} steps here"
+        )
+        return "\n".join(lines)
