@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from learning_rules import Parameters, take_step
 from scipy.stats import kstest, norm
 
 from circuitlsc.learning import kernel
 from circuitlsc.learning.kernel import Rates, fill, workspace
-from circuitlsc.learning.rules import Parameters, take_step
 
 N, D, K = 12, 7, 20
 KERNELS = {"serial": kernel._advance_serial, "parallel": kernel._advance_parallel}

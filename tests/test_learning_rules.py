@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from learning_rules import Parameters, drift
 
 from circuitlsc import Laplace, SparseCodingModel, SpikeSlab
-from circuitlsc.learning.rules import Parameters, drift
 from circuitlsc.reference.exact import log_evidence
 
 STEP = 1e-4  # of the finite differences: their error is of order 1e-7

@@ -14,7 +14,7 @@ import xarray as xr
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.learning import FromModel, Learner, Patches, Rows, Stage, load_history, random_weights, save_history
-from circuitlsc.learning.run import Run
+from circuitlsc.learning.learner import Run
 
 STAGES = (
     Stage(duration=30.0, step=0.02, hold=5.0, pause=1.0, tau_A=20.0, tau_u0=100.0, tau_sigma=50.0),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learning_rules import Parameters, drift
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab
 from circuitlsc.circuit.cells import Crossbar, Forward, Integrator
@@ -9,7 +10,6 @@ from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.circuit.lowering import lower
 from circuitlsc.circuit.plasticity import learning_system, starts
-from circuitlsc.learning.rules import Parameters, drift
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import Nonidealities

@@ -7,7 +7,7 @@ r"""Model + inputs -> signal-flow graph of a circuit that learns: a sampler in i
     \tau_\sigma\,\dot\sigma &= |r|^2/D - \sigma^2
 
 Each is a capacitor, as many times slower as its capacitor is larger. What is not learned is what it is in a sampler: fixed
-conductances, and tables. Fang et al. 2022, sections 2.4 and 3; what their print lacks is in `circuitlsc.learning.rules`.
+conductances, and tables. Fang et al. 2022, sections 2.4 and 3; what their print lacks is in `circuitlsc.learning.learner`.
 """
 
 from __future__ import annotations

@@ -207,9 +207,8 @@ def draw(job: Job) -> None:
     from circuitlsc.config.learning import load_learn_config
     from circuitlsc.config.table import read_toml
     from circuitlsc.drawing.crossbar import crossbar_figure
-    from circuitlsc.drawing.learning import learning_path_schematic
+    from circuitlsc.drawing.learning import learning_path_schematic, synapse_schematic
     from circuitlsc.drawing.schematic import neuron_schematic, signal_path_schematic
-    from circuitlsc.drawing.synapse import synapse_schematic
     from circuitlsc.io.output import new_folder
     from circuitlsc.reporting.plotting import save_figure
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import matplotlib.style
 import numpy as np
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -191,13 +191,12 @@ def _squares(values: Array, x: Array) -> PolyCollection:
 def _draw_wires(ax: Axes, rows: int, x: Array) -> None:
     """Draw a line per row and per column, and the sign of each column's driver at its head."""
     fine = len(x) > FINE
-    wires = [[(v, -0.85), (v, rows - 1)] for v in x]
-    wires += [[(x[0], j), (x[-1] + 0.7, j)] for j in range(rows)]
-    ax.add_collection(
-        LineCollection(wires, colors="0.75" if fine else "0.45", linewidths=0.25 if fine else 0.7, zorder=1)
-    )
-    signs = [[(v - 0.26, -1.15), (v + 0.26, -1.15)] for v in x] + [[(v, -1.41), (v, -0.89)] for v in x[::2]]
-    ax.add_collection(LineCollection(signs, colors="0.1", linewidths=0.45 if fine else 0.9, zorder=2))
+    wire: dict[str, Any] = {"colors": "0.75" if fine else "0.45", "linewidths": 0.25 if fine else 0.7, "zorder": 1}
+    ax.vlines(x, -0.85, rows - 1, **wire)
+    ax.hlines(np.arange(rows), x[0], x[-1] + 0.7, **wire)
+    sign: dict[str, Any] = {"colors": "0.1", "linewidths": 0.45 if fine else 0.9, "zorder": 2}
+    ax.hlines(np.full(len(x), -1.15), x - 0.26, x + 0.26, **sign)
+    ax.vlines(x[::2], -1.41, -0.89, **sign)
 
 
 def _label_nodes(cell: ResistorCrossbar, ax: Axes, x: Array) -> None:

@@ -1,4 +1,4 @@
-"""The schematic of a circuit that learns: the way of a signal around its loop, and the loop of each slow variable.
+"""Schematics of a circuit that learns: the way of a signal around its loop and the loop of each slow variable; a synapse.
 
 Lengths are schemdraw's units: a resistor's body is one long. What belongs together but would cross the page is joined by
 name, at open terminals.
@@ -10,40 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from circuitlsc.circuit.cells import (
-    AdaptiveGate,
-    Backward,
-    Crossbar,
-    Follower,
-    Forward,
-    Hebbian,
-    Input,
-    Integrator,
-    Weights,
-)
-from circuitlsc.circuit.cells.plastic import Multipliers
-from circuitlsc.drawing.parts import (
-    GATE,
-    SYMBOLS,
-    LearnerParts,
-    draw_code,
-    draw_control,
-    draw_leaky,
-    draw_multiplier,
-    draw_neuron,
-    draw_terminal,
-)
-from circuitlsc.drawing.sheet import Sheet, drawn, engineering, save, span
+from circuitlsc.circuit.cells import Backward, Follower, Forward, Hebbian, Integrator, Weights
+from circuitlsc.drawing.parts import SYMBOLS, Parts, draw_leaky, draw_multiplier, draw_terminal
+from circuitlsc.drawing.path import draw_signal_path
+from circuitlsc.drawing.sheet import Sheet, drawn, engineering, save
+from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
     from circuitlsc.learning.circuit import CircuitLearner
 
-LEFT, TOP = -3.7, 3.5  # of the gradient's way back
-PANELS, TEXT = -7.4, -11.5  # of the slow variables, below the path: their rail; the block of text
-BLOCK = 9.0  # width of that block
+PANELS = -3.0  # the rail of the slow variables
 
 
 def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
@@ -66,97 +44,49 @@ def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
 
 def learning_path_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `learning_path_schematic` saves."""
-    return drawn("learning_path_schematic()", lambda sheet: _Path(sheet, LearnerParts(learner)).draw())
+    return drawn("learning_path_schematic()", lambda sheet: _draw_learner(sheet, Parts(learner)))
+
+
+def synapse_schematic(learner: CircuitLearner, path: Path) -> None:
+    """Draw one plastic synapse: its capacitor, what loads it, and the multipliers that write and read it.
+
+    Parameters
+    ----------
+    learner : CircuitLearner
+        Of either level; it learns A.
+    path : pathlib.Path
+        A file that ends in .svg or .png.
+
+    Raises
+    ------
+    InputError
+        If schemdraw is not installed, the file cannot be written, or the dictionary is not learned.
+    """
+    save("synapse_schematic()", lambda: synapse_figure(learner), path)
+
+
+def synapse_figure(learner: CircuitLearner) -> Figure:
+    """Return the figure that `synapse_schematic` saves."""
+    if "A" not in learner.learn:
+        raise InputError("synapse_schematic(): the circuit does not learn A, so it has no synapses. Give learn with A.")
+    return drawn("synapse_schematic()", lambda sheet: _draw_synapse(sheet, Parts(learner)))
+
+
+def _draw_learner(sheet: Sheet, parts: Parts) -> None:
+    """Draw the signal path, and below it a panel for each slow variable."""
+    _Panels(sheet.placed(draw_signal_path(sheet, parts)), parts).draw()
 
 
 @dataclass(frozen=True)
-class _Path:
-    """The fast loop from left to right and back above, and below it a panel for each slow variable."""
+class _Panels:
+    """The slow variables, below and right of the sheet's origin."""
 
     sheet: Sheet
-    parts: LearnerParts
+    parts: Parts
 
     def draw(self) -> None:
-        """Draw everything."""
-        sheet, parts = self.sheet, self.parts
-        x = self._code(draw_neuron(sheet, parts))
-        x = self._array(x, "forward", Forward, "A", "s")
-        x = self._residual(x)
-        if parts.residual == "q":
-            x = self._divider(x)
-        matrix = r"A^\mathsf{T}" + ("" if parts.residual == "q" else r" / \sigma^2")
-        x = self._array(x, "backward", Backward, matrix, parts.residual)
-        sheet.shunt("Resistor", (x + 0.6, 0), self._resistance)
-        sheet.text((x + 0.6, 0.3), "$e_i$", "center", "bottom")
-        ends = (x, 0), (x + 1.6, 0), (x + 1.6, TOP), (LEFT, TOP), (LEFT, 0), (-GATE[0] / 2, 0)
-        sheet.line(*ends, arrow="->")
-        sheet.text((LEFT + 0.3, 0.3), "$e_i$", "left", "bottom")
-        end = self._panels()
-        beside = end + BLOCK < x  # at the right of the panels, if there is room
-        sheet.text((end, PANELS + 2.76) if beside else (LEFT, TEXT), parts.units, vertical="top")
-
-    @property
-    def _resistance(self) -> str:
-        return f"$R$\n{engineering(self.parts.made.scaling.r_node, 'Ω')}"
-
-    def _code(self, x: float) -> float:
-        """Draw the gate's parameters, and the threshold of a state at x; return where s_i is."""
-        sheet, parts = self.sheet, self.parts
-        gate = parts.find(AdaptiveGate)
-        if gate is not None:
-            for at, name in ((-1.2, "u_0"), *(((1.2, r"\lambda"),) if gate.lam is None else ())):
-                draw_control(sheet, (at, 0), GATE[1] / 2, name)
-        start = (x + 2.9, 0.0)
-        sheet.line((x, 0), start)
-        end, _ = draw_code(sheet, parts, start)
-        sheet.line((end, 0), (end + 1.6, 0))
-        sheet.text((end + 0.8, 0.3), "$s_i = u_i$" if parts.code() is None else "$s_i$", "center", "bottom")
-        return end + 1.6
-
-    def _array(self, x: float, name: str, kind: type[Multipliers], matrix: str, source: str) -> float:
-        """Draw one element of the array that weights a vector; return where its current goes."""
-        sheet, parts = self.sheet, self.parts
-        plastic = parts.find(kind, name)
-        if plastic is not None:
-            centre = x + 1.6
-            out = draw_multiplier(sheet, (x, 0), (centre, 0), "a_{ji}", parts.transfer(plastic))
-            size = f"$D\\,K$ = {plastic.n_features * plastic.n_latents}"
-            title, middle = f"{name} multipliers", centre + 1.0
-        else:
-            g = parts.get(Crossbar, name).conductances(parts.made.scaling)
-            entries = g[np.abs(g) > 1e-12 * np.abs(g).max()]
-            sheet.line((x, 0), (x + 1.2, 0))
-            out = sheet.transconductor((x + 1.2, 0))
-            sheet.text((x + 1.9, -0.95), span(entries, "S", " to\n"), "center", "top")
-            title, middle, size = f"{name} crossbar", x + 1.9, f"{entries.size} conductances"
-        sheet.text((middle, 1.1), f"{title}\n${matrix}$, {size}", "center", "bottom")
-        end = (out[0] + 1.2, 0.0)
-        sheet.line(out, end)
-        return end[0]
-
-    def _residual(self, x: float) -> float:
-        """Draw the node r_j with its input and resistor; return where it ends."""
-        sheet, scaling = self.sheet, self.parts.made.scaling
-        unit = engineering(scaling.volts(self.parts.get(Input).target) / scaling.r_node, "A")
-        sheet.shunt("SourceI", (x, 0), f"$-x_j(t)$\n$\\times$ {unit}")
-        sheet.waveform((x + 0.75, -2.75), "hold")
-        sheet.shunt("Resistor", (x + 3.6, 0), self._resistance)
-        sheet.text((x + 1.8, 0.3), "$r_j$", "center", "bottom")
-        sheet.line((x, 0), (x + 5.6, 0))
-        return x + 5.6
-
-    def _divider(self, x: float) -> float:
-        """Draw the divider by sigma^2; return where q_j is."""
-        sheet = self.sheet
-        sheet.box((x + 1.5, 0), 3.0, 2.0, "dividers\n$r_j / \\sigma^2$")
-        draw_control(sheet, (x + 1.5, 0), 1.0, r"\sigma")
-        sheet.line((x + 3.0, 0), (x + 4.6, 0))
-        sheet.text((x + 3.8, 0.3), "$q_j$", "center", "bottom")
-        return x + 4.6
-
-    def _panels(self) -> float:
-        """Draw the slow variables side by side; return where a next one would begin."""
-        parts, x = self.parts, LEFT
+        """Draw the slow variables side by side."""
+        parts, x = self.parts, 0.0
         model, size = parts.made.model, r"|s_i|" if parts.made.signed else "s_i"
         sign = r"\mathrm{sgn}(s_i)" if parts.made.signed else r"\mathbf{1}(s_i > 0)"
         active = r"\mathbf{1}(s_i \neq 0)" if parts.made.signed else r"\mathbf{1}(s_i > 0)"
@@ -168,7 +98,6 @@ class _Path:
         for quantity, cell in parts.moves.items():
             end = self._weights(x, cell) if isinstance(cell, Weights) else self._slow(x, cell, *rules[quantity])
             x = end + 2.2
-        return x
 
     def _weights(self, x: float, cell: Weights) -> float:
         """Draw the panel of the dictionary; return its right end."""
@@ -212,3 +141,38 @@ class _Path:
         sheet.line((left + width, y), (x + 1.4, y))
         draw_terminal(sheet, (x + 1.5, y), symbol, "left")
         return x + 3.0
+
+
+def _draw_synapse(sheet: Sheet, parts: Parts) -> None:
+    """Draw the Hebbian multiplier, the capacitor and its leak, and the two multipliers that read it."""
+    weights, back = parts.get(Weights), f"{parts.residual}_j"
+    draw_terminal(sheet, (0, 0), back, "right")
+    label = f"Hebbian\n{parts.transfer(parts.get(Hebbian))}"
+    out = draw_multiplier(sheet, (0.1, 0), (2.0, 0), "s_i", label, "$-$", side=1)
+    x = draw_leaky(sheet, parts, weights, (out[0] + 1.4, 0)) + 3.4
+    sheet.line(out, (x, 0))
+    sheet.text((x - 0.4, 0.3), "$a_{ji}$", "right", "bottom")
+    sheet.dot((x, 0))
+    for y, cell, other, into in (
+        (3.0, parts.get(Forward), "s_i", "r_j"),
+        (-3.0, parts.get(Backward), back, "e_i"),
+    ):
+        sheet.line((x, 0), (x, y))
+        label = f"{cell.name}\n{parts.transfer(cell)}"
+        end = draw_multiplier(sheet, (x, y), (x + 2.0, y), other, label, side=1)
+        sheet.line(end, (end[0] + 1.0, y))
+        draw_terminal(sheet, (end[0] + 1.1, y), into, "left")
+    s, tau = parts.made.scaling, weights.capacitor
+    lines = [f"$\\tau_A$ = {tau:g} $\\tau$ = {engineering(tau * s.tau, 's')}"]
+    if parts.leak is not None:
+        time = parts.leak[1]  # seconds have no prefixes beyond one
+        lines.append(f"$R_A C_A$ = {engineering(time, 's') if time < 1 else f'{time:.4g} s'}")
+    if parts.made.nonideal is not None:
+        part = parts.made.nonideal.plastic
+        said = [f"gain ±{100 * part.gain_error:.3g} %"] if part.gain_error > 0 else []
+        said += [f"offsets ±{engineering(part.offset, 'V')}"] if part.offset > 0 else []
+        lines += [f"multipliers: {', '.join(said)}"] if said else []
+        spread = part.capacitance_mismatch
+        lines += [f"capacitors: ±{100 * spread:.3g} %"] if spread > 0 else []
+    lines += [parts.unit(letters) for letters in ("a, s", "r", "e, q" if parts.residual == "q" else "e")]
+    sheet.text((-0.9, -4.0), "\n".join(lines), vertical="top")

@@ -23,8 +23,10 @@ from circuitlsc.circuit.cells import (
 )
 from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.drawing.sheet import AMP, CURVE_BOX, Point, Sheet, engineering
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.model.stream import Stream
 
 Found = TypeVar("Found", bound=Cell)
 
@@ -51,6 +53,16 @@ class Parts:
         return found
 
     @property
+    def dynamics(self) -> Any:
+        """What the neurons do; those of a circuit that learns sample."""
+        return getattr(self.made, "dynamics", Dynamics())
+
+    @property
+    def lca(self) -> bool:
+        """Whether the circuit is an LCA."""
+        return self.dynamics.kind == "lca"
+
+    @property
     def device(self) -> bool:
         """Whether there are devices."""
         return bool(self.made.level == "device")
@@ -62,38 +74,52 @@ class Parts:
         return neurons
 
     @property
-    def others(self) -> list[Integrator]:
-        """Integrators beside the neurons."""
-        return [cell for cell in self.made.graph.integrators if cell is not self.state]
+    def moves(self) -> dict[str, Integrator]:
+        """Integrators beside the neurons, by their letter: momenta, or slow variables."""
+        return {cell.quantity: cell for cell in self.made.graph.integrators if cell is not self.state}
+
+    @property
+    def momentum(self) -> Integrator | None:
+        """The second integrators of underdamped dynamics."""
+        return self.moves.get("p")
+
+    @property
+    def stream(self) -> Stream | None:
+        """The inputs that follow each other, if there are several."""
+        return next((cell.stream for cell in self.made.graph.inputs_from_outside if cell.stream is not None), None)
+
+    @property
+    def residual(self) -> str:
+        """What goes back: r, or q where it comes over a sigma^2 that moves."""
+        return "q" if self.find(Precision) is not None else "r"
 
     def capacitor(self, cell: Integrator, name: str = r"C_\mathrm{int}") -> str:
         """Return the label of an integrator's capacitor, nominal but for the chip's corner."""
         farad = self.made.scaling.c_int * cell.capacitor
         if isinstance(cell, (DeviceIntegrator, DeviceWeights)):
             farad = cell.hardware.farad(farad)
+        name += r" \sqrt{m}" if cell is self.momentum else ""
         return f"${name}$\n{engineering(farad, 'F')}"
 
     @property
     def theta(self) -> float:
         """Where the code's thresholds are, in model units; 0 if it has none."""
-        return float(self.made.model.prior.threshold)
+        model = self.made.model
+        return float(lca_model(model).prior.lam if self.lca else model.prior.threshold)
 
     @property
     def width(self) -> float:
         """The comparators' width, in model units."""
-        return float(self.made.plan.width)
+        made = self.made
+        return float(made.plan.width if hasattr(made, "plan") else made.comparator_width)
 
     @property
     def thresholds(self) -> list[str]:
         """The labels of the threshold, where it is fixed, and of the comparators' width."""
         fixed = self.theta > 0 and self.find(AdaptiveThreshold) is None
-        level = [f"${self.theta_name}$ = {self.volts(self.theta)}"] if fixed else []
+        name = r"\theta" if self.lca else "u_0"
+        level = [f"${name}$ = {self.volts(self.theta)}"] if fixed else []
         return [*level, f"$w$ = {self.volts(self.width)}"]
-
-    @property
-    def theta_name(self) -> str:
-        """The threshold's letter."""
-        return "u_0"
 
     def volts(self, value: float) -> str:
         """Return a value of u as a voltage."""
@@ -115,7 +141,14 @@ class Parts:
     @property
     def code_name(self) -> str:
         """What the cell is called that makes the code."""
-        return "threshold"
+        if self.lca:
+            return f"{self.dynamics.threshold} threshold"
+        return "threshold" if self.made.model.prior.sparse or self.find(AdaptiveThreshold) else "rectifier"
+
+    @property
+    def code_letter(self) -> str:
+        """The code, and what it is where a wire makes it."""
+        return "$s_i = u_i$" if self.code() is None and self.find(Buffer) is None else "$s_i$"
 
     @property
     def force(self) -> str:
@@ -124,36 +157,16 @@ class Parts:
         linear = gate is not None and gate.comparator is None
         moving = adaptive is not None and adaptive.lam is None
         prior = r"\lambda\,\mathrm{sgn}\,u_i" if moving else "c'(u_i)"
+        if self.lca:
+            prior = "u_i" if gate is None or gate.prior is None else "u_i - s_i"
         force = "e_i" if linear else r"s'(u_i)\,e_i"
         return rf"$-[\,{force} + {prior}\,]$"
-
-    def unit(self, letters: str, volt: float) -> str:
-        """Return the line that says what a unit of some quantities is."""
-        return f"one unit of ${letters}$: {engineering(volt, 'V')}"
-
-
-class SamplerParts(Parts):
-    """The cells of a sampler, or of a circuit that settles."""
-
-    @property
-    def kind(self) -> str:
-        """The kind of the dynamics."""
-        return str(self.made.dynamics.kind)
-
-    @property
-    def momentum(self) -> Integrator | None:
-        """The second integrators of underdamped dynamics."""
-        return next(iter(self.others), None)
 
     @property
     def velocity(self) -> str:
         """The label of the transconductor from momentum to neuron."""
         s = self.made.scaling
         return f"$G_\\omega$ = {engineering(self.get(Transconductor).gain * s.drift_current / s.volt, 'S')}"
-
-    def capacitor(self, cell: Integrator, name: str = r"C_\mathrm{int}") -> str:
-        """Return the label of an integrator's capacitor."""
-        return super().capacitor(cell, name if cell is self.state else rf"{name} \sqrt{{m}}")
 
     def friction(self, momentum: Integrator) -> str:
         """Return the label of a momentum's friction."""
@@ -163,35 +176,17 @@ class SamplerParts(Parts):
             ohm = momentum.hardware.ohm(ohm)
         return f"friction\n$R_\\gamma$ = {engineering(ohm, 'Ω')}"
 
-    @property
-    def theta(self) -> float:
-        """Where the code's thresholds are, in model units; 0 if it has none."""
-        return float(lca_model(self.made.model).prior.lam) if self.kind == "lca" else super().theta
+    def unit(self, letters: str) -> str:
+        """Return the line that says what a unit of some quantities is."""
+        return f"one unit of ${letters}$: {engineering(self.made.scaling.volts(letters[0]), 'V')}"
 
-    @property
-    def theta_name(self) -> str:
-        """The threshold's letter."""
-        return r"\theta" if self.kind == "lca" else "u_0"
-
-    @property
-    def code_name(self) -> str:
-        """What the cell is called that makes the code."""
-        if self.kind == "lca":
-            return f"{self.made.dynamics.threshold} threshold"
-        return "threshold" if self.made.model.prior.sparse else "rectifier"
-
-    @property
-    def force(self) -> str:
-        """The gate's current, in mathematics."""
-        if self.kind != "lca":
-            return super().force
-        leak = "u_i" if self.get(Gate).prior is None else "u_i - s_i"
-        return rf"$-[\,e_i + {leak}\,]$"
-
-    def units(self, *quantities: str) -> str:
+    def units(self, *letters: str) -> str:
         """Return the block of text that says what a unit of each quantity is, and tau, T, mass and friction."""
-        s, dynamics = self.made.scaling, self.made.dynamics
-        lines = [self.unit(", ".join(q), s.volts(q[0])) for q in quantities]
+        s, dynamics = self.made.scaling, self.dynamics
+        like_u = ", ".join(
+            ["u", *("p" if self.momentum else ""), "s", *(SYMBOLS[q] for q in self.moves if q in SYMBOLS)]
+        )
+        lines = [self.unit(found) for found in (like_u.replace("_{ji}", ""), *letters)]
         lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}")
         noisy = "" if self.made.graph.noise is None else f", $T$ = {dynamics.T:g}"
         lines.append(f"$\\tau$ = {engineering(s.tau, 's')}" + noisy)
@@ -200,53 +195,11 @@ class SamplerParts(Parts):
             lines.append(f"$\\omega = 1/\\sqrt{{m}}$ = {dynamics.mass**-0.5:.3g}")
         return "\n".join(lines)
 
-
-class LearnerParts(Parts):
-    """The cells of a circuit that learns."""
-
-    @property
-    def moves(self) -> dict[str, Integrator]:
-        """The slow variables by their letter."""
-        return {cell.quantity: cell for cell in self.others}
-
-    @property
-    def residual(self) -> str:
-        """What goes back: r, or q where it comes over a sigma^2 that moves."""
-        return "q" if self.find(Precision) is not None else "r"
-
-    @property
-    def width(self) -> float:
-        """The comparators' width, in model units."""
-        return float(self.made.comparator_width)
-
     def transfer(self, cell: Multipliers) -> str:
         """Return how many amperes a multiplier gives for a volt at each input."""
         s = self.made.scaling
         p, q = (s.volts(quantity) for quantity in cell.quantities)
         return engineering(abs(cell.gain * cell.amperes(s)) / p / q, "A/V²")
-
-    @property
-    def units(self) -> str:
-        """The block of text that says how large everything is."""
-        made, s = self.made, self.made.scaling
-        like_u = ", ".join(["u", "s", *(SYMBOLS[q].replace("_{ji}", "") for q in self.moves)])
-        back = "e, q" if self.residual == "q" else "e"
-        lines = [f"$K$ = {made.model.n_latents} latents, $D$ = {made.model.n_features} features"]
-        lines += [self.unit(letters, s.volts(letters[0])) for letters in (like_u, "r", back)]
-        lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}, $\\tau$ = {engineering(s.tau, 's')}")
-        held = engineering(made.stage.hold * s.tau, "s")
-        lines.append(f"{made.stage.n_inputs} inputs $x(t)$, each on for {held}")
-        return "\n".join(lines)
-
-    @property
-    def errors(self) -> str:
-        """What is wrong with a multiplier, as one line; nothing at the ideal level."""
-        if not self.device or self.made.nonideal is None:
-            return ""
-        part = self.made.nonideal.plastic
-        said = [f"gain ±{100 * part.gain_error:.3g} %"] if part.gain_error > 0 else []
-        said += [f"offsets ±{engineering(part.offset, 'V')}"] if part.offset > 0 else []
-        return ", ".join(said)
 
     @property
     def leak(self) -> tuple[float, float] | None:
@@ -258,7 +211,7 @@ class LearnerParts(Parts):
         return ohm, ohm * weights.hardware.farad(self.made.scaling.c_int * weights.capacitor)
 
 
-def draw_neuron(sheet: Sheet, parts: Parts, centre: Point = (0.0, 0.0)) -> float:
+def draw_neuron(sheet: Sheet, parts: Parts, centre: Point) -> float:
     """Draw the gate, its rail with noise and capacitor, and the state's way back; return where the capacitor is."""
     sheet = sheet.placed(centre)
     end, height = draw_gate(sheet, parts, (0, 0)), GATE[1]
@@ -271,8 +224,11 @@ def draw_neuron(sheet: Sheet, parts: Parts, centre: Point = (0.0, 0.0)) -> float
 
 
 def draw_gate(sheet: Sheet, parts: Parts, centre: Point) -> float:
-    """Draw the gate's box; return where its output is."""
+    """Draw the gate's box, with terminals of parameters that move; return where its output is."""
     sheet.box(centre, *GATE, "gate\n" + parts.force)
+    if (gate := parts.find(AdaptiveGate)) is not None:
+        for dx, name in ((-1.2, "u_0"), *(((1.2, r"\lambda"),) if gate.lam is None else ())):
+            draw_control(sheet, (centre[0] + dx, centre[1]), GATE[1] / 2, name)
     return centre[0] + GATE[0] / 2
 
 
@@ -314,7 +270,7 @@ def draw_code(sheet: Sheet, parts: Parts, start: Point) -> Point:
             sheet.text((x + w / 2, y - h / 2 - 0.2), "\n".join(parts.thresholds), "center", "top")
         else:
             draw_control(sheet, centre, h / 2, "u_0")
-            sheet.text((x + w / 2 + 0.3, y - h / 2 - 0.9), parts.thresholds[-1])
+            sheet.text((x + w / 2, y - h / 2 - STEM - 0.75), parts.thresholds[-1], "center", "top")
         return x + w, y
     if parts.find(Buffer) is None:
         return start
@@ -345,7 +301,7 @@ def draw_multiplier(
     return sheet.transconductor((x + 1.0, y), sign)
 
 
-def draw_leaky(sheet: Sheet, parts: LearnerParts, cell: Integrator, at: Point) -> float:
+def draw_leaky(sheet: Sheet, parts: Parts, cell: Integrator, at: Point) -> float:
     """Draw the capacitor of a weight, and what discharges it; return where the last part is."""
     sheet.shunt("Capacitor", at, parts.capacitor(cell, "C_{A}"))
     if parts.leak is None:

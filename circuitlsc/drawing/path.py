@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.circuit.cells import Crossbar, Input, ResistorCrossbar, TransimpedanceSum
-from circuitlsc.drawing.parts import GATE, SamplerParts, draw_code, draw_gate, draw_neuron, draw_node
+from circuitlsc.circuit.cells import (
+    Backward,
+    Crossbar,
+    Forward,
+    Input,
+    Integrator,
+    ResistorCrossbar,
+    TransimpedanceSum,
+)
+from circuitlsc.circuit.cells.plastic import Multipliers
+from circuitlsc.drawing.parts import (
+    GATE,
+    SYMBOLS,
+    Parts,
+    draw_code,
+    draw_control,
+    draw_gate,
+    draw_neuron,
+    draw_node,
+)
 from circuitlsc.drawing.sheet import Point, Sheet, engineering, span
 from circuitlsc.model.stream import Stream
-
-if TYPE_CHECKING:
-    from circuitlsc.sampling.sampler import Sampler
 
 #: letters of the input and output nodes of the crossbars of `circuitlsc.circuit.systems`, and what they multiply by
 NODES = {"inhibition": ("s", "e"), "forward": ("s", "r"), "backward": ("r", "e")}
@@ -28,6 +42,7 @@ LCA_MATRICES = {"inhibition": r"A^\mathsf{T} A - I", "forward": "A", "backward":
 DRIVE = r"A^\mathsf{T} x(t) / \sigma^2", r"A^\mathsf{T} x(t)"  # of the Gram form; of LCA
 ROUNDING = 1e-12  # of a matrix's largest entry, or of 1 where 1 was subtracted: what is below is no entry
 
+CROSSBARS = (Crossbar, ResistorCrossbar, Forward, Backward)
 GHOST = "#9a9a9a"  # parts that stand for many more
 GATE_AT = -11.9  # where the gate's centre is in a signal path
 CODE = -3.2  # where the cell of the code begins in a signal path
@@ -35,48 +50,66 @@ SECOND, RETURN, LOWEST = -7.4, -4.7, -11.6  # of a momentum's row: its rail, the
 ROW, GHOST_ROW = -2.5, -4.3  # of a crossbar in a signal path, below its driver's wire
 
 
-def draw_signal_path(sheet: Sheet, sampler: Sampler) -> None:
-    """Draw the loop: gate and neuron, then a stage for each crossbar, and the gradient's way back."""
-    parts = SamplerParts(sampler)
-    crossbars = [cell for cell in sampler.graph.cells if isinstance(cell, (Crossbar, ResistorCrossbar))]
-    residual, second = len(crossbars) == 2, parts.momentum is not None
-    if second:
-        _draw_momentum(sheet, parts)
-    else:
+def draw_signal_path(sheet: Sheet, parts: Parts) -> Point:
+    """Draw the loop: gate and neuron, then a stage for each crossbar, and the gradient's way back.
+
+    Return the lower left corner of what was drawn.
+    """
+    model, stream, momentum = parts.made.model, parts.stream, parts.momentum
+    arrays = [cell for cell in parts.made.graph.cells if isinstance(cell, CROSSBARS)]
+    residual, resistors = len(arrays) == 2, isinstance(arrays[0], ResistorCrossbar)
+    if momentum is None:
         sheet.line((draw_neuron(sheet, parts, (GATE_AT, 0)), 0), (CODE, 0))
+    else:
+        _draw_momentum(sheet, parts, momentum)
     sheet.line(draw_code(sheet, parts, (CODE, 0)), (0, 0))
-    sheet.text((-0.3, 0.3), "$s_i$", "center", "bottom")
-    end = _Stage(sheet, parts, crossbars[0]).draw()
+    sheet.text((-0.3, 0.3), parts.code_letter, "right", "bottom")
+    end = _Stage(sheet, parts, arrays[0]).draw()
     if residual:
-        start = (end[0], end[1] - (8.6 if parts.device else 5.6))
+        end = _draw_divider(sheet, end) if parts.residual == "q" else end
+        start = (end[0], end[1] - (8.6 if resistors else 5.6))
         sheet.line(end, start)
         back = sheet.placed(start, -1)
-        end = back.on_page(_Stage(back, parts, crossbars[1]).draw())
-    x, bottom = GATE_AT, (SECOND if second else 0.0) - GATE[1] / 2
-    low = end[1] if residual else end[1] - (5.2 if parts.made.stream is None else 6.3)
-    low = min(low, LOWEST) if second else low
+        end = back.on_page(_Stage(back, parts, arrays[1]).draw())
+    x, bottom = GATE_AT, (0.0 if momentum is None else SECOND) - GATE[1] / 2
+    low = end[1] if residual else end[1] - (5.2 if stream is None else 6.3)
+    low = low if momentum is None else min(low, LOWEST)
     sheet.line(end, (end[0], low), (x, low), (x, bottom), arrow="->")
     sheet.text((x + 0.3, bottom - 1.0), "$e_i$" if residual else "$e_i$  ($j = i$)")
-    lines = [f"$K$ = {sampler.model.n_latents} latents, $D$ = {sampler.model.n_features} features"]
-    lines.append(parts.units("ups" if second else "us", *("r" * residual), "e"))
-    if parts.made.stream is not None:
-        lines += _stream(parts, parts.made.stream, residual)
-    at, vertical = ((x - 2.2, 1.0), "bottom") if second else ((x + 1.4, -4.4), "top")
+    lines = [f"$K$ = {model.n_latents} latents, $D$ = {model.n_features} features"]
+    back_letters = "e, q" if parts.residual == "q" else "e"
+    lines.append(parts.units(*("r" * residual), back_letters))
+    if stream is not None:
+        lines += _stream(parts, stream, residual)
+    at, vertical = ((x + 1.4, -4.4), "top") if momentum is None else ((x - 2.2, 1.0), "bottom")
     sheet.text(at, "\n".join(lines), vertical=vertical)
+    return x - GATE[0] / 2, low + GHOST_ROW - ROW - 2.0
 
 
-def _stream(parts: SamplerParts, stream: Stream, residual: bool) -> list[str]:
+def _draw_divider(sheet: Sheet, start: Point) -> Point:
+    """Draw the dividers by sigma^2; return where q_j is."""
+    (x, y), width = start, 3.0
+    sheet.line(start, (x + 1.0, y))
+    centre = (x + 1.0 + width / 2, y)
+    sheet.box(centre, width, 2.0, "dividers\n$r_j / \\sigma^2$")
+    draw_control(sheet, centre, 1.0, r"\sigma")
+    end = (x + width + 2.4, y)
+    sheet.line((x + width + 1.0, y), end)
+    sheet.text((end[0], y + 0.3), "$q_j$", "center", "bottom")
+    return end
+
+
+def _stream(parts: Parts, stream: Stream, residual: bool) -> list[str]:
     """Return what is said about inputs that follow each other."""
     time = engineering(stream.hold * parts.made.scaling.tau, "s")
     rows = f"{len(stream.rows)} inputs $x(t)$"
     said = f"{rows}, each on for {time}" if stream.interpolate == "hold" else f"{rows}, joined by lines of {time}"
-    return [said] if residual else [said, f"$b(t) = {DRIVE[parts.kind == 'lca']}$"]
+    return [said] if residual else [said, f"$b(t) = {DRIVE[parts.lca]}$"]
 
 
-def _draw_momentum(sheet: Sheet, parts: SamplerParts) -> None:
+def _draw_momentum(sheet: Sheet, parts: Parts, momentum: Integrator) -> None:
     """Draw the neuron's capacitor up to its code, and below it the gate with the momentum."""
-    momentum, y = parts.momentum, SECOND
-    assert momentum is not None
+    y = SECOND
     x = draw_gate(sheet, parts, (GATE_AT, y))
     friction = x + (3.2 if parts.device else 0.8)
     sheet.shunt("Resistor", (friction, y), parts.friction(momentum))
@@ -97,8 +130,8 @@ class _Stage:
     """One crossbar with what drives and reads it, from the sheet's origin."""
 
     sheet: Sheet
-    parts: SamplerParts
-    cell: Crossbar | ResistorCrossbar
+    parts: Parts
+    cell: Crossbar | ResistorCrossbar | Multipliers
 
     def draw(self) -> Point:
         """Draw the stage; return its output."""
@@ -108,23 +141,22 @@ class _Stage:
 
     def _node(self, letter: str) -> str:
         """Return a node's name with the index that it has in the picture."""
-        index = "j" if letter == "r" or (letter == "e" and self.cell.name == "inhibition") else "i"
+        index = "j" if letter in "rq" or (letter == "e" and self.cell.name == "inhibition") else "i"
         return f"{letter}_{index}"
 
     @property
     def _ends(self) -> tuple[str, str]:
         source, target = NODES[self.cell.name]
-        return self._node(source), self._node(target)
+        return self._node(source.replace("r", self.parts.residual)), self._node(target)
 
     @property
     def _lca_inhibition(self) -> bool:
         """Whether the matrix is A^T A - I, whose diagonal is 0 if the atoms have unit norm."""
-        return self.parts.kind == "lca" and self.cell.name == "inhibition"
+        return self.parts.lca and self.cell.name == "inhibition"
 
-    @property
-    def _entries(self) -> NDArray[np.bool_]:
-        """Which entries of the matrix are more than rounding."""
-        size = np.abs(self.cell.matrix)
+    def _entries(self, cell: Crossbar) -> NDArray[np.bool_]:
+        """Return which entries of the matrix are more than rounding."""
+        size = np.abs(cell.matrix)
         return np.asarray(size > ROUNDING * max(float(size.max()), 1.0 if self._lca_inhibition else 0.0))
 
     @property
@@ -132,12 +164,7 @@ class _Stage:
         """Whether anything leads from the columns to the rows: a resistor is there for an entry of 0 too."""
         if isinstance(self.cell, ResistorCrossbar):
             return bool(self.cell.conductances_siemens.any())
-        return bool(self._entries.any())
-
-    @property
-    def _index(self) -> str:
-        source, target = self._ends
-        return target[-1] + source[-1]
+        return not isinstance(self.cell, Crossbar) or bool(self._entries(self.cell).any())
 
     def _resistors(self, cell: ResistorCrossbar) -> Point:
         """Draw inverter, pairs of resistors, input and amplifier."""
@@ -157,7 +184,10 @@ class _Stage:
         sheet.text((4.6, 0.95), "inverter", "center", "bottom")
         sheet.text((plus - 0.2, 0.25), f"$+{source}$", "right", "bottom")
         sheet.text((minus + 0.25, 0.25), f"$-{source}$", "left", "bottom")
-        self._array({plus: "G^-", minus: "G^+"}, (10.6, 11.9), (13.1, end_x), "pairs of columns")
+        index = target[-1] + source[-1]
+        self._array(
+            {plus: f"G^-_{{{index}}}", minus: f"G^+_{{{index}}}"}, (10.6, 11.9), (13.1, end_x), "pairs of columns"
+        )
         corner = hardware.parts.corner.resistance
         lines = [f"{engineering(part.g_off / corner, 'S')} to {engineering(part.g_on / corner, 'S')}"]
         if part.wire_resistance > 0:
@@ -177,29 +207,33 @@ class _Stage:
             sheet.part("Resistor", (x, 0.2), (x, ROW))
             sheet.dot((x, 0.3), terminal=True)
             sheet.text((x, 0.65), f"${self._input()}$", "center", "bottom")
-            if self.parts.made.stream is not None:
-                sheet.waveform((x - 0.65, 1.5), self.parts.made.stream.interpolate)
+            if (stream := self.parts.stream) is not None:
+                sheet.waveform((x - 0.65, 1.5), stream.interpolate)
             sheet.text((x - 0.45, -0.3), f"$R_x$ = {rf}", "right")
         return self._output(out, target)
 
-    def _transconductors(self, cell: Crossbar) -> Point:
-        """Draw one transconductor per entry, input current and summing resistor."""
+    def _transconductors(self, cell: Crossbar | Multipliers) -> Point:
+        """Draw one transconductor per entry, which a weight may control, input current and summing resistor."""
         sheet, scaling = self.sheet, self.parts.made.scaling
-        _, target = self._ends
+        source, target = self._ends
         column, end_x = 5.8, 14.0
         sheet.line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
-        self._array({column: "g"}, (8.5,), (9.7, end_x), "columns")
-        entries, lines = self._entries, ["no entries"]
-        if entries.any():
-            lines = [span(cell.conductances(scaling)[entries], "S")]
-            if self._lca_inhibition and not np.diag(entries).any():
-                lines.append("$g_{ii}$ = 0")
+        if isinstance(cell, Crossbar):
+            entries, lines = self._entries(cell), ["no entries"]
+            if entries.any():
+                lines = [span(cell.conductances(scaling)[entries], "S")]
+                if self._lca_inhibition and not np.diag(entries).any():
+                    lines.append("$g_{ii}$ = 0")
+            name = f"g_{{{target[-1]}{source[-1]}}}"
+        else:
+            name, lines = SYMBOLS["a"], [self.parts.transfer(cell)]
+        self._array({column: name}, (8.5,), (9.7, end_x), "columns")
         self._title(lines)
         if (bias := self.parts.find(Input, f"{cell.name}_input")) is not None:
             unit = engineering(scaling.volts(bias.target) / scaling.r_node, "A")
             sheet.shunt("SourceI", (end_x - 3.6, ROW), f"$-{self._input()}$\n$\\times$ {unit}")
-            if self.parts.made.stream is not None:
-                sheet.waveform((end_x - 2.85, ROW - 2.6), self.parts.made.stream.interpolate)
+            if (stream := self.parts.stream) is not None:
+                sheet.waveform((end_x - 2.85, ROW - 2.6), stream.interpolate)
         sheet.shunt("Resistor", (end_x, ROW), f"$R$\n{engineering(scaling.r_node, 'Ω')}")
         return self._output((end_x, ROW), target, 2.6)
 
@@ -208,7 +242,7 @@ class _Stage:
 
         ``columns`` are places and names of conductances, ``ends`` those of the grey row and of the row.
         """
-        sheet, left, index = self.sheet, min(columns) - 0.7, self._index
+        sheet, left = self.sheet, min(columns) - 0.7
         sheet.line((left, GHOST_ROW), (ends[0], GHOST_ROW), color=GHOST)
         sheet.line((left, ROW), (ends[1], ROW))
         for x in ghosts:
@@ -217,7 +251,7 @@ class _Stage:
             self._pass_through(x, GHOST_ROW, GHOST)
             self._pass_through(x, ROW, "black" if x in columns else GHOST)
             if x in columns:
-                sheet.text((x + 0.85, ROW + 0.75), f"${columns[x]}_{{{index}}}$")
+                sheet.text((x + 0.85, ROW + 0.75), f"${columns[x]}$")
         sheet.text((ghosts[0] - 0.75, -1.2), r"$\cdots$", "center", color=GHOST)
         sheet.text((ghosts[0] - 0.75, (ROW + GHOST_ROW) / 2), r"$\vdots$", "center", color=GHOST)
         low = GHOST_ROW - 1.1
@@ -245,16 +279,17 @@ class _Stage:
         return f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}"
 
     def _title(self, lines: list[str]) -> None:
-        matrices = LCA_MATRICES if self.parts.kind == "lca" else MATRICES
-        title = f"{self.cell.name} crossbar: ${matrices[self.cell.name]}$"
+        name = self.cell.name
+        matrix = (LCA_MATRICES if self.parts.lca or self._ends[0] == "q_j" else MATRICES)[name]
+        title = f"{name} {'multipliers' if isinstance(self.cell, Multipliers) else 'crossbar'}: ${matrix}$"
         self.sheet.text((0.3, -0.6), "\n".join([title, *lines]), "left", "top")
 
     def _input(self) -> str:
-        if self.parts.made.stream is not None:
+        if self.parts.stream is not None:
             return "b_j(t)" if self.cell.name == "inhibition" else "x_j(t)"
         if self.cell.name != "inhibition":
             return "x_j"
-        return r"(A^\mathsf{T} x)_j" + (r" / \sigma^2" if self.parts.kind != "lca" else "")
+        return r"(A^\mathsf{T} x)_j" + ("" if self.parts.lca else r" / \sigma^2")
 
     def _output(self, out: Point, name: str, length: float = 1.1) -> Point:
         end = (out[0] + length, out[1])

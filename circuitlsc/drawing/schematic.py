@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from circuitlsc.circuit.cells import Buffer, DeviceGate, DeviceIntegrator, Gate, Integrator, ThermalNoise, Threshold
-from circuitlsc.drawing.parts import SamplerParts, draw_code, draw_noisy_capacitor
+from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Gate, Integrator, ThermalNoise
+from circuitlsc.drawing.parts import Parts, draw_code, draw_noisy_capacitor
 from circuitlsc.drawing.path import NODES as NODES
 from circuitlsc.drawing.path import draw_signal_path
 from circuitlsc.drawing.sheet import CURVE, CURVE_BOX, Point, Sheet, drawn, save
@@ -66,15 +66,15 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
 
 def neuron_figure(sampler: Sampler) -> Figure:
     """Return the figure that `neuron_schematic` saves."""
-    return drawn("neuron_schematic()", lambda sheet: _draw_neuron(sheet, SamplerParts(sampler)))
+    return drawn("neuron_schematic()", lambda sheet: _draw_neuron(sheet, Parts(sampler)))
 
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
-    return drawn("signal_path_schematic()", lambda sheet: draw_signal_path(sheet, sampler))
+    return drawn("signal_path_schematic()", lambda sheet: draw_signal_path(sheet, Parts(sampler)))
 
 
-def _draw_neuron(sheet: Sheet, parts: SamplerParts) -> None:
+def _draw_neuron(sheet: Sheet, parts: Parts) -> None:
     """Draw one neuron: e_i through the gate, prior, capacitor, noise; the code to the right.
 
     With a momentum there are two rows: the gate acts on the momentum, whose voltage drives the neuron below.
@@ -85,7 +85,7 @@ def _draw_neuron(sheet: Sheet, parts: SamplerParts) -> None:
     begin = 7.9 if momentum is None else 6.0
     x = begin = begin if noise is None else _draw_noise(sheet, noise) + 1.3
     x = _draw_prior(sheet, parts, x)
-    block, quantities = ((0.2, -2.2) if noise is None else None), "us"
+    block = (0.2, -2.2) if noise is None else None
     if momentum is not None:
         sheet.shunt("Resistor", (x, 0), parts.friction(momentum))
         x, label = _draw_state(sheet, parts, momentum, (x + 3.9, 0.0))
@@ -94,19 +94,18 @@ def _draw_neuron(sheet: Sheet, parts: SamplerParts) -> None:
         sheet.line(out, end, (end[0], RETURN), (start[0], RETURN), start, (start[0] + 0.5, SECOND))
         out = sheet.transconductor((start[0] + 0.5, SECOND))
         sheet.text((out[0] - 0.7, SECOND - 0.95), parts.velocity, "center", "top")
-        x, block, quantities = out[0] + 2.0, block or (7.6, 3.9), "ups"
+        x, block = out[0] + 2.0, block or (7.6, 3.9)
     x, label = _draw_state(sheet, parts, parts.state, (x, out[1]))
     start = (x + label, out[1])
     sheet.line(out, start)
     end = draw_code(sheet, parts, start)
     sheet.line(end, (end[0] + 1.0, end[1]))
     sheet.dot((end[0] + 1.1, end[1]), terminal=True)
-    wire = parts.find(Threshold) is None and parts.find(Buffer) is None
-    sheet.text((end[0] + 1.4, end[1]), "$s_i = u_i$" if wire else "$s_i$")
-    sheet.text(block or (x, -4.6), parts.units(quantities, "e"), vertical="top")
+    sheet.text((end[0] + 1.4, end[1]), parts.code_letter)
+    sheet.text(block or (x, -4.6), parts.units("e"), vertical="top")
 
 
-def _draw_force(sheet: Sheet, parts: SamplerParts) -> Point:
+def _draw_force(sheet: Sheet, parts: Parts) -> Point:
     """Draw the likelihood's force, e_i through multiplier and transconductor; return its output."""
     gate, s = parts.get(Gate), parts.made.scaling
     sheet.text((-0.3, 0), "$e_i$", "right")
@@ -134,14 +133,14 @@ def _draw_force(sheet: Sheet, parts: SamplerParts) -> Point:
     return out
 
 
-def _comparator(parts: SamplerParts) -> list[str]:
+def _comparator(parts: Parts) -> list[str]:
     """Return the labels of the gate's comparator."""
     part = parts.made.nonideal.comparator
     extra = [("hysteresis", part.hysteresis, "V"), ("delay", part.delay, "s")]
     return parts.thresholds + [f"{name} {engineering(value, unit)}" for name, value, unit in extra if value > 0]
 
 
-def _draw_prior(sheet: Sheet, parts: SamplerParts, x: float) -> float:
+def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
     """Draw the prior's current (of LCA: the leak's) out of the gate's node; return where the next part hangs."""
     gate, s = parts.get(Gate), parts.made.scaling
     factor = 1.0 + gate.hardware.parts.prior.lam_error if isinstance(gate, DeviceGate) else 1.0
@@ -152,21 +151,21 @@ def _draw_prior(sheet: Sheet, parts: SamplerParts, x: float) -> float:
             sheet.shunt("SourceControlledI", (x, 0), f"$G_p\\, u_i$\n$G_p$ = {engineering(siemens, 'S')}")
             return x + 3.9
         ohm = engineering(1 / siemens, "Ω")
-        sheet.shunt("Resistor", (x, 0), f"leak\n$R_u$ = {ohm}" if parts.kind == "lca" else f"$R_p$\n{ohm}")
-        return x + (3.9 if parts.kind == "lca" else 2.9)
+        sheet.shunt("Resistor", (x, 0), f"leak\n$R_u$ = {ohm}" if parts.lca else f"$R_p$\n{ohm}")
+        return x + (3.9 if parts.lca else 2.9)
     table = gate.prior
-    rectified = parts.kind == "gradient" and not parts.made.model.prior.signed
+    rectified = parts.dynamics.kind == "gradient" and not parts.made.model.prior.signed
     cost = parts.made.model.prior.slab is None
-    if not (rectified or cost or parts.kind == "lca"):
+    if not (rectified or cost or parts.lca):
         current = engineering(float(table.values.max()) * amperes, "A")
         sheet.shunt("SourceControlledI", (x, 0), f"$I_\\lambda\\,\\mathrm{{sgn}}\\,u_i$\n{current}")
         return x + 3.7
     name, reach = "$c'(u_i)$", 3 * parts.made.model.prior.slab_scale if cost else parts.reach
-    if parts.kind == "lca":
+    if parts.lca:
         name = "leak $u_i - s_i$"
     elif rectified:
         name = "rectifier $c'(u_i)$"
-    one_sided = rectified or (parts.kind == "lca" and not parts.made.model.prior.signed)
+    one_sided = rectified or (parts.lca and not parts.made.model.prior.signed)
     size = table.values if one_sided else np.abs(table.values)
     shown = table(np.linspace(0.0 if one_sided else -reach, reach, 241))
     (w, h), y = CURVE_BOX, -1.2
@@ -179,7 +178,7 @@ def _draw_prior(sheet: Sheet, parts: SamplerParts, x: float) -> float:
     return x + w + 2.5
 
 
-def _draw_state(sheet: Sheet, parts: SamplerParts, state: Integrator, top: Point) -> tuple[float, float]:
+def _draw_state(sheet: Sheet, parts: Parts, state: Integrator, top: Point) -> tuple[float, float]:
     """Draw an integrator's capacitor with its noise and what loads it; return where the last part is, and its width."""
     (x, y), s = top, parts.made.scaling
     sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")

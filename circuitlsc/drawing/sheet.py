@@ -6,7 +6,6 @@ Lengths are schemdraw's units: a resistor's body is one long.
 from __future__ import annotations
 
 import copy
-import importlib
 import math
 from collections.abc import Callable
 from io import BytesIO
@@ -17,11 +16,13 @@ import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.atomic import whole_file
-from circuitlsc.io.install import how_to_install, requirements
+from circuitlsc.io.install import requirements
+from circuitlsc.model.images import _extra
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.reporting.plotting import STYLE
 
@@ -60,21 +61,12 @@ def span(values: Array, unit: str, join: str = " to ") -> str:
     return low if low == high else f"{low}{join}{high}"
 
 
-def _import_schemdraw(caller: str) -> tuple[Any, Any]:
-    """Import schemdraw and its elements, or say how to install them."""
-    try:
-        return importlib.import_module("schemdraw"), importlib.import_module("schemdraw.elements")
-    except ImportError:
-        raise InputError(
-            f"{caller} needs schemdraw, which is not installed. Install it with: {how_to_install(*requirements('schematic'))}"
-        ) from None
-
-
 class Sheet:
     """A drawing in absolute coordinates: every part stands where it is put, every label where it collides with nothing."""
 
     def __init__(self, caller: str) -> None:
-        self._schemdraw, self._elements = _import_schemdraw(caller)
+        (needed,) = requirements("schematic")
+        self._schemdraw, self._elements = (_extra(name, needed, caller) for name in ("schemdraw", "schemdraw.elements"))
         self._figure = Figure()
         self._axes = self._figure.add_axes((0, 0, 1, 1))
         self._axes.set_axis_off()
@@ -98,18 +90,15 @@ class Sheet:
         ax, fig = self._axes, self._figure
         for wire in ax.lines:
             wire.set_snap(False)  # to pixels: wires that meet would not
-        low, high = ax.dataLim.get_points()
-        self._frame(low, high)
+        self._frame(lines := Bbox(ax.dataLim.get_points()))
         renderer = FigureCanvasAgg(fig).get_renderer()  # type: ignore[no-untyped-call]
-        for text in ax.texts:  # as large as it will be: the scale stays
-            corners = ax.transData.inverted().transform(text.get_window_extent(renderer).get_points())
-            low, high = np.minimum(low, corners[0]), np.maximum(high, corners[1])
-        self._frame(low - MARGIN, high + MARGIN)
+        texts = [text.get_window_extent(renderer) for text in ax.texts]  # as large as they will be: the scale stays
+        self._frame(Bbox.union([lines, *(box.transformed(ax.transData.inverted()) for box in texts)]).padded(MARGIN))
         return fig
 
-    def _frame(self, low: Array, high: Array) -> None:
-        self._axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-        self._figure.set_size_inches(*(INCH * (high - low)))
+    def _frame(self, box: Bbox) -> None:
+        self._axes.set(xlim=box.intervalx, ylim=box.intervaly)
+        self._figure.set_size_inches(INCH * box.width, INCH * box.height)
 
     def _add(self, element: Any, color: str = "black") -> None:
         self._drawing.add(element.color(color))
@@ -256,7 +245,7 @@ def _shown(u: Array, v: Array) -> tuple[Array, Array]:
     return u[max(low, 0) : high + 1], v[max(low, 0) : high + 1]
 
 
-def drawn(caller: str, draw: Callable[[Sheet], None]) -> Figure:
+def drawn(caller: str, draw: Callable[[Sheet], object]) -> Figure:
     """Return the figure of what ``draw`` puts on a sheet; ``caller`` is named if schemdraw is missing."""
     with matplotlib.style.context(STYLE, after_reset=True):
         sheet = Sheet(caller)

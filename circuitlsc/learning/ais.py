@@ -49,16 +49,6 @@ class LogLikelihood:
         return float(np.mean(self.log_p))
 
     @property
-    def mean_se(self) -> float:
-        """Standard error of `mean` from the particles alone: these inputs, other particles."""
-        return float(np.sqrt(np.sum(self.se**2)) / len(self.se))
-
-    @property
-    def population_se(self) -> float:
-        """Standard error of `mean` as that of all inputs of this kind (0 for one input)."""
-        return float(np.std(self.log_p, ddof=1) / math.sqrt(len(self.log_p))) if len(self.log_p) > 1 else 0.0
-
-    @property
     def unreliable(self) -> int:
         """Number of inputs whose standard error is above 0.5: ask for more sweeps."""
         return int(np.sum(self.se > _RELIABLE))

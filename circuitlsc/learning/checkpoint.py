@@ -6,54 +6,64 @@ import json
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import whole_file
-from circuitlsc.io.npy import PickledError, UnusableError, read_archive
-from circuitlsc.io.safe_open import reason
+from circuitlsc.io.npy import read_archive
+from circuitlsc.learning.files import reading
+from circuitlsc.learning.history import Recorder
 from circuitlsc.model.data import MOST_NUMBERS
 
 # another version may compute another last bit, or another circuit
 _WRITER = {"format": 2, "circuitlsc": version("circuitlsc")}
 
 
-class Resumable(Protocol):
-    """A run in pieces of work."""
+class Resumable(ABC):
+    """A run in pieces of work; a checkpoint keeps the arrays of its state and its history.
+
+    Attributes
+    ----------
+    total : float
+        How far it will go.
+    recorder : Recorder
+        Its history.
+    """
+
+    total: float
+    recorder: Recorder
 
     @property
-    def done(self) -> bool:
-        """Whether it is at its end."""
-        ...
-
-    @property
+    @abstractmethod
     def time(self) -> float:
-        """How far it is."""
-        ...
+        """How far it is; ``total`` at its end, and only there."""
 
-    @property
-    def total(self) -> float:
-        """How far it will go."""
-        ...
-
+    @abstractmethod
     def advance(self) -> None:
         """Do one piece of work."""
-        ...
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return the arrays that hold the state."""
 
     def arrays(self) -> dict[str, Any]:
-        """Return the state as named arrays: all that `restore` needs."""
-        ...
+        """Return state and history as named arrays: all that `restore` needs."""
+        return {**self.state(), **self.recorder.arrays()}
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
-        ...
+        kept = fitting(arrays, self.arrays())
+        for name, array in self.state().items():
+            array[...] = kept[name]
+        self.recorder.restore(kept)
 
 
 def run_to_end(
@@ -83,30 +93,41 @@ def run_to_end(
     KeyboardInterrupt
         At Ctrl-C, after the checkpoint is written.
     """
-    path = check_path(checkpoint)
-    if path is not None and path.exists():
-        with restoring(path):
-            run.restore(load_checkpoint(path, settings))
+    path = resume(checkpoint, settings, run.restore)
     saved = told = time.monotonic()
     with interrupt_flag(path is not None) as interrupted:
-        while not run.done:
+        while run.time != run.total:
             run.advance()
             now = time.monotonic()
-            if path is not None and (now - saved >= every or run.done or interrupted()):
+            if path is not None and (now - saved >= every or run.time == run.total or interrupted()):
                 save_checkpoint(path, settings, run.arrays())
                 saved = time.monotonic()
-            if progress is not None and (now - told >= told_every or run.done):
+            if progress is not None and (now - told >= told_every or run.time == run.total):
                 progress(run.time, run.total)
                 told = now
             if interrupted():
                 raise KeyboardInterrupt
 
 
-def check_path(path: Path | str | None) -> Path | None:
-    """Return a checkpoint's path, or raise InputError if its folder does not exist."""
-    path = None if path is None else Path(path)
-    if path is not None and not path.absolute().parent.is_dir():
+def resume(
+    checkpoint: Path | str | None, settings: Mapping[str, Any], restore: Callable[[Mapping[str, Any]], None]
+) -> Path | None:
+    """Let a run take back what its checkpoint holds, if there is one; return where the next one is written to.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is of other settings or no checkpoint, or if its folder does not exist.
+    """
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    if not path.absolute().parent.is_dir():
         raise InputError(f"checkpoint = {str(path)!r}: its folder does not exist. Make it first.")
+    if path.exists():
+        arrays = load_checkpoint(path, settings)
+        with _reading(path, "its arrays do not fit its settings"):
+            restore(arrays)
     return path
 
 
@@ -141,17 +162,9 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     InputError
         If the file cannot be read, or a run with other settings wrote it.
     """
-    try:
+    with _reading(path, "its settings are missing"):
         arrays = read_archive(path, MOST_NUMBERS)
         theirs = dict(json.loads(str(arrays.pop("settings"))))
-    except PickledError:
-        raise _no_checkpoint(path, "it is pickled, and could run code") from None
-    except OSError as error:
-        raise InputError(f"checkpoint = {str(path)!r} cannot be read ({reason(error)}).") from None
-    except (UnusableError, KeyError, ValueError, TypeError, RecursionError) as error:
-        raise _no_checkpoint(
-            path, str(error) if isinstance(error, UnusableError) else "its settings are missing"
-        ) from None
     mine = json.loads(json.dumps({**_WRITER, **settings}))
     for key in sorted({*mine, *theirs}):
         if mine.get(key) != theirs.get(key):
@@ -160,17 +173,6 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"{_short(mine.get(key))}. Run with its settings, give another path, or remove it."
             )
     return arrays
-
-
-@contextmanager
-def restoring(path: Path) -> Iterator[None]:
-    """Say that a checkpoint is damaged if what it holds does not fit the run whose settings it has."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-        raise _no_checkpoint(path, "its arrays do not fit its settings") from None
 
 
 def fitting(
@@ -191,8 +193,9 @@ def fitting(
     return fit
 
 
-def _no_checkpoint(path: Path, why: str) -> InputError:
-    return InputError(f"checkpoint = {str(path)!r} is not a checkpoint ({why}). Give another path, or remove it.")
+def _reading(path: Path, why: str) -> AbstractContextManager[None]:
+    advice = " Give another path, or remove it."
+    return reading(f"checkpoint = {str(path)!r}", "a checkpoint", advice, why=why)
 
 
 def _short(value: Any) -> str:

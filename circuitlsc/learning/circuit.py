@@ -6,7 +6,7 @@ one reached, with noise of its own. A run that was interrupted goes on after its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ import numpy as np
 
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.io.arrays import Array
-from circuitlsc.learning.checkpoint import check_path, fitting, load_checkpoint, restoring, save_checkpoint
+from circuitlsc.learning.checkpoint import fitting, resume, save_checkpoint
 from circuitlsc.learning.circuit_result import learning_result
 from circuitlsc.learning.compiled import LearningCircuit
-from circuitlsc.learning.deck import learning_deck, learning_report
 from circuitlsc.learning.learner import LearningRun
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.reference.pathwise import trapezoid
@@ -68,14 +67,6 @@ class CircuitLearner(LearningCircuit):
         If a value is out of range, or cannot be learned by a circuit.
     """
 
-    def deck(self, n_inputs: int | None = None) -> str:
-        """Return a stand-alone deck for plain ``ngspice -b``: see `circuitlsc.learning.deck.learning_deck`."""
-        return learning_deck(self, n_inputs)
-
-    def report(self) -> str:
-        """Return the scaling report: `circuitlsc.learning.deck.learning_report`."""
-        return learning_report(self)
-
     def run(
         self,
         *,
@@ -93,43 +84,59 @@ class CircuitLearner(LearningCircuit):
         SimulationError
             If ngspice failed.
         """
-        path, settings = check_path(checkpoint), self.settings()
-        n, width = self.stage.n_inputs, self.model.n_latents + len(self.slow_nodes)
-        z, others, spent = np.empty((0, width)), np.empty(0), np.zeros(2)
-        if path is not None and path.exists():
-            with restoring(path):
-                like = {"z": z, "others": others, "spent": spent}
-                kept = fitting(load_checkpoint(path, settings), like, grow=("z", "others"))
-                z, others, spent = kept["z"], kept["others"], kept["spent"]
-                expected = len(self._state_names()) - len(self.slow_nodes)
-                if len(z) not in {piece.stop for piece in self.pieces} or len(others) != expected:
-                    raise ValueError("z")
-        hold = self.stage.hold
+        settings, kept = self.settings(), self._begin
+
+        def restore(arrays: Mapping[str, Any]) -> None:
+            nonlocal kept
+            kept = fitting(arrays, kept, grow=("z", "others"))
+            expected = len(self._state_names()) - len(self.slow_nodes)
+            if len(kept["z"]) not in {piece.stop for piece in self.pieces} or len(kept["others"]) != expected:
+                raise ValueError("z")
+
+        path = resume(checkpoint, settings, restore)
+        shown = self._show(kept["z"], kept["others"], progress=progress, timeout=timeout, keep=keep)
+        for z, others, cost in shown:
+            kept = {"z": z, "others": others, "spent": kept["spent"] + cost}
+            if path is not None:
+                save_checkpoint(path, settings, kept)
+        return learning_result(self, kept["z"], settings, kept["spent"])
+
+    @property
+    def _begin(self) -> dict[str, Array]:
+        """States at the end of no input, the voltages of other capacitors, and the seconds and steps that they took."""
+        width = self.model.n_latents + len(self.slow_nodes)
+        return {"z": np.empty((0, width)), "others": np.empty(0), "spent": np.zeros(2)}
+
+    def _show(
+        self,
+        z: Array,
+        others: Array,
+        n_inputs: int | None = None,
+        *,
+        progress: Callable[[float, float], None] | None = None,
+        **run: Any,
+    ) -> Iterator[tuple[Array, Array, Array]]:
+        """Go on from the last of states z, up to n_inputs inputs.
+
+        Yield after each piece all states, the voltages of other capacitors, and the seconds and steps that it took.
+        """
+        stage, (k, width) = self.stage, (self.model.n_latents, z.shape[1])
         for number, piece in enumerate(self.pieces):
-            if piece.stop <= len(z):
+            stop = min(piece.stop, n_inputs or piece.stop)
+            if stop <= max(len(z), piece.start):
                 continue
 
             def tell(_: int, steps: int, before: int = piece.start) -> None:
                 if progress is not None:
-                    progress(before * hold + steps * self.stage.step, n * hold)
+                    progress(before * stage.hold + steps * stage.step, stage.n_inputs * stage.hold)
 
-            z, others, result = self._show(number, z, others, timeout=timeout, progress=tell, keep=keep)
-            spent = spent + np.array([result.wall, result.steps])
-            if path is not None:
-                save_checkpoint(path, settings, {"z": z, "others": others, "spent": spent})
-        return learning_result(self, z, settings, spent)
-
-    def _show(
-        self, number: int, z: Array, others: Array, *, stop: int | None = None, **run: Any
-    ) -> tuple[Array, Array, Any]:
-        """Run one piece from the last of states z; return the states with it, other capacitors' voltages, and the result."""
-        k, width = self.model.n_latents, self.model.n_latents + len(self.slow_nodes)
-        u = z[-1, :k] if len(z) else self.first_u
-        held = dict(zip(self._state_names(), [*z[-1, k:], *others], strict=True)) if len(z) else {}
-        task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()}, stop=stop)
-        (result,) = run_chains([task], workers=1, **run)
-        ends = np.concatenate([result.u, result.observed], axis=1)
-        return np.concatenate([z, ends[:, :width]]), ends[-1, width:], result
+            u = z[-1, :k] if len(z) else self.first_u
+            held = dict(zip(self._state_names(), [*z[-1, k:], *others], strict=True)) if len(z) else {}
+            task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()}, stop=stop)
+            (result,) = run_chains([task], workers=1, progress=tell, **run)
+            ends = np.concatenate([result.u, result.observed], axis=1)
+            z, others = np.concatenate([z, ends[:, :width]]), ends[-1, width:]
+            yield z, others, np.array([result.wall, result.steps])
 
     def twin_states(self, n_inputs: int) -> Array:
         """Return what the NumPy twin learns on the same inputs and noise, at the end of each input, as `states` does.
@@ -158,8 +165,6 @@ class CircuitLearner(LearningCircuit):
 
     def states(self, n_inputs: int, **run: Any) -> Array:
         """Return the circuit's states at the end of each of the first inputs, shape (n_inputs, K + slow variables)."""
-        z, others = np.empty((0, self.model.n_latents + len(self.slow_nodes))), np.empty(0)
-        for number, piece in enumerate(self.pieces):
-            if piece.start < n_inputs:
-                z, others, _ = self._show(number, z, others, stop=min(piece.stop, n_inputs), **run)
+        begin = self._begin
+        *_, (z, _, _) = self._show(begin["z"], begin["others"], n_inputs, **run)
         return z

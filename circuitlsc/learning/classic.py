@@ -8,31 +8,28 @@ normalisation (2.15) atoms grow on and on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.learning.checkpoint import fitting, run_to_end
+from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import Learner, LearningRun
-from circuitlsc.learning.source import Source, check_settings, checked_start, settings_of
-from circuitlsc.learning.stage import Stage
+from circuitlsc.learning.settings import Settings
 from circuitlsc.model.lca import threshold_code
-from circuitlsc.model.sparse_coding import SparseCodingModel
 
 METHODS = ("dsc", "lca")
 _LAST = 0.75  # where the average begins, as a share of the updates
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ClassicLearner:
+class ClassicLearner(Settings):
     """Learns a dictionary from MAP codes: settle, then one gradient step on A (algorithm 1).
 
     Parameters
@@ -74,39 +71,26 @@ class ClassicLearner:
         If a value is out of range.
     """
 
-    A0: ArrayLike
     method: str
-    lam: float
-    sigma: float
-    source: Source | SparseCodingModel | ArrayLike
-    seed: int
     n_updates: int
     rate: float
     n_settle: int = 100
     step: float | None = None
     normalise: bool = True
     hard: bool = False
-    signed: bool = False
     batch: int = 100
-    records: int = 400
-    snapshots: int = 9
-    _source: Source = field(init=False, repr=False)
+    pi: ClassVar[float] = 1.0
+    learn: ClassVar[tuple[str, ...]] = ("A",)
 
     def __post_init__(self) -> None:
-        A0, source = checked_start(self.A0, self.source)
         if self.method not in METHODS:
             raise InputError(f"ClassicLearner: method = {self.method!r} is unknown. Give one of {', '.join(METHODS)}.")
         if self.hard and self.method != "lca":
             raise InputError('ClassicLearner: hard = True, but only an LCA has a threshold. Give method = "lca".')
         step = {"dsc": 1.0, "lca": 0.5}[self.method] if self.step is None else self.step
-        for name, value in (("A0", A0), ("_source", source), ("step", step)):
-            object.__setattr__(self, name, value)
-        check_settings(
-            self,
-            positive=("lam", "sigma", "rate", "step"),
-            flags=("normalise", "hard", "signed"),
-            counts={"seed": 0, "n_updates": 1, "n_settle": 1, "batch": 1, "records": 1, "snapshots": 2},
-        )
+        self._keep(step=step)
+        positive, flags = ("lam", "sigma", "rate", "step"), ("normalise", "hard")
+        self._check(positive=positive, flags=flags, n_updates=1, n_settle=1, batch=1)
 
     def codes(self, A: Array, X: Array) -> Array:
         """Return the codes to which inference settles, shape (n, K), in model units.
@@ -133,10 +117,6 @@ class ClassicLearner:
             s = threshold_code(u, theta, signed=self.signed, hard=self.hard)
         return s
 
-    def settings(self) -> dict[str, Any]:
-        """Return everything that the result depends on, JSON-ready."""
-        return settings_of(self, self._source)
-
     def run(
         self,
         *,
@@ -153,20 +133,18 @@ class ClassicLearner:
         KeyboardInterrupt
             At Ctrl-C, after the checkpoint is written.
         """
-        settings, run = self.settings(), _Run(self, self._source)
+        settings, run = self.settings(), _Run(self)
         run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress)
-        numbers = {"pi": 1.0, "lam": float(self.lam), "sigma": float(self.sigma)}
-        finals = {f"{name}_final": value for name, value in numbers.items()}
-        A = run.mean_A / run.averaged
-        learned = Learned(A=A, A_final=run.A, **numbers, **finals, signed=self.signed, meta=settings)
+        held = np.array([self.pi, self.lam, self.sigma])
+        learned = Learned.of(self, (run.mean_A / run.averaged, held), (run.A, held), settings)
         return LearningRun(learned, run.recorder.dataset(settings, "updates"), run.s)
 
 
-class _Run:
+class _Run(Resumable):
     """A run of n_updates pieces of work, and all that a checkpoint keeps of it."""
 
-    def __init__(self, learner: ClassicLearner, source: Source) -> None:
-        self._learner, self._source = learner, source
+    def __init__(self, learner: ClassicLearner) -> None:
+        self._learner = learner
         self.A = A = np.array(learner.A0, dtype=float)
         if learner.normalise:
             A /= np.linalg.norm(A, axis=0)
@@ -175,20 +153,25 @@ class _Run:
         self.recorder = Recorder(-(-learner.n_updates // self._each), learner.snapshots, *A.shape)
         self.recorder.add_snapshot(0.0, A)
         self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
-        self.time, self.total = 0, learner.n_updates
-        self.counted = self.averaged = 0
+        self.total = learner.n_updates
+        self.places = np.zeros(3, int)  # updates, those since the last record, those in the average
 
     @property
-    def done(self) -> bool:
-        """Whether the run is at its end."""
-        return self.time == self.total
+    def time(self) -> int:
+        """Updates that are done."""
+        return int(self.places[0])
+
+    @property
+    def averaged(self) -> int:
+        """Updates in the average."""
+        return int(self.places[2])
 
     def advance(self) -> None:
         """Settle on the codes of the next batch, and step A."""
         learner = self._learner
-        X = self._source.batch(self.time, learner.batch, learner.seed)
-        self.time += 1
-        self.s = s = learner.codes(self.A, X)
+        X = learner._source.batch(self.time, learner.batch, learner.seed)
+        self.places[:2] += 1
+        self.s[:] = s = learner.codes(self.A, X)
         r = X - s @ self.A.T
         self.A += learner.rate / learner.sigma**2 / len(X) * (r.T @ s)
         if not np.isfinite(self.A).all():
@@ -200,46 +183,29 @@ class _Run:
             self.A /= np.linalg.norm(self.A, axis=0)
         self.sums += np.mean(r**2), np.mean(s != 0), np.mean(np.abs(s))
         self.usage += np.mean(s != 0, 0)
-        self.counted += 1
         if self.time > _LAST * self.total:
             self.mean_A += self.A
-            self.averaged += 1
-        if self.time % self._each == 0 or self.done:
-            means, usage = self.sums / self.counted, self.usage / self.counted
+            self.places[2] += 1
+        if self.time % self._each == 0 or self.time == self.total:
+            means, usage = self.sums / self.places[1], self.usage / self.places[1]
             self.recorder.add(float(self.time), self.A, (0.0, learner.lam, learner.sigma), means, usage)
-            self.sums[:], self.usage[:], self.counted = 0.0, 0.0, 0
+            self.sums[:], self.usage[:], self.places[1] = 0.0, 0.0, 0
             shown = np.linspace(0, self.total, learner.snapshots)
             if self.recorder.snapshots < int(np.sum(shown <= self.time)):
                 self.recorder.add_snapshot(float(self.time), self.A)
 
-    def arrays(self) -> dict[str, Array]:
-        """Return the state as named arrays: all that `restore` needs."""
-        places = np.array([self.time, self.counted, self.averaged])
-        mine = {name: getattr(self, name) for name in ("A", "s", "sums", "usage", "mean_A")}
-        return {**mine, "places": places, **self.recorder.arrays()}
+    def state(self) -> dict[str, Any]:
+        """Return the arrays that hold the state."""
+        return {name: getattr(self, name) for name in ("A", "s", "sums", "usage", "mean_A", "places")}
 
-    def restore(self, arrays: Mapping[str, Array]) -> None:
+    def restore(self, arrays: Mapping[str, Any]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
-        arrays = fitting(arrays, self.arrays())
-        for name in ("A", "s", "sums", "usage", "mean_A"):
-            setattr(self, name, arrays[name])
-        self.time, self.counted, self.averaged = (int(v) for v in arrays["places"])
+        super().restore(arrays)
         if not 0 <= self.time <= self.total:
             raise ValueError("places")
-        self.recorder.restore(arrays)
 
 
-def ssc_learner(
-    *,
-    A0: ArrayLike,
-    lam: float,
-    sigma: float,
-    source: Source | SparseCodingModel | ArrayLike,
-    stages: Sequence[Stage],
-    seed: int,
-    temperature: float = 0.0,
-    **settings: Any,
-) -> Learner:
+def ssc_learner(*, temperature: float = 0.0, **settings: Any) -> Learner:
     """Return the learner of simultaneous sparse coding (algorithm 2): s and A move at once, atoms have norm 1.
 
     Parameters
@@ -255,15 +221,4 @@ def ssc_learner(
     InputError
         As `Learner` does.
     """
-    return Learner(
-        A0=A0,
-        pi=1.0,
-        lam=lam,
-        sigma=sigma,
-        source=source,
-        stages=stages,
-        seed=seed,
-        temperature=temperature,
-        normalise=True,
-        **settings,
-    )
+    return Learner(pi=1.0, temperature=temperature, normalise=True, **settings)

@@ -3,12 +3,12 @@ r"""A circuit that learns, compiled: its graph, scales, deck, and the pieces of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.graph import SignalFlowGraph
@@ -16,8 +16,9 @@ from circuitlsc.circuit.lowering import lower
 from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, plain
-from circuitlsc.learning.source import Source, check_settings, checked_start, fingerprint
-from circuitlsc.learning.stage import TIME_CONSTANTS, Stage, check_learn
+from circuitlsc.io.output import GENERATED
+from circuitlsc.learning.settings import SlowSettings
+from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
@@ -26,7 +27,7 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonideali
 from circuitlsc.planning.scaling import Scaling, scale_for
 from circuitlsc.planning.stepping import plan_step
 from circuitlsc.sampling.circuit import task_fields
-from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, options
+from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
 # Synapses and neurons times steps: what an interruption costs at most, some twenty seconds; each piece starts a process.
@@ -35,18 +36,10 @@ TOLERANCE = 1e-4  # of Newton's iteration: what is learned averages over thousan
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LearningCircuit:
+class LearningCircuit(SlowSettings):
     """A circuit that learns, compiled: `circuitlsc.learning.circuit.CircuitLearner` says what each field is, and runs it."""
 
-    A0: ArrayLike
-    pi: float
-    lam: float
-    sigma: float
-    source: Source | SparseCodingModel | ArrayLike
     stage: Stage
-    seed: int
-    learn: tuple[str, ...] = ("A",)
-    signed: bool = False
     level: str = "ideal"
     nonideal: Nonidealities | None = None
     width: float | None = None
@@ -55,12 +48,9 @@ class LearningCircuit:
     tau: float = 1e-6
     rails: float = 2.5
     tolerance: float = TOLERANCE
-    records: int = 400
-    snapshots: int = 9
-    _source: Source = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        A0, source = checked_start(self.A0, self.source)
+        self._check()
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
         if self.nonideal is not None and self.level != "device":
@@ -69,19 +59,11 @@ class LearningCircuit:
             )
         if not isinstance(self.stage, Stage):
             raise InputError(f"CircuitLearner: stage = {self.stage!r} is no Stage. Give one: a circuit has no second.")
-        check_learn("CircuitLearner", self.learn)
-        check_settings(self, flags=("signed",), counts={"seed": 0, "records": 1, "snapshots": 2})
-        numbers = ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails")
-        checked: dict[str, Any] = {name: plain(getattr(self, name)) for name in numbers}
-        checked |= {
-            "A0": A0,
-            "_source": source,
-            "learn": tuple(self.learn),
-            "tolerance": check_tolerance(self.tolerance),
-        }
-        checked["nonideal"] = None if self.nonideal is None else as_nonidealities(self.nonideal)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        self._check_learn([self.stage])
+        for name in ("pi", "lam", "sigma", "width", "volt", "c_int", "tau", "rails"):
+            self._keep(**{name: plain(getattr(self, name))})
+        parts = None if self.nonideal is None else as_nonidealities(self.nonideal)
+        self._keep(tolerance=check_tolerance(self.tolerance), nonideal=parts)
         if self.stage.pause > 0:
             raise InputError(
                 f"stage.pause = {self.stage.pause!r}, but a circuit that learns has no clock that could tell when an input "
@@ -92,8 +74,6 @@ class LearningCircuit:
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
-        for what in self.learn:
-            self.stage.rate(what)
         _ = self.graph  # refuses what cannot be learned
 
     @cached_property
@@ -148,10 +128,6 @@ class LearningCircuit:
         check_circuit(lower(graph, self.scaling, step=self.stage.step))
         return graph
 
-    def standalone_graph(self, n_inputs: int) -> SignalFlowGraph:
-        """Return the graph with noise and inputs of its own, of the first inputs."""
-        return self._graph("trrandom", n_inputs)
-
     @cached_property
     def first_u(self) -> Array:
         """The neurons' start, shape (K,)."""
@@ -173,16 +149,14 @@ class LearningCircuit:
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
-        names = ("pi", "lam", "sigma", "seed", "signed", "level", "c_int", "tau", "rails", "tolerance", "records")
+        given = {name: value for name, value in super().settings().items() if name != "snapshots"}
         parts = {} if self.nonideal is None else {"seed": self.nonideal.seed, **self.nonideal.attributes()}
         return {
-            **{name: getattr(self, name) for name in names},
+            **given,
             "where": "circuit",
             "piece": self.pieces[0].stop,
-            "A0": fingerprint(np.asarray(self.A0)),
             "learn": sorted(self.learn),
             "stages": [asdict(self.stage)],
-            "source": dict(self._source.settings()),
             "width": self.comparator_width,
             "volt": self.scaling.volt,
             "nonideal": parts,
@@ -226,3 +200,70 @@ class LearningCircuit:
         """Nodes of what is held between pieces: the slow variables, then other capacitors."""
         held = (s.node for s in self.graph.held(self.scaling))
         return (*self.slow_nodes, *(node for node in held if node not in self.slow_nodes))
+
+    def deck(self, n_inputs: int | None = None) -> str:
+        """Return a stand-alone deck for plain ``ngspice -b``, with seeded noise of its own.
+
+        It saves the slow variables (not u: its run keeps every time point), and prints their means over the last quarter.
+
+        Parameters
+        ----------
+        n_inputs : int or None
+            How many inputs it shows; None: all.
+
+        Raises
+        ------
+        InputError
+            If there are not so many.
+        """
+        stage, s, m = self.stage, self.scaling, self.model
+        n = stage.n_inputs if n_inputs is None else n_inputs
+        if not 1 <= n <= stage.n_inputs:
+            raise InputError(
+                f"n_inputs = {n_inputs!r}, but the learner shows {stage.n_inputs} inputs. Give 1 .. {stage.n_inputs}."
+            )
+        duration = n * stage.hold
+        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        slowness = ", ".join(f"{name} {self.slowness[name]!r}" for name in self.learn)
+        header = [
+            f"circuitlsc learner: {m.n_features} x {m.n_latents}, {m.prior.kind} prior, learns {', '.join(self.learn)}",
+            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
+            f"start    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
+            f"slowness {slowness}, in units of tau",
+            f"units    u, s, a, u0, lam, sigma: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; "
+            f"drift: {s.drift_current!r} A; tau: {s.tau!r} s",
+            f"cells    comparator width {self.comparator_width!r} units; step {stage.step!r} tau",
+            f"input    {n} rows of {stage.hold!r} tau each",
+            f"seed     {ngspice_seed(self.seed)} (circuitlsc seed {self.seed})",
+        ]
+        return standalone_deck(
+            lower(self._graph("trrandom", n), s, step=stage.step, title="circuitlsc learner"),
+            header=header,
+            nodes=self.slow_nodes,
+            measured=self.slow_nodes,
+            option_line=options(self.tolerance, s.volt, s.drift_current),
+            seed=self.seed,
+            step=stage.step * s.tau,
+            t_start=0.75 * duration * s.tau,
+            t_stop=duration * s.tau,
+        )
+
+    def report(self) -> str:
+        """Return scales, capacitors, and how long the circuit itself would take to learn."""
+        stage, s, m = self.stage, self.scaling, self.model
+        sizes = {"A": m.A.size, "pi": 1, "lam": 1, "sigma": 1}
+        lines = [
+            f"learner        {m.n_features} x {m.n_latents}, {self.level} level, learns {', '.join(self.learn)}",
+            f"scales         u, s and slow variables {s.volt:.4g} V, r {s.volt_r:.4g} V, e {s.volt_e:.4g} V, "
+            f"drift {s.drift_current:.4g} A per unit",
+            f"width, step    {self.comparator_width:.4g} units, {stage.step:.4g} tau",
+        ]
+        for what in self.learn:
+            name, slowness = what if what != "pi" else "u0", self.slowness[what]
+            capacitors = f"{sizes[what]} x {slowness * s.c_int:.3g} F (a neuron has {s.c_int:.3g} F)"
+            lines.append(f"tau_{name:<10} {slowness:.6g} tau: {capacitors}")
+        shown = f"{stage.n_inputs} inputs of {stage.hold:.6g} tau"
+        lines.append(
+            f"time           {shown}: {stage.duration * s.tau:.4g} s of the circuit, {stage.n_steps} steps here"
+        )
+        return "\n".join(lines)

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.atomic import written_beside
 from circuitlsc.io.hdf5 import load_dataset, save_groups
-from circuitlsc.io.safe_open import reason
+from circuitlsc.learning.files import reading
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
 
 _SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
@@ -140,14 +139,8 @@ def load_history(path: Path | str) -> xr.Dataset:
     InputError
         If the file is missing or is not such a file.
     """
-    try:
+    with reading(str(path), "a history of learning"):
         loaded = load_dataset(Path(path))
         if missing := [name for name in ("norm", "sigma", "error", "A") if name not in loaded]:
-            raise KeyError(f"no variable {missing[0]}")
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({reason(error)}).") from None
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path} is not a history of learning ({' '.join(str(error).split())}).") from None
+            raise KeyError(missing[0])
     return loaded

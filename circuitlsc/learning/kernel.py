@@ -1,6 +1,6 @@
 r"""The compiled step of inference and learning: loops over active latents only, rows and columns shared out to threads.
 
-`circuitlsc.learning.rules` has the same step in plain NumPy, with the equations; this file is about cost. A step is
+`circuitlsc.learning.learner` has the equations; this file is about cost. A step is
 
 1. for each row (input): the list of its active latents, r = A s - x from those, and the new u;
 2. for each block of columns of A: the sum of r s^T over the rows in which a latent of the block is active;
@@ -14,6 +14,7 @@ a step moves them by less than float32 resolves.
 from __future__ import annotations
 
 import math
+from types import FunctionType
 from typing import NamedTuple
 
 import numba
@@ -217,8 +218,7 @@ def _slow(w: Workspace, rates: Rates) -> None:
     w.sums[3] += size / (n * K)
 
 
-@compiled(parallel=True)
-def _advance_parallel(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
+def _steps(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
     blocks = w.start.shape[1] - 1
     for t in range(len(noise)):
         _set_numbers(w, rates)
@@ -231,14 +231,7 @@ def _advance_parallel(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
         _slow(w, rates)
 
 
-@compiled()
-def _advance_serial(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
-    blocks = w.start.shape[1] - 1
-    for t in range(len(noise)):
-        _set_numbers(w, rates)
-        for n in range(len(w.u)):
-            _row(w, x, noise[t], n, rates.signed)
-        rate = rates.A / (len(w.u) * w.slow[2] ** 2)
-        for b in range(blocks):
-            _columns(w, b, rate, rates.signed, rates.normalise)
-        _slow(w, rates)
+_advance_serial = compiled()(_steps)
+_parallel = FunctionType(_steps.__code__, _steps.__globals__, "_parallel")
+_parallel.__qualname__ = "_parallel"  # by which numba keeps its machine code apart from the serial one's
+_advance_parallel = compiled(parallel=True)(_parallel)

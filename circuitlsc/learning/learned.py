@@ -14,8 +14,8 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.io.atomic import whole_file
-from circuitlsc.io.npy import PickledError, UnusableError, read_archive
-from circuitlsc.io.safe_open import reason
+from circuitlsc.io.npy import read_archive
+from circuitlsc.learning.files import reading
 from circuitlsc.model.data import MOST_NUMBERS
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -102,9 +102,8 @@ class Learned:
         InputError
             If the file is missing or is not such a file.
         """
-        path = Path(path)
-        try:
-            arrays = read_archive(path, MOST_NUMBERS)
+        with reading(str(path), "a file of learned parameters", " Give one that Learned.save wrote."):
+            arrays = read_archive(Path(path), MOST_NUMBERS)
             values: dict[str, Any] = {name: float(real_array(name, arrays[name])) for name in _NUMBERS}
             values |= {name: real_array(name, arrays[name]) for name in ("A", "A_final")}
             meta = json.loads(str(arrays["meta"]))
@@ -113,15 +112,4 @@ class Learned:
             learned = cls(**values, signed=bool(arrays["signed"]), meta=meta)
             for final in (False, True):
                 learned.model(final=final)
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist. Learn first, or give another path.") from None
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({reason(error)}).") from None
-        except (UnusableError, PickledError, InputError, KeyError, ValueError, TypeError, RecursionError) as error:
-            why = {PickledError: "it is pickled, and could run code", KeyError: f"{error} is missing"}.get(
-                type(error), str(error).rstrip(".")
-            )
-            raise InputError(
-                f"{path} is not a file of learned parameters ({why}). Give one that Learned.save wrote."
-            ) from None
         return learned

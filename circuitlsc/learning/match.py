@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,10 +33,6 @@ class Match:
     norm_ratio: Array
     best_index: NDArray[np.int64]
     best_cosine: Array
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything, JSON-ready."""
-        return {k: v.tolist() for k, v in vars(self).items()}
 
 
 def match_atoms(A_true: ArrayLike, A_learned: ArrayLike, *, signed: bool = False) -> Match:

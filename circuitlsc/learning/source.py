@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, check_count, check_flag, check_positive, plain, real_array
+from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.images import draw_patches
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
@@ -156,56 +156,16 @@ class Patches:
         return {"kind": "patches", "image": fingerprint(self.image), "size": self.size}
 
 
-def checked_start(A0: ArrayLike, data: Source | SparseCodingModel | ArrayLike) -> tuple[Array, Source]:
-    """Return a dictionary (D, K) to start from and the source of its inputs, or raise InputError if they do not fit."""
-    A0, source = real_array("A0", A0), as_source(data)
-    if A0.ndim != 2 or 0 in A0.shape:
-        raise InputError(f"A0 has shape {A0.shape}, but a dictionary is (n_features, n_latents), both >= 1.")
-    for name in ("n_features", "batch", "settings"):
-        if not hasattr(source, name):
-            raise InputError(
-                f"source = {source!r} is no source of inputs: it has no {name}. Give Rows(X), FromModel(model) or "
-                "Patches(image, size)."
-            )
-    if source.n_features != len(A0):
-        raise InputError(
-            f"source has inputs of {source.n_features} features, but A0 has {len(A0)} rows. "
-            "Start from a dictionary of the inputs' length."
-        )
-    return A0, source
-
-
-def check_settings(
-    learner: Any,
-    *,
-    positive: tuple[str, ...] = (),
-    flags: tuple[str, ...] = (),
-    counts: Mapping[str, int] | None = None,
-) -> None:
-    """Give fields of a learner as Python's own numbers, or raise InputError; ``counts`` says the least of each."""
-    owner, checked = type(learner).__name__, {}
-    for name in positive:
-        check_positive(owner, name, getattr(learner, name), "it must be positive")
-        checked[name] = plain(getattr(learner, name))
-    for name in flags:
-        checked[name] = check_flag(f"{owner}: {name}", getattr(learner, name))
-    for name, least in (counts or {}).items():
-        checked[name] = check_count(f"{owner}: {name}", getattr(learner, name), least)
-    for name, value in checked.items():
-        object.__setattr__(learner, name, value)
-
-
-def settings_of(learner: Any, source: Source) -> dict[str, Any]:
-    """Return numbers, words, dictionary and source of a learner, JSON-ready: what its result depends on."""
-    values = {f.name: getattr(learner, f.name) for f in fields(learner) if f.init}
-    simple = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str))}
-    return {**simple, "A0": fingerprint(np.asarray(learner.A0)), "source": dict(source.settings())}
-
-
 def as_source(data: Source | SparseCodingModel | ArrayLike) -> Source:
     """Return a source: itself, inputs drawn from a model, or the rows of an array."""
     if isinstance(data, SparseCodingModel):
         return FromModel(data)
-    if hasattr(data, "batch"):
-        return data  # type: ignore[return-value]
-    return Rows(np.asarray(data))
+    if not hasattr(data, "batch"):
+        return Rows(np.asarray(data))
+    for name in ("n_features", "settings"):
+        if not hasattr(data, name):
+            raise InputError(
+                f"source = {data!r} is no source of inputs: it has no {name}. Give Rows(X), FromModel(model) or "
+                "Patches(image, size)."
+            )
+    return data  # type: ignore[return-value]

@@ -103,12 +103,3 @@ class Stage:
                 f'Stage: {name} is not given, but learn has "{what}". Give {name} in tau, or leave "{what}" out of learn.'
             )
         return float(self.step / tau)
-
-
-def check_learn(owner: str, learn: object) -> None:
-    """Raise InputError unless ``learn`` is a tuple or list of different words that can be learned."""
-    words = list(learn) if isinstance(learn, (tuple, list)) else [None]
-    if not all(isinstance(word, str) and word in TIME_CONSTANTS for word in words) or len(set(words)) < len(words):
-        raise InputError(
-            f"{owner}: learn = {learn!r} cannot be used. Give a tuple of different words out of {', '.join(TIME_CONSTANTS)}."
-        )

@@ -1,7 +1,7 @@
 """Figures 4b, 6 and 7 of Fang et al. 2022, doi:10.1162/neco_a_01505, sections 4.1 and 4.2, as numbers: bars.
 
 The data are x = A s + n with n x n bars of unit norm, lam = 1, and pi = 0.3 but where Figure 4b varies it. Learning follows
-(3.9)-(3.13) as `circuitlsc.learning.rules` corrects them, nothing is normalised, and learning never waits. The paper
+(3.9)-(3.13) as `circuitlsc.learning.learner` corrects them, nothing is normalised, and learning never waits. The paper
 gives no size of the images, no sigma of Figures 6 and 7 and no time constants: the ones here are ours.
 """
 

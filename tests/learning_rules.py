@@ -1,20 +1,4 @@
-r"""The coupled equations of inference and learning, in plain NumPy: what the compiled kernel does, to read and to test.
-
-.. math::
-    \tau\,du_i &= -\mathrm{sign}(u_i)\,[\,\theta(|u_i|-u_0)\,e_i + \lambda\,]\,dt + \sqrt{2T\tau}\,dW_i, \qquad
-    e = A^T (A s - x)/\sigma^2 \\
-    \tau_A\,\dot A &= -(A s - x)\,s^T/\sigma^2 \\
-    \tau_{u_0}\,\dot u_0 &= \textstyle\sum_i e_i\,1(s_i > 0) \\
-    \tau_\lambda\,\dot\lambda &= \textstyle\sum_{i\,\mathrm{active}} (1/\lambda - |s_i|), \qquad
-    u_0 = -\log(\pi)/\lambda\ \text{following} \\
-    \tau_\sigma\,\dot\sigma &= |x - A s|^2/D - \sigma^2
-
-Fang et al. 2022, doi:10.1162/neco_a_01505, eqs. (2.9), (2.10), (2.29), (3.9)-(3.13), with what their print lacks: the
-1/sigma^2 of (2.8), (3.9), (3.11) and (3.13), and the sign of u on the likelihood's force. For signed codes, s is the soft
-threshold of u, the force has no such sign, and 1(s > 0) is sign(s). Averaged over the posterior, the first three
-slow rules are the gradient of log p(x), and the fourth is sigma^3/D times it. (2.10) is the gradient at fixed u0, along
-which pi changes with lam; here pi is held, and only active latents tell of lam. Means are over a batch of inputs.
-"""
+"""The coupled equations of `circuitlsc.learning.learner` in plain NumPy: what the compiled kernel and a circuit must do."""
 
 from __future__ import annotations
 
