@@ -49,10 +49,6 @@ class CompiledCircuit:
         Width, step, and how they follow from the model.
     ranges : Ranges
         How large the signals become.
-    graph : SignalFlowGraph
-        The vector cells and their wires.
-    circuit : PySpice Circuit
-        The graph's netlist, with `external` noise sources.
     tolerance : float
         Of Newton's iteration.
     level : str
@@ -75,8 +71,6 @@ class CompiledCircuit:
     scaling: Scaling
     plan: StepPlan
     ranges: Ranges
-    graph: SignalFlowGraph
-    circuit: Circuit
     tolerance: float = TOLERANCE
     level: str = "ideal"
     nonideal: Nonidealities = IDEAL
@@ -87,11 +81,6 @@ class CompiledCircuit:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        with many_objects():
-            object.__setattr__(self, "circuit", lower(self.graph, self.scaling, step=self.plan.step))
 
     @property
     def temperature(self) -> float:
@@ -142,6 +131,17 @@ class CompiledCircuit:
             step=self.plan.step,
             loop=loop or self.loop,
         )
+
+    @cached_property
+    def graph(self) -> SignalFlowGraph:
+        """The vector cells and their wires."""
+        return self.graph_with()
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The graph's netlist, with `external` noise sources."""
+        with many_objects():
+            return lower(self.graph, self.scaling, step=self.plan.step)
 
     @cached_property
     def standalone_graph(self) -> SignalFlowGraph:
