@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,11 +59,19 @@ def run_circuits(
         )
     tasks = [run.sampler.tasks(run.plan) for run in runs]
     flat = [task for chains in tasks for task in chains]
-    teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)
+    names = [run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains]
+    left = Counter(names)
+
+    def progress(number: int, steps: int) -> None:
+        if steps == flat[number].n_steps:
+            left[names[number]] -= 1
+            if note is not None and left[names[number]] == 0:
+                note(names[number])
+
     contents = [
         c for run, chains in zip(runs, tasks, strict=True) for c in [simulator.prepare(run.sampler)] * len(chains)
     ]
-    outcomes_of_all = run_all_chains(flat, progress=teller.progress, simulator=simulator, contents=contents, **machine)
+    outcomes_of_all = run_all_chains(flat, progress=progress, simulator=simulator, contents=contents, **machine)
     results = iter(outcomes_of_all)
     out: dict[str, Samples] = {}
     failed: list[tuple[str, SimulationError, ChainTask]] = []
@@ -83,42 +90,4 @@ def run_circuits(
         others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""
         reason = f"the circuit {name!r} failed: {first.reason}{others}"
         raise SimulationError(reason, first.chain, keep_deck(task, None), first.log)
-    teller.rest()
     return out
-
-
-class _Teller:
-    """Tells of each circuit as the last of its chains ends."""
-
-    def __init__(self, names: Sequence[str], tasks: Sequence[ChainTask], note: Note | None) -> None:
-        self._note, self._lock = note, threading.Lock()
-        self._n_steps = [task.n_steps for task in tasks]
-        self._ends: dict[
-            int, list[str]
-        ] = {}  # circuits of each chain, by its number; equal chains have the first one's
-        first: dict[str, int] = {}
-        for number, (name, task) in enumerate(zip(names, tasks, strict=True)):
-            mine = self._ends.setdefault(first.setdefault(task.key(""), number), [])
-            if name not in mine:
-                mine.append(name)
-        self._left = Counter(name for each in self._ends.values() for name in each)
-
-    def progress(self, number: int, steps: int) -> None:
-        """Take note of a chain's steps."""
-        if steps < self._n_steps[number]:
-            return
-        with self._lock:
-            for name in self._ends.pop(number, ()):
-                self._left[name] -= 1
-                if self._left[name] == 0:
-                    self._tell(name)
-
-    def rest(self) -> None:
-        """Tell of those whose end was not reported: an executor elsewhere reports nothing, and settling ends early."""
-        for name, left in self._left.items():
-            if left:
-                self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        if self._note is not None:
-            self._note(name)

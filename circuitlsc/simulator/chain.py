@@ -8,7 +8,6 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from circuitlsc.simulator.store import LOCK, LOG, SPICEINIT, check_own, is_done,
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
 from circuitlsc.simulator.workers import run_worker
 
-Report = Callable[[int], None]  # steps done
 _LOOK = 1.0  # seconds
 SPENT = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss", "ngspice")  # of a record
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
@@ -109,14 +107,12 @@ class Done:
     files: dict[str, bytes] | None = None
 
 
-def simulate(job: Job, report: Report | None = None, stop: threading.Event | None = None) -> Done | SimulationError:
+def simulate(job: Job, stop: threading.Event | None = None) -> Done | SimulationError:
     """Simulate a chain in a process of its own, from where its folder says that it is, and return how it ended.
 
     Parameters
     ----------
     job : Job
-    report : callable or None
-        Called with the steps done, from another thread.
     stop : threading.Event or None
         Ends the process when it is set.
     """
@@ -127,7 +123,7 @@ def simulate(job: Job, report: Report | None = None, stop: threading.Event | Non
     try:
         folder = root / job.key
         ended = _Ended(stop, mark if shared else None)
-        failure = _run(job, folder, report or (lambda _: None), ended)
+        failure = _run(job, folder, ended)
         if failure is not None and ended.is_set():
             what = f"its run was stopped, or {here} was removed. Give the same command with --resume."
             return SimulationError(what, job.task.chain, log=failure.log)
@@ -187,7 +183,7 @@ def _result(task: ChainTask, last: Record, samples: Array) -> ChainResult:
     return ChainResult(chain=task.chain, u=samples[:, :k], observed=samples[:, k:], **spent)
 
 
-def _run(job: Job, folder: Path, report: Report, stop: _Ended) -> SimulationError | None:
+def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
     """Bring a chain's folder to its end; return what went wrong, or None."""
     task, timeout, simulator = job.task, job.timeout, load(job.simulator)
     simulator.check()
@@ -197,14 +193,13 @@ def _run(job: Job, folder: Path, report: Report, stop: _Ended) -> SimulationErro
         # the worker holds the lock too: it may outlive this process by a moment
         with lock(folder / LOCK, stop, wait=True) as held:
             if is_done(folder, task):
-                report(task.n_steps)
                 return None
             task.save(folder / TASK)
             (folder / SIMULATOR).write_bytes(f"{simulator.path}\n".encode() + job.contents)
             # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
             (folder / SPICEINIT).write_text("* no commands\n", encoding="ascii")
             (folder / FAILURE).unlink(missing_ok=True)
-            code = _work(folder, held, timeout, report, stop)
+            code = _work(folder, held, timeout, stop)
             if code is None:
                 what = f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop."
                 return SimulationError(what, task.chain, log=_tail(folder))
@@ -217,7 +212,7 @@ def _run(job: Job, folder: Path, report: Report, stop: _Ended) -> SimulationErro
         return SimulationError("it was stopped while another run was simulating it.", task.chain)
 
 
-def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: _Ended) -> int | None:
+def _work(folder: Path, held: int, timeout: float | None, stop: _Ended) -> int | None:
     """Run the worker process; return its exit code, or None if it took too long."""
     begin, late = time.monotonic(), False
 
@@ -226,12 +221,8 @@ def _work(folder: Path, held: int, timeout: float | None, report: Report, stop: 
         late = timeout is not None and time.monotonic() - begin > timeout
         return late or stop.is_set()
 
-    def told(line: str) -> None:
-        if line.strip().isdecimal():  # libngspice may print too: only whole numbers are ours
-            report(int(line))
-
     with (folder / LOG).open("wb") as log:
-        code = run_worker("chain", folder, log, held=[held], told=told, give_up=give_up)
+        code = run_worker("chain", folder, log, held=[held], give_up=give_up)
     return None if late else code
 
 

@@ -138,11 +138,14 @@ def read_steps(folder: Path) -> int:
     """Return how many steps a chain that is being written has done (nothing is verified)."""
     try:
         with open_regular(folder / JOURNAL) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
-            found = _STEPS.findall(file.read())
+            size = file.seek(0, os.SEEK_END)
+            for most in (_READ >> 6, 2 * _READ):  # most lines are short
+                file.seek(max(0, size - most))
+                if found := _STEPS.findall(file.read()):
+                    return int(found[-1])
     except OSError:
-        return 0  # not begun
-    return int(found[-1]) if found else 0
+        pass  # not begun
+    return 0
 
 
 def says_done(folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 By hand it is ``python -m circuitlsc.simulator.worker FOLDER``. It reads ``task.json`` and which simulator is asked for
 (ngspice, if the folder does not say), goes on after the last
-good chunk of the folder's journal, appends every chunk that it simulates, and prints one line of progress per chunk.
+good chunk of the folder's journal, and appends every chunk that it simulates.
 A crash of the simulator takes this process and nothing else.
 """
 
@@ -109,7 +109,6 @@ def _simulate(task: ChainTask, folder: Path, counts: Counts) -> None:
             if not test(record):
                 break
             journal.append(kept, record)
-            print(steps, flush=True)
             if done:
                 return
         raise TransientFailed(

@@ -51,43 +51,6 @@ def no_room(errno: int) -> CircuitLSCError:
     )
 
 
-class Worker:
-    """A worker process.
-
-    Attributes
-    ----------
-    stdout : file
-        What it prints.
-    started : Future of None
-        Done once it is there; its exception is a CircuitLSCError, or ServerLost.
-    ended : Future of int
-        Its exit code; a signal's number, negative, if one ended it.
-    """
-
-    def __init__(self) -> None:
-        self.started: Future[None] = Future()
-        self.ended: Future[int] = Future()
-        read, self._stdin = os.pipe()
-        out, write = os.pipe()
-        self.ends, self.stdout = [read, write], os.fdopen(out, encoding="utf-8", errors="replace")
-        self._server: _Server | None = None
-        self._number = 0
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it ends within so many seconds."""
-        return bool(wait([self.ended], seconds).done)
-
-    def kill(self) -> None:
-        """End it."""
-        if self._server is not None:
-            self._server.kill(self._number)
-
-    def close(self) -> None:
-        """Close its pipes; a worker that goes on ends by that."""
-        os.close(self._stdin)
-        self.stdout.close()
-
-
 class _Server:
     """A server as this process sees it."""
 
@@ -105,27 +68,29 @@ class _Server:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
             )
-        self._lock, self._workers, self._number = threading.Lock(), dict[int, Worker](), 0
-        self._lost: Future[ServerLost] = Future()  # done once the server has ended
+        self._lock, self._workers, self._number = threading.Lock(), dict[int, Future[int]](), 0
+        self._lost: Future[int] = Future()  # has its exception once the server has ended
         self._there = True
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, worker: Worker, job: dict[str, str], descriptors: list[int]) -> None:
-        """Have a worker forked; CircuitLSCError if there is no room, or ServerLost if the server is not there."""
-        worker.started = Future()
+    def start(self, job: dict[str, str], descriptors: list[int]) -> tuple[int, Future[int]]:
+        """Ask for a worker; return its number, and what becomes of it.
+
+        That is its exit code (a signal's number, negative, if one ended it), or an exception if it could not be started: a
+        CircuitLSCError, or ServerLost. It is running from when the worker is there.
+        """
         with self._lock:
             if not self._there:
-                raise self._lost.result()
+                return 0, self._lost
             self._number += 1
-            worker._server, worker._number = self, self._number
-            self._workers[self._number] = worker
+            ended = self._workers[self._number] = Future[int]()
             asked = json.dumps({"id": self._number, **job}).encode()
-            with suppress(OSError):  # the end of the connection is seen by whoever listens
+            with suppress(BrokenPipeError, ConnectionResetError):  # whoever listens sees the end of the connection
                 socket.send_fds(self._socket, [asked], descriptors)
-        worker.started.result()
+            return self._number, ended
 
     def kill(self, number: int) -> None:
-        """End a worker."""
+        """End a worker, if it has not ended."""
         with suppress(OSError):
             self._socket.send(json.dumps({"id": number, "kill": True}).encode())
 
@@ -139,7 +104,7 @@ class _Server:
         self._socket.close()
 
     def _listen(self) -> None:
-        """Tell workers' threads what the server says, until it ends."""
+        """Take note of what the server says, until it ends."""
         while True:
             try:
                 data = self._socket.recv(MESSAGE)
@@ -148,26 +113,22 @@ class _Server:
             if not data:
                 break
             said = json.loads(data)
-            worker = self._workers[said["id"]]
             if "code" in said:
-                del self._workers[said["id"]]
-                worker.ended.set_result(said["code"])
+                self._workers.pop(said["id"]).set_result(said["code"])
             elif "errno" in said:
-                del self._workers[said["id"]]
-                worker.started.set_exception(no_room(said["errno"]))
+                self._workers.pop(said["id"]).set_exception(no_room(said["errno"]))
             else:
-                worker.started.set_result(None)
+                self._workers[said["id"]].set_running_or_notify_cancel()
         with self._lock:
             self._there = False
             self._socket.close()
         _, wrote = self._process.communicate()
         lost = ServerLost(self._process.returncode, wrote)
-        self._lost.set_result(lost)
-        for worker in self._workers.values():
-            if worker.started.done():
-                worker.ended.set_result(lost.code or 1)
+        for ended in (self._lost, *self._workers.values()):
+            if ended.running():
+                ended.set_result(lost.code or 1)
             else:
-                worker.started.set_exception(lost)
+                ended.set_exception(lost)
 
 
 _lock = threading.Lock()
@@ -212,13 +173,7 @@ def _ready(instead_of: _Server | None = None) -> _Server:
 
 
 def run_worker(
-    what: str,
-    folder: Path,
-    log: BinaryIO,
-    *,
-    held: Sequence[int] = (),
-    told: Callable[[str], None] = lambda _: None,
-    give_up: Callable[[], bool] = lambda: False,
+    what: str, folder: Path, log: BinaryIO, *, held: Sequence[int] = (), give_up: Callable[[], bool] = lambda: False
 ) -> int:
     """Run a worker to its end, and return its exit code; a signal's number, negative, if one ended it.
 
@@ -232,8 +187,6 @@ def run_worker(
         Its standard error.
     held : sequence of int
         Descriptors of locks, which it holds as long as it lives.
-    told : callable
-        Called with each line that it prints, from another thread.
     give_up : callable
         Called many times a second; it is killed if that returns True.
 
@@ -242,43 +195,19 @@ def run_worker(
     CircuitLSCError
         If the system has no room for another process.
     """
-    try:
-        worker = _start(what, folder, [log.fileno(), *held])
-    except ServerLost as lost:
-        log.write(lost.said)
-        return lost.code or 1
-
-    def listen() -> None:
-        for line in worker.stdout:
-            told(line)
-
-    reader = threading.Thread(target=listen, daemon=True)
-    reader.start()
-    while not worker.wait(0.01):
-        if give_up():
-            worker.kill()
-    reader.join(5)
-    worker.close()
-    return worker.ended.result()
-
-
-def _start(what: str, folder: Path, descriptors: list[int]) -> Worker:
-    """Start a worker; CircuitLSCError, or ServerLost if a server could not start, or was ended twice."""
-    job = {"what": what, "folder": str(folder.absolute())}
-    try:
-        worker = Worker()
+    server, job = None, {"what": what, "folder": str(folder.absolute())}
+    for _ in range(2):
         try:
-            server = _ready()
-            try:
-                server.start(worker, job, [*worker.ends, *descriptors])
-            except ServerLost:  # nobody had asked for anything, or somebody ended it: another one, once
-                _ready(server).start(worker, job, [*worker.ends, *descriptors])
-        except BaseException:
-            worker.close()
-            raise
-        finally:
-            for descriptor in worker.ends:
-                os.close(descriptor)
-    except OSError as error:
-        raise no_room(error.errno or 0) from None
-    return worker
+            server = _ready(server)
+            number, ended = server.start(job, [log.fileno(), *held])
+        except OSError as error:
+            raise no_room(error.errno or 0) from None
+        while not wait([ended], 0.01).done and not give_up():
+            pass
+        server.kill(number)
+        try:
+            return ended.result()
+        except ServerLost as error:  # nobody had asked it for anything, or somebody ended it: another one, once
+            lost = error
+    log.write(lost.said)
+    return lost.code or 1
