@@ -272,31 +272,24 @@ def collect(
     task, beside = tasks[0], sampler.graph.integrators[1:]
 
     def posterior(first: int, stop: int) -> xr.Dataset:
-        dims, states = ("chain", "draw", "latent"), u.read(first, stop)
-        others = observed.read(first, stop)
-        ends = np.cumsum([cell.size for cell in beside])
-        return xr.Dataset(
-            {
-                "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
-                "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
-                **{
-                    cell.letter: (
-                        (*dims[:2], dimension(cell.letter)),
-                        others[..., end - cell.size : end],
-                        _about(cell.letter),
-                    )
-                    for cell, end in zip(beside, ends, strict=True)
-                },
-            },
-            coords={
-                "chain": [r.chain for r in results],
-                "draw": pd.RangeIndex(first, stop),
-                "latent": np.arange(u.shape[2]),
-                **{dimension(cell.letter): np.arange(cell.size) for cell in beside},
-                "time": ("draw", task.times(first, stop), {"units": "tau"}),
-                **({} if sampler.stream is None else {"row": ("draw", np.arange(first, stop) // task.draws_per_row)}),
-            },
-        )
+        dims, states, others = ("chain", "draw", "latent"), u.read(first, stop), observed.read(first, stop)
+        variables: dict[str, Any] = {
+            "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
+            "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
+        }
+        coords: dict[str, Any] = {
+            "chain": [r.chain for r in results],
+            "draw": pd.RangeIndex(first, stop),
+            "latent": np.arange(u.shape[2]),
+        }
+        for cell in beside:
+            own, (values, others) = dimension(cell.letter), np.split(others, [cell.size], axis=-1)
+            variables[cell.letter] = ((*dims[:2], own), values, _about(cell.letter))
+            coords[own] = np.arange(cell.size)
+        coords["time"] = ("draw", task.times(first, stop), {"units": "tau"})
+        if sampler.stream is not None:
+            coords["row"] = ("draw", np.arange(first, stop) // task.draws_per_row)
+        return xr.Dataset(variables, coords)
 
     rest = _without_posterior(sampler, run, task, results)
     if math.prod(u.shape) <= samples_file.IN_MEMORY:
@@ -317,13 +310,7 @@ def _without_posterior(
 ) -> dict[str, xr.Dataset]:
     """Return all groups but the posterior."""
     model = sampler.model
-    constant = xr.Dataset(
-        {
-            "A": (("feature", "latent"), np.array(model.A)),
-            "sigma": ((), float(model.sigma)),
-            **model.prior.variables(),
-        }
-    )
+    constant = {"A": (("feature", "latent"), np.array(model.A)), "sigma": ((), float(model.sigma))}
     spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")
     stats = xr.Dataset(
         {name: ("chain", np.array([getattr(r, name) for r in results])) for name in spent},
@@ -338,9 +325,7 @@ def _without_posterior(
         "ngspice_version": ", ".join(sorted({r.ngspice for r in results})),
         "prior": model.prior.kind,
         "signed": int(model.prior.signed),
-        "form": sampler.form,
-        "level": sampler.level,
-        "loop": sampler.loop,
+        **{name: getattr(sampler, name) for name in ("form", "level", "loop")},
         "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
         "nonideal_seed": sampler.nonideal.seed,
         "halvings": sampler.halvings,
@@ -362,6 +347,6 @@ def _without_posterior(
     return {
         "/": xr.Dataset(attrs=attrs),
         "/observed_data": xr.Dataset({"x": (("row", "feature")[2 - sampler.x.ndim :], np.array(sampler.x))}),
-        "/constant_data": constant,
+        "/constant_data": xr.Dataset({**constant, **model.prior.variables()}),
         "/sample_stats": stats,
     }

@@ -27,9 +27,9 @@ from circuitlsc.simulator.journal import (
 )
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator, load
-from circuitlsc.simulator.store import LOCK, LOG, SPICEINIT, check_own, is_done, touch
+from circuitlsc.simulator.store import LOCK, check_own, is_done, touch
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
-from circuitlsc.simulator.workers import run_worker
+from circuitlsc.simulator.workers import LOG, SPICEINIT, last_lines, run_worker
 
 _LOOK = 1.0  # seconds
 SPENT = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss", "ngspice")  # of a record
@@ -196,13 +196,11 @@ def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
                 return None
             task.save(folder / TASK)
             (folder / SIMULATOR).write_bytes(f"{simulator.path}\n".encode() + job.contents)
-            # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
-            (folder / SPICEINIT).write_text("* no commands\n", encoding="ascii")
             (folder / FAILURE).unlink(missing_ok=True)
             code = _work(folder, held, timeout, stop)
             if code is None:
                 what = f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop."
-                return SimulationError(what, task.chain, log=_tail(folder))
+                return SimulationError(what, task.chain, log=last_lines(folder))
             if code or not is_done(folder, task):
                 return _failure(task, simulator, folder, code)
             for name in (TASK, ROWS, SIMULATOR, SPICEINIT, LOG):
@@ -221,8 +219,7 @@ def _work(folder: Path, held: int, timeout: float | None, stop: _Ended) -> int |
         late = timeout is not None and time.monotonic() - begin > timeout
         return late or stop.is_set()
 
-    with (folder / LOG).open("wb") as log:
-        code = run_worker("chain", folder, log, held=[held], give_up=give_up)
+    code = run_worker("chain", folder, give_up, [held])
     return None if late else code
 
 
@@ -236,27 +233,15 @@ def _failure(task: ChainTask, simulator: Simulator, folder: Path, code: int) -> 
     full = next((number for number, ends_with in FULL.items() if ends_with == code), None)
     if full is not None:
         return SimulationError(cannot_write(folder, full), task.chain)
-    tail = _tail(folder)
     if -code in CRASHES:
         what = f"{simulator.name} crashed ({signal.Signals(-code).name}) before the transient's end.{simulator.advice}"
-        return SimulationError(what, task.chain, log=tail)
-    if code < 0:
+    elif code < 0:
         what = (
             f"its worker was ended by {signal.Signals(-code).name} before the transient's end: by somebody, or by the system "
             "for want of memory. Run it again, with fewer workers if memory is short."
         )
-        return SimulationError(what, task.chain, log=tail)
-    if code == 0:
+    elif code == 0:
         what = f"what its worker wrote to {folder} is gone or damaged. Run it again, with nothing else at work in that folder."
-        return SimulationError(what, task.chain, log=tail)
-    what = f"the worker ended with code {code} before the transient's end.{simulator.advice}"
-    return SimulationError(what, task.chain, log=tail)
-
-
-def _tail(folder: Path) -> tuple[str, ...]:
-    """Return the last lines of the worker's stderr, for a worker that could not say itself what went wrong."""
-    try:
-        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    return tuple(line for line in lines if line.strip())[-5:]
+    else:
+        what = f"the worker ended with code {code} before the transient's end.{simulator.advice}"
+    return SimulationError(what, task.chain, log=last_lines(folder))

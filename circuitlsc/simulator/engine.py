@@ -33,12 +33,7 @@ class ChainsFailed(SimulationError):
     completed: tuple[ChainResult, ...] = ()
 
 
-def run_chains(
-    tasks: Sequence[ChainTask],
-    *,
-    keep: Path | None = None,
-    **machine: Any,
-) -> list[ChainResult]:
+def run_chains(tasks: Sequence[ChainTask], *, keep: Path | None = None, **machine: Any) -> list[ChainResult]:
     """Run every task, or raise if one failed (the others run to their end).
 
     Parameters

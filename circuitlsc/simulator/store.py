@@ -28,8 +28,9 @@ from circuitlsc.simulator.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, 
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
+from circuitlsc.simulator.workers import LOG, SPICEINIT
 
-LOCK, LOG, SPICEINIT = "lock", "worker.log", ".spiceinit"
+LOCK = "lock"
 FILES = frozenset({LOCK, LOG, SPICEINIT, TASK, ROWS, SIMULATOR, SAMPLES, JOURNAL, FAILURE})  # of a chain
 FORMAT = 1  # of the files, and of what a task means
 _KEY, _KEPT_TOKEN = re.compile(r"[0-9a-f]{64}"), re.compile(r"token-[0-9a-f]{32}")

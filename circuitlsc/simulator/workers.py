@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from circuitlsc.errors import CircuitLSCError, MissingSimulatorError
 from circuitlsc.simulator.ngspice.library import find_library
@@ -20,6 +19,7 @@ from circuitlsc.simulator.ngspice.library import find_library
 #: what a server reads as it starts; if one of them changes, another server is started
 READ = ("PYTHON", "NUMBA_", "LD_", "LC_", "LANG", "HOME", "TMPDIR", "XDG_", "PATH", "NGSPICE_", "CIRCUITLSC_", "SPICE_")
 MESSAGE = 4096
+LOG, SPICEINIT = "worker.log", ".spiceinit"  # in a worker's folder
 
 
 class ServerLost(Exception):
@@ -172,9 +172,7 @@ def _ready(instead_of: _Server | None = None) -> _Server:
         return _server
 
 
-def run_worker(
-    what: str, folder: Path, log: BinaryIO, *, held: Sequence[int] = (), give_up: Callable[[], bool] = lambda: False
-) -> int:
+def run_worker(what: str, folder: Path, give_up: Callable[[], bool], held: Sequence[int] = ()) -> int:
     """Run a worker to its end, and return its exit code; a signal's number, negative, if one ended it.
 
     Parameters
@@ -182,32 +180,42 @@ def run_worker(
     what : str
         What it does: a name in `circuitlsc.simulator.server`.
     folder : pathlib.Path
-        What it works on, and in.
-    log : file
-        Its standard error.
-    held : sequence of int
-        Descriptors of locks, which it holds as long as it lives.
+        What it works on, and in; its standard error goes to the log there.
     give_up : callable
         Called many times a second; it is killed if that returns True.
+    held : sequence of int
+        Descriptors of locks, which it holds as long as it lives.
 
     Raises
     ------
     CircuitLSCError
         If the system has no room for another process.
     """
+    # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
+    (folder / SPICEINIT).write_text("* no commands\n", encoding="ascii")
     server, job = None, {"what": what, "folder": str(folder.absolute())}
-    for _ in range(2):
-        try:
-            server = _ready(server)
-            number, ended = server.start(job, [log.fileno(), *held])
-        except OSError as error:
-            raise no_room(error.errno or 0) from None
-        while not wait([ended], 0.01).done and not give_up():
-            pass
-        server.kill(number)
-        try:
-            return ended.result()
-        except ServerLost as error:  # nobody had asked it for anything, or somebody ended it: another one, once
-            lost = error
-    log.write(lost.said)
+    with (folder / LOG).open("wb") as log:
+        for _ in range(2):
+            try:
+                server = _ready(server)
+                number, ended = server.start(job, [log.fileno(), *held])
+            except OSError as error:
+                raise no_room(error.errno or 0) from None
+            while not wait([ended], 0.01).done and not give_up():
+                pass
+            server.kill(number)
+            try:
+                return ended.result()
+            except ServerLost as error:  # nobody had asked it for anything, or somebody ended it: another one, once
+                lost = error
+        log.write(lost.said)
     return lost.code or 1
+
+
+def last_lines(folder: Path) -> tuple[str, ...]:
+    """Return the last lines of a worker's stderr, for one that could not say itself what went wrong."""
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(line for line in lines if line.strip())[-5:]

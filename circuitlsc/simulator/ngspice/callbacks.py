@@ -25,15 +25,7 @@ FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share
 SHORT = 4e-15
 
 VSRC = types.int32(types.CPointer(types.double), types.double, types.CPointer(types.uint8), types.int32, types.voidptr)
-SYNC = types.int32(
-    types.double,
-    types.CPointer(types.double),
-    types.double,
-    types.int32,
-    types.int32,
-    types.int32,
-    types.voidptr,
-)
+SYNC = types.int32(types.double, types.CPointer(types.double), types.double, *3 * (types.int32,), types.voidptr)
 
 
 # places in the table of addresses and numbers
