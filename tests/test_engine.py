@@ -27,7 +27,7 @@ from circuitlsc.simulator.ngspice.noise import BrownianPaths
 from circuitlsc.simulator.ngspice.transient import _grid_points
 from circuitlsc.simulator.server import SERVER
 from circuitlsc.simulator.simulator import TransientFailed
-from circuitlsc.simulator.store import is_done
+from circuitlsc.simulator.store import finished
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
 X = np.array([1.0, 0.2, 0.9, -0.1])
@@ -382,9 +382,9 @@ def test_spiceinit_is_not_executed(tmp_path, monkeypatch, scratch):
 
     def look(folder, task):
         guards.extend(p.read_text() for p in scratch.glob("circuitlsc-*/*/.spiceinit"))
-        return is_done(folder, task)
+        return finished(folder, task)
 
-    monkeypatch.setattr(chain, "is_done", look)
+    monkeypatch.setattr(chain, "finished", look)
     run_chains(tasks_of(make_sampler(), steps=10))
     assert not (tmp_path / "executed").exists()
     # ngspice 39 takes the home folder from /etc/passwd: a file of ours in the working folder comes before it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -264,53 +264,53 @@ class CompiledCircuit:
                 f"(step {step:g}, warmup {run.warmup:g}, thin {thin}), but {least} is the least. "
                 f"Give {name} >= {needed:.6g}{', or a shorter warmup' if period else ''}."
             )
-        return [self._task(run, c, start, thin, n_warmup) for c, start in enumerate(self.starts(run.chains, run.seed))]
-
-    def _task(self, run: RunPlan, chain: int, start: Array, thin: int, n_warmup: int) -> ChainTask:
-        step = self.plan.step
-        outside = self.graph.inputs_from_outside
+        settle = self.system.settled(self.plan.width) if self.stream is None else 0.0
         streamed: dict[str, Any] = {}
         if self.stream is not None:
+            n_steps, outside = len(self.x) * period, self.graph.inputs_from_outside
             streams = [(c, c.stream.rows * c.unit(self.scaling)) for c in outside if c.stream is not None]
             streamed = {
-                "period": round(self.stream.hold / step),
+                "period": period,
                 "inputs": tuple(name for cell, _ in streams for name in cell.devices()),
                 "rows": np.concatenate([rows for _, rows in streams], axis=1),
                 "interpolate": self.stream.interpolate,
             }
-        broken: dict[str, Any] = {}
-        if self._feedback is not None:
-            sources, gradient = self._feedback
-            first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
-            broken = {
-                "feedback": sources.devices(),
-                "feedback_nodes": gradient.nodes,
-                "feedback_start": tuple(float(v) for v in first),
-            }
-        settle = self.system.settled(self.plan.width) if self.stream is None else 0.0
-        return ChainTask(
+        common = ChainTask(
             deck=self.library_deck,
             observed=tuple(node for cell in self.graph.integrators[1:] for node in cell.nodes),
             **task_fields(self.graph, self.scaling),
             step=step,
-            n_steps=round(run.t_stop / step) if self.stream is None else len(self.x) * streamed["period"],
+            n_steps=n_steps,
             n_warmup=n_warmup,
             thin=thin,
             chunk=SETTLING_CHUNK if settle > 0 else chunk_length(self.model.n_latents),
             seed=int(run.seed),
-            chain=chain,
+            chain=0,
             temperature=float(self.temperature),
             halvings=self.halvings,
-            start=tuple(float(v) for v in start),
+            start=(),
             settle=settle,
-            **broken,
             **streamed,
         )
+        starts = enumerate(self.starts(run.chains, run.seed))
+        return [replace(common, chain=c, start=_floats(start), **self._broken(start)) for c, start in starts]
+
+    def _broken(self, start: Array) -> dict[str, Any]:
+        """Return what a task says of a broken loop; nothing if it is closed."""
+        if self._feedback is None:
+            return {}
+        sources, gradient = self._feedback
+        first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
+        return {"feedback": sources.devices(), "feedback_nodes": gradient.nodes, "feedback_start": _floats(first)}
 
     @cached_property
     def engine_deck_hash(self) -> str:
         """SHA-256 of the deck that the engine loads."""
         return fingerprint(self.library_deck)
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
 
 
 def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import Draws, stacked
 from circuitlsc.sampling.samples_check import dimension
 from circuitlsc.simulator.chain import ChainResult
+from circuitlsc.simulator.journal import Cost
 from circuitlsc.simulator.task import ChainTask
 
 MOST_SHOWN = 20_000  # draws of a waveform in a picture
@@ -82,7 +82,7 @@ class Samples:
     def draws(self, name: str = "u") -> Draws:
         """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece."""
         variable = self._variable("draws", name)
-        return Draws(variable.shape, partial(_piece, variable))
+        return Draws(variable.shape, lambda first, stop: np.asarray(variable[:, first:stop].values))
 
     def _variable(self, what: str, name: str) -> xr.Variable:
         states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
@@ -243,11 +243,6 @@ class Samples:
         return samples
 
 
-def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
-    """Return draws first .. stop - 1 of every chain."""
-    return np.asarray(variable[:, first:stop].values)
-
-
 def _about(letter: str) -> dict[str, str]:
     """Return the attributes of a vector of states beside u."""
     return {"units": "model units", "long_name": {"p": "momentum"}.get(letter, f"state {letter}")}
@@ -311,16 +306,14 @@ def _without_posterior(
     """Return all groups but the posterior."""
     model = sampler.model
     constant = {"A": (("feature", "latent"), np.array(model.A)), "sigma": ((), float(model.sigma))}
-    spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")
+    spent = [field.name for field in fields(Cost) if field.name != "ngspice"]
     stats = xr.Dataset(
         {name: ("chain", np.array([getattr(r, name) for r in results])) for name in spent},
         coords={"chain": [r.chain for r in results]},
     )
     attrs = {
         "creator": "circuitlsc",
-        "circuitlsc_version": version("circuitlsc"),
-        "pyspice_version": version("PySpice"),
-        "numpy_version": version("numpy"),
+        **{f"{name.lower()}_version": version(name) for name in ("circuitlsc", "PySpice", "numpy")},
         "python_version": platform.python_version(),
         "ngspice_version": ", ".join(sorted({r.ngspice for r in results})),
         "prior": model.prior.kind,

@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from circuitlsc.errors import CircuitLSCError, SimulationError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.lock import lock
-from circuitlsc.simulator.journal import (
-    FAILURE,
-    FULL,
-    JOURNAL,
-    SAMPLES,
-    Record,
-    belongs_to,
-    cannot_write,
-    read_journal,
-    read_samples,
-)
+from circuitlsc.simulator.journal import FAILURE, FULL, JOURNAL, SAMPLES, Cost, cannot_write, read_samples
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator, load
-from circuitlsc.simulator.store import LOCK, check_own, is_done, touch
+from circuitlsc.simulator.store import LOCK, check_own, finished, touch
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
 from circuitlsc.simulator.workers import LOG, SPICEINIT, last_lines, run_worker
 
 _LOOK = 1.0  # seconds
-SPENT = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss", "ngspice")  # of a record
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
-@dataclass(frozen=True, eq=False)
-class ChainResult:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChainResult(Cost):
     """Samples and cost of one chain.
 
     Attributes
@@ -46,28 +35,11 @@ class ChainResult:
         In model units; like ``observed`` a read-only view of a file, so that long chains take no memory.
     observed : array, shape (n_draws, n_observed)
         Voltages of the observed nodes, in units of ``volt``.
-    steps, points, rejected, iterations : int
-        Steps asked for; time points, rejected points and Newton iterations that ngspice took.
-    setup, wall, cpu : float
-        Seconds inside the workers: to load the library and the deck, to integrate, and processor time of both.
-    rss : int
-        Peak memory of a worker, bytes.
-    ngspice : str
-        Version of libngspice, or of another simulator.
     """
 
     chain: int
     u: Array
     observed: Array
-    steps: int
-    points: int
-    rejected: int
-    iterations: int
-    setup: float
-    wall: float
-    cpu: float
-    rss: int
-    ngspice: str
 
 
 @dataclass(frozen=True)
@@ -119,26 +91,24 @@ def simulate(job: Job, stop: threading.Event | None = None) -> Done | Simulation
     here = Path(job.store)
     mark = here / job.token
     shared = mark.exists()
-    root = here if shared else Path(tempfile.mkdtemp(prefix="circuitlsc-"))
-    try:
-        folder = root / job.key
-        ended = _Ended(stop, mark if shared else None)
-        failure = _run(job, folder, ended)
-        if failure is not None and ended.is_set():
-            what = f"its run was stopped, or {here} was removed. Give the same command with --resume."
-            return SimulationError(what, job.task.chain, log=failure.log)
-        if failure is not None:
-            return failure
-        return Done(None if shared else {name: (folder / name).read_bytes() for name in (SAMPLES, JOURNAL)})
-    except CircuitLSCError as error:  # no library, no locks: the executor's machine lacks something
-        return error if isinstance(error, SimulationError) else SimulationError(str(error), job.task.chain)
-    except OSError as error:
-        if error.errno in FULL:
-            return SimulationError(cannot_write(root / job.key, error.errno), job.task.chain)
-        return SimulationError(f"{error.filename or root}: {error.strerror or error}.", job.task.chain)
-    finally:
-        if not shared:
-            shutil.rmtree(root, ignore_errors=True)
+    place = nullcontext(job.store) if shared else TemporaryDirectory(prefix="circuitlsc-", ignore_cleanup_errors=True)
+    with place as root:
+        folder = Path(root) / job.key
+        try:
+            ended = _Ended(stop, mark if shared else None)
+            failure = _run(job, folder, ended)
+            if failure is not None and ended.is_set():
+                what = f"its run was stopped, or {here} was removed. Give the same command with --resume."
+                return SimulationError(what, job.task.chain, log=failure.log)
+            if failure is not None:
+                return failure
+            return Done(None if shared else {name: (folder / name).read_bytes() for name in (SAMPLES, JOURNAL)})
+        except CircuitLSCError as error:  # no library, no locks: the executor's machine lacks something
+            return error if isinstance(error, SimulationError) else SimulationError(str(error), job.task.chain)
+        except OSError as error:
+            if error.errno in FULL:
+                return SimulationError(cannot_write(folder, error.errno), job.task.chain)
+            return SimulationError(f"{error.filename or root}: {error.strerror or error}.", job.task.chain)
 
 
 class _Ended:
@@ -170,17 +140,12 @@ def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -
             return SimulationError(f"{error.filename}: {error.strerror}.", task.chain)
         for name, data in files.items():
             (folder / name).write_bytes(data)
-    records = read_journal(folder, task.width, belongs_to(task))
-    if not records or not records[-1].done:
+    last, k = finished(folder, task), len(task.nodes)
+    if last is None:
         return SimulationError("its files do not fit their checksums: the disk or the network failed.", task.chain)
-    last = records[-1]
     touch(folder)
-    return _result(task, last, read_samples(folder, last.rows, task.width))
-
-
-def _result(task: ChainTask, last: Record, samples: Array) -> ChainResult:
-    k, spent = len(task.nodes), {name: getattr(last, name) for name in SPENT}
-    return ChainResult(chain=task.chain, u=samples[:, :k], observed=samples[:, k:], **spent)
+    samples, cost = read_samples(folder, last.rows, task.width), {f.name: getattr(last, f.name) for f in fields(Cost)}
+    return ChainResult(chain=task.chain, u=samples[:, :k], observed=samples[:, k:], **cost)
 
 
 def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
@@ -192,7 +157,7 @@ def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
     try:
         # the worker holds the lock too: it may outlive this process by a moment
         with lock(folder / LOCK, stop, wait=True) as held:
-            if is_done(folder, task):
+            if finished(folder, task):
                 return None
             task.save(folder / TASK)
             (folder / SIMULATOR).write_bytes(f"{simulator.path}\n".encode() + job.contents)
@@ -201,7 +166,7 @@ def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
             if code is None:
                 what = f"it was stopped after {timeout:g} s. Raise the timeout, or shorten t_stop."
                 return SimulationError(what, task.chain, log=last_lines(folder))
-            if code or not is_done(folder, task):
+            if code or not finished(folder, task):
                 return _failure(task, simulator, folder, code)
             for name in (TASK, ROWS, SIMULATOR, SPICEINIT, LOG):
                 (folder / name).unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -110,16 +109,17 @@ def run_all_chains(
     if wrong := [extra for extra in wanted if not isinstance(extra, bytes)]:
         raise InputError(f"{simulator.name} prepared {wrong[0]!r:.100} for a circuit. Let its prepare return bytes.")
     keys = [task.key(identity(simulator, extra)) for task, extra in zip(tasks, wanted, strict=True)]
-    unique = dict(zip(keys, zip(tasks, wanted, strict=True), strict=True))
-    with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(unique)) as pool:
+    with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(set(keys))) as pool:
         place = str(kept.folder.absolute())
-        jobs = {k: Job(task, k, place, token, timeout, simulator.path, extra) for k, (task, extra) in unique.items()}
-        done = _run(pool, jobs, progress, keys)
-        results: dict[str, ChainResult | SimulationError] = {}
-        for key, (task, _) in unique.items():
-            outcome = done[key]
-            ended = outcome if isinstance(outcome, SimulationError) else take(kept.folder / key, task, outcome.files)
-            results[key] = ended
+        jobs = {
+            key: Job(task, key, place, token, timeout, simulator.path, extra)
+            for key, task, extra in zip(keys, tasks, wanted, strict=True)
+        }
+        ended = _run(pool, jobs, progress, keys)
+        results = {
+            key: end if isinstance(end, SimulationError) else take(kept.folder / key, jobs[key].task, end.files)
+            for key, end in ended.items()
+        }
     return [results[key] for key in keys]
 
 
@@ -143,11 +143,8 @@ def _folder(store: Store | None) -> Iterator[Store]:
         store.make()
         yield store
         return
-    root = Path(tempfile.mkdtemp(prefix="circuitlsc-"))
-    try:
-        yield Store(root)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="circuitlsc-", ignore_cleanup_errors=True) as root:
+        yield Store(Path(root))
 
 
 def _run(

@@ -24,7 +24,16 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.lock import lock
-from circuitlsc.simulator.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, read_journal, read_steps, says_done
+from circuitlsc.simulator.journal import (
+    FAILURE,
+    JOURNAL,
+    SAMPLES,
+    Record,
+    belongs_to,
+    read_journal,
+    read_steps,
+    says_done,
+)
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
@@ -139,10 +148,10 @@ class Store:
         return removed
 
 
-def is_done(entry: Path, task: ChainTask) -> bool:
-    """Return whether a chain is there from start to end, its checksums verified."""
+def finished(entry: Path, task: ChainTask) -> Record | None:
+    """Return the last record of a chain that is there from start to end, its checksums verified; None if it is not."""
     records = read_journal(entry, task.width, belongs_to(task))
-    return bool(records) and records[-1].done
+    return records[-1] if records and records[-1].done else None
 
 
 def check_own(entry: Path) -> None:

@@ -99,10 +99,6 @@ class _Server:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
-    def forget(self) -> None:
-        """Close this process's copy of the socket: the server is another process's."""
-        self._socket.close()
-
     def _listen(self) -> None:
         """Take note of what the server says, until it ends."""
         while True:
@@ -141,7 +137,7 @@ def _forget() -> None:
     global _lock, _server
     _lock = threading.Lock()
     if _server is not None:
-        _server.forget()
+        _server._socket.close()  # of this process's copy: the server is another process's
     _server = None
 
 
