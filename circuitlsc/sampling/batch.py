@@ -57,34 +57,35 @@ def run_circuits(
         raise InputError(
             f"several runs are called {twice[0]!r}, and samples are told by name. Give each a name of its own."
         )
-    tasks = [run.sampler.tasks(run.plan) for run in runs]
-    flat = [task for chains in tasks for task in chains]
-    names = [run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains]
+    names, tasks, contents = list[str](), list[ChainTask](), list[bytes]()
+    for run in runs:
+        chains = run.sampler.tasks(run.plan)
+        names += [run.name] * len(chains)
+        tasks += chains
+        contents += [simulator.prepare(run.sampler)] * len(chains)
     left = Counter(names)
 
     def progress(number: int, steps: int) -> None:
-        if steps == flat[number].n_steps:
+        if steps == tasks[number].n_steps:
             left[names[number]] -= 1
             if note is not None and left[names[number]] == 0:
                 note(names[number])
 
-    contents = [
-        c for run, chains in zip(runs, tasks, strict=True) for c in [simulator.prepare(run.sampler)] * len(chains)
-    ]
-    outcomes_of_all = run_all_chains(flat, progress=progress, simulator=simulator, contents=contents, **machine)
-    results = iter(outcomes_of_all)
+    outcomes = run_all_chains(tasks, progress=progress, simulator=simulator, contents=contents, **machine)
     out: dict[str, Samples] = {}
     failed: list[tuple[str, SimulationError, ChainTask]] = []
-    for run, chains in zip(runs, tasks, strict=True):
-        outcomes = [next(results) for _ in chains]
+    for run in runs:
+        ended = [
+            (task, outcome) for name, task, outcome in zip(names, tasks, outcomes, strict=True) if name == run.name
+        ]
         try:
-            for outcome in outcomes:
+            for _, outcome in ended:
                 if isinstance(outcome, SimulationError):
                     raise outcome
-            done = [o for o in outcomes if isinstance(o, ChainResult)]
-            out[run.name] = run.sampler.label(run.plan, chains, done)
+            done = [outcome for _, outcome in ended if isinstance(outcome, ChainResult)]
+            out[run.name] = run.sampler.label(run.plan, [task for task, _ in ended], done)
         except SimulationError as error:
-            failed.append((run.name, error, next(task for task in chains if task.chain == error.chain)))
+            failed.append((run.name, error, next(task for task, _ in ended if task.chain == error.chain)))
     if failed:
         name, first, task = failed[0]
         others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from circuitlsc.io.lock import lock
 from circuitlsc.simulator.journal import FAILURE, FULL, JOURNAL, SAMPLES, Cost, cannot_write, read_samples
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator, load
-from circuitlsc.simulator.store import LOCK, check_own, finished, touch
+from circuitlsc.simulator.store import LOCK, check_own, finished
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
 from circuitlsc.simulator.workers import LOG, SPICEINIT, last_lines, run_worker
 
@@ -120,14 +121,10 @@ class _Ended:
 
     def is_set(self) -> bool:
         """Look at the event, and once in a while for the file that the run keeps for as long as it goes on."""
-        if self._stop is not None and self._stop.is_set():
-            return True
-        if self._mark is None or time.monotonic() - self._looked < _LOOK:
-            return False
-        gone = not self._mark.exists()
-        if not gone:
-            self._looked = time.monotonic()
-        return gone
+        now = time.monotonic()
+        if self._mark is None or (now - self._looked > _LOOK and self._mark.exists()):
+            self._looked = now
+        return now - self._looked > _LOOK or (self._stop is not None and self._stop.is_set())
 
 
 def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -> ChainResult | SimulationError:
@@ -143,7 +140,8 @@ def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -
     last, k = finished(folder, task), len(task.nodes)
     if last is None:
         return SimulationError("its files do not fit their checksums: the disk or the network failed.", task.chain)
-    touch(folder)
+    with suppress(OSError):
+        os.utime(folder / JOURNAL)  # it was used
     samples, cost = read_samples(folder, last.rows, task.width), {f.name: getattr(last, f.name) for f in fields(Cost)}
     return ChainResult(chain=task.chain, u=samples[:, :k], observed=samples[:, k:], **cost)
 

@@ -147,26 +147,25 @@ def read_journal(folder: Path, width: int, test: Test | None = None) -> list[Rec
 
 def read_steps(folder: Path) -> int:
     """Return how many steps a chain that is being written has done (nothing is verified)."""
-    try:
-        with open_regular(folder / JOURNAL) as file:
-            size = file.seek(0, os.SEEK_END)
-            for most in (_READ >> 6, 2 * _READ):  # most lines are short
-                file.seek(max(0, size - most))
-                if found := _STEPS.findall(file.read()):
-                    return int(found[-1])
-    except OSError:
-        pass  # not begun
+    for most in (_READ >> 6, 2 * _READ):  # most lines are short
+        if found := _STEPS.findall(_end_of(folder, most)):
+            return int(found[-1])
     return 0
 
 
 def says_done(folder: Path) -> bool:
     """Return whether a chain's last line says that it is the last (nothing is verified)."""
+    return b'"done": true' in _end_of(folder, 2 * _READ).rstrip(b"\n").rpartition(b"\n")[2]
+
+
+def _end_of(folder: Path, most: int) -> bytes:
+    """Return the last bytes of a chain's journal; none if it has not begun."""
     try:
         with open_regular(folder / JOURNAL) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
-            return b'"done": true' in file.read().rstrip(b"\n").rpartition(b"\n")[2]
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+            return file.read()
     except OSError:
-        return False
+        return b""
 
 
 def read_samples(folder: Path, rows: int, width: int) -> Array:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -165,9 +164,3 @@ def check_own(entry: Path) -> None:
         if file.name not in FILES or not stat.S_ISREG(file.lstat().st_mode):
             what = "it is none of the files that a chain leaves there. Remove it, and do not trust the folder"
             raise OSError(errno.EINVAL, what, str(file))
-
-
-def touch(entry: Path) -> None:
-    """Note that a chain was used."""
-    with suppress(OSError):
-        os.utime(entry / JOURNAL)

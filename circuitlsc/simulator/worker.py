@@ -45,11 +45,8 @@ def main(folder: Path) -> int:
         if error.errno not in FULL:
             raise
         code, reason = FULL[error.errno], cannot_write(folder, error.errno)
-    # lines that begin with ** are ngspice's banner
-    failure = {
-        "reason": reason,
-        "log": [line for line in counts.log if line.strip() and not line.startswith("**")][-LOG_LINES:],
-    }
+    said = [line for line in counts.log if line.strip() and not line.startswith("**")]  # without ngspice's banner
+    failure = {"reason": reason, "log": said[-LOG_LINES:]}
     with suppress(OSError):  # the code says enough
         (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
     return code

@@ -23,11 +23,7 @@ LOG, SPICEINIT = "worker.log", ".spiceinit"  # in a worker's folder
 
 
 class ServerLost(Exception):
-    """The server ended before it had started the worker; ``code`` is its exit code, ``said`` what it wrote to stderr."""
-
-    def __init__(self, code: int, said: bytes) -> None:
-        super().__init__(code)
-        self.code, self.said = code, said
+    """The server ended before it had started the worker: with its exit code, and what it wrote to stderr."""
 
 
 def worker_environment() -> dict[str, str]:
@@ -119,12 +115,12 @@ class _Server:
             self._there = False
             self._socket.close()
         _, wrote = self._process.communicate()
-        lost = ServerLost(self._process.returncode, wrote)
+        code = self._process.returncode
         for ended in (self._lost, *self._workers.values()):
             if ended.running():
-                ended.set_result(lost.code or 1)
+                ended.set_result(code or 1)
             else:
-                ended.set_exception(lost)
+                ended.set_exception(ServerLost(code, wrote))
 
 
 _lock = threading.Lock()
@@ -204,8 +200,9 @@ def run_worker(what: str, folder: Path, give_up: Callable[[], bool], held: Seque
                 return ended.result()
             except ServerLost as error:  # nobody had asked it for anything, or somebody ended it: another one, once
                 lost = error
-        log.write(lost.said)
-    return lost.code or 1
+        code, said = lost.args
+        log.write(said)
+    return code or 1
 
 
 def last_lines(folder: Path) -> tuple[str, ...]:

@@ -98,8 +98,7 @@ def check_lines(data: bytes, *, titled: bool) -> tuple[list[Finding], list[Inclu
     list of Finding, list of Include
         What is refused, the first thousand; what must be read and judged too.
     """
-    complaints: list[Finding] = []
-    includes: list[Include] = []
+    complaints, includes = list[Finding](), list[Include]()
     for item in _judged(data, titled):
         if isinstance(item, Include):
             includes.append(item)
