@@ -5,9 +5,9 @@ in milliseconds, and not in the half second that Python, NumPy and numba take to
 lock that another one holds; libngspice is loaded, but first called in the worker, so that a crash takes one chain alone.
 
 Messages are JSON, one a packet. ``{"id", "what", "folder"}`` comes with descriptors: the worker's stderr, and the locks that
-it holds. ``{"id", "kill"}`` ends a worker. Answers are ``{"id"}`` for one that started, ``{"id", "code"}``
-for one that ended, and ``{"id", "errno"}`` for one that could not be started. A server ends with whoever asks, and the workers
-with their server, however that ends.
+it holds. ``{"id", "kill"}`` ends a worker. Answers are ``{"id"}`` for one that started, ``{"id", "code"}`` for one that ended,
+and ``{"id", "errno"}`` for one that could not be started. A server ends with whoever asks, and the system ends the workers with
+their server, however that ends.
 """
 
 from __future__ import annotations
