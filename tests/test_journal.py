@@ -114,6 +114,7 @@ def test_writing_goes_on_after_the_last_good_chunk(tmp_path_factory, data):
 def test_rows_that_are_not_those_of_the_record_do_not_count(tmp_path):
     rows, record = chunk(0)
     with JournalWriter(tmp_path, WIDTH) as journal:
-        journal.append(rows + 1e-15, record)
+        journal.append(rows, record)
         journal.append(rows, replace(record, rows=8))
+    (tmp_path / SAMPLES).write_bytes((rows + 1e-15).tobytes() + rows.tobytes())
     assert read_journal(tmp_path, WIDTH) == []

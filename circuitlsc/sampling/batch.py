@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,67 +57,38 @@ def run_circuits(
         raise InputError(
             f"several runs are called {twice[0]!r}, and samples are told by name. Give each a name of its own."
         )
-    tasks = [run.sampler.tasks(run.plan) for run in runs]
-    flat = [task for chains in tasks for task in chains]
-    teller = _Teller([run.name for run, chains in zip(runs, tasks, strict=True) for _ in chains], flat, note)
-    contents = [
-        c for run, chains in zip(runs, tasks, strict=True) for c in [simulator.prepare(run.sampler)] * len(chains)
-    ]
-    outcomes_of_all = run_all_chains(flat, progress=teller.progress, simulator=simulator, contents=contents, **machine)
-    results = iter(outcomes_of_all)
+    names, tasks, contents = list[str](), list[ChainTask](), list[bytes]()
+    for run in runs:
+        chains = run.sampler.tasks(run.plan)
+        names += [run.name] * len(chains)
+        tasks += chains
+        contents += [simulator.prepare(run.sampler)] * len(chains)
+    left = Counter(names)
+
+    def progress(number: int, steps: int) -> None:
+        if steps == tasks[number].n_steps:
+            left[names[number]] -= 1
+            if note is not None and left[names[number]] == 0:
+                note(names[number])
+
+    outcomes = run_all_chains(tasks, progress=progress, simulator=simulator, contents=contents, **machine)
     out: dict[str, Samples] = {}
     failed: list[tuple[str, SimulationError, ChainTask]] = []
-    for run, chains in zip(runs, tasks, strict=True):
-        outcomes = [next(results) for _ in chains]
+    for run in runs:
+        ended = [
+            (task, outcome) for name, task, outcome in zip(names, tasks, outcomes, strict=True) if name == run.name
+        ]
         try:
-            for outcome in outcomes:
+            for _, outcome in ended:
                 if isinstance(outcome, SimulationError):
                     raise outcome
-            done = [o for o in outcomes if isinstance(o, ChainResult)]
-            out[run.name] = run.sampler.label(run.plan, chains, done)
+            done = [outcome for _, outcome in ended if isinstance(outcome, ChainResult)]
+            out[run.name] = run.sampler.label(run.plan, [task for task, _ in ended], done)
         except SimulationError as error:
-            failed.append((run.name, error, next(task for task in chains if task.chain == error.chain)))
+            failed.append((run.name, error, next(task for task, _ in ended if task.chain == error.chain)))
     if failed:
         name, first, task = failed[0]
         others = f" ({len(failed)} of {len(runs)} circuits failed.)" if len(failed) > 1 else ""
         reason = f"the circuit {name!r} failed: {first.reason}{others}"
         raise SimulationError(reason, first.chain, keep_deck(task, None), first.log)
-    teller.rest()
     return out
-
-
-class _Teller:
-    """Tells of each circuit as the last of its chains ends."""
-
-    def __init__(self, names: Sequence[str], tasks: Sequence[ChainTask], note: Note | None) -> None:
-        self._note, self._lock = note, threading.Lock()
-        self._n_steps = [task.n_steps for task in tasks]
-        self._ends: dict[
-            int, list[str]
-        ] = {}  # circuits of each chain, by its number; equal chains have the first one's
-        first: dict[str, int] = {}
-        for number, (name, task) in enumerate(zip(names, tasks, strict=True)):
-            mine = self._ends.setdefault(first.setdefault(task.key(""), number), [])
-            if name not in mine:
-                mine.append(name)
-        self._left = Counter(name for each in self._ends.values() for name in each)
-
-    def progress(self, number: int, steps: int) -> None:
-        """Take note of a chain's steps."""
-        if steps < self._n_steps[number]:
-            return
-        with self._lock:
-            for name in self._ends.pop(number, ()):
-                self._left[name] -= 1
-                if self._left[name] == 0:
-                    self._tell(name)
-
-    def rest(self) -> None:
-        """Tell of those whose end was not reported: an executor elsewhere reports nothing, and settling ends early."""
-        for name, left in self._left.items():
-            if left:
-                self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        if self._note is not None:
-            self._note(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -49,10 +49,6 @@ class CompiledCircuit:
         Width, step, and how they follow from the model.
     ranges : Ranges
         How large the signals become.
-    graph : SignalFlowGraph
-        The vector cells and their wires.
-    circuit : PySpice Circuit
-        The graph's netlist, with `external` noise sources.
     tolerance : float
         Of Newton's iteration.
     level : str
@@ -75,8 +71,6 @@ class CompiledCircuit:
     scaling: Scaling
     plan: StepPlan
     ranges: Ranges
-    graph: SignalFlowGraph
-    circuit: Circuit
     tolerance: float = TOLERANCE
     level: str = "ideal"
     nonideal: Nonidealities = IDEAL
@@ -87,11 +81,6 @@ class CompiledCircuit:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        with many_objects():
-            object.__setattr__(self, "circuit", lower(self.graph, self.scaling, step=self.plan.step))
 
     @property
     def temperature(self) -> float:
@@ -142,6 +131,17 @@ class CompiledCircuit:
             step=self.plan.step,
             loop=loop or self.loop,
         )
+
+    @cached_property
+    def graph(self) -> SignalFlowGraph:
+        """The vector cells and their wires."""
+        return self.graph_with()
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The graph's netlist, with `external` noise sources."""
+        with many_objects():
+            return lower(self.graph, self.scaling, step=self.plan.step)
 
     @cached_property
     def standalone_graph(self) -> SignalFlowGraph:
@@ -264,53 +264,53 @@ class CompiledCircuit:
                 f"(step {step:g}, warmup {run.warmup:g}, thin {thin}), but {least} is the least. "
                 f"Give {name} >= {needed:.6g}{', or a shorter warmup' if period else ''}."
             )
-        return [self._task(run, c, start, thin, n_warmup) for c, start in enumerate(self.starts(run.chains, run.seed))]
-
-    def _task(self, run: RunPlan, chain: int, start: Array, thin: int, n_warmup: int) -> ChainTask:
-        step = self.plan.step
-        outside = self.graph.inputs_from_outside
+        settle = self.system.settled(self.plan.width) if self.stream is None else 0.0
         streamed: dict[str, Any] = {}
         if self.stream is not None:
+            n_steps, outside = len(self.x) * period, self.graph.inputs_from_outside
             streams = [(c, c.stream.rows * c.unit(self.scaling)) for c in outside if c.stream is not None]
             streamed = {
-                "period": round(self.stream.hold / step),
+                "period": period,
                 "inputs": tuple(name for cell, _ in streams for name in cell.devices()),
                 "rows": np.concatenate([rows for _, rows in streams], axis=1),
                 "interpolate": self.stream.interpolate,
             }
-        broken: dict[str, Any] = {}
-        if self._feedback is not None:
-            sources, gradient = self._feedback
-            first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
-            broken = {
-                "feedback": sources.devices(),
-                "feedback_nodes": gradient.nodes,
-                "feedback_start": tuple(float(v) for v in first),
-            }
-        settle = self.system.settled(self.plan.width) if self.stream is None else 0.0
-        return ChainTask(
+        common = ChainTask(
             deck=self.library_deck,
             observed=tuple(node for cell in self.graph.integrators[1:] for node in cell.nodes),
             **task_fields(self.graph, self.scaling),
             step=step,
-            n_steps=round(run.t_stop / step) if self.stream is None else len(self.x) * streamed["period"],
+            n_steps=n_steps,
             n_warmup=n_warmup,
             thin=thin,
             chunk=SETTLING_CHUNK if settle > 0 else chunk_length(self.model.n_latents),
             seed=int(run.seed),
-            chain=chain,
+            chain=0,
             temperature=float(self.temperature),
             halvings=self.halvings,
-            start=tuple(float(v) for v in start),
+            start=(),
             settle=settle,
-            **broken,
             **streamed,
         )
+        starts = enumerate(self.starts(run.chains, run.seed))
+        return [replace(common, chain=c, start=_floats(start), **self._broken(start)) for c, start in starts]
+
+    def _broken(self, start: Array) -> dict[str, Any]:
+        """Return what a task says of a broken loop; nothing if it is closed."""
+        if self._feedback is None:
+            return {}
+        sources, gradient = self._feedback
+        first = self.twin.signals(start)[gradient.name] * self.scaling.volts(gradient.quantity)
+        return {"feedback": sources.devices(), "feedback_nodes": gradient.nodes, "feedback_start": _floats(first)}
 
     @cached_property
     def engine_deck_hash(self) -> str:
         """SHA-256 of the deck that the engine loads."""
         return fingerprint(self.library_deck)
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(float(v) for v in values)
 
 
 def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:

@@ -1,77 +1,34 @@
-"""Compile a model and an input into a circuit: a checked spec, then passes that decide width, plan, graph and netlist."""
+"""Compile a model and an input into a circuit: arguments are checked, then width, plan, graph and netlist decided."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
-from circuitlsc.circuit.lowering import lower, many_objects
+from circuitlsc.circuit.lowering import many_objects
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.model.stream import Stream
-from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
 from circuitlsc.planning.broken_loop import broken_step, check_loop
 from circuitlsc.planning.choose_form import choose_form
-from circuitlsc.planning.scaling import Ranges, Scaling, scale_for
+from circuitlsc.planning.scaling import scale_for
 from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.sampling.system import System, system_of
+from circuitlsc.sampling.system import system_of
 from circuitlsc.simulator.ngspice.deck import check_tolerance
 
 LEVELS = ("ideal", "device")
 WIRES = ("reduced", "segments")
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CircuitSpec:
-    """What is to be compiled: the arguments of `build_sampler`, checked; passes return it with more of it decided.
-
-    Attributes
-    ----------
-    model : SparseCodingModel
-        What the circuit realises: as given, or without its spike.
-    x : array, shape (n_features,), or (n_rows, n_features) of a stream
-    stream : Stream or None
-    dynamics : Dynamics
-    nonideal : Nonidealities
-    units : dict
-        What was given of volt, c_int, tau and rails.
-    form, level, wires, loop, width, step, tolerance, halvings
-        As for `build_sampler`.
-    """
-
-    model: SparseCodingModel
-    x: Array
-    stream: Stream | None
-    dynamics: Dynamics
-    form: str
-    level: str
-    nonideal: Nonidealities
-    width: float | None
-    step: float | None
-    units: dict[str, Any]
-    tolerance: float | None
-    halvings: int
-    wires: str
-    loop: str
-
-    @property
-    def system(self) -> System:
-        """What the kind of dynamics is to a circuit."""
-        return system_of(self.dynamics)
-
-    def scaling(self, ranges: Ranges) -> Scaling:
-        """Return the scales for signals that become so large."""
-        return scale_for(self.model, self.x, ranges=ranges, **self.units)
 
 
 def build_sampler(
@@ -156,7 +113,8 @@ def build_sampler(
         tolerance = check_tolerance(tolerance)
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
-    model = system_of(dynamics).model(model)
+    system = system_of(dynamics)
+    model = system.model(model)
     x, stream = _observations(model, x, hold, interpolate)
     if nonideal is not None and level != "device":
         raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
@@ -164,77 +122,41 @@ def build_sampler(
         raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
     if wires not in WIRES:
         raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
-    spec = CircuitSpec(
+    parts = IDEAL if nonideal is None else as_nonidealities(nonideal)
+    scales = partial(scale_for, model, x, volt=volt, c_int=c_int, tau=tau, rails=rails)
+    if (volts := parts.comparator.width) is not None:
+        if width is not None:
+            raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
+        width = volts / scales(ranges=system.ranges(model, x)).volt
+    whole = system.plan(model, x, width, step)
+    plan = whole.step
+    if form == "auto":
+        form, line = choose_form(model, loop)
+        plan = replace(plan, explanation=(*plan.explanation, line))
+    if loop == "broken":
+        shorter, line = broken_step(model, plan.step, step is not None)
+        plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))
+    if stream is not None:
+        plan = _dividing(plan, stream.hold)
+    sampler = Sampler(
         model=model,
         x=x,
-        stream=stream,
-        dynamics=dynamics,
         form=form,
+        dynamics=whole.dynamics,
+        scaling=scales(ranges=whole.ranges),
+        plan=replace(plan, step=plan.step / 2**halvings),
+        ranges=whole.ranges,
+        tolerance=tolerance or system.tolerance(plan.width),
         level=level,
-        nonideal=IDEAL if nonideal is None else as_nonidealities(nonideal),
-        width=width,
-        step=step,
-        units={"volt": volt, "c_int": c_int, "tau": tau, "rails": rails},
-        tolerance=tolerance,
+        nonideal=parts,
         halvings=int(halvings),
         wires=wires,
+        stream=stream,
         loop=loop,
     )
-    return _assembled(*_planned(_with_width(spec)))
-
-
-def _with_width(spec: CircuitSpec) -> CircuitSpec:
-    """Return the spec with the comparators' width in model units, if their parts give it in volts."""
-    volts = spec.nonideal.comparator.width
-    if volts is None:
-        return spec
-    if spec.width is not None:
-        raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
-    return replace(spec, width=volts / spec.scaling(spec.system.ranges(spec.model, spec.x)).volt)
-
-
-def _planned(spec: CircuitSpec) -> tuple[CircuitSpec, StepPlan, Ranges]:
-    """Return the spec with dynamics and form decided, its width and step with their reasons, and how large signals become."""
-    whole = spec.system.plan(spec.model, spec.x, spec.width, spec.step)
-    spec, plan = replace(spec, dynamics=whole.dynamics), whole.step
-    if spec.form == "auto":
-        form, line = choose_form(spec.model, spec.loop)
-        spec, plan = replace(spec, form=form), replace(plan, explanation=(*plan.explanation, line))
-    if spec.loop == "broken":
-        shorter, line = broken_step(spec.model, plan.step, spec.step is not None)
-        plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))
-    if spec.stream is not None:
-        plan = _dividing(plan, spec.stream.hold)
-    return spec, replace(plan, step=plan.step / 2**spec.halvings), whole.ranges
-
-
-def _assembled(spec: CircuitSpec, plan: StepPlan, ranges: Ranges) -> Sampler:
-    """Return the sampler: its graph, the netlist of that, checked."""
-    scaling = spec.scaling(ranges)
-    graph = spec.system.graph(
-        spec.model,
-        spec.x if spec.stream is None else spec.x[0],
-        form=spec.form,
-        width=plan.width,
-        noise="external",
-        hardware=Hardware(spec.nonideal, scaling, spec.wires == "reduced") if spec.level == "device" else None,
-        stream=spec.stream,
-        step=plan.step,
-        loop=spec.loop,
-    )
     with many_objects():
-        circuit = lower(graph, scaling, step=plan.step)
-        check_circuit(circuit)
-    alike = ("model", "x", "stream", "dynamics", "form", "level", "nonideal", "halvings", "wires", "loop")
-    return Sampler(
-        **{name: getattr(spec, name) for name in alike},
-        scaling=scaling,
-        plan=plan,
-        ranges=ranges,
-        graph=graph,
-        circuit=circuit,
-        tolerance=spec.tolerance or spec.system.tolerance(plan.width),
-    )
+        check_circuit(sampler.circuit)
+    return sampler
 
 
 def _dividing(plan: StepPlan, hold: float) -> StepPlan:

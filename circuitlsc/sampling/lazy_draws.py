@@ -68,11 +68,9 @@ class Draws:
         def read(first: int, stop: int) -> Values:
             return function(*(draws.read(first, stop) for draws in (self, *others)))
 
-        shape = read(0, 1).shape
-        width = sum(draws._numbers for draws in (self, *others))
-        return Draws(
-            (shape[0], self.n_draws, *shape[2:]), read, self.most, max(width, math.prod(shape[2:], start=shape[0]))
-        )
+        one = read(0, 1)
+        width = max(one.size, sum(draws._numbers for draws in (self, *others)))
+        return Draws((one.shape[0], self.n_draws, *one.shape[2:]), read, self.most, width)
 
     def part(self, first: int, stop: int) -> Draws:
         """Return draws first .. stop - 1 alone."""
@@ -94,10 +92,8 @@ class Draws:
 
     def mean(self) -> Array:
         """Return the mean over chains and draws."""
-        total = sum(
-            (np.sum(piece, axis=(0, 1), dtype=float) for piece in self.pieces()), start=np.zeros(self.shape[2:])
-        )
-        return np.asarray(total / (self.shape[0] * self.n_draws))
+        sums = (np.sum(piece, axis=(0, 1), dtype=float) for piece in self.pieces())
+        return np.asarray(sum(sums, start=np.zeros(self.shape[2:])) / (self.shape[0] * self.n_draws))
 
     @property
     def _numbers(self) -> int:

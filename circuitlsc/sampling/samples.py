@@ -10,8 +10,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import Draws, stacked
 from circuitlsc.sampling.samples_check import dimension
 from circuitlsc.simulator.chain import ChainResult
+from circuitlsc.simulator.journal import Cost
 from circuitlsc.simulator.task import ChainTask
 
 MOST_SHOWN = 20_000  # draws of a waveform in a picture
@@ -82,7 +82,7 @@ class Samples:
     def draws(self, name: str = "u") -> Draws:
         """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece."""
         variable = self._variable("draws", name)
-        return Draws(variable.shape, partial(_piece, variable))
+        return Draws(variable.shape, lambda first, stop: np.asarray(variable[:, first:stop].values))
 
     def _variable(self, what: str, name: str) -> xr.Variable:
         states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
@@ -243,11 +243,6 @@ class Samples:
         return samples
 
 
-def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
-    """Return draws first .. stop - 1 of every chain."""
-    return np.asarray(variable[:, first:stop].values)
-
-
 def _about(letter: str) -> dict[str, str]:
     """Return the attributes of a vector of states beside u."""
     return {"units": "model units", "long_name": {"p": "momentum"}.get(letter, f"state {letter}")}
@@ -272,31 +267,24 @@ def collect(
     task, beside = tasks[0], sampler.graph.integrators[1:]
 
     def posterior(first: int, stop: int) -> xr.Dataset:
-        dims, states = ("chain", "draw", "latent"), u.read(first, stop)
-        others = observed.read(first, stop)
-        ends = np.cumsum([cell.size for cell in beside])
-        return xr.Dataset(
-            {
-                "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
-                "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
-                **{
-                    cell.letter: (
-                        (*dims[:2], dimension(cell.letter)),
-                        others[..., end - cell.size : end],
-                        _about(cell.letter),
-                    )
-                    for cell, end in zip(beside, ends, strict=True)
-                },
-            },
-            coords={
-                "chain": [r.chain for r in results],
-                "draw": pd.RangeIndex(first, stop),
-                "latent": np.arange(u.shape[2]),
-                **{dimension(cell.letter): np.arange(cell.size) for cell in beside},
-                "time": ("draw", task.times(first, stop), {"units": "tau"}),
-                **({} if sampler.stream is None else {"row": ("draw", np.arange(first, stop) // task.draws_per_row)}),
-            },
-        )
+        dims, states, others = ("chain", "draw", "latent"), u.read(first, stop), observed.read(first, stop)
+        variables: dict[str, Any] = {
+            "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
+            "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
+        }
+        coords: dict[str, Any] = {
+            "chain": [r.chain for r in results],
+            "draw": pd.RangeIndex(first, stop),
+            "latent": np.arange(u.shape[2]),
+        }
+        for cell in beside:
+            own, (values, others) = dimension(cell.letter), np.split(others, [cell.size], axis=-1)
+            variables[cell.letter] = ((*dims[:2], own), values, _about(cell.letter))
+            coords[own] = np.arange(cell.size)
+        coords["time"] = ("draw", task.times(first, stop), {"units": "tau"})
+        if sampler.stream is not None:
+            coords["row"] = ("draw", np.arange(first, stop) // task.draws_per_row)
+        return xr.Dataset(variables, coords)
 
     rest = _without_posterior(sampler, run, task, results)
     if math.prod(u.shape) <= samples_file.IN_MEMORY:
@@ -317,39 +305,27 @@ def _without_posterior(
 ) -> dict[str, xr.Dataset]:
     """Return all groups but the posterior."""
     model = sampler.model
-    constant = xr.Dataset(
-        {
-            "A": (("feature", "latent"), np.array(model.A)),
-            "sigma": ((), float(model.sigma)),
-            **model.prior.variables(),
-        }
-    )
-    spent = ("steps", "points", "rejected", "iterations", "setup", "wall", "cpu", "rss")
+    constant = {"A": (("feature", "latent"), np.array(model.A)), "sigma": ((), float(model.sigma))}
+    spent = [field.name for field in fields(Cost) if field.name != "ngspice"]
     stats = xr.Dataset(
         {name: ("chain", np.array([getattr(r, name) for r in results])) for name in spent},
         coords={"chain": [r.chain for r in results]},
     )
     attrs = {
         "creator": "circuitlsc",
-        "circuitlsc_version": version("circuitlsc"),
-        "pyspice_version": version("PySpice"),
-        "numpy_version": version("numpy"),
+        **{f"{name.lower()}_version": version(name) for name in ("circuitlsc", "PySpice", "numpy")},
         "python_version": platform.python_version(),
         "ngspice_version": ", ".join(sorted({r.ngspice for r in results})),
         "prior": model.prior.kind,
         "signed": int(model.prior.signed),
-        "form": sampler.form,
-        "level": sampler.level,
-        "loop": sampler.loop,
+        **{name: getattr(sampler, name) for name in ("form", "level", "loop", "halvings", "tolerance")},
         "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
         "nonideal_seed": sampler.nonideal.seed,
-        "halvings": sampler.halvings,
         "dynamics": _dynamics(sampler),
         **_stream(sampler),
         "temperature": float(sampler.temperature),
         "width": sampler.plan.width,
         "step": sampler.plan.step,
-        "tolerance": sampler.tolerance,
         "t_stop": float(run.t_stop),
         "warmup": float(run.warmup),
         "thin": task.thin,
@@ -362,6 +338,6 @@ def _without_posterior(
     return {
         "/": xr.Dataset(attrs=attrs),
         "/observed_data": xr.Dataset({"x": (("row", "feature")[2 - sampler.x.ndim :], np.array(sampler.x))}),
-        "/constant_data": constant,
+        "/constant_data": xr.Dataset({**constant, **model.prior.variables()}),
         "/sample_stats": stats,
     }

@@ -20,6 +20,8 @@ WORDS = ("prior", "form", "level", "interpolate", "engine_deck_sha256", "deck_sh
 TABLES = ("nonideal", "dynamics", "scaling")  # as JSON
 _PIECE = 2**17  # draws of one chain and latent in a piece: 1 MB over all of them
 STATS = ("steps", "points", "rejected", "iterations", "wall")  # which the report shows
+_DATA = ("posterior/u", "posterior/s", "observed_data/x", "constant_data/A", "constant_data/sigma")
+WANTED = (*_DATA, *(f"sample_stats/{name}" for name in STATS))
 REQUIRED = ("prior", "signed", "step", "engine_deck_sha256", "t_stop", "warmup", "thin", "seed")
 
 
@@ -36,18 +38,11 @@ def dimension(name: str) -> str:
 
 def check_tree(tree: xr.DataTree) -> None:
     """Raise ForeignError if the tree is not one that `sampling.samples.collect` could have made; one line says why."""
-    for name in (
-        "posterior/u",
-        "posterior/s",
-        "observed_data/x",
-        "constant_data/A",
-        "constant_data/sigma",
-        "sample_stats",
-    ):
+    for name in WANTED:
         group, _, variable = name.partition("/")
-        if group not in tree.children or (variable and variable not in tree[group].data_vars):
+        if group not in tree.children or variable not in tree[group].data_vars:
             raise ForeignError(f"{name} is missing")
-    posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
+    posterior, constant, stats = (tree[name].to_dataset() for name in ("posterior", "constant_data", "sample_stats"))
     x, A, sigma = tree["observed_data"].to_dataset()["x"], constant["A"], constant["sigma"]
     shape = posterior["u"].shape
     for state, values in posterior.data_vars.items():
@@ -62,9 +57,6 @@ def check_tree(tree: xr.DataTree) -> None:
     if A.shape != (x.shape[-1], shape[-1]):
         raise ForeignError("the shapes of A, x and u do not belong together")
     _check_places(posterior, x)
-    stats = tree["sample_stats"].to_dataset()
-    if missing := [name for name in STATS if name not in stats.data_vars]:
-        raise ForeignError(f"sample_stats/{missing[0]} is missing")
     for stat in stats.data_vars:
         _check_array(f"sample_stats/{stat}", stats[stat], [("chain",)])
     if not (stats["steps"] > 0).all():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from circuitlsc.circuit.cells import Buffer, Crossbar, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
@@ -14,104 +16,68 @@ LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance
 
 def scaling_report(sampler: CompiledCircuit) -> str:
     """Return how model units became volts, amperes and seconds, and what the hardware would have to do."""
-    s, plan, model = sampler.scaling, sampler.plan, sampler.model
-    ranges = sampler.ranges
+    return "\n".join(f"{name:<14} {text}" for name, text in _rows(sampler))
+
+
+def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
+    s, plan, model, ranges, stream = sampler.scaling, sampler.plan, sampler.model, sampler.ranges, sampler.stream
     conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])
+    what = f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances"
+    broken = ", loop broken" if sampler.loop == "broken" else ""
+    yield "circuit", f"{what}, {len(flatten(sampler.circuit))} elements{broken}"
+    yield "dynamics", sampler.what()
+    if stream is not None:
+        how = "one after the other" if stream.interpolate == "hold" else "with lines between them"
+        yield "inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}: {stream.t_stop:g} tau in all"
+    for line in plan.explanation:
+        yield "step", line
+    volts = f"u, s {s.volt:.4g} V; r {s.volt_r:.4g} V; e {s.volt_e:.4g} V"
+    yield "units", f"{volts}; drift {s.drift_current:.4g} A; tau {s.tau:.4g} s; c_int {s.c_int:.4g} F"
+    u, e = (f"up to {r:.3g} units = {r * volt:.3g} V" for r, volt in ((ranges.u, s.volt), (ranges.e, s.volt_e)))
+    yield "voltages", f"|u| {u}, |e| {e}; rails +-{s.rails:g} V"
+    yield "currents", f"into a neuron up to {ranges.e * s.drift_current:.3g} A"
+    if len(g):
+        yield "conductances", f"{g.min():.3g} .. {g.max():.3g} S (ratio {g.max() / g.min():.3g})"
+    bandwidth = f"closed-loop bandwidth >= {LAG * plan.fastest_mode / (2 * np.pi * s.tau):.3g} Hz"
+    yield "op-amps", f"{bandwidth} ({LAG} times the fastest mode) keeps a mode's variance within {1 / LAG:.0%}"
+    yield from _noise_rows(sampler)
+    if sampler.level == "device":
+        yield from _device_rows(sampler)
     groups = blocks(model.gram)
-    rows = [
-        (
-            "circuit",
-            f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances, "
-            f"{len(flatten(sampler.circuit))} elements" + (", loop broken" if sampler.loop == "broken" else ""),
-        ),
-        ("dynamics", sampler.what()),
-        *_stream_rows(sampler),
-        *(("step", line) for line in plan.explanation),
-        (
-            "units",
-            f"u, s {s.volt:.4g} V; r {s.volt_r:.4g} V; e {s.volt_e:.4g} V; drift {s.drift_current:.4g} A; "
-            f"tau {s.tau:.4g} s; c_int {s.c_int:.4g} F",
-        ),
-        (
-            "voltages",
-            f"|u| up to {ranges.u:.3g} units = {ranges.u * s.volt:.3g} V, |e| up to {ranges.e:.3g} units = "
-            f"{ranges.e * s.volt_e:.3g} V; rails +-{s.rails:g} V",
-        ),
-        ("currents", f"into a neuron up to {ranges.e * s.drift_current:.3g} A"),
-        *([("conductances", f"{g.min():.3g} .. {g.max():.3g} S (ratio {g.max() / g.min():.3g})")] if len(g) else []),
-        (
-            "op-amps",
-            f"closed-loop bandwidth >= {LAG * plan.fastest_mode / (2 * np.pi * s.tau):.3g} Hz "
-            f"({LAG} times the fastest mode) keeps a mode's variance within {1 / LAG:.0%}",
-        ),
-        *_noise_rows(sampler),
-        *_device_rows(sampler),
-        (
-            "blocks",
-            "1 (every latent is coupled to every other, directly or not)"
-            if len(groups) == 1
-            else f"{len(groups)}: {groups}; each could be a circuit of its own",
-        ),
-        *(("warning", line) for line in plan.warnings),
-    ]
-    return "\n".join(f"{name:<14} {text}" for name, text in rows)
+    one = "1 (every latent is coupled to every other, directly or not)"
+    yield "blocks", one if len(groups) == 1 else f"{len(groups)}: {groups}; each could be a circuit of its own"
+    for line in plan.warnings:
+        yield "warning", line
 
 
-def _noise_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:
-    s, noises = sampler.scaling, sampler.graph.noises
+def _noise_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
+    s, noises, step = sampler.scaling, sampler.graph.noises, sampler.plan.step
     if not noises:
-        return [("noise", "none: the circuit settles")]
-    powers = {noise.name: sampler.temperature * noise.strength**2 for noise in noises}
-    return [
-        (
-            "noise",
-            (f"{name}: " if len(noises) > 1 else "")
-            + f"{s.noise_amperes(sampler.plan.step, power):.4g} A rms held for {sampler.plan.step:.4g} tau: "
-            f"{s.noise_lift * power:.3g} times the thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K",
+        yield "noise", "none: the circuit settles"
+    for noise in noises:
+        power = sampler.temperature * noise.strength**2
+        rms = f"{s.noise_amperes(step, power):.4g} A rms held for {step:.4g} tau"
+        thermal = (
+            f"{s.noise_lift * power:.3g} times the thermal noise power of a {s.tau / s.c_int:.3g} ohm resistor at 300 K"
         )
-        for name, power in powers.items()
-    ]
+        yield "noise", f"{f'{noise.name}: ' if len(noises) > 1 else ''}{rms}: {thermal}"
 
 
-def _stream_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:
-    """Return how the inputs follow each other."""
-    if sampler.stream is None:
-        return []
-    stream = sampler.stream
-    how = "one after the other" if stream.interpolate == "hold" else "with lines between them"
-    return [("inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}: {stream.t_stop:g} tau in all")]
-
-
-def _device_rows(sampler: CompiledCircuit) -> list[tuple[str, str]]:
+def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     """Return what a device-level circuit adds: crossbars and amplifiers, the lifted noise, the imperfections."""
-    if sampler.level != "device":
-        return []
-    rows = []
     for cell in sampler.graph.cells:
         if isinstance(cell, TransimpedanceSum):
-            shape = cell.crossbar.conductances_siemens.shape
-            gains = np.diag(cell.noise_gain)
-            rows.append(
-                (
-                    "crossbar",
-                    f"{cell.crossbar.name}: {shape[0] * shape[1]} resistors ({shape[0]} rows, {shape[1] // 2} column pairs), "
-                    f"R_f {cell.feedback:.4g} ohm, noise gains {gains.min():.3g} .. {gains.max():.3g}",
-                )
-            )
+            (n, m), gains = cell.crossbar.conductances_siemens.shape, np.diag(cell.noise_gain)
+            size = f"{n * m} resistors ({n} rows, {m // 2} column pairs)"
+            gain = f"R_f {cell.feedback:.4g} ohm, noise gains {gains.min():.3g} .. {gains.max():.3g}"
+            yield "crossbar", f"{cell.crossbar.name}: {size}, {gain}"
         elif isinstance(cell, ThermalNoise):
-            part = sampler.nonideal.noise
-            b = cell.corner_rate
-            rows.append(
-                (
-                    "thermal noise",
-                    f"R_n {part.resistance:.4g} ohm at {cell.hardware.noise_kelvin:.4g} K, "
-                    + ("white" if np.isinf(b) else f"corner {b / (2 * np.pi * sampler.scaling.tau):.3g} Hz")
-                    + f", lifted into the neuron by g_m = {cell.gain:.4g} S",
-                )
-            )
+            corner = cell.corner_rate / (2 * np.pi * sampler.scaling.tau)
+            colour = "white" if np.isinf(corner) else f"corner {corner:.3g} Hz"
+            source = f"R_n {sampler.nonideal.noise.resistance:.4g} ohm at {cell.hardware.noise_kelvin:.4g} K"
+            yield "thermal noise", f"{source}, {colour}, lifted into the neuron by g_m = {cell.gain:.4g} S"
     amps = sum(c.size for c in sampler.graph.cells if isinstance(c, (TransimpedanceSum, Inverter, Buffer)))
-    rows.append(("op-amps", f"{amps} in all"))
+    yield "op-amps", f"{amps} in all"
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
-    rows.append(("imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"))
-    return rows
+    yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"

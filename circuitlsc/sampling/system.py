@@ -41,9 +41,8 @@ class System:
     word = "sampler"
     least = 4  # samples that a chain must keep
     draws = 5  # kept per tau, or per diffusion time of the slab if that is shorter
-    parts = (
-        False  # whether two paths on the same noise part as exp(t), so that a twin must follow the circuit piecewise
-    )
+    # whether two paths on the same noise part as exp(t), so that a twin must follow the circuit piecewise
+    parts = False
 
     def __init__(self, dynamics: Dynamics) -> None:
         self.dynamics = dynamics

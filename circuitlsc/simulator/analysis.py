@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from circuitlsc.errors import SimulationError
 from circuitlsc.simulator.ngspice.library import find_library, open_session
-from circuitlsc.simulator.workers import run_worker
+from circuitlsc.simulator.workers import last_lines, run_worker
 
 
 def analyse(deck: str, command: str, *, timeout: float = 600.0) -> Mapping[str, NDArray[np.complex128]]:
@@ -42,17 +42,13 @@ def analyse(deck: str, command: str, *, timeout: float = 600.0) -> Mapping[str, 
     find_library()
     with tempfile.TemporaryDirectory(prefix="circuitlsc-") as name:
         folder = Path(name)
-        (folder / ".spiceinit").write_text("* no commands\n", encoding="ascii")
         (folder / "analysis.json").write_text(json.dumps({"deck": deck, "command": command}), encoding="utf-8")
         begin = time.monotonic()
-        with (folder / "log").open("wb") as log:
-            run_worker("analysis", folder, log, give_up=lambda: time.monotonic() - begin > timeout)
+        run_worker("analysis", folder, lambda: time.monotonic() - begin > timeout)
         if not (folder / "vectors.npz").exists():
             if time.monotonic() - begin > timeout:
                 raise SimulationError(f"the analysis {command!r} was stopped after {timeout:g} s.", 0)
-            lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()
-            said = tuple(line for line in lines if line.strip())[-5:]
-            raise SimulationError(f"ngspice did not run {command!r}.", 0, log=said)
+            raise SimulationError(f"ngspice did not run {command!r}.", 0, log=last_lines(folder))
         with np.load(folder / "vectors.npz") as stored:
             return {key: stored[key].astype(complex) for key in stored.files}
 

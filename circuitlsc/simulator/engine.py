@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -24,7 +23,7 @@ from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import ChainTask
 
 Progress = Callable[[int, int], None]  # number of the task, steps done
-_POLL, _POLL_FAR = 0.02, 1.0  # seconds
+_POLL, _LOOK = 0.02, 0.1  # seconds between looks at whether chains have ended, and at their journals
 
 
 class ChainsFailed(SimulationError):
@@ -33,12 +32,7 @@ class ChainsFailed(SimulationError):
     completed: tuple[ChainResult, ...] = ()
 
 
-def run_chains(
-    tasks: Sequence[ChainTask],
-    *,
-    keep: Path | None = None,
-    **machine: Any,
-) -> list[ChainResult]:
+def run_chains(tasks: Sequence[ChainTask], *, keep: Path | None = None, **machine: Any) -> list[ChainResult]:
     """Run every task, or raise if one failed (the others run to their end).
 
     Parameters
@@ -92,7 +86,7 @@ def run_all_chains(
     timeout : float or None
         Seconds after which a chain is stopped.
     progress : callable or None
-        Called as ``progress(number_of_the_task, steps_done)`` from other threads.
+        Called as ``progress(number_of_the_task, steps_done)``: a few times a second, with all steps as the chain ends.
     store : Store or None
         Where chains are kept, to be taken up again or found again; None keeps nothing.
     simulator : Simulator
@@ -115,17 +109,17 @@ def run_all_chains(
     if wrong := [extra for extra in wanted if not isinstance(extra, bytes)]:
         raise InputError(f"{simulator.name} prepared {wrong[0]!r:.100} for a circuit. Let its prepare return bytes.")
     keys = [task.key(identity(simulator, extra)) for task, extra in zip(tasks, wanted, strict=True)]
-    unique = dict(zip(keys, zip(tasks, wanted, strict=True), strict=True))
-    first = {key: keys.index(key) for key in unique}
-    with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(unique)) as pool:
+    with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(set(keys))) as pool:
         place = str(kept.folder.absolute())
-        jobs = {k: Job(task, k, place, token, timeout, simulator.path, extra) for k, (task, extra) in unique.items()}
-        done = _run(pool, jobs, progress, first)
-        results: dict[str, ChainResult | SimulationError] = {}
-        for key, (task, _) in unique.items():
-            outcome = done[key]
-            ended = outcome if isinstance(outcome, SimulationError) else take(kept.folder / key, task, outcome.files)
-            results[key] = ended
+        jobs = {
+            key: Job(task, key, place, token, timeout, simulator.path, extra)
+            for key, task, extra in zip(keys, tasks, wanted, strict=True)
+        }
+        ended = _run(pool, jobs, progress, keys)
+        results = {
+            key: end if isinstance(end, SimulationError) else take(kept.folder / key, jobs[key].task, end.files)
+            for key, end in ended.items()
+        }
     return [results[key] for key in keys]
 
 
@@ -149,53 +143,44 @@ def _folder(store: Store | None) -> Iterator[Store]:
         store.make()
         yield store
         return
-    root = Path(tempfile.mkdtemp(prefix="circuitlsc-"))
-    try:
-        yield Store(root)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="circuitlsc-", ignore_cleanup_errors=True) as root:
+        yield Store(Path(root))
 
 
 def _run(
-    pool: Pool, jobs: dict[str, Job], progress: Progress | None, first: dict[str, int]
+    pool: Pool, jobs: dict[str, Job], progress: Progress | None, keys: Sequence[str]
 ) -> dict[str, Done | SimulationError]:
     """Submit every job and wait; an interrupt, or an error of ``progress``, stops them all."""
-    stop, trouble = threading.Event(), list[Exception]()
+    stop, told = threading.Event(), dict.fromkeys(jobs, 0)
 
     def tell(key: str, steps: int) -> None:
-        """Call ``progress``; if that fails, stop everything and let the caller's thread raise its error."""
-        try:
-            if progress is not None:
-                progress(first[key], steps)
-        except Exception as error:
-            trouble.append(error)
-            stop.set()
+        if progress is not None and steps != told[key]:
+            told[key] = steps
+            for number in [n for n, other in enumerate(keys) if other == key]:
+                progress(number, steps)
 
-    def submit(job: Job) -> Future[Done | SimulationError]:
-        if pool.here:
-            return pool.executor.submit(simulate, job, lambda steps: tell(job.key, steps), stop)
-        return pool.executor.submit(simulate, job)
-
-    futures = {key: submit(job) for key, job in jobs.items()}
+    extra = [stop] if pool.here else []
+    futures = {key: pool.executor.submit(simulate, job, *extra) for key, job in jobs.items()}
+    ended: dict[str, Done | SimulationError] = {}
+    looked = time.monotonic()
     try:
-        looked = time.monotonic()
-        while any(not f.done() for f in futures.values()) and not trouble:
+        while len(ended) < len(futures):
             time.sleep(_POLL)  # an interrupt reaches the main thread here
-            if not pool.here and time.monotonic() - looked > _POLL_FAR:
-                looked = time.monotonic()
-                for key, job in jobs.items():
-                    if not futures[key].done() and (steps := read_steps(Path(job.store) / key)):
-                        tell(key, steps)
+            look = progress is not None and time.monotonic() - looked > _LOOK
+            looked = time.monotonic() if look else looked
+            for key in futures.keys() - ended.keys():
+                if futures[key].done():
+                    ended[key] = _outcome(futures[key], jobs[key].task)
+                    if isinstance(ended[key], Done):
+                        tell(key, jobs[key].task.n_steps)
+                elif look and (steps := read_steps(Path(jobs[key].store) / key)) < jobs[key].task.n_steps:
+                    tell(key, steps)
     except BaseException:
         stop.set()
+        for future in futures.values():
+            future.cancel()
         raise
-    finally:
-        if stop.is_set():
-            for future in futures.values():
-                future.cancel()
-    if trouble:
-        raise trouble[0]
-    return {key: _outcome(future, jobs[key].task) for key, future in futures.items()}
+    return ended
 
 
 def _outcome(future: Future[Done | SimulationError], task: ChainTask) -> Done | SimulationError:

@@ -36,7 +36,7 @@ os._exit(code)
 
 @dataclass(frozen=True)
 class Pool:
-    """An executor, and whether it shares this process: then it is told of progress and of interrupts."""
+    """An executor, and whether it shares this process: then it is told of interrupts."""
 
     executor: Executor
     here: bool

@@ -16,7 +16,8 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,14 +37,41 @@ _STEPS = re.compile(rb'^\{"steps": (\d{1,18}), .*\n', re.MULTILINE)
 Test = Callable[["Record"], bool]
 
 
-@dataclass(frozen=True)
-class Record:
-    """One chunk of a chain: where the chain is after it, and what the chain has cost so far.
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a chain has cost.
 
     Attributes
     ----------
     steps : int
         Steps done.
+    points, rejected, iterations : int
+        Time points, rejected points and Newton iterations that ngspice took.
+    setup, wall, cpu : float
+        Seconds to load the library and the deck, to integrate, and of processor time, over all processes that worked on it.
+    rss : int
+        Largest memory of any of them, bytes.
+    ngspice : str
+        Version of libngspice, or of another simulator.
+    """
+
+    steps: int = 0
+    points: int = 0
+    rejected: int = 0
+    iterations: int = 0
+    setup: float = 0.0
+    wall: float = 0.0
+    cpu: float = 0.0
+    rss: int = 0
+    ngspice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Cost):
+    """One chunk of a chain: where the chain is after it, and what the chain has cost so far.
+
+    Attributes
+    ----------
     rows : int
         Samples kept so far.
     u, held, feedback : tuple
@@ -52,31 +80,14 @@ class Record:
         Whether it is the last chunk.
     checksum : str
         Of the rows that the chunk added.
-    points, rejected, iterations : int
-        Time points, rejected points and Newton iterations.
-    setup, wall, cpu : float
-        Seconds to get ready, to integrate, and of processor time, over all processes that worked on it.
-    rss : int
-        Largest memory of any of them, bytes.
-    ngspice : str
-        Version of libngspice, or of another simulator.
     """
 
-    steps: int
-    rows: int
-    u: tuple[float, ...]
-    held: tuple[float, ...]
-    feedback: tuple[tuple[float, ...], ...]
-    done: bool
-    checksum: str
-    points: int
-    rejected: int
-    iterations: int
-    setup: float
-    wall: float
-    cpu: float
-    rss: int
-    ngspice: str
+    rows: int = 0
+    u: tuple[float, ...] = ()
+    held: tuple[float, ...] = ()
+    feedback: tuple[tuple[float, ...], ...] = ()
+    done: bool = False
+    checksum: str = ""
 
     @property
     def state(self) -> ChainState:
@@ -136,23 +147,25 @@ def read_journal(folder: Path, width: int, test: Test | None = None) -> list[Rec
 
 def read_steps(folder: Path) -> int:
     """Return how many steps a chain that is being written has done (nothing is verified)."""
-    try:
-        with open_regular(folder / JOURNAL) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
-            found = _STEPS.findall(file.read())
-    except OSError:
-        return 0  # not begun
-    return int(found[-1]) if found else 0
+    for most in (_READ >> 6, 2 * _READ):  # most lines are short
+        if found := _STEPS.findall(_end_of(folder, most)):
+            return int(found[-1])
+    return 0
 
 
 def says_done(folder: Path) -> bool:
     """Return whether a chain's last line says that it is the last (nothing is verified)."""
+    return b'"done": true' in _end_of(folder, 2 * _READ).rstrip(b"\n").rpartition(b"\n")[2]
+
+
+def _end_of(folder: Path, most: int) -> bytes:
+    """Return the last bytes of a chain's journal; none if it has not begun."""
     try:
         with open_regular(folder / JOURNAL) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _READ))
-            return b'"done": true' in file.read().rstrip(b"\n").rpartition(b"\n")[2]
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+            return file.read()
     except OSError:
-        return False
+        return b""
 
 
 def read_samples(folder: Path, rows: int, width: int) -> Array:
@@ -235,7 +248,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-class JournalWriter:
+class JournalWriter(ExitStack):
     """Append chunks to a chain's files, after the last good one.
 
     Parameters
@@ -248,34 +261,28 @@ class JournalWriter:
     """
 
     def __init__(self, folder: Path, width: int, test: Test | None = None) -> None:
+        super().__init__()
         good = _good(folder, width, test)
         self.last = good[-1][0] if good else None
         self._samples = self._open(folder / SAMPLES, 8 * width * (self.last.rows if self.last else 0))
         self._journal = self._open(folder / JOURNAL, good[-1][1] if good else 0)
         self._synced = time.monotonic()
 
-    @staticmethod
-    def _open(path: Path, size: int) -> BinaryIO:
-        file = path.open("r+b" if path.exists() else "w+b")
+    def _open(self, path: Path, size: int) -> BinaryIO:
+        file = self.enter_context(path.open("r+b" if path.exists() else "w+b"))
         file.truncate(size)
         file.seek(size)
         return file
 
     def append(self, rows: Array, record: Record) -> None:
-        """Write a chunk's rows, then its line."""
-        self._samples.write(row_bytes(rows))
+        """Write a chunk's rows, then its line, with their checksum."""
+        data = row_bytes(rows)
+        self._samples.write(data)
         self._samples.flush()
-        text = json.dumps(asdict(record), allow_nan=False).encode()
+        text = json.dumps(asdict(replace(record, checksum=checksum(data))), allow_nan=False).encode()
         self._journal.write(text + b" " + checksum(text).encode() + b"\n")
         self._journal.flush()
         if record.done or time.monotonic() - self._synced > SYNC:
             os.fsync(self._samples.fileno())
             os.fsync(self._journal.fileno())
             self._synced = time.monotonic()
-
-    def __enter__(self) -> JournalWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._samples.close()
-        self._journal.close()

@@ -18,7 +18,10 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 FNV_OFFSET, FNV_PRIME, MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
-TAP = 8  # the place in the table where a broken loop's own table is
+# places in the table: addresses of arrays, those of a broken loop last, then numbers
+PATH, KEYS, COLUMNS, COUNTERS, TIMES, SOLVED, FLAGS, PLACES, NODE_KEYS, NODE_COLUMNS = range(10)
+ROWS, WIDTH, SLOTS, NODE_SLOTS, NODES, SIZE = range(10, 16)
+STEP, END = 0, 1  # times, seconds
 _SYMBOL = "circuitlsc_memory"
 _table_at = np.zeros(1, dtype=np.int64)  # lives as long as the process
 llvm.add_symbol(_SYMBOL, _table_at.ctypes.data)

@@ -4,9 +4,10 @@ It has imported what a worker needs, loaded the callbacks, and waits at a socket
 in milliseconds, and not in the half second that Python, NumPy and numba take to come up. It has one thread, so a fork copies no
 lock that another one holds; libngspice is loaded, but first called in the worker, so that a crash takes one chain alone.
 
-Messages are JSON, one a packet. ``{"id", "what", "folder"}`` comes with descriptors: the worker's stdin, stdout and stderr,
-and the locks that it holds. ``{"id", "kill"}`` ends a worker. Answers are ``{"id"}`` for one that started, ``{"id", "code"}``
-for one that ended, and ``{"id", "errno"}`` for one that could not be started.
+Messages are JSON, one a packet. ``{"id", "what", "folder"}`` comes with descriptors: the worker's stderr, and the locks that
+it holds. ``{"id", "kill"}`` ends a worker. Answers are ``{"id"}`` for one that started, ``{"id", "code"}`` for one that ended,
+and ``{"id", "errno"}`` for one that could not be started. A server ends with whoever asks, and the system ends the workers with
+their server, however that ends.
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ import select
 import signal
 import socket
 import sys
-import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from circuitlsc.errors import MissingSimulatorError
 from circuitlsc.simulator import analysis, worker
@@ -34,7 +33,7 @@ WORK = {"chain": worker.main, "analysis": analysis.main}
 IDLE = 60.0  # s: how long it stays without work
 MESSAGE = 16_384  # bytes
 SERVER, WORKER = "lsc-server", "lsc-worker"  # what ps calls them
-_SET_NAME = 15  # prctl
+_SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # prctl
 
 
 def _call_myself(name: str) -> None:
@@ -51,20 +50,14 @@ def _load() -> None:
     gc.freeze()  # what is here stays shared with the workers
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of standard input, which is the end of whoever asked, and end too."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
-
-
-def _worker(what: str, folder: str, descriptors: list[int]) -> None:
+def _worker(what: str, folder: str, descriptors: list[int], server: int) -> None:
     """Be a worker: do what is asked for in a folder, and end."""
     code = 1
     try:
-        for have, want in zip(descriptors, range(3), strict=False):  # locks are held by being open
-            os.dup2(have, want)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != server:  # it ended before that
+            return
+        os.dup2(descriptors[0], 2)  # the others, of locks, are held by being open
         os.chdir(folder)
         _call_myself(WORKER)
         code = WORK[what](Path(folder))
@@ -86,21 +79,23 @@ class _Server:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Serve until nobody is there, or nothing has been asked for a while; workers that go on are waited for."""
-        listening = True
+        """Serve until nobody is there, or nothing has been asked for a while; no more being asked, workers are waited for."""
+        there, poll, listening = self._connection.fileno(), select.poll(), True
+        poll.register(self._woken, select.POLLIN)
+        poll.register(there, select.POLLIN)
         while listening or self._workers:
-            watched: list[Any] = [self._woken, *([self._connection] if listening else [])]
-            ready, _, _ = select.select(watched, [], [], None if self._workers else IDLE)
-            if not ready:
+            ready = dict(poll.poll(None if self._workers else 1000 * IDLE))
+            if not ready or ready.get(there, 0) & select.POLLHUP:
                 return
             if self._woken in ready:
                 os.read(self._woken, 4096)
                 self._reap()
-            if self._connection in ready:
+            if there in ready:
                 listening = self._asked()
+                poll.modify(there, select.POLLIN if listening else 0)
 
     def _tell(self, **answer: int) -> None:
-        with suppress(OSError):  # whoever asked is gone; the workers see that by themselves
+        with suppress(OSError):  # whoever asked is gone: the next poll says so
             self._connection.send(json.dumps(answer).encode())
 
     def _reap(self) -> None:
@@ -121,6 +116,7 @@ class _Server:
                 if job == asked["id"]:
                     os.kill(process, signal.SIGKILL)
             return True
+        server = os.getpid()
         try:
             process = os.fork()
         except OSError as error:
@@ -131,7 +127,7 @@ class _Server:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for descriptor in (self._connection.detach(), self._woken, self._wake):
                     os.close(descriptor)
-                _worker(asked["what"], asked["folder"], descriptors)
+                _worker(asked["what"], asked["folder"], descriptors, server)
             self._workers[process] = asked["id"]
             self._tell(id=asked["id"])
         finally:

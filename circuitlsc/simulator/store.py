@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -24,12 +23,22 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.lock import lock
-from circuitlsc.simulator.journal import FAILURE, JOURNAL, SAMPLES, belongs_to, read_journal, read_steps, says_done
+from circuitlsc.simulator.journal import (
+    FAILURE,
+    JOURNAL,
+    SAMPLES,
+    Record,
+    belongs_to,
+    read_journal,
+    read_steps,
+    says_done,
+)
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator
 from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
+from circuitlsc.simulator.workers import LOG, SPICEINIT
 
-LOCK, LOG, SPICEINIT = "lock", "worker.log", ".spiceinit"
+LOCK = "lock"
 FILES = frozenset({LOCK, LOG, SPICEINIT, TASK, ROWS, SIMULATOR, SAMPLES, JOURNAL, FAILURE})  # of a chain
 FORMAT = 1  # of the files, and of what a task means
 _KEY, _KEPT_TOKEN = re.compile(r"[0-9a-f]{64}"), re.compile(r"token-[0-9a-f]{32}")
@@ -138,10 +147,10 @@ class Store:
         return removed
 
 
-def is_done(entry: Path, task: ChainTask) -> bool:
-    """Return whether a chain is there from start to end, its checksums verified."""
+def finished(entry: Path, task: ChainTask) -> Record | None:
+    """Return the last record of a chain that is there from start to end, its checksums verified; None if it is not."""
     records = read_journal(entry, task.width, belongs_to(task))
-    return bool(records) and records[-1].done
+    return records[-1] if records and records[-1].done else None
 
 
 def check_own(entry: Path) -> None:
@@ -155,9 +164,3 @@ def check_own(entry: Path) -> None:
         if file.name not in FILES or not stat.S_ISREG(file.lstat().st_mode):
             what = "it is none of the files that a chain leaves there. Remove it, and do not trust the folder"
             raise OSError(errno.EINVAL, what, str(file))
-
-
-def touch(entry: Path) -> None:
-    """Note that a chain was used."""
-    with suppress(OSError):
-        os.utime(entry / JOURNAL)

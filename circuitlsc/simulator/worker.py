@@ -2,7 +2,7 @@
 
 By hand it is ``python -m circuitlsc.simulator.worker FOLDER``. It reads ``task.json`` and which simulator is asked for
 (ngspice, if the folder does not say), goes on after the last
-good chunk of the folder's journal, appends every chunk that it simulates, and prints one line of progress per chunk.
+good chunk of the folder's journal, and appends every chunk that it simulates.
 A crash of the simulator takes this process and nothing else.
 """
 
@@ -18,16 +18,7 @@ import numpy as np
 
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
-from circuitlsc.simulator.journal import (
-    FAILURE,
-    FULL,
-    JournalWriter,
-    Record,
-    belongs_to,
-    cannot_write,
-    checksum,
-    row_bytes,
-)
+from circuitlsc.simulator.journal import FAILURE, FULL, JournalWriter, Record, belongs_to, cannot_write
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Chunk, Counts, Simulator, TransientFailed, load
 from circuitlsc.simulator.task import SIMULATOR, TASK, ChainState, ChainTask
@@ -54,7 +45,8 @@ def main(folder: Path) -> int:
         if error.errno not in FULL:
             raise
         code, reason = FULL[error.errno], cannot_write(folder, error.errno)
-    failure = {"reason": reason, "log": [line for line in counts.log if _says_something(line)][-LOG_LINES:]}
+    said = [line for line in counts.log if line.strip() and not line.startswith("**")]  # without ngspice's banner
+    failure = {"reason": reason, "log": said[-LOG_LINES:]}
     with suppress(OSError):  # the code says enough
         (folder / FAILURE).write_text(json.dumps(failure), encoding="utf-8")
     return code
@@ -68,27 +60,18 @@ def _simulator(folder: Path) -> tuple[Simulator, bytes]:
     return load(path.decode()), contents
 
 
-def _says_something(line: str) -> bool:
-    """Whether a line is more than a part of ngspice's banner."""
-    return bool(line.strip()) and not line.startswith("**")
-
-
 def _simulate(task: ChainTask, folder: Path, counts: Counts) -> None:
     """Simulate what is missing of a chain."""
     busy = time.process_time()
     with JournalWriter(folder, task.width, belongs_to(task)) as journal:
-        last = journal.last
-        if last is not None and last.done:
+        last, test = journal.last or Record(), belongs_to(task)
+        if last.done:
             return
-        rows, wall, cpu = 0, 0.0, 0.0
-        if last is not None:
-            for name in ("steps", "points", "rejected", "iterations", "setup"):
-                setattr(counts, name, getattr(last, name))
-            rows, wall, cpu = last.rows, last.wall, last.cpu
-        start, setup = time.perf_counter(), counts.setup
+        for name in ("steps", "points", "rejected", "iterations", "setup"):
+            setattr(counts, name, getattr(last, name))
+        start, rows, steps, done = time.perf_counter(), last.rows, last.steps, False
         simulator, contents = _simulator(folder)
-        steps, done, test = last.steps if last else 0, False, belongs_to(task)
-        for chunk in simulator.advance(task, contents, counts, last.state if last else None):
+        for chunk in simulator.advance(task, contents, counts, last.state if steps else None):
             samples, state = _checked(chunk, task, steps, simulator.name)
             kept = samples[task.kept(steps, len(samples))]
             rows, steps, done = rows + len(kept), state.steps, bool(chunk.done)
@@ -96,20 +79,18 @@ def _simulate(task: ChainTask, folder: Path, counts: Counts) -> None:
                 **vars(state),
                 rows=rows,
                 done=done,
-                checksum=checksum(row_bytes(kept)),
                 points=int(counts.points),
                 rejected=int(counts.rejected),
                 iterations=int(counts.iterations),
                 setup=float(counts.setup),
-                wall=wall + time.perf_counter() - start - float(counts.setup - setup),
-                cpu=cpu + time.process_time() - busy,
-                rss=max(peak_memory(), last.rss if last else 0),
+                wall=last.wall + time.perf_counter() - start - float(counts.setup - last.setup),
+                cpu=last.cpu + time.process_time() - busy,
+                rss=max(peak_memory(), last.rss),
                 ngspice=str(counts.version),
             )
             if not test(record):
                 break
             journal.append(kept, record)
-            print(steps, flush=True)
             if done:
                 return
         raise TransientFailed(

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from circuitlsc.errors import CircuitLSCError, MissingSimulatorError
 from circuitlsc.simulator.ngspice.library import find_library
@@ -20,14 +19,11 @@ from circuitlsc.simulator.ngspice.library import find_library
 #: what a server reads as it starts; if one of them changes, another server is started
 READ = ("PYTHON", "NUMBA_", "LD_", "LC_", "LANG", "HOME", "TMPDIR", "XDG_", "PATH", "NGSPICE_", "CIRCUITLSC_", "SPICE_")
 MESSAGE = 4096
+LOG, SPICEINIT = "worker.log", ".spiceinit"  # in a worker's folder
 
 
 class ServerLost(Exception):
-    """The server ended before it had started the worker; ``code`` is its exit code, ``said`` what it wrote to stderr."""
-
-    def __init__(self, code: int, said: bytes) -> None:
-        super().__init__(code)
-        self.code, self.said = code, said
+    """The server ended before it had started the worker: with its exit code, and what it wrote to stderr."""
 
 
 def worker_environment() -> dict[str, str]:
@@ -51,43 +47,6 @@ def no_room(errno: int) -> CircuitLSCError:
     )
 
 
-class Worker:
-    """A worker process.
-
-    Attributes
-    ----------
-    stdout : file
-        What it prints.
-    started : Future of None
-        Done once it is there; its exception is a CircuitLSCError, or ServerLost.
-    ended : Future of int
-        Its exit code; a signal's number, negative, if one ended it.
-    """
-
-    def __init__(self) -> None:
-        self.started: Future[None] = Future()
-        self.ended: Future[int] = Future()
-        read, self._stdin = os.pipe()
-        out, write = os.pipe()
-        self.ends, self.stdout = [read, write], os.fdopen(out, encoding="utf-8", errors="replace")
-        self._server: _Server | None = None
-        self._number = 0
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it ends within so many seconds."""
-        return bool(wait([self.ended], seconds).done)
-
-    def kill(self) -> None:
-        """End it."""
-        if self._server is not None:
-            self._server.kill(self._number)
-
-    def close(self) -> None:
-        """Close its pipes; a worker that goes on ends by that."""
-        os.close(self._stdin)
-        self.stdout.close()
-
-
 class _Server:
     """A server as this process sees it."""
 
@@ -105,27 +64,29 @@ class _Server:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # a Ctrl-C at the terminal goes to the parent, which then stops its workers
             )
-        self._lock, self._workers, self._number = threading.Lock(), dict[int, Worker](), 0
-        self._lost: Future[ServerLost] = Future()  # done once the server has ended
+        self._lock, self._workers, self._number = threading.Lock(), dict[int, Future[int]](), 0
+        self._lost: Future[int] = Future()  # has its exception once the server has ended
         self._there = True
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def start(self, worker: Worker, job: dict[str, str], descriptors: list[int]) -> None:
-        """Have a worker forked; CircuitLSCError if there is no room, or ServerLost if the server is not there."""
-        worker.started = Future()
+    def start(self, job: dict[str, str], descriptors: list[int]) -> tuple[int, Future[int]]:
+        """Ask for a worker; return its number, and what becomes of it.
+
+        That is its exit code (a signal's number, negative, if one ended it), or an exception if it could not be started: a
+        CircuitLSCError, or ServerLost. It is running from when the worker is there.
+        """
         with self._lock:
             if not self._there:
-                raise self._lost.result()
+                return 0, self._lost
             self._number += 1
-            worker._server, worker._number = self, self._number
-            self._workers[self._number] = worker
+            ended = self._workers[self._number] = Future[int]()
             asked = json.dumps({"id": self._number, **job}).encode()
-            with suppress(OSError):  # the end of the connection is seen by whoever listens
+            with suppress(BrokenPipeError, ConnectionResetError):  # whoever listens sees the end of the connection
                 socket.send_fds(self._socket, [asked], descriptors)
-        worker.started.result()
+            return self._number, ended
 
     def kill(self, number: int) -> None:
-        """End a worker."""
+        """End a worker, if it has not ended."""
         with suppress(OSError):
             self._socket.send(json.dumps({"id": number, "kill": True}).encode())
 
@@ -134,12 +95,8 @@ class _Server:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
-    def forget(self) -> None:
-        """Close this process's copy of the socket: the server is another process's."""
-        self._socket.close()
-
     def _listen(self) -> None:
-        """Tell workers' threads what the server says, until it ends."""
+        """Take note of what the server says, until it ends."""
         while True:
             try:
                 data = self._socket.recv(MESSAGE)
@@ -148,26 +105,22 @@ class _Server:
             if not data:
                 break
             said = json.loads(data)
-            worker = self._workers[said["id"]]
             if "code" in said:
-                del self._workers[said["id"]]
-                worker.ended.set_result(said["code"])
+                self._workers.pop(said["id"]).set_result(said["code"])
             elif "errno" in said:
-                del self._workers[said["id"]]
-                worker.started.set_exception(no_room(said["errno"]))
+                self._workers.pop(said["id"]).set_exception(no_room(said["errno"]))
             else:
-                worker.started.set_result(None)
+                self._workers[said["id"]].set_running_or_notify_cancel()
         with self._lock:
             self._there = False
             self._socket.close()
         _, wrote = self._process.communicate()
-        lost = ServerLost(self._process.returncode, wrote)
-        self._lost.set_result(lost)
-        for worker in self._workers.values():
-            if worker.started.done():
-                worker.ended.set_result(lost.code or 1)
+        code = self._process.returncode
+        for ended in (self._lost, *self._workers.values()):
+            if ended.running():
+                ended.set_result(code or 1)
             else:
-                worker.started.set_exception(lost)
+                ended.set_exception(ServerLost(code, wrote))
 
 
 _lock = threading.Lock()
@@ -180,7 +133,7 @@ def _forget() -> None:
     global _lock, _server
     _lock = threading.Lock()
     if _server is not None:
-        _server.forget()
+        _server._socket.close()  # of this process's copy: the server is another process's
     _server = None
 
 
@@ -211,15 +164,7 @@ def _ready(instead_of: _Server | None = None) -> _Server:
         return _server
 
 
-def run_worker(
-    what: str,
-    folder: Path,
-    log: BinaryIO,
-    *,
-    held: Sequence[int] = (),
-    told: Callable[[str], None] = lambda _: None,
-    give_up: Callable[[], bool] = lambda: False,
-) -> int:
+def run_worker(what: str, folder: Path, give_up: Callable[[], bool], held: Sequence[int] = ()) -> int:
     """Run a worker to its end, and return its exit code; a signal's number, negative, if one ended it.
 
     Parameters
@@ -227,58 +172,43 @@ def run_worker(
     what : str
         What it does: a name in `circuitlsc.simulator.server`.
     folder : pathlib.Path
-        What it works on, and in.
-    log : file
-        Its standard error.
-    held : sequence of int
-        Descriptors of locks, which it holds as long as it lives.
-    told : callable
-        Called with each line that it prints, from another thread.
+        What it works on, and in; its standard error goes to the log there.
     give_up : callable
         Called many times a second; it is killed if that returns True.
+    held : sequence of int
+        Descriptors of locks, which it holds as long as it lives.
 
     Raises
     ------
     CircuitLSCError
         If the system has no room for another process.
     """
-    try:
-        worker = _start(what, folder, [log.fileno(), *held])
-    except ServerLost as lost:
-        log.write(lost.said)
-        return lost.code or 1
-
-    def listen() -> None:
-        for line in worker.stdout:
-            told(line)
-
-    reader = threading.Thread(target=listen, daemon=True)
-    reader.start()
-    while not worker.wait(0.01):
-        if give_up():
-            worker.kill()
-    reader.join(5)
-    worker.close()
-    return worker.ended.result()
-
-
-def _start(what: str, folder: Path, descriptors: list[int]) -> Worker:
-    """Start a worker; CircuitLSCError, or ServerLost if a server could not start, or was ended twice."""
-    job = {"what": what, "folder": str(folder.absolute())}
-    try:
-        worker = Worker()
-        try:
-            server = _ready()
+    # ngspice runs the commands of the first .spiceinit that it finds: here, or in the home that /etc/passwd names
+    (folder / SPICEINIT).write_text("* no commands\n", encoding="ascii")
+    server, job = None, {"what": what, "folder": str(folder.absolute())}
+    with (folder / LOG).open("wb") as log:
+        for _ in range(2):
             try:
-                server.start(worker, job, [*worker.ends, *descriptors])
-            except ServerLost:  # nobody had asked for anything, or somebody ended it: another one, once
-                _ready(server).start(worker, job, [*worker.ends, *descriptors])
-        except BaseException:
-            worker.close()
-            raise
-        finally:
-            for descriptor in worker.ends:
-                os.close(descriptor)
-    except OSError as error:
-        raise no_room(error.errno or 0) from None
-    return worker
+                server = _ready(server)
+                number, ended = server.start(job, [log.fileno(), *held])
+            except OSError as error:
+                raise no_room(error.errno or 0) from None
+            while not wait([ended], 0.01).done and not give_up():
+                pass
+            server.kill(number)
+            try:
+                return ended.result()
+            except ServerLost as error:  # nobody had asked it for anything, or somebody ended it: another one, once
+                lost = error
+        code, said = lost.args
+        log.write(said)
+    return code or 1
+
+
+def last_lines(folder: Path) -> tuple[str, ...]:
+    """Return the last lines of a worker's stderr, for one that could not say itself what went wrong."""
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(line for line in lines if line.strip())[-5:]

@@ -15,8 +15,9 @@ from numba import carray, types
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.compiled import c_function
-from circuitlsc.simulator.memory import TAP, column_of, key_of, name_table, pointer, table_address, use_table
-from circuitlsc.simulator.ngspice.feedback import FeedbackState, FeedbackTap
+from circuitlsc.simulator import memory
+from circuitlsc.simulator.memory import column_of, key_of, name_table, pointer, table_address, use_table
+from circuitlsc.simulator.ngspice.feedback import TIME, FeedbackState, _data
 
 FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share of h, so that they do no harm
 
@@ -25,36 +26,25 @@ FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share
 SHORT = 4e-15
 
 VSRC = types.int32(types.CPointer(types.double), types.double, types.CPointer(types.uint8), types.int32, types.voidptr)
-SYNC = types.int32(
-    types.double,
-    types.CPointer(types.double),
-    types.double,
-    types.int32,
-    types.int32,
-    types.int32,
-    types.voidptr,
-)
+SYNC = types.int32(types.double, types.CPointer(types.double), types.double, *3 * (types.int32,), types.voidptr)
 
 
-# places in the table of addresses and numbers
-PATH, ROWS, WIDTH, KEYS, COLUMNS, SLOTS, COUNTERS, TIMES = range(TAP)
 UNKNOWN, REJECTED = 0, 1  # counters: calls for an unknown source, rejected points
-STEP, END = 0, 1  # times, seconds
 
 
 @c_function(VSRC)
 def _vsrc(value, t, name, ident, user):  # type: ignore[no-untyped-def]
-    table = carray(pointer(table_address()), (TAP,), np.int64)
-    slots = table[SLOTS]
-    keys = carray(pointer(table[KEYS]), (slots,), np.uint64)
-    column = column_of(key_of(name), keys, carray(pointer(table[COLUMNS]), (slots,), np.int64))
+    table = carray(pointer(table_address()), (memory.SIZE,), np.int64)
+    slots = table[memory.SLOTS]
+    keys = carray(pointer(table[memory.KEYS]), (slots,), np.uint64)
+    column = column_of(key_of(name), keys, carray(pointer(table[memory.COLUMNS]), (slots,), np.int64))
     if column < 0:
-        carray(pointer(table[COUNTERS]), (2,), np.int64)[UNKNOWN] += 1
+        carray(pointer(table[memory.COUNTERS]), (2,), np.int64)[UNKNOWN] += 1
         value[0] = 0.0
         return 0
-    path = carray(pointer(table[PATH]), (table[ROWS], table[WIDTH]), np.float64)
-    q = t / carray(pointer(table[TIMES]), (2,), np.float64)[STEP]
-    k = min(int(q + 1e-9), table[ROWS] - 2)
+    path = carray(pointer(table[memory.PATH]), (table[memory.ROWS], table[memory.WIDTH]), np.float64)
+    q = t / carray(pointer(table[memory.TIMES]), (2,), np.float64)[memory.STEP]
+    k = min(int(q + 1e-9), table[memory.ROWS] - 2)
     f = max(q - k, 0.0)
     value[0] = path[k, column] * (1 - f) + path[k + 1, column] * f
     return 0
@@ -62,10 +52,10 @@ def _vsrc(value, t, name, ident, user):  # type: ignore[no-untyped-def]
 
 @c_function(SYNC)
 def _sync(t, delta, old_delta, redo, ident, location, user):  # type: ignore[no-untyped-def]
-    table = carray(pointer(table_address()), (TAP,), np.int64)
+    table = carray(pointer(table_address()), (memory.SIZE,), np.int64)
     if redo == 0:  # after a rejected step ngspice's smaller one stands; the next one returns to the grid
-        times = carray(pointer(table[TIMES]), (2,), np.float64)
-        h, end = times[STEP], times[END]
+        times = carray(pointer(table[memory.TIMES]), (2,), np.float64)
+        h, end = times[memory.STEP], times[memory.END]
         first = FIRST * h
         if t < 1.5 * first:
             delta[0] = first
@@ -74,7 +64,7 @@ def _sync(t, delta, old_delta, redo, ident, location, user):  # type: ignore[no-
             # a step of length 0 or less would not be one: if t is at the end, ngspice is about to stop
             delta[0] = (end if point > end > t else point) - t
     else:
-        carray(pointer(table[COUNTERS]), (2,), np.int64)[REJECTED] += 1
+        carray(pointer(table[memory.COUNTERS]), (2,), np.int64)[REJECTED] += 1
     return 0
 
 
@@ -95,24 +85,16 @@ class Callbacks:
     """
 
     def __init__(self, devices: Sequence[str], step: float, capacity: int, feedback: Sequence[str] = ()) -> None:
+        n = len(feedback)
         self._path = np.zeros((capacity + 3, len(devices)))
         self._counters, self._times = np.zeros(2, dtype=np.int64), np.array([step, 0.0])
-        self._keys, self._columns = name_table(devices)
-        self._tap = FeedbackTap(feedback, self._path, step) if feedback else None
-        # arrays by their addresses: they live as long as this object
-        self._table = np.array(
-            [
-                self._path.ctypes.data,
-                *self._path.shape,
-                self._keys.ctypes.data,
-                self._columns.ctypes.data,
-                len(self._keys),
-                self._counters.ctypes.data,
-                self._times.ctypes.data,
-                0 if self._tap is None else self._tap.table.ctypes.data,
-            ],
-            dtype=np.int64,
-        )
+        self._solved, self._flags, self._n = np.zeros(n), np.zeros(2, dtype=np.int64), n
+        places = np.zeros(n + 1, dtype=np.int64)  # of each node of a broken loop among the vectors, then of the time
+        names, nodes = name_table(devices), name_table([*feedback, TIME])
+        arrays = (self._path, *names, self._counters, self._times, self._solved, self._flags, places, *nodes)
+        numbers = (*self._path.shape, len(names[0]), len(nodes[0]), n)
+        self._arrays = arrays  # by their addresses in the table: they live as long as this object
+        self._table = np.array([*(a.ctypes.data for a in arrays), *numbers], dtype=np.int64)
 
     def install(self, session: Any) -> None:
         """Hand the functions to ngspice in place of PySpice's (which stay the owner of the user-data pointer).
@@ -142,25 +124,29 @@ class Callbacks:
         """
         n, k = increments.shape
         use_table(self._table)
-        self._times[END] = n * self._times[STEP] * (1 - SHORT)
+        self._times[memory.END] = n * self._times[memory.STEP] * (1 - SHORT)
         path = self._path
         np.cumsum(increments, axis=0, out=path[1 : n + 1, :k])
         path[1 : n + 1, :k] *= units
         if inputs is not None:
             path[: n + 1, k : k + inputs.shape[1]] = inputs
         path[n + 1 :] = path[n]  # flat beyond the end: ngspice may look a rounding error ahead
-
-        if self._tap is not None and feedback is not None:
-            self._tap.load(feedback)
+        if feedback is not None:
+            self._flags[:], columns = 0, path[:, path.shape[1] - self._n :]
+            columns[:] = 0.0
+            columns[0], columns[1], self._solved[:] = feedback
 
     @property
     def data_address(self) -> int | None:
         """Address of the function that takes solved values back; None if the loop is closed."""
-        return None if self._tap is None else self._tap.address
+        return int(_data.address) if self._n else None
 
     def feedback(self, n: int) -> FeedbackState | None:
         """Return what a broken loop carries on after n steps; None if there is none, or a solved value is missing."""
-        return None if self._tap is None else self._tap.state(n)
+        if self._n == 0 or self._flags[1] != n:
+            return None
+        columns = self._path[:, self._path.shape[1] - self._n :]
+        return FeedbackState(columns[n].copy(), columns[n + 1].copy(), self._solved.copy())
 
     @property
     def unknown_sources(self) -> int:

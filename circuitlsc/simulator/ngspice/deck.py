@@ -6,6 +6,7 @@ import hashlib
 import re
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from PySpice.Spice.Netlist import Circuit
@@ -14,6 +15,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import is_number
 
 LINE = 100
+_wrap = partial(textwrap.wrap, break_long_words=False, break_on_hyphens=False)
 MOST_SEED = 2**31 - 1  # ngspice reads a C int, and takes the process id instead of one that does not fit
 
 
@@ -27,14 +29,8 @@ def options(tolerance: float, volt: float, current: float) -> str:
     volt, current : float
         Volts per model unit, amperes per unit of drift.
     """
-    values = {
-        "reltol": tolerance,
-        "vntol": tolerance * volt,
-        "abstol": tolerance * current,
-        "trtol": 1e9,
-        "itl4": 100,
-    }
-    return ".options " + " ".join(f"{k}={float(v)!r}" if k != "itl4" else f"{k}={v}" for k, v in values.items())
+    numbers = {"reltol": tolerance, "vntol": tolerance * volt, "abstol": tolerance * current, "trtol": 1e9}
+    return ".options " + " ".join(f"{name}={float(value)!r}" for name, value in numbers.items()) + " itl4=100"
 
 
 def ngspice_seed(seed: int) -> int:
@@ -67,39 +63,28 @@ def check_name(what: str, name: str) -> str:
 
 
 def body(circuit: Circuit) -> list[str]:
-    """Return a circuit's lines, without PySpice's title and blank lines, wrapped at 100 characters."""
-    lines = [line for line in str(circuit).splitlines() if line.strip() and not line.startswith(".title")]
-    return [piece for line in lines for piece in wrap(line)]
+    """Return a circuit's lines, without PySpice's title and blank lines."""
+    return [line for line in str(circuit).splitlines() if line.strip() and not line.startswith(".title")]
 
 
 def wrap(line: str) -> list[str]:
     """Break a long line at blanks or commas into ``+`` continuation lines."""
     if len(line) <= LINE:
         return [line]
-    pieces = textwrap.wrap(line.replace(",", ", "), LINE - 2, break_long_words=False, break_on_hyphens=False)
+    pieces = _wrap(line.replace(",", ", "), LINE - 2)
     return [pieces[0], *(f"+ {piece}" for piece in pieces[1:])]
 
 
 def comment(line: str) -> list[str]:
     """Return a line as comment lines; what does not fit goes on below, indented, and what cannot be printed is a ?."""
     plain = "".join(c if c.isprintable() else " " if c in "\t\n\r" else "?" for c in line)
-    return textwrap.wrap(
-        plain,
-        LINE,
-        initial_indent="* ",
-        subsequent_indent="*          ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return _wrap(plain, LINE, initial_indent="* ", subsequent_indent="*          ")
 
 
 def library_deck(circuit: Circuit, nodes: Sequence[str], option_line: str) -> str:
     """Return the deck that the engine loads: no analysis, because each chunk gives its own."""
-    lines = [
-        f"* {circuit.title}",
-        *(s for s in str(circuit).splitlines() if s.strip() and not s.startswith(".title")),
-    ]
-    return "\n".join([*lines, option_line, ".save " + " ".join(f"v({n})" for n in nodes), ".end", ""])
+    saved = " ".join(f"v({n})" for n in nodes)
+    return "\n".join([f"* {circuit.title}", *body(circuit), option_line, f".save {saved}", ".end", ""])
 
 
 def standalone_deck(
@@ -134,7 +119,7 @@ def standalone_deck(
     means = [f".meas tran mean_{node} avg v({node}) from={float(t_start)!r} to={float(t_stop)!r}" for node in measured]
     lines = [
         *(piece for line in header for piece in comment(line)),
-        *body(circuit),
+        *(piece for line in body(circuit) for piece in wrap(line)),
         *wrap(option_line),
         f".option seed={ngspice_seed(seed)}",
         *wrap(".save " + " ".join(f"v({n})" for n in saved)),

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 
-from circuitlsc.errors import InputError, printable
+from circuitlsc.errors import InputError
 from circuitlsc.io.safe_open import read_regular, reason
-from circuitlsc.simulator.ngspice.deck_lines import check_lines
+from circuitlsc.simulator.ngspice.deck_lines import Finding, check_lines
 
 MOST_BYTES = 2**25  # of a deck and all that it includes
 MOST_FINDINGS = 1000  # of one deck: more say nothing new
 INIT_FILES = (".spiceinit", "spice.rc")  # ngspice runs their commands, if they are in the folder that it works in
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something in a deck that may run commands, or read or write outside its folder.
-
-    Attributes
-    ----------
-    file : str
-        Relative to the deck's folder.
-    line : int
-        From 1; 0 if the whole file is meant.
-    text : str
-        The line.
-    reason : str
-    """
-
-    file: str
-    line: int
-    text: str
-    reason: str
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{printable(where)}: {printable(self.reason)}" + (
-            f": {printable(self.text[:200])}" if self.text else ""
-        )
 
 
 def check_deck(deck: Path) -> list[Finding]:
@@ -64,7 +37,7 @@ def check_deck(deck: Path) -> list[Finding]:
         raise InputError(f"{deck} cannot be read: {reason(error)}. Give a netlist, for example deck.cir.") from None
     folder, top = deck.absolute().parent.resolve(), deck.resolve()
     findings = [
-        Finding(name, 0, "", "ngspice runs the commands of this file when it works in this folder")
+        Finding(0, "", "ngspice runs the commands of this file when it works in this folder", name)
         for name in INIT_FILES
         if (folder / name).exists() or (folder / name).is_symlink()
     ]
@@ -74,7 +47,7 @@ def check_deck(deck: Path) -> list[Finding]:
     while waiting and len(findings) < MOST_FINDINGS:
         file, name, data, here = waiting.pop()
         complaints, includes = check_lines(data, titled=file == top)
-        findings.extend(Finding(name, c.number, c.text, c.reason) for c in complaints)
+        findings.extend(replace(c, file=name) for c in complaints)
         for include in includes:
             paths, why = _resolve(include.name, here, folder)
             if not paths and why is None and not include.section:
@@ -92,10 +65,10 @@ def check_deck(deck: Path) -> list[Finding]:
                 left -= len(texts[path])
                 waiting.append((path, str(path.relative_to(folder)), texts[path], path.parent))
             if why is not None:
-                findings.append(Finding(name, include.number, include.text, why))
+                findings.append(Finding(include.number, include.text, why, name))
     if not nx.is_directed_acyclic_graph(reads):
         circle = " -> ".join(str(path.name) for path, _ in nx.find_cycle(reads))
-        findings.append(Finding(deck.name, 0, "", f"files include each other in a circle: {circle}"))
+        findings.append(Finding(0, "", f"files include each other in a circle: {circle}", deck.name))
     return findings[:MOST_FINDINGS]
 
 

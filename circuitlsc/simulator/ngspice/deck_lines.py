@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
+from circuitlsc.errors import printable
 from circuitlsc.simulator.ngspice.netlist_allow_list import CARDS, COMMANDS, DEVICES, MODELS, MOS_LEVELS, OPTIONS
 
 FIRST_LINE = 4000  # ngspice cuts the first line at 5000 bytes, and takes the rest for a line of its own
@@ -23,8 +24,7 @@ MOST_COMPLAINTS = 1000  # of one file: it is refused, and more say nothing new
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NAME = re.compile(r"\b(\w++)\s*+=")
 _OPTION = re.compile(r"([^\s=]+)(?:\s*=\s*([^\s=]+))?")
-_INCLUDE = re.compile(r"\.(?:include|inc)\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))", re.IGNORECASE)
-_LIBRARY = re.compile(r"\.lib\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))(\s+\w+)?", re.IGNORECASE)
+_INCLUDE = re.compile(r"\.\w+\s+(?:\"([^\"]+)\"|'([^']+)'|([^\s\"']+))(\s+\w+)?", re.IGNORECASE)
 _PATH = re.compile(r"[A-Za-z0-9_./+ -]+")
 _LEVEL = re.compile(r"level[\s=,()+]*([^\s,)]*)")  # wherever it stands: ngspice takes xlevel for it too
 _UNUSUAL = frozenset('=[]?()&%$"!:,;')  # as the first character of a line, ngspice replaces them by *
@@ -33,21 +33,30 @@ _DOLLAR = re.compile(r"(?<=[ \t,])\$")  # ends one too, unless ngspice takes aft
 
 
 @dataclass(frozen=True)
-class Complaint:
-    """A line that is refused.
+class Finding:
+    """Something in a deck that may run commands, or read or write outside its folder.
 
     Attributes
     ----------
     number : int
-        Of the line, from 1.
+        Of the line, from 1; 0 if the whole file is meant.
     text : str
-        As it stands.
+        The line.
     reason : str
+    file : str
+        Relative to the deck's folder.
     """
 
     number: int
     text: str
     reason: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.number}" if self.number else self.file
+        return f"{printable(where)}: {printable(self.reason)}" + (
+            f": {printable(self.text[:200])}" if self.text else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Include:
     section: bool = False
 
 
-def check_lines(data: bytes, *, titled: bool) -> tuple[list[Complaint], list[Include]]:
+def check_lines(data: bytes, *, titled: bool) -> tuple[list[Finding], list[Include]]:
     """Judge every line of a deck, or of a file that a deck includes.
 
     Parameters
@@ -86,11 +95,10 @@ def check_lines(data: bytes, *, titled: bool) -> tuple[list[Complaint], list[Inc
 
     Returns
     -------
-    list of Complaint, list of Include
+    list of Finding, list of Include
         What is refused, the first thousand; what must be read and judged too.
     """
-    complaints: list[Complaint] = []
-    includes: list[Include] = []
+    complaints, includes = list[Finding](), list[Include]()
     for item in _judged(data, titled):
         if isinstance(item, Include):
             includes.append(item)
@@ -101,7 +109,7 @@ def check_lines(data: bytes, *, titled: bool) -> tuple[list[Complaint], list[Inc
     return sorted(complaints, key=lambda c: c.number), includes
 
 
-def _judged(data: bytes, titled: bool) -> Iterator[Complaint | Include]:
+def _judged(data: bytes, titled: bool) -> Iterator[Finding | Include]:
     """Yield what is refused and what is included, as the lines go by."""
     card: tuple[int, list[str]] | None = None  # the one that a + line would continue
     for number, raw in enumerate(BytesIO(data.removeprefix(b"\xef\xbb\xbf")), 1):
@@ -109,7 +117,7 @@ def _judged(data: bytes, titled: bool) -> Iterator[Complaint | Include]:
         bare = raw.decode("utf-8", "backslashreplace").strip(" \t")
         title = titled and number == 1
         if why := _bytes(raw, title) or _commands(bare):
-            yield Complaint(number, bare, why)
+            yield Finding(number, bare, why)
             continue
         if bare.startswith(";") and card is not None:
             yield from _card(*card)
@@ -118,7 +126,7 @@ def _judged(data: bytes, titled: bool) -> Iterator[Complaint | Include]:
             continue
         if bare.startswith("+"):
             if card is None:
-                yield Complaint(number, bare, "continues no card of this file, so that it could continue any")
+                yield Finding(number, bare, "continues no card of this file, so that it could continue any")
             else:
                 card[1].append(bare)
             continue
@@ -160,12 +168,12 @@ def _commands(bare: str) -> str | None:
     return None
 
 
-def _card(number: int, parts: list[str]) -> Iterator[Complaint]:
+def _card(number: int, parts: list[str]) -> Iterator[Finding]:
     """Judge a card with its continuation lines, which ngspice joins with blanks after it has cut off comments."""
     parts = [_COMMENT.split(part, maxsplit=1)[0] for part in parts]
     for lines in (parts, [_DOLLAR.split(part, maxsplit=1)[0] for part in parts]):
         if why := _refused(" ".join(line.removeprefix("+") for line in lines)):
-            yield Complaint(number, parts[0], why)
+            yield Finding(number, parts[0], why)
             return
 
 
@@ -215,14 +223,14 @@ def _options(text: str) -> str | None:
     return _plain(text)
 
 
-def _include(number: int, bare: str, word: str) -> Include | Complaint:
+def _include(number: int, bare: str, word: str) -> Include | Finding:
     """Return the file that an include reads."""
-    found = (_LIBRARY if word == ".lib" else _INCLUDE).fullmatch(bare.rstrip())
-    name = next((group for group in found.groups()[:3] if group), None) if found else None
-    if found is None or name is None:
-        return Complaint(number, bare, f"{word} is not followed by the name of one file")
+    found = _INCLUDE.fullmatch(bare.rstrip())
+    name = found and (found[1] or found[2] or found[3])
+    if not found or not name or (found[4] and word != ".lib"):
+        return Finding(number, bare, f"{word} is not followed by the name of one file")
     if not _PATH.fullmatch(name) or name.startswith("/"):
         what = "does not name a file in the deck's folder by a relative path of letters, digits and _./+-"
-        return Complaint(number, bare, f"{word} {what}")
+        return Finding(number, bare, f"{word} {what}")
     section = word == ".lib" and found[4] is None and re.fullmatch(r"\w+", name, re.ASCII) is not None
     return Include(number, bare, name, word, section)

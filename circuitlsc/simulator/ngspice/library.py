@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,10 @@ def open_session(data: int | None = None) -> Any:
         def load_circuit(self, circuit: str) -> None:
             from PySpice.Spice.NgSpice.Shared import NgSpiceCircuitError
 
-            try:
+            with suppress(NgSpiceCircuitError):  # raised for any line that contains "error"; a wrong circuit cannot run
                 super().load_circuit(circuit)
-            except NgSpiceCircuitError:
-                pass  # raised for any line that contains "error"; a circuit that is wrong cannot run
-            finally:
-                self.log.extend([*self._stderr, *self._stdout])
-                self.clear_output()
+            self.log.extend([*self._stderr, *self._stdout])
+            self.clear_output()
 
         @property
         def library(self) -> Any:

@@ -37,14 +37,7 @@ class BrownianPaths:
     """
 
     def __init__(
-        self,
-        sources: Sequence[str],
-        *,
-        seed: int,
-        chain: int,
-        step: float,
-        temperature: float = 1.0,
-        halvings: int = 0,
+        self, sources: Sequence[str], *, seed: int, chain: int, step: float, temperature: float = 1.0, halvings: int = 0
     ) -> None:
         suffixes = ["", *(f".bridge_{k}" for k in range(1, halvings + 1))]
         self._streams = [[stream(seed, chain, f"{s}{suffix}") for s in sources] for suffix in suffixes]
@@ -75,14 +68,8 @@ def task_paths(task: ChainTask, steps: int = 0) -> BrownianPaths:
 
     That costs about 1 % of simulating them.
     """
-    paths = BrownianPaths(
-        task.sources,
-        seed=task.seed,
-        chain=task.chain,
-        step=task.step,
-        temperature=task.temperature,
-        halvings=task.halvings,
-    )
+    same = ("seed", "chain", "step", "temperature", "halvings")
+    paths = BrownianPaths(task.sources, **{name: getattr(task, name) for name in same})
     for done in range(0, steps, task.chunk):
         paths.increments(min(task.chunk, steps - done))
     return paths

@@ -85,10 +85,8 @@ def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) 
             u = piece[-1, : len(u)]
             kept = counts.steps >= task.n_warmup + task.thin
             settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
-            carried = () if feedback is None else (feedback.now, feedback.following, feedback.solved)
-            reached = ChainState(
-                counts.steps, tuple(u.tolist()), tuple(held.tolist()), tuple(tuple(v.tolist()) for v in carried)
-            )
+            carried = tuple(tuple(v.tolist()) for v in feedback or ())
+            reached = ChainState(counts.steps, tuple(u.tolist()), tuple(held.tolist()), carried)
             yield Chunk(piece, reached, settled or counts.steps == task.n_steps)
             if settled:
                 return
