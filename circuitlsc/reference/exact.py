@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import logsumexp, ndtr, softmax
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
+from circuitlsc.reference.orthant import Moments, OrthantMoments
 from circuitlsc.reference.statistics import PosteriorStatistics
 
 _MAX_PATTERNS = 2_200  # as many take about 10 s: K = 11, or K = 7 if signed
@@ -68,7 +69,7 @@ def gaussian_statistics(model: SparseCodingModel, x: ArrayLike) -> PosteriorStat
     """Return the posterior statistics under the Gaussian prior; arguments and errors as for `gaussian_posterior`."""
     mean, cov = gaussian_posterior(model, x)
     everything = {(1 << model.n_latents) - 1: 1.0}
-    negative = stats.norm.cdf(-mean / np.sqrt(np.diag(cov)))
+    negative = ndtr(-mean / np.sqrt(np.diag(cov)))
     return _exact(model, x, everything, mean, cov + np.outer(mean, mean), negative, "closed form (Gaussian prior)")
 
 
@@ -105,22 +106,7 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
         )
     if model.prior.linear:
         return gaussian_statistics(model, x)
-    pi, lam, signed = _slab(model.prior)
-    root_g, b = math.sqrt(model.gram[0, 0]), float(model.drive(x)[0])
-    signs = (1.0, -1.0) if signed else (1.0,)
-    means = [(sign * b - lam) / root_g for sign in signs]
-    log_weight = [math.log(pi * lam / len(signs)) - math.log(root_g) + log_slab_mass(a) for a in means]
-    if pi < 1:
-        log_weight.append(math.log1p(-pi) - 0.5 * math.log(2 * math.pi))
-    weight = np.exp(np.array(log_weight) - max(log_weight))
-    weight /= weight.sum()
-    moments = [half_normal_moments(a) for a in means]
-    first = sum(w * sign * m[0] for w, sign, m in zip(weight, signs, moments, strict=False)) / root_g
-    second = sum(w * m[1] for w, m in zip(weight, moments, strict=False)) / root_g**2
-    on = float(weight[: len(signs)].sum())
-    support = {0: 1.0 - on, 1: on} if pi < 1 else {1: 1.0}
-    negative = weight[1:2] if signed else np.zeros(1)
-    return _exact(model, x, support, np.array([first]), np.array([[second]]), negative, "closed form")
+    return replace(enumerate_supports(model, x), method="closed form")
 
 
 def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -164,8 +150,7 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
         )
     K = model.n_latents
     log_weights, terms = _pattern_weights(model, x)
-    weights = np.exp(log_weights - log_weights.max())
-    weights /= weights.sum()
+    weights = np.asarray(softmax(log_weights))
     mean, second, negative, error = np.zeros(K), np.zeros((K, K)), np.zeros(K), 0.0
     support: dict[int, float] = {}
     for weight, (on, sign, moments) in zip(weights, terms, strict=True):
@@ -195,10 +180,9 @@ def log_evidence(model: SparseCodingModel, x: ArrayLike) -> float:
     if model.prior.linear:
         raise ReferenceRefusedError("log_evidence: a Gaussian prior has no supports to sum over. Use a normal density.")
     log_weights, _ = _pattern_weights(model, x)
-    top = float(log_weights.max())
     x = model.check_x(x)
     constant = -0.5 * model.n_features * math.log(2 * math.pi * model.variance) - float(x @ x) / (2 * model.variance)
-    return constant + top + math.log(float(np.sum(np.exp(log_weights - top))))
+    return constant + float(logsumexp(log_weights))
 
 
 def _pattern_weights(
