@@ -14,8 +14,8 @@ import numpy as np
 
 from circuitlsc.io.arrays import Array, as_generator
 from circuitlsc.io.declared import quantity
-from circuitlsc.model.prior import TAIL, Prior, Slab, logistic, smooth_abs, smooth_sign, softplus
-from circuitlsc.model.prior_tables import PriorCells, comparator_cells
+from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.model.prior import TAIL, Prior, PriorCells, Slab, logistic, smooth_abs, smooth_sign, softplus
 
 
 class SlabPrior(Prior):
@@ -81,8 +81,10 @@ class SlabPrior(Prior):
         return self.cost_grad(s)
 
     def cells(self, width: float, reach: float) -> PriorCells:
-        """Return comparators of input width w: their tables end in flat segments, whatever the reach."""
-        return comparator_cells(self, width)
+        """Return comparators of input width w at +-u0, and the sign of u: their tables end in flat segments."""
+        # two knots a side suffice for the sign's corner at 0: its table is odd, and noise crosses it fast
+        far = self.cost_grad(np.array([-40.0, -40.0, 40.0, 40.0]) * width, width)
+        return PriorCells(*self.code_tables(width), Table(np.array([-3.0, -1.8, 1.8, 3.0]) * width, far))
 
     def slab_at(self, temperature: float) -> float:
         """Return T/lam."""

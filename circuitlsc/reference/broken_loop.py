@@ -9,16 +9,13 @@ the restarts of a chunked run leave f as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
+from collections.abc import Mapping
 
 from circuitlsc.circuit.cells import Feedback
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.extrapolation import extrapolate
-from circuitlsc.reference.pathwise import between, implicit_step
-from circuitlsc.simulator.ngspice.callbacks import FIRST
+from circuitlsc.reference.pathwise import between, trapezoid
 
 
 def broken_trapezoid(
@@ -30,7 +27,6 @@ def broken_trapezoid(
     *,
     chunk: int,
     inputs: Mapping[str, Array] | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> Array:
     """Integrate the twin of a circuit with a broken loop; arguments as for `circuitlsc.reference.pathwise.trapezoid`.
 
@@ -41,28 +37,14 @@ def broken_trapezoid(
     """
     cell = next(c for c in graph.cells if isinstance(c, Feedback))
     source = graph.inputs(cell)["e"].name
+    now = following = older = twin.signals(start, between(inputs, 0, 0.0))[source]
 
-    def gradient(u: Array, x: Mapping[str, Array] | None) -> Array:
-        return twin.signals(u, x)[source]
+    def with_gradient(k: int, share: float) -> dict[str, Array]:
+        return {**(between(inputs, k, share) or {}), cell.name: now + share * (following - now)}
 
-    out = np.empty_like(increments)
-    u = np.array(start, dtype=float)
-    now = following = older = gradient(u, between(inputs, 0, 0.0))
-    F = twin.drift(u, {cell.name: now})
-    for k, dw in enumerate(increments):
-        begin = 0.0
-        if k % chunk == 0:
-            for part in (FIRST, 2 * FIRST):
-                x = between(inputs, k, part) or {}
-                f = now + part * (following - now)
-                u, F = implicit_step(twin, u + FIRST * dw, FIRST * step, u, {**x, cell.name: f})
-            begin = 2 * FIRST
-        x, weight = between(inputs, k, 1.0) or {}, 0.5 * (1 - begin) * step
-        base = u + weight * F + (1 - begin) * dw
-        u, F = implicit_step(twin, base, weight, base + weight * F, {**x, cell.name: following})
-        e = gradient(u, x)
+    def extrapolated(k: int, u: Array) -> None:
+        nonlocal now, following, older
+        e = twin.signals(u, between(inputs, k, 1.0))[source]
         now, following, older = following, extrapolate(e, older, following), e
-        out[k] = u
-        if progress is not None and k % 500 == 0:
-            progress(k)
-    return out
+
+    return trapezoid(twin, start, increments, step, chunk=chunk, inputs=with_gradient, after=extrapolated)

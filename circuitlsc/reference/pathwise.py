@@ -18,6 +18,8 @@ from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
 from circuitlsc.simulator.ngspice.callbacks import FIRST
 
+Inputs = Callable[[int, float], Mapping[str, Array] | None]
+
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search
 HALVINGS = 20
@@ -131,11 +133,11 @@ def trapezoid(
     step: float,
     *,
     chunk: int,
-    inputs: Mapping[str, Array] | None = None,
+    inputs: Mapping[str, Array] | Inputs | None = None,
     restarts: Mapping[int, Array] | None = None,
     tries: int = 1,
     simulator: bool = False,
-    progress: Callable[[int], None] | None = None,
+    after: Callable[[int, Array], None] | None = None,
 ) -> Array:
     """Integrate the twin on given noise increments.
 
@@ -150,16 +152,17 @@ def trapezoid(
         h, in units of tau.
     chunk : int
         Steps between restarts of the integration.
-    inputs : mapping or None
-        By cell, the streamed input at the grid points 0 .. n_steps, shape (n_steps + 1, n_inputs).
+    inputs : mapping, callable or None
+        By cell, the streamed input at the grid points 0 .. n_steps, shape (n_steps + 1, n_inputs); or ``inputs(k, share)``,
+        which returns the inputs by cell a share of the step after the grid point k.
     restarts : mapping or None
         States (n_chains, twin.size) to go on from after so many steps.
     tries : int
         How often a step without a solution is cut, as ngspice does: an eighth of it first, by backward Euler.
     simulator : bool
         Whether to search a step's solution as ngspice does (`simulator_step`), which matters where it has several.
-    progress : callable or None
-        Called with the number of steps done, now and then.
+    after : callable or None
+        Called with k and the state after each step.
 
     Returns
     -------
@@ -168,20 +171,20 @@ def trapezoid(
     """
     out = np.empty_like(increments)
     u = np.array(start, dtype=float)
+    at = inputs if callable(inputs) else partial(between, inputs)
     for k, dw in enumerate(increments):
         begin = 0.0
         if restarts is not None and k in restarts:
             u = restarts[k]
-            f = twin.drift(u, between(inputs, k, 0.0))
+            f = twin.drift(u, at(k, 0.0))
         if k % chunk == 0:
             for part in (FIRST, 2 * FIRST):
-                x = between(inputs, k, part)
-                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
+                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, at(k, part))
             begin = 2 * FIRST
-        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(between, inputs, k), tries, simulator)
+        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(at, k), tries, simulator)
         out[k] = u
-        if progress is not None and k % 500 == 0:
-            progress(k)
+        if after is not None:
+            after(k, u)
     return out
 
 
@@ -192,7 +195,7 @@ def _rest_of_step(
     step: float,
     dw: Array,
     begin: float,
-    inputs: Callable[[float], dict[str, Array] | None],
+    inputs: Callable[[float], Mapping[str, Array] | None],
     tries: int,
     simulator: bool,
 ) -> tuple[Array, Array]:
