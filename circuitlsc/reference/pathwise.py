@@ -64,13 +64,8 @@ def implicit_step(
         if np.max(np.abs(error)) < CONVERGED:
             return v, f
         move = np.linalg.solve(eye - weight * jacobian, error[..., None])[..., 0]
-        if attempt < FULL_STEPS:
-            v = v + move
-            f, jacobian = twin.linearise(v, x)
-            error = base + weight * f - v
-            continue
         size, share = np.linalg.norm(error, axis=-1), np.ones(len(v))
-        for _ in range(HALVINGS):
+        for _ in range(1 if attempt < FULL_STEPS else HALVINGS):
             trial = v + share[:, None] * move
             f, jacobian = twin.linearise(trial, x)
             error = base + weight * f - trial
@@ -169,9 +164,30 @@ def trapezoid(
     array, shape (n_steps, n_chains, twin.size)
         State at t = h, 2h, ...
     """
+    at = inputs if callable(inputs) else partial(between, inputs)
+
+    def rest_of_step(k: int, u: Array, f: Array, begin: float, tries: int) -> tuple[Array, Array]:
+        """Go from a share ``begin`` of a step to its end; return the state and its drift."""
+        share, dw = 1.0 - begin, increments[k]
+        base, weight = u + 0.5 * share * step * f + share * dw, 0.5 * share * step
+        try:
+            if simulator:
+                return simulator_step(twin, base, weight, twin.signals(u, at(k, begin)), at(k, 1.0))
+            return implicit_step(twin, base, weight, base + weight * f, at(k, 1.0))
+        except TrapezoidFailed:
+            if tries <= 1:
+                raise
+        part = share / CUT
+        try:
+            u, f = implicit_step(twin, u + part * dw, part * step, u, at(k, begin + part))
+        except TrapezoidFailed:
+            # a corner of a table right at the solution: a smaller piece of it
+            part /= CUT
+            u, f = implicit_step(twin, u + part * dw, part * step, u, at(k, begin + part))
+        return rest_of_step(k, u, f, begin + part, tries - 1)
+
     out = np.empty_like(increments)
     u = np.array(start, dtype=float)
-    at = inputs if callable(inputs) else partial(between, inputs)
     for k, dw in enumerate(increments):
         begin = 0.0
         if restarts is not None and k in restarts:
@@ -181,42 +197,11 @@ def trapezoid(
             for part in (FIRST, 2 * FIRST):
                 u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, at(k, part))
             begin = 2 * FIRST
-        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(at, k), tries, simulator)
+        u, f = rest_of_step(k, u, f, begin, tries)
         out[k] = u
         if after is not None:
             after(k, u)
     return out
-
-
-def _rest_of_step(
-    twin: Twin,
-    u: Array,
-    f: Array,
-    step: float,
-    dw: Array,
-    begin: float,
-    inputs: Callable[[float], Mapping[str, Array] | None],
-    tries: int,
-    simulator: bool,
-) -> tuple[Array, Array]:
-    """Go from a share ``begin`` of a step to its end; return the state and its drift."""
-    share = 1.0 - begin
-    base, weight = u + 0.5 * share * step * f + share * dw, 0.5 * share * step
-    try:
-        if simulator:
-            return simulator_step(twin, base, weight, twin.signals(u, inputs(begin)), inputs(1.0))
-        return implicit_step(twin, base, weight, base + weight * f, inputs(1.0))
-    except TrapezoidFailed:
-        if tries <= 1:
-            raise
-    part = share / CUT
-    try:
-        u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
-    except TrapezoidFailed:
-        # a corner of a table right at the solution: a smaller piece of it
-        part /= CUT
-        u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
-    return _rest_of_step(twin, u, f, step, dw, begin + part, inputs, tries - 1, simulator)
 
 
 def between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:

@@ -11,7 +11,7 @@ by piece: then nothing here holds a whole run.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ N_BATCHES = 128
 MIN_VISITS, MIN_VISITS_ESS = 1000.0, 100.0
 #: What is measured on each latent.
 MARGINALS = ("p_active", "mean", "sd")
-_CHUNK = 10_000  # a chunk of residuals with 64 features is 5 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +204,7 @@ def summarize(
         mean=(mean, mean_mcse),
         sd=(sd, sd_mcse),
         coactive=_coactivation(active, p_active, p_active_mcse),
-        residual_power=mean_with_mcse(s.map(lambda v: residual_power(v, model, x))),
+        residual_power=mean_with_mcse(_wide(s, model).map(lambda v: residual_power(v, model, x))),
         p_negative=mean_with_mcse(s.map(lambda v: v < 0)),
         below=below,
         support=_support(active),
@@ -268,15 +267,7 @@ def virial(
     if len(u.shape) != 3 or u.shape[2] != model.n_latents:
         raise InputError(f"u has shape {u.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
 
-    def product(piece: Array) -> Array:
-        # In pieces once more: the residual has n_features columns, which may be many times n_latents.
-        out = np.empty_like(piece, dtype=float)
-        for start in range(0, piece.shape[1], _CHUNK):
-            part = np.s_[:, start : start + _CHUNK]
-            out[part] = piece[part] * model.energy_grad(piece[part], x, width) / temperature
-        return out
-
-    return mean_with_mcse(u.map(product))
+    return mean_with_mcse(_wide(u, model).map(lambda v: v * model.energy_grad(v, x, width) / temperature))
 
 
 def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> dict[str, Array]:
@@ -361,12 +352,13 @@ def _batch_means_pairs(active: Draws) -> Array:
 
 def residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
     """Return abs(x - A s)^2 of codes (chain, draw, latent), in data units squared; shape (chain, draw)."""
-    flat = s.reshape(-1, s.shape[2])
-    power = np.empty(len(flat))
-    for start in range(0, len(flat), _CHUNK):
-        r = flat[start : start + _CHUNK] @ model.A.T - x
-        power[start : start + _CHUNK] = np.einsum("nd,nd->n", r, r)
-    return power.reshape(s.shape[:2])
+    r = s @ model.A.T - x
+    return np.asarray(np.einsum("cnd,cnd->cn", r, r))
+
+
+def _wide(draws: Draws, model: SparseCodingModel) -> Draws:
+    """Return draws that are read in pieces short enough for residuals: n_features may be many times n_latents."""
+    return replace(draws, width=max(draws.width or 0, draws.shape[0] * (model.n_latents + model.n_features)))
 
 
 def support_keys(active: Values) -> NDArray[np.int64]:
@@ -374,13 +366,18 @@ def support_keys(active: Values) -> NDArray[np.int64]:
     return np.asarray(active @ (1 << np.arange(active.shape[-1])), dtype=np.int64)
 
 
+def support_counts(active: Values) -> NDArray[np.int64]:
+    """Return how often each of the 2^K sets of latents is the active one."""
+    return np.bincount(support_keys(active).ravel(), minlength=1 << active.shape[-1])
+
+
+def shares(counts: NDArray[np.int64]) -> dict[int, float]:
+    """Return counts that are not 0 as shares of their sum."""
+    total = counts.sum()
+    return {int(key): int(counts[key]) / int(total) for key in np.flatnonzero(counts)}
+
+
 def _support(active: Draws) -> dict[int, float] | None:
-    K = active.shape[2]
-    if K > MAX_SUPPORT_LATENTS:
+    if active.shape[2] > MAX_SUPPORT_LATENTS:
         return None
-    counts = np.zeros(2**K, dtype=np.int64)
-    for piece in active.pieces():
-        keys, found = np.unique(support_keys(piece), return_counts=True)
-        counts[keys] += found
-    total = active.shape[0] * active.n_draws
-    return {int(key): int(counts[key]) / total for key in np.flatnonzero(counts)}
+    return shares(sum(support_counts(piece) for piece in active.pieces()))
