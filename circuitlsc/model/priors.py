@@ -57,12 +57,11 @@ class SlabPrior(Prior):
     def latent_grad(self, u: Array, width: float = 0.0) -> Array:
         """Return ds/du: the comparator's output, times the sign of u if s >= 0."""
         u = np.asarray(u, dtype=float)
+        if not self.sparse:
+            return super().latent_grad(u, width)
         if self.signed:
-            if not self.sparse:
-                return np.ones_like(u)
             return logistic(u - self.threshold, width) + logistic(-u - self.threshold, width)
-        sign = smooth_sign(u, width)
-        return sign * logistic(smooth_abs(u, width) - self.threshold, width) if self.sparse else sign
+        return smooth_sign(u, width) * logistic(smooth_abs(u, width) - self.threshold, width)
 
     def cost(self, u: Array, width: float = 0.0) -> Array:
         """Return lam a_w(u)."""
@@ -235,17 +234,13 @@ class Gaussian(Prior):
         """Return a conductance, the quadratic cost; there is nothing to compare."""
         return PriorCells(None, None, None, self.stiffness)
 
-    def slab_at(self, temperature: float) -> float:
-        """Return sd sqrt(T)."""
-        return self.sd * math.sqrt(temperature)
-
     def rate_at(self, temperature: float, *, bend: float = 1.0, diffusion: float = 1.0) -> float:
         """Return 1/sd^2: a linear drift has no corner that a step could miss."""
         return self.stiffness
 
     def tempered(self, temperature: float) -> Gaussian:
         """Return the prior of exp(-E/T)."""
-        return replace(self, sd=self.slab_at(temperature))
+        return replace(self, sd=self.sd * math.sqrt(temperature))
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -123,19 +124,19 @@ class CustomPrior(Prior):
                     f"CustomPrior: {what} has shape {array.shape}, but a table has the same number of knots, 5 or more, in "
                     f"each column (s has {knots.shape}). Pass one-dimensional arrays of equal length."
                 )
-        if (np.diff(knots) <= 0).any():
-            k = int(np.argmax(np.diff(knots) <= 0))
+        k = int(np.argmax(np.diff(knots) <= 0))
+        if knots[k + 1] <= knots[k]:
             raise InputError(
                 f"CustomPrior: s[{k + 1}] = {knots[k + 1]:g} is not above s[{k}] = {knots[k]:g}. Sort the knots, and give each "
                 "once."
             )
         if (not signed and knots[0] != 0) or (signed and not knots[0] < 0 < knots[-1]):
-            covers = f"CustomPrior: the table covers s = {knots[0]:g} to {knots[-1]:g}"
-            raise InputError(
-                f"{covers}, but signed codes lie on both sides of 0. Add the other side, or set signed = False."
+            missing = (
+                "signed codes lie on both sides of 0. Add the other side, or set signed = False."
                 if signed
-                else f"{covers}, but codes >= 0 start at 0. Let the table start at s = 0, or set signed = True."
+                else "codes >= 0 start at 0. Let the table start at s = 0, or set signed = True."
             )
+            raise InputError(f"CustomPrior: the table covers s = {knots[0]:g} to {knots[-1]:g}, but {missing}")
         cls._check_rise(knots, costs, signed)
         prior = object.__new__(cls)
         prior._fill(knots, costs, CubicSpline(knots, costs)(knots, 1) if slopes is None else slopes, signed, name)
@@ -168,16 +169,12 @@ class CustomPrior(Prior):
             return
         k = min(ends, key=lambda k: costs[k])
         advice = "Give a larger reach, or a cost that rises."
-        for factor in 2.0 ** np.arange(1, 11):
-            if cost is None:
-                break
-            try:
+        with suppress(InputError):  # further out it may be none
+            for factor in 2.0 ** np.arange(1, 11) if cost is not None else ():
                 further = tabulated("cost", cost, factor * s[:: len(s) // 1000])
-            except InputError:
-                break
-            if all(further[j] >= further.min() + RISE for j in ends):
-                advice = f"Give reach >= {factor * s[-1]:g}."
-                break
+                if all(further[j] >= further.min() + RISE for j in ends):
+                    advice = f"Give reach >= {factor * s[-1]:g}."
+                    break
         raise InputError(
             f"CustomPrior: the cost at s = {s[k]:g} is {costs[k] - costs.min():.3g} above its least value, but it must rise by "
             f"{RISE:g} within its table for the prior to be proper. {advice}"
@@ -199,15 +196,14 @@ class CustomPrior(Prior):
         ends = f"{self.knots[0]:g} to {self.knots[-1]:g}"
         return f"CustomPrior({self.name!r}, {len(self.knots)} knots from {ends}, signed={self.signed})"
 
+    def _key(self) -> tuple[Any, ...]:
+        return self.name, self.signed, self.knots.tobytes(), self.costs.tobytes(), self.slopes.tobytes()
+
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CustomPrior):
-            return NotImplemented
-        return (self.name, self.signed) == (other.name, other.signed) and all(
-            np.array_equal(getattr(self, f), getattr(other, f)) for f in ("knots", "costs", "slopes")
-        )
+        return self._key() == other._key() if isinstance(other, CustomPrior) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self.name, self.signed, self.knots.tobytes(), self.costs.tobytes(), self.slopes.tobytes()))
+        return hash(self._key())
 
     @classmethod
     def config_keys(cls) -> tuple[str, ...]:
@@ -232,28 +228,9 @@ class CustomPrior(Prior):
         return float(np.abs(self.knots[[0, -1]]).max())
 
     @cached_property
-    def symmetric(self) -> bool:
-        """Whether C(-s) = C(s), as far as the table says."""
-        return bool(
-            np.array_equal(self.knots, -self.knots[::-1])
-            and np.allclose(self.costs, self.costs[::-1], rtol=0, atol=1e-9 * np.ptp(self.costs))
-            and np.allclose(self.slopes, -self.slopes[::-1], rtol=0, atol=1e-7 * np.abs(self.slopes).max())
-        )
-
-    @property
-    def least_cost(self) -> float:
-        """The least C(s) of the table."""
-        return float(self.code_cost(self._fine).min())
-
-    @property
-    def _fine(self) -> Array:
-        """Codes all over the table."""
-        return np.linspace(self.knots[0], self.knots[-1], 20_001)
-
-    @cached_property
     def slab_scale(self) -> float:
         """The distance from the least cost to where it has risen by 1, on the nearer side."""
-        s = self._fine
+        s = np.linspace(self.knots[0], self.knots[-1], 20_001)
         cost = self.code_cost(s)
         least = int(np.argmin(cost))
         return float(np.abs(s[cost >= cost[least] + 1.0] - s[least]).min())

@@ -20,7 +20,6 @@ from scipy.special import logsumexp, ndtr, softmax
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.orthant import Moments, OrthantMoments
 from circuitlsc.reference.statistics import PosteriorStatistics
@@ -189,10 +188,25 @@ def _pattern_weights(
     model: SparseCodingModel, x: ArrayLike
 ) -> tuple[Array, list[tuple[NDArray[np.int64], Array, Moments]]]:
     """Return the log of each pattern's term in p(x), and its latents, their signs and moments."""
-    pi, lam, signed = _slab(model.prior)
-    K = model.n_latents
+    if model.prior.slab is None:
+        raise ReferenceRefusedError(
+            f"The prior {model.prior!r} has no closed form: only SpikeSlab, Laplace and Gaussian have. Use quadrature (one "
+            "or two latents) or slice_sampling."
+        )
+    (pi, lam), signed, K = model.prior.slab, model.prior.signed, model.n_latents
     choices = ((0.0,) if pi < 1 else ()) + ((1.0, -1.0) if signed else (1.0,))
-    _refuse_unsound(model, len(choices) ** K)
+    if len(choices) ** K > _MAX_PATTERNS:
+        raise ReferenceRefusedError(
+            f"enumerate_supports: {K} latents make {len(choices) ** K} patterns to sum over, and more than "
+            f"{_MAX_PATTERNS} would take too long. Use gibbs."
+        )
+    rank = np.linalg.matrix_rank(model.A / np.linalg.norm(model.A, axis=0), rtol=1e-6)
+    if rank < K:
+        raise ReferenceRefusedError(
+            f"enumerate_supports: A has rank {rank} for {K} latents, so A_S^T A_S is singular for the support of "
+            "all of them and no normal density has it as its precision (the posterior is proper all the same: the "
+            "prior bounds it). Use gibbs."
+        )
     G, b = model.gram, model.drive(x)
     log_on = math.log(pi * lam / 2 if signed else pi * lam)
     log_off = math.log1p(-pi) if pi < 1 else 0.0
@@ -205,33 +219,6 @@ def _pattern_weights(
         log_weights.append(moments.log_z + log_on * len(on) + log_off * (K - len(on)))
         terms.append((on, signs[on], moments))
     return np.array(log_weights), terms
-
-
-def _refuse_unsound(model: SparseCodingModel, n_patterns: int) -> None:
-    K = model.n_latents
-    if n_patterns > _MAX_PATTERNS:
-        raise ReferenceRefusedError(
-            f"enumerate_supports: {K} latents make {n_patterns} patterns to sum over, and more than "
-            f"{_MAX_PATTERNS} would take too long. Use gibbs."
-        )
-    values = np.linalg.svd(model.A / np.linalg.norm(model.A, axis=0), compute_uv=False)
-    rank = int(np.sum(values > 1e-6 * values[0]))
-    if rank < K:
-        raise ReferenceRefusedError(
-            f"enumerate_supports: A has rank {rank} for {K} latents, so A_S^T A_S is singular for the support of "
-            "all of them and no normal density has it as its precision (the posterior is proper all the same: the "
-            "prior bounds it). Use gibbs."
-        )
-
-
-def _slab(prior: Prior) -> tuple[float, float, bool]:
-    """Return (pi, lam, signed)."""
-    if prior.slab is not None:
-        return *prior.slab, prior.signed
-    raise ReferenceRefusedError(
-        f"The prior {prior!r} has no closed form: only SpikeSlab, Laplace and Gaussian have. Use quadrature (one or two "
-        "latents) or slice_sampling."
-    )
 
 
 def _exact(
