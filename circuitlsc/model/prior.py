@@ -276,7 +276,8 @@ class Prior(ABC):
             knots, values = np.concatenate([-knots[:0:-1], knots]), np.concatenate([-values[:0:-1], values])
         # a flat segment at each end: beyond it c' stays what it is
         knots = np.concatenate([[knots[0] - width], knots, [knots[-1] + width]])
-        return PriorCells(*self.code_tables(width), Table(knots, np.concatenate([values[:1], values, values[-1:]])))
+        code, gate = self.code_tables(width)
+        return PriorCells(code, gate, Table(knots, np.concatenate([values[:1], values, values[-1:]])))
 
     def code_tables(self, width: float) -> tuple[Table, Table] | tuple[None, None]:
         """Return the tables of the code and of its gate; None if the code is u itself.

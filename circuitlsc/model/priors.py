@@ -83,7 +83,8 @@ class SlabPrior(Prior):
         """Return comparators of input width w at +-u0, and the sign of u: their tables end in flat segments."""
         # two knots a side suffice for the sign's corner at 0: its table is odd, and noise crosses it fast
         far = self.cost_grad(np.array([-40.0, -40.0, 40.0, 40.0]) * width, width)
-        return PriorCells(*self.code_tables(width), Table(np.array([-3.0, -1.8, 1.8, 3.0]) * width, far))
+        code, gate = self.code_tables(width)
+        return PriorCells(code, gate, Table(np.array([-3.0, -1.8, 1.8, 3.0]) * width, far))
 
     def slab_at(self, temperature: float) -> float:
         """Return T/lam."""

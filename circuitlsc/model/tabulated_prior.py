@@ -170,7 +170,9 @@ class CustomPrior(Prior):
         k = min(ends, key=lambda k: costs[k])
         advice = "Give a larger reach, or a cost that rises."
         with suppress(InputError):  # further out it may be none
-            for factor in 2.0 ** np.arange(1, 11) if cost is not None else ():
+            for factor in 2.0 ** np.arange(1, 11):
+                if cost is None:
+                    break
                 further = tabulated("cost", cost, factor * s[:: len(s) // 1000])
                 if all(further[j] >= further.min() + RISE for j in ends):
                     advice = f"Give reach >= {factor * s[-1]:g}."

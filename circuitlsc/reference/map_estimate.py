@@ -10,7 +10,7 @@ convex there is no such proof, and the method's name says so.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -310,12 +310,9 @@ def best_minimum(model: SparseCodingModel, x: ArrayLike, *, n_starts: int = 20, 
         return np.asarray(s, dtype=float)
 
     rng = np.random.default_rng(seed)
-    best, lowest = np.zeros(K), np.inf
-    for k in range(n_starts):
-        found = descend_from(model, start(k) if prior.signed else np.maximum(start(k), 0.0), x)
-        if found.objective < lowest:
-            best, lowest = found.code, found.objective
-    return MapEstimate(best, lowest, f"best of {n_starts} local minimisations")
+    starts = (start(k) if prior.signed else np.maximum(start(k), 0.0) for k in range(n_starts))
+    best = min((descend_from(model, s, x) for s in starts), key=lambda found: found.objective)
+    return replace(best, method=f"best of {n_starts} local minimisations")
 
 
 def descend_from(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> MapEstimate:

@@ -66,23 +66,17 @@ def mean_with_mcse(values: ArrayLike | Draws, name: str = "values") -> tuple[Arr
     values = Draws.of(values)
     if len(values.shape) < 2:
         raise InputError(f"{name} has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
-    check_enough(name, values)
+    if values.shape[0] < 1 or values.n_draws < MIN_DRAWS:
+        raise InputError(
+            f"{name} has {values.n_draws} samples in each of {values.shape[0]} chains, but a standard error needs at least "
+            f"{MIN_DRAWS} per chain. Raise t_stop, or lower thin or warmup."
+        )
     mean, mcse = np.empty(math.prod(values.shape[2:])), np.zeros(math.prod(values.shape[2:]))
     for some, mean[some], blocks, moving in _in_blocks(name, values, lambda block: block.mean(2)):
         for k in np.flatnonzero(moving):
             # one column at a time: the Fourier transforms inside take several times its memory
             mcse[some.start + k] = array_stats.mcse(blocks[k], chain_axis=0, draw_axis=1, method="mean")
     return mean.reshape(values.shape[2:]), mcse.reshape(values.shape[2:])
-
-
-def check_enough(name: str, values: Draws) -> None:
-    """Raise InputError if there are too few draws for a standard error."""
-    chains, draws = values.shape[:2]
-    if chains < 1 or draws < MIN_DRAWS:
-        raise InputError(
-            f"{name} has {draws} samples in each of {chains} chains, but a standard error needs at least {MIN_DRAWS} "
-            "per chain. Raise t_stop, or lower thin or warmup."
-        )
 
 
 def largest_rhat(values: Draws) -> float:

@@ -103,19 +103,8 @@ def exact_statistics(
             pass  # a singular A_S, or integrals that do not converge: the posterior is proper all the same
     chains: Chains = (GibbsChains if prior.conditionals else SliceChains)(model, x, n_chains=CHAINS, seed=seed)
     running = RunningStatistics(model, x, "Gibbs sampling" if prior.conditionals else "slice sampling", levels)
-    return _draw(chains, running, enough or usual_error(model), seconds, progress or (lambda *_: None))
-
-
-def _draw(
-    chains: Chains,
-    running: RunningStatistics,
-    enough: Enough,
-    seconds: float,
-    progress: Callable[[float, float], None],
-) -> PosteriorStatistics:
-    """Draw until it is enough, or the time is over: how many draws are enough does not depend on how fast they come."""
-    begun, target, warmup = time.monotonic(), BATCH, WARMUP
-    while True:
+    enough, begun, target, warmup = enough or usual_error(model), time.monotonic(), BATCH, WARMUP
+    while True:  # how many draws are enough does not depend on how fast they come
         # always as many at a time: what is updated from draw to draw is calculated anew at each start, and rounded
         running.add(chains.draw(BATCH, warmup=warmup))
         warmup, spent = 0, time.monotonic() - begun
@@ -125,8 +114,9 @@ def _draw(
         excess = enough(found)
         if excess <= 1.0 or spent >= seconds:
             return found
-        needed = spent * min(excess**2, 1e6)  # errors fall with the root of the length
-        progress(spent / max(needed, spent), min(needed, seconds) - spent)
+        if progress is not None:
+            needed = spent * min(excess**2, 1e6)  # errors fall with the root of the length
+            progress(spent / max(needed, spent), min(needed, seconds) - spent)
         # towards the end, but no further than a half of what there is, so that the estimate is looked at again
         more = int(running.n_draws * min(max(1.05 * excess**2 - 1, 0.05), 0.5))
         target = running.n_draws + max(BATCH, BATCH * math.ceil(more / BATCH))

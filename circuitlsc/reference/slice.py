@@ -114,7 +114,13 @@ class SliceChains(Chains):
     def __init__(self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int) -> None:
         costs = _tabulate(model.prior)
         super().__init__(model, x, n_chains=n_chains, seed=seed)
-        lines = _lines(model, self._G, self._b)
+        slab, (rates, vectors) = model.prior.slab_scale, np.linalg.eigh(self._G)
+        rates, vectors = np.maximum(rates, 0.0), np.ascontiguousarray(vectors.T)
+        precision = np.concatenate([np.diag(self._G), rates]) + 1.0 / slab**2
+        narrow = 1.0 / np.sqrt(precision)
+        asked = np.abs(np.concatenate([self._b, vectors @ self._b])) / precision
+        widths = np.stack([narrow, np.maximum(_span(model.prior), asked) + 5 * narrow], axis=1)
+        lines = _Lines(self._G, self._b, vectors, rates, widths, model.prior.signed)
         self._run = lambda c, *run: _chain(self._rngs[c], costs, lines, self._states[c], *run)
 
 
@@ -132,19 +138,6 @@ def _tabulate(prior: Prior) -> _Costs:
     raise ReferenceRefusedError(
         f"slice_sampling: the cost of {prior!r} has features that a table of {n // 2} knots does not hold. Smooth it."
     )
-
-
-def _lines(model: SparseCodingModel, G: Array, b: Array) -> _Lines:
-    slab = model.prior.slab_scale
-    rates, vectors = np.linalg.eigh(G)
-    rates = np.maximum(rates, 0.0)
-    vectors = np.ascontiguousarray(vectors.T)
-    precision = np.concatenate([np.diag(G), rates])
-    drive = np.concatenate([b, vectors @ b])
-    narrow = 1.0 / np.sqrt(precision + 1.0 / slab**2)
-    asked = np.abs(drive) / (precision + 1.0 / slab**2)
-    wide = np.maximum(_span(model.prior), asked) + 5 * narrow
-    return _Lines(G, b, vectors, rates, np.stack([narrow, wide], axis=1), model.prior.signed)
 
 
 def _span(prior: Prior) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.mcse import check_enough, largest_rhat
+from circuitlsc.reference.mcse import largest_rhat
 from circuitlsc.reference.mcse import mean_with_mcse as mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws, Values
 
@@ -173,12 +174,9 @@ def summarize(
     - Values, counts and supports are those of every draw. Of `Draws` with more than 131,072 per chain the MCSEs come
       from block means, and R-hat from every m-th draw (`circuitlsc.reference.mcse`).
     """
-    s, active = Draws.of(s), Draws.of(active)
-    if len(s.shape) != 3 or s.shape[2] != model.n_latents:
-        raise InputError(f"s has shape {s.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
+    s, active = _of_model("s", s, model), Draws.of(active)
     if active.shape != s.shape:
         raise InputError(f"active has shape {active.shape}, but s has {s.shape}. Pass model.active(u).")
-    check_enough("s", s)
     s, x = s.map(lambda v: np.asarray(v, dtype=float)), model.check_x(x)
     active = active.map(lambda v: np.asarray(v, dtype=bool))
 
@@ -194,7 +192,8 @@ def summarize(
 
     spread_of_squares = squares.map(lambda q: (q - variance) ** 2).mean()
     spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
-    ess = np.concatenate([_ess(variance, mcse) for variance, mcse in spreads])
+    # ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column
+    ess = np.concatenate([np.divide(v, e**2, out=np.full_like(e, np.inf), where=e > 0) for v, e in spreads])
     below = None
     if levels is not None:
         at = np.asarray(levels, dtype=float)
@@ -263,10 +262,7 @@ def virial(
     InputError
         As `mean_with_mcse`, and if u does not fit the model.
     """
-    u = Draws.of(u)
-    if len(u.shape) != 3 or u.shape[2] != model.n_latents:
-        raise InputError(f"u has shape {u.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
-
+    u = _of_model("u", u, model)
     return mean_with_mcse(_wide(u, model).map(lambda v: v * model.energy_grad(v, x, width) / temperature))
 
 
@@ -310,11 +306,6 @@ def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> d
     return mcse
 
 
-def _ess(variance: Array, mcse: Array) -> Array:
-    """ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column."""
-    return np.divide(variance, mcse**2, out=np.full_like(mcse, np.inf), where=mcse > 0)
-
-
 def _coactivation(active: Draws, p_active: Array, p_active_mcse: Array) -> tuple[Array, Array]:
     K = active.shape[2]
     counts = np.zeros((K, K))
@@ -356,6 +347,16 @@ def residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
     return np.asarray(np.einsum("cnd,cnd->cn", r, r))
 
 
+def _of_model(name: str, values: ArrayLike | Draws, model: SparseCodingModel) -> Draws:
+    """Return draws of codes or states, or raise InputError."""
+    draws = Draws.of(values)
+    if len(draws.shape) != 3 or draws.shape[2] != model.n_latents:
+        raise InputError(
+            f"{name} has shape {draws.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents})."
+        )
+    return draws
+
+
 def _wide(draws: Draws, model: SparseCodingModel) -> Draws:
     """Return draws that are read in pieces short enough for residuals: n_features may be many times n_latents."""
     return replace(draws, width=max(draws.width or 0, draws.shape[0] * (model.n_latents + model.n_features)))
@@ -380,4 +381,4 @@ def shares(counts: NDArray[np.int64]) -> dict[int, float]:
 def _support(active: Draws) -> dict[int, float] | None:
     if active.shape[2] > MAX_SUPPORT_LATENTS:
         return None
-    return shares(sum(support_counts(piece) for piece in active.pieces()))
+    return shares(reduce(np.add, map(support_counts, active.pieces())))
