@@ -80,7 +80,7 @@ FAULTS = (
     Fault("Gibbs forgets the odds of the spike", "reference/gibbs.py", "log_w = log_odds + _HALF_LOG_2PI", "log_w = _HALF_LOG_2PI", "test_gibbs.py::test_one_latent_is_the_closed_form[x0-spike-slab]"),
     Fault("slice interval is not drawn anew", "reference/slice.py", "left = -width * rng.random()", "left = 0.0", "test_slice.py::test_under_a_laplace_prior_it_is_gibbs_sampling[False]"),
     Fault("enumeration counts signs twice", "reference/exact.py", "math.log(pi * lam / 2 if signed else pi * lam)", "math.log(pi * lam)", "test_exact.py::test_one_latent_is_the_quadrature_of_its_energy[spike-slab-signed-x0]"),
-    Fault("replicates mix too fast", "reference/replicates.py", "h = step / slower", "h = 2 * step / slower", "test_replicates.py::test_the_force_is_that_of_the_energy[spike-slab]"),
+    Fault("replicates mix too fast", "reference/replicates.py", "h, momentum = step / slower", "h, momentum = 2 * step / slower", "test_replicates.py::test_the_force_is_that_of_the_energy[spike-slab]"),
     Fault("the verdict takes the allowance off nothing", "validation/compare.py", "return (np.abs(self.d) - allowance) / self.side", "return (np.abs(self.d) - 10 * allowance) / self.side", "test_verdict_rates.py::test_wrong_samplers_disagree"),
     Fault("a far error is no disagreement", "validation/compare.py", "if excess[worst] > judged.c:", "if excess[worst] > 3 * judged.c:", "test_compare.py::test_p_value_and_verdict_say_the_same"),
     Fault("agrees without errors", "validation/compare.py", "reach = np.abs(judged.d) + judged.c * judged.wide", "reach = np.abs(judged.d)", "test_compare.py::test_a_short_run_is_inconclusive_and_says_how_long_would_do"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
@@ -14,8 +14,8 @@ from circuitlsc.io.arrays import Array
 AGREE = 1e-4  # of the largest slope: how well a given gradient must agree with differences
 
 
-def hermite(knots: Array, values: Array, slopes: Array, s: Array) -> Array:
-    """Return the piecewise cubic with given values and slopes at the knots; straight outside.
+def hermite(knots: Array, values: Array, slopes: Array, s: Array) -> tuple[Array, Array]:
+    """Return the piecewise cubic with given values and slopes at the knots, straight outside, and its derivative.
 
     Parameters
     ----------
@@ -24,26 +24,13 @@ def hermite(knots: Array, values: Array, slopes: Array, s: Array) -> Array:
     """
     s = np.asarray(s, dtype=float)
     inside = np.minimum(np.maximum(s, knots[0]), knots[-1])
-    k, h, t, d0, b, a = _cubic(knots, values, slopes, inside)
-    return np.asarray(values[k] + h * t * (d0 + t * (b + a * t)) + (s - inside) * (d0 + t * (2 * b + 3 * a * t)))
-
-
-def hermite_slope(knots: Array, values: Array, slopes: Array, s: Array) -> Array:
-    """Return the derivative of `hermite`; arguments alike."""
-    inside = np.minimum(np.maximum(np.asarray(s, dtype=float), knots[0]), knots[-1])
-    _, _, t, d0, b, a = _cubic(knots, values, slopes, inside)
-    return np.asarray(d0 + t * (2 * b + 3 * a * t))
-
-
-def _cubic(
-    knots: Array, values: Array, slopes: Array, inside: Array
-) -> tuple[NDArray[np.int64], Array, Array, Array, Array, Array]:
-    """Return segment k, its length, t in 0 .. 1, and the coefficients of t, t^2, t^3, over the length."""
     k = np.minimum(np.searchsorted(knots, inside, side="right"), len(knots) - 1) - 1
     left, d0, d1 = knots[k], slopes[k], slopes[k + 1]
     h = knots[k + 1] - left
-    rise = (values[k + 1] - values[k]) / h
-    return k, h, (inside - left) / h, d0, 3 * rise - 2 * d0 - d1, d0 + d1 - 2 * rise
+    t, rise = (inside - left) / h, (values[k + 1] - values[k]) / h
+    b, a = 3 * rise - 2 * d0 - d1, d0 + d1 - 2 * rise
+    slope = d0 + t * (2 * b + 3 * a * t)
+    return np.asarray(values[k] + h * t * (d0 + t * (b + a * t)) + (s - inside) * slope), np.asarray(slope)
 
 
 def tabulated(what: str, function: Callable[[Array], ArrayLike], s: Array) -> Array:
@@ -107,10 +94,12 @@ def tabulated_slope(cost: Callable[[Array], ArrayLike], s: Array) -> Array:
     return slopes
 
 
-def slope_error(s: Array, given: Array, slopes: Array) -> str:
-    """Return what is wrong with a given slope, or an empty string if it agrees with differences."""
+def check_slope(s: Array, given: Array, slopes: Array) -> None:
+    """Raise InputError unless a given slope agrees with differences."""
     error = np.abs(given - slopes)
     k = int(np.argmax(error))
-    if error[k] <= AGREE * np.abs(slopes).max():
-        return ""
-    return f"grad({s[k]:.6g}) = {given[k]:.6g}, but differences of the cost give {slopes[k]:.6g}. Correct it, or leave it out."
+    if error[k] > AGREE * np.abs(slopes).max():
+        raise InputError(
+            f"CustomPrior: grad({s[k]:.6g}) = {given[k]:.6g}, but differences of the cost give {slopes[k]:.6g}. Correct it, "
+            "or leave it out."
+        )

@@ -14,7 +14,7 @@ from scipy.interpolate import CubicSpline
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_flag, check_positive, real_array
-from circuitlsc.model.hermite import hermite, hermite_slope, slope_error, tabulated, tabulated_slope
+from circuitlsc.model.hermite import check_slope, hermite, tabulated, tabulated_slope
 from circuitlsc.model.prior import Prior
 
 RISE = 2.0  # by how much a tabulated cost must rise within its reach, so that the table is about the prior at all
@@ -82,8 +82,7 @@ class CustomPrior(Prior):
         slopes = tabulated_slope(cost, s)
         if grad is not None:
             given = tabulated("grad", grad, s)
-            if message := slope_error(s, given, slopes):
-                raise InputError(f"CustomPrior: {message}")
+            check_slope(s, given, slopes)
             slopes = given
         self._fill(s, costs, slopes, signed, name)
         self._check_resolved()
@@ -247,11 +246,11 @@ class CustomPrior(Prior):
 
     def code_cost(self, s: Array) -> Array:
         """Return C(s)."""
-        return hermite(self.knots, self.costs, self.slopes, s)
+        return hermite(self.knots, self.costs, self.slopes, s)[0]
 
     def code_cost_grad(self, s: Array) -> Array:
         """Return C'(s)."""
-        return hermite_slope(self.knots, self.costs, self.slopes, s)
+        return hermite(self.knots, self.costs, self.slopes, s)[1]
 
     def tempered(self, temperature: float) -> CustomPrior:
         """Return the prior of exp(-E/T): the table over T, refused if it then says next to nothing."""

@@ -13,9 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from circuitlsc.circuit.graph import Twin
+from circuitlsc.circuit.cells import Feedback
+from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
+from circuitlsc.planning.extrapolation import extrapolate
 from circuitlsc.simulator.ngspice.callbacks import FIRST
 
 Inputs = Callable[[int, float], Mapping[str, Array] | None]
@@ -202,6 +204,44 @@ def trapezoid(
         if after is not None:
             after(k, u)
     return out
+
+
+def broken_trapezoid(
+    graph: SignalFlowGraph,
+    twin: Twin,
+    start: Array,
+    increments: Array,
+    step: float,
+    *,
+    chunk: int,
+    inputs: Mapping[str, Array] | None = None,
+) -> Array:
+    r"""Integrate the twin of a circuit with a broken loop (`circuitlsc.planning.broken_loop`); arguments as for `trapezoid`.
+
+    .. math:: u_{k+1} = u_k + \tfrac{h}{2}\left[F(u_k, f_k) + F(u_{k+1}, f_{k+1})\right] + \sqrt{2T}\,(W_{k+1} - W_k), \qquad
+              f_{k+1} = 2 e_k - e_{k-1} + \tfrac12 (e_k - f_k)
+
+    with F the gates' force and e the gradient at the grid points. A chain begins as if its gradient had been constant
+    before; the restarts of a chunked run leave f as it is.
+
+    Raises
+    ------
+    TrapezoidFailed
+        If Newton's iteration finds no solution of a step.
+    """
+    cell = next(c for c in graph.cells if isinstance(c, Feedback))
+    source = graph.inputs(cell)["e"].name
+    now = following = older = twin.signals(start, between(inputs, 0, 0.0))[source]
+
+    def with_gradient(k: int, share: float) -> dict[str, Array]:
+        return {**(between(inputs, k, share) or {}), cell.name: now + share * (following - now)}
+
+    def extrapolated(k: int, u: Array) -> None:
+        nonlocal now, following, older
+        e = twin.signals(u, between(inputs, k, 1.0))[source]
+        now, following, older = following, extrapolate(e, older, following), e
+
+    return trapezoid(twin, start, increments, step, chunk=chunk, inputs=with_gradient, after=extrapolated)
 
 
 def between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:

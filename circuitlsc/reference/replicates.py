@@ -168,16 +168,13 @@ def replicate_runs(
     draws = max(1, int(length / (thin * step) * (1 + 1e-9)))
     n_blocks = len(rows) if stream else min(n_blocks, max(2, draws // 2 * 2))
     per_block = max(1, draws // (1 if stream else n_blocks))  # rather shorter than the run that is asked for
-    if dynamics.kind == "underdamped":
+    h, momentum = step / slower, dynamics.kind == "underdamped"  # slower by a factor: time is counted in longer units
+    if momentum:
         assert dynamics.mass is not None
         assert dynamics.friction is not None
-        mass, decay = dynamics.mass, math.exp(-dynamics.friction * step / (dynamics.mass * slower))
-        kick, amplitude = step / (mass * slower), math.sqrt((1 - decay**2) * dynamics.T / mass)
-        # slower by a factor: time is counted in longer units, u' = v / slower
-        drift = step / slower / 2
-        moves = np.array([kick, amplitude, decay, drift], dtype=np.float32)
+        mass, decay = dynamics.mass, math.exp(-dynamics.friction * h / dynamics.mass)
+        moves = np.array([h / mass, math.sqrt((1 - decay**2) * dynamics.T / mass), decay, h / 2], dtype=np.float32)
     else:
-        h = step / slower
         moves = np.array([h, math.sqrt(2 * dynamics.T * h) / 2, 0.0, 0.0], dtype=np.float32)
     level = np.zeros((K, 0), np.float32) if levels is None else np.asarray(levels, dtype=np.float32)
     n_pairs = K * (K - 1) // 2 if model.prior.sparse else 0
@@ -192,7 +189,7 @@ def replicate_runs(
         if check is not None:
             check()
         _run_lanes(
-            law, gram, drive, level, starts, group * LANES, moves, dynamics.kind == "underdamped", counts,
+            law, gram, drive, level, starts, group * LANES, moves, momentum, counts,
             (seed * 0x9E3779B97F4A7C15 + (group + 1) * 0xD1B54A32D192ED03) % 2**63,
             marginals[group], pairs[group], below[group],
         )  # fmt: skip

@@ -92,11 +92,9 @@ def exact_statistics(
     if levels is None:
         if prior.linear:
             return gaussian_statistics(model, x)
-        if slabs and model.n_latents == 1:
-            return single_latent(model, x)
         try:
             if slabs and model.n_latents <= ENUMERATED_LATENTS:
-                return enumerate_supports(model, x)
+                return (single_latent if model.n_latents == 1 else enumerate_supports)(model, x)
             if not slabs and model.n_latents <= 2:
                 return quadrature(model, x)
         except ReferenceRefusedError:

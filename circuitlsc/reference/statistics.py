@@ -307,38 +307,31 @@ def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> d
 
 
 def _coactivation(active: Draws, p_active: Array, p_active_mcse: Array) -> tuple[Array, Array]:
-    K = active.shape[2]
-    counts = np.zeros((K, K))
-    for piece in active.pieces():
-        # float32 counts a piece exactly (up to 2^24), and twice as fast
-        flat = piece.reshape(-1, K).astype(np.float32)
-        counts += flat.T @ flat
-    coactive = counts / (active.shape[0] * active.n_draws)
-    np.fill_diagonal(coactive, p_active)
-    if K > MAX_ESS_PAIR_LATENTS:
-        mcse = _batch_means_pairs(active)
+    i, j = np.triu_indices(active.shape[2], 1)
+    if active.shape[2] > MAX_ESS_PAIR_LATENTS:
+        pairs = tuple(full[i, j] for full in _batch_means_pairs(active))
     else:
-        mcse = np.zeros((K, K))
-        i, j = np.triu_indices(K, 1)
-        if len(i):
-            mcse[i, j] = mcse[j, i] = mean_with_mcse(active.map(lambda a: a[..., i] & a[..., j]))[1]
-    np.fill_diagonal(mcse, p_active_mcse)
+        pairs = mean_with_mcse(active.map(lambda a: a[..., i] & a[..., j]))
+    coactive, mcse = np.diag(p_active), np.diag(p_active_mcse)
+    for full, part in zip((coactive, mcse), pairs, strict=True):
+        full[i, j] = full[j, i] = part
     return coactive, mcse
 
 
-def _batch_means_pairs(active: Draws) -> Array:
+def _batch_means_pairs(active: Draws) -> tuple[Array, Array]:
+    """Return how often each two latents are both active, and the standard error from means of batches, each (K, K)."""
     chains, draws, K = active.shape
-    per_chain = min(draws, -(-N_BATCHES // chains))
-    length = draws // per_chain
-    means = np.zeros((chains, per_chain, K, K))
-    for batch in range(per_chain):
+    n_batches = min(draws, -(-N_BATCHES // chains))
+    length = draws // n_batches
+    sums = np.zeros((chains, 1 + n_batches, K, K))
+    for batch in range(1 + n_batches):
         # The remainder goes from the beginning, where a chain is least stationary.
-        first = draws - (per_chain - batch) * length
-        for piece in active.part(first, first + length).pieces():
-            ones = piece.astype(np.float32)
-            means[:, batch] += ones.transpose(0, 2, 1) @ ones
-    means = means.reshape(-1, K, K) / length
-    return np.asarray(means.std(0, ddof=1) / np.sqrt(len(means)))
+        stop = draws - (n_batches - batch) * length
+        for piece in active.part(stop - length if batch else 0, stop).pieces():
+            ones = piece.astype(np.float32)  # counts a piece exactly (up to 2^24), and twice as fast
+            sums[:, batch] += ones.transpose(0, 2, 1) @ ones
+    means = sums[:, 1:].reshape(-1, K, K) / length
+    return sums.sum((0, 1)) / (chains * draws), np.asarray(means.std(0, ddof=1) / np.sqrt(len(means)))
 
 
 def residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
