@@ -194,10 +194,7 @@ def summarize(
     spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
     # ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column
     ess = np.concatenate([np.divide(v, e**2, out=np.full_like(e, np.inf), where=e > 0) for v, e in spreads])
-    below = None
-    if levels is not None:
-        at = np.asarray(levels, dtype=float)
-        below = mean_with_mcse(s.map(lambda v: v[..., None] <= at))
+    at = None if levels is None else np.asarray(levels, dtype=float)
     return PosteriorStatistics.of(
         p_active=(p_active, p_active_mcse),
         mean=(mean, mean_mcse),
@@ -205,7 +202,7 @@ def summarize(
         coactive=_coactivation(active, p_active, p_active_mcse),
         residual_power=mean_with_mcse(_wide(s, model).map(lambda v: residual_power(v, model, x))),
         p_negative=mean_with_mcse(s.map(lambda v: v < 0)),
-        below=below,
+        below=None if at is None else mean_with_mcse(s.map(lambda v: v[..., None] <= at)),
         support=_support(active),
         ess_min=float(ess.min()) if np.isfinite(ess).any() else 1.0,
         rhat_max=largest_rhat(s),
