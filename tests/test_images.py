@@ -104,12 +104,15 @@ def test_the_edges_of_the_picture_leave_no_lines():
             "image has shape (16, 7), but a grey-scale photograph is (height, width), each at least 8. "
             "Average the colours of a colour image first.",
         ),
-        (np.full((8, 8), np.nan), "image holds NaN or inf, but every pixel must be finite. Repair them first."),
+        (
+            np.full((8, 8), np.nan),
+            "image[0, 0] = nan, but every entry must be finite (64 are not). Remove NaN and inf first.",
+        ),
         (
             np.full((8, 9), 0.3),
             "image has the same intensity everywhere: whitening leaves nothing. Pass a photograph.",
         ),
-        ([["a"]], "image is not an array of numbers. Pass a grey-scale photograph (height, width)."),
+        ([["a"]], "image has dtype <U1, but real numbers are needed. Pass an array of floats."),
     ],
 )
 def test_no_photograph(image, message):

@@ -91,11 +91,12 @@ def test_lasso_map_is_the_minimum(l1):
         assert "duality gap" in found.method
 
 
-def test_many_lasso_agrees_with_scikit_learn(l1):
+def test_many_lasso_are_the_minima_one_by_one(l1):
     X = observations(l1, 40)
     codes = many_lasso(l1, X)
     assert duality_gap(l1, codes, X).shape == (40,)
     for x, code in zip(X, codes, strict=True):
+        assert kkt_violation(l1, code, x) < 1e-9
         assert objective(l1, code, x) == pytest.approx(lasso_map(l1, x).objective, rel=1e-10)
 
 

@@ -22,7 +22,7 @@ from circuitlsc import (
 from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, single_latent
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.quadrature import quadrature
-from circuitlsc.reference.slice import _evaluate, _tabulate, slice_sampling
+from circuitlsc.reference.slice import _cost, _tabulate, slice_sampling
 from circuitlsc.reference.statistics import summarize
 from circuitlsc.validation.judge import exact_statistics
 
@@ -141,10 +141,10 @@ def test_it_crosses_between_modes_of_a_conditional():
 def test_the_table_of_a_cost_is_right_between_its_knots(dense):
     costs = _tabulate(dense)
     rng = np.random.default_rng(6)
-    s = dense.slab_scale * 10 ** rng.uniform(-6, 5.9, 50_000)
+    s = dense.slab_scale * 10 ** rng.uniform(-6, 5.9, 20_000)
     s = s * rng.choice([-1.0, 1.0], s.shape) if dense.signed else s
     exact = dense.cost(s)
-    assert (np.abs(_evaluate(costs, s) - exact) <= 1.5e-5 * (1 + np.abs(exact))).all()
+    assert (np.abs([_cost(costs, v) for v in s] - exact) <= 1.5e-5 * (1 + np.abs(exact))).all()
 
 
 def test_the_stream_is_fixed_by_the_seed_and_the_chain():

@@ -22,7 +22,7 @@ from circuitlsc.circuit.wiring import (
 )
 from circuitlsc.model.lca import lca_model, lca_threshold
 from circuitlsc.model.piecewise_linear import Table
-from circuitlsc.model.prior_tables import PriorCells, rectified_cells
+from circuitlsc.model.prior import PriorCells, rectified_cells
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.scaling import expected_ranges
 

@@ -16,7 +16,7 @@ from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.piecewise_linear import Table
-from circuitlsc.model.prior_tables import PriorCells
+from circuitlsc.model.prior import PriorCells
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware

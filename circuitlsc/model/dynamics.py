@@ -66,27 +66,21 @@ class Dynamics:
     threshold: str = "soft"
 
     def __post_init__(self) -> None:
-        if self.kind not in tuple(KINDS):
-            raise InputError(f"dynamics.kind = {self.kind!r} is not one of {', '.join(KINDS)}.")
-        if self.threshold not in THRESHOLDS:
-            raise InputError(f"dynamics.threshold = {self.threshold!r} is not one of {', '.join(THRESHOLDS)}.")
+        for name, options in (("kind", tuple(KINDS)), ("threshold", THRESHOLDS)):
+            if getattr(self, name) not in options:
+                raise InputError(f"dynamics.{name} = {getattr(self, name)!r} is not one of {', '.join(options)}.")
         for kind, name in [(kind, name) for kind, names in KINDS.items() for name in names]:
             value = getattr(self, name)
-            if value is None or (name == "threshold" and value == "soft"):
-                continue
-            if self.kind != kind:
+            if self.kind != kind and value not in (None, "soft"):
                 shown = f'"{value}"' if isinstance(value, str) else repr(value)
                 raise InputError(
                     f'dynamics.{name} = {shown} belongs to kind = "{kind}", and kind is "{self.kind}". Remove it.'
                 )
-            if name == "threshold":
-                continue
-            if not is_positive(value):
-                raise InputError(f"dynamics.{name} = {value!r}, but it must be a finite number > 0.")
-            object.__setattr__(self, name, float(value))
-        value = self.temperature
-        if value is None:
-            value = 0.0 if self.settles else 1.0
+            if value is not None and name != "threshold":
+                if not is_positive(value):
+                    raise InputError(f"dynamics.{name} = {value!r}, but it must be a finite number > 0.")
+                object.__setattr__(self, name, float(value))
+        value = float(not self.settles) if self.temperature is None else self.temperature
         if self.settles and not (is_number(value) and value == 0):
             raise InputError(
                 f'dynamics.temperature = {value!r}, but kind = "{self.kind}" has no noise; "langevin" has. Remove it, or '

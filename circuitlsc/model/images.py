@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.fft import dctn, idctn
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, as_generator
+from circuitlsc.io.arrays import Array, as_generator, real_array
 from circuitlsc.io.install import how_to_install
 
 CUTOFF = 200 / 512  # f0 in cycles per pixel: 200 cycles per picture of 512 pixels
@@ -54,17 +54,12 @@ def whiten(image: ArrayLike, *, cutoff: float = CUTOFF) -> Array:
     The filter acts on the cosine transform: as if the picture went on as its own mirror image, so that its edges leave
     no lines in it. The fall costs 16 % of the amplitude at 0.25 cycles per pixel, and 93 % at 0.5.
     """
-    try:
-        pixels = np.array(image, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError("image is not an array of numbers. Pass a grey-scale photograph (height, width).") from None
+    pixels = real_array("image", image)
     if pixels.ndim != 2 or min(pixels.shape) < SMALLEST:
         raise InputError(
             f"image has shape {pixels.shape}, but a grey-scale photograph is (height, width), each at least {SMALLEST}. "
             "Average the colours of a colour image first."
         )
-    if not np.all(np.isfinite(pixels)):
-        raise InputError("image holds NaN or inf, but every pixel must be finite. Repair them first.")
     if not (np.isfinite(cutoff) and cutoff > 0):
         raise InputError(f"cutoff = {cutoff!r} is no frequency. Give cycles per pixel > 0, for example {CUTOFF:.3g}.")
     height, width = pixels.shape

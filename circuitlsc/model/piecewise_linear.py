@@ -6,7 +6,6 @@ its last segment (so a saturated table ends in a flat one), in ngspice and here 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,8 +69,3 @@ def crowded_knots(centres: Array, width: float, *, per_side: int, span: float = 
     finest = 0.5 * (spread[per_side + 1] - spread[per_side])
     keep = np.concatenate([[True], np.diff(knots) > finest])
     return np.asarray(knots[keep])
-
-
-def tabulate(function: Callable[[Array], Array], knots: Array) -> Table:
-    """Tabulate a function at the knots."""
-    return Table(knots, np.asarray(function(knots), dtype=float))

@@ -13,15 +13,7 @@ from circuitlsc.model.priors import Gaussian, Laplace, SpikeSlab
 from circuitlsc.model.tabulated_prior import CustomPrior
 
 P = TypeVar("P", bound=Prior)
-TAKEN = (
-    "A",
-    "sigma",
-    "feature",
-    "latent",
-    "kind",
-    "file",
-    "signed",
-)  # of other variables and dimensions of a file, or keys
+TAKEN = ("A", "sigma", "feature", "latent", "kind", "file", "signed")  # by a file's other variables, dimensions or keys
 #: classes of priors by their kinds: `register_prior` adds to it
 PRIORS: dict[str, type[Prior]] = {}
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from circuitlsc.io.arrays import Array, as_generator
 from circuitlsc.io.declared import quantity
-from circuitlsc.model.prior import TAIL, Prior, Slab, logistic, smooth_abs, smooth_sign, softplus
-from circuitlsc.model.prior_tables import PriorCells, comparator_cells
+from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.model.prior import TAIL, Prior, PriorCells, Slab, logistic, smooth_abs, smooth_sign, softplus
 
 
 class SlabPrior(Prior):
@@ -57,12 +57,11 @@ class SlabPrior(Prior):
     def latent_grad(self, u: Array, width: float = 0.0) -> Array:
         """Return ds/du: the comparator's output, times the sign of u if s >= 0."""
         u = np.asarray(u, dtype=float)
+        if not self.sparse:
+            return super().latent_grad(u, width)
         if self.signed:
-            if not self.sparse:
-                return np.ones_like(u)
             return logistic(u - self.threshold, width) + logistic(-u - self.threshold, width)
-        sign = smooth_sign(u, width)
-        return sign * logistic(smooth_abs(u, width) - self.threshold, width) if self.sparse else sign
+        return smooth_sign(u, width) * logistic(smooth_abs(u, width) - self.threshold, width)
 
     def cost(self, u: Array, width: float = 0.0) -> Array:
         """Return lam a_w(u)."""
@@ -81,8 +80,11 @@ class SlabPrior(Prior):
         return self.cost_grad(s)
 
     def cells(self, width: float, reach: float) -> PriorCells:
-        """Return comparators of input width w: their tables end in flat segments, whatever the reach."""
-        return comparator_cells(self, width)
+        """Return comparators of input width w at +-u0, and the sign of u: their tables end in flat segments."""
+        # two knots a side suffice for the sign's corner at 0: its table is odd, and noise crosses it fast
+        far = self.cost_grad(np.array([-40.0, -40.0, 40.0, 40.0]) * width, width)
+        code, gate = self.code_tables(width)
+        return PriorCells(code, gate, Table(np.array([-3.0, -1.8, 1.8, 3.0]) * width, far))
 
     def slab_at(self, temperature: float) -> float:
         """Return T/lam."""
@@ -233,17 +235,13 @@ class Gaussian(Prior):
         """Return a conductance, the quadratic cost; there is nothing to compare."""
         return PriorCells(None, None, None, self.stiffness)
 
-    def slab_at(self, temperature: float) -> float:
-        """Return sd sqrt(T)."""
-        return self.sd * math.sqrt(temperature)
-
     def rate_at(self, temperature: float, *, bend: float = 1.0, diffusion: float = 1.0) -> float:
         """Return 1/sd^2: a linear drift has no corner that a step could miss."""
         return self.stiffness
 
     def tempered(self, temperature: float) -> Gaussian:
         """Return the prior of exp(-E/T)."""
-        return replace(self, sd=self.slab_at(temperature))
+        return replace(self, sd=self.sd * math.sqrt(temperature))
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator | int) -> Array:
         """Draw codes from the prior."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,12 +14,12 @@ from scipy.interpolate import CubicSpline
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_flag, check_positive, real_array
-from circuitlsc.model.hermite import hermite, hermite_slope, slope_error, tabulated, tabulated_slope
 from circuitlsc.model.prior import Prior
 
 RISE = 2.0  # by how much a tabulated cost must rise within its reach, so that the table is about the prior at all
 LONGEST_NAME = 255  # of a prior: that of a file
 COLUMNS = ("prior_s", "prior_cost", "prior_slope")  # variables of a file: s (model units), C(s), C'(s)
+AGREE = 1e-4  # of the largest slope: how well a given gradient must agree with differences
 KNOTS = 8001  # of a tabulated function, over its whole reach
 
 
@@ -81,8 +82,7 @@ class CustomPrior(Prior):
         slopes = tabulated_slope(cost, s)
         if grad is not None:
             given = tabulated("grad", grad, s)
-            if message := slope_error(s, given, slopes):
-                raise InputError(f"CustomPrior: {message}")
+            check_slope(s, given, slopes)
             slopes = given
         self._fill(s, costs, slopes, signed, name)
         self._check_resolved()
@@ -123,19 +123,19 @@ class CustomPrior(Prior):
                     f"CustomPrior: {what} has shape {array.shape}, but a table has the same number of knots, 5 or more, in "
                     f"each column (s has {knots.shape}). Pass one-dimensional arrays of equal length."
                 )
-        if (np.diff(knots) <= 0).any():
-            k = int(np.argmax(np.diff(knots) <= 0))
+        k = int(np.argmax(np.diff(knots) <= 0))
+        if knots[k + 1] <= knots[k]:
             raise InputError(
                 f"CustomPrior: s[{k + 1}] = {knots[k + 1]:g} is not above s[{k}] = {knots[k]:g}. Sort the knots, and give each "
                 "once."
             )
         if (not signed and knots[0] != 0) or (signed and not knots[0] < 0 < knots[-1]):
-            covers = f"CustomPrior: the table covers s = {knots[0]:g} to {knots[-1]:g}"
-            raise InputError(
-                f"{covers}, but signed codes lie on both sides of 0. Add the other side, or set signed = False."
+            missing = (
+                "signed codes lie on both sides of 0. Add the other side, or set signed = False."
                 if signed
-                else f"{covers}, but codes >= 0 start at 0. Let the table start at s = 0, or set signed = True."
+                else "codes >= 0 start at 0. Let the table start at s = 0, or set signed = True."
             )
+            raise InputError(f"CustomPrior: the table covers s = {knots[0]:g} to {knots[-1]:g}, but {missing}")
         cls._check_rise(knots, costs, signed)
         prior = object.__new__(cls)
         prior._fill(knots, costs, CubicSpline(knots, costs)(knots, 1) if slopes is None else slopes, signed, name)
@@ -168,16 +168,14 @@ class CustomPrior(Prior):
             return
         k = min(ends, key=lambda k: costs[k])
         advice = "Give a larger reach, or a cost that rises."
-        for factor in 2.0 ** np.arange(1, 11):
-            if cost is None:
-                break
-            try:
+        with suppress(InputError):  # further out it may be none
+            for factor in 2.0 ** np.arange(1, 11):
+                if cost is None:
+                    break
                 further = tabulated("cost", cost, factor * s[:: len(s) // 1000])
-            except InputError:
-                break
-            if all(further[j] >= further.min() + RISE for j in ends):
-                advice = f"Give reach >= {factor * s[-1]:g}."
-                break
+                if all(further[j] >= further.min() + RISE for j in ends):
+                    advice = f"Give reach >= {factor * s[-1]:g}."
+                    break
         raise InputError(
             f"CustomPrior: the cost at s = {s[k]:g} is {costs[k] - costs.min():.3g} above its least value, but it must rise by "
             f"{RISE:g} within its table for the prior to be proper. {advice}"
@@ -199,15 +197,14 @@ class CustomPrior(Prior):
         ends = f"{self.knots[0]:g} to {self.knots[-1]:g}"
         return f"CustomPrior({self.name!r}, {len(self.knots)} knots from {ends}, signed={self.signed})"
 
+    def _key(self) -> tuple[Any, ...]:
+        return self.name, self.signed, self.knots.tobytes(), self.costs.tobytes(), self.slopes.tobytes()
+
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CustomPrior):
-            return NotImplemented
-        return (self.name, self.signed) == (other.name, other.signed) and all(
-            np.array_equal(getattr(self, f), getattr(other, f)) for f in ("knots", "costs", "slopes")
-        )
+        return self._key() == other._key() if isinstance(other, CustomPrior) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self.name, self.signed, self.knots.tobytes(), self.costs.tobytes(), self.slopes.tobytes()))
+        return hash(self._key())
 
     @classmethod
     def config_keys(cls) -> tuple[str, ...]:
@@ -232,28 +229,9 @@ class CustomPrior(Prior):
         return float(np.abs(self.knots[[0, -1]]).max())
 
     @cached_property
-    def symmetric(self) -> bool:
-        """Whether C(-s) = C(s), as far as the table says."""
-        return bool(
-            np.array_equal(self.knots, -self.knots[::-1])
-            and np.allclose(self.costs, self.costs[::-1], rtol=0, atol=1e-9 * np.ptp(self.costs))
-            and np.allclose(self.slopes, -self.slopes[::-1], rtol=0, atol=1e-7 * np.abs(self.slopes).max())
-        )
-
-    @property
-    def least_cost(self) -> float:
-        """The least C(s) of the table."""
-        return float(self.code_cost(self._fine).min())
-
-    @property
-    def _fine(self) -> Array:
-        """Codes all over the table."""
-        return np.linspace(self.knots[0], self.knots[-1], 20_001)
-
-    @cached_property
     def slab_scale(self) -> float:
         """The distance from the least cost to where it has risen by 1, on the nearer side."""
-        s = self._fine
+        s = np.linspace(self.knots[0], self.knots[-1], 20_001)
         cost = self.code_cost(s)
         least = int(np.argmin(cost))
         return float(np.abs(s[cost >= cost[least] + 1.0] - s[least]).min())
@@ -268,11 +246,11 @@ class CustomPrior(Prior):
 
     def code_cost(self, s: Array) -> Array:
         """Return C(s)."""
-        return hermite(self.knots, self.costs, self.slopes, s)
+        return hermite(self.knots, self.costs, self.slopes, s)[0]
 
     def code_cost_grad(self, s: Array) -> Array:
         """Return C'(s)."""
-        return hermite_slope(self.knots, self.costs, self.slopes, s)
+        return hermite(self.knots, self.costs, self.slopes, s)[1]
 
     def tempered(self, temperature: float) -> CustomPrior:
         """Return the prior of exp(-E/T): the table over T, refused if it then says next to nothing."""
@@ -295,3 +273,94 @@ class CustomPrior(Prior):
             "slab_scale": self.slab_scale,
             "curvature": self.curvature,
         }
+
+
+def hermite(knots: Array, values: Array, slopes: Array, s: Array) -> tuple[Array, Array]:
+    """Return the piecewise cubic with given values and slopes at the knots, straight outside, and its derivative.
+
+    Parameters
+    ----------
+    knots, values, slopes : array, shape (n_knots,)
+    s : array of any shape
+    """
+    s = np.asarray(s, dtype=float)
+    inside = np.minimum(np.maximum(s, knots[0]), knots[-1])
+    k = np.minimum(np.searchsorted(knots, inside, side="right"), len(knots) - 1) - 1
+    left, d0, d1 = knots[k], slopes[k], slopes[k + 1]
+    h = knots[k + 1] - left
+    t, rise = (inside - left) / h, (values[k + 1] - values[k]) / h
+    b, a = 3 * rise - 2 * d0 - d1, d0 + d1 - 2 * rise
+    slope = d0 + t * (2 * b + 3 * a * t)
+    return np.asarray(values[k] + h * t * (d0 + t * (b + a * t)) + (s - inside) * slope), np.asarray(slope)
+
+
+def tabulated(what: str, function: Callable[[Array], ArrayLike], s: Array) -> Array:
+    """Return a user's function at s, shape of s; one that takes single numbers is called once for each.
+
+    Raises
+    ------
+    InputError
+        If it fails, or returns something else than one finite real number for each.
+    """
+    values = None
+    with np.errstate(all="ignore"):
+        with suppress(Exception):  # it may be meant for single numbers: called so below, where it may say what is wrong
+            values = np.asarray(function(s))
+        if values is None or values.shape != s.shape:
+            values = _one_by_one(what, function, s)
+    if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
+        raise InputError(f"CustomPrior: {what}(s) returns {values.dtype}, but real numbers are needed.")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        k = bad[0]
+        raise InputError(
+            f"CustomPrior: {what}({s[k]:g}) = {values[k]}, but it must be finite for every s of the table, {s.min():g} to "
+            f"{s.max():g} ({len(bad)} of {len(s)} are not). Smooth it there, or give a smaller reach."
+        )
+    return values.astype(float)
+
+
+def _one_by_one(what: str, function: Callable[[Array], ArrayLike], s: Array) -> Array:
+    values = []
+    for v in s:
+        try:
+            value = np.asarray(function(v))
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise InputError(
+                f"CustomPrior: {what}({v:g}) fails with {type(error).__name__}: {first.rstrip('.')}. Give a function of an "
+                "array of codes, or of one code."
+            ) from None
+        if value.shape != () and value.size != 1:
+            raise InputError(
+                f"CustomPrior: {what}(s) returns shape {value.shape} for one code. Return one number for each code."
+            )
+        values.append(value.reshape(()))
+    return np.array(values)
+
+
+def tabulated_slope(cost: Callable[[Array], ArrayLike], s: Array) -> Array:
+    """Return the slope of a user's function at evenly spaced s by five-point differences, one-sided at the ends.
+
+    The function is not evaluated outside s[0] .. s[-1].
+    """
+    d = (s[1] - s[0]) / 4
+    inner = s[1:-1]
+    far_left, left, right, far_right = (tabulated("cost", cost, inner + k * d) for k in (-2, -1, 1, 2))
+    slopes = np.empty(len(s))
+    slopes[1:-1] = (8 * (right - left) - (far_right - far_left)) / (12 * d)
+    for end, sign in ((0, 1.0), (-1, -1.0)):
+        f = tabulated("cost", cost, s[end] + sign * d * np.arange(5))
+        slopes[end] = sign * (-25 * f[0] + 48 * f[1] - 36 * f[2] + 16 * f[3] - 3 * f[4]) / (12 * d)
+    return slopes
+
+
+def check_slope(s: Array, given: Array, slopes: Array) -> None:
+    """Raise InputError unless a given slope agrees with differences."""
+    error = np.abs(given - slopes)
+    k = int(np.argmax(error))
+    if error[k] > AGREE * np.abs(slopes).max():
+        raise InputError(
+            f"CustomPrior: grad({s[k]:.6g}) = {given[k]:.6g}, but differences of the cost give {slopes[k]:.6g}. Correct it, "
+            "or leave it out."
+        )

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr, softmax
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.orthant import Moments, OrthantMoments, half_normal_moments, log_slab_mass
+from circuitlsc.reference.orthant import Moments, OrthantMoments
 from circuitlsc.reference.statistics import PosteriorStatistics
 
 _MAX_PATTERNS = 2_200  # as many take about 10 s: K = 11, or K = 7 if signed
@@ -105,22 +105,7 @@ def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics
         )
     if model.prior.linear:
         return gaussian_statistics(model, x)
-    pi, lam, signed = _slab(model.prior)
-    root_g, b = math.sqrt(model.gram[0, 0]), float(model.drive(x)[0])
-    signs = (1.0, -1.0) if signed else (1.0,)
-    means = [(sign * b - lam) / root_g for sign in signs]
-    log_weight = [math.log(pi * lam / len(signs)) - math.log(root_g) + log_slab_mass(a) for a in means]
-    if pi < 1:
-        log_weight.append(math.log1p(-pi) - 0.5 * math.log(2 * math.pi))
-    weight = np.exp(np.array(log_weight) - max(log_weight))
-    weight /= weight.sum()
-    moments = [half_normal_moments(a) for a in means]
-    first = sum(w * sign * m[0] for w, sign, m in zip(weight, signs, moments, strict=False)) / root_g
-    second = sum(w * m[1] for w, m in zip(weight, moments, strict=False)) / root_g**2
-    on = float(weight[: len(signs)].sum())
-    support = {0: 1.0 - on, 1: on} if pi < 1 else {1: 1.0}
-    negative = weight[1:2] if signed else np.zeros(1)
-    return _exact(model, x, support, np.array([first]), np.array([[second]]), negative, "closed form")
+    return replace(enumerate_supports(model, x), method="closed form")
 
 
 def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -164,8 +149,7 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
         )
     K = model.n_latents
     log_weights, terms = _pattern_weights(model, x)
-    weights = np.exp(log_weights - log_weights.max())
-    weights /= weights.sum()
+    weights = np.asarray(softmax(log_weights))
     mean, second, negative, error = np.zeros(K), np.zeros((K, K)), np.zeros(K), 0.0
     support: dict[int, float] = {}
     for weight, (on, sign, moments) in zip(weights, terms, strict=True):
@@ -195,20 +179,34 @@ def log_evidence(model: SparseCodingModel, x: ArrayLike) -> float:
     if model.prior.linear:
         raise ReferenceRefusedError("log_evidence: a Gaussian prior has no supports to sum over. Use a normal density.")
     log_weights, _ = _pattern_weights(model, x)
-    top = float(log_weights.max())
     x = model.check_x(x)
     constant = -0.5 * model.n_features * math.log(2 * math.pi * model.variance) - float(x @ x) / (2 * model.variance)
-    return constant + top + math.log(float(np.sum(np.exp(log_weights - top))))
+    return constant + float(logsumexp(log_weights))
 
 
 def _pattern_weights(
     model: SparseCodingModel, x: ArrayLike
 ) -> tuple[Array, list[tuple[NDArray[np.int64], Array, Moments]]]:
     """Return the log of each pattern's term in p(x), and its latents, their signs and moments."""
-    pi, lam, signed = _slab(model.prior)
-    K = model.n_latents
+    if model.prior.slab is None:
+        raise ReferenceRefusedError(
+            f"The prior {model.prior!r} has no closed form: only SpikeSlab, Laplace and Gaussian have. Use quadrature (one "
+            "or two latents) or slice_sampling."
+        )
+    (pi, lam), signed, K = model.prior.slab, model.prior.signed, model.n_latents
     choices = ((0.0,) if pi < 1 else ()) + ((1.0, -1.0) if signed else (1.0,))
-    _refuse_unsound(model, len(choices) ** K)
+    if len(choices) ** K > _MAX_PATTERNS:
+        raise ReferenceRefusedError(
+            f"enumerate_supports: {K} latents make {len(choices) ** K} patterns to sum over, and more than "
+            f"{_MAX_PATTERNS} would take too long. Use gibbs."
+        )
+    rank = np.linalg.matrix_rank(model.A / np.linalg.norm(model.A, axis=0), rtol=1e-6)
+    if rank < K:
+        raise ReferenceRefusedError(
+            f"enumerate_supports: A has rank {rank} for {K} latents, so A_S^T A_S is singular for the support of "
+            "all of them and no normal density has it as its precision (the posterior is proper all the same: the "
+            "prior bounds it). Use gibbs."
+        )
     G, b = model.gram, model.drive(x)
     log_on = math.log(pi * lam / 2 if signed else pi * lam)
     log_off = math.log1p(-pi) if pi < 1 else 0.0
@@ -221,33 +219,6 @@ def _pattern_weights(
         log_weights.append(moments.log_z + log_on * len(on) + log_off * (K - len(on)))
         terms.append((on, signs[on], moments))
     return np.array(log_weights), terms
-
-
-def _refuse_unsound(model: SparseCodingModel, n_patterns: int) -> None:
-    K = model.n_latents
-    if n_patterns > _MAX_PATTERNS:
-        raise ReferenceRefusedError(
-            f"enumerate_supports: {K} latents make {n_patterns} patterns to sum over, and more than "
-            f"{_MAX_PATTERNS} would take too long. Use gibbs."
-        )
-    values = np.linalg.svd(model.A / np.linalg.norm(model.A, axis=0), compute_uv=False)
-    rank = int(np.sum(values > 1e-6 * values[0]))
-    if rank < K:
-        raise ReferenceRefusedError(
-            f"enumerate_supports: A has rank {rank} for {K} latents, so A_S^T A_S is singular for the support of "
-            "all of them and no normal density has it as its precision (the posterior is proper all the same: the "
-            "prior bounds it). Use gibbs."
-        )
-
-
-def _slab(prior: Prior) -> tuple[float, float, bool]:
-    """Return (pi, lam, signed)."""
-    if prior.slab is not None:
-        return *prior.slab, prior.signed
-    raise ReferenceRefusedError(
-        f"The prior {prior!r} has no closed form: only SpikeSlab, Laplace and Gaussian have. Use quadrature (one or two "
-        "latents) or slice_sampling."
-    )
 
 
 def _exact(

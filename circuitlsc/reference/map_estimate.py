@@ -10,20 +10,20 @@ convex there is no such proof, and the method's name says so.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, real_array
-from circuitlsc.io.compiled import compiled
+from circuitlsc.model.lca import threshold_code
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 GAP = 1e-8  # largest duality gap of a lasso that is returned, relative to its objective
 _UNIT = 1e-9  # a norm this close to 1 is 1
-_SWEEPS = 2_000  # of coordinate descent; what has not converged is finished by an active-set search
+_SWEEPS = 2_000  # of coordinate descent at most: an active-set search finishes
 _STEP = 0.05  # of the LCA's Euler integration, in tau over the fastest rate
 _REST = 1e-7  # an LCA is at rest when no du/dt exceeds this fraction of its largest input
 _MAX_TIME = 20_000.0  # in tau
@@ -73,8 +73,7 @@ def objective(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
         If shapes do not fit, a code of a nonnegative prior is negative, or the prior has a threshold in s(u).
     """
     model = _smooth_model(model)
-    s, x = _codes(model, s), model.check_x(x)
-    return np.asarray(_misfit(model, s, x) + np.sum(model.prior.cost(s), -1))
+    return model.energy(_codes(model, s), x)
 
 
 def hard_objective(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
@@ -144,37 +143,24 @@ def duality_gap(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> Array:
 def lasso_map(model: SparseCodingModel, x: ArrayLike) -> MapEstimate:
     """Return the minimum of the L1 energy, by scikit-learn's lasso.
 
-    Its objective is divided by D and not by sigma^2, hence alpha = lam sigma^2 / D. An active-set
-    search then takes the last digits. The objective is within `GAP` of the minimum, proven by the duality
-    gap. The code itself need not be unique: for bars it is not when every bar of one orientation is active.
+    The objective is within `GAP` of the minimum, proven by the duality gap. The code itself need not be unique: for
+    bars it is not when every bar of one orientation is active.
 
     Raises
     ------
     InputError
         If the prior has no L1 cost, x does not fit, or the gap stays above `GAP`.
     """
-    from sklearn.exceptions import ConvergenceWarning  # these imports take a second
-    from sklearn.linear_model import Lasso
-
-    lam, model = _l1(model, "lasso_map")
-    x = model.check_x(x)
-    solver = Lasso(
-        alpha=lam * model.variance / model.n_features,
-        fit_intercept=False,
-        positive=not model.prior.signed,
-        tol=1e-13,
-        max_iter=200_000,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # what the code is worth is measured below
-        code = np.array(solver.fit(model.A, x).coef_, dtype=float)
-    code = _finish(model, code, x)
-    _check_gap(model, code[None], x[None])
+    _l1(model, "lasso_map")
+    code = many_lasso(model, model.check_x(x)[None])[0]
     return MapEstimate(code, float(objective(model, code, x)), "lasso by coordinate descent, duality gap < 1e-8")
 
 
 def many_lasso(model: SparseCodingModel, X: ArrayLike) -> Array:
-    """Return the minima of the L1 energy for many observations: coordinate descent on the Gram matrix, compiled.
+    """Return the minima of the L1 energy for many observations, by scikit-learn's lasso.
+
+    Its objective is divided by D and not by sigma^2, hence alpha = lam sigma^2 / D. An active-set
+    search then takes the last digits.
 
     Parameters
     ----------
@@ -193,14 +179,32 @@ def many_lasso(model: SparseCodingModel, X: ArrayLike) -> Array:
     InputError
         As for `lasso_map`.
     """
+    from sklearn.exceptions import ConvergenceWarning  # these imports take a second
+    from sklearn.linear_model import Lasso
+
     lam, model = _l1(model, "many_lasso")
     X = model.check_rows(X)
-    codes = np.zeros((len(X), model.n_latents))
-    drive = np.ascontiguousarray(model.drives(X))
-    _descend(np.ascontiguousarray(model.gram), drive, lam, model.prior.signed, _SWEEPS, codes)
-    for n in np.flatnonzero(_loose(model, codes, X)):
-        codes[n] = _finish(model, codes[n], X[n])
-    _check_gap(model, codes, X)
+    solver = Lasso(
+        alpha=lam * model.variance / model.n_features,
+        fit_intercept=False,
+        positive=not model.prior.signed,
+        tol=1e-13,
+        max_iter=_SWEEPS,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # what the codes are worth is measured below
+        found = np.reshape(solver.fit(model.A, X.T).coef_, (len(X), model.n_latents))
+    codes = np.array([_finish(model, lam, code, x) for code, x in zip(found, X, strict=True)])
+    # rounding of |x|^2 is allowed for
+    allowed = GAP * (_misfit(model, codes, X) + lam * np.sum(np.abs(codes), -1)) + 1e-13 * np.sum(X**2, -1) / (
+        2 * model.variance
+    )
+    loose = np.count_nonzero(duality_gap(model, codes, X) > allowed)
+    if loose:
+        raise InputError(
+            f"The lasso did not converge for {loose} of {len(X)} inputs: their duality gaps stay above {GAP:g} of the "
+            "objective, as the atoms are nearly parallel. Raise lam or sigma, or merge such atoms."
+        )
     return codes
 
 
@@ -244,13 +248,8 @@ def many_lca(model: SparseCodingModel, X: ArrayLike, *, hard: bool) -> Array:
     rest = _REST * max(float(np.abs(drive).max(initial=0.0)), theta)
     codes, moving = np.zeros(drive.shape), np.arange(len(X))
     u = np.zeros_like(drive)
-
-    def threshold(u: Array) -> Array:
-        size = np.abs(u) if model.prior.signed else u
-        return np.asarray(np.where(size > theta, u if hard else u - np.copysign(theta, u), 0.0))
-
     for step in range(int(_MAX_TIME / h)):
-        s = threshold(u)
+        s = threshold_code(u, theta, signed=model.prior.signed, hard=hard)
         du = drive[moving] - u - s @ lateral
         if step % 50 == 0:
             codes[moving] = s
@@ -311,12 +310,9 @@ def best_minimum(model: SparseCodingModel, x: ArrayLike, *, n_starts: int = 20, 
         return np.asarray(s, dtype=float)
 
     rng = np.random.default_rng(seed)
-    best, lowest = np.zeros(K), np.inf
-    for k in range(n_starts):
-        found = descend_from(model, start(k) if prior.signed else np.maximum(start(k), 0.0), x)
-        if found.objective < lowest:
-            best, lowest = found.code, found.objective
-    return MapEstimate(best, lowest, f"best of {n_starts} local minimisations")
+    starts = (start(k) if prior.signed else np.maximum(start(k), 0.0) for k in range(n_starts))
+    best = min((descend_from(model, s, x) for s in starts), key=lambda found: found.objective)
+    return replace(best, method=f"best of {n_starts} local minimisations")
 
 
 def descend_from(model: SparseCodingModel, s: ArrayLike, x: ArrayLike) -> MapEstimate:
@@ -376,13 +372,13 @@ def _misfit(model: SparseCodingModel, s: Array, x: Array) -> Array:
     return np.asarray(np.sum((s @ model.A.T - x) ** 2, -1) / (2 * model.variance))
 
 
-def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
+def _finish(model: SparseCodingModel, lam: float, start: Array, x: Array) -> Array:
     """Take a code to the minimum of the L1 energy by an active-set search (Lee et al. 2007, feature-sign search).
 
     Each step lowers the energy: to the minimum for the signs at hand, or along a direction that the data do not see,
     until a coefficient is zero. Then the latent that pulls most joins. Coordinate descent creeps along such directions.
     """
-    A, lam = model.A / model.sigma, _l1(model, "lasso_map")[0]
+    A = model.A / model.sigma
     s, sign = start.copy(), np.sign(start)
     fine = 1e-10 * lam + 1e-14 * float(np.abs(model.drive(x)).max())
     for _ in range(50 * len(s)):
@@ -411,43 +407,3 @@ def _finish(model: SparseCodingModel, start: Array, x: Array) -> Array:
                 break
             sign[i] = np.sign(slope[i])
     return s if duality_gap(model, s, x) < duality_gap(model, start, x) else start
-
-
-def _loose(model: SparseCodingModel, codes: Array, X: Array) -> NDArray[np.bool_]:
-    """Return which codes have a duality gap that is too large; rounding of |x|^2 is allowed for."""
-    size = np.sum(X**2, -1) / (2 * model.variance)
-    value = _misfit(model, codes, X) + np.sum(model.prior.cost(codes), -1)
-    return np.asarray(duality_gap(model, codes, X) > GAP * value + 1e-13 * size)
-
-
-def _check_gap(model: SparseCodingModel, codes: Array, X: Array) -> None:
-    loose = int(np.count_nonzero(_loose(model, codes, X)))
-    if loose:
-        raise InputError(
-            f"The lasso did not converge for {loose} of {len(X)} inputs: their duality gaps stay above {GAP:g} of the "
-            "objective, as the atoms are nearly parallel. Raise lam or sigma, or merge such atoms."
-        )
-
-
-@compiled()
-def _descend(G: Array, drive: Array, lam: float, signed: bool, sweeps: int, codes: Array) -> None:
-    """Minimise s^T G s/2 - b^T s + lam |s|_1 for each row b of drive, one coordinate at a time; start at codes."""
-    K = len(G)
-    for n in range(len(drive)):
-        s = codes[n]
-        field = drive[n] - G @ s
-        fine = 1e-13 * max(np.abs(drive[n]).max(), lam)
-        for _ in range(sweeps):
-            largest = 0.0
-            for i in range(K):
-                pull = field[i] + G[i, i] * s[i]
-                size = abs(pull) - lam if signed else pull - lam
-                new = (size if pull > 0.0 else -size) / G[i, i] if size > 0.0 else 0.0
-                step = new - s[i]
-                if step != 0.0:
-                    for k in range(K):
-                        field[k] -= G[k, i] * step
-                    s[i] = new
-                    largest = max(largest, abs(step) * G[i, i])
-            if largest <= fine:
-                break

@@ -17,13 +17,14 @@ offset between chains is larger by the root of what they average out): it is tha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.sampling.lazy_draws import Draws, Values
+from circuitlsc.sampling.lazy_draws import Draws
 
 #: Fewest draws per chain that arviz-stats takes (it splits each chain in two).
 MIN_DRAWS = 4
@@ -65,27 +66,17 @@ def mean_with_mcse(values: ArrayLike | Draws, name: str = "values") -> tuple[Arr
     values = Draws.of(values)
     if len(values.shape) < 2:
         raise InputError(f"{name} has shape {values.shape}. Pass shape (n_chains, n_draws, ...).")
-    check_enough(name, values)
-    chains, columns = values.shape[0], math.prod(values.shape[2:])
-    mean, mcse = np.empty(columns), np.zeros(columns)
-    held = max(1, HELD // (chains * (values.n_draws // values.block)))
-    for first in range(0, columns, held):
-        some = slice(first, min(first + held, columns))
-        mean[some], means, moving = _block_means(name, values, some)
+    if values.shape[0] < 1 or values.n_draws < MIN_DRAWS:
+        raise InputError(
+            f"{name} has {values.n_draws} samples in each of {values.shape[0]} chains, but a standard error needs at least "
+            f"{MIN_DRAWS} per chain. Raise t_stop, or lower thin or warmup."
+        )
+    mean, mcse = np.empty(math.prod(values.shape[2:])), np.zeros(math.prod(values.shape[2:]))
+    for some, mean[some], blocks, moving in _in_blocks(name, values, lambda block: block.mean(2)):
         for k in np.flatnonzero(moving):
             # one column at a time: the Fourier transforms inside take several times its memory
-            mcse[first + k] = array_stats.mcse(means[k], chain_axis=0, draw_axis=1, method="mean")
+            mcse[some.start + k] = array_stats.mcse(blocks[k], chain_axis=0, draw_axis=1, method="mean")
     return mean.reshape(values.shape[2:]), mcse.reshape(values.shape[2:])
-
-
-def check_enough(name: str, values: Draws) -> None:
-    """Raise InputError if there are too few draws for a standard error."""
-    chains, draws = values.shape[:2]
-    if chains < 1 or draws < MIN_DRAWS:
-        raise InputError(
-            f"{name} has {draws} samples in each of {chains} chains, but a standard error needs at least {MIN_DRAWS} "
-            "per chain. Raise t_stop, or lower thin or warmup."
-        )
 
 
 def largest_rhat(values: Draws) -> float:
@@ -96,13 +87,11 @@ def largest_rhat(values: Draws) -> float:
     """
     from arviz_stats.base import array_stats
 
-    columns, largest = values.shape[2], []
     if values.n_draws // (2 if values.shape[0] == 1 else 1) < MIN_DRAWS:
         return math.inf
-    held = max(1, HELD // (values.shape[0] * (values.n_draws // values.block)))
-    for first in range(0, columns, held):
-        for thinned in _thinned(values, slice(first, min(first + held, columns))):
-            column = thinned
+    largest = [1.0]
+    for _, _, last, _ in _in_blocks("values", values, lambda block: block[:, :, -1]):
+        for column in last:
             if len(column) == 1:
                 half = column.shape[1] // 2
                 column = np.stack([column[0, :half], column[0, -half:]])
@@ -112,43 +101,35 @@ def largest_rhat(values: Draws) -> float:
             with np.errstate(divide="ignore", invalid="ignore"):
                 rhat = float(array_stats.rhat(column, chain_axis=0, draw_axis=1, method="rank"))
             largest.append(rhat if rhat < _INFINITE_RHAT else math.inf)
-    return max(largest, default=1.0)
+    return max(largest)
 
 
-def _block_means(name: str, values: Draws, columns: slice) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Return the means of some columns, their block means (column, chain, block), and which columns change at all."""
-    chains, m = values.shape[0], values.block
-    rest, width = values.n_draws % m, columns.stop - columns.start
-    means = np.empty((width, chains, values.n_draws // m))
-    total, least, most = np.zeros(width), np.full(width, np.inf), np.full(width, -np.inf)
-    for first, stop in values.spans(m):
-        piece = _columns(values, first, stop, columns)
-        if not np.isfinite(piece).all():
-            raise _not_finite(name, values)
-        total += piece.sum((0, 1))
-        # A constant column's computed variance is rounding, not 0: recognise it by its values.
-        least, most = np.minimum(least, piece.min((0, 1))), np.maximum(most, piece.max((0, 1)))
-        if first >= rest:  # what does not fill a block is where a chain is least stationary: at its beginning
-            at = slice((first - rest) // m, (stop - rest) // m)
-            means[:, :, at] = np.moveaxis(piece.reshape(chains, -1, m, width).mean(2), 2, 0)
-    return total / (chains * values.n_draws), means, least < most
+def _in_blocks(
+    name: str, values: Draws, reduce: Callable[[Array], Array]
+) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
+    """Yield, for as many columns at a time as are held, where they are, their means, blocks, and which change at all.
 
-
-def _thinned(values: Draws, columns: slice) -> Array:
-    """Return the last draw of each block of some columns, (column, chain, block)."""
-    m = values.block
-    rest = values.n_draws % m
-    kept = np.empty((columns.stop - columns.start, values.shape[0], values.n_draws // m))
-    for first, stop in values.spans(m):
-        if first >= rest:
-            last = _columns(values, first, stop, columns)[:, m - 1 :: m]
-            kept[:, :, (first - rest) // m : (stop - rest) // m] = np.moveaxis(last, 2, 0)
-    return kept
-
-
-def _columns(values: Draws, first: int, stop: int, columns: slice) -> Array:
-    piece: Values = values.read(first, stop)
-    return np.asarray(piece.reshape(*piece.shape[:2], -1)[..., columns], dtype=float)
+    ``reduce`` makes (chain, block, column) of blocks of draws (chain, block, draw, column); yielded is (column, chain, block).
+    """
+    chains, m, columns = values.shape[0], values.block, math.prod(values.shape[2:])
+    rest, n_blocks = values.n_draws % m, values.n_draws // m
+    held = max(1, HELD // (chains * n_blocks))
+    for begin in range(0, columns, held):
+        some = slice(begin, min(begin + held, columns))
+        width = some.stop - begin
+        blocks = np.empty((width, chains, n_blocks))
+        total, least, most = np.zeros(width), np.full(width, np.inf), np.full(width, -np.inf)
+        for first, stop in values.spans(m):
+            piece = np.asarray(values.read(first, stop).reshape(chains, -1, columns)[..., some], dtype=float)
+            if not np.isfinite(piece).all():
+                raise _not_finite(name, values)
+            total += piece.sum((0, 1))
+            # A constant column's computed variance is rounding, not 0: recognise it by its values.
+            least, most = np.minimum(least, piece.min((0, 1))), np.maximum(most, piece.max((0, 1)))
+            if first >= rest:  # what does not fill a block is where a chain is least stationary: at its beginning
+                at = slice((first - rest) // m, (stop - rest) // m)
+                blocks[:, :, at] = np.moveaxis(reduce(piece.reshape(chains, -1, m, width)), 2, 0)
+        yield some, total / (chains * values.n_draws), blocks, least < most
 
 
 def _not_finite(name: str, values: Draws) -> InputError:

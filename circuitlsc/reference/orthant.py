@@ -41,20 +41,17 @@ def half_normal_moments(a: float) -> tuple[float, float]:
 class Moments:
     """The integral of exp(-t H t/2 + c t) over t > 0, as log_z, and E t (n,), E t t^T (n, n) under that density.
 
-    ``log_z_error``, ``first_error`` (n,) and ``second_error`` (n,), of the diagonal, are standard errors.
+    ``errors`` are the largest standard errors of log Z, of E t and of the diagonal of E t t^T.
     """
 
     log_z: float
     first: Array
     second: Array
-    log_z_error: float
-    first_error: Array
-    second_error: Array
+    errors: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def error(self, scale: float) -> float:
         """Return the largest error of log Z, E t / scale and E t^2 / (2 scale^2); NaN if an integral failed."""
-        errors = ([self.log_z_error], self.first_error / scale, self.second_error / (2 * scale**2))
-        return float(np.concatenate(errors).max())
+        return float(np.max(self.errors / np.array([1.0, scale, 2 * scale**2])))
 
 
 class OrthantMoments:
@@ -96,15 +93,13 @@ class OrthantMoments:
         """
         n = len(c)
         if n == 0:
-            return Moments(0.0, np.zeros(0), np.zeros((0, 0)), 0.0, np.zeros(0), np.zeros(0))
+            return Moments(0.0, np.zeros(0), np.zeros((0, 0)))
         if n == 1:
             root_h = math.sqrt(H[0, 0])
             a = float(c[0]) / root_h
             first, second = half_normal_moments(a)
             log_z = 0.5 * math.log(2 * math.pi) - math.log(root_h) + log_slab_mass(a)
-            return Moments(
-                log_z, np.array([first / root_h]), np.array([[second / root_h**2]]), 0.0, np.zeros(1), np.zeros(1)
-            )
+            return Moments(log_z, np.array([first / root_h]), np.array([[second / root_h**2]]))
         with np.errstate(all="ignore"):  # nearly dependent atoms may give NaN, and the caller sees it
             return self._integrate(H, c)
 
@@ -132,19 +127,13 @@ class OrthantMoments:
             second[r] = weighted @ points[:, r].T
         log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * c @ centre
         share = mass / mass.sum()
+        estimates = mass / mass.mean(), first, np.einsum("rii->ri", second)
         return Moments(
             float(log_normal + top + np.log(mass.mean())),
             share @ first,
             np.einsum("r,rij->ij", share, second),
-            float(_standard_error(mass / mass.mean())),
-            _standard_error(first),
-            _standard_error(np.einsum("rii->ri", second)),
+            tuple(float(np.max(estimate.std(0, ddof=1))) / math.sqrt(_SHIFTS) for estimate in estimates),
         )
-
-
-def _standard_error(estimates: Array) -> Array:
-    """Return the standard error of the mean of independent estimates, along the first axis."""
-    return np.asarray(estimates.std(0, ddof=1) / math.sqrt(len(estimates)))
 
 
 def _tilt(L: Array, centre: Array) -> Array:

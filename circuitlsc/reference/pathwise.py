@@ -13,10 +13,14 @@ from functools import partial
 
 import numpy as np
 
-from circuitlsc.circuit.graph import Twin
+from circuitlsc.circuit.cells import Feedback
+from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
+from circuitlsc.planning.extrapolation import extrapolate
 from circuitlsc.simulator.ngspice.callbacks import FIRST
+
+Inputs = Callable[[int, float], Mapping[str, Array] | None]
 
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search
@@ -62,13 +66,8 @@ def implicit_step(
         if np.max(np.abs(error)) < CONVERGED:
             return v, f
         move = np.linalg.solve(eye - weight * jacobian, error[..., None])[..., 0]
-        if attempt < FULL_STEPS:
-            v = v + move
-            f, jacobian = twin.linearise(v, x)
-            error = base + weight * f - v
-            continue
         size, share = np.linalg.norm(error, axis=-1), np.ones(len(v))
-        for _ in range(HALVINGS):
+        for _ in range(1 if attempt < FULL_STEPS else HALVINGS):
             trial = v + share[:, None] * move
             f, jacobian = twin.linearise(trial, x)
             error = base + weight * f - trial
@@ -131,11 +130,11 @@ def trapezoid(
     step: float,
     *,
     chunk: int,
-    inputs: Mapping[str, Array] | None = None,
+    inputs: Mapping[str, Array] | Inputs | None = None,
     restarts: Mapping[int, Array] | None = None,
     tries: int = 1,
     simulator: bool = False,
-    progress: Callable[[int], None] | None = None,
+    after: Callable[[int, Array], None] | None = None,
 ) -> Array:
     """Integrate the twin on given noise increments.
 
@@ -150,70 +149,99 @@ def trapezoid(
         h, in units of tau.
     chunk : int
         Steps between restarts of the integration.
-    inputs : mapping or None
-        By cell, the streamed input at the grid points 0 .. n_steps, shape (n_steps + 1, n_inputs).
+    inputs : mapping, callable or None
+        By cell, the streamed input at the grid points 0 .. n_steps, shape (n_steps + 1, n_inputs); or ``inputs(k, share)``,
+        which returns the inputs by cell a share of the step after the grid point k.
     restarts : mapping or None
         States (n_chains, twin.size) to go on from after so many steps.
     tries : int
         How often a step without a solution is cut, as ngspice does: an eighth of it first, by backward Euler.
     simulator : bool
         Whether to search a step's solution as ngspice does (`simulator_step`), which matters where it has several.
-    progress : callable or None
-        Called with the number of steps done, now and then.
+    after : callable or None
+        Called with k and the state after each step.
 
     Returns
     -------
     array, shape (n_steps, n_chains, twin.size)
         State at t = h, 2h, ...
     """
+    at = inputs if callable(inputs) else partial(between, inputs)
+
+    def rest_of_step(k: int, u: Array, f: Array, begin: float, tries: int) -> tuple[Array, Array]:
+        """Go from a share ``begin`` of a step to its end; return the state and its drift."""
+        share, dw = 1.0 - begin, increments[k]
+        base, weight = u + 0.5 * share * step * f + share * dw, 0.5 * share * step
+        try:
+            if simulator:
+                return simulator_step(twin, base, weight, twin.signals(u, at(k, begin)), at(k, 1.0))
+            return implicit_step(twin, base, weight, base + weight * f, at(k, 1.0))
+        except TrapezoidFailed:
+            if tries <= 1:
+                raise
+        part = share / CUT
+        try:
+            u, f = implicit_step(twin, u + part * dw, part * step, u, at(k, begin + part))
+        except TrapezoidFailed:
+            # a corner of a table right at the solution: a smaller piece of it
+            part /= CUT
+            u, f = implicit_step(twin, u + part * dw, part * step, u, at(k, begin + part))
+        return rest_of_step(k, u, f, begin + part, tries - 1)
+
     out = np.empty_like(increments)
     u = np.array(start, dtype=float)
     for k, dw in enumerate(increments):
         begin = 0.0
         if restarts is not None and k in restarts:
             u = restarts[k]
-            f = twin.drift(u, between(inputs, k, 0.0))
+            f = twin.drift(u, at(k, 0.0))
         if k % chunk == 0:
             for part in (FIRST, 2 * FIRST):
-                x = between(inputs, k, part)
-                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, x)
+                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, at(k, part))
             begin = 2 * FIRST
-        u, f = _rest_of_step(twin, u, f, step, dw, begin, partial(between, inputs, k), tries, simulator)
+        u, f = rest_of_step(k, u, f, begin, tries)
         out[k] = u
-        if progress is not None and k % 500 == 0:
-            progress(k)
+        if after is not None:
+            after(k, u)
     return out
 
 
-def _rest_of_step(
+def broken_trapezoid(
+    graph: SignalFlowGraph,
     twin: Twin,
-    u: Array,
-    f: Array,
+    start: Array,
+    increments: Array,
     step: float,
-    dw: Array,
-    begin: float,
-    inputs: Callable[[float], dict[str, Array] | None],
-    tries: int,
-    simulator: bool,
-) -> tuple[Array, Array]:
-    """Go from a share ``begin`` of a step to its end; return the state and its drift."""
-    share = 1.0 - begin
-    base, weight = u + 0.5 * share * step * f + share * dw, 0.5 * share * step
-    try:
-        if simulator:
-            return simulator_step(twin, base, weight, twin.signals(u, inputs(begin)), inputs(1.0))
-        return implicit_step(twin, base, weight, base + weight * f, inputs(1.0))
-    except TrapezoidFailed:
-        if tries <= 1:
-            raise
-    part = share / CUT
-    try:
-        u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
-    except TrapezoidFailed:
-        # a corner of a table right at the solution: a smaller piece of it
-        part /= CUT
-        u, f = implicit_step(twin, u + part * dw, part * step, u, inputs(begin + part))
-    return _rest_of_step(twin, u, f, step, dw, begin + part, inputs, tries - 1, simulator)
+    *,
+    chunk: int,
+    inputs: Mapping[str, Array] | None = None,
+) -> Array:
+    r"""Integrate the twin of a circuit with a broken loop (`circuitlsc.planning.broken_loop`); arguments as for `trapezoid`.
+
+    .. math:: u_{k+1} = u_k + \tfrac{h}{2}\left[F(u_k, f_k) + F(u_{k+1}, f_{k+1})\right] + \sqrt{2T}\,(W_{k+1} - W_k), \qquad
+              f_{k+1} = 2 e_k - e_{k-1} + \tfrac12 (e_k - f_k)
+
+    with F the gates' force and e the gradient at the grid points. A chain begins as if its gradient had been constant
+    before; the restarts of a chunked run leave f as it is.
+
+    Raises
+    ------
+    TrapezoidFailed
+        If Newton's iteration finds no solution of a step.
+    """
+    cell = next(c for c in graph.cells if isinstance(c, Feedback))
+    source = graph.inputs(cell)["e"].name
+    now = following = older = twin.signals(start, between(inputs, 0, 0.0))[source]
+
+    def with_gradient(k: int, share: float) -> dict[str, Array]:
+        return {**(between(inputs, k, share) or {}), cell.name: now + share * (following - now)}
+
+    def extrapolated(k: int, u: Array) -> None:
+        nonlocal now, following, older
+        e = twin.signals(u, between(inputs, k, 1.0))[source]
+        now, following, older = following, extrapolate(e, older, following), e
+
+    return trapezoid(twin, start, increments, step, chunk=chunk, inputs=with_gradient, after=extrapolated)
 
 
 def between(inputs: Mapping[str, Array] | None, k: int, share: float) -> dict[str, Array] | None:

@@ -9,6 +9,7 @@ nothing changes.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -62,14 +63,12 @@ def quadrature(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
     G, b, slab = model.gram, model.drive(x), model.prior.slab_scale
     integrate = _one if model.n_latents == 1 else _two
     unit = np.array([slab, slab**2])
-    previous = integrate(model.prior, G, b, 1)
-    for refine in 2 ** np.arange(1, 1 + round(math.log2(_FINEST))):
-        mean, second, negative = integrate(model.prior, G, b, int(refine))
+    refined = (integrate(model.prior, G, b, 2**k) for k in range(1 + round(math.log2(_FINEST))))
+    for before, (mean, second, negative) in itertools.pairwise(refined):
         size = np.maximum(unit, [np.abs(mean).max(), np.abs(second).max()])
-        change = max(np.abs(mean - previous[0]).max() / size[0], np.abs(second - previous[1]).max() / size[1])
+        change = max(np.abs(mean - before[0]).max() / size[0], np.abs(second - before[1]).max() / size[1])
         if change < _TOLERANCE:
             return _exact(model, x, {(1 << model.n_latents) - 1: 1.0}, mean, second, negative, "quadrature")
-        previous = mean, second, negative
     raise ReferenceRefusedError(
         f"quadrature: the moments still change by {change:.1e} of their size with {_FINEST} times as many panels. "
         "Use slice_sampling."

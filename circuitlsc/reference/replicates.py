@@ -40,20 +40,19 @@ LARGEST_STEP = 0.01  # h in units of the slab's diffusion time
 SPACING = 0.1  # between draws, in the same unit
 _OCTAVES, _CELLS = 40, 64  # of the table of a smooth cost's force
 _FINE = 0.02  # slabs: below, its cells are evenly spaced
-_KINKED, _LINEAR, _TABLE = 0, 1, 2
 
 
 class _Law(NamedTuple):
     """What the kernel needs of a model, in single precision."""
 
-    kind: int
     signed: bool
     sparse: bool
     threshold: float
     offset: float  # of the threshold that the dynamics have
-    pull: float  # lam of a kinked cost, 1/sd^2 of a quadratic one
+    kink: float  # lam of a kinked cost
+    stiffness: float  # 1/sd^2 of a quadratic one
     inverse: float  # 1 over the unit of the table
-    values: Reals  # the force c'(u), a row for u > 0 and one for u < 0, against log2(1 + abs(u) inverse)
+    values: Reals  # the force c'(u) of any other, a row for u > 0 and one for u < 0, against log2(1 + abs(u) inverse)
     slopes: Reals
 
 
@@ -169,46 +168,47 @@ def replicate_runs(
     draws = max(1, int(length / (thin * step) * (1 + 1e-9)))
     n_blocks = len(rows) if stream else min(n_blocks, max(2, draws // 2 * 2))
     per_block = max(1, draws // (1 if stream else n_blocks))  # rather shorter than the run that is asked for
-    if dynamics.kind == "underdamped":
+    h, momentum = step / slower, dynamics.kind == "underdamped"  # slower by a factor: time is counted in longer units
+    if momentum:
         assert dynamics.mass is not None
         assert dynamics.friction is not None
-        mass, decay = dynamics.mass, math.exp(-dynamics.friction * step / (dynamics.mass * slower))
-        kick, amplitude = step / (mass * slower), math.sqrt((1 - decay**2) * dynamics.T / mass)
-        # slower by a factor: time is counted in longer units, u' = v / slower
-        drift = step / slower / 2
-        moves = np.array([kick, amplitude, decay, drift], dtype=np.float32)
+        mass, decay = dynamics.mass, math.exp(-dynamics.friction * h / dynamics.mass)
+        moves = np.array([h / mass, math.sqrt((1 - decay**2) * dynamics.T / mass), decay, h / 2], dtype=np.float32)
     else:
-        h = step / slower
         moves = np.array([h, math.sqrt(2 * dynamics.T * h) / 2, 0.0, 0.0], dtype=np.float32)
     level = np.zeros((K, 0), np.float32) if levels is None else np.asarray(levels, dtype=np.float32)
     n_pairs = K * (K - 1) // 2 if model.prior.sparse else 0
     groups = -(-n_runs * chains // LANES)
-    marginals = np.zeros((groups * LANES, n_blocks, 4, K), np.float32)
-    pairs = np.zeros((groups * LANES, 2, n_pairs), np.float32)
-    below = np.zeros((groups * LANES, 2, K, level.shape[1]), np.float32)
+    marginals = np.zeros((groups, n_blocks, 4, K, LANES), np.float32)
+    pairs = np.zeros((groups, 2, n_pairs, LANES), np.float32)
+    below = np.zeros((groups, 2, K, level.shape[1], LANES), np.float32)
     rest = math.ceil(warmup / step)
     law, counts = kernel_law(model.prior, gate_offset), (*((0, rest) if stream else (rest, 0)), thin, per_block)
 
     def work(group: int) -> None:
         if check is not None:
             check()
-        some = slice(group * LANES, (group + 1) * LANES)
         _run_lanes(
-            law, gram, drive, level, starts, group * LANES, moves, dynamics.kind == "underdamped", counts,
+            law, gram, drive, level, starts, group * LANES, moves, momentum, counts,
             (seed * 0x9E3779B97F4A7C15 + (group + 1) * 0xD1B54A32D192ED03) % 2**63,
-            marginals[some], pairs[some], below[some],
+            marginals[group], pairs[group], below[group],
         )  # fmt: skip
 
     side_by_side(work, groups, threads)
-    n = n_runs * chains
-    if not np.isfinite(marginals[:n]).all():
+
+    def by_run(sums: Reals) -> Array:
+        lanes = np.moveaxis(sums, -1, 1).reshape(groups * LANES, *sums.shape[1:-1])
+        return lanes[: n_runs * chains].reshape(n_runs, chains, *sums.shape[1:-1]).astype(float)
+
+    found = by_run(marginals)
+    if not np.isfinite(found).all():
         raise InputError(
             f"replicate_runs: the simulation diverged at a step of {step:.3g} tau. Lower rate_step = {rate_step!r}."
         )
     return Replicates(
-        marginals[:n].reshape(n_runs, chains, n_blocks, 4, K).astype(float),
-        pairs[:n].reshape(n_runs, chains, 2, n_pairs).astype(float),
-        below[:n].reshape(n_runs, chains, 2, K, level.shape[1]).astype(float),
+        found,
+        by_run(pairs),
+        by_run(below),
         per_block,
         per_block * (1 if stream else n_blocks) * thin * step,
         step,
@@ -235,14 +235,10 @@ def _step(model: SparseCodingModel, dynamics: Dynamics, rate_step: float, time_s
 
 def kernel_law(prior: Prior, gate_offset: float = 0.0) -> _Law:
     """Return what the kernel needs of a prior."""
-    values = slopes = np.zeros((2, 1), np.float32)
+    kink = 0.0 if prior.slab is None else 1.0 / prior.slab_scale
+    values = slopes = np.zeros((2, 0), np.float32)
     inverse = 1.0
-    if prior.slab is not None:
-        kind, pull = _KINKED, 1.0 / prior.slab_scale
-    elif prior.linear:
-        kind, pull = _LINEAR, prior.stiffness
-    else:
-        kind, pull = _TABLE, 0.0
+    if not prior.conditionals:
         inverse = 1.0 / (_FINE * prior.slab_scale)
         n = _OCTAVES * _CELLS
         mantissa, octave = np.arange(n + 1) % _CELLS, np.arange(n + 1) // _CELLS
@@ -250,7 +246,9 @@ def kernel_law(prior: Prior, gate_offset: float = 0.0) -> _Law:
         u[0] = 1e-9 / inverse  # beside a corner at 0, not on it
         force = np.stack([prior.cost_grad(sign * u) for sign in (1.0, -1.0)])
         values, slopes = force[:, :-1].astype(np.float32), np.diff(force, axis=1).astype(np.float32)
-    return _Law(kind, prior.signed, prior.sparse, prior.threshold, gate_offset, pull, inverse, values, slopes)
+    return _Law(
+        prior.signed, prior.sparse, prior.threshold, gate_offset, kink, prior.stiffness, inverse, values, slopes
+    )
 
 
 @compiled(reorder=True)
@@ -271,14 +269,15 @@ def _run_lanes(
 ) -> None:
     """Run one group of chains.
 
-    ``first`` is the number of the first of them; ``counts`` are steps before the first block and before each, steps between
-    draws, and draws in a block. The rows of ``drive`` take turns, one a block, or there is one.
+    ``first`` is the number of the first of them, the last axis of what is summed; ``counts`` are steps before the first
+    block and before each, steps between draws, and draws in a block. The rows of ``drive`` take turns, one a block, or there
+    is one.
     """
     W = LANES
     C, K = starts.shape
     n_warmup, rest, thin, per_block = counts
     period = rest + thin * per_block
-    n_blocks, n_levels = marginals.shape[1], levels.shape[1]
+    n_blocks = len(marginals)
     one, zero = np.float32(1.0), np.float32(0.0)
     u = np.empty((K, W), np.float32)
     v = np.zeros((K, W), np.float32)  # the momentum; without one, the last step's noise
@@ -287,10 +286,9 @@ def _run_lanes(
     bits = y.view(np.int32)
     random = np.empty(W, np.uint32)
     signs = random.view(np.int32)
-    sums, both = np.zeros((4, K, W), np.float32), np.zeros((pairs.shape[2], W), np.float32)
-    under = np.zeros((K, n_levels, W), np.float32)
     threshold = np.float32(law.threshold + law.offset)
-    offset, pull, inverse = np.float32(law.offset), np.float32(law.pull), np.float32(law.inverse)
+    read = threshold - np.float32(law.offset)  # where codes are read
+    kink, stiffness, inverse = np.float32(law.kink), np.float32(law.stiffness), np.float32(law.inverse)
     h, amp, decay, half = moves[0], moves[1], moves[2], moves[3]
     last = law.values.shape[1] - 1
     z = np.uint64(key)
@@ -314,43 +312,24 @@ def _run_lanes(
         block = (total - 1) // period if total > 0 else 0  # that ends with or after these steps
         done = total - block * period - rest
         if total > 0 and done > 0 and done % thin == 0:  # a draw: codes are those after the last step
+            sums, half_of = marginals[block], 2 * block // n_blocks
             for k in range(K):
                 for w in range(W):
-                    t = s[k, w]
-                    if offset != zero:
-                        t = math.copysign(
-                            max(abs(u[k, w]) - (threshold - offset), zero), u[k, w] if law.signed else one
-                        )
-                    sums[0, k, w] += on[k, w] if offset == zero else (one if t != zero else zero)
+                    t = math.copysign(max(abs(u[k, w]) - read, zero), u[k, w] if law.signed else one)
+                    sums[0, k, w] += one if t != zero or not law.sparse else zero
                     sums[1, k, w] += one if t < zero else zero
                     sums[2, k, w] += t
                     sums[3, k, w] += t * t
-                for q in range(n_levels):
+                for q in range(levels.shape[1]):
                     for w in range(W):
-                        under[k, q, w] += one if s[k, w] <= levels[k, q] else zero
-            if len(both) > 0:
+                        below[half_of, k, q, w] += one if s[k, w] <= levels[k, q] else zero
+            if pairs.shape[1] > 0:
                 p = 0
                 for i in range(K):
                     for j in range(i + 1, K):
                         for w in range(W):
-                            both[p, w] += on[i, w] * on[j, w]
+                            pairs[half_of, p, w] += on[i, w] * on[j, w]
                         p += 1
-            if done == thin * per_block:
-                half_of = 2 * block // n_blocks
-                for q in range(4):
-                    for k in range(K):
-                        for w in range(W):
-                            marginals[w, block, q, k] = sums[q, k, w]
-                            sums[q, k, w] = zero
-                for p in range(len(both)):
-                    for w in range(W):
-                        pairs[w, half_of, p] += both[p, w]
-                        both[p, w] = zero
-                for k in range(K):
-                    for q in range(n_levels):
-                        for w in range(W):
-                            below[w, half_of, k, q] += under[k, q, w]
-                            under[k, q, w] = zero
         row = min(max(total, 0) // period, len(drive) - 1)  # of the step that comes
         for k in range(K):
             for w in range(W):
@@ -360,19 +339,10 @@ def _run_lanes(
                 if c != zero:
                     for w in range(W):
                         f[w] += c * s[j, w]
-            if law.signed:
-                for w in range(W):
-                    f[w] *= on[k, w]
-            else:
-                for w in range(W):
-                    f[w] *= math.copysign(on[k, w], u[k, w])
-            if law.kind == _KINKED:
-                for w in range(W):
-                    f[w] += math.copysign(pull, u[k, w])
-            elif law.kind == _LINEAR:
-                for w in range(W):
-                    f[w] += pull * u[k, w]
-            else:
+            for w in range(W):
+                gate = on[k, w] if law.signed else math.copysign(on[k, w], u[k, w])
+                f[w] = f[w] * gate + (math.copysign(kink, u[k, w]) + stiffness * u[k, w])
+            if last >= 0:
                 # the exponent and the first bits of the mantissa of 1 + abs(u)/unit number the cell of the table
                 for w in range(W):
                     y[w] = one + abs(u[k, w]) * inverse

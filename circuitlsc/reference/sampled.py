@@ -26,7 +26,13 @@ from circuitlsc.reference.exact import enumerate_supports, gaussian_statistics, 
 from circuitlsc.reference.gibbs import Chains, GibbsChains
 from circuitlsc.reference.quadrature import quadrature
 from circuitlsc.reference.slice import SliceChains
-from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics, residual_power, support_keys
+from circuitlsc.reference.statistics import (
+    MAX_SUPPORT_LATENTS,
+    PosteriorStatistics,
+    residual_power,
+    shares,
+    support_counts,
+)
 
 ENUMERATED_LATENTS = 5  # up to here enumeration takes less time than Gibbs sampling to the same accuracy
 CHAINS = 8
@@ -86,30 +92,17 @@ def exact_statistics(
     if levels is None:
         if prior.linear:
             return gaussian_statistics(model, x)
-        if slabs and model.n_latents == 1:
-            return single_latent(model, x)
         try:
             if slabs and model.n_latents <= ENUMERATED_LATENTS:
-                return enumerate_supports(model, x)
+                return (single_latent if model.n_latents == 1 else enumerate_supports)(model, x)
             if not slabs and model.n_latents <= 2:
                 return quadrature(model, x)
         except ReferenceRefusedError:
             pass  # a singular A_S, or integrals that do not converge: the posterior is proper all the same
     chains: Chains = (GibbsChains if prior.conditionals else SliceChains)(model, x, n_chains=CHAINS, seed=seed)
     running = RunningStatistics(model, x, "Gibbs sampling" if prior.conditionals else "slice sampling", levels)
-    return _draw(chains, running, enough or usual_error(model), seconds, progress or (lambda *_: None))
-
-
-def _draw(
-    chains: Chains,
-    running: RunningStatistics,
-    enough: Enough,
-    seconds: float,
-    progress: Callable[[float, float], None],
-) -> PosteriorStatistics:
-    """Draw until it is enough, or the time is over: how many draws are enough does not depend on how fast they come."""
-    begun, target, warmup = time.monotonic(), BATCH, WARMUP
-    while True:
+    enough, begun, target, warmup = enough or usual_error(model), time.monotonic(), BATCH, WARMUP
+    while True:  # how many draws are enough does not depend on how fast they come
         # always as many at a time: what is updated from draw to draw is calculated anew at each start, and rounded
         running.add(chains.draw(BATCH, warmup=warmup))
         warmup, spent = 0, time.monotonic() - begun
@@ -119,8 +112,9 @@ def _draw(
         excess = enough(found)
         if excess <= 1.0 or spent >= seconds:
             return found
-        needed = spent * min(excess**2, 1e6)  # errors fall with the root of the length
-        progress(spent / max(needed, spent), min(needed, seconds) - spent)
+        if progress is not None:
+            needed = spent * min(excess**2, 1e6)  # errors fall with the root of the length
+            progress(spent / max(needed, spent), min(needed, seconds) - spent)
         # towards the end, but no further than a half of what there is, so that the estimate is looked at again
         more = int(running.n_draws * min(max(1.05 * excess**2 - 1, 0.05), 0.5))
         target = running.n_draws + max(BATCH, BATCH * math.ceil(more / BATCH))
@@ -141,7 +135,7 @@ class RunningStatistics:
     def __init__(self, model: SparseCodingModel, x: Array, method: str, levels: Array | None = None) -> None:
         self._model, self._x, self._method, self._levels = model, x, method, levels
         K = model.n_latents
-        self._pairs = np.triu_indices(K, 1)
+        self._ends = np.cumsum([K * K, K, K, K, 1])  # of columns: both active, s < 0, s, s^2, residual; then levels
         self._support = np.zeros(2**K, np.int64) if K <= MAX_SUPPORT_LATENTS else None
         self._blocks: list[Array] = []  # sums (n_chains, n_columns) over equally many batches
         self._size = 1  # batches in each
@@ -167,10 +161,10 @@ class RunningStatistics:
         sparse = self._model.prior.sparse
         active = draws != 0 if sparse else np.ones(draws.shape, bool)
         if self._support is not None:
-            self._support += np.bincount(support_keys(active).ravel(), minlength=len(self._support))
+            self._support += support_counts(active)
         ones = active.astype(np.float32)  # counts a batch exactly, and fast
-        both = (ones.transpose(0, 2, 1) @ ones)[:, self._pairs[0], self._pairs[1]]
-        columns = [active.sum(1), (draws < 0).sum(1), draws.sum(1), (draws**2).sum(1), both]
+        both = (ones.transpose(0, 2, 1) @ ones).reshape(len(draws), -1)
+        columns = [both, (draws < 0).sum(1), draws.sum(1), (draws**2).sum(1)]
         columns.append(residual_power(draws, self._model, self._x).sum(1)[:, None])
         if self._levels is not None:
             columns.append((draws[..., None] <= self._levels).sum(1).reshape(len(draws), -1))
@@ -178,50 +172,48 @@ class RunningStatistics:
 
     def result(self) -> PosteriorStatistics:
         """Return the statistics so far."""
-        K, n_pairs = self._model.n_latents, len(self._pairs[0])
         blocks = np.array(self._blocks) / (self._size * BATCH)  # (n_blocks, n_chains, n_columns)
         chains = sum(self._blocks, start=np.zeros(blocks.shape[1:])) + (0 if self._open is None else self._open)
         chains = chains / self.n_draws
-        mean = chains.mean(0)
-        count = blocks.shape[0] * blocks.shape[1]
-        mcse = np.sqrt(((blocks - mean) ** 2).sum((0, 1)) / (count * max(count - 1, 1)))
-        active, negative, first, second = (slice(k * K, (k + 1) * K) for k in range(4))
-        pairs, power, below = slice(4 * K, 4 * K + n_pairs), 4 * K + n_pairs, slice(4 * K + n_pairs + 1, None)
-        draws = self.n_draws * len(chains)
+        count, draws, K = blocks.shape[0] * blocks.shape[1], self.n_draws * len(chains), self._model.n_latents
+
+        def error(apart: Array) -> Array:
+            return np.asarray(np.sqrt((apart**2).sum((0, 1)) / (count * max(count - 1, 1))))
+
+        values, errors, parts, of_chains = (
+            np.split(numbers, self._ends, axis=-1)
+            for numbers in (chains.mean(0), error(blocks - chains.mean(0)), blocks, chains)
+        )
         # a state that was never seen, or never left, may still have a mass of this size
-        prior = self._model.prior
-        for states in [active, pairs] * prior.sparse + [negative] * prior.signed:
-            mcse[states][(mean[states] == 0) | (mean[states] == 1)] = 1.0 / draws
-        m, p = mean[first], mean[active]
-        variance = np.maximum(mean[second] - m**2, 0.0)
+        for states in [0] * self._model.prior.sparse + [1] * self._model.prior.signed:
+            errors[states][(values[states] == 0) | (values[states] == 1)] = 1.0 / draws
+        coactive, coactive_mcse = values[0].reshape(K, K), errors[0].reshape(K, K)
+        p, m, square = coactive.diagonal(), values[2], values[3]
+        variance = np.maximum(square - m**2, 0.0)
         sd = np.sqrt(variance)
-        about = blocks[..., second] - 2 * m * blocks[..., first]  # of the variance, to first order
-        spread = np.sqrt(((about - (mean[second] - 2 * m**2)) ** 2).sum((0, 1)) / (count * max(count - 1, 1)))
-        sd_mcse = np.hypot(spread, math.sqrt(3) * mcse[first] ** 2)
-        coactive, coactive_mcse = np.diag(p), np.diag(mcse[active])
-        for full, part in ((coactive, mean[pairs]), (coactive_mcse, mcse[pairs])):
-            full[self._pairs] = part
-            full.T[self._pairs] = part
+        # of the variance, to first order
+        sd_mcse = np.hypot(error(parts[3] - 2 * m * parts[2] - (square - 2 * m**2)), math.sqrt(3) * errors[2] ** 2)
         ess, rhat = [], [1.0]
-        for columns, total in ((active, p * (1 - p)), (first, variance)):
+        for total, mcse, ends in (
+            (p * (1 - p), coactive_mcse.diagonal(), of_chains[0][:, :: K + 1]),
+            (variance, errors[2], of_chains[2]),
+        ):
             moving = total > 0
-            ess += list(total[moving] / mcse[columns][moving] ** 2)
-            within = total[moving] - chains[:, columns].var(0)[moving]
-            between = chains[:, columns].var(0, ddof=1)[moving]
+            ess += list(total[moving] / mcse[moving] ** 2)
+            within = total[moving] - ends.var(0)[moving]
+            between = ends.var(0, ddof=1)[moving]
             rhat += list(np.sqrt(1 + between / np.maximum(within, 1e-300)))
-        support = None
-        if self._support is not None:
-            support = {int(key): int(self._support[key]) / draws for key in np.flatnonzero(self._support)}
-        levels = None if self._levels is None else self._levels.shape
         return PosteriorStatistics.of(
-            p_active=(p, mcse[active]),
-            mean=(m, mcse[first]),
+            p_active=(p, coactive_mcse.diagonal()),
+            mean=(m, errors[2]),
             sd=(sd, np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0)),
             coactive=(coactive, coactive_mcse),
-            residual_power=(mean[power], mcse[power]),
-            p_negative=(mean[negative], mcse[negative]),
-            below=None if levels is None else (mean[below].reshape(levels), mcse[below].reshape(levels)),
-            support=support,
+            residual_power=(values[4][0], errors[4][0]),
+            p_negative=(values[1], errors[1]),
+            below=None
+            if self._levels is None
+            else (values[5].reshape(self._levels.shape), errors[5].reshape(self._levels.shape)),
+            support=None if self._support is None else shares(self._support),
             ess_min=float(min(ess, default=draws)),
             rhat_max=float(max(rhat)),
             n_draws=draws,

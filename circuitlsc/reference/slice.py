@@ -27,7 +27,7 @@ from circuitlsc.reference.gibbs import Chains, Rng, check_run
 
 _FAR = 1e6  # slabs that the table of the cost covers; beyond, it goes on linearly in log(s)
 _FINE = 0.02  # slabs: below, the table's knots are evenly spaced, above evenly in log(s)
-_KNOTS = 1 << 14
+_KNOTS = 1 << 17
 _ERROR = 1e-5  # of 1 + C: largest error of the table
 _STEPS_OUT = 50  # of an interval, at most
 _EIGENVECTORS = 4  # moves along eigenvectors per sweep
@@ -35,10 +35,9 @@ _REFRESH = 1024  # sweeps between recomputations of b - G s, so that rounding er
 
 
 class _Costs(NamedTuple):
-    """The cost against t = asinh(abs(s)/fine)/spacing, by its values and slopes at t = 0, 1, ...; row 1 is s < 0."""
+    """The cost against asinh(abs(s)/fine), evenly spaced by 1/inverse; row 1 is s < 0, if there is one."""
 
     values: Array
-    slopes: Array
     fine: float
     inverse: float
 
@@ -51,7 +50,7 @@ class _Lines(NamedTuple):
     vectors: Array  # eigenvectors in rows
     rates: Array  # ... and eigenvalues
     widths: Array  # (2 n_latents, 2): narrowest and widest first interval
-    low: float  # 0 for codes >= 0, else -inf
+    signed: bool
 
 
 def slice_sampling(
@@ -115,47 +114,30 @@ class SliceChains(Chains):
     def __init__(self, model: SparseCodingModel, x: ArrayLike, *, n_chains: int, seed: int) -> None:
         costs = _tabulate(model.prior)
         super().__init__(model, x, n_chains=n_chains, seed=seed)
-        lines = _lines(model, self._G, self._b)
+        slab, (rates, vectors) = model.prior.slab_scale, np.linalg.eigh(self._G)
+        rates, vectors = np.maximum(rates, 0.0), np.ascontiguousarray(vectors.T)
+        precision = np.concatenate([np.diag(self._G), rates]) + 1.0 / slab**2
+        narrow = 1.0 / np.sqrt(precision)
+        asked = np.abs(np.concatenate([self._b, vectors @ self._b])) / precision
+        widths = np.stack([narrow, np.maximum(_span(model.prior), asked) + 5 * narrow], axis=1)
+        lines = _Lines(self._G, self._b, vectors, rates, widths, model.prior.signed)
         self._run = lambda c, *run: _chain(self._rngs[c], costs, lines, self._states[c], *run)
 
 
 def _tabulate(prior: Prior) -> _Costs:
-    """Tabulate the cost, finer until it is right between the knots."""
-    fine = _FINE * prior.slab_scale
-    far = math.asinh(_FAR / _FINE)
+    """Tabulate the cost, finer until it is right half way between the knots."""
+    fine, far = _FINE * prior.slab_scale, math.asinh(_FAR / _FINE)
+    signs = np.array([[1.0], [-1.0]])[: 2 if prior.signed else 1]
     n = _KNOTS
-    while n <= 64 * _KNOTS:
-        spacing = far / n
-        t = spacing * np.arange(n + 1)
-        s = fine * np.sinh(t)
-        s_slope = s.copy()
-        s_slope[0] = 1e-9 * fine  # beside a corner at 0, not on it
-        per_knot = fine * np.cosh(t) * spacing
-        signs = np.array([[1.0], [-1.0]])[: 2 if prior.signed else 1]
-        values = prior.cost(signs * s)
-        slopes = signs * prior.cost_grad(signs * s_slope) * per_knot
-        costs = _Costs(np.ascontiguousarray(values), np.ascontiguousarray(slopes), fine, 1.0 / spacing)
-        between = (signs * fine * np.sinh(t[:-1] + spacing / 2)).ravel()
-        exact = prior.cost(between)
-        if (np.abs(_evaluate(costs, between) - exact) <= _ERROR * (1 + np.abs(exact))).all():
-            return costs
+    while n <= 16 * _KNOTS:
+        cost = prior.cost(signs * fine * np.sinh(np.linspace(0, far, 2 * n + 1)))
+        knots, between = np.ascontiguousarray(cost[:, ::2]), cost[:, 1::2]
+        if (np.abs((knots[:, 1:] + knots[:, :-1]) / 2 - between) <= _ERROR * (1 + np.abs(between))).all():
+            return _Costs(knots, fine, n / far)
         n *= 2
     raise ReferenceRefusedError(
         f"slice_sampling: the cost of {prior!r} has features that a table of {n // 2} knots does not hold. Smooth it."
     )
-
-
-def _lines(model: SparseCodingModel, G: Array, b: Array) -> _Lines:
-    slab = model.prior.slab_scale
-    rates, vectors = np.linalg.eigh(G)
-    rates = np.maximum(rates, 0.0)
-    vectors = np.ascontiguousarray(vectors.T)
-    precision = np.concatenate([np.diag(G), rates])
-    drive = np.concatenate([b, vectors @ b])
-    narrow = 1.0 / np.sqrt(precision + 1.0 / slab**2)
-    asked = np.abs(drive) / (precision + 1.0 / slab**2)
-    wide = np.maximum(_span(model.prior), asked) + 5 * narrow
-    return _Lines(G, b, vectors, rates, np.stack([narrow, wide], axis=1), -math.inf if model.prior.signed else 0.0)
 
 
 def _span(prior: Prior) -> float:
@@ -168,27 +150,11 @@ def _span(prior: Prior) -> float:
 
 @compiled()
 def _cost(costs: _Costs, s: float) -> float:
-    """Return C(s): cubic between knots, linear in asinh(s) beyond the last one."""
-    row = 1 if s < 0.0 else 0
+    """Return C(s): linear between knots, and beyond the last one."""
+    values = costs.values[len(costs.values) - 1 if s < 0.0 else 0]
     t = math.asinh(abs(s) / costs.fine) * costs.inverse
-    last = costs.values.shape[1] - 1
-    values, slopes = costs.values[row], costs.slopes[row]
-    if t >= last:
-        return float(values[last] + (t - last) * slopes[last])
-    k = int(t)
-    t -= k
-    d0, d1 = slopes[k], slopes[k + 1]
-    rise = values[k + 1] - values[k]
-    return float(values[k] + t * (d0 + t * (3.0 * rise - 2.0 * d0 - d1 + t * (d0 + d1 - 2.0 * rise))))
-
-
-@compiled()
-def _evaluate(costs: _Costs, s: Array) -> Array:
-    """Return C at s, shape (n,)."""
-    out = np.empty(len(s))
-    for k in range(len(s)):
-        out[k] = _cost(costs, s[k])
-    return out
+    k = min(int(t), len(values) - 2)
+    return float(values[k] + (t - k) * (values[k + 1] - values[k]))
 
 
 @compiled()
@@ -250,7 +216,7 @@ def _chain(rng: Rng, costs: _Costs, lines: _Lines, s: Array, warmup: int, thin: 
     n = len(s)
     along = np.ones(n)
     field = np.empty(n)  # b - G s
-    signed = math.isinf(lines.low)
+    signed = lines.signed
     for sweep in range(warmup + thin * len(out)):
         if sweep % _REFRESH == 0:
             field[:] = lines.b - lines.G @ s

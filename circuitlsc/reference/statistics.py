@@ -11,7 +11,8 @@ by piece: then nothing here holds a whole run.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.reference.mcse import check_enough, largest_rhat
+from circuitlsc.reference.mcse import largest_rhat
 from circuitlsc.reference.mcse import mean_with_mcse as mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws, Values
 
@@ -34,7 +35,6 @@ N_BATCHES = 128
 MIN_VISITS, MIN_VISITS_ESS = 1000.0, 100.0
 #: What is measured on each latent.
 MARGINALS = ("p_active", "mean", "sd")
-_CHUNK = 10_000  # a chunk of residuals with 64 features is 5 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,12 +174,9 @@ def summarize(
     - Values, counts and supports are those of every draw. Of `Draws` with more than 131,072 per chain the MCSEs come
       from block means, and R-hat from every m-th draw (`circuitlsc.reference.mcse`).
     """
-    s, active = Draws.of(s), Draws.of(active)
-    if len(s.shape) != 3 or s.shape[2] != model.n_latents:
-        raise InputError(f"s has shape {s.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
+    s, active = _of_model("s", s, model), Draws.of(active)
     if active.shape != s.shape:
         raise InputError(f"active has shape {active.shape}, but s has {s.shape}. Pass model.active(u).")
-    check_enough("s", s)
     s, x = s.map(lambda v: np.asarray(v, dtype=float)), model.check_x(x)
     active = active.map(lambda v: np.asarray(v, dtype=bool))
 
@@ -195,19 +192,17 @@ def summarize(
 
     spread_of_squares = squares.map(lambda q: (q - variance) ** 2).mean()
     spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
-    ess = np.concatenate([_ess(variance, mcse) for variance, mcse in spreads])
-    below = None
-    if levels is not None:
-        at = np.asarray(levels, dtype=float)
-        below = mean_with_mcse(s.map(lambda v: v[..., None] <= at))
+    # ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column
+    ess = np.concatenate([np.divide(v, e**2, out=np.full_like(e, np.inf), where=e > 0) for v, e in spreads])
+    at = None if levels is None else np.asarray(levels, dtype=float)
     return PosteriorStatistics.of(
         p_active=(p_active, p_active_mcse),
         mean=(mean, mean_mcse),
         sd=(sd, sd_mcse),
         coactive=_coactivation(active, p_active, p_active_mcse),
-        residual_power=mean_with_mcse(s.map(lambda v: residual_power(v, model, x))),
+        residual_power=mean_with_mcse(_wide(s, model).map(lambda v: residual_power(v, model, x))),
         p_negative=mean_with_mcse(s.map(lambda v: v < 0)),
-        below=below,
+        below=None if at is None else mean_with_mcse(s.map(lambda v: v[..., None] <= at)),
         support=_support(active),
         ess_min=float(ess.min()) if np.isfinite(ess).any() else 1.0,
         rhat_max=largest_rhat(s),
@@ -264,19 +259,8 @@ def virial(
     InputError
         As `mean_with_mcse`, and if u does not fit the model.
     """
-    u = Draws.of(u)
-    if len(u.shape) != 3 or u.shape[2] != model.n_latents:
-        raise InputError(f"u has shape {u.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents}).")
-
-    def product(piece: Array) -> Array:
-        # In pieces once more: the residual has n_features columns, which may be many times n_latents.
-        out = np.empty_like(piece, dtype=float)
-        for start in range(0, piece.shape[1], _CHUNK):
-            part = np.s_[:, start : start + _CHUNK]
-            out[part] = piece[part] * model.energy_grad(piece[part], x, width) / temperature
-        return out
-
-    return mean_with_mcse(u.map(product))
+    u = _of_model("u", u, model)
+    return mean_with_mcse(_wide(u, model).map(lambda v: v * model.energy_grad(v, x, width) / temperature))
 
 
 def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> dict[str, Array]:
@@ -319,54 +303,53 @@ def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> d
     return mcse
 
 
-def _ess(variance: Array, mcse: Array) -> Array:
-    """ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column."""
-    return np.divide(variance, mcse**2, out=np.full_like(mcse, np.inf), where=mcse > 0)
-
-
 def _coactivation(active: Draws, p_active: Array, p_active_mcse: Array) -> tuple[Array, Array]:
-    K = active.shape[2]
-    counts = np.zeros((K, K))
-    for piece in active.pieces():
-        # float32 counts a piece exactly (up to 2^24), and twice as fast
-        flat = piece.reshape(-1, K).astype(np.float32)
-        counts += flat.T @ flat
-    coactive = counts / (active.shape[0] * active.n_draws)
-    np.fill_diagonal(coactive, p_active)
-    if K > MAX_ESS_PAIR_LATENTS:
-        mcse = _batch_means_pairs(active)
+    i, j = np.triu_indices(active.shape[2], 1)
+    if active.shape[2] > MAX_ESS_PAIR_LATENTS:
+        pairs = tuple(full[i, j] for full in _batch_means_pairs(active))
     else:
-        mcse = np.zeros((K, K))
-        i, j = np.triu_indices(K, 1)
-        if len(i):
-            mcse[i, j] = mcse[j, i] = mean_with_mcse(active.map(lambda a: a[..., i] & a[..., j]))[1]
-    np.fill_diagonal(mcse, p_active_mcse)
+        pairs = mean_with_mcse(active.map(lambda a: a[..., i] & a[..., j]))
+    coactive, mcse = np.diag(p_active), np.diag(p_active_mcse)
+    for full, part in zip((coactive, mcse), pairs, strict=True):
+        full[i, j] = full[j, i] = part
     return coactive, mcse
 
 
-def _batch_means_pairs(active: Draws) -> Array:
+def _batch_means_pairs(active: Draws) -> tuple[Array, Array]:
+    """Return how often each two latents are both active, and the standard error from means of batches, each (K, K)."""
     chains, draws, K = active.shape
-    per_chain = min(draws, -(-N_BATCHES // chains))
-    length = draws // per_chain
-    means = np.zeros((chains, per_chain, K, K))
-    for batch in range(per_chain):
+    n_batches = min(draws, -(-N_BATCHES // chains))
+    length = draws // n_batches
+    sums = np.zeros((chains, 1 + n_batches, K, K))
+    for batch in range(1 + n_batches):
         # The remainder goes from the beginning, where a chain is least stationary.
-        first = draws - (per_chain - batch) * length
-        for piece in active.part(first, first + length).pieces():
-            ones = piece.astype(np.float32)
-            means[:, batch] += ones.transpose(0, 2, 1) @ ones
-    means = means.reshape(-1, K, K) / length
-    return np.asarray(means.std(0, ddof=1) / np.sqrt(len(means)))
+        stop = draws - (n_batches - batch) * length
+        for piece in active.part(stop - length if batch else 0, stop).pieces():
+            ones = piece.astype(np.float32)  # counts a piece exactly (up to 2^24), and twice as fast
+            sums[:, batch] += ones.transpose(0, 2, 1) @ ones
+    means = sums[:, 1:].reshape(-1, K, K) / length
+    return sums.sum((0, 1)) / (chains * draws), np.asarray(means.std(0, ddof=1) / np.sqrt(len(means)))
 
 
 def residual_power(s: Array, model: SparseCodingModel, x: Array) -> Array:
     """Return abs(x - A s)^2 of codes (chain, draw, latent), in data units squared; shape (chain, draw)."""
-    flat = s.reshape(-1, s.shape[2])
-    power = np.empty(len(flat))
-    for start in range(0, len(flat), _CHUNK):
-        r = flat[start : start + _CHUNK] @ model.A.T - x
-        power[start : start + _CHUNK] = np.einsum("nd,nd->n", r, r)
-    return power.reshape(s.shape[:2])
+    r = s @ model.A.T - x
+    return np.asarray(np.einsum("cnd,cnd->cn", r, r))
+
+
+def _of_model(name: str, values: ArrayLike | Draws, model: SparseCodingModel) -> Draws:
+    """Return draws of codes or states, or raise InputError."""
+    draws = Draws.of(values)
+    if len(draws.shape) != 3 or draws.shape[2] != model.n_latents:
+        raise InputError(
+            f"{name} has shape {draws.shape}. Pass shape (n_chains, n_draws, n_latents = {model.n_latents})."
+        )
+    return draws
+
+
+def _wide(draws: Draws, model: SparseCodingModel) -> Draws:
+    """Return draws that are read in pieces short enough for residuals: n_features may be many times n_latents."""
+    return replace(draws, width=max(draws.width or 0, draws.shape[0] * (model.n_latents + model.n_features)))
 
 
 def support_keys(active: Values) -> NDArray[np.int64]:
@@ -374,13 +357,18 @@ def support_keys(active: Values) -> NDArray[np.int64]:
     return np.asarray(active @ (1 << np.arange(active.shape[-1])), dtype=np.int64)
 
 
+def support_counts(active: Values) -> NDArray[np.int64]:
+    """Return how often each of the 2^K sets of latents is the active one."""
+    return np.bincount(support_keys(active).ravel(), minlength=1 << active.shape[-1])
+
+
+def shares(counts: NDArray[np.int64]) -> dict[int, float]:
+    """Return counts that are not 0 as shares of their sum."""
+    total = counts.sum()
+    return {int(key): int(counts[key]) / int(total) for key in np.flatnonzero(counts)}
+
+
 def _support(active: Draws) -> dict[int, float] | None:
-    K = active.shape[2]
-    if K > MAX_SUPPORT_LATENTS:
+    if active.shape[2] > MAX_SUPPORT_LATENTS:
         return None
-    counts = np.zeros(2**K, dtype=np.int64)
-    for piece in active.pieces():
-        keys, found = np.unique(support_keys(piece), return_counts=True)
-        counts[keys] += found
-    total = active.shape[0] * active.n_draws
-    return {int(key): int(counts[key]) / total for key in np.flatnonzero(counts)}
+    return shares(reduce(np.add, map(support_counts, active.pieces())))

@@ -12,8 +12,7 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
-from circuitlsc.reference.broken_loop import broken_trapezoid
-from circuitlsc.reference.pathwise import TrapezoidFailed, trapezoid
+from circuitlsc.reference.pathwise import TrapezoidFailed, broken_trapezoid, trapezoid
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.ngspice.noise import task_paths
