@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtr
 
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
@@ -68,7 +68,7 @@ def gaussian_statistics(model: SparseCodingModel, x: ArrayLike) -> PosteriorStat
     """Return the posterior statistics under the Gaussian prior; arguments and errors as for `gaussian_posterior`."""
     mean, cov = gaussian_posterior(model, x)
     everything = {(1 << model.n_latents) - 1: 1.0}
-    negative = stats.norm.cdf(-mean / np.sqrt(np.diag(cov)))
+    negative = ndtr(-mean / np.sqrt(np.diag(cov)))
     return _exact(model, x, everything, mean, cov + np.outer(mean, mean), negative, "closed form (Gaussian prior)")
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import root
 from scipy.special import erfcx, log_ndtr, ndtri_exp
-from scipy.stats import qmc
 
 from circuitlsc.io.arrays import Array
 
@@ -68,7 +67,9 @@ class OrthantMoments:
     """
 
     def __init__(self, n_max: int) -> None:
-        sobol = qmc.Sobol(n_max, scramble=False).random_base2(_LOG2_POINTS)
+        from scipy.stats.qmc import Sobol  # half a second of imports
+
+        sobol = Sobol(n_max, scramble=False).random_base2(_LOG2_POINTS)
         rng = np.random.default_rng(0)  # a fixed seed: the integral is a number, and the same on every call
         # Random by whole cells; stratified within a cell, so that all shifts together are one finer regular grid in
         # each dimension: log(u), which moments of nearly exponential densities need, converges as 1/points only.

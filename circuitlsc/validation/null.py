@@ -26,6 +26,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,9 @@ class Judged:
 
     def units(self, scale: float) -> Array:
         """Return the unit of each, in its own units."""
-        return np.array([scale if name.startswith(("mean", "sd")) else 1.0 for name in self.names])
+        K, q = self.n_latents, len(QUANTILES)
+        parts = [np.ones(K * (self.sparse + self.signed)), np.ones(q * K) if self.quantiles else np.full(2 * K, scale)]
+        return np.concatenate([*parts, np.ones(len(self._pairs[0]) * self.sparse)])
 
     @property
     def _pairs(self) -> tuple[NDArray[np.int64], ...]:
@@ -202,16 +205,18 @@ class Null:
         share, runs = min(self.length / long, 1.0), self.averages
         n = round(1 / share)
         if n > 1:
-            rng, R = np.random.default_rng(0), len(runs)
-            if n > NORMAL:
-                weights = 1 / R + rng.standard_normal((DRAWN, R)) / math.sqrt(n * R)
-            else:
-                weights = rng.multinomial(n, np.full(R, 1 / R), size=DRAWN) / n
-            runs = (weights - weights.mean(1, keepdims=True)) @ runs + mean
+            spread = self._normal_sums / math.sqrt(n) if n > NORMAL else _multinomial_weights(n, len(runs)) @ runs
+            runs = spread + mean
         growth = self.growth if share < 1 else 1.0
         start = (mean - (truth if self.late is None else self.late)) * share
         runs = truth + start + (runs - mean) * math.sqrt(n * share * growth)
         return np.asarray(self.judged.from_averages(runs) - exact)
+
+    @cached_property
+    def _normal_sums(self) -> Array:
+        """Sums of many replicates about their mean, over the root of their number, shape (DRAWN, n_judged)."""
+        weights = np.random.default_rng(0).standard_normal((DRAWN, self.n_runs)) / math.sqrt(self.n_runs)
+        return np.asarray((weights - weights.mean(1, keepdims=True)) @ self.averages)
 
     def errors(self) -> Array:
         """Return the standard errors of a run as long as the target, about its own mean: shape (n_judged,)."""
@@ -226,6 +231,13 @@ class Null:
         """
         run = _block_variances(marginals[None], per_block)
         return max(1.0, float(_ratio(run, self.blocks)) / self.own_ratio)
+
+
+@lru_cache(maxsize=4)  # a verdict asks for the same ones again and again
+def _multinomial_weights(n: int, n_runs: int) -> Array:
+    """Return the weights of the mean of n replicates that are drawn among n_runs, less their mean, (DRAWN, n_runs)."""
+    weights = np.random.default_rng(0).multinomial(n, np.full(n_runs, 1 / n_runs), size=DRAWN) / n
+    return np.asarray(weights - weights.mean(1, keepdims=True))
 
 
 def _block_variances(marginals: Array, per_block: float) -> Array:
