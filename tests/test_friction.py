@@ -53,9 +53,11 @@ def test_what_a_sweep_refuses():
         friction_sweep(model, np.zeros(8), t_stop=np.nan)
 
 
-def test_an_empty_sweep():
+def test_an_empty_sweep_and_one_that_repeats_itself():
     model = nearly_parallel(Gaussian(1.0))
     with pytest.raises(
         InputError, match=r"^friction_sweep: frictions = \[\] is no list of numbers > 0\. Give at least one\.$"
     ):
         friction_sweep(model, np.zeros(8), frictions=[])
+    with pytest.raises(InputError, match=r"^friction_sweep: frictions = \[1, 1\.0\] has one twice\."):
+        friction_sweep(model, np.zeros(8), frictions=[1, 1.0])

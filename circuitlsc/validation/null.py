@@ -94,7 +94,9 @@ class Judged:
 
     def units(self, scale: float) -> Array:
         """Return the unit of each, in its own units."""
-        return np.array([scale if name.startswith(("mean", "sd")) else 1.0 for name in self.names])
+        K, q = self.n_latents, len(QUANTILES)
+        parts = [np.ones(K * (self.sparse + self.signed)), np.ones(q * K) if self.quantiles else np.full(2 * K, scale)]
+        return np.concatenate([*parts, np.ones(len(self._pairs[0]) * self.sparse)])
 
     @property
     def _pairs(self) -> tuple[NDArray[np.int64], ...]:
