@@ -34,7 +34,7 @@ SOFTWARE = CONFIG.format(inputs=100, hold=10, more="tau_u0 = 150\nstart = { pi =
 CIRCUIT = CONFIG.format(inputs=30, hold=5, more="tau_A = 150\ntau_u0 = 300\nstart = { pi = 0.5 }\nseed = 1")
 # pieces of a few inputs, and a checkpoint after each, so that a run can be stopped between two
 SHORT = (
-    "import circuitlsc.learning.compiled as c, circuitlsc.learning.learner as l; c.PIECE = 20_000; "
+    "import circuitlsc.learning.circuit as c, circuitlsc.learning.learner as l; c.PIECE = 20_000; "
     "l.Learner.run.__kwdefaults__['every'] = 0.0; "
     "from circuitlsc.cli.main import main; main()"
 )

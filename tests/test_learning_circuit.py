@@ -8,10 +8,9 @@ import pytest
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit.graph import Twin
 from circuitlsc.learning import Stage, random_weights
-from circuitlsc.learning import compiled as module
+from circuitlsc.learning import circuit as module
 from circuitlsc.learning.checkpoint import save_checkpoint
-from circuitlsc.learning.circuit import CircuitLearner
-from circuitlsc.learning.circuit_result import learning_result, parameters
+from circuitlsc.learning.circuit import CircuitLearner, learning_result, parameters
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.source import Rows
 from circuitlsc.nonideal.nonidealities import Nonidealities

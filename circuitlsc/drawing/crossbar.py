@@ -229,15 +229,10 @@ def _colour_bar(ax: Axes, squares: PolyCollection, label: str) -> None:
     bar.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _size(cell: ResistorCrossbar) -> tuple[float, float]:
-    """Return width and height of a crossbar, in row pitches."""
-    rows, columns = cell.conductances_siemens.shape
-    return float(_column_places(columns)[-1]) + 1.5, rows + HEAD - 0.35
-
-
 def _figure(cells: list[ResistorCrossbar]) -> Figure:
     """Return a figure with empty axes for crossbars side by side, one pitch for all of them."""
-    sizes = [_size(cell) for cell in cells]
+    shapes = [cell.conductances_siemens.shape for cell in cells]
+    sizes = [(float(_column_places(columns)[-1]) + 1.5, rows + HEAD - 0.35) for rows, columns in shapes]
     pitch = min(LARGEST_PITCH, WIDEST / sum(w for w, _ in sizes), TALLEST / max(h for _, h in sizes))  # inch
     sizes = [(w * pitch, h * pitch) for w, h in sizes]
     tallest = max(h for _, h in sizes)

@@ -153,10 +153,8 @@ def _draw_synapse(sheet: Sheet, parts: Parts) -> None:
     sheet.line(out, (x, 0))
     sheet.text((x - 0.4, 0.3), "$a_{ji}$", "right", "bottom")
     sheet.dot((x, 0))
-    for y, cell, other, into in (
-        (3.0, parts.get(Forward), "s_i", "r_j"),
-        (-3.0, parts.get(Backward), back, "e_i"),
-    ):
+    readers = ((3.0, parts.get(Forward), "s_i", "r_j"), (-3.0, parts.get(Backward), back, "e_i"))
+    for y, cell, other, into in readers:
         sheet.line((x, 0), (x, y))
         label = f"{cell.name}\n{parts.transfer(cell)}"
         end = draw_multiplier(sheet, (x, y), (x + 2.0, y), other, label, side=1)

@@ -46,9 +46,9 @@ class Parts:
         cells = (cell for cell in self.made.graph.cells if isinstance(cell, kind))
         return next((cell for cell in cells if name in (None, cell.name)), None)
 
-    def get(self, kind: type[Found], name: str | None = None) -> Found:
-        """Return the first cell of a kind (with this name), which there is."""
-        found = self.find(kind, name)
+    def get(self, kind: type[Found]) -> Found:
+        """Return the first cell of a kind, which there is."""
+        found = self.find(kind)
         assert found is not None
         return found
 
@@ -60,7 +60,7 @@ class Parts:
     @property
     def lca(self) -> bool:
         """Whether the circuit is an LCA."""
-        return self.dynamics.kind == "lca"
+        return bool(self.dynamics.kind == "lca")
 
     @property
     def device(self) -> bool:
@@ -116,14 +116,10 @@ class Parts:
     @property
     def thresholds(self) -> list[str]:
         """The labels of the threshold, where it is fixed, and of the comparators' width."""
-        fixed = self.theta > 0 and self.find(AdaptiveThreshold) is None
-        name = r"\theta" if self.lca else "u_0"
-        level = [f"${name}$ = {self.volts(self.theta)}"] if fixed else []
-        return [*level, f"$w$ = {self.volts(self.width)}"]
-
-    def volts(self, value: float) -> str:
-        """Return a value of u as a voltage."""
-        return engineering(value * self.made.scaling.volt, "V")
+        shown = {"w": self.width}
+        if self.theta > 0 and self.find(AdaptiveThreshold) is None:
+            shown = {r"\theta" if self.lca else "u_0": self.theta, **shown}
+        return [f"${name}$ = {engineering(u * self.made.scaling.volt, 'V')}" for name, u in shown.items()]
 
     @property
     def reach(self) -> float:
@@ -148,7 +144,7 @@ class Parts:
     @property
     def code_letter(self) -> str:
         """The code, and what it is where a wire makes it."""
-        return "$s_i = u_i$" if self.code() is None and self.find(Buffer) is None else "$s_i$"
+        return "s_i = u_i" if self.code() is None and self.find(Buffer) is None else "s_i"
 
     @property
     def force(self) -> str:

@@ -6,39 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from circuitlsc.circuit.cells import (
-    Backward,
-    Crossbar,
-    Forward,
-    Input,
-    Integrator,
-    ResistorCrossbar,
-    TransimpedanceSum,
-)
+from circuitlsc.circuit.cells import Backward, Crossbar, Forward, Input, Integrator, ResistorCrossbar, TransimpedanceSum
 from circuitlsc.circuit.cells.plastic import Multipliers
-from circuitlsc.drawing.parts import (
-    GATE,
-    SYMBOLS,
-    Parts,
-    draw_code,
-    draw_control,
-    draw_gate,
-    draw_neuron,
-    draw_node,
-)
+from circuitlsc.drawing.parts import GATE, SYMBOLS, Parts, draw_code, draw_control, draw_gate, draw_neuron, draw_node
 from circuitlsc.drawing.sheet import Point, Sheet, engineering, span
 from circuitlsc.model.stream import Stream
 
 #: letters of the input and output nodes of the crossbars of `circuitlsc.circuit.systems`, and what they multiply by
 NODES = {"inhibition": ("s", "e"), "forward": ("s", "r"), "backward": ("r", "e")}
-MATRICES = {
-    "inhibition": r"A^\mathsf{T} A / \sigma^2",
-    "forward": "A",
-    "backward": r"A^\mathsf{T} / \sigma^2",
-}
-LCA_MATRICES = {"inhibition": r"A^\mathsf{T} A - I", "forward": "A", "backward": r"A^\mathsf{T}"}
+MATRICES = {"inhibition": r"A^\mathsf{T} A", "forward": "A", "backward": r"A^\mathsf{T}"}  # times 1/sigma^2, but for A
 DRIVE = r"A^\mathsf{T} x(t) / \sigma^2", r"A^\mathsf{T} x(t)"  # of the Gram form; of LCA
 ROUNDING = 1e-12  # of a matrix's largest entry, or of 1 where 1 was subtracted: what is below is no entry
 
@@ -63,7 +40,7 @@ def draw_signal_path(sheet: Sheet, parts: Parts) -> Point:
     else:
         _draw_momentum(sheet, parts, momentum)
     sheet.line(draw_code(sheet, parts, (CODE, 0)), (0, 0))
-    sheet.text((-0.3, 0.3), parts.code_letter, "right", "bottom")
+    sheet.text((-0.3, 0.3), f"${parts.code_letter}$", "center", "bottom")
     end = _Stage(sheet, parts, arrays[0]).draw()
     if residual:
         end = _draw_divider(sheet, end) if parts.residual == "q" else end
@@ -154,18 +131,6 @@ class _Stage:
         """Whether the matrix is A^T A - I, whose diagonal is 0 if the atoms have unit norm."""
         return self.parts.lca and self.cell.name == "inhibition"
 
-    def _entries(self, cell: Crossbar) -> NDArray[np.bool_]:
-        """Return which entries of the matrix are more than rounding."""
-        size = np.abs(cell.matrix)
-        return np.asarray(size > ROUNDING * max(float(size.max()), 1.0 if self._lca_inhibition else 0.0))
-
-    @property
-    def _has_entries(self) -> bool:
-        """Whether anything leads from the columns to the rows: a resistor is there for an entry of 0 too."""
-        if isinstance(self.cell, ResistorCrossbar):
-            return bool(self.cell.conductances_siemens.any())
-        return not isinstance(self.cell, Crossbar) or bool(self._entries(self.cell).any())
-
     def _resistors(self, cell: ResistorCrossbar) -> Point:
         """Draw inverter, pairs of resistors, input and amplifier."""
         sheet, hardware = self.sheet, cell.hardware
@@ -185,9 +150,9 @@ class _Stage:
         sheet.text((plus - 0.2, 0.25), f"$+{source}$", "right", "bottom")
         sheet.text((minus + 0.25, 0.25), f"$-{source}$", "left", "bottom")
         index = target[-1] + source[-1]
-        self._array(
-            {plus: f"G^-_{{{index}}}", minus: f"G^+_{{{index}}}"}, (10.6, 11.9), (13.1, end_x), "pairs of columns"
-        )
+        columns = {plus: f"G^-_{{{index}}}", minus: f"G^+_{{{index}}}"}
+        parts = bool(cell.conductances_siemens.any())  # a resistor is there for an entry of 0 too
+        self._array(columns, (10.6, 11.9), (13.1, end_x), "pairs of columns", parts=parts)
         corner = hardware.parts.corner.resistance
         lines = [f"{engineering(part.g_off / corner, 'S')} to {engineering(part.g_on / corner, 'S')}"]
         if part.wire_resistance > 0:
@@ -196,9 +161,8 @@ class _Stage:
             lines.append(f"drivers {engineering(hardware.ohm(part.driver_resistance), 'Ω')}")
         self._title(lines)
         # the amplifier, and the input behind its resistor
-        amplifier = next(
-            c for c in self.parts.made.graph.cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell
-        )
+        cells = self.parts.made.graph.cells
+        amplifier = next(c for c in cells if isinstance(c, TransimpedanceSum) and c.crossbar is cell)
         rf = engineering(amplifier.feedback, "Ω")
         out = sheet.amplifier((end_x, ROW), f"$R_f$ = {rf}")
         if amplifier.has_input:
@@ -218,16 +182,18 @@ class _Stage:
         source, target = self._ends
         column, end_x = 5.8, 14.0
         sheet.line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
+        parts = True
         if isinstance(cell, Crossbar):
-            entries, lines = self._entries(cell), ["no entries"]
-            if entries.any():
+            size, lines = np.abs(cell.matrix), ["no entries"]
+            entries = size > ROUNDING * max(float(size.max()), 1.0 if self._lca_inhibition else 0.0)
+            if parts := bool(entries.any()):
                 lines = [span(cell.conductances(scaling)[entries], "S")]
                 if self._lca_inhibition and not np.diag(entries).any():
                     lines.append("$g_{ii}$ = 0")
             name = f"g_{{{target[-1]}{source[-1]}}}"
         else:
             name, lines = SYMBOLS["a"], [self.parts.transfer(cell)]
-        self._array({column: name}, (8.5,), (9.7, end_x), "columns")
+        self._array({column: name}, (8.5,), (9.7, end_x), "columns", parts=parts)
         self._title(lines)
         if (bias := self.parts.find(Input, f"{cell.name}_input")) is not None:
             unit = engineering(scaling.volts(bias.target) / scaling.r_node, "A")
@@ -237,17 +203,20 @@ class _Stage:
         sheet.shunt("Resistor", (end_x, ROW), f"$R$\n{engineering(scaling.r_node, 'Ω')}")
         return self._output((end_x, ROW), target, 2.6)
 
-    def _array(self, columns: Mapping[float, str], ghosts: tuple[float, ...], ends: Point, what: str) -> None:
+    def _array(
+        self, columns: Mapping[float, str], ghosts: tuple[float, ...], ends: Point, what: str, *, parts: bool
+    ) -> None:
         """Draw the row from its columns on, how many of both there are, and in grey parts that stand for the others.
 
-        ``columns`` are places and names of conductances, ``ends`` those of the grey row and of the row.
+        ``columns`` are places and names of conductances, ``ends`` those of the grey row and of the row; ``parts`` says
+        whether anything leads from columns to rows.
         """
         sheet, left = self.sheet, min(columns) - 0.7
         sheet.line((left, GHOST_ROW), (ends[0], GHOST_ROW), color=GHOST)
         sheet.line((left, ROW), (ends[1], ROW))
         for x in ghosts:
             sheet.line((x, -0.9), (x, GHOST_ROW - 0.7), color=GHOST)
-        for x in (*ghosts, *columns) if self._has_entries else ():
+        for x in (*ghosts, *columns) if parts else ():
             self._pass_through(x, GHOST_ROW, GHOST)
             self._pass_through(x, ROW, "black" if x in columns else GHOST)
             if x in columns:
@@ -271,8 +240,8 @@ class _Stage:
             self.sheet.line((a + 0.24, b + 0.24), (c, d), (a - 0.24, b - 0.24), (a + 0.24, b + 0.24), color=color)
             self.sheet.line(start, (a, b), color=color)
             self.sheet.line((c, d), end, color=color)
-        for at in (start, end):
-            self.sheet.dot(at, color=color)
+        self.sheet.dot(start, color=color)
+        self.sheet.dot(end, color=color)
 
     def _size(self, letter: str) -> str:
         model = self.parts.made.model
@@ -280,7 +249,8 @@ class _Stage:
 
     def _title(self, lines: list[str]) -> None:
         name = self.cell.name
-        matrix = (LCA_MATRICES if self.parts.lca or self._ends[0] == "q_j" else MATRICES)[name]
+        divided = name != "forward" and not self.parts.lca and self._ends[0] != "q_j"
+        matrix = MATRICES[name] + (r" / \sigma^2" if divided else " - I" if self._lca_inhibition else "")
         title = f"{name} {'multipliers' if isinstance(self.cell, Multipliers) else 'crossbar'}: ${matrix}$"
         self.sheet.text((0.3, -0.6), "\n".join([title, *lines]), "left", "top")
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Gate, Integrator, ThermalNoise
-from circuitlsc.drawing.parts import Parts, draw_code, draw_noisy_capacitor
+from circuitlsc.drawing.parts import Parts, draw_code, draw_noisy_capacitor, draw_terminal
 from circuitlsc.drawing.path import NODES as NODES
 from circuitlsc.drawing.path import draw_signal_path
 from circuitlsc.drawing.sheet import CURVE, CURVE_BOX, Point, Sheet, drawn, save
@@ -100,44 +100,36 @@ def _draw_neuron(sheet: Sheet, parts: Parts) -> None:
     sheet.line(out, start)
     end = draw_code(sheet, parts, start)
     sheet.line(end, (end[0] + 1.0, end[1]))
-    sheet.dot((end[0] + 1.1, end[1]), terminal=True)
-    sheet.text((end[0] + 1.4, end[1]), parts.code_letter)
+    draw_terminal(sheet, (end[0] + 1.1, end[1]), parts.code_letter, "left")
     sheet.text(block or (x, -4.6), parts.units("e"), vertical="top")
 
 
 def _draw_force(sheet: Sheet, parts: Parts) -> Point:
     """Draw the likelihood's force, e_i through multiplier and transconductor; return its output."""
     gate, s = parts.get(Gate), parts.made.scaling
-    sheet.text((-0.3, 0), "$e_i$", "right")
-    sheet.dot((0, 0), terminal=True)
+    draw_terminal(sheet, (0, 0), "e_i", "right")
     if gate.comparator is None:
         sheet.line((0.1, 0), (3.4, 0))
     else:
-        w, h = CURVE_BOX
+        (w, h), part = CURVE_BOX, parts.made.nonideal.comparator
+        errors = (("hysteresis", part.hysteresis, "V"), ("delay", part.delay, "s"))
+        extra = [f"{name} {engineering(value, unit)}" for name, value, unit in errors if value > 0]
         sheet.line((0.1, 0), (1.55, 0))
         sheet.multiplier((2, 0))
         sheet.line((2.45, 0), (3.4, 0))
         sheet.curve_box((2, 2.6), gate.comparator, parts.reach)
         sheet.line((2, 2.6 - h / 2), (2, 0.45), arrow="->")
         sheet.text((2, 2.6 + h / 2 + 0.2), "comparator $s'(u_i)$", "center", "bottom")
-        sheet.text((2 - w / 2 - 0.25, 2.6 + h / 2), "\n".join(_comparator(parts)), "right", "top")
+        sheet.text((2 - w / 2 - 0.25, 2.6 + h / 2), "\n".join([*parts.thresholds, *extra]), "right", "top")
         if gate.apart:
             sheet.line((4.9, 2.6), (2 + w / 2, 2.6), arrow="->")
-            sheet.dot((5.0, 2.6), terminal=True)
-            sheet.text((5.3, 2.6), "$u_i$")
+            draw_terminal(sheet, (5.0, 2.6), "u_i", "left")
         else:
             sheet.line((6.4, 0), (6.4, 2.6), (2 + w / 2, 2.6), arrow="->")
             sheet.dot((6.4, 0))
     out = sheet.transconductor((3.4, 0), "$-$")
     sheet.text((4.0, -0.95), f"$G_e$ = {engineering(s.drift_current / s.volt_e, 'S')}", "center", "top")
     return out
-
-
-def _comparator(parts: Parts) -> list[str]:
-    """Return the labels of the gate's comparator."""
-    part = parts.made.nonideal.comparator
-    extra = [("hysteresis", part.hysteresis, "V"), ("delay", part.delay, "s")]
-    return parts.thresholds + [f"{name} {engineering(value, unit)}" for name, value, unit in extra if value > 0]
 
 
 def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
@@ -214,9 +206,8 @@ def _draw_noise(sheet: Sheet, noise: ThermalNoise) -> float:
     sheet.line((0.3, y), (x, y))
     if part.ac_corner > 0:
         sheet.box((x + 0.6, y), 1.2, 1.0)
-        sheet.line(
-            (x + 0.2, y - 0.25), (x + 0.45, y - 0.25), (x + 0.75, y + 0.25), (x + 1.0, y + 0.25), color=CURVE, width=1.2
-        )
+        edge = ((0.2, -0.25), (0.45, -0.25), (0.75, 0.25), (1.0, 0.25))
+        sheet.line(*((x + dx, y + dy) for dx, dy in edge), color=CURVE, width=1.2)
         corner = part.ac_corner / (hardware.parts.corner.resistance * hardware.parts.corner.capacitance)
         sheet.text((x + 0.6, y - 0.7), f"high-pass\n{engineering(corner, 'Hz')}", "center", "top")
         sheet.line((x + 1.2, y), (x + 2.4, y))

@@ -55,10 +55,10 @@ def engineering(value: float, unit: str) -> str:
     return f"{float(f'{value:.2e}') / factor:.4g} {prefix}{unit}"
 
 
-def span(values: Array, unit: str, join: str = " to ") -> str:
+def span(values: Array, unit: str) -> str:
     """Return the smallest and the largest size of some values, or their one size."""
     low, high = (engineering(float(v), unit) for v in (np.abs(values).min(), np.abs(values).max()))
-    return low if low == high else f"{low}{join}{high}"
+    return low if low == high else f"{low} to {high}"
 
 
 class Sheet:
@@ -206,9 +206,9 @@ class Sheet:
 
     def waveform(self, at: Point, interpolate: str) -> None:
         """Draw what a stream of inputs looks like: steps, or lines; ``at`` is its lower left corner, 1.3 by 0.6 large."""
-        levels = np.array([0.25, 1.0, 0.0, 0.65])
-        v = levels.repeat(2) if interpolate == "hold" else levels
-        u = np.arange(len(levels) + 1).repeat(2)[1:-1] if interpolate == "hold" else np.arange(len(v))
+        u, v = np.arange(4), np.array([0.25, 1.0, 0.0, 0.65])
+        if interpolate == "hold":
+            u, v = np.arange(5).repeat(2)[1:-1], v.repeat(2)
         points = zip(at[0] + 1.3 * u / u.max(), at[1] + 0.6 * v, strict=True)
         self.line(*((float(a), float(b)) for a, b in points), color=CURVE, width=1.2)
 
@@ -235,14 +235,8 @@ class Sheet:
 def _shown(u: Array, v: Array) -> tuple[Array, Array]:
     """Return the part of a curve around u = 0 that stays within `OVER`, with its ends there."""
     out, origin = np.flatnonzero(np.abs(v) > OVER), int(np.searchsorted(u, 0.0))
-    low, high = max(out[out < origin], default=-1), min(out[out >= origin], default=len(u))
-    u, v = u.copy(), v.copy()
-    for outside, inside in ((low, low + 1), (high, high - 1)):
-        if 0 <= outside < len(u):
-            edge = math.copysign(OVER, v[outside])
-            u[outside] = u[inside] + (u[outside] - u[inside]) * (edge - v[inside]) / (v[outside] - v[inside])
-            v[outside] = edge
-    return u[max(low, 0) : high + 1], v[max(low, 0) : high + 1]
+    shown = slice(max(out[out < origin], default=0), min(out[out >= origin], default=len(u)) + 1)
+    return u[shown], np.clip(v[shown], -OVER, OVER)
 
 
 def drawn(caller: str, draw: Callable[[Sheet], object]) -> Figure:

@@ -97,9 +97,8 @@ def ais_log_likelihood(
         check_count(f"ais_log_likelihood: {name}", value, least)
     X = model.check_rows(X)
     G, beta = np.ascontiguousarray(model.gram), (np.arange(n_sweeps + 1) / n_sweeps) ** _POWER
-    target = _target(slab, G, np.zeros(model.n_latents), signed=prior.signed)._replace(
-        n_moves=0
-    )  # one latent at a time
+    # one latent at a time
+    target = _target(slab, G, np.zeros(model.n_latents), signed=prior.signed)._replace(n_moves=0)
     log_weights = np.empty((len(X), n_particles))
 
     def row(n: int) -> None:

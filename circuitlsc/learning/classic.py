@@ -136,7 +136,7 @@ class ClassicLearner(Settings):
         settings, run = self.settings(), _Run(self)
         run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress)
         held = np.array([self.pi, self.lam, self.sigma])
-        learned = Learned.of(self, (run.mean_A / run.averaged, held), (run.A, held), settings)
+        learned = Learned.of(self, (run.mean_A / run.places[2], held), (run.A, held), settings)
         return LearningRun(learned, run.recorder.dataset(settings, "updates"), run.s)
 
 
@@ -150,8 +150,7 @@ class _Run(Resumable):
             A /= np.linalg.norm(A, axis=0)
         self.s = np.zeros((learner.batch, A.shape[1]))
         self._each = max(1, learner.n_updates // learner.records)
-        self.recorder = Recorder(-(-learner.n_updates // self._each), learner.snapshots, *A.shape)
-        self.recorder.add_snapshot(0.0, A)
+        self.recorder = Recorder(A, np.linspace(0, learner.n_updates, learner.snapshots))
         self.sums, self.usage, self.mean_A = np.zeros(3), np.zeros(A.shape[1]), np.zeros_like(A)
         self.total = learner.n_updates
         self.places = np.zeros(3, int)  # updates, those since the last record, those in the average
@@ -160,11 +159,6 @@ class _Run(Resumable):
     def time(self) -> int:
         """Updates that are done."""
         return int(self.places[0])
-
-    @property
-    def averaged(self) -> int:
-        """Updates in the average."""
-        return int(self.places[2])
 
     def advance(self) -> None:
         """Settle on the codes of the next batch, and step A."""
@@ -190,9 +184,6 @@ class _Run(Resumable):
             means, usage = self.sums / self.places[1], self.usage / self.places[1]
             self.recorder.add(float(self.time), self.A, (0.0, learner.lam, learner.sigma), means, usage)
             self.sums[:], self.usage[:], self.places[1] = 0.0, 0.0, 0
-            shown = np.linspace(0, self.total, learner.snapshots)
-            if self.recorder.snapshots < int(np.sum(shown <= self.time)):
-                self.recorder.add_snapshot(float(self.time), self.A)
 
     def state(self) -> dict[str, Any]:
         """Return the arrays that hold the state."""

@@ -17,8 +17,6 @@ from circuitlsc.io.hdf5 import load_dataset, save_groups
 from circuitlsc.learning.files import reading
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
 
-_SERIES = ("time", "pi", "lam", "sigma", "u0", "error", "activity", "size")  # one number each record
-_RECORDS, _SNAPSHOTS = ("series", "norms", "usage"), ("snapshot_times", "dictionaries")  # arrays of a `Recorder`
 _UNITS = {
     "pi": ("", "P(active) of the prior"),
     "lam": ("1/(model unit)", "rate of the slab"),
@@ -28,27 +26,32 @@ _UNITS = {
     "activity": ("", "share of active latents, mean since the last record"),
     "size": ("model units", "mean |s| of a latent, active or not, since the last record"),
 }
+_SERIES = ("time", *_UNITS)  # one number each record
 
 
 class Recorder:
-    """Arrays that grow with a run: a record at given times, and the dictionary at a few.
+    """What a run notes on its way: records, and the dictionary at a few times.
 
     Parameters
     ----------
-    n_records, n_snapshots : int
-        How many there will be.
-    n_features, n_latents : int
-        D and K.
+    A : array, shape (D, K)
+        The dictionary at the beginning, which is the first that is kept.
+    shown : array
+        Times from which on the next record comes with a copy of the dictionary.
     """
 
-    def __init__(self, n_records: int, n_snapshots: int, n_features: int, n_latents: int) -> None:
-        self.records = 0
-        self.snapshots = 0
-        self.series = np.zeros((n_records, len(_SERIES)))
-        self.norms = np.zeros((n_records, n_latents))
-        self.usage = np.zeros((n_records, n_latents))
-        self.snapshot_times = np.zeros(n_snapshots)
-        self.dictionaries = np.zeros((n_snapshots, n_features, n_latents))
+    def __init__(self, A: Array, shown: Array) -> None:
+        n_features, n_latents = A.shape
+        self._shown = shown
+        self._shapes: dict[str, tuple[int, ...]] = {
+            "series": (len(_SERIES),),
+            "norms": (n_latents,),
+            "usage": (n_latents,),
+            "snapshot_times": (),
+            "dictionaries": (n_features, n_latents),
+        }
+        self._rows: dict[str, list[Any]] = {name: [] for name in self._shapes}
+        self.add_snapshot(0.0, A)
 
     def record(self, time: float, w: Workspace) -> None:
         """Add a record of the workspace, and set its sums to 0."""
@@ -64,28 +67,24 @@ class Recorder:
         A circuit's u0 may swing below 0, where every latent is active: pi = 1.
         """
         u0, lam, sigma = slow
-        self.series[self.records] = time, min(np.exp(-lam * u0), 1.0), lam, sigma, u0, *means
-        self.norms[self.records] = np.linalg.norm(A, axis=0)
-        self.usage[self.records] = usage
-        self.records += 1
+        self._rows["series"].append((time, min(np.exp(-lam * u0), 1.0), lam, sigma, u0, *means))
+        self._rows["norms"].append(np.linalg.norm(A, axis=0))
+        self._rows["usage"].append(np.array(usage))
+        if len(self._rows["dictionaries"]) < int(np.sum(self._shown <= time * (1 + 1e-9))):
+            self.add_snapshot(time, A)
 
     def add_snapshot(self, time: float, A: Array) -> None:
         """Add a copy of the dictionary (D, K)."""
-        self.snapshot_times[self.snapshots] = time
-        self.dictionaries[self.snapshots] = A
-        self.snapshots += 1
+        self._rows["snapshot_times"].append(time)
+        self._rows["dictionaries"].append(np.array(A))
 
     def arrays(self) -> dict[str, Array]:
         """Return what a checkpoint keeps, by names that begin with ``history_``."""
-        names = {f"history_{name}": getattr(self, name)[: self.records] for name in _RECORDS}
-        return names | {f"history_{name}": getattr(self, name)[: self.snapshots] for name in _SNAPSHOTS}
+        return {f"history_{name}": np.reshape(self._rows[name], (-1, *shape)) for name, shape in self._shapes.items()}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Take back what `arrays` returned."""
-        for name in (*_RECORDS, *_SNAPSHOTS):
-            kept = arrays[f"history_{name}"]
-            getattr(self, name)[: len(kept)] = kept
-        self.records, self.snapshots = len(arrays["history_series"]), len(arrays["history_snapshot_times"])
+        self._rows = {name: list(arrays[f"history_{name}"]) for name in self._shapes}
 
     def dataset(self, settings: Mapping[str, Any], unit: str = "tau") -> xr.Dataset:
         """Return the history of a run, its times in ``unit``; see `circuitlsc.learning.learner.LearningRun`."""

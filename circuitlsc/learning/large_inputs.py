@@ -42,9 +42,8 @@ def longest_step(A: Array, X: Array, lam: float, sigma: float) -> float:
 def concern(A: Array, X: Array, lam: float, sigma: float, stage: Stage) -> str | None:
     """Return what is wrong with a stage for inputs X (n, D), in one line, or None."""
     longest = longest_step(A, X, lam, sigma)
-    moved = max(
-        (drag(A, X, lam, tau) for name in TIME_CONSTANTS.values() if (tau := getattr(stage, name))), default=0.0
-    )
+    times = [tau for name in TIME_CONSTANTS.values() if (tau := getattr(stage, name))]
+    moved = max((drag(A, X, lam, tau) for tau in times), default=0.0)
     said, give = [], []
     if stage.step > WRONG * longest:
         said.append(

@@ -217,10 +217,7 @@ class Run(Resumable):
         self.total = float(self._starts[-1])
         self._average_from = max(_LAST * self.total, float(self._starts[-2]))
         self._interval = self.total / learner.records
-        self._snapshots = np.linspace(0.0, self.total, learner.snapshots)
-        n_records = sum(-(-stage.n_steps // self._record_steps(stage)) for stage in self._stages)
-        self.recorder = Recorder(n_records, learner.snapshots, *A0.shape)
-        self.recorder.add_snapshot(0.0, A0)
+        self.recorder = Recorder(A0, np.linspace(0.0, self.total, learner.snapshots))
         self.sum_A, self.sums, self.averaged = np.zeros_like(self.w.A), np.zeros(3), np.zeros(())
 
     @property
@@ -260,9 +257,6 @@ class Run(Resumable):
             self._average(steps * stage.step)
         if self.step % self._record_steps(stage) == 0:
             self.recorder.record(self.time, self.w)
-            due = int(np.sum(self._snapshots <= self.time * (1 + 1e-9)))
-            if self.recorder.snapshots < due:
-                self.recorder.add_snapshot(self.time, self.w.A.T)
 
     def _record_steps(self, stage: Stage) -> int:
         return max(1, round(self._interval / stage.step))
@@ -288,8 +282,8 @@ class Run(Resumable):
         return min(begins, stage.n_steps - 1)
 
     def _rates(self, stage: Stage, learning: bool) -> Rates:
-        learner = self._learner
-        A, u0, lam, sigma = (stage.rate(what) if learning and what in learner.learn else 0.0 for what in TIME_CONSTANTS)
+        learner, learn = self._learner, self._learner.learn if learning else ()
+        A, u0, lam, sigma = (stage.rate(what) if what in learn else 0.0 for what in TIME_CONSTANTS)
         temperature = float(learner.temperature)
         return Rates(float(stage.step), temperature, A, u0, lam, sigma, learner.signed, learner.normalise)
 

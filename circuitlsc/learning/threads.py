@@ -25,14 +25,11 @@ class Threads:
 
     def run(self, work: Callable[[], None], steps: int) -> None:
         """Do a piece of work of so many steps."""
-        if self._all == 1:
+        call, self._calls = self._calls % _CYCLE, self._calls + 1
+        if self._all == 1 or call >= 2 * _TRIAL:
             return work()
-        call = self._calls % _CYCLE
-        self._calls += 1
         if call == 0:
             self._times = [float("inf")] * 2
-        if call >= 2 * _TRIAL:
-            return work()
         which = call // _TRIAL
         numba.set_num_threads((1, self._all)[which])
         start = time.perf_counter()
