@@ -31,7 +31,6 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 Reals = NDArray[np.float32]
-Words = NDArray[np.uint64]
 
 LANES = 64  # chains side by side
 RATE_STEP = 0.1  # h times the fastest rate; what it does to P(active) is in `Replicates`
