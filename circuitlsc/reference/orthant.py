@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import root
 from scipy.special import erfcx, log_ndtr, ndtri_exp
-from scipy.stats import qmc, sem
 
 from circuitlsc.io.arrays import Array
 
@@ -65,7 +64,9 @@ class OrthantMoments:
     """
 
     def __init__(self, n_max: int) -> None:
-        sobol = qmc.Sobol(n_max, scramble=False).random_base2(_LOG2_POINTS)
+        from scipy.stats.qmc import Sobol  # half a second of imports
+
+        sobol = Sobol(n_max, scramble=False).random_base2(_LOG2_POINTS)
         rng = np.random.default_rng(0)  # a fixed seed: the integral is a number, and the same on every call
         # Random by whole cells; stratified within a cell, so that all shifts together are one finer regular grid in
         # each dimension: log(u), which moments of nearly exponential densities need, converges as 1/points only.
@@ -126,12 +127,12 @@ class OrthantMoments:
             second[r] = weighted @ points[:, r].T
         log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * c @ centre
         share = mass / mass.sum()
-        estimates = mass / mass.mean(), first, np.einsum("rii->ri", second)
+        spreads = (v.std(0, ddof=1) for v in (mass / mass.mean(), first, np.einsum("rii->ri", second)))
         return Moments(
             float(log_normal + top + np.log(mass.mean())),
             share @ first,
             np.einsum("r,rij->ij", share, second),
-            tuple(float(np.max(sem(estimate))) for estimate in estimates),
+            tuple(float(np.max(spread)) / math.sqrt(_SHIFTS) for spread in spreads),
         )
 
 
