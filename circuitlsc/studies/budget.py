@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import ndtri
 
 from circuitlsc.errors import InputError
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
@@ -104,7 +104,7 @@ class BudgetEntry:
         d = self.half_step
         if d is None:
             return None
-        limit = float(stats.norm.isf(0.005 / (2 * len(d.p_active))))
+        limit = -float(ndtri(0.005 / (2 * len(d.p_active))))
         excess = [np.abs(v) - limit * se for v, se in ((d.p_active, d.p_active_se), (d.mean, d.mean_se))]
         return bool(np.max(excess) <= STEP_ALLOWANCE)
 

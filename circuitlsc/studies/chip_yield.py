@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import check_count, is_positive
@@ -76,7 +75,9 @@ class ChipReport:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % confidence interval of the yield (Wilson)."""
-        ci = stats.binomtest(self.passed, len(self.chips)).proportion_ci(CONFIDENCE, method="wilson")
+        from scipy.stats import binomtest  # half a second of imports
+
+        ci = binomtest(self.passed, len(self.chips)).proportion_ci(CONFIDENCE, method="wilson")
         return float(ci.low), float(ci.high)
 
     def to_dict(self) -> dict[str, Any]:

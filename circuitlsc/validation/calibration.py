@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy.special import chdtr, chdtrc, ndtr, ndtri
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.aligned import aligned
@@ -220,8 +220,8 @@ def calibrate(
     if model.prior.sparse:
         values |= _slab_values(s_true, s, rng)
     rows = tuple(_row(name, value, len(values), bins) for name, value in values.items())
-    z = float(stats.norm.isf(alpha / (4 * len(rows))))  # two tests of two sides for each statistic
-    reach = (z + float(stats.norm.isf(1 - _DETECTED))) / math.sqrt(n_inputs)
+    z = -float(ndtri(alpha / (4 * len(rows))))  # two tests of two sides for each statistic
+    reach = (z - float(ndtri(1 - _DETECTED))) / math.sqrt(n_inputs)
     correlation = _correlation(s)
     verdict, reason = _judge(rows, n_inputs, alpha, reach, correlation)
     return Calibration(
@@ -374,11 +374,11 @@ def _row(name: str, values: Array, n_statistics: int, bins: int) -> RankStatisti
     histogram = tuple(int(count) for count in counts)
     if n < 2:
         return RankStatistic(name, n, None, None, None, None, None, 1.0, 1.0, histogram)
-    scores = special.ndtri(np.clip(values, 2.0**-53, 1 - 2.0**-53))
+    scores = ndtri(np.clip(values, 2.0**-53, 1 - 2.0**-53))
     shift, spread = float(scores.mean()), float(scores.std(ddof=1))
-    p_shift = 2 * float(stats.norm.sf(abs(shift) * math.sqrt(n)))
-    law = stats.chi2(n - 1)
-    p_spread = 2 * float(min(law.cdf((n - 1) * spread**2), law.sf((n - 1) * spread**2)))
+    p_shift = 2 * float(ndtr(-abs(shift) * math.sqrt(n)))
+    squares = (n - 1) * spread**2  # of normal scores: chi-squared
+    p_spread = 2 * float(min(chdtr(n - 1, squares), chdtrc(n - 1, squares)))
     # Mean and variance of a normal sample are independent: the smaller of two p values has 1 - (1 - p)^2.
     least = min(p_shift, p_spread, 1.0)
     p = least * (2 - least)

@@ -26,6 +26,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -205,16 +206,18 @@ class Null:
         share, runs = min(self.length / long, 1.0), self.averages
         n = round(1 / share)
         if n > 1:
-            rng, R = np.random.default_rng(0), len(runs)
-            if n > NORMAL:
-                weights = 1 / R + rng.standard_normal((DRAWN, R)) / math.sqrt(n * R)
-            else:
-                weights = rng.multinomial(n, np.full(R, 1 / R), size=DRAWN) / n
-            runs = (weights - weights.mean(1, keepdims=True)) @ runs + mean
+            spread = self._normal_sums / math.sqrt(n) if n > NORMAL else _multinomial_weights(n, len(runs)) @ runs
+            runs = spread + mean
         growth = self.growth if share < 1 else 1.0
         start = (mean - (truth if self.late is None else self.late)) * share
         runs = truth + start + (runs - mean) * math.sqrt(n * share * growth)
         return np.asarray(self.judged.from_averages(runs) - exact)
+
+    @cached_property
+    def _normal_sums(self) -> Array:
+        """Sums of many replicates about their mean, over the root of their number, shape (DRAWN, n_judged)."""
+        weights = np.random.default_rng(0).standard_normal((DRAWN, self.n_runs)) / math.sqrt(self.n_runs)
+        return np.asarray((weights - weights.mean(1, keepdims=True)) @ self.averages)
 
     def errors(self) -> Array:
         """Return the standard errors of a run as long as the target, about its own mean: shape (n_judged,)."""
@@ -229,6 +232,13 @@ class Null:
         """
         run = _block_variances(marginals[None], per_block)
         return max(1.0, float(_ratio(run, self.blocks)) / self.own_ratio)
+
+
+@lru_cache(maxsize=4)  # a verdict asks for the same ones again and again
+def _multinomial_weights(n: int, n_runs: int) -> Array:
+    """Return the weights of the mean of n replicates that are drawn among n_runs, less their mean, (DRAWN, n_runs)."""
+    weights = np.random.default_rng(0).multinomial(n, np.full(n_runs, 1 / n_runs), size=DRAWN) / n
+    return np.asarray(weights - weights.mean(1, keepdims=True))
 
 
 def _block_variances(marginals: Array, per_block: float) -> Array:
