@@ -340,7 +340,7 @@ def _run_lanes(
                         f[w] += c * s[j, w]
             for w in range(W):
                 gate = on[k, w] if law.signed else math.copysign(on[k, w], u[k, w])
-                f[w] = f[w] * gate + (math.copysign(kink, u[k, w]) + stiffness * u[k, w])
+                f[w] = f[w] * gate + math.copysign(kink, u[k, w]) + stiffness * u[k, w]
             if last >= 0:
                 # the exponent and the first bits of the mantissa of 1 + abs(u)/unit number the cell of the table
                 for w in range(W):
