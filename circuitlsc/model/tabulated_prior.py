@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
 from circuitlsc.errors import InputError
@@ -74,7 +74,6 @@ class CustomPrior(Prior):
         name: str = "custom",
     ) -> None:
         check_positive("CustomPrior", "reach", reach, "the cost is tabulated up to it")
-        signed = check_flag("CustomPrior: signed", signed)
         s = np.linspace(0.0, reach, (KNOTS + 1) // 2 if signed else KNOTS)
         s = np.concatenate([-s[:0:-1], s]) if signed else s  # mirrored to the last bit
         costs = tabulated("cost", cost, s)
@@ -307,7 +306,7 @@ def tabulated(what: str, function: Callable[[Array], ArrayLike], s: Array) -> Ar
         with suppress(Exception):  # it may be meant for single numbers: called so below, where it may say what is wrong
             values = np.asarray(function(s))
         if values is None or values.shape != s.shape:
-            values = _one_by_one(what, function, s)
+            values = np.array([_one(what, function, v) for v in s])
     if not (np.issubdtype(values.dtype, np.floating) or np.issubdtype(values.dtype, np.integer)):
         raise InputError(f"CustomPrior: {what}(s) returns {values.dtype}, but real numbers are needed.")
     bad = np.flatnonzero(~np.isfinite(values))
@@ -320,23 +319,20 @@ def tabulated(what: str, function: Callable[[Array], ArrayLike], s: Array) -> Ar
     return values.astype(float)
 
 
-def _one_by_one(what: str, function: Callable[[Array], ArrayLike], s: Array) -> Array:
-    values = []
-    for v in s:
-        try:
-            value = np.asarray(function(v))
-        except Exception as error:
-            first = (str(error).strip().splitlines() or [""])[0]
-            raise InputError(
-                f"CustomPrior: {what}({v:g}) fails with {type(error).__name__}: {first.rstrip('.')}. Give a function of an "
-                "array of codes, or of one code."
-            ) from None
-        if value.shape != () and value.size != 1:
-            raise InputError(
-                f"CustomPrior: {what}(s) returns shape {value.shape} for one code. Return one number for each code."
-            )
-        values.append(value.reshape(()))
-    return np.array(values)
+def _one(what: str, function: Callable[[Array], ArrayLike], v: Array) -> NDArray[Any]:
+    try:
+        value = np.asarray(function(v))
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise InputError(
+            f"CustomPrior: {what}({v:g}) fails with {type(error).__name__}: {first.rstrip('.')}. Give a function of an "
+            "array of codes, or of one code."
+        ) from None
+    if value.size != 1:
+        raise InputError(
+            f"CustomPrior: {what}(s) returns shape {value.shape} for one code. Return one number for each code."
+        )
+    return value.reshape(())
 
 
 def tabulated_slope(cost: Callable[[Array], ArrayLike], s: Array) -> Array:

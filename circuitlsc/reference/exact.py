@@ -67,9 +67,8 @@ def gaussian_posterior(model: SparseCodingModel, x: ArrayLike) -> tuple[Array, A
 def gaussian_statistics(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
     """Return the posterior statistics under the Gaussian prior; arguments and errors as for `gaussian_posterior`."""
     mean, cov = gaussian_posterior(model, x)
-    everything = {(1 << model.n_latents) - 1: 1.0}
     negative = ndtr(-mean / np.sqrt(np.diag(cov)))
-    return _exact(model, x, everything, mean, cov + np.outer(mean, mean), negative, "closed form (Gaussian prior)")
+    return _exact(model, x, None, mean, cov + np.outer(mean, mean), negative, "closed form (Gaussian prior)")
 
 
 def single_latent(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
@@ -224,14 +223,14 @@ def _pattern_weights(
 def _exact(
     model: SparseCodingModel,
     x: ArrayLike,
-    support: dict[int, float],
+    support: dict[int, float] | None,
     mean: Array,
     second: Array,
     negative: Array,
     method: str,
 ) -> PosteriorStatistics:
-    """Derive every statistic from the support's probabilities, E s, E s s^T and P(s < 0)."""
-    x = model.check_x(x)
+    """Derive every statistic from the support's probabilities (None: all are active), E s, E s s^T and P(s < 0)."""
+    x, support = model.check_x(x), support or {(1 << model.n_latents) - 1: 1.0}
     on = np.array([[mask >> i & 1 for i in range(model.n_latents)] for mask in support], dtype=float)
     coactive = on.T @ (np.array(list(support.values()))[:, None] * on)
     power = x @ x - 2 * x @ model.A @ mean + np.sum((model.A.T @ model.A) * second)

@@ -366,9 +366,8 @@ def _sparse_chain(rng: Rng, target: _Target, beta: Array, s: Array, warmup: int,
         for r in range(sweep % 2, n_rungs - 1, 2):
             log_ratio = (beta[r] - beta[r + 1]) * (log_likelihood[r + 1] - log_likelihood[r])
             if rng.standard_exponential() > -log_ratio:
-                for k in range(K):
-                    s[r, k], s[r + 1, k] = s[r + 1, k], s[r, k]
-                    field[r, k], field[r + 1, k] = field[r + 1, k], field[r, k]
+                for both in (s, field):
+                    both[r], both[r + 1] = both[r + 1].copy(), both[r].copy()
         done = sweep + 1 - warmup
         if done > 0 and done % thin == 0:
             out[done // thin - 1] = s[0]

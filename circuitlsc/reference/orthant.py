@@ -127,12 +127,12 @@ class OrthantMoments:
             second[r] = weighted @ points[:, r].T
         log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * c @ centre
         share = mass / mass.sum()
-        estimates = mass / mass.mean(), first, np.einsum("rii->ri", second)
+        spreads = (v.std(0, ddof=1) for v in (mass / mass.mean(), first, np.einsum("rii->ri", second)))
         return Moments(
             float(log_normal + top + np.log(mass.mean())),
             share @ first,
             np.einsum("r,rij->ij", share, second),
-            tuple(float(np.max(estimate.std(0, ddof=1))) / math.sqrt(_SHIFTS) for estimate in estimates),
+            tuple(float(np.max(spread)) / math.sqrt(_SHIFTS) for spread in spreads),
         )
 
 

@@ -68,7 +68,7 @@ def quadrature(model: SparseCodingModel, x: ArrayLike) -> PosteriorStatistics:
         size = np.maximum(unit, [np.abs(mean).max(), np.abs(second).max()])
         change = max(np.abs(mean - before[0]).max() / size[0], np.abs(second - before[1]).max() / size[1])
         if change < _TOLERANCE:
-            return _exact(model, x, {(1 << model.n_latents) - 1: 1.0}, mean, second, negative, "quadrature")
+            return _exact(model, x, None, mean, second, negative, "quadrature")
     raise ReferenceRefusedError(
         f"quadrature: the moments still change by {change:.1e} of their size with {_FINEST} times as many panels. "
         "Use slice_sampling."

@@ -31,7 +31,6 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 Reals = NDArray[np.float32]
-Words = NDArray[np.uint64]
 
 LANES = 64  # chains side by side
 RATE_STEP = 0.1  # h times the fastest rate; what it does to P(active) is in `Replicates`
@@ -341,7 +340,7 @@ def _run_lanes(
                         f[w] += c * s[j, w]
             for w in range(W):
                 gate = on[k, w] if law.signed else math.copysign(on[k, w], u[k, w])
-                f[w] = f[w] * gate + (math.copysign(kink, u[k, w]) + stiffness * u[k, w])
+                f[w] = f[w] * gate + math.copysign(kink, u[k, w]) + stiffness * u[k, w]
             if last >= 0:
                 # the exponent and the first bits of the mantissa of 1 + abs(u)/unit number the cell of the table
                 for w in range(W):

@@ -30,6 +30,7 @@ from circuitlsc.reference.statistics import (
     MAX_SUPPORT_LATENTS,
     PosteriorStatistics,
     residual_power,
+    sd_with_mcse,
     shares,
     support_counts,
 )
@@ -190,9 +191,7 @@ class RunningStatistics:
         coactive, coactive_mcse = values[0].reshape(K, K), errors[0].reshape(K, K)
         p, m, square = coactive.diagonal(), values[2], values[3]
         variance = np.maximum(square - m**2, 0.0)
-        sd = np.sqrt(variance)
-        # of the variance, to first order
-        sd_mcse = np.hypot(error(parts[3] - 2 * m * parts[2] - (square - 2 * m**2)), math.sqrt(3) * errors[2] ** 2)
+        spread = error(parts[3] - 2 * m * parts[2] - (square - 2 * m**2))  # of the variance, to first order
         ess, rhat = [], [1.0]
         for total, mcse, ends in (
             (p * (1 - p), coactive_mcse.diagonal(), of_chains[0][:, :: K + 1]),
@@ -206,7 +205,7 @@ class RunningStatistics:
         return PosteriorStatistics.of(
             p_active=(p, coactive_mcse.diagonal()),
             mean=(m, errors[2]),
-            sd=(sd, np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0)),
+            sd=sd_with_mcse(variance, spread, errors[2]),
             coactive=(coactive, coactive_mcse),
             residual_power=(values[4][0], errors[4][0]),
             p_negative=(values[1], errors[1]),

@@ -185,11 +185,6 @@ def summarize(
     squares = s.map(lambda v: (v - mean) ** 2)
     # arviz-stats 0.8 takes the ESS of s for sd, 1.x that of (s - mean)^2: this is the latter for both.
     variance, variance_mcse = mean_with_mcse(squares)
-    sd = np.sqrt(variance)
-    # Second order: the mean's own error lowers the variance, which is all there is where the first order vanishes.
-    sd_mcse = np.hypot(variance_mcse, math.sqrt(3) * mean_mcse**2)
-    sd_mcse = np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0)
-
     spread_of_squares = squares.map(lambda q: (q - variance) ** 2).mean()
     spreads = ((p_active * (1 - p_active), p_active_mcse), (variance, mean_mcse), (spread_of_squares, variance_mcse))
     # ESS = variance / MCSE^2, which spares a second pass of FFTs; inf for a constant column
@@ -198,7 +193,7 @@ def summarize(
     return PosteriorStatistics.of(
         p_active=(p_active, p_active_mcse),
         mean=(mean, mean_mcse),
-        sd=(sd, sd_mcse),
+        sd=sd_with_mcse(variance, variance_mcse, mean_mcse),
         coactive=_coactivation(active, p_active, p_active_mcse),
         residual_power=mean_with_mcse(_wide(s, model).map(lambda v: residual_power(v, model, x))),
         p_negative=mean_with_mcse(s.map(lambda v: v < 0)),
@@ -209,6 +204,14 @@ def summarize(
         n_draws=s.shape[0] * s.shape[1],
         method=method,
     )
+
+
+def sd_with_mcse(variance: Array, variance_mcse: Array, mean_mcse: Array) -> tuple[Array, Array]:
+    """Return the standard deviation and its standard error, from those of variance and mean; each (n_latents,)."""
+    sd = np.sqrt(variance)
+    # Second order: the mean's own error lowers the variance, which is all there is where the first order vanishes.
+    sd_mcse = np.hypot(variance_mcse, math.sqrt(3) * mean_mcse**2)
+    return sd, np.divide(sd_mcse, 2 * sd, out=np.zeros_like(sd), where=sd > 0)
 
 
 def block_sums(s: Draws, active: Draws, n_blocks: int) -> tuple[Array, int]:
