@@ -177,7 +177,9 @@ def _read_data(
         for key in ("images", "shuffle"):
             if key in data.values:
                 raise data.fail(key, ", but inputs are drawn from model.dictionary. Give data.source, or remove it.")
-        model.required("dictionary", 'the one that draws the data, a file (D, K) or "bars:4", or [data] source')
+        if "dictionary" not in model.values:
+            what = 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
+            raise model.fail("dictionary", f" is missing. Give {what}.")
         A = read_dictionary(model, model.value("dictionary"))
         truth: SparseCodingModel = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
         return truth, FromModel(truth)
@@ -201,11 +203,8 @@ def _read_data(
 
 def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
     """Return the pictures of data.images, or None if there are none."""
-    files, what = data.value("images"), data.text("images")
-    if files is None:
+    if (files := data.value("images")) is None:
         return None
-    if not isinstance(files, list) or not files or not all(isinstance(name, str) for name in files):
-        raise data.fail("images", f" is not {what}.")
     pictures = []
     for name in files:
         file = data.file("images", name)
@@ -214,14 +213,14 @@ def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
         elif name.lower().endswith(".npy"):
             pictures.append(named(path, lambda file=file: load_array(file, "data.images")))
         else:
-            raise data.fail("images", f" has {name!r}, but it must be {what}.")
+            raise data.fail("images", f" has {name!r}, which is no .iml, .imc or .npy file. Give one.")
     return pictures
 
 
 def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
     words = learning.value("learn")
     listed = ", ".join(f'"{word}"' for word in LEARNABLE)
-    if not isinstance(words, list) or not words or any(word not in LEARNABLE for word in words):
+    if not set(words) <= set(LEARNABLE):
         raise learning.fail("learn", f" is not a list of some of {listed}.")
     if len(set(words)) < len(words):
         raise learning.fail("learn", " names something twice. Name each once.")
@@ -242,7 +241,9 @@ def _read_starts(
     if isinstance(given, str):
         given = {"A": given}
     if not isinstance(given, dict):
-        raise learning.fail("start", f" is not {learning.text('start')}.")
+        raise learning.fail(
+            "start", ' is neither "random", "true", a file, nor a table with some of A, pi, lam, sigma.'
+        )
     table = ConfigTable(learning.path, "learning.start", given, StartKeys)
     table.check_known(names(StartKeys))
     for key in given:
@@ -301,8 +302,6 @@ def _read_stages(learning: ConfigTable, learnt: Learnt) -> tuple[Stage, ...]:
     stages = learning.value("stages")
     if stages is None:
         return (_read_stage(learning, learnt),)
-    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
-        raise learning.fail("stages", " is not a list of tables. Write [[learning.stages]] before each stage.")
     if extra := [key for key in TIMES if key in learning.values]:
         raise learning.fail(extra[0], ", and learning.stages too. Give it in each stage.")
     tables = [ConfigTable(learning.path, f"learning.stages[{n}]", v, StageKeys) for n, v in enumerate(stages, 1)]

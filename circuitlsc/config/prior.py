@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from circuitlsc.model.tabulated_prior import CustomPrior
 
 def read_prior(table: ConfigTable) -> Prior:
     """Return the prior that ``[prior]`` describes."""
-    kind = table.choice("kind", tuple(PRIORS))
+    kind = table.value("kind")
     cls, keys = PRIORS[kind], PRIORS[kind].config_keys()
     table.check_known(prior_keys())  # after the kind: an unknown kind is why its keys are not known
     for key in table.values:
@@ -23,31 +23,24 @@ def read_prior(table: ConfigTable) -> Prior:
             raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(keys)}.")
     if "file" in keys:
         return _tabulated_prior(table)
-    given: dict[str, Any] = {}
-    for name, meta in cls.parameters().items():
-        if name in table.values or meta["default"] is MISSING:
-            what = f"{meta['text']} {bounds(meta)}"
-            given[name] = table.number(name, low=meta["low"], high=meta["high"], or_equal=not meta["above"], what=what)
+    given = {
+        name: table.checked(name, {**meta, "text": f"{meta['text']} {bounds(meta)}"})
+        for name, meta in cls.parameters().items()
+    }
     if "signed" in table.values:
-        given["signed"] = table.flag("signed", True)
-    prior: Prior = named(table.path, lambda: cls(**given))
-    return prior
+        given["signed"] = table.value("signed")
+    return named(table.path, lambda: cls(**given))
 
 
 def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     """Return the prior of a file with two columns, s and its cost."""
-    name = table.required("file", "a .csv, .npy or .npz file with two columns, s and its cost")
-    if not isinstance(name, str):
-        raise table.fail("file", " is not a string. Give a .csv, .npy or .npz file with two columns, s and its cost.")
+    name = table.value("file")
     file = table.file("file", name)
     columns = named(table.path, lambda: load_array(file, "prior.file"))
     if columns.ndim != 2 or columns.shape[1] != 2:
         raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
-    signed = table.flag("signed", True)
-    prior: CustomPrior = table.named(
-        "file", lambda: CustomPrior.from_table(*columns.T, signed=signed, name=Path(name).stem)
-    )
-    return prior
+    made = partial(CustomPrior.from_table, *columns.T, signed=table.value("signed"), name=Path(name).stem)
+    return table.named("file", made)
 
 
 def resolved_prior(prior: Prior, file: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from circuitlsc.circuit.systems import FORMS
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import KINDS, THRESHOLDS
-from circuitlsc.model.prior_io import prior_keys
+from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.stream import INTERPOLATIONS
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
@@ -30,6 +30,15 @@ class ModelKeys:
     x: str = word("draw", '"draw", "draw:100", or a file with rows of n_features values')
     sigma: float = quantity(REQUIRED, "data", "a noise level > 0", above=True)
     seed: int = quantity(0, "1", "the seed of a drawn x", whole=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorKeys:
+    """The keys of ``[prior]`` that are no numbers: those are fields of the classes of priors."""
+
+    kind: str = choice(REQUIRED, PRIORS, "the class of the prior")
+    signed: bool = flag(True, "codes on both sides of 0")
+    file: str = word(REQUIRED, "a .csv, .npy or .npz file with two columns, s and its cost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +104,7 @@ class DataKeys:
     """Data to learn from, in place of a dictionary that draws them."""
 
     source: str | None = word(None, 'a file with rows of values, or "natural:8"')
-    images: list[str] | None = entry(None, 'a list of .iml, .imc or .npy files, for example ["imk00001.iml"]')
+    images: list[str] | None = entry(None, 'a list of .iml, .imc or .npy files, for example ["imk00001.iml"]', of=str)
     shuffle: bool = flag(True, "the rows in random order")
 
 
@@ -119,8 +128,10 @@ class StageKeys:
 class LearningKeys(StageKeys):
     """What is learned, from where, and for how long."""
 
-    learn: list[str] = entry(REQUIRED, "a list of A, pi, lam, sigma")
-    stages: list[dict[str, Any]] | None = entry(None, "a list of tables of the times above, one after the other")
+    learn: list[str] = entry(REQUIRED, "a list of A, pi, lam, sigma", of=str)
+    stages: list[dict[str, Any]] | None = entry(
+        None, "a list of tables of the times above: [[learning.stages]] before each", of=dict
+    )
     overcomplete: float = quantity(1.0, "1", "K over the number of atoms (of a file: of features)", above=True)
     start: Any = entry("random", '"random", "true", a file (D, K), or a table with some of A, pi, lam, sigma')
     seed: int = quantity(0, "1", "the seed of the start, the data and the noise", whole=True)
