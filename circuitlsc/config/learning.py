@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,23 +27,12 @@ from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
+L = TypeVar("L")
+
 TIMES = names(StageKeys)
 WHERE = ("software", "circuit")
 BATCH = 100  # of the software learner
 MOST_STEPS = 1e7  # of one input
-
-
-class Learnt(NamedTuple):
-    """What a stage's defaults are chosen for: what is learned, in what, from the first dictionary (D, K) and inputs (n, D)."""
-
-    learn: tuple[str, ...]
-    where: str
-    batch: int
-    signed: bool
-    sigma: float
-    lam: float
-    A: Array
-    X: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +74,10 @@ class LearnConfig:
     timeout: float | None
     path: Path
 
-    def _common(self) -> dict[str, Any]:
-        shared = ("A0", "pi", "lam", "sigma", "signed", "learn", "seed", "records", "source")
-        return {name: getattr(self, name) for name in shared}
+    def _learner(self, cls: type[L], **own: Any) -> L:
+        """Return a learner with what the config has by the names of its fields, and what it alone has."""
+        given = {f.name: getattr(self, f.name) for f in fields(cls) if hasattr(self, f.name)}  # type: ignore[arg-type]
+        return named(self.path, lambda: cls(**given, **own))
 
     def true_numbers(self) -> dict[str, float] | None:
         """Return pi, lam and sigma of what draws the data, if a model does."""
@@ -94,8 +85,7 @@ class LearnConfig:
 
     def software(self) -> Learner:
         """Return the software learner."""
-        made: Learner = named(self.path, lambda: Learner(**self._common(), stages=self.stages, batch=self.batch))
-        return made
+        return self._learner(Learner)
 
     def in_circuit(self) -> CircuitLearner:
         """Return the circuit learner.
@@ -115,9 +105,7 @@ class LearnConfig:
                 f"{self.path}: learning.batch = {self.batch!r}, but a circuit is shown one input at a time. Give 1, or leave "
                 "it out."
             )
-        stage = self.stages[0]
-        made: CircuitLearner = named(self.path, lambda: CircuitLearner(**self._common(), stage=stage, **self.circuit))
-        return made
+        return self._learner(CircuitLearner, stage=self.stages[0], **self.circuit)
 
 
 def load_learn_config(path: Path, where: str, *, anywhere: bool = False) -> LearnConfig:
@@ -143,33 +131,31 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     if (slab := prior.slab) is None:
         raise tables["prior"].fail("kind", ", but what learns has a spike-slab or a laplace prior. Give one of them.")
     sigma = tables["model"].value("sigma")
-    truth, source = _read_data(tables["model"], tables["data"], prior, sigma, path)
+    truth, source = _read_data(tables["model"], tables["data"], prior, sigma)
     learn = _read_learn(learning)
     start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma}, learn)
-    seed, signed = learning.value("seed"), prior.signed
-    A0 = _start_dictionary(learning, start, truth, source, seed, signed=signed, learned="A" in learn)
-    batch = learning.value("batch") or (BATCH if where == "software" else 1)
-    learnt = Learnt(learn, where, batch, signed, sigma, numbers["lam"], *first_inputs(A0, source, seed))
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
-    return LearnConfig(
+    config = LearnConfig(
         truth=truth,
         source=source,
-        A0=A0,
+        A0=_start_dictionary(learning, start, truth, source, signed=prior.signed),
         **numbers,
-        signed=signed,
+        signed=prior.signed,
         learn=learn,
-        stages=_read_stages(learning, learnt),
-        seed=seed,
-        batch=batch,
+        stages=(),
+        seed=learning.value("seed"),
+        batch=learning.value("batch") or (BATCH if where == "software" else 1),
         records=learning.value("records"),
         circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"], path) if "nonideal" in data else None},
         timeout=tables["run"].value("timeout"),
         path=path,
     )
+    A, X = first_inputs(config.A0, source, config.seed)
+    return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in _stage_tables(learning)))
 
 
 def _read_data(
-    model: ConfigTable, data: ConfigTable, prior: Prior, sigma: float, path: Path
+    model: ConfigTable, data: ConfigTable, prior: Prior, sigma: float
 ) -> tuple[SparseCodingModel | None, Source]:
     """Return the model that draws the data, if one does, and their source."""
     source = data.value("source")
@@ -181,27 +167,26 @@ def _read_data(
             what = 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
             raise model.fail("dictionary", f" is missing. Give {what}.")
         A = read_dictionary(model, model.value("dictionary"))
-        truth: SparseCodingModel = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
+        truth = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
         return truth, FromModel(truth)
     if "dictionary" in model.values:
         raise model.fail("dictionary", ", and [data] names a source of inputs too. Give one of them.")
     if source.startswith("natural:"):
         if "shuffle" in data.values:
             raise data.fail("shuffle", ", but patches are always drawn at random. Remove it.")
-        pictures = _read_images(data, path)
+        pictures = _read_images(data)
         key = "images" if pictures else "source"
-        natural: Source = data.named(key, lambda: natural_source(source, pictures=pictures))
-        return None, natural
+        return None, data.named(key, lambda: natural_source(source, pictures=pictures))
     if "images" in data.values:
         raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
     file = data.file("source", source)
-    rows = named(path, lambda: load_array(file, "data.source", matrix=True))
+    rows = named(data.path, lambda: load_array(file, "data.source", matrix=True))
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.value("shuffle"))
 
 
-def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
+def _read_images(data: ConfigTable) -> list[Array] | None:
     """Return the pictures of data.images, or None if there are none."""
     if (files := data.value("images")) is None:
         return None
@@ -209,9 +194,9 @@ def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
     for name in files:
         file = data.file("images", name)
         if name.lower().endswith((".iml", ".imc")):
-            pictures.append(data.named("images", lambda file=file: van_hateren(file)))
+            pictures.append(data.named("images", partial(van_hateren, file)))
         elif name.lower().endswith(".npy"):
-            pictures.append(named(path, lambda file=file: load_array(file, "data.images")))
+            pictures.append(named(data.path, partial(load_array, file, "data.images")))
         else:
             raise data.fail("images", f" has {name!r}, which is no .iml, .imc or .npy file. Give one.")
     return pictures
@@ -264,13 +249,10 @@ def _start_dictionary(
     start: str,
     truth: SparseCodingModel | None,
     source: Source,
-    seed: int,
     *,
     signed: bool,
-    learned: bool,
 ) -> Array:
-    path = learning.path
-    if not learned and truth is None and start in ("true", "random"):
+    if "A" not in learning.value("learn") and truth is None and start in ("true", "random"):
         raise learning.fail(
             "learn",
             ' leaves out "A", and the data have no dictionary. Add "A", or give one: start = { A = "learned.npz" }.',
@@ -283,7 +265,7 @@ def _start_dictionary(
         return truth.A
     if start != "random":
         file = learning.file("start", start)
-        loaded = named(path, lambda: load_array(file, "learning.start", prefer="A", matrix=True))
+        loaded = named(learning.path, lambda: load_array(file, "learning.start", prefer="A", matrix=True))
         if loaded.ndim != 2 or len(loaded) != source.n_features:
             raise learning.fail(
                 "start",
@@ -292,26 +274,28 @@ def _start_dictionary(
         return np.asarray(loaded)
     factor = learning.value("overcomplete")
     counted, of = (source.n_features, "features") if truth is None else (truth.n_latents, "atoms")
-    size: int = learning.named("overcomplete", lambda: overcomplete(counted, factor, of))
+    size = learning.named("overcomplete", lambda: overcomplete(counted, factor, of))
     # whitened patches have no mean: nonnegative weights would all be parallel there, and stiff
     both = signed or isinstance(source, NaturalPatches)
-    return random_weights(source.n_features, size, seed, signed=both)
+    return random_weights(source.n_features, size, learning.value("seed"), signed=both)
 
 
-def _read_stages(learning: ConfigTable, learnt: Learnt) -> tuple[Stage, ...]:
+def _stage_tables(learning: ConfigTable) -> list[ConfigTable]:
+    """Return the tables of the stages, or [learning] itself if there are none."""
     stages = learning.value("stages")
     if stages is None:
-        return (_read_stage(learning, learnt),)
+        return [learning]
     if extra := [key for key in TIMES if key in learning.values]:
         raise learning.fail(extra[0], ", and learning.stages too. Give it in each stage.")
     tables = [ConfigTable(learning.path, f"learning.stages[{n}]", v, StageKeys) for n, v in enumerate(stages, 1)]
     for table in tables:
         table.check_known(TIMES)
-    return tuple(_read_stage(table, learnt) for table in tables)
+    return tables
 
 
-def _read_stage(table: ConfigTable, learnt: Learnt) -> Stage:
-    learn, where, batch, signed, sigma, lam, A, X = learnt
+def _read_stage(table: ConfigTable, config: LearnConfig, where: str, sigma: float, A: Array, X: Array) -> Stage:
+    """Return a stage; what it leaves out is chosen for what is learned where, from the first dictionary and inputs."""
+    learn, signed, lam = config.learn, config.signed, config.lam
     # stale samples after a switch of the input bias what is learned: of A with nonnegative codes the least
     prone = signed or bool({"pi", "lam", "sigma"} & set(learn))
     hold = table.value("hold") or (50.0 if prone else 10.0)
@@ -328,7 +312,7 @@ def _read_stage(table: ConfigTable, learnt: Learnt) -> Stage:
     for what, name in TIME_CONSTANTS.items():
         if what in learn:
             # that of one input at a time; a batch averages, so that its time constants may be shorter
-            times[name] = table.value(name) / (1.0 if name in table.values else batch**0.5)
+            times[name] = table.value(name) / (1.0 if name in table.values else config.batch**0.5)
         elif name in table.values:
             raise table.fail(name, f', but "{what}" is not in learning.learn. Add it, or remove the key.')
     pause = table.value("pause")
@@ -341,5 +325,4 @@ def _read_stage(table: ConfigTable, learnt: Learnt) -> Stage:
         )
     pause = step * min(np.ceil(pause / step - 1e-9), round(hold / step) - 1)
     inputs = table.value("inputs")
-    stage: Stage = named(table.path, lambda: Stage.of_inputs(inputs, hold=hold, step=step, pause=pause, **times))
-    return stage
+    return named(table.path, lambda: Stage.of_inputs(inputs, hold=hold, step=step, pause=pause, **times))

@@ -152,14 +152,12 @@ def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream 
     given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
     if given["t_stop"] is None and stream is None and not dynamics.settles:
         given["t_stop"] = T_STOP
-    plan: RunPlan = named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
-    return plan
+    return named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
 
 
 def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
     given = asdict(table.read())
-    dynamics: Dynamics = named(path, lambda: Dynamics(**given))
-    return dynamics
+    return named(path, lambda: Dynamics(**given))
 
 
 def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
@@ -172,16 +170,14 @@ def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
         merged = {k: {**base[k], **v} if isinstance(v, dict) else v for k, v in given.items()}
         return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=keys.seed)
 
-    nonideal: Nonidealities = named(path, make)
-    return nonideal
+    return named(path, make)
 
 
 def read_dictionary(table: ConfigTable, text: str) -> Array:
     """Return the dictionary that ``[model]`` names."""
     if not text.startswith("bars:"):
         table.file("dictionary", text)  # refuses what is outside
-    array: Array = named(table.path, lambda: load_dictionary(text, table.path.parent))
-    return array
+    return named(table.path, lambda: load_dictionary(text, table.path.parent))
 
 
 def _read_model(
@@ -189,7 +185,7 @@ def _read_model(
 ) -> tuple[SparseCodingModel, Array, ModelKeys]:
     keys: ModelKeys = table.read()
     A = read_dictionary(table, keys.dictionary)
-    model: SparseCodingModel = table.named("dictionary", lambda: SparseCodingModel(A, prior, keys.sigma))
+    model = table.named("dictionary", lambda: SparseCodingModel(A, prior, keys.sigma))
     if not keys.dictionary.startswith("bars:"):
         keys = replace(keys, dictionary=str((path.parent / keys.dictionary).resolve()))
     if keys.x == "draw":

@@ -126,8 +126,8 @@ def _number(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
     if not low <= value <= high or (meta["above"] and value == low) or (abs(value) == math.inf and not ideal):
         finite = ["finite"] if high == math.inf != meta["default"] else []
         least = [f"{'>' if meta['above'] else '>='} {low:g}"] if low > -math.inf else []
-        most = [f"<= {high:g}"] if high < math.inf else []
-        raise wrong(f", but it must be {' and '.join(finite + least + most)}")
+        largest = [f"<= {high:g}"] if high < math.inf else []
+        raise wrong(f", but it must be {' and '.join(finite + least + largest)}")
     if not is_finite(value) and not ideal:
         raise wrong(" has no room for its square", " within 1e-100 .. 1e100")
     return float(value)
