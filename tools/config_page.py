@@ -36,10 +36,10 @@ def page() -> str:
     """Return the page."""
     parts = [HEAD.format(sampler=listed(SAMPLER), learning=listed(LEARNING))]
     for name, keys in TABLES.items():
+        if name == "prior":
+            parts += [HEAD_OF_PRIORS, "\n".join([*priors(), ""])]
+            continue
         parts.append(section(f"[{name}]", keys, left_out(name)))
-        if name == "model":
-            parts.append(HEAD_OF_PRIORS)
-            parts.append("\n".join([*priors(), ""]))
         if name == "nonideal":
             parts += [section(f"[nonideal.{key}]", part, (), level=3) for key, part in PARTS.items()]
     times = ", ".join(f"`{f.name}`" for f in fields(StageKeys))

@@ -10,7 +10,7 @@ import typer
 from circuitlsc.cli.shared import FAILED, app, one_line_errors
 
 
-@app.command()
+@app.command("check")
 def check(deck: Annotated[Path, typer.Argument(metavar="DECK.cir", help="Netlist from a stranger.")]) -> None:
     """Say which lines of a netlist could run commands, or read or write outside its folder; the netlist is not run."""
     from circuitlsc.errors import printable

@@ -69,14 +69,13 @@ def _library() -> Finding:
     if run.returncode == 0:
         name, number = run.stdout.split()[-2:]
         return Finding("ok", f"libngspice {number} ({name})")
-    from circuitlsc.simulator.ngspice.library import find_library
-
-    try:
-        find_library()
-    except MissingSimulatorError as error:
-        return Finding("missing", "libngspice", str(error))
-    last = run.stderr.strip().splitlines()[-1:] or ["it crashed"]
-    return Finding("missing", "libngspice", f"it is there, but does not start ({last[0]}). Reinstall libngspice0.")
+    last = (run.stderr.strip().splitlines() or ["it crashed"])[-1]
+    _, missing, why = last.partition(f"{MissingSimulatorError.__name__}: ")
+    return Finding(
+        "missing",
+        "libngspice",
+        why if missing else f"it is there, but does not start ({last}). Reinstall libngspice0.",
+    )
 
 
 def _program() -> Finding:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from typer import Typer
-from typer.models import CommandInfo
 
 from circuitlsc.cli import check, learn, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
@@ -23,30 +22,12 @@ from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 __all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "learn", "main", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = (
-    "build",
-    "run",
-    "compare",
-    "calibrate",
-    "friction",
-    "learn",
-    "budget",
-    "yield",
-    "paper",
-    "draw",
-    "check",
-    "doctor",
-)
+ORDER = "build run compare calibrate friction learn budget yield paper draw check doctor"
 
 _EARLY = "circuitlsc: error: interrupted; nothing was written"
 
 
-def _place(command: CommandInfo) -> int:
-    assert command.callback is not None
-    return ORDER.index(command.name or command.callback.__name__)
-
-
-app.registered_commands.sort(key=_place)
+app.registered_commands.sort(key=lambda command: ORDER.split().index(str(command.name)))
 
 
 class _Stream:

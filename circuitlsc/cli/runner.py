@@ -140,13 +140,11 @@ class Job:
             "cache": f"--cache {kept}" if kept else "--no-cache",
         }
         with ExitStack() as stack:
-            if self.scheduler is None:
+            executor = stack.enter_context(connect(self.scheduler)) if self.scheduler else None
+            if executor is None:
                 get_ready()  # what chains' processes need is loaded while the rest is prepared
-                executor = None
-            else:
-                executor = stack.enter_context(connect(self.scheduler))
-                if not executor.nthreads():
-                    say(f"{self.scheduler} has no workers yet: waiting for the first")
+            elif not executor.nthreads():
+                say(f"{self.scheduler} has no workers yet: waiting for the first")
             part = stack.enter_context(out.new_folder(self.output, settings=begun, resume=self.resume))
             store = Store(Path(kept) if kept else part / out.CHAINS)
             out.write_text(part / out.CONFIG, resolved)

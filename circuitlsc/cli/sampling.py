@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from circuitlsc.config.read import Config
+    from circuitlsc.learning.circuit import CircuitLearner
     from circuitlsc.planning.run_plan import RunPlan
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
     from circuitlsc.validation.judge import Expectation
 
 
-@app.command()
+@app.command("build")
 def build(
     config: ConfigArgument,
     output: Annotated[
@@ -45,18 +47,15 @@ def build(
     anywhere: Anywhere = False,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
-    from circuitlsc.config.learning import load_learn_config
     from circuitlsc.config.read import load_config
-    from circuitlsc.config.table import read_toml
     from circuitlsc.io.output import check_deck_file, write_deck
 
     with one_line_errors():
         output = None if output == Path("-") else output
         if output is not None:
             check_deck_file(output)  # before there is work that would be lost
-        if "learning" in read_toml(config):
-            learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
-            deck, report = learner.deck(), learner.report()
+        if (made := _learner(config, anywhere)) is not None:
+            deck, report = made.deck(), made.report()
         else:
             loaded = load_config(config, anywhere=anywhere)
             sampler, run = loaded.sampler(), loaded.run
@@ -66,6 +65,15 @@ def build(
         else:
             write_deck(output, deck)
         print(report, file=sys.stderr)
+
+
+def _learner(config: Path, anywhere: bool) -> CircuitLearner | None:
+    """Return what a config of learning describes as a circuit; None for a config of a sampler."""
+    from circuitlsc.config import learning, table
+
+    if "learning" not in table.read_toml(config):
+        return None
+    return learning.load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
 
 
 @command("run")
@@ -85,7 +93,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         total = sum(task.n_steps for task in tasks)
         if found := where["store"].steps(tasks):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
-        with progress_lines() as line, beside(_beside(config, sampler, line)) as expected:
+        with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
             samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
             samples.save(folder / out.SAMPLES)
@@ -120,30 +128,25 @@ def _with_tolerance(config: Config, tolerance: float | None) -> Config:
     return replace(config, timing=replace(config.timing, tolerance=checked))
 
 
-def _beside(
-    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance]
-) -> Callable[[Callable[[], None]], Expectation | None]:
-    """Return what finds out, beside the transients, what a correct run would give."""
+def _expected(
+    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance], check: Callable[[], None]
+) -> Expectation | None:
+    """Find out, beside the transients, what a correct run would give; ``check`` is called now and then."""
+    from circuitlsc.cli.outcome import prepare  # here, while the circuits run
 
-    def work(check: Callable[[], None]) -> Expectation | None:
-        # imported here, while the circuits run
-        from circuitlsc.cli.outcome import prepare
+    advance: list[Advance] = []
 
-        advance: list[Advance] = []
-
-        def progress(share: float, left: float) -> None:
-            check()
-            if share > 0 and not advance:
-                advance.append(line("exact posterior", 100, "%"))
-            if advance:
-                advance[0](0, min(99, round(100 * share)))
-
-        found = prepare(sampler, config.run, progress=progress, **_limits(config))
+    def progress(share: float, left: float) -> None:
+        check()
+        if share > 0 and not advance:
+            advance.append(line("exact posterior", 100, "%"))
         if advance:
-            advance[0](0, 100)
-        return found
+            advance[0](0, min(99, round(100 * share)))
 
-    return work
+    found = prepare(sampler, config.run, progress=progress, **_limits(config))
+    if advance:
+        advance[0](0, 100)
+    return found
 
 
 def _limits(config: Config) -> dict[str, Any]:
@@ -153,6 +156,7 @@ def _limits(config: Config) -> dict[str, Any]:
 def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Samples:
     """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
     from circuitlsc.io import output as out
+    from circuitlsc.io.safe_open import reason
     from circuitlsc.simulator.engine import ChainsFailed
 
     try:
@@ -165,7 +169,7 @@ def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Sample
                 sampler.label(plan, [tasks[r.chain] for r in error.completed], error.completed).save(path)
                 where_they_are = f"are in {path}"
             except (OSError, SimulationError) as another:
-                where_they_are = f"could not be saved ({getattr(another, 'strerror', None) or another})"
+                where_they_are = f"could not be saved ({reason(another)})"
             error.reason += (
                 f" The samples of the other {len(error.completed)} chains {where_they_are}; "
                 "the same command with --resume tries the rest again."
@@ -173,7 +177,7 @@ def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Sample
         raise
 
 
-@app.command()
+@app.command("compare")
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder that `run` made.")],
     json: Annotated[bool, typer.Option("--json", help="Print the JSON (comparison, map) instead of a table.")] = False,
@@ -195,7 +199,7 @@ def compare(
         sampler = config.sampler()
         samples.check_made_by(sampler)
         with progress_lines() as line:
-            expected = _beside(config, sampler, line)(lambda: None)
+            expected = _expected(config, sampler, line, lambda: None)
         result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
         print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
         raise typer.Exit(EXIT_CODES[result.verdict])
@@ -204,31 +208,25 @@ def compare(
 @command("draw", chains=False)
 def draw(job: Job) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
-    from circuitlsc.config.learning import load_learn_config
-    from circuitlsc.config.table import read_toml
-    from circuitlsc.drawing.crossbar import crossbar_figure
-    from circuitlsc.drawing.learning import learning_path_schematic
-    from circuitlsc.drawing.schematic import neuron_schematic, signal_path_schematic
-    from circuitlsc.drawing.synapse import synapse_schematic
+    from circuitlsc.drawing import crossbar, learning, schematic, synapse
     from circuitlsc.io.output import new_folder
     from circuitlsc.reporting.plotting import save_figure
 
-    if "learning" in read_toml(job.config):
-        learner = load_learn_config(job.config, "circuit", anywhere=job.anywhere).in_circuit()
+    if (learner := _learner(job.config, job.anywhere)) is not None:
         with new_folder(job.output) as folder:
-            learning_path_schematic(learner, folder / "signal_path.svg")
+            learning.learning_path_schematic(learner, folder / "signal_path.svg")
             if "A" in learner.learn:
-                synapse_schematic(learner, folder / "synapse.svg")
+                synapse.synapse_schematic(learner, folder / "synapse.svg")
         return
     sampler = job.load().sampler()
     with new_folder(job.output) as folder:
-        neuron_schematic(sampler, folder / "neuron.svg")
-        signal_path_schematic(sampler, folder / "signal_path.svg")
+        schematic.neuron_schematic(sampler, folder / "neuron.svg")
+        schematic.signal_path_schematic(sampler, folder / "signal_path.svg")
         if sampler.level == "device":
-            save_figure(crossbar_figure(sampler), folder / "crossbars.png")
+            save_figure(crossbar.crossbar_figure(sampler), folder / "crossbars.png")
 
 
-@app.command()
+@app.command("doctor")
 def doctor() -> None:
     """Say what is installed, what is missing, and what to do about it."""
     from circuitlsc.cli.doctor import examine

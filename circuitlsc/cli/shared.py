@@ -128,13 +128,6 @@ def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
         yield line
 
 
-@contextmanager
-def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Advance]:
-    """Show steps done and time left on stderr."""
-    with progress_lines() as line:
-        yield line(name, total, unit)
-
-
 class Stopped(Exception):
     """What runs beside the main work is no longer wanted."""
 

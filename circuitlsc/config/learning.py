@@ -18,7 +18,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.large_inputs import DRAG, drag, first_inputs, longest_step
-from circuitlsc.learning.learner import LEARNABLE, Learner
+from circuitlsc.learning.learner import Learner
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
@@ -204,8 +204,8 @@ def _read_images(data: ConfigTable) -> list[Array] | None:
 
 def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
     words = learning.value("learn")
-    listed = ", ".join(f'"{word}"' for word in LEARNABLE)
-    if not set(words) <= set(LEARNABLE):
+    listed = ", ".join(f'"{word}"' for word in TIME_CONSTANTS)
+    if not set(words) <= set(TIME_CONSTANTS):
         raise learning.fail("learn", f" is not a list of some of {listed}.")
     if len(set(words)) < len(words):
         raise learning.fail("learn", " names something twice. Name each once.")

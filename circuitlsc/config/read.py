@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import tomli_w
 
 from circuitlsc.config.prior import read_prior, resolved_prior
-from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys
+from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys, declared
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.declared import checked
 from circuitlsc.model.data import load_array, load_dictionary
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.prior import Prior
@@ -23,7 +23,7 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.nonideal.parameters import PARTS
-from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan, choose_run
+from circuitlsc.planning.run_plan import TOLERANCE, RunPlan, choose_run
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.validation.calibration import draw_inputs
@@ -140,12 +140,7 @@ def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
             f'{name} = {value!r} is how far samples may be from the exact posterior, and dynamics.kind = "{dynamics.kind}" '
             "settles on one code. Remove it."
         )
-    if not ALLOWANCE < value < math.inf:
-        raise InputError(
-            f"{name} = {value!r}, but comparators and steps alone are allowed a bias of {ALLOWANCE:g}. Give more than "
-            f"that, for example {TOLERANCE:g}."
-        )
-    return float(value)
+    return float(checked(name, value, declared(RunKeys)["tolerance"]))
 
 
 def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:

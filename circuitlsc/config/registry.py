@@ -6,6 +6,7 @@ fields below. Parts of ``[nonideal]`` are declared in `nonideal.parameters`, key
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -151,6 +152,7 @@ class StartKeys:
 
 TABLES: dict[str, type] = {
     "model": ModelKeys,
+    "prior": PriorKeys,
     "dynamics": DynamicsKeys,
     "circuit": CircuitKeys,
     "nonideal": NonidealKeys,
@@ -160,19 +162,20 @@ TABLES: dict[str, type] = {
 }
 
 
+def declared(keys: Any) -> dict[str, Mapping[str, Any]]:
+    """Return what is declared of each key, in order."""
+    return {f.name: f.metadata for f in fields(keys)}
+
+
 def names(keys: Any) -> tuple[str, ...]:
     """Return the names of declared keys, in order."""
-    return tuple(f.name for f in fields(keys))
+    return tuple(declared(keys))
 
 
 #: the tables of a config of a sampler, and their keys
-SAMPLER = {
-    "model": names(ModelKeys),
+SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in ("data", "learning")} | {
     "prior": prior_keys(),
-    "dynamics": names(DynamicsKeys),
-    "circuit": names(CircuitKeys),
     "nonideal": (*names(NonidealKeys), *PARTS),
-    "run": names(RunKeys),
 }
 #: those of a config of learning: what belongs to one input, or one form, is left out
 LEARNING = {

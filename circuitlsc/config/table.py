@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from circuitlsc.config.registry import AUTO, TABLES, PriorKeys, names
+from circuitlsc.config.registry import AUTO, TABLES, declared, names
 from circuitlsc.errors import InputError
 from circuitlsc.io.declared import REQUIRED, checked, shown, wanted
 from circuitlsc.io.nearest import nearest
@@ -33,14 +33,12 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"{path} does not exist. Give the path of a config file; the smallest has [model] dictionary, sigma and "
             "[prior] kind, lam, pi."
         ) from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise InputError(f"{path} cannot be read ({reason(error)}). Give a TOML file in UTF-8.") from None
-    except UnicodeError as error:
-        raise InputError(f"{path} cannot be read ({error}). Give a TOML file in UTF-8.") from None
-    except RecursionError:
-        raise InputError(f"{path} is not valid TOML: its lists or tables are nested too deeply.") from None
-    except ValueError as error:  # tomllib's own, and Python's of a number with thousands of digits
-        raise InputError(f"{path} is not valid TOML: {str(error)[:200]}.") from None
+    except (RecursionError, ValueError) as error:  # tomllib's own, and Python's of a number with thousands of digits
+        deep = "its lists or tables are nested too deeply"
+        why = deep if isinstance(error, RecursionError) else str(error)[:200]
+        raise InputError(f"{path} is not valid TOML: {why}.") from None
     waiting: list[Any] = [data]
     while waiting:
         value = waiting.pop()
@@ -65,8 +63,7 @@ def read_tables(
             )
         if not isinstance(values, dict):
             raise InputError(f"{path}: {table} = {shown(values)} is not a table. Write [{table}] on a line of its own.")
-    declared = {**TABLES, "prior": PriorKeys}
-    tables = {name: ConfigTable(path, name, data.get(name, {}), declared[name], anywhere) for name in known}
+    tables = {name: ConfigTable(path, name, data.get(name, {}), TABLES[name], anywhere) for name in known}
     for table in data:
         if table != "prior":  # its keys are judged with its kind (`config.prior`)
             tables[table].check_known(known[table])
@@ -103,7 +100,7 @@ class ConfigTable:
 
     def value(self, key: str) -> Any:
         """Return the checked value of a declared key: its default if it is not there, None for "auto"."""
-        return self.checked(key, next(f.metadata for f in fields(self.declared) if f.name == key))
+        return self.checked(key, declared(self.declared)[key])
 
     def checked(self, key: str, meta: Mapping[str, Any]) -> Any:
         """Return the checked value of a key by what is declared of it."""

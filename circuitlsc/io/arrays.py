@@ -46,11 +46,6 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_positive(owner: str, name: str, value: float, why: str) -> None:
-    """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
-    check_number(owner, name, value, why)
-
-
 def check_number(
     owner: str, name: str, value: Any, why: str, *, low: float = 0.0, high: float = math.inf, above: bool = True
 ) -> float:
@@ -68,14 +63,17 @@ def check_number(
     return float(value)
 
 
-def check_count(name: str, value: Any, least: int, why: str = " cannot be used", *, kept: bool = True) -> int:
+check_positive = check_number  # whose bound is > 0, unless another is given
+
+
+def check_count(name: str, value: Any, least: int, why: str = " cannot be used") -> int:
     """Return a whole number >= ``least`` as Python's own, or raise InputError; ``name`` and ``why`` make the message.
 
-    One that is ``kept`` goes into files, which have 64 bits for it.
+    It may go into files, which have 64 bits for it.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} = {value!r}{why}. Give an integer >= {least}.")
-    if kept and value > MOST_WHOLE:  # a longer one may be too long to be printed, too
+    if value > MOST_WHOLE:  # a longer one may be too long to be printed, too
         raise InputError(f"{name} has no room in 64 bits. Give an integer from {least} to 2**63 - 1.")
     return int(value)
 

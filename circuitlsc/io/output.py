@@ -153,12 +153,9 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
             for name in (BEGUN, COMPLETED, CHECKPOINT, _LOCK):
                 (part / name).unlink(missing_ok=True)
             part.rename(folder)
-        except InputError:
-            if begun and not (part / CHAINS).exists():
-                shutil.rmtree(part, ignore_errors=True)
-            raise
-        except BaseException:
-            if settings is None:
+        except BaseException as error:
+            early = isinstance(error, InputError) and begun and not (part / CHAINS).exists()
+            if settings is None or early:
                 shutil.rmtree(part, ignore_errors=True)
             raise
 

@@ -195,7 +195,7 @@ def _run(job: Job, folder: Path, report: Report, stop: _Ended) -> SimulationErro
     check_own(folder)
     try:
         # the worker holds the lock too: it may outlive this process by a moment
-        with lock(folder / LOCK, stop, wait=True) as held:
+        with lock(folder / LOCK, stop.is_set) as held:
             if is_done(folder, task):
                 report(task.n_steps)
                 return None
