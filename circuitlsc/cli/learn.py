@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, Resume, command
-from circuitlsc.cli.shared import progress_lines, say
+from circuitlsc.cli.runner import Job, Resume, command
+from circuitlsc.cli.shared import Ended, progress_lines, say
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from typing import Any, TextIO, cast
 
 from typer import Typer
 
-from circuitlsc.cli import check, learn, sampling, studies
+from circuitlsc.cli import learn, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "learn", "main", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "learn", "main", "sampling", "studies"]
 
 # in the order in which --help lists them
 ORDER = "build run compare calibrate friction learn budget yield paper draw check doctor"

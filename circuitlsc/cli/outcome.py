@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -78,16 +77,19 @@ def outcome(
     note : callable or None
         Called with a few words before each part.
     """
-    made: Any
-    close = tolerance or TOLERANCE
     if sampler.dynamics.settles:
-        made = found = read_map(sampler, samples, note=note)
-        report, draw, file = map_report, map_figure, MAP
-    elif sampler.stream is not None:
-        made = found = compare_stream(sampler, samples, tolerance=close, note=note)
-        report, draw, file = stream_report, stream_figure, COMPARISON
-    else:
-        made = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
-        found, report, draw, file = made.comparison, comparison_report, figure, COMPARISON
-    text = report(sampler, samples, made)
-    return Outcome(found.verdict, file, found.to_dict(), text, partial(draw, sampler, samples, made))
+        settled = read_map(sampler, samples, note=note)
+        text = map_report(sampler, samples, settled)
+        return Outcome(settled.verdict, MAP, settled.to_dict(), text, lambda: map_figure(sampler, samples, settled))
+    close = tolerance or TOLERANCE
+    if sampler.stream is not None:
+        stream = compare_stream(sampler, samples, tolerance=close, note=note)
+        text = stream_report(sampler, samples, stream)
+        return Outcome(
+            stream.verdict, COMPARISON, stream.to_dict(), text, lambda: stream_figure(sampler, samples, stream)
+        )
+    judgement = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
+    comparison, text = judgement.comparison, comparison_report(sampler, samples, judgement)
+    return Outcome(
+        comparison.verdict, COMPARISON, comparison.to_dict(), text, lambda: figure(sampler, samples, judgement)
+    )

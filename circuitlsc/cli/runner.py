@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.shared import Anywhere, ConfigArgument, OutputFolder, app, one_line_errors, say
+from circuitlsc.cli.shared import INTERRUPTED, Anywhere, Body, ConfigArgument, Ended, fail, options_of, plain, say
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _LIMITS = re.compile(r"^(timeout|tolerance|reference_time) = .*\n?", re.MULTILIN
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
 
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Worker processes at a time; default: one per processor."),
@@ -50,13 +51,6 @@ NoCache = Annotated[
 ]
 #: arguments of commands that run chains
 CHAINS = ("workers", "scheduler", "resume", "cache", "no_cache")
-
-
-class Ended(NamedTuple):
-    """What a command says when its folder is there, and its exit code."""
-
-    text: str
-    code: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,83 +118,64 @@ class Job:
         """
         from circuitlsc.config.read import resolved_toml
         from circuitlsc.io import output as out
-        from circuitlsc.simulator.executors import connect
+        from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
-        from circuitlsc.simulator.store import Store, identity
-        from circuitlsc.simulator.workers import get_ready
 
         resolved, kept = resolved_toml(config, sampler), self._store()
-        arrays = {"dictionary": config.model.A, "x": config.x}
         begun = {
             "command": self.command,
             "config": _LIMITS.sub("", resolved),
             **settings,
-            **{name: fingerprint(repr(value.tolist())) for name, value in arrays.items()},
-            "simulator": identity(),
+            "dictionary": fingerprint(repr(config.model.A.tolist())),
+            "x": fingerprint(repr(config.x.tolist())),
+            "simulator": store.identity(),
             "cache": f"--cache {kept}" if kept else "--no-cache",
         }
         with ExitStack() as stack:
-            executor = stack.enter_context(connect(self.scheduler)) if self.scheduler else None
+            executor = stack.enter_context(executors.connect(self.scheduler)) if self.scheduler else None
             if executor is None:
-                get_ready()  # what chains' processes need is loaded while the rest is prepared
+                workers.get_ready()  # what chains' processes need is loaded while the rest is prepared
             elif not executor.nthreads():
                 say(f"{self.scheduler} has no workers yet: waiting for the first")
             part = stack.enter_context(out.new_folder(self.output, settings=begun, resume=self.resume))
-            store = Store(Path(kept) if kept else part / out.CHAINS)
+            chains = store.Store(Path(kept) if kept else part / out.CHAINS)
             out.write_text(part / out.CONFIG, resolved)
-            timeout = config.timing.timeout
-            yield part, {"workers": self.workers, "executor": executor, "timeout": timeout, "store": store}
-            store.prune()
+            machine = {"workers": self.workers, "executor": executor, "store": chains}
+            yield part, {**machine, "timeout": config.timing.timeout}
+            chains.prune()
 
 
-def write_result(folder: Path, name: str, numbers: Any, figure: Figure) -> None:
-    """Write what a study found: its numbers as name.json, its figure as name.png."""
+def write_result(folder: Path, numbers: Any, figure: Figure, name: str, picture: str = "") -> None:
+    """Write what was found: its numbers as name.json, its figure as picture.png, or of the same name."""
     from circuitlsc.io.output import write_json
     from circuitlsc.reporting.plotting import save_figure
 
-    write_json(folder / f"{name}.json", numbers)
-    save_figure(figure, folder / f"{name}.png")
-
-
-def _check_numbers(options: list[inspect.Parameter], given: dict[str, Any]) -> None:
-    """Raise InputError if an option's number is not finite, or has no room for its square."""
-    from circuitlsc.io.arrays import is_finite
-
-    for option in options:
-        value = given[option.name]
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, float) and not is_finite(number):
-                name = option.annotation.__metadata__[0].default  # to typer, the first name
-                raise InputError(f"{name} {number:g} is no finite number within 1e-100 .. 1e100. Give one.")
-
-
-Body = Callable[..., Ended | None]
+    write_json((folder / name).with_suffix(".json"), numbers)
+    save_figure(figure, (folder / (picture or name)).with_suffix(".png"))
 
 
 def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
     """Register a command that writes a folder: a function of a job, and of the options that it alone has.
 
     The command has the shared arguments, too; those of what runs chains if it does. Its text is printed when the folder is
-    there in full; every error with a message is one line and an exit code.
+    there in full.
     """
-    _, config, output, *options = inspect.signature(Job, eval_str=True).parameters.values()
+    _, config, output, *options = options_of(Job)
     options = [option for option in options if chains or option.name not in CHAINS]
 
     def register(body: Body) -> Body:
-        def call(**given: Any) -> None:
+        def call(**given: Any) -> Ended | None:
             job = Job(command=name, **{option.name: given.pop(option.name) for option in (config, output, *options)})
-            with one_line_errors(job.interrupted):
-                job.check()
-                _check_numbers(own, given)
-                if (ended := body(job, **given)) is not None:
-                    print(ended.text)
-                    raise typer.Exit(ended.code)
+            job.check()
+            try:
+                return body(job, **given)
+            except KeyboardInterrupt:
+                fail(job.interrupted(), INTERRUPTED)
 
-        _, *own = inspect.signature(body, eval_str=True).parameters.values()
-        own = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in own]
+        _, *own = options_of(body)
         call.__signature__ = inspect.Signature([config, output, *own, *options])  # type: ignore[attr-defined]
         call.__doc__ = body.__doc__
-        app.command(name)(call)
+        plain(name)(call)
         return body
 
     return register

@@ -1,33 +1,23 @@
-"""build, run, compare, draw, doctor: a circuit, its samples, and its pictures."""
+"""build, run, compare, draw, check, doctor: a circuit, its samples and pictures, netlists of others, what is installed."""
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, command
-from circuitlsc.cli.shared import (
-    EXIT_CODES,
-    FAILED,
-    Advance,
-    Anywhere,
-    ConfigArgument,
-    Tolerance,
-    app,
-    beside,
-    one_line_errors,
-    print_rules,
-    progress_lines,
-    say,
-)
-from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.cli.runner import Job, command, write_result
+from circuitlsc.cli.shared import Advance, Anywhere, ConfigArgument, Ended, plain, print_rules, progress_lines, say
+from circuitlsc.errors import InputError, SimulationError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from circuitlsc.config.read import Config
     from circuitlsc.learning.circuit import CircuitLearner
@@ -36,8 +26,14 @@ if TYPE_CHECKING:
     from circuitlsc.sampling.samples import Samples
     from circuitlsc.validation.judge import Expectation
 
+Result = TypeVar("Result")
+Tolerance = Annotated[
+    float | None,
+    typer.Option("--tolerance", help="How close to exact is close, errors included; default: the config's, or 0.02."),
+]
 
-@app.command("build")
+
+@plain("build")
 def build(
     config: ConfigArgument,
     output: Annotated[
@@ -50,21 +46,20 @@ def build(
     from circuitlsc.config.read import load_config
     from circuitlsc.io.output import check_deck_file, write_deck
 
-    with one_line_errors():
-        output = None if output == Path("-") else output
-        if output is not None:
-            check_deck_file(output)  # before there is work that would be lost
-        if (made := _learner(config, anywhere)) is not None:
-            deck, report = made.deck(), made.report()
-        else:
-            loaded = load_config(config, anywhere=anywhere)
-            sampler, run = loaded.sampler(), loaded.run
-            deck, report = sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
-        if output is None:
-            sys.stdout.write(deck)
-        else:
-            write_deck(output, deck)
-        print(report, file=sys.stderr)
+    output = None if output == Path("-") else output
+    if output is not None:
+        check_deck_file(output)  # before there is work that would be lost
+    if (made := _learner(config, anywhere)) is not None:
+        deck, report = made.deck(), made.report()
+    else:
+        loaded = load_config(config, anywhere=anywhere)
+        sampler, run = loaded.sampler(), loaded.run
+        deck, report = sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
+    if output is None:
+        sys.stdout.write(deck)
+    else:
+        write_deck(output, deck)
+    print(report, file=sys.stderr)
 
 
 def _learner(config: Path, anywhere: bool) -> CircuitLearner | None:
@@ -99,12 +94,9 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             samples.save(folder / out.SAMPLES)
             known = expected()
         from circuitlsc.cli.outcome import outcome
-        from circuitlsc.reporting.plotting import save_figure
 
         result = outcome(sampler, samples, expected=known, note=say, **_limits(config))
-
-        out.write_json(folder / result.file, result.numbers)
-        save_figure(result.draw(), folder / out.FIGURE)
+        write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
         # rows of an energy report know of no momentum, and of no settling
         if sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None:
@@ -113,7 +105,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             energy = energy_report(sampler, samples, note=say)
             out.write_json(folder / out.ENERGY, energy.to_dict())
             text += "\n\n" + energy_text(energy)
-    return Ended(text, EXIT_CODES[result.verdict])
+    return Ended(text, result.verdict)
 
 
 def _with_tolerance(config: Config, tolerance: float | None) -> Config:
@@ -126,6 +118,30 @@ def _with_tolerance(config: Config, tolerance: float | None) -> Config:
         return config
     checked = check_tolerance("--tolerance", tolerance, config.dynamics)
     return replace(config, timing=replace(config.timing, tolerance=checked))
+
+
+class Stopped(Exception):
+    """What runs beside the main work is no longer wanted."""
+
+
+@contextmanager
+def beside(work: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[], Result]]:
+    """Do some work in a thread; yield a function that waits for its result.
+
+    ``work(check)`` calls ``check()`` now and then, which ends it if the block is left by an error.
+    """
+    ended = Event()
+
+    def check() -> None:
+        if ended.is_set():
+            raise Stopped
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, check)
+        try:
+            yield future.result
+        finally:
+            ended.set()
 
 
 def _expected(
@@ -177,12 +193,12 @@ def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Sample
         raise
 
 
-@app.command("compare")
+@plain("compare")
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder that `run` made.")],
     json: Annotated[bool, typer.Option("--json", help="Print the JSON (comparison, map) instead of a table.")] = False,
     tolerance: Tolerance = None,
-) -> None:
+) -> Ended:
     """Compare the samples in a folder again, from samples.nc and config.resolved.toml, and print the result."""
     import json as text
 
@@ -191,18 +207,17 @@ def compare(
     from circuitlsc.io import output as out
     from circuitlsc.sampling.samples import Samples
 
-    with one_line_errors():
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
-        samples = Samples.load(folder / out.SAMPLES)
-        config = _with_tolerance(load_config(folder / out.CONFIG, anywhere=True), tolerance)
-        sampler = config.sampler()
-        samples.check_made_by(sampler)
-        with progress_lines() as line:
-            expected = _expected(config, sampler, line, lambda: None)
-        result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
-        print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
-        raise typer.Exit(EXIT_CODES[result.verdict])
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
+    samples = Samples.load(folder / out.SAMPLES)
+    config = _with_tolerance(load_config(folder / out.CONFIG, anywhere=True), tolerance)
+    sampler = config.sampler()
+    samples.check_made_by(sampler)
+    with progress_lines() as line:
+        expected = _expected(config, sampler, line, lambda: None)
+    result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
+    shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
+    return Ended(shown, result.verdict)
 
 
 @command("draw", chains=False)
@@ -226,14 +241,22 @@ def draw(job: Job) -> None:
             save_figure(crossbar.crossbar_figure(sampler), folder / "crossbars.png")
 
 
-@app.command("doctor")
-def doctor() -> None:
+@plain("check")
+def check(deck: Annotated[Path, typer.Argument(metavar="DECK.cir", help="Netlist from a stranger.")]) -> Ended:
+    """Say which lines of a netlist could run commands, or read or write outside its folder; the netlist is not run."""
+    from circuitlsc.simulator.ngspice.deck_check import check_deck
+
+    if findings := check_deck(deck):
+        return Ended("\n".join(map(str, findings)), "failed")
+    name = printable(str(deck), None)
+    folder = printable(str(deck.absolute().parent), None)
+    return Ended(f"{name}: nothing found that runs commands, or reads or writes outside {folder} (run it there)")
+
+
+@plain("doctor")
+def doctor() -> Ended:
     """Say what is installed, what is missing, and what to do about it."""
     from circuitlsc.cli.doctor import examine
 
-    with one_line_errors():
-        findings = examine()
-        for finding in findings:
-            print(finding)
-        if any(finding.wrong for finding in findings):
-            raise typer.Exit(FAILED)
+    findings = examine()
+    return Ended("\n".join(map(str, findings)), "failed" if any(finding.wrong for finding in findings) else "agrees")

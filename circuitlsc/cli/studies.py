@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, command, write_result
-from circuitlsc.cli.shared import EXIT_CODES, app, one_line_errors, print_rules, progress_lines, say
+from circuitlsc.cli.runner import Job, command, write_result
+from circuitlsc.cli.shared import Ended, app, one_line_errors, print_rules, progress_lines, say
 from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def budget(
     sweeps = [study.parse_sweep(text) for text in sweep or ()]
     with imperfect(job, t_stop, sweeps=sweep, corners=corners) as (folder, circuit, how):
         measured = study.error_budget(*circuit, sweeps=sweeps, corners=corners, **how)
-        write_result(folder, "budget", measured.to_list(), budget_plot.budget_figure(measured))
+        write_result(folder, measured.to_list(), budget_plot.budget_figure(measured), "budget")
         if (swept := budget_plot.sweep_figure(measured)) is not None:
             plotting.save_figure(swept, folder / "sweep.png")
     return Ended(report.budget_report(measured))
@@ -61,7 +61,7 @@ def chip_yield(
 
     with imperfect(job, t_stop, chips=chips, tolerance=tolerance) as (folder, circuit, how):
         measured = study.chip_yield(*circuit, chips=chips, tolerance=tolerance, **how)
-        write_result(folder, "chips", measured.to_dict(), budget_plot.chips_figure(measured))
+        write_result(folder, measured.to_dict(), budget_plot.chips_figure(measured), "chips")
     return Ended(report.chips_report(measured))
 
 
@@ -135,8 +135,8 @@ def calibrate(
         np.save(folder / out.STREAMED, sampler.x, allow_pickle=False)
         out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
         result = measured.result
-        write_result(folder, "calibration", result.to_dict(), calibration_plot.calibration_figure(result))
-    return Ended(calibration_report(result), EXIT_CODES[result.verdict])
+        write_result(folder, result.to_dict(), calibration_plot.calibration_figure(result), "calibration")
+    return Ended(calibration_report(result), result.verdict)
 
 
 @command("friction")
@@ -158,7 +158,7 @@ def friction(
     with job.folder(config, config.sampler(), run=run, frictions=frictions) as (folder, where):
         how = {**run, **where, **circuit}
         measured = friction.friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
-        write_result(folder, "friction", measured.to_dict(), friction_plot.friction_figure(measured))
+        write_result(folder, measured.to_dict(), friction_plot.friction_figure(measured), "friction")
     return Ended(friction_plot.friction_report(measured))
 
 

@@ -94,7 +94,8 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     tables = read_tables(data, path, SAMPLER, anywhere=anywhere)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
-    dynamics = _read_dynamics(tables["dynamics"], path)
+    given = asdict(tables["dynamics"].read())
+    dynamics = named(path, lambda: Dynamics(**given))
     timing, stream = _read_timing(tables["run"], x, path, dynamics)
     built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
@@ -148,11 +149,6 @@ def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream 
     if given["t_stop"] is None and stream is None and not dynamics.settles:
         given["t_stop"] = T_STOP
     return named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
-
-
-def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
-    given = asdict(table.read())
-    return named(path, lambda: Dynamics(**given))
 
 
 def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:

@@ -66,14 +66,14 @@ def check_number(
 check_positive = check_number  # whose bound is > 0, unless another is given
 
 
-def check_count(name: str, value: Any, least: int, why: str = " cannot be used") -> int:
+def check_count(name: str, value: Any, least: int, why: str = " cannot be used", *, kept: bool = True) -> int:
     """Return a whole number >= ``least`` as Python's own, or raise InputError; ``name`` and ``why`` make the message.
 
-    It may go into files, which have 64 bits for it.
+    One that is ``kept`` goes into files, which have 64 bits for it.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} = {value!r}{why}. Give an integer >= {least}.")
-    if value > MOST_WHOLE:  # a longer one may be too long to be printed, too
+    if kept and value > MOST_WHOLE:  # a longer one may be too long to be printed, too
         raise InputError(f"{name} has no room in 64 bits. Give an integer from {least} to 2**63 - 1.")
     return int(value)
 

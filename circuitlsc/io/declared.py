@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
-from circuitlsc.errors import InputError
+from circuitlsc.errors import InputError, printable
 from circuitlsc.io.arrays import MOST_WHOLE, is_finite, is_number
 from circuitlsc.io.nearest import nearest
 
 REQUIRED: Any = MISSING  #: the default of a value that must be given
-_SHOWN = 200  # characters of a value in a message
 
 
 def quantity(
@@ -78,8 +77,7 @@ def shown(value: Any) -> str:
     """Return a value for a message: no longer than helps, nothing that a terminal would obey."""
     if isinstance(value, int) and not is_finite(value):  # it may be too long to be printed
         return "a whole number larger than any double"
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return printable(repr(value))
 
 
 def wanted(meta: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ class _Form(NamedTuple):
     mark: str
     first: int
     width: int
-    index: bool  # the first field of a line is its name
+    named: bool  # the first field of a line is its name
     trailing: bool  # one more, which is empty, ends a line
 
 
@@ -76,7 +76,7 @@ def read_table(text: str, *, suffix: str, matrix: bool) -> Array:
     if not seen:
         return np.empty(0)
     form = _form(seen, separator or _separator(seen, suffix), matrix)
-    array = np.fromiter(_numbers(text, form), dtype=float).reshape(-1, form.width - form.index)
+    array = np.fromiter(_numbers(text, form), dtype=float).reshape(-1, form.width - form.named)
     return array.ravel() if not matrix and 1 in array.shape else array
 
 
@@ -97,14 +97,14 @@ def _numbers(text: str, form: _Form) -> Iterator[float]:
         fields = _fields((number, line), form.separator)
         if form.trailing and fields[-1] == "":
             fields.pop()
-        for k, field in enumerate(fields[form.index :], 1 + form.index):
+        for k, field in enumerate(fields[form.named :], 1 + form.named):
             if form.mark == "," and "." in field:
                 raise TableError(f"line {number} has a point, and others have decimal commas")
             if not _is_number(field, form.mark):
                 raise TableError(f"line {number}, column {k} is {'not a number' if field else 'empty'}")
         if len(fields) != form.width:
             raise TableError(f"line {number} has {len(fields)} numbers, and those before it have {form.width}")
-        yield from (float(field.replace(",", ".")) for field in fields[form.index :])
+        yield from (float(field.replace(",", ".")) for field in fields[form.named :])
 
 
 def _separator(lines: list[Line], suffix: str) -> str | None:
