@@ -61,7 +61,7 @@ def left_out(table: str) -> tuple[str, ...]:
 
 def section(title: str, keys: Any, marked: tuple[str, ...], *, level: int = 2) -> str:
     """Return a table of declared keys under its title."""
-    what = " ".join(keys.__doc__.split())
+    what = " ".join(keys.__doc__.partition("\n\n")[0].split())
     lines = [f"{'#' * level} {title}", "", what, "", "| key | value | default | unit | what |", "|---|---|---|---|---|"]
     for f in fields(keys):
         meta = f.metadata

@@ -23,7 +23,6 @@ from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hate
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
-from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
@@ -179,8 +178,7 @@ def _read_data(
         return None, data.named(key, lambda: natural_source(source, pictures=pictures))
     if "images" in data.values:
         raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
-    file = data.file("source", source)
-    rows = named(data.path, lambda: load_array(file, "data.source", matrix=True))
+    rows = data.array("source", source, matrix=True)
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.value("shuffle"))
@@ -192,11 +190,10 @@ def _read_images(data: ConfigTable) -> list[Array] | None:
         return None
     pictures = []
     for name in files:
-        file = data.file("images", name)
         if name.lower().endswith((".iml", ".imc")):
-            pictures.append(data.named("images", partial(van_hateren, file)))
+            pictures.append(data.named("images", partial(van_hateren, data.file("images", name))))
         elif name.lower().endswith(".npy"):
-            pictures.append(named(data.path, partial(load_array, file, "data.images")))
+            pictures.append(data.array("images", name))
         else:
             raise data.fail("images", f" has {name!r}, which is no .iml, .imc or .npy file. Give one.")
     return pictures
@@ -264,14 +261,13 @@ def _start_dictionary(
             raise learning.fail("start", ', but the data come from no dictionary. Give a file, or "random".')
         return truth.A
     if start != "random":
-        file = learning.file("start", start)
-        loaded = named(learning.path, lambda: load_array(file, "learning.start", prefer="A", matrix=True))
+        loaded = learning.array("start", start, prefer="A", matrix=True)
         if loaded.ndim != 2 or len(loaded) != source.n_features:
             raise learning.fail(
                 "start",
                 f": {start!r} has shape {loaded.shape}, and inputs have {source.n_features} features. Give (D, K).",
             )
-        return np.asarray(loaded)
+        return loaded
     factor = learning.value("overcomplete")
     counted, of = (source.n_features, "features") if truth is None else (truth.n_latents, "atoms")
     size = learning.named("overcomplete", lambda: overcomplete(counted, factor, of))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from circuitlsc.config.table import ConfigTable, named
-from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior, bounds
 from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.tabulated_prior import CustomPrior
@@ -35,8 +34,7 @@ def read_prior(table: ConfigTable) -> Prior:
 def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     """Return the prior of a file with two columns, s and its cost."""
     name = table.value("file")
-    file = table.file("file", name)
-    columns = named(table.path, lambda: load_array(file, "prior.file"))
+    columns = table.array("file", name)
     if columns.ndim != 2 or columns.shape[1] != 2:
         raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
     made = partial(CustomPrior.from_table, *columns.T, signed=table.value("signed"), name=Path(name).stem)

@@ -16,7 +16,7 @@ from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.declared import checked
-from circuitlsc.model.data import load_array, load_dictionary
+from circuitlsc.model.data import load_dictionary
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -94,8 +94,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     tables = read_tables(data, path, SAMPLER, anywhere=anywhere)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
-    given = asdict(tables["dynamics"].read())
-    dynamics = named(path, lambda: Dynamics(**given))
+    dynamics: Dynamics = tables["dynamics"].read()
     timing, stream = _read_timing(tables["run"], x, path, dynamics)
     built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
@@ -187,8 +186,7 @@ def _read_model(
             raise table.fail("x", f", but after draw: comes a number of inputs, 2 to {MOST_DRAWN:,}, as in draw:100.")
         x = draw_inputs(model, int(count), np.random.default_rng(keys.seed))[1]
     else:
-        file = table.file("x", keys.x)
-        loaded = named(path, lambda: load_array(file, "model.x"))
+        loaded = table.array("x", keys.x)
         if loaded.ndim == 2 and 1 in loaded.shape and not (streamed and loaded.shape[1] == model.n_features):
             loaded = loaded.ravel()  # a .csv of one row or one column
         if loaded.ndim == 1 and streamed and model.n_features == 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 from circuitlsc.circuit.systems import FORMS
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
-from circuitlsc.model.dynamics import KINDS, THRESHOLDS
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.stream import INTERPOLATIONS
 from circuitlsc.nonideal.parameters import PARTS
@@ -40,17 +40,6 @@ class PriorKeys:
     kind: str = choice(REQUIRED, PRIORS, "the class of the prior")
     signed: bool = flag(True, "codes on both sides of 0")
     file: str = word(REQUIRED, "a .csv, .npy or .npz file with two columns, s and its cost")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DynamicsKeys:
-    """What the circuit does with the energy (`model.dynamics.Dynamics`)."""
-
-    kind: str = choice("langevin", tuple(KINDS), "the system: two sample, and two settle on one code")
-    temperature: float | None = quantity(None, "1", "a number >= 0, T of exp(-E/T) (1, or 0 for what settles)")
-    friction: float | None = quantity(None, "1", "a number > 0, the friction of a momentum (chosen)", above=True)
-    mass: float | None = quantity(None, "tau", "a number > 0, the mass of a momentum (chosen)", above=True)
-    threshold: str = choice("soft", THRESHOLDS, 'the threshold of "lca"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +142,7 @@ class StartKeys:
 TABLES: dict[str, type] = {
     "model": ModelKeys,
     "prior": PriorKeys,
-    "dynamics": DynamicsKeys,
+    "dynamics": Dynamics,
     "circuit": CircuitKeys,
     "nonideal": NonidealKeys,
     "run": RunKeys,

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from circuitlsc.config.registry import AUTO, TABLES, declared, names
 from circuitlsc.errors import InputError
+from circuitlsc.io.arrays import Array
 from circuitlsc.io.declared import REQUIRED, checked, shown, wanted
 from circuitlsc.io.nearest import nearest
 from circuitlsc.io.safe_open import decode, read_regular, reason
+from circuitlsc.model.data import load_array
 
 Made = TypeVar("Made")
 
@@ -96,7 +98,8 @@ class ConfigTable:
 
     def read(self) -> Any:
         """Return the table as what its keys are declared in (`config.registry`), checked."""
-        return self.declared(**{name: self.value(name) for name in names(self.declared)})
+        values = {name: self.value(name) for name in names(self.declared)}
+        return named(self.path, lambda: self.declared(**values))
 
     def value(self, key: str) -> Any:
         """Return the checked value of a declared key: its default if it is not there, None for "auto"."""
@@ -137,6 +140,11 @@ class ConfigTable:
                 "file into the folder, or add --anywhere.",
             )
         return self.path.parent / name
+
+    def array(self, key: str, name: str, **how: Any) -> Array:
+        """Return the array of a file that a key names; ``how`` as for `load_array`."""
+        file = self.file(key, name)
+        return named(self.path, lambda: load_array(file, f"{self.name}.{key}", **how))
 
     def named(self, key: str, make: Callable[[], Made]) -> Made:
         """Call ``make``, and put the file's name, the key and its value before its complaint."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
@@ -168,13 +167,9 @@ def _none_of_ours(folder: Path) -> InputError:
 
 def _check_plain(part: Path) -> None:
     """Raise InputError if the folder of an interrupted run holds links or pipes: no run leaves any."""
-    for folder, folders, files in os.walk(part):
-        for name in (*folders, *files):
-            mode = (Path(folder) / name).lstat().st_mode
-            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                raise InputError(
-                    f"{Path(folder) / name} is a link or a pipe, which no run leaves. Remove {part}, and start again."
-                )
+    for path in part.rglob("*"):
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise InputError(f"{path} is a link or a pipe, which no run leaves. Remove {part}, and start again.")
 
 
 def _check_same(part: Path, settings: Mapping[str, Any]) -> None:
