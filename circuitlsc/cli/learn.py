@@ -10,6 +10,7 @@ import typer
 from circuitlsc.cli.runner import Job, Resume, command
 from circuitlsc.cli.shared import Ended, progress_lines, say
 from circuitlsc.errors import InputError
+from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
     from circuitlsc.config.learning import LearnConfig
@@ -26,7 +27,6 @@ def learn(
     import warnings
 
     from circuitlsc.config import learning, table
-    from circuitlsc.io import output as out
     from circuitlsc.learning import circuit, history, large_inputs
     from circuitlsc.reporting import learning_plot, plotting
     from circuitlsc.simulator.ngspice.library import find_library

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import typer
 
 from circuitlsc.cli.shared import INTERRUPTED, Anywhere, Body, ConfigArgument, Ended, fail, options_of, plain, say
 from circuitlsc.errors import InputError
+from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,29 +26,7 @@ _LIMITS = re.compile(r"^(timeout|tolerance|reference_time) = .*\n?", re.MULTILIN
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
 
-OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Worker processes at a time; default: one per processor."),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        "--scheduler", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, as tcp://host:8786."
-    ),
-]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run into OUTDIR stopped.")]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        metavar="DIR",
-        help=f"Where chains are kept and found again; default: ${CACHE_VARIABLE}, or {CACHE} beside OUTDIR.",
-    ),
-]
-NoCache = Annotated[
-    bool, typer.Option("--no-cache", help="Simulate everything anew; chains are kept until the run has ended.")
-]
 #: arguments of commands that run chains
 CHAINS = ("workers", "scheduler", "resume", "cache", "no_cache")
 
@@ -59,19 +37,34 @@ class Job:
 
     command: str
     config: ConfigArgument
-    output: OutputFolder
-    workers: Workers = None
-    scheduler: Scheduler = None
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, metavar="N", help="Worker processes at a time; default: one per processor."),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, as tcp://host:8786."
+        ),
+    ] = None
     resume: Resume = False
-    cache: Cache = None
-    no_cache: NoCache = False
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help=f"Where chains are kept and found again; default: ${CACHE_VARIABLE}, or {CACHE} beside OUTDIR.",
+        ),
+    ] = None
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Simulate everything anew; chains are kept until the run has ended.")
+    ] = False
     anywhere: Anywhere = False
 
     def check(self) -> None:
         """Raise InputError if the output folder is there, or options contradict each other."""
-        from circuitlsc.io.output import check_free
-
-        check_free(self.output)
+        out.check_free(self.output)
         if self.workers is not None and self.scheduler is not None:
             raise InputError("--workers counts processes here, and --scheduler runs elsewhere. Give one of them.")
         if self.cache is not None and self.no_cache:
@@ -90,9 +83,7 @@ class Job:
 
     def interrupted(self) -> str:
         """Say what an interrupted command leaves."""
-        from circuitlsc.io.output import partial_folder
-
-        if not partial_folder(self.output).exists():
+        if not out.partial_folder(self.output).exists():
             return "interrupted; nothing was written"
         return f"interrupted; what was done is kept beside {self.output}: give the same command with --resume to go on"
 
@@ -117,7 +108,6 @@ class Job:
             All else that the results depend on, JSON-ready: a resumed run has the same.
         """
         from circuitlsc.config.read import resolved_toml
-        from circuitlsc.io import output as out
         from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
 
@@ -147,10 +137,9 @@ class Job:
 
 def write_result(folder: Path, numbers: Any, figure: Figure, name: str, picture: str = "") -> None:
     """Write what was found: its numbers as name.json, its figure as picture.png, or of the same name."""
-    from circuitlsc.io.output import write_json
     from circuitlsc.reporting.plotting import save_figure
 
-    write_json((folder / name).with_suffix(".json"), numbers)
+    out.write_json((folder / name).with_suffix(".json"), numbers)
     save_figure(figure, (folder / (picture or name)).with_suffix(".png"))
 
 
@@ -173,9 +162,8 @@ def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
                 fail(job.interrupted(), INTERRUPTED)
 
         _, *own = options_of(body)
-        call.__signature__ = inspect.Signature([config, output, *own, *options])  # type: ignore[attr-defined]
         call.__doc__ = body.__doc__
-        plain(name)(call)
+        plain(name, [config, output, *own, *options])(call)
         return body
 
     return register

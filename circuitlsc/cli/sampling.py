@@ -15,6 +15,8 @@ import typer
 from circuitlsc.cli.runner import Job, command, write_result
 from circuitlsc.cli.shared import Advance, Anywhere, ConfigArgument, Ended, plain, print_rules, progress_lines, say
 from circuitlsc.errors import InputError, SimulationError, printable
+from circuitlsc.io import output as out
+from circuitlsc.io.safe_open import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,11 +46,10 @@ def build(
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
     from circuitlsc.config.read import load_config
-    from circuitlsc.io.output import check_deck_file, write_deck
 
     output = None if output == Path("-") else output
     if output is not None:
-        check_deck_file(output)  # before there is work that would be lost
+        out.check_deck_file(output)  # before there is work that would be lost
     if (made := _learner(config, anywhere)) is not None:
         deck, report = made.deck(), made.report()
     else:
@@ -58,7 +59,7 @@ def build(
     if output is None:
         sys.stdout.write(deck)
     else:
-        write_deck(output, deck)
+        out.write_deck(output, deck)
     print(report, file=sys.stderr)
 
 
@@ -74,7 +75,6 @@ def _learner(config: Path, anywhere: bool) -> CircuitLearner | None:
 @command("run")
 def run(job: Job, tolerance: Tolerance = None) -> Ended:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
-    from circuitlsc.io import output as out
     from circuitlsc.simulator.ngspice.deck import fingerprint
 
     config = _with_tolerance(job.load(), tolerance)
@@ -171,8 +171,6 @@ def _limits(config: Config) -> dict[str, Any]:
 
 def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Samples:
     """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
-    from circuitlsc.io import output as out
-    from circuitlsc.io.safe_open import reason
     from circuitlsc.simulator.engine import ChainsFailed
 
     try:
@@ -204,7 +202,6 @@ def compare(
 
     from circuitlsc.cli.outcome import outcome
     from circuitlsc.config.read import load_config
-    from circuitlsc.io import output as out
     from circuitlsc.sampling.samples import Samples
 
     if not folder.is_dir():
@@ -224,17 +221,16 @@ def compare(
 def draw(job: Job) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
     from circuitlsc.drawing import crossbar, learning, schematic, synapse
-    from circuitlsc.io.output import new_folder
     from circuitlsc.reporting.plotting import save_figure
 
     if (learner := _learner(job.config, job.anywhere)) is not None:
-        with new_folder(job.output) as folder:
+        with out.new_folder(job.output) as folder:
             learning.learning_path_schematic(learner, folder / "signal_path.svg")
             if "A" in learner.learn:
                 synapse.synapse_schematic(learner, folder / "synapse.svg")
         return
     sampler = job.load().sampler()
-    with new_folder(job.output) as folder:
+    with out.new_folder(job.output) as folder:
         schematic.neuron_schematic(sampler, folder / "neuron.svg")
         schematic.signal_path_schematic(sampler, folder / "signal_path.svg")
         if sampler.level == "device":

@@ -108,19 +108,19 @@ def options_of(call: Callable[..., Any]) -> list[inspect.Parameter]:
     return [argument.replace(kind=inspect.Parameter.KEYWORD_ONLY) for argument in arguments]
 
 
-def plain(name: str) -> Callable[[Body], Body]:
+def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable[[Body], Body]:
     """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code."""
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> None:
             with one_line_errors():
-                _check_numbers(options, given)
+                _check_numbers(own, given)
                 if (ended := body(**given)) is not None:
                     print(ended.text)
                     raise typer.Exit(EXIT_CODES.get(ended.verdict, FAILED))
 
-        options = options_of(body)
-        call.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        own = options_of(body) if options is None else options
+        call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
         call.__doc__ = body.__doc__
         app.command(name)(call)
         return body

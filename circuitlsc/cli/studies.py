@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from circuitlsc.cli.runner import Job, command, write_result
 from circuitlsc.cli.shared import Ended, app, one_line_errors, print_rules, progress_lines, say
 from circuitlsc.errors import InputError
+from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
     from circuitlsc.config.read import Config
@@ -85,8 +87,6 @@ def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Pa
 
 def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
-    from dataclasses import asdict
-
     from circuitlsc.studies.budget import T_STOP
 
     run = asdict(config.run)
@@ -102,11 +102,8 @@ def calibrate(
     warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
 ) -> Ended:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
-    from dataclasses import replace
-
     import numpy as np
 
-    from circuitlsc.io import output as out
     from circuitlsc.reporting import calibration_plot
     from circuitlsc.studies import circuit_calibration as study
     from circuitlsc.validation.calibration import calibration_report

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from circuitlsc.config.prior import read_prior
-from circuitlsc.config.read import read_dictionary, read_nonideal
+from circuitlsc.config.read import read_dictionary, read_nonideal, read_prior
 from circuitlsc.config.registry import LEARNING, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError

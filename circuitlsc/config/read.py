@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
 
-from circuitlsc.config.prior import read_prior, resolved_prior
 from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys, declared
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
@@ -18,9 +18,11 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.io.declared import checked
 from circuitlsc.model.data import load_dictionary
 from circuitlsc.model.dynamics import Dynamics
-from circuitlsc.model.prior import Prior
+from circuitlsc.model.prior import Prior, bounds
+from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
+from circuitlsc.model.tabulated_prior import CustomPrior
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.run_plan import TOLERANCE, RunPlan, choose_run
@@ -150,6 +152,35 @@ def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream 
     return named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
 
 
+def read_prior(table: ConfigTable) -> Prior:
+    """Return the prior that ``[prior]`` describes."""
+    kind = table.value("kind")
+    cls, keys = PRIORS[kind], PRIORS[kind].config_keys()
+    table.check_known(prior_keys())  # after the kind: an unknown kind is why its keys are not known
+    for key in table.values:
+        if key != "kind" and key not in keys:
+            raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(keys)}.")
+    if "file" in keys:
+        return _tabulated_prior(table)
+    given = {
+        name: table.checked(name, {**meta, "text": f"{meta['text']} {bounds(meta)}"})
+        for name, meta in cls.parameters().items()
+    }
+    if "signed" in table.values:
+        given["signed"] = table.value("signed")
+    return named(table.path, lambda: cls(**given))
+
+
+def _tabulated_prior(table: ConfigTable) -> CustomPrior:
+    """Return the prior of a file with two columns, s and its cost."""
+    name = table.value("file")
+    columns = table.array("file", name)
+    if columns.ndim != 2 or columns.shape[1] != 2:
+        raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
+    made = partial(CustomPrior.from_table, *columns.T, signed=table.value("signed"), name=Path(name).stem)
+    return table.named("file", made)
+
+
 def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
     """Return the parts that ``[nonideal]`` describes."""
     keys: NonidealKeys = table.read()
@@ -198,6 +229,14 @@ def _read_model(
             "x", f": the prior {prior!r} draws numbers that are not finite. Change the prior, or give a file."
         )
     return model, x, keys
+
+
+def resolved_prior(prior: Prior, file: str | None) -> dict[str, Any]:
+    """Return ``[prior]`` with every choice written out."""
+    keys = prior.config_keys()
+    numbers = {name: value for name, value in prior.numbers().items() if name in keys}
+    signed = {"signed": prior.signed} if "signed" in keys else {}
+    return {"kind": prior.kind, **numbers, **signed, **({} if file is None else {"file": file})}
 
 
 def resolved_toml(config: Config, sampler: Sampler) -> str:

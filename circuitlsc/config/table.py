@@ -67,7 +67,7 @@ def read_tables(
             raise InputError(f"{path}: {table} = {shown(values)} is not a table. Write [{table}] on a line of its own.")
     tables = {name: ConfigTable(path, name, data.get(name, {}), TABLES[name], anywhere) for name in known}
     for table in data:
-        if table != "prior":  # its keys are judged with its kind (`config.prior`)
+        if table != "prior":  # its keys are judged with its kind (`config.read`)
             tables[table].check_known(known[table])
     return tables
 

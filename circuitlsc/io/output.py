@@ -9,15 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.lock import claim
 from circuitlsc.io.safe_open import open_regular, read_regular
+
+if TYPE_CHECKING:
+    from circuitlsc.io.arrays import Array
 
 DECK, SAMPLES, COMPARISON, FIGURE = "deck.cir", "samples.nc", "comparison.json", "figure.png"
 CONFIG = "config.resolved.toml"
@@ -200,8 +200,10 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_arrays(path: Path, **arrays: NDArray[np.float64]) -> None:
+def write_arrays(path: Path, **arrays: Array) -> None:
     """Write named arrays as .npz in full or not at all; a file of that name is replaced."""
+    import numpy as np  # only here: a command line that says its help is there at once
+
     with whole_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
