@@ -71,11 +71,8 @@ def _library() -> Finding:
         return Finding("ok", f"libngspice {number} ({name})")
     last = (run.stderr.strip().splitlines() or ["it crashed"])[-1]
     _, missing, why = last.partition(f"{MissingSimulatorError.__name__}: ")
-    return Finding(
-        "missing",
-        "libngspice",
-        why if missing else f"it is there, but does not start ({last}). Reinstall libngspice0.",
-    )
+    broken = f"it is there, but does not start ({last}). Reinstall libngspice0."
+    return Finding("missing", "libngspice", why if missing else broken)
 
 
 def _program() -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,7 @@ Tolerance = Annotated[
 def build(
     config: ConfigArgument,
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Deck to write (an earlier one is replaced); default: stdout."),
+        Path | None, typer.Option("-o", "--output", help="Deck to write (an earlier one is replaced); default: stdout.")
     ] = None,
     anywhere: Anywhere = False,
 ) -> None:
@@ -120,24 +119,15 @@ def _with_tolerance(config: Config, tolerance: float | None) -> Config:
     return replace(config, timing=replace(config.timing, tolerance=checked))
 
 
-class Stopped(Exception):
-    """What runs beside the main work is no longer wanted."""
-
-
 @contextmanager
-def beside(work: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[], Result]]:
+def beside(work: Callable[[Event], Result]) -> Iterator[Callable[[], Result]]:
     """Do some work in a thread; yield a function that waits for its result.
 
-    ``work(check)`` calls ``check()`` now and then, which ends it if the block is left by an error.
+    The event that ``work`` gets is set when its result is no longer wanted: if the block is left by an error.
     """
     ended = Event()
-
-    def check() -> None:
-        if ended.is_set():
-            raise Stopped
-
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work, check)
+        future = pool.submit(work, ended)
         try:
             yield future.result
         finally:
@@ -145,15 +135,16 @@ def beside(work: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[]
 
 
 def _expected(
-    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance], check: Callable[[], None]
+    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance], ended: Event
 ) -> Expectation | None:
-    """Find out, beside the transients, what a correct run would give; ``check`` is called now and then."""
+    """Find out, beside the transients, what a correct run would give, unless the event ends it."""
     from circuitlsc.cli.outcome import prepare  # here, while the circuits run
 
     advance: list[Advance] = []
 
     def progress(share: float, left: float) -> None:
-        check()
+        if ended.is_set():
+            raise CancelledError
         if share > 0 and not advance:
             advance.append(line("exact posterior", 100, "%"))
         if advance:
@@ -211,7 +202,7 @@ def compare(
     sampler = config.sampler()
     samples.check_made_by(sampler)
     with progress_lines() as line:
-        expected = _expected(config, sampler, line, lambda: None)
+        expected = _expected(config, sampler, line, Event())
     result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
     shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
     return Ended(shown, result.verdict)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, command, write_result
-from circuitlsc.cli.shared import Ended, app, one_line_errors, print_rules, progress_lines, say
+from circuitlsc.cli.shared import Ended, plain, print_rules, progress_lines, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 
@@ -172,7 +172,7 @@ Software = Annotated[
 ]
 
 
-@app.command("paper")
+@plain("paper")
 def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, software: Software = False) -> None:
     """Make a figure of the paper, in a checkout of the sources: what python -m examples.paper does there.
 
@@ -184,12 +184,11 @@ def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, softw
     import circuitlsc
 
     checkout = Path(circuitlsc.__file__).parents[1]
-    with one_line_errors():
-        if not (checkout / "examples" / "paper" / "__main__.py").is_file():
-            raise InputError(
-                f"paper: the paper's figures are run from a checkout of the sources, and {checkout} is none. "
-                "Go to a checkout, and give: python -m examples.paper FIGURE -o OUT"
-            )
+    if not (checkout / "examples" / "paper" / "__main__.py").is_file():
+        raise InputError(
+            f"paper: the paper's figures are run from a checkout of the sources, and {checkout} is none. "
+            "Go to a checkout, and give: python -m examples.paper FIGURE -o OUT"
+        )
     if sys.path[0] != str(checkout):
         sys.path.insert(0, str(checkout))  # before any other package that is called examples
     import_module("examples.paper.command").make_figure(name, output, seed, software)

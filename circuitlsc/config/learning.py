@@ -241,12 +241,7 @@ def _read_starts(
 
 
 def _start_dictionary(
-    learning: ConfigTable,
-    start: str,
-    truth: SparseCodingModel | None,
-    source: Source,
-    *,
-    signed: bool,
+    learning: ConfigTable, start: str, truth: SparseCodingModel | None, source: Source, *, signed: bool
 ) -> Array:
     if "A" not in learning.value("learn") and truth is None and start in ("true", "random"):
         raise learning.fail(
