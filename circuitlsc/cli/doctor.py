@@ -25,11 +25,6 @@ class Finding:
     what: str
     advice: str = ""
 
-    @property
-    def wrong(self) -> bool:
-        """Whether circuitlsc cannot work like this."""
-        return self.state == "missing"
-
     def __str__(self) -> str:
         return f"{self.state:<9} {self.what}" + (f": {self.advice}" if self.advice else "")
 

@@ -246,4 +246,5 @@ def doctor() -> Ended:
     from circuitlsc.cli.doctor import examine
 
     findings = examine()
-    return Ended("\n".join(map(str, findings)), "failed" if any(finding.wrong for finding in findings) else "agrees")
+    missing = any(finding.state == "missing" for finding in findings)
+    return Ended("\n".join(map(str, findings)), "failed" if missing else "agrees")

@@ -54,10 +54,8 @@ def one_line_errors() -> Iterator[None]:
     """Turn every error that has a message for the user into one line and an exit code."""
     try:
         yield
-    except (InputError, MissingSimulatorError) as error:
-        fail(error, USAGE)
     except CircuitLSCError as error:
-        fail(error, FAILED)
+        fail(error, USAGE if isinstance(error, (InputError, MissingSimulatorError)) else FAILED)
     except KeyboardInterrupt:
         fail("interrupted; nothing was written", INTERRUPTED)
     except MemoryError as error:

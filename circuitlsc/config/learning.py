@@ -158,25 +158,21 @@ def _read_data(
     """Return the model that draws the data, if one does, and their source."""
     source = data.value("source")
     if source is None:
-        for key in ("images", "shuffle"):
-            if key in data.values:
-                raise data.fail(key, ", but inputs are drawn from model.dictionary. Give data.source, or remove it.")
+        drawn = ", but inputs are drawn from model.dictionary. Give data.source, or remove it."
+        data.refuse(("images", "shuffle"), drawn)
         if "dictionary" not in model.values:
             what = 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
             raise model.fail("dictionary", f" is missing. Give {what}.")
         A = read_dictionary(model, model.value("dictionary"))
         truth = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
         return truth, FromModel(truth)
-    if "dictionary" in model.values:
-        raise model.fail("dictionary", ", and [data] names a source of inputs too. Give one of them.")
+    model.refuse(["dictionary"], ", and [data] names a source of inputs too. Give one of them.")
     if source.startswith("natural:"):
-        if "shuffle" in data.values:
-            raise data.fail("shuffle", ", but patches are always drawn at random. Remove it.")
+        data.refuse(["shuffle"], ", but patches are always drawn at random. Remove it.")
         pictures = _read_images(data)
         key = "images" if pictures else "source"
         return None, data.named(key, lambda: natural_source(source, pictures=pictures))
-    if "images" in data.values:
-        raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
+    data.refuse(["images"], f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
     rows = data.array("source", source, matrix=True)
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
@@ -275,8 +271,7 @@ def _stage_tables(learning: ConfigTable) -> list[ConfigTable]:
     stages = learning.value("stages")
     if stages is None:
         return [learning]
-    if extra := [key for key in TIMES if key in learning.values]:
-        raise learning.fail(extra[0], ", and learning.stages too. Give it in each stage.")
+    learning.refuse(TIMES, ", and learning.stages too. Give it in each stage.")
     tables = [ConfigTable(learning.path, f"learning.stages[{n}]", v, StageKeys) for n, v in enumerate(stages, 1)]
     for table in tables:
         table.check_known(TIMES)

@@ -125,8 +125,8 @@ def _read_timing(table: ConfigTable, x: Array, path: Path, dynamics: Dynamics) -
         raise table.fail(
             "hold", f" is missing: x has {len(x)} rows. Give the time that each is on, in tau, for example 20."
         )
-    if x.ndim == 1 and (extra := [key for key in ("hold", "interpolate") if key in table.values]):
-        raise table.fail(extra[0], ", but x is one input. Give x with several rows, or remove the key.")
+    if x.ndim == 1:
+        table.refuse(("hold", "interpolate"), ", but x is one input. Give x with several rows, or remove the key.")
     if timing.tolerance is not None:
         given = timing.tolerance
         named(path, lambda: check_tolerance("run.tolerance", given, dynamics))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,6 +58,7 @@ def read_tables(
 
     ``anywhere`` lets the tables name files outside the config's folder.
     """
+    tables = {name: ConfigTable(path, name, data.get(name, {}), TABLES[name], anywhere) for name in known}
     for table, values in data.items():
         if table not in known:
             raise InputError(
@@ -65,8 +66,6 @@ def read_tables(
             )
         if not isinstance(values, dict):
             raise InputError(f"{path}: {table} = {shown(values)} is not a table. Write [{table}] on a line of its own.")
-    tables = {name: ConfigTable(path, name, data.get(name, {}), TABLES[name], anywhere) for name in known}
-    for table in data:
         if table != "prior":  # its keys are judged with its kind (`config.read`)
             tables[table].check_known(known[table])
     return tables
@@ -95,6 +94,12 @@ class ConfigTable:
         for key in self.values:
             if key not in known:
                 raise self.fail(key, f" is not a known key.{nearest(key, known)} [{self.name}] has {', '.join(known)}.")
+
+    def refuse(self, keys: Iterable[str], why: str) -> None:
+        """Raise InputError if one of the keys is there."""
+        for key in keys:
+            if key in self.values:
+                raise self.fail(key, why)
 
     def read(self) -> Any:
         """Return the table as what its keys are declared in (`config.registry`), checked."""

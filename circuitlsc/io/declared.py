@@ -89,43 +89,39 @@ def wanted(meta: Mapping[str, Any]) -> str:
 
 def checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
     """Return a value as what it is declared to be, or raise InputError."""
-    if meta["kind"] == "number":
-        return _number(name, value, meta)
-    if meta["kind"] == "flag" and not isinstance(value, bool):
+
+    def wrong(why: str, within: str = "") -> InputError:
+        return InputError(f"{name} = {shown(value)}{why} Give {wanted(meta)}{within}.")
+
+    kind, of = meta["kind"], meta.get("of")
+    if kind == "choice" and value not in tuple(meta["options"]):  # a list has no hash
+        raise wrong(f" is not known.{nearest(value, meta['options'])}")
+    if kind == "word" and not isinstance(value, str):
+        raise wrong(" is not a string.")
+    if kind == "flag" and not isinstance(value, bool):
         raise InputError(f"{name} = {shown(value)} is not true or false. Write it without quotes.")
-    if meta["kind"] == "word" and not isinstance(value, str):
-        raise InputError(f"{name} = {shown(value)} is not a string. Give {wanted(meta)}.")
-    if meta["kind"] == "choice" and value not in tuple(meta["options"]):  # a list has no hash
-        close = nearest(value, meta["options"])
-        raise InputError(f"{name} = {shown(value)} is not known.{close} Give {wanted(meta)}.")
-    of = meta.get("of")
     if of is not None and not (isinstance(value, list) and value and all(isinstance(v, of) for v in value)):
         raise InputError(f"{name} = {shown(value)} is not {wanted(meta)}.")
-    return value
-
-
-def _number(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
-    def wrong(why: str, within: str = "") -> InputError:
-        return InputError(f"{name} = {shown(value)}{why}. Give {wanted(meta)}{within}.")
-
+    if kind != "number":
+        return value
     if meta["three"]:
         if not isinstance(value, (list, tuple)) or len(value) not in (0, 3):
-            raise wrong(" is not a list of three numbers")
-        return tuple(_number(name, v, {**meta, "three": False}) for v in value)
+            raise wrong(" is not a list of three numbers.")
+        return tuple(checked(name, v, {**meta, "three": False}) for v in value)
     if not is_number(value):
-        raise wrong(" is not a number")
+        raise wrong(" is not a number.")
     low, high = meta["low"], meta["high"]
     if meta["whole"]:
         if not is_finite(value) or value != int(value) or not low <= value <= min(high, MOST_WHOLE):
             most = f"{high:g}" if high < MOST_WHOLE else "2**63 - 1"
-            raise wrong(f" is not a whole number {f'from {low:g} to {most}' if value >= low else f'>= {low:g}'}")
+            raise wrong(f" is not a whole number {f'from {low:g} to {most}' if value >= low else f'>= {low:g}'}.")
         return int(value)
     ideal = value == meta["default"] == math.inf  # an infinite gain is ideal; an infinite g_on is none
     if not low <= value <= high or (meta["above"] and value == low) or (abs(value) == math.inf and not ideal):
         finite = ["finite"] if high == math.inf != meta["default"] else []
         least = [f"{'>' if meta['above'] else '>='} {low:g}"] if low > -math.inf else []
         largest = [f"<= {high:g}"] if high < math.inf else []
-        raise wrong(f", but it must be {' and '.join(finite + least + largest)}")
+        raise wrong(f", but it must be {' and '.join(finite + least + largest)}.")
     if not is_finite(value) and not ideal:
-        raise wrong(" has no room for its square", " within 1e-100 .. 1e100")
+        raise wrong(" has no room for its square.", " within 1e-100 .. 1e100")
     return float(value)
