@@ -69,10 +69,9 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
 
     from circuitlsc.learning.match import match_atoms
 
-    lines = []
     stages = config.stages
     n = sum(stage.n_inputs for stage in stages) * (config.batch if where == "software" else 1)
-    lines.append(f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)")
+    lines = [f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)"]
     truth = config.truth
     if "A" in config.learn:
         norms = np.linalg.norm(learned.A, axis=0)

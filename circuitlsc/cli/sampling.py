@@ -58,7 +58,8 @@ def build(
     if output is None:
         sys.stdout.write(deck)
     else:
-        out.write_deck(output, deck)
+        out.check_deck_file(output)  # once more: compiling takes its time
+        out.write_text(output, deck)
     print(report, file=sys.stderr)
 
 

@@ -64,10 +64,8 @@ def one_line_errors() -> Iterator[None]:
         # NumPy's LinAlgError is a ValueError; any other would be a slip of ours, and is shown as one
         if not isinstance(error, ArithmeticError) and type(error).__name__ != "LinAlgError":
             raise
-        what = "they are too large, too small or too far apart for double precision"
-        fail(
-            f"the numbers of this problem cannot be calculated with ({error}): {what}. Bring them nearer to 1.", FAILED
-        )
+        what = "they are too large, too small or too far apart for double precision. Bring them nearer to 1."
+        fail(f"the numbers of this problem cannot be calculated with ({error}): {what}", FAILED)
     except OSError as error:
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED)
 

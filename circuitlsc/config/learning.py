@@ -86,23 +86,13 @@ class LearnConfig:
         return self._learner(Learner)
 
     def in_circuit(self) -> CircuitLearner:
-        """Return the circuit learner.
+        """Return the circuit learner, of a config that was read for a circuit: one stage, one input at a time, no pause.
 
         Raises
         ------
         InputError
-            If there are several stages, a batch or a pause: a circuit has none of them.
+            If a circuit cannot learn so.
         """
-        if len(self.stages) > 1:
-            raise InputError(
-                f"{self.path}: learning.stages has several stages, but a circuit's time constants are its capacitors: it has "
-                "one. Give one."
-            )
-        if self.batch != 1:
-            raise InputError(
-                f"{self.path}: learning.batch = {self.batch!r}, but a circuit is shown one input at a time. Give 1, or leave "
-                "it out."
-            )
         return self._learner(CircuitLearner, stage=self.stages[0], **self.circuit)
 
 
@@ -133,6 +123,12 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     learn = _read_learn(learning)
     start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma}, learn)
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
+    batch, stages = learning.value("batch") or (BATCH if where == "software" else 1), _stage_tables(learning)
+    if where == "circuit" and len(stages) > 1:
+        one = "but a circuit's time constants are its capacitors: it has one"
+        raise InputError(f"{path}: learning.stages has several stages, {one}. Give one.")
+    if where == "circuit" and batch != 1:
+        raise learning.fail("batch", ", but a circuit is shown one input at a time. Give 1, or leave it out.")
     config = LearnConfig(
         truth=truth,
         source=source,
@@ -142,14 +138,14 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         learn=learn,
         stages=(),
         seed=learning.value("seed"),
-        batch=learning.value("batch") or (BATCH if where == "software" else 1),
+        batch=batch,
         records=learning.value("records"),
         circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"], path) if "nonideal" in data else None},
         timeout=tables["run"].value("timeout"),
         path=path,
     )
     A, X = first_inputs(config.A0, source, config.seed)
-    return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in _stage_tables(learning)))
+    return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in stages))
 
 
 def _read_data(
@@ -218,9 +214,7 @@ def _read_starts(
     if isinstance(given, str):
         given = {"A": given}
     if not isinstance(given, dict):
-        raise learning.fail(
-            "start", ' is neither "random", "true", a file, nor a table with some of A, pi, lam, sigma.'
-        )
+        raise learning.fail("start", ' is not "random", "true", a file, or a table with some of A, pi, lam, sigma.')
     table = ConfigTable(learning.path, "learning.start", given, StartKeys)
     table.check_known(names(StartKeys))
     for key in given:

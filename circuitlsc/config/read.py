@@ -98,6 +98,9 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
     dynamics: Dynamics = tables["dynamics"].read()
     timing, stream = _read_timing(tables["run"], x, path, dynamics)
+    given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
+    if timing.t_stop is None and stream is None and not dynamics.settles:
+        given["t_stop"] = T_STOP
     built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
     if nonideal is not None and built.level != "device":
@@ -110,7 +113,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         x=x,
         dynamics=dynamics,
         nonideal=nonideal,
-        run=_choose_run(timing, path, dynamics, stream),
+        run=named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given)),
         source=source,
         prior_file=str((path.parent / data["prior"]["file"]).resolve()) if "file" in data["prior"] else None,
         built=built,
@@ -143,13 +146,6 @@ def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
             "settles on one code. Remove it."
         )
     return float(checked(name, value, declared(RunKeys)["tolerance"]))
-
-
-def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
-    given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
-    if given["t_stop"] is None and stream is None and not dynamics.settles:
-        given["t_stop"] = T_STOP
-    return named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
 
 
 def read_prior(table: ConfigTable) -> Prior:

@@ -80,11 +80,7 @@ class RunKeys:
     thin: int | None = quantity(None, "steps", "the steps from one sample to the next", low=1, whole=True, auto=True)
     timeout: float | None = quantity(None, "s", "seconds for each chain (as long as it takes)", above=True)
     tolerance: float | None = quantity(
-        None,
-        "1",
-        "a difference, for example 0.05, that samples may have from the posterior (0.02)",
-        low=ALLOWANCE,
-        above=True,
+        None, "1", "a difference, for example 0.05, from the posterior (0.02)", low=ALLOWANCE, above=True
     )
     reference_time: float = quantity(REFERENCE_TIME, "s", "seconds, for example 60, for a reference", above=True)
 

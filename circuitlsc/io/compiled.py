@@ -22,8 +22,8 @@ _REORDER = {"reassoc", "contract", "nsz"}
 
 def compiled(*, parallel: bool = False, reorder: bool = False) -> Callable[[Function], Function]:
     """Return a decorator that compiles a function, free of the interpreter's lock."""
-    options = {"nogil": True, "parallel": parallel, "fastmath": _REORDER if reorder else False}
-    return partial(_kept, partial(numba.njit, **options))
+    fastmath = _REORDER if reorder else False
+    return partial(_kept, partial(numba.njit, nogil=True, parallel=parallel, fastmath=fastmath))
 
 
 def c_function(signature: Any) -> Callable[[Callable[..., Any]], Any]:
