@@ -31,14 +31,13 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at Python, the packages, libngspice and the ngspice program."""
-    python = Finding("ok", f"Python {platform.python_version()}")
     needed = [_package(requirement, "missing") for requirement in requirements()]
     extras = [
         _package(requirement, "optional", f" (only for {what})")
         for extra, what in EXTRAS.items()
         for requirement in requirements(extra)
     ]
-    return [python, *needed, _library(), _program(), *extras]
+    return [Finding("ok", f"Python {platform.python_version()}"), *needed, _library(), _program(), *extras]
 
 
 def _package(requirement: str, absent: str, only_for: str = "") -> Finding:

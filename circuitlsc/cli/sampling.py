@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from circuitlsc.cli.runner import Job, command, write_result
-from circuitlsc.cli.shared import Advance, Anywhere, ConfigArgument, Ended, plain, print_rules, progress_lines, say
+from circuitlsc.cli.shared import Anywhere, ConfigArgument, Ended, Line, plain, print_rules, progress_lines, say
 from circuitlsc.errors import InputError, SimulationError, printable
 from circuitlsc.io import output as out
 from circuitlsc.io.safe_open import reason
@@ -135,13 +135,11 @@ def beside(work: Callable[[Event], Result]) -> Iterator[Callable[[], Result]]:
             ended.set()
 
 
-def _expected(
-    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance], ended: Event
-) -> Expectation | None:
+def _expected(config: Config, sampler: Sampler, line: Line, ended: Event) -> Expectation | None:
     """Find out, beside the transients, what a correct run would give, unless the event ends it."""
     from circuitlsc.cli.outcome import prepare  # here, while the circuits run
 
-    advance: list[Advance] = []
+    advance: list[Any] = []  # that of a line, once there is a share to show
 
     def progress(share: float, left: float) -> None:
         if ended.is_set():

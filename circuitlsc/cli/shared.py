@@ -138,10 +138,11 @@ def say(text: str) -> None:
 
 
 Advance = Callable[[int, int], None]
+Line = Callable[[str, int, str], Advance]
 
 
 @contextmanager
-def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
+def progress_lines() -> Iterator[Line]:
     """Show what is being done on stderr, a line each with its share and time left (their ends if it is no terminal).
 
     Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.

@@ -119,9 +119,9 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     if (slab := prior.slab) is None:
         raise tables["prior"].fail("kind", ", but what learns has a spike-slab or a laplace prior. Give one of them.")
     sigma = tables["model"].value("sigma")
-    truth, source = _read_data(tables["model"], tables["data"], prior, sigma)
+    truth, source = _read_data(tables["model"], tables["data"], prior)
     learn = _read_learn(learning)
-    start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma}, learn)
+    start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma})
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
     batch, stages = learning.value("batch") or (BATCH if where == "software" else 1), _stage_tables(learning)
     if where == "circuit" and len(stages) > 1:
@@ -140,7 +140,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         seed=learning.value("seed"),
         batch=batch,
         records=learning.value("records"),
-        circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"], path) if "nonideal" in data else None},
+        circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"]) if "nonideal" in data else None},
         timeout=tables["run"].value("timeout"),
         path=path,
     )
@@ -148,9 +148,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in stages))
 
 
-def _read_data(
-    model: ConfigTable, data: ConfigTable, prior: Prior, sigma: float
-) -> tuple[SparseCodingModel | None, Source]:
+def _read_data(model: ConfigTable, data: ConfigTable, prior: Prior) -> tuple[SparseCodingModel | None, Source]:
     """Return the model that draws the data, if one does, and their source."""
     source = data.value("source")
     if source is None:
@@ -160,7 +158,7 @@ def _read_data(
             what = 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
             raise model.fail("dictionary", f" is missing. Give {what}.")
         A = read_dictionary(model, model.value("dictionary"))
-        truth = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
+        truth = model.named("dictionary", lambda: SparseCodingModel(A, prior, model.value("sigma")))
         return truth, FromModel(truth)
     model.refuse(["dictionary"], ", and [data] names a source of inputs too. Give one of them.")
     if source.startswith("natural:"):
@@ -206,11 +204,9 @@ def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _read_starts(
-    learning: ConfigTable, default: dict[str, float], learn: tuple[str, ...]
-) -> tuple[str, dict[str, float]]:
+def _read_starts(learning: ConfigTable, default: dict[str, float]) -> tuple[str, dict[str, float]]:
     """Return the dictionary and the numbers that learning starts from: ``start`` is the dictionary's, or a table."""
-    given = learning.values.get("start", {})
+    given, learn = learning.values.get("start", {}), learning.value("learn")
     if isinstance(given, str):
         given = {"A": given}
     if not isinstance(given, dict):

@@ -95,14 +95,14 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         )
     tables = read_tables(data, path, SAMPLER, anywhere=anywhere)
     prior = read_prior(tables["prior"])
-    model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
+    model, x, source = _read_model(tables["model"], prior, "hold" in tables["run"].values)
     dynamics: Dynamics = tables["dynamics"].read()
-    timing, stream = _read_timing(tables["run"], x, path, dynamics)
+    timing, stream = _read_timing(tables["run"], x, dynamics)
     given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
     if timing.t_stop is None and stream is None and not dynamics.settles:
         given["t_stop"] = T_STOP
     built: CircuitKeys = tables["circuit"].read()
-    nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
+    nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
     if nonideal is not None and built.level != "device":
         raise InputError(
             f'{path}: [nonideal] needs circuit.level = "device", and it is "{built.level}": the ideal level has no parts that '
@@ -121,7 +121,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     )
 
 
-def _read_timing(table: ConfigTable, x: Array, path: Path, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
+def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
     """Return what ``[run]`` says, and the stream of inputs if x has rows."""
     timing: RunKeys = table.read()
     if x.ndim == 2 and timing.hold is None:
@@ -130,9 +130,8 @@ def _read_timing(table: ConfigTable, x: Array, path: Path, dynamics: Dynamics) -
         )
     if x.ndim == 1:
         table.refuse(("hold", "interpolate"), ", but x is one input. Give x with several rows, or remove the key.")
-    if timing.tolerance is not None:
-        given = timing.tolerance
-        named(path, lambda: check_tolerance("run.tolerance", given, dynamics))
+    if (given := timing.tolerance) is not None:
+        named(table.path, lambda: check_tolerance("run.tolerance", given, dynamics))
     elif not dynamics.settles:
         timing = replace(timing, tolerance=TOLERANCE)
     return timing, None if timing.hold is None else Stream(x, timing.hold, timing.interpolate)
@@ -177,7 +176,7 @@ def _tabulated_prior(table: ConfigTable) -> CustomPrior:
     return table.named("file", made)
 
 
-def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
+def read_nonideal(table: ConfigTable) -> Nonidealities:
     """Return the parts that ``[nonideal]`` describes."""
     keys: NonidealKeys = table.read()
     given = {key: values for key, values in table.values.items() if key in PARTS}
@@ -187,7 +186,7 @@ def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
         merged = {k: {**base[k], **v} if isinstance(v, dict) else v for k, v in given.items()}
         return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=keys.seed)
 
-    return named(path, make)
+    return named(table.path, make)
 
 
 def read_dictionary(table: ConfigTable, text: str) -> Array:
@@ -197,14 +196,12 @@ def read_dictionary(table: ConfigTable, text: str) -> Array:
     return named(table.path, lambda: load_dictionary(text, table.path.parent))
 
 
-def _read_model(
-    table: ConfigTable, prior: Prior, path: Path, streamed: bool
-) -> tuple[SparseCodingModel, Array, ModelKeys]:
+def _read_model(table: ConfigTable, prior: Prior, streamed: bool) -> tuple[SparseCodingModel, Array, ModelKeys]:
     keys: ModelKeys = table.read()
     A = read_dictionary(table, keys.dictionary)
     model = table.named("dictionary", lambda: SparseCodingModel(A, prior, keys.sigma))
     if not keys.dictionary.startswith("bars:"):
-        keys = replace(keys, dictionary=str((path.parent / keys.dictionary).resolve()))
+        keys = replace(keys, dictionary=str((table.path.parent / keys.dictionary).resolve()))
     if keys.x == "draw":
         x = model.draw(np.random.default_rng(keys.seed))[1]
     elif keys.x.startswith("draw:"):
@@ -219,7 +216,7 @@ def _read_model(
         if loaded.ndim == 1 and streamed and model.n_features == 1:
             loaded = loaded[:, None]
         x = table.named("x", lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
-        keys = replace(keys, x=str((path.parent / keys.x).resolve()))
+        keys = replace(keys, x=str((table.path.parent / keys.x).resolve()))
     if not np.isfinite(x).all():
         raise table.fail(
             "x", f": the prior {prior!r} draws numbers that are not finite. Change the prior, or give a file."
