@@ -196,11 +196,8 @@ def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
     if len(set(words)) < len(words):
         raise learning.fail("learn", " names something twice. Name each once.")
     if {"A", "lam"} <= set(words):
-        raise learning.fail(
-            "learn",
-            ", but A and lam have no value of their own together: (c A, c lam) is as likely as (A, lam) for every c > 0. "
-            "Hold lam (it sets the unit of s), or hold A.",
-        )
+        scaled = "(c A, c lam) is as likely as (A, lam) for every c > 0. Hold lam (it sets the unit of s), or hold A."
+        raise learning.fail("learn", f", but A and lam have no value of their own together: {scaled}")
     return tuple(words)
 
 
@@ -230,10 +227,8 @@ def _start_dictionary(
     learning: ConfigTable, start: str, truth: SparseCodingModel | None, source: Source, *, signed: bool
 ) -> Array:
     if "A" not in learning.value("learn") and truth is None and start in ("true", "random"):
-        raise learning.fail(
-            "learn",
-            ' leaves out "A", and the data have no dictionary. Add "A", or give one: start = { A = "learned.npz" }.',
-        )
+        one = 'Add "A", or give one: start = { A = "learned.npz" }.'
+        raise learning.fail("learn", f' leaves out "A", and the data have no dictionary. {one}')
     if "overcomplete" in learning.values and start != "random":
         raise learning.fail("overcomplete", f", but learning starts from {start!r}, whose size is its own. Remove one.")
     if start == "true":
@@ -243,10 +238,8 @@ def _start_dictionary(
     if start != "random":
         loaded = learning.array("start", start, prefer="A", matrix=True)
         if loaded.ndim != 2 or len(loaded) != source.n_features:
-            raise learning.fail(
-                "start",
-                f": {start!r} has shape {loaded.shape}, and inputs have {source.n_features} features. Give (D, K).",
-            )
+            shape = f"{start!r} has shape {loaded.shape}, and inputs have {source.n_features} features"
+            raise learning.fail("start", f": {shape}. Give (D, K).")
         return loaded
     factor = learning.value("overcomplete")
     counted, of = (source.n_features, "features") if truth is None else (truth.n_latents, "atoms")
@@ -278,11 +271,10 @@ def _read_stage(table: ConfigTable, config: LearnConfig, where: str, sigma: floa
     share = 0.02 if signed or "pi" in learn else 0.08
     best = min(0.05, share * sigma**2, longest_step(A, X, lam, sigma))
     step = table.value("step") or (0.05 if where == "circuit" else best)
-    if not hold / step <= MOST_STEPS:
-        raise table.fail(
-            "step", f" is {hold / step:.3g} times smaller than hold = {hold!r}. Give a step of 0.001 to 0.1."
-        )
-    step = hold / round(np.ceil(hold / step - 1e-9))
+    ratio = hold / step
+    if not ratio <= MOST_STEPS:
+        raise table.fail("step", f" is {ratio:.3g} times smaller than hold = {hold!r}. Give a step of 0.001 to 0.1.")
+    step = hold / round(np.ceil(ratio - 1e-9))
     times = {}
     for what, name in TIME_CONSTANTS.items():
         if what in learn:

@@ -135,9 +135,8 @@ class ConfigTable:
             inside = path.is_relative_to(folder.resolve())
             str(path).encode()  # it is written into config.resolved.toml
         except (OSError, RuntimeError, ValueError):  # links in a circle, a NUL, a folder whose name is no UTF-8
-            raise self.fail(
-                key, f": {shown(name)} cannot be the name of a file. Give a .npy, .npz or .csv file."
-            ) from None
+            why = f": {shown(name)} cannot be the name of a file. Give a .npy, .npz or .csv file."
+            raise self.fail(key, why) from None
         if not inside and not self.anywhere:
             raise self.fail(
                 key,
