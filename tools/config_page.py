@@ -18,7 +18,7 @@ from circuitlsc.nonideal.parameters import PARTS
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "config.md"
 HEAD = """# Keys of a config
 
-Written by `python tools/config_page.py` from where the keys are declared: `config/registry.py`,
+Written by `python tools/config_page.py` from where the keys are declared: `config/registry.py`, `model/dynamics.py`,
 `nonideal/parameters.py` for parts, and the classes of priors. Where there is no default, that in brackets holds.
 A config of a sampler (`run`, `compare`, `calibrate`, ...) has the tables {sampler}.
 One of `learn` has {learning}, without the keys that are marked below.

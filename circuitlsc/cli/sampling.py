@@ -58,8 +58,7 @@ def build(
     if output is None:
         sys.stdout.write(deck)
     else:
-        out.check_deck_file(output)  # once more: compiling takes its time
-        out.write_text(output, deck)
+        out.write_deck(output, deck)
     print(report, file=sys.stderr)
 
 

@@ -1,7 +1,8 @@
 """The tables of a config and their keys, each declared once: default, unit, bounds, and a text for messages and docs.
 
 The reader (`config.table.ConfigTable`), the hint for a mistyped key, config.resolved.toml and docs/config.md follow from the
-fields below. Parts of ``[nonideal]`` are declared in `nonideal.parameters`, keys of ``[prior]`` by the kinds of priors.
+fields below. Parts of ``[nonideal]`` are declared in `nonideal.parameters`, ``[dynamics]`` in `model.dynamics`, numbers of
+``[prior]`` by the kinds of priors.
 """
 
 from __future__ import annotations

@@ -71,6 +71,12 @@ def check_deck_file(path: Path) -> None:
         raise InputError(f"-o {path} {what}: it would be lost. Give a new name, remove it, or leave -o out for stdout.")
 
 
+def write_deck(path: Path, text: str) -> None:
+    """Write a deck in full or not at all, in place of nothing but an earlier deck; errors as for `check_deck_file`."""
+    check_deck_file(path)
+    write_text(path, text)
+
+
 def partial_folder(folder: Path) -> Path:
     """Return the folder in which the results of ``folder`` come into being."""
     folder = folder.absolute()
