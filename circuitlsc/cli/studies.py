@@ -87,7 +87,7 @@ def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Pa
 
 def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
-    from circuitlsc.studies.budget import T_STOP
+    from circuitlsc.studies.frame import T_STOP
 
     run = asdict(config.run)
     return {**run, "t_stop": min(run["t_stop"], max(T_STOP, 2 * run["warmup"])) if t_stop is None else t_stop}
