@@ -145,7 +145,7 @@ def test_a_sweep_of_friction_needs_samples_of_one_input(tmp_path):
     assert 'dynamics.kind = "lca" settles on one code' in error
     name = write(tmp_path, 'kind = "langevin"', "hold = 20.0", x="draw:5")
     error = one_line(circuitlsc("friction", name, "-o", "out", cwd=tmp_path), 2)
-    assert "friction_sweep counts the samples of one input, and x has several." in error
+    assert "friction compares samples of one input, and x has several." in error
 
 
 def test_a_hard_threshold_needs_short_atoms(tmp_path):

@@ -133,6 +133,7 @@ BAD = [
     ({"run.t_stop": 5.0}, r"run\.t_stop = 5\.0 tau is not beyond run\.warmup = 20\.0 tau"),
     ({"run.chains": 0}, r"run\.chains = 0 is not a whole number >= 1"),
     ({"run.chains": 2.5}, r"run\.chains = 2\.5 is not a whole number"),
+    ({"run.chains": 2.0}, r"run\.chains = 2\.0 is not a whole number"),
     ({"run.step": "fast"}, r"run\.step = 'fast' is not a number"),
     ({"run.thin": 0}, r"run\.thin = 0 is not a whole number >= 1"),
 ]

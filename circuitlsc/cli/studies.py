@@ -146,9 +146,10 @@ def friction(
 ) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
     from circuitlsc.reporting import friction_plot
-    from circuitlsc.studies import friction
+    from circuitlsc.studies import frame, friction
 
     config = job.load()
+    frame.check_samples_one("friction", config.circuit())
     circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate", "step")}
     run = short_run(config, t_stop)
     del run["thin"]  # the sweep keeps what each of its circuits needs

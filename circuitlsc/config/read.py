@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,11 +12,10 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys, declared
+from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.io.declared import checked
 from circuitlsc.model.data import load_dictionary
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.prior import Prior, bounds
@@ -25,7 +25,7 @@ from circuitlsc.model.stream import Stream
 from circuitlsc.model.tabulated_prior import CustomPrior
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.nonideal.parameters import PARTS
-from circuitlsc.planning.run_plan import TOLERANCE, RunPlan, choose_run
+from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan, choose_run
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.validation.calibration import draw_inputs
@@ -144,7 +144,10 @@ def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
             f'{name} = {value!r} is how far samples may be from the exact posterior, and dynamics.kind = "{dynamics.kind}" '
             "settles on one code. Remove it."
         )
-    return float(checked(name, value, declared(RunKeys)["tolerance"]))
+    if not ALLOWANCE < value < math.inf:
+        least = f"comparators and steps alone are allowed a bias of {ALLOWANCE:g}"
+        raise InputError(f"{name} = {value!r}, but {least}. Give more than that, for example {TOLERANCE:g}.")
+    return float(value)
 
 
 def read_prior(table: ConfigTable) -> Prior:

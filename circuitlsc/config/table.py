@@ -38,8 +38,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeError) as error:
         raise InputError(f"{path} cannot be read ({reason(error)}). Give a TOML file in UTF-8.") from None
     except (RecursionError, ValueError) as error:  # tomllib's own, and Python's of a number with thousands of digits
-        deep = "its lists or tables are nested too deeply"
-        why = deep if isinstance(error, RecursionError) else str(error)[:200]
+        why = "its lists or tables are nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise InputError(f"{path} is not valid TOML: {why}.") from None
     waiting: list[Any] = [data]
     while waiting:

@@ -69,7 +69,7 @@ class Declared:
     def __post_init__(self) -> None:
         for f in fields(self):
             if (value := getattr(self, f.name)) is not None or f.default is not None:
-                meta = {**f.metadata, "text": f"{f.metadata['text']} ({f.metadata['unit']})"}
+                meta = {**f.metadata, "text": f"{f.metadata['text']} ({f.metadata['unit']})", "floats": True}
                 object.__setattr__(self, f.name, checked(f"{self.key}.{f.name}", value, meta))
 
 
@@ -112,7 +112,8 @@ def checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
         raise wrong(" is not a number.")
     low, high = meta["low"], meta["high"]
     if meta["whole"]:
-        if not is_finite(value) or value != int(value) or not low <= value <= min(high, MOST_WHOLE):
+        kind_fits = isinstance(value, int) or meta.get("floats", False)  # a sweep of parts gives 2.0 for 2
+        if not kind_fits or not is_finite(value) or value != int(value) or not low <= value <= min(high, MOST_WHOLE):
             most = f"{high:g}" if high < MOST_WHOLE else "2**63 - 1"
             raise wrong(f" is not a whole number {f'from {low:g} to {most}' if value >= low else f'>= {low:g}'}.")
         return int(value)
