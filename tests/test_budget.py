@@ -195,7 +195,7 @@ def test_nothing_to_measure(bars_model, bars_x):
     nonideal = Nonidealities(op_amp={"offset": 1e-3})
     with pytest.raises(InputError, match="stands twice"):
         error_budget(bars_model, bars_x, nonideal, sweeps=["op_amp.gain=10:10:2"])
-    with pytest.raises(InputError, match=r"crossbar\.levels = 1, but it must be >= 2"):
+    with pytest.raises(InputError, match=r"crossbar\.levels = 1 is not a whole number >= 2"):
         error_budget(bars_model, bars_x, Nonidealities(), sweeps=["crossbar.levels=1:3:3"])
 
 

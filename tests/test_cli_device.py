@@ -101,9 +101,9 @@ def test_draw(tmp_path):
     [
         ("budget", [], {"nonideal": ""}, "the budget is empty"),
         ("budget", ["--sweep", "op_amp.offset"], {}, "is not a sweep"),
-        ("budget", ["--sweep", "op_amp.gbw=-1:1:2"], {}, "op_amp.gbw = -1, but it must be > 0"),
+        ("budget", ["--sweep", "op_amp.gbw=-1:1:2"], {}, "op_amp.gbw = -1.0, but it must be > 0"),
         ("budget", ["--t-stop", "5"], {}, "run.t_stop = 5.0 tau is not beyond run.warmup"),
-        ("budget", [], {"nonideal": "crossbar.levels = 1"}, "crossbar.levels = 1, but it must be >= 2"),
+        ("budget", [], {"nonideal": "crossbar.levels = 1"}, "crossbar.levels = 1 is not a whole number >= 2"),
         ("yield", ["--chips", "0"], {}, "chips = 0 is not a whole number. Give an integer >= 1."),
         ("yield", ["--tolerance", "-1"], {}, "tolerance = -1.0 is not a number > 0"),
         ("yield", ["--tolerance", "nan"], {}, "--tolerance nan is no finite number within 1e-100 .. 1e100. Give one."),

@@ -97,8 +97,8 @@ def test_priors_and_resolved_config(tmp_path, prior, signed):
 BAD = [
     ({"model.dictionry": "bars:2"}, r"model\.dictionry = 'bars:2' is not a known key\. Did you mean 'dictionary'\?"),
     ({"modle.sigma": 1.0}, r"\[modle\] is not a known table\. Did you mean 'model'\?"),
-    ({"prior.pi": 0.0}, r"prior\.pi = 0\.0, but it must be finite and > 0\. Give P\(active\) in \(0, 1\]"),
-    ({"prior.pi": 1.5}, r"prior\.pi = 1\.5, but it must be <= 1\. Give P\(active\) in \(0, 1\]"),
+    ({"prior.pi": 0.0}, r"prior\.pi = 0\.0, but it must be > 0 and <= 1\. Give P\(active\) in \(0, 1\]"),
+    ({"prior.pi": 1.5}, r"prior\.pi = 1\.5, but it must be > 0 and <= 1\. Give P\(active\) in \(0, 1\]"),
     ({"prior.pi": -0.3}, r"prior\.pi = -0\.3"),
     ({"prior.pi": float("nan")}, r"prior\.pi = nan"),
     ({"prior.pi": None}, r"prior\.pi is missing"),
@@ -133,6 +133,7 @@ BAD = [
     ({"run.t_stop": 5.0}, r"run\.t_stop = 5\.0 tau is not beyond run\.warmup = 20\.0 tau"),
     ({"run.chains": 0}, r"run\.chains = 0 is not a whole number >= 1"),
     ({"run.chains": 2.5}, r"run\.chains = 2\.5 is not a whole number"),
+    ({"run.chains": 2.0}, r"run\.chains = 2\.0 is not a whole number"),
     ({"run.step": "fast"}, r"run\.step = 'fast' is not a number"),
     ({"run.thin": 0}, r"run\.thin = 0 is not a whole number >= 1"),
 ]
@@ -357,9 +358,9 @@ def test_resolved_device_config_is_the_same_circuit(tmp_path):
         ("op_amps.offset = 1e-3", r"nonideal\.op_amps = .* is not a known key\. Did you mean 'op_amp'\?"),
         ("op_amp.ofset = 1e-3", r"op_amp\.ofset is not a known parameter\. Did you mean 'offset'\?"),
         ("op_amp = 3", r"op_amp = 3 is not a table of parameters"),
-        ("op_amp.gbw = -1e6", r"op_amp\.gbw = -1e\+06, but it must be > 0"),
-        ("crossbar.levels = 1", r"crossbar\.levels = 1, but it must be >= 2"),
-        ("crossbar.levels = 1e300", r"crossbar\.levels = 1e\+300, but it must be >= 2 and <= 1e\+06"),
+        ("op_amp.gbw = -1e6", r"op_amp\.gbw = -1000000\.0, but it must be > 0"),
+        ("crossbar.levels = 1", r"crossbar\.levels = 1 is not a whole number >= 2"),
+        ("crossbar.levels = 1e300", r"crossbar\.levels = 1e\+300 is not a whole number from 2 to 1e\+06"),
         ("noise.resistance = 1e-300", r"noise\.resistance = 1e-300, but it must be >= 0\.001 and <= 1e\+15"),
         ("corner.resistance = 1e-300", r"corner\.resistance = 1e-300 has no room for its square\. Give a factor"),
         ("crossbar.g_off = 1e-4", r"crossbar\.g_off = 0\.0001 S is not below crossbar\.g_on = 1e-05 S"),
@@ -435,9 +436,9 @@ class Keys:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("share", 2, r"t\.share = 2, but it must be <= 1\. Give a share\.$"),
+        ("share", 2, r"t\.share = 2, but it must be >= 0 and <= 1\. Give a share\.$"),
         ("count", 10, r"t\.count = 10 is not a whole number from 1 to 9\. "),
-        ("three", [0.1, 0.2, 3], r"t\.three = 3, but it must be >= 0 and <= 1 \(1\): three shares\.$"),
+        ("three", [0.1, 0.2, 3], r"t\.three = 3, but it must be >= 0 and <= 1\. Give three shares\.$"),
         ("three", 3, r"t\.three = 3 is not a list of three numbers"),
         ("any_sign", math.inf, r"t\.any_sign = inf, but it must be finite\. Give a number\.$"),
     ],

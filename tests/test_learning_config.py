@@ -96,7 +96,7 @@ def test_pauses_are_whole_steps_and_never_none(load):
             PRIOR,
             "always drawn at random",
         ),
-        ('learn = ["pi"]\nstart = { pi = 2.0 }', MODEL, PRIOR, "learning.start.pi = 2.0, but it must be <= 1"),
+        ('learn = ["pi"]\nstart = { pi = 2.0 }', MODEL, PRIOR, "learning.start.pi = 2.0, but it must be > 0 and <= 1"),
         ('learn = ["A"]\nstart = ""', MODEL, PRIOR, "has no ending that says what it is"),
         ('learn = ["A"]\nstart = { A = "" }', MODEL, PRIOR, "has no ending that says what it is"),
         ('learn = ["A"]\nstart = { lam = 2.0 }', MODEL, PRIOR, "lam is not learned"),

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from circuitlsc.cli.learning_run import learn_report
+from circuitlsc.cli.learn import learn_report
 from circuitlsc.config.learning import parse_learn_config
 from circuitlsc.learning import Learner, Stage
 from circuitlsc.learning.large_inputs import LargeInputsWarning, drag, longest_step

@@ -189,7 +189,7 @@ def test_the_device_level_agrees_and_a_wrong_prior_does_not(folder):
         ("strength = -1.0", r"prior\.strength = -1\.0, but it must be finite and > 0\. Give the strength k > 0\.$"),
         (
             "corner = 11.0",
-            r"prior\.corner = 11\.0, but it must be <= 10\. Give the width a of the corner in \(0, 10\]\.$",
+            r"prior\.corner = 11\.0, but it must be > 0 and <= 10\. Give the width a of the corner in \(0, 10\]\.$",
         ),
         ("pi = 0.3", r"prior\.pi = 0\.3 does not belong to a log-cosh prior\. It has strength, corner, signed\.$"),
         ("corners = 0.3", r"prior\.corners = 0\.3 is not a known key\. Did you mean 'corner'\?"),

@@ -200,12 +200,12 @@ def test_messages_say_what_is_wrong_and_in_which_unit():
             2e-5,
         ),
         (
-            "crossbar.levels = 1, but it must be >= 2 and <= 1e+06 (1): the number of conductance levels, 2 or more.",
+            "crossbar.levels = 1 is not a whole number >= 2. Give the number of conductance levels, 2 or more (1).",
             "crossbar.levels",
             1,
         ),
-        ("op_amp.gbw = -1, but it must be > 0 (Hz): the gain-bandwidth product.", "op_amp.gbw", -1.0),
-        ("crossbar.stuck_on = 1.5, but it must be >= 0 and <= 1 (1): the fraction", "crossbar.stuck_on", 1.5),
+        ("op_amp.gbw = -1.0, but it must be > 0. Give the gain-bandwidth product (Hz).", "op_amp.gbw", -1.0),
+        ("crossbar.stuck_on = 1.5, but it must be >= 0 and <= 1. Give the fraction", "crossbar.stuck_on", 1.5),
         (
             "op_amp.offset = '5 mV' is not a number. Give the sd of the input offset voltage (V).",
             "op_amp.offset",

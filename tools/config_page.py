@@ -18,7 +18,7 @@ from circuitlsc.nonideal.parameters import PARTS
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "config.md"
 HEAD = """# Keys of a config
 
-Written by `python tools/config_page.py` from where the keys are declared: `config/registry.py`,
+Written by `python tools/config_page.py` from where the keys are declared: `config/registry.py`, `model/dynamics.py`,
 `nonideal/parameters.py` for parts, and the classes of priors. Where there is no default, that in brackets holds.
 A config of a sampler (`run`, `compare`, `calibrate`, ...) has the tables {sampler}.
 One of `learn` has {learning}, without the keys that are marked below.
@@ -36,10 +36,10 @@ def page() -> str:
     """Return the page."""
     parts = [HEAD.format(sampler=listed(SAMPLER), learning=listed(LEARNING))]
     for name, keys in TABLES.items():
+        if name == "prior":
+            parts += [HEAD_OF_PRIORS, "\n".join([*priors(), ""])]
+            continue
         parts.append(section(f"[{name}]", keys, left_out(name)))
-        if name == "model":
-            parts.append(HEAD_OF_PRIORS)
-            parts.append("\n".join([*priors(), ""]))
         if name == "nonideal":
             parts += [section(f"[nonideal.{key}]", part, (), level=3) for key, part in PARTS.items()]
     times = ", ".join(f"`{f.name}`" for f in fields(StageKeys))
@@ -61,7 +61,7 @@ def left_out(table: str) -> tuple[str, ...]:
 
 def section(title: str, keys: Any, marked: tuple[str, ...], *, level: int = 2) -> str:
     """Return a table of declared keys under its title."""
-    what = " ".join(keys.__doc__.split())
+    what = " ".join(keys.__doc__.partition("\n\n")[0].split())
     lines = [f"{'#' * level} {title}", "", what, "", "| key | value | default | unit | what |", "|---|---|---|---|---|"]
     for f in fields(keys):
         meta = f.metadata

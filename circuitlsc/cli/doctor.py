@@ -25,25 +25,19 @@ class Finding:
     what: str
     advice: str = ""
 
-    @property
-    def wrong(self) -> bool:
-        """Whether circuitlsc cannot work like this."""
-        return self.state == "missing"
-
     def __str__(self) -> str:
         return f"{self.state:<9} {self.what}" + (f": {self.advice}" if self.advice else "")
 
 
 def examine() -> list[Finding]:
     """Look at Python, the packages, libngspice and the ngspice program."""
-    python = Finding("ok", f"Python {platform.python_version()}")
     needed = [_package(requirement, "missing") for requirement in requirements()]
     extras = [
         _package(requirement, "optional", f" (only for {what})")
         for extra, what in EXTRAS.items()
         for requirement in requirements(extra)
     ]
-    return [python, *needed, _library(), _program(), *extras]
+    return [Finding("ok", f"Python {platform.python_version()}"), *needed, _library(), _program(), *extras]
 
 
 def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
@@ -69,14 +63,10 @@ def _library() -> Finding:
     if run.returncode == 0:
         name, number = run.stdout.split()[-2:]
         return Finding("ok", f"libngspice {number} ({name})")
-    from circuitlsc.simulator.ngspice.library import find_library
-
-    try:
-        find_library()
-    except MissingSimulatorError as error:
-        return Finding("missing", "libngspice", str(error))
-    last = run.stderr.strip().splitlines()[-1:] or ["it crashed"]
-    return Finding("missing", "libngspice", f"it is there, but does not start ({last[0]}). Reinstall libngspice0.")
+    last = (run.stderr.strip().splitlines() or ["it crashed"])[-1]
+    _, missing, why = last.partition(f"{MissingSimulatorError.__name__}: ")
+    broken = f"it is there, but does not start ({last}). Reinstall libngspice0."
+    return Finding("missing", "libngspice", why if missing else broken)
 
 
 def _program() -> Finding:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, Resume, command
-from circuitlsc.cli.shared import progress_bar, say
+from circuitlsc.cli.runner import Job, Resume, command
+from circuitlsc.cli.shared import Ended, progress_lines, say
 from circuitlsc.errors import InputError
+from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
-    from circuitlsc.learning.learner import Learner, LearningRun
+    from circuitlsc.config.learning import LearnConfig
+    from circuitlsc.learning.learned import Learned
 
 
 @command("learn", chains=False)
@@ -26,46 +26,75 @@ def learn(
     """Learn a dictionary, its sparsity and noise level; an interrupted run goes on with --resume."""
     import warnings
 
-    from circuitlsc.cli.learning_run import learn_report
-    from circuitlsc.config.learning import WHERE, load_learn_config
-    from circuitlsc.config.table import read_text
-    from circuitlsc.io import output as out
-    from circuitlsc.learning.circuit import CircuitLearner
-    from circuitlsc.learning.history import save_history
-    from circuitlsc.learning.large_inputs import LargeInputsWarning
-    from circuitlsc.reporting.learning_plot import learning_figure
-    from circuitlsc.reporting.plotting import save_figure
+    from circuitlsc.config import learning, table
+    from circuitlsc.learning import circuit, history, large_inputs
+    from circuitlsc.reporting import learning_plot, plotting
     from circuitlsc.simulator.ngspice.library import find_library
 
-    warnings.simplefilter("ignore", LargeInputsWarning)  # a line of the report
-    if where not in WHERE:
-        raise InputError(f"--in {where!r} is not one of {', '.join(WHERE)}.")
-    config = load_learn_config(job.config, where, anywhere=job.anywhere)
-    given = read_text(job.config)
-    learner: Learner | CircuitLearner
-    run: Callable[..., LearningRun]
+    warnings.simplefilter("ignore", large_inputs.LargeInputsWarning)  # a line of the report
+    if where not in learning.WHERE:
+        raise InputError(f"--in {where!r} is not one of {', '.join(learning.WHERE)}.")
+    config = learning.load_learn_config(job.config, where, anywhere=job.anywhere)
+    given = table.read_text(job.config)
     if where == "circuit":
         find_library()
-        learner = config.in_circuit()
-        run = partial(learner.run, timeout=config.timeout, keep=job.failed)
+    learner = config.in_circuit() if where == "circuit" else config.software()
+    how: dict[str, Any] = {}
+    if isinstance(learner, circuit.CircuitLearner):
+        how = {"timeout": config.timeout, "keep": job.failed}
         print(learner.report(), file=sys.stderr)
-    else:
-        learner = config.software()
-        run = learner.run
-    total = sum(stage.duration for stage in config.stages)
+    total = round(sum(stage.duration for stage in config.stages))
     # first, so that a second run into it is refused at once
     with out.new_folder(job.output, settings={"command": "learn", **learner.settings()}, resume=True) as folder:
         checkpoint = folder / out.CHECKPOINT
         if checkpoint.exists() and not resume:
             say(f"goes on from the checkpoint that an interrupted run left in {folder.name}; --resume is to say so")
-        with progress_bar(round(total), where, "tau") as advance:
-            made = run(checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)))
+        with progress_lines() as line:
+            advance = line(where, total, "tau")
+            made = learner.run(checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), **how)
         out.write_text(folder / out.GIVEN, given)
-        if isinstance(learner, CircuitLearner):
+        if isinstance(learner, circuit.CircuitLearner):
             out.write_text(folder / out.DECK, learner.deck())
         made.learned.save(folder / out.LEARNED)
-        save_history(made.history, folder / out.HISTORY)
-        A = None if config.truth is None else config.truth.A
-        figure = learning_figure(made.history, made.learned, config.learn, truth=A, numbers=config.true_numbers())
-        save_figure(figure, folder / out.FIGURE)
+        history.save_history(made.history, folder / out.HISTORY)
+        truth, numbers = None if config.truth is None else config.truth.A, config.true_numbers()
+        figure = learning_plot.learning_figure(made.history, made.learned, config.learn, truth=truth, numbers=numbers)
+        plotting.save_figure(figure, folder / out.FIGURE)
     return Ended(learn_report(config, made.learned, where))
+
+
+def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
+    """Return what was learned as a few lines: against the truth, if the data have one."""
+    import numpy as np
+
+    from circuitlsc.learning.match import match_atoms
+
+    stages = config.stages
+    n = sum(stage.n_inputs for stage in stages) * (config.batch if where == "software" else 1)
+    lines = [f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)"]
+    truth = config.truth
+    if "A" in config.learn:
+        norms = np.linalg.norm(learned.A, axis=0)
+        lines.append(
+            f"dictionary     {learned.A.shape[0]} x {learned.A.shape[1]}, norms {norms.min():.3f} .. {norms.max():.3f}"
+        )
+        if truth is not None and truth.n_latents <= learned.A.shape[1]:
+            match = match_atoms(truth.A, learned.A, signed=learned.signed)
+            lines.append(
+                f"against truth  cosines {match.cosine.min():.4f} .. {match.cosine.max():.4f}, "
+                f"norms over the true ones {match.norm_ratio.min():.3f} .. {match.norm_ratio.max():.3f}"
+            )
+    true = config.true_numbers() or {}
+    for name in ("pi", "lam", "sigma"):
+        if name in config.learn:
+            value = f"{name:<14} {getattr(learned, name):.4f}"
+            lines.append(value + (f" (truth {true[name]:.4g})" if name in true else ""))
+    lines.append("(averages over the last quarter)")
+    if where == "software" and (said := config.software().concern):
+        lines.append(f"NOTE: {said}")
+    if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
+        lines.append(
+            f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
+            f"start = {{ sigma = {learned.sigma:.3g} }}"
+        )
+    return "\n".join(lines)

@@ -12,41 +12,22 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from typer import Typer
-from typer.models import CommandInfo
 
-from circuitlsc.cli import check, learn, sampling, studies
+from circuitlsc.cli import learn, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "check", "learn", "main", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "learn", "main", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = (
-    "build",
-    "run",
-    "compare",
-    "calibrate",
-    "friction",
-    "learn",
-    "budget",
-    "yield",
-    "paper",
-    "draw",
-    "check",
-    "doctor",
-)
+ORDER = "build run compare calibrate friction learn budget yield paper draw check doctor"
 
-_EARLY = "circuitlsc: error: interrupted; nothing was written"
+_EARLY = "interrupted; nothing was written"
 
 
-def _place(command: CommandInfo) -> int:
-    assert command.callback is not None
-    return ORDER.index(command.name or command.callback.__name__)
-
-
-app.registered_commands.sort(key=_place)
+app.registered_commands.sort(key=lambda command: ORDER.split().index(str(command.name)))
 
 
 class _Stream:
@@ -89,20 +70,20 @@ def main(commands: Typer | None = None, name: str = "circuitlsc") -> None:
     finally:
         out.flush()
         if out.error not in (0, errno.EPIPE):  # a reader that has seen enough is none
-            print(
-                f"circuitlsc: error: standard output cannot be written to ({os.strerror(out.error)})", file=sys.stderr
-            )
-            sys.exit(FAILED)
+            _leave(f"standard output cannot be written to ({os.strerror(out.error)})", FAILED)
+
+
+def _leave(message: str, code: int | str | None) -> NoReturn:
+    print(f"circuitlsc: error: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _main(commands: Typer, name: str) -> None:
     if sys.flags.optimize > 1:
-        print(
-            "circuitlsc: error: PYTHONOPTIMIZE = 2 (python -OO) removes docstrings, and ArviZ cannot be imported without. "
-            "Set it to 1, or unset it.",
-            file=sys.stderr,
+        unset = "Set it to 1, or unset it."
+        _leave(
+            f"PYTHONOPTIMIZE = 2 (python -OO) removes docstrings, and ArviZ cannot be imported without. {unset}", USAGE
         )
-        sys.exit(USAGE)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up like Ctrl-C
     try:
         commands(prog_name=name)
@@ -110,9 +91,8 @@ def _main(commands: Typer, name: str) -> None:
         # before a command's own handling, during its imports (NumPy's turn the interrupt into another error)
         if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        print(_EARLY, file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _leave(_EARLY, INTERRUPTED)
     except SystemExit as ended:
         if isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt):
-            print(_EARLY, file=sys.stderr)  # Typer caught it, and says nothing
+            _leave(_EARLY, ended.code)  # Typer caught it, and says nothing
         raise

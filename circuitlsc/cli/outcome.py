@@ -76,18 +76,14 @@ def outcome(
         Called with a few words before each part.
     """
     if sampler.dynamics.settles:
-        settled = read_map(sampler, samples, note=note)
-        text = map_report(sampler, samples, settled)
-        return Outcome(settled.verdict, MAP, settled.to_dict(), text, lambda: map_figure(sampler, samples, settled))
+        made = read_map(sampler, samples, note=note)
+        text = map_report(sampler, samples, made)
+        return Outcome(made.verdict, MAP, made.to_dict(), text, lambda: map_figure(sampler, samples, made))
     close = tolerance or TOLERANCE
     if sampler.stream is not None:
-        stream = compare_stream(sampler, samples, tolerance=close, note=note)
-        text = stream_report(sampler, samples, stream)
-        return Outcome(
-            stream.verdict, COMPARISON, stream.to_dict(), text, lambda: stream_figure(sampler, samples, stream)
-        )
+        found = compare_stream(sampler, samples, tolerance=close, note=note)
+        text = stream_report(sampler, samples, found)
+        return Outcome(found.verdict, COMPARISON, found.to_dict(), text, lambda: stream_figure(sampler, samples, found))
     judgement = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
-    comparison, text = judgement.comparison, comparison_report(sampler, samples, judgement)
-    return Outcome(
-        comparison.verdict, COMPARISON, comparison.to_dict(), text, lambda: figure(sampler, samples, judgement)
-    )
+    result, text = judgement.comparison, comparison_report(sampler, samples, judgement)
+    return Outcome(result.verdict, COMPARISON, result.to_dict(), text, lambda: figure(sampler, samples, judgement))

@@ -1,77 +1,79 @@
-"""build, run, compare, draw, doctor: a circuit, its samples, and its pictures."""
+"""build, run, compare, draw, check, doctor: a circuit, its samples and pictures, netlists of others, what is installed."""
 
 from __future__ import annotations
 
 import sys
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, command
-from circuitlsc.cli.shared import (
-    EXIT_CODES,
-    FAILED,
-    Advance,
-    Anywhere,
-    ConfigArgument,
-    Tolerance,
-    app,
-    beside,
-    one_line_errors,
-    print_rules,
-    progress_lines,
-    say,
-)
-from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.cli.runner import Job, command, write_result
+from circuitlsc.cli.shared import Anywhere, ConfigArgument, Ended, Line, plain, print_rules, progress_lines, say
+from circuitlsc.errors import InputError, SimulationError, printable
+from circuitlsc.io import output as out
+from circuitlsc.io.safe_open import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from circuitlsc.config.read import Config
+    from circuitlsc.learning.circuit import CircuitLearner
     from circuitlsc.planning.run_plan import RunPlan
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
     from circuitlsc.validation.judge import Expectation
 
+Result = TypeVar("Result")
+Tolerance = Annotated[
+    float | None,
+    typer.Option("--tolerance", help="How close to exact is close, errors included; default: the config's, or 0.02."),
+]
 
-@app.command()
+
+@plain("build")
 def build(
     config: ConfigArgument,
     output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Deck to write (an earlier one is replaced); default: stdout."),
+        Path | None, typer.Option("-o", "--output", help="Deck to write (an earlier one is replaced); default: stdout.")
     ] = None,
     anywhere: Anywhere = False,
 ) -> None:
     """Write a stand-alone netlist that plain `ngspice -b` runs; the scaling report goes to stderr."""
-    from circuitlsc.config.learning import load_learn_config
     from circuitlsc.config.read import load_config
-    from circuitlsc.config.table import read_toml
-    from circuitlsc.io.output import check_deck_file, write_deck
 
-    with one_line_errors():
-        output = None if output == Path("-") else output
-        if output is not None:
-            check_deck_file(output)  # before there is work that would be lost
-        if "learning" in read_toml(config):
-            learner = load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
-            deck, report = learner.deck(), learner.report()
-        else:
-            loaded = load_config(config, anywhere=anywhere)
-            sampler, run = loaded.sampler(), loaded.run
-            deck, report = sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
-        if output is None:
-            sys.stdout.write(deck)
-        else:
-            write_deck(output, deck)
-        print(report, file=sys.stderr)
+    output = None if output == Path("-") else output
+    if output is not None:
+        out.check_deck_file(output)  # before there is work that would be lost
+    if (made := _learner(config, anywhere)) is not None:
+        deck, report = made.deck(), made.report()
+    else:
+        loaded = load_config(config, anywhere=anywhere)
+        sampler, run = loaded.sampler(), loaded.run
+        deck, report = sampler.deck(t_stop=run.t_stop, warmup=run.warmup, seed=run.seed), sampler.report()
+    if output is None:
+        sys.stdout.write(deck)
+    else:
+        out.write_deck(output, deck)
+    print(report, file=sys.stderr)
+
+
+def _learner(config: Path, anywhere: bool) -> CircuitLearner | None:
+    """Return what a config of learning describes as a circuit; None for a config of a sampler."""
+    from circuitlsc.config import learning, table
+
+    if "learning" not in table.read_toml(config):
+        return None
+    return learning.load_learn_config(config, "circuit", anywhere=anywhere).in_circuit()
 
 
 @command("run")
 def run(job: Job, tolerance: Tolerance = None) -> Ended:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
-    from circuitlsc.io import output as out
     from circuitlsc.simulator.ngspice.deck import fingerprint
 
     config = _with_tolerance(job.load(), tolerance)
@@ -85,18 +87,15 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         total = sum(task.n_steps for task in tasks)
         if found := where["store"].steps(tasks):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
-        with progress_lines() as line, beside(_beside(config, sampler, line)) as expected:
+        with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
             samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
             samples.save(folder / out.SAMPLES)
             known = expected()
         from circuitlsc.cli.outcome import outcome
-        from circuitlsc.reporting.plotting import save_figure
 
         result = outcome(sampler, samples, expected=known, note=say, **_limits(config))
-
-        out.write_json(folder / result.file, result.numbers)
-        save_figure(result.draw(), folder / out.FIGURE)
+        write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
         # rows of an energy report know of no momentum, and of no settling
         if sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None:
@@ -105,7 +104,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             energy = energy_report(sampler, samples, note=say)
             out.write_json(folder / out.ENERGY, energy.to_dict())
             text += "\n\n" + energy_text(energy)
-    return Ended(text, EXIT_CODES[result.verdict])
+    return Ended(text, result.verdict)
 
 
 def _with_tolerance(config: Config, tolerance: float | None) -> Config:
@@ -120,30 +119,39 @@ def _with_tolerance(config: Config, tolerance: float | None) -> Config:
     return replace(config, timing=replace(config.timing, tolerance=checked))
 
 
-def _beside(
-    config: Config, sampler: Sampler, line: Callable[[str, int, str], Advance]
-) -> Callable[[Callable[[], None]], Expectation | None]:
-    """Return what finds out, beside the transients, what a correct run would give."""
+@contextmanager
+def beside(work: Callable[[Event], Result]) -> Iterator[Callable[[], Result]]:
+    """Do some work in a thread; yield a function that waits for its result.
 
-    def work(check: Callable[[], None]) -> Expectation | None:
-        # imported here, while the circuits run
-        from circuitlsc.cli.outcome import prepare
+    The event that ``work`` gets is set when its result is no longer wanted: if the block is left by an error.
+    """
+    ended = Event()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, ended)
+        try:
+            yield future.result
+        finally:
+            ended.set()
 
-        advance: list[Advance] = []
 
-        def progress(share: float, left: float) -> None:
-            check()
-            if share > 0 and not advance:
-                advance.append(line("exact posterior", 100, "%"))
-            if advance:
-                advance[0](0, min(99, round(100 * share)))
+def _expected(config: Config, sampler: Sampler, line: Line, ended: Event) -> Expectation | None:
+    """Find out, beside the transients, what a correct run would give, unless the event ends it."""
+    from circuitlsc.cli.outcome import prepare  # here, while the circuits run
 
-        found = prepare(sampler, config.run, progress=progress, **_limits(config))
+    advance: list[Any] = []  # that of a line, once there is a share to show
+
+    def progress(share: float, left: float) -> None:
+        if ended.is_set():
+            raise CancelledError
+        if share > 0 and not advance:
+            advance.append(line("exact posterior", 100, "%"))
         if advance:
-            advance[0](0, 100)
-        return found
+            advance[0](0, min(99, round(100 * share)))
 
-    return work
+    found = prepare(sampler, config.run, progress=progress, **_limits(config))
+    if advance:
+        advance[0](0, 100)
+    return found
 
 
 def _limits(config: Config) -> dict[str, Any]:
@@ -152,7 +160,6 @@ def _limits(config: Config) -> dict[str, Any]:
 
 def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Samples:
     """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
-    from circuitlsc.io import output as out
     from circuitlsc.simulator.engine import ChainsFailed
 
     try:
@@ -165,7 +172,7 @@ def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Sample
                 sampler.label(plan, [tasks[r.chain] for r in error.completed], error.completed).save(path)
                 where_they_are = f"are in {path}"
             except (OSError, SimulationError) as another:
-                where_they_are = f"could not be saved ({getattr(another, 'strerror', None) or another})"
+                where_they_are = f"could not be saved ({reason(another)})"
             error.reason += (
                 f" The samples of the other {len(error.completed)} chains {where_they_are}; "
                 "the same command with --resume tries the rest again."
@@ -173,68 +180,69 @@ def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Sample
         raise
 
 
-@app.command()
+@plain("compare")
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="OUTDIR", help="Folder that `run` made.")],
     json: Annotated[bool, typer.Option("--json", help="Print the JSON (comparison, map) instead of a table.")] = False,
     tolerance: Tolerance = None,
-) -> None:
+) -> Ended:
     """Compare the samples in a folder again, from samples.nc and config.resolved.toml, and print the result."""
     import json as text
 
     from circuitlsc.cli.outcome import outcome
     from circuitlsc.config.read import load_config
-    from circuitlsc.io import output as out
     from circuitlsc.sampling.samples import Samples
 
-    with one_line_errors():
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
-        samples = Samples.load(folder / out.SAMPLES)
-        config = _with_tolerance(load_config(folder / out.CONFIG, anywhere=True), tolerance)
-        sampler = config.sampler()
-        samples.check_made_by(sampler)
-        with progress_lines() as line:
-            expected = _beside(config, sampler, line)(lambda: None)
-        result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
-        print(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text)
-        raise typer.Exit(EXIT_CODES[result.verdict])
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
+    samples = Samples.load(folder / out.SAMPLES)
+    config = _with_tolerance(load_config(folder / out.CONFIG, anywhere=True), tolerance)
+    sampler = config.sampler()
+    samples.check_made_by(sampler)
+    with progress_lines() as line:
+        expected = _expected(config, sampler, line, Event())
+    result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
+    shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
+    return Ended(shown, result.verdict)
 
 
 @command("draw", chains=False)
 def draw(job: Job) -> None:
     """Draw one neuron, the whole signal path and, at device level, the crossbars; of what learns, its path and a synapse."""
-    from circuitlsc.config.learning import load_learn_config
-    from circuitlsc.config.table import read_toml
-    from circuitlsc.drawing.crossbar import crossbar_figure
-    from circuitlsc.drawing.learning import learning_path_schematic, synapse_schematic
-    from circuitlsc.drawing.schematic import neuron_schematic, signal_path_schematic
-    from circuitlsc.io.output import new_folder
+    from circuitlsc.drawing import crossbar, learning, schematic
     from circuitlsc.reporting.plotting import save_figure
 
-    if "learning" in read_toml(job.config):
-        learner = load_learn_config(job.config, "circuit", anywhere=job.anywhere).in_circuit()
-        with new_folder(job.output) as folder:
-            learning_path_schematic(learner, folder / "signal_path.svg")
+    if (learner := _learner(job.config, job.anywhere)) is not None:
+        with out.new_folder(job.output) as folder:
+            learning.learning_path_schematic(learner, folder / "signal_path.svg")
             if "A" in learner.learn:
-                synapse_schematic(learner, folder / "synapse.svg")
+                learning.synapse_schematic(learner, folder / "synapse.svg")
         return
     sampler = job.load().sampler()
-    with new_folder(job.output) as folder:
-        neuron_schematic(sampler, folder / "neuron.svg")
-        signal_path_schematic(sampler, folder / "signal_path.svg")
+    with out.new_folder(job.output) as folder:
+        schematic.neuron_schematic(sampler, folder / "neuron.svg")
+        schematic.signal_path_schematic(sampler, folder / "signal_path.svg")
         if sampler.level == "device":
-            save_figure(crossbar_figure(sampler), folder / "crossbars.png")
+            save_figure(crossbar.crossbar_figure(sampler), folder / "crossbars.png")
 
 
-@app.command()
-def doctor() -> None:
+@plain("check")
+def check(deck: Annotated[Path, typer.Argument(metavar="DECK.cir", help="Netlist from a stranger.")]) -> Ended:
+    """Say which lines of a netlist could run commands, or read or write outside its folder; the netlist is not run."""
+    from circuitlsc.simulator.ngspice.deck_check import check_deck
+
+    if findings := check_deck(deck):
+        return Ended("\n".join(map(str, findings)), "failed")
+    name = printable(str(deck), None)
+    folder = printable(str(deck.absolute().parent), None)
+    return Ended(f"{name}: nothing found that runs commands, or reads or writes outside {folder} (run it there)")
+
+
+@plain("doctor")
+def doctor() -> Ended:
     """Say what is installed, what is missing, and what to do about it."""
     from circuitlsc.cli.doctor import examine
 
-    with one_line_errors():
-        findings = examine()
-        for finding in findings:
-            print(finding)
-        if any(finding.wrong for finding in findings):
-            raise typer.Exit(FAILED)
+    findings = examine()
+    missing = any(finding.state == "missing" for finding in findings)
+    return Ended("\n".join(map(str, findings)), "failed" if missing else "agrees")

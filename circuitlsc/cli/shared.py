@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -14,8 +15,6 @@ from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
-
-Result = TypeVar("Result")
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
@@ -30,11 +29,6 @@ app = typer.Typer(
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="Config file.")]
 Anywhere = Annotated[
     bool, typer.Option("--anywhere", help="Let the config name files outside its folder; for configs that you trust.")
-]
-OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
-Tolerance = Annotated[
-    float | None,
-    typer.Option("--tolerance", help="How close to exact is close, errors included; default: the config's, or 0.02."),
 ]
 
 
@@ -56,34 +50,78 @@ def _options(
 
 
 @contextmanager
-def one_line_errors(interrupted: Callable[[], str] = lambda: "interrupted; nothing was written") -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """Turn every error that has a message for the user into one line and an exit code."""
     try:
         yield
-    except (InputError, MissingSimulatorError) as error:
-        fail(error, USAGE)
     except CircuitLSCError as error:
-        fail(error, FAILED)
+        fail(error, USAGE if isinstance(error, (InputError, MissingSimulatorError)) else FAILED)
     except KeyboardInterrupt:
-        fail(interrupted(), INTERRUPTED)
+        fail("interrupted; nothing was written", INTERRUPTED)
     except MemoryError as error:
         fail(f"not enough memory ({error}). Make the problem smaller.", FAILED)
     except (ArithmeticError, ValueError) as error:
         # NumPy's LinAlgError is a ValueError; any other would be a slip of ours, and is shown as one
         if not isinstance(error, ArithmeticError) and type(error).__name__ != "LinAlgError":
             raise
-        what = "they are too large, too small or too far apart for double precision"
-        fail(
-            f"the numbers of this problem cannot be calculated with ({error}): {what}. Bring them nearer to 1.", FAILED
-        )
+        what = "they are too large, too small or too far apart for double precision. Bring them nearer to 1."
+        fail(f"the numbers of this problem cannot be calculated with ({error}): {what}", FAILED)
     except OSError as error:
         fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", FAILED)
 
 
-def fail(message: object, code: int) -> None:
+def fail(message: object, code: int) -> NoReturn:
     """Print an error as one line, and leave with a code."""
     print(f"circuitlsc: error: {printable(' '.join(str(message).split()), None)}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+class Ended(NamedTuple):
+    """What a command says at its end, and the verdict, or another word for failure, that its exit code stands for."""
+
+    text: str
+    verdict: str = "agrees"
+
+
+Body = Callable[..., Ended | None]
+
+
+def _check_numbers(options: list[inspect.Parameter], given: dict[str, Any]) -> None:
+    """Raise InputError if an option's number is not finite, or has no room for its square."""
+    from circuitlsc.io.arrays import is_finite
+
+    for option in options:
+        value = given[option.name]
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not is_finite(number):
+                name = option.annotation.__metadata__[0].default  # to typer, the first name
+                raise InputError(f"{name} {number:g} is no finite number within 1e-100 .. 1e100. Give one.")
+
+
+def options_of(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the arguments of a function, by name."""
+    arguments = inspect.signature(call, eval_str=True).parameters.values()
+    return [argument.replace(kind=inspect.Parameter.KEYWORD_ONLY) for argument in arguments]
+
+
+def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable[[Body], Body]:
+    """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code."""
+
+    def register(body: Body) -> Body:
+        def call(**given: Any) -> None:
+            with one_line_errors():
+                _check_numbers(own, given)
+                if (ended := body(**given)) is not None:
+                    print(ended.text)
+                    raise typer.Exit(EXIT_CODES.get(ended.verdict, FAILED))
+
+        own = options_of(body) if options is None else options
+        call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+        call.__doc__ = body.__doc__
+        app.command(name)(call)
+        return body
+
+    return register
 
 
 def print_rules(sampler: Sampler) -> None:
@@ -100,10 +138,11 @@ def say(text: str) -> None:
 
 
 Advance = Callable[[int, int], None]
+Line = Callable[[str, int, str], Advance]
 
 
 @contextmanager
-def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
+def progress_lines() -> Iterator[Line]:
     """Show what is being done on stderr, a line each with its share and time left (their ends if it is no terminal).
 
     Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.
@@ -126,37 +165,3 @@ def progress_lines() -> Iterator[Callable[[str, int, str], Advance]]:
             return advance
 
         yield line
-
-
-@contextmanager
-def progress_bar(total: int, name: str = "ngspice", unit: str = "steps") -> Iterator[Advance]:
-    """Show steps done and time left on stderr."""
-    with progress_lines() as line:
-        yield line(name, total, unit)
-
-
-class Stopped(Exception):
-    """What runs beside the main work is no longer wanted."""
-
-
-@contextmanager
-def beside(work: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[], Result]]:
-    """Do some work in a thread; yield a function that waits for its result.
-
-    ``work(check)`` calls ``check()`` now and then, which ends it if the block is left by an error.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-    from threading import Event
-
-    ended = Event()
-
-    def check() -> None:
-        if ended.is_set():
-            raise Stopped
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work, check)
-        try:
-            yield future.result
-        finally:
-            ended.set()

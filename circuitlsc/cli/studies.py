@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Ended, Job, command, write_result
-from circuitlsc.cli.shared import EXIT_CODES, app, one_line_errors, print_rules, progress_bar, say
+from circuitlsc.cli.runner import Job, command, write_result
+from circuitlsc.cli.shared import Ended, plain, print_rules, progress_lines, say
 from circuitlsc.errors import InputError
+from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
     from circuitlsc.config.read import Config
-    from circuitlsc.nonideal.nonidealities import Nonidealities
-    from circuitlsc.sampling.sampler import Sampler
 
 TStop = Annotated[
     float | None,
@@ -36,24 +38,16 @@ def budget(
     t_stop: TStop = None,
 ) -> Ended:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
-    from circuitlsc.reporting.plotting import save_figure
-    from circuitlsc.reporting.report import budget_report
-    from circuitlsc.reporting.study_plot import budget_figure, sweep_figure
-    from circuitlsc.studies.budget import error_budget, parse_sweep
+    from circuitlsc.reporting import plotting, report, study_plot
+    from circuitlsc.studies import budget as study
 
-    sweeps = [parse_sweep(text) for text in sweep or ()]
-    config = job.load()
-    sampler, nonideal, circuit = imperfect(config)
-    length = short_run(config, t_stop)
-    with job.folder(config, sampler, run=length, sweeps=sweep, corners=corners) as (folder, where):
-        print_rules(sampler)
-        measured = error_budget(
-            config.model, config.x, nonideal, sweeps=sweeps, corners=corners, note=say, **length, **where, **circuit
-        )
-        write_result(folder, "budget", measured.to_list(), budget_figure(measured))
-        if (swept := sweep_figure(measured)) is not None:
-            save_figure(swept, folder / "sweep.png")
-    return Ended(budget_report(measured))
+    sweeps = [study.parse_sweep(text) for text in sweep or ()]
+    with imperfect(job, t_stop, sweeps=sweep, corners=corners) as (folder, circuit, how):
+        measured = study.error_budget(*circuit, sweeps=sweeps, corners=corners, **how)
+        write_result(folder, measured.to_list(), study_plot.budget_figure(measured), "budget")
+        if (swept := study_plot.sweep_figure(measured)) is not None:
+            plotting.save_figure(swept, folder / "sweep.png")
+    return Ended(report.budget_report(measured))
 
 
 @command("yield")
@@ -64,38 +58,35 @@ def chip_yield(
     t_stop: TStop = None,
 ) -> Ended:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
-    from circuitlsc.reporting.report import chips_report
-    from circuitlsc.reporting.study_plot import chips_figure
-    from circuitlsc.studies import chip_yield as lot
+    from circuitlsc.reporting import report, study_plot
+    from circuitlsc.studies import chip_yield as study
 
-    config = job.load()
-    sampler, nonideal, circuit = imperfect(config)
-    length = short_run(config, t_stop)
-    with job.folder(config, sampler, run=length, chips=chips, tolerance=tolerance) as (folder, where):
-        print_rules(sampler)
-        how = {**length, **where, **circuit}
-        measured = lot.chip_yield(config.model, config.x, nonideal, chips=chips, tolerance=tolerance, note=say, **how)
-        write_result(folder, "chips", measured.to_dict(), chips_figure(measured))
-    return Ended(chips_report(measured))
+    with imperfect(job, t_stop, chips=chips, tolerance=tolerance) as (folder, circuit, how):
+        measured = study.chip_yield(*circuit, chips=chips, tolerance=tolerance, **how)
+        write_result(folder, measured.to_dict(), study_plot.chips_figure(measured), "chips")
+    return Ended(report.chips_report(measured))
 
 
-def imperfect(config: Config) -> tuple[Sampler, Nonidealities, dict[str, Any]]:
-    """Return a config's device-level sampler, its imperfections, and the other arguments of its circuit."""
+@contextmanager
+def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Path, tuple[Any, ...], dict[str, Any]]]:
+    """Yield the folder of a study of imperfections, its model, input and parts, and the arguments of run and circuit."""
     from circuitlsc.nonideal.nonidealities import IDEAL
 
+    config = job.load()
     circuit = config.circuit()
     if (level := circuit["level"]) != "device":
         raise InputError(
             f'circuit.level = "{level}" has no parts that could be imperfect. '
             'Set level = "device" in [circuit], and give the imperfections in [nonideal].'
         )
-    return config.sampler(), circuit.pop("nonideal") or IDEAL, circuit
+    parts, length, sampler = circuit.pop("nonideal") or IDEAL, short_run(config, t_stop), config.sampler()
+    with job.folder(config, sampler, run=length, **asked) as (folder, where):
+        print_rules(sampler)
+        yield folder, (config.model, config.x, parts), {"note": say, **length, **where, **circuit}
 
 
 def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
-    from dataclasses import asdict
-
     from circuitlsc.studies.frame import T_STOP
 
     run = asdict(config.run)
@@ -111,13 +102,10 @@ def calibrate(
     warmup: Annotated[float, typer.Option("--warmup", help="Time before the first one, tau.")] = 10.0,
 ) -> Ended:
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
-    from dataclasses import replace
-
     import numpy as np
 
-    from circuitlsc.io import output as out
-    from circuitlsc.reporting.calibration_plot import calibration_figure
-    from circuitlsc.studies.circuit_calibration import plan_calibration
+    from circuitlsc.reporting import calibration_plot
+    from circuitlsc.studies import circuit_calibration as study
     from circuitlsc.validation.calibration import calibration_report
 
     config = job.load()
@@ -125,7 +113,7 @@ def calibrate(
     temperature = config.dynamics.T
     model = config.model if temperature in (0, 1) else config.model.tempered(temperature)
     asked: dict[str, Any] = {"draws": draws, "spacing": spacing, "warmup": warmup}
-    plan = plan_calibration(model, built=config.model, inputs=inputs, **asked, seed=config.run.seed, **circuit)
+    plan = study.plan_calibration(model, built=config.model, inputs=inputs, **asked, seed=config.run.seed, **circuit)
     sampler = plan.sampler
     print(sampler.report(), file=sys.stderr)
     assert sampler.stream is not None
@@ -137,14 +125,15 @@ def calibrate(
         timing=replace(config.timing, hold=sampler.stream.hold),
     )
     with job.folder(made, sampler, **asked) as (folder, where):
-        with progress_bar(sampler.tasks(plan.run)[0].n_steps) as advance:
+        with progress_lines() as line:
+            advance = line("ngspice", sampler.tasks(plan.run)[0].n_steps, "steps")
             measured = plan.measure(progress=advance, keep=job.failed, **where)
         measured.samples.save(folder / out.SAMPLES)
         np.save(folder / out.STREAMED, sampler.x, allow_pickle=False)
         out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
         result = measured.result
-        write_result(folder, "calibration", result.to_dict(), calibration_figure(result))
-    return Ended(calibration_report(result), EXIT_CODES[result.verdict])
+        write_result(folder, result.to_dict(), calibration_plot.calibration_figure(result), "calibration")
+    return Ended(calibration_report(result), result.verdict)
 
 
 @command("friction")
@@ -156,21 +145,19 @@ def friction(
     t_stop: TStop = None,
 ) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
-    from circuitlsc.reporting.report import friction_report
-    from circuitlsc.reporting.study_plot import friction_figure
-    from circuitlsc.studies.frame import check_samples_one
-    from circuitlsc.studies.friction import friction_sweep
+    from circuitlsc.reporting import report, study_plot
+    from circuitlsc.studies import frame, friction
 
     config = job.load()
-    check_samples_one("friction", config.circuit())
+    frame.check_samples_one("friction", config.circuit())
     circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate", "step")}
     run = short_run(config, t_stop)
     del run["thin"]  # the sweep keeps what each of its circuits needs
     with job.folder(config, config.sampler(), run=run, frictions=frictions) as (folder, where):
         how = {**run, **where, **circuit}
-        measured = friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
-        write_result(folder, "friction", measured.to_dict(), friction_figure(measured))
-    return Ended(friction_report(measured))
+        measured = friction.friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
+        write_result(folder, measured.to_dict(), study_plot.friction_figure(measured), "friction")
+    return Ended(report.friction_report(measured))
 
 
 Figure = Annotated[
@@ -186,7 +173,7 @@ Software = Annotated[
 ]
 
 
-@app.command()
+@plain("paper")
 def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, software: Software = False) -> None:
     """Make a figure of the paper, in a checkout of the sources: what python -m examples.paper does there.
 
@@ -198,12 +185,11 @@ def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, softw
     import circuitlsc
 
     checkout = Path(circuitlsc.__file__).parents[1]
-    with one_line_errors():
-        if not (checkout / "examples" / "paper" / "__main__.py").is_file():
-            raise InputError(
-                f"paper: the paper's figures are run from a checkout of the sources, and {checkout} is none. "
-                "Go to a checkout, and give: python -m examples.paper FIGURE -o OUT"
-            )
+    if not (checkout / "examples" / "paper" / "__main__.py").is_file():
+        raise InputError(
+            f"paper: the paper's figures are run from a checkout of the sources, and {checkout} is none. "
+            "Go to a checkout, and give: python -m examples.paper FIGURE -o OUT"
+        )
     if sys.path[0] != str(checkout):
         sys.path.insert(0, str(checkout))  # before any other package that is called examples
     import_module("examples.paper.command").make_figure(name, output, seed, software)

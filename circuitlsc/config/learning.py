@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 
-from circuitlsc.config.prior import read_prior
-from circuitlsc.config.read import read_dictionary, read_nonideal
+from circuitlsc.config.read import read_dictionary, read_nonideal, read_prior
 from circuitlsc.config.registry import LEARNING, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.large_inputs import DRAG, drag, first_inputs, longest_step
-from circuitlsc.learning.learner import LEARNABLE, Learner
+from circuitlsc.learning.learner import Learner
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
-from circuitlsc.model.data import load_array
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
+
+L = TypeVar("L")
 
 TIMES = names(StageKeys)
 WHERE = ("software", "circuit")
 BATCH = 100  # of the software learner
 MOST_STEPS = 1e7  # of one input
-
-
-class Learnt(NamedTuple):
-    """What a stage's defaults are chosen for: what is learned, in what, from the first dictionary (D, K) and inputs (n, D)."""
-
-    learn: tuple[str, ...]
-    where: str
-    batch: int
-    signed: bool
-    sigma: float
-    lam: float
-    A: Array
-    X: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +72,10 @@ class LearnConfig:
     timeout: float | None
     path: Path
 
-    def _common(self) -> dict[str, Any]:
-        shared = ("A0", "pi", "lam", "sigma", "signed", "learn", "seed", "records", "source")
-        return {name: getattr(self, name) for name in shared}
+    def _learner(self, cls: type[L], **own: Any) -> L:
+        """Return a learner with what the config has by the names of its fields, and what it alone has."""
+        given = {f.name: getattr(self, f.name) for f in fields(cls) if hasattr(self, f.name)}  # type: ignore[arg-type]
+        return named(self.path, lambda: cls(**given, **own))
 
     def true_numbers(self) -> dict[str, float] | None:
         """Return pi, lam and sigma of what draws the data, if a model does."""
@@ -94,30 +83,17 @@ class LearnConfig:
 
     def software(self) -> Learner:
         """Return the software learner."""
-        made: Learner = named(self.path, lambda: Learner(**self._common(), stages=self.stages, batch=self.batch))
-        return made
+        return self._learner(Learner)
 
     def in_circuit(self) -> CircuitLearner:
-        """Return the circuit learner.
+        """Return the circuit learner, of a config that was read for a circuit: one stage, one input at a time, no pause.
 
         Raises
         ------
         InputError
-            If there are several stages, a batch or a pause: a circuit has none of them.
+            If a circuit cannot learn so.
         """
-        if len(self.stages) > 1:
-            raise InputError(
-                f"{self.path}: learning.stages has several stages, but a circuit's time constants are its capacitors: it has "
-                "one. Give one."
-            )
-        if self.batch != 1:
-            raise InputError(
-                f"{self.path}: learning.batch = {self.batch!r}, but a circuit is shown one input at a time. Give 1, or leave "
-                "it out."
-            )
-        stage = self.stages[0]
-        made: CircuitLearner = named(self.path, lambda: CircuitLearner(**self._common(), stage=stage, **self.circuit))
-        return made
+        return self._learner(CircuitLearner, stage=self.stages[0], **self.circuit)
 
 
 def load_learn_config(path: Path, where: str, *, anywhere: bool = False) -> LearnConfig:
@@ -143,106 +119,95 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     if (slab := prior.slab) is None:
         raise tables["prior"].fail("kind", ", but what learns has a spike-slab or a laplace prior. Give one of them.")
     sigma = tables["model"].value("sigma")
-    truth, source = _read_data(tables["model"], tables["data"], prior, sigma, path)
+    truth, source = _read_data(tables["model"], tables["data"], prior)
     learn = _read_learn(learning)
-    start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma}, learn)
-    seed, signed = learning.value("seed"), prior.signed
-    A0 = _start_dictionary(learning, start, truth, source, seed, signed=signed, learned="A" in learn)
-    batch = learning.value("batch") or (BATCH if where == "software" else 1)
-    learnt = Learnt(learn, where, batch, signed, sigma, numbers["lam"], *first_inputs(A0, source, seed))
+    start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma})
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
-    return LearnConfig(
+    batch, stages = learning.value("batch") or (BATCH if where == "software" else 1), _stage_tables(learning)
+    if where == "circuit" and len(stages) > 1:
+        one = "but a circuit's time constants are its capacitors: it has one"
+        raise InputError(f"{path}: learning.stages has several stages, {one}. Give one.")
+    if where == "circuit" and batch != 1:
+        raise learning.fail("batch", ", but a circuit is shown one input at a time. Give 1, or leave it out.")
+    config = LearnConfig(
         truth=truth,
         source=source,
-        A0=A0,
+        A0=_start_dictionary(learning, start, truth, source, signed=prior.signed),
         **numbers,
-        signed=signed,
+        signed=prior.signed,
         learn=learn,
-        stages=_read_stages(learning, learnt),
-        seed=seed,
+        stages=(),
+        seed=learning.value("seed"),
         batch=batch,
         records=learning.value("records"),
-        circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"], path) if "nonideal" in data else None},
+        circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"]) if "nonideal" in data else None},
         timeout=tables["run"].value("timeout"),
         path=path,
     )
+    A, X = first_inputs(config.A0, source, config.seed)
+    return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in stages))
 
 
-def _read_data(
-    model: ConfigTable, data: ConfigTable, prior: Prior, sigma: float, path: Path
-) -> tuple[SparseCodingModel | None, Source]:
+def _read_data(model: ConfigTable, data: ConfigTable, prior: Prior) -> tuple[SparseCodingModel | None, Source]:
     """Return the model that draws the data, if one does, and their source."""
     source = data.value("source")
     if source is None:
-        for key in ("images", "shuffle"):
-            if key in data.values:
-                raise data.fail(key, ", but inputs are drawn from model.dictionary. Give data.source, or remove it.")
-        model.required("dictionary", 'the one that draws the data, a file (D, K) or "bars:4", or [data] source')
+        drawn = ", but inputs are drawn from model.dictionary. Give data.source, or remove it."
+        data.refuse(("images", "shuffle"), drawn)
+        if "dictionary" not in model.values:
+            what = 'the one that draws the data, a file (D, K) or "bars:4", or [data] source'
+            raise model.fail("dictionary", f" is missing. Give {what}.")
         A = read_dictionary(model, model.value("dictionary"))
-        truth: SparseCodingModel = model.named("dictionary", lambda: SparseCodingModel(A, prior, sigma))
+        truth = model.named("dictionary", lambda: SparseCodingModel(A, prior, model.value("sigma")))
         return truth, FromModel(truth)
-    if "dictionary" in model.values:
-        raise model.fail("dictionary", ", and [data] names a source of inputs too. Give one of them.")
+    model.refuse(["dictionary"], ", and [data] names a source of inputs too. Give one of them.")
     if source.startswith("natural:"):
-        if "shuffle" in data.values:
-            raise data.fail("shuffle", ", but patches are always drawn at random. Remove it.")
-        pictures = _read_images(data, path)
+        data.refuse(["shuffle"], ", but patches are always drawn at random. Remove it.")
+        pictures = _read_images(data)
         key = "images" if pictures else "source"
-        natural: Source = data.named(key, lambda: natural_source(source, pictures=pictures))
-        return None, natural
-    if "images" in data.values:
-        raise data.fail("images", f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
-    file = data.file("source", source)
-    rows = named(path, lambda: load_array(file, "data.source", matrix=True))
+        return None, data.named(key, lambda: natural_source(source, pictures=pictures))
+    data.refuse(["images"], f', but source = {source!r} has no patches. Give source = "natural:8", or remove it.')
+    rows = data.array("source", source, matrix=True)
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.value("shuffle"))
 
 
-def _read_images(data: ConfigTable, path: Path) -> list[Array] | None:
+def _read_images(data: ConfigTable) -> list[Array] | None:
     """Return the pictures of data.images, or None if there are none."""
-    files, what = data.value("images"), data.text("images")
-    if files is None:
+    if (files := data.value("images")) is None:
         return None
-    if not isinstance(files, list) or not files or not all(isinstance(name, str) for name in files):
-        raise data.fail("images", f" is not {what}.")
     pictures = []
     for name in files:
-        file = data.file("images", name)
         if name.lower().endswith((".iml", ".imc")):
-            pictures.append(data.named("images", lambda file=file: van_hateren(file)))
+            pictures.append(data.named("images", partial(van_hateren, data.file("images", name))))
         elif name.lower().endswith(".npy"):
-            pictures.append(named(path, lambda file=file: load_array(file, "data.images")))
+            pictures.append(data.array("images", name))
         else:
-            raise data.fail("images", f" has {name!r}, but it must be {what}.")
+            raise data.fail("images", f" has {name!r}, which is no .iml, .imc or .npy file. Give one.")
     return pictures
 
 
 def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
     words = learning.value("learn")
-    listed = ", ".join(f'"{word}"' for word in LEARNABLE)
-    if not isinstance(words, list) or not words or any(word not in LEARNABLE for word in words):
+    listed = ", ".join(f'"{word}"' for word in TIME_CONSTANTS)
+    if not set(words) <= set(TIME_CONSTANTS):
         raise learning.fail("learn", f" is not a list of some of {listed}.")
     if len(set(words)) < len(words):
         raise learning.fail("learn", " names something twice. Name each once.")
     if {"A", "lam"} <= set(words):
-        raise learning.fail(
-            "learn",
-            ", but A and lam have no value of their own together: (c A, c lam) is as likely as (A, lam) for every c > 0. "
-            "Hold lam (it sets the unit of s), or hold A.",
-        )
+        scaled = "(c A, c lam) is as likely as (A, lam) for every c > 0. Hold lam (it sets the unit of s), or hold A."
+        raise learning.fail("learn", f", but A and lam have no value of their own together: {scaled}")
     return tuple(words)
 
 
-def _read_starts(
-    learning: ConfigTable, default: dict[str, float], learn: tuple[str, ...]
-) -> tuple[str, dict[str, float]]:
+def _read_starts(learning: ConfigTable, default: dict[str, float]) -> tuple[str, dict[str, float]]:
     """Return the dictionary and the numbers that learning starts from: ``start`` is the dictionary's, or a table."""
-    given = learning.values.get("start", {})
+    given, learn = learning.values.get("start", {}), learning.value("learn")
     if isinstance(given, str):
         given = {"A": given}
     if not isinstance(given, dict):
-        raise learning.fail("start", f" is not {learning.text('start')}.")
+        raise learning.fail("start", ' is not "random", "true", a file, or a table with some of A, pi, lam, sigma.')
     table = ConfigTable(learning.path, "learning.start", given, StartKeys)
     table.check_known(names(StartKeys))
     for key in given:
@@ -259,21 +224,11 @@ def _read_starts(
 
 
 def _start_dictionary(
-    learning: ConfigTable,
-    start: str,
-    truth: SparseCodingModel | None,
-    source: Source,
-    seed: int,
-    *,
-    signed: bool,
-    learned: bool,
+    learning: ConfigTable, start: str, truth: SparseCodingModel | None, source: Source, *, signed: bool
 ) -> Array:
-    path = learning.path
-    if not learned and truth is None and start in ("true", "random"):
-        raise learning.fail(
-            "learn",
-            ' leaves out "A", and the data have no dictionary. Add "A", or give one: start = { A = "learned.npz" }.',
-        )
+    if "A" not in learning.value("learn") and truth is None and start in ("true", "random"):
+        one = 'Add "A", or give one: start = { A = "learned.npz" }.'
+        raise learning.fail("learn", f' leaves out "A", and the data have no dictionary. {one}')
     if "overcomplete" in learning.values and start != "random":
         raise learning.fail("overcomplete", f", but learning starts from {start!r}, whose size is its own. Remove one.")
     if start == "true":
@@ -281,38 +236,34 @@ def _start_dictionary(
             raise learning.fail("start", ', but the data come from no dictionary. Give a file, or "random".')
         return truth.A
     if start != "random":
-        file = learning.file("start", start)
-        loaded = named(path, lambda: load_array(file, "learning.start", prefer="A", matrix=True))
+        loaded = learning.array("start", start, prefer="A", matrix=True)
         if loaded.ndim != 2 or len(loaded) != source.n_features:
-            raise learning.fail(
-                "start",
-                f": {start!r} has shape {loaded.shape}, and inputs have {source.n_features} features. Give (D, K).",
-            )
-        return np.asarray(loaded)
+            shape = f"{start!r} has shape {loaded.shape}, and inputs have {source.n_features} features"
+            raise learning.fail("start", f": {shape}. Give (D, K).")
+        return loaded
     factor = learning.value("overcomplete")
     counted, of = (source.n_features, "features") if truth is None else (truth.n_latents, "atoms")
-    size: int = learning.named("overcomplete", lambda: overcomplete(counted, factor, of))
+    size = learning.named("overcomplete", lambda: overcomplete(counted, factor, of))
     # whitened patches have no mean: nonnegative weights would all be parallel there, and stiff
     both = signed or isinstance(source, NaturalPatches)
-    return random_weights(source.n_features, size, seed, signed=both)
+    return random_weights(source.n_features, size, learning.value("seed"), signed=both)
 
 
-def _read_stages(learning: ConfigTable, learnt: Learnt) -> tuple[Stage, ...]:
+def _stage_tables(learning: ConfigTable) -> list[ConfigTable]:
+    """Return the tables of the stages, or [learning] itself if there are none."""
     stages = learning.value("stages")
     if stages is None:
-        return (_read_stage(learning, learnt),)
-    if not isinstance(stages, list) or not stages or not all(isinstance(stage, dict) for stage in stages):
-        raise learning.fail("stages", " is not a list of tables. Write [[learning.stages]] before each stage.")
-    if extra := [key for key in TIMES if key in learning.values]:
-        raise learning.fail(extra[0], ", and learning.stages too. Give it in each stage.")
+        return [learning]
+    learning.refuse(TIMES, ", and learning.stages too. Give it in each stage.")
     tables = [ConfigTable(learning.path, f"learning.stages[{n}]", v, StageKeys) for n, v in enumerate(stages, 1)]
     for table in tables:
         table.check_known(TIMES)
-    return tuple(_read_stage(table, learnt) for table in tables)
+    return tables
 
 
-def _read_stage(table: ConfigTable, learnt: Learnt) -> Stage:
-    learn, where, batch, signed, sigma, lam, A, X = learnt
+def _read_stage(table: ConfigTable, config: LearnConfig, where: str, sigma: float, A: Array, X: Array) -> Stage:
+    """Return a stage; what it leaves out is chosen for what is learned where, from the first dictionary and inputs."""
+    learn, signed, lam = config.learn, config.signed, config.lam
     # stale samples after a switch of the input bias what is learned: of A with nonnegative codes the least
     prone = signed or bool({"pi", "lam", "sigma"} & set(learn))
     hold = table.value("hold") or (50.0 if prone else 10.0)
@@ -320,16 +271,15 @@ def _read_stage(table: ConfigTable, learnt: Learnt) -> Stage:
     share = 0.02 if signed or "pi" in learn else 0.08
     best = min(0.05, share * sigma**2, longest_step(A, X, lam, sigma))
     step = table.value("step") or (0.05 if where == "circuit" else best)
-    if not hold / step <= MOST_STEPS:
-        raise table.fail(
-            "step", f" is {hold / step:.3g} times smaller than hold = {hold!r}. Give a step of 0.001 to 0.1."
-        )
-    step = hold / round(np.ceil(hold / step - 1e-9))
+    ratio = hold / step
+    if not ratio <= MOST_STEPS:
+        raise table.fail("step", f" is {ratio:.3g} times smaller than hold = {hold!r}. Give a step of 0.001 to 0.1.")
+    step = hold / round(np.ceil(ratio - 1e-9))
     times = {}
     for what, name in TIME_CONSTANTS.items():
         if what in learn:
             # that of one input at a time; a batch averages, so that its time constants may be shorter
-            times[name] = table.value(name) / (1.0 if name in table.values else batch**0.5)
+            times[name] = table.value(name) / (1.0 if name in table.values else config.batch**0.5)
         elif name in table.values:
             raise table.fail(name, f', but "{what}" is not in learning.learn. Add it, or remove the key.')
     pause = table.value("pause")
@@ -342,5 +292,4 @@ def _read_stage(table: ConfigTable, learnt: Learnt) -> Stage:
         )
     pause = step * min(np.ceil(pause / step - 1e-9), round(hold / step) - 1)
     inputs = table.value("inputs")
-    stage: Stage = named(table.path, lambda: Stage.of_inputs(inputs, hold=hold, step=step, pause=pause, **times))
-    return stage
+    return named(table.path, lambda: Stage.of_inputs(inputs, hold=hold, step=step, pause=pause, **times))

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
 
-from circuitlsc.config.prior import read_prior, resolved_prior
 from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
-from circuitlsc.model.data import load_array, load_dictionary
+from circuitlsc.model.data import load_dictionary
 from circuitlsc.model.dynamics import Dynamics
-from circuitlsc.model.prior import Prior
+from circuitlsc.model.prior import Prior, bounds
+from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
+from circuitlsc.model.tabulated_prior import CustomPrior
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan, choose_run
@@ -93,11 +95,14 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         )
     tables = read_tables(data, path, SAMPLER, anywhere=anywhere)
     prior = read_prior(tables["prior"])
-    model, x, source = _read_model(tables["model"], prior, path, "hold" in tables["run"].values)
-    dynamics = _read_dynamics(tables["dynamics"], path)
-    timing, stream = _read_timing(tables["run"], x, path, dynamics)
+    model, x, source = _read_model(tables["model"], prior, "hold" in tables["run"].values)
+    dynamics: Dynamics = tables["dynamics"].read()
+    timing, stream = _read_timing(tables["run"], x, dynamics)
+    given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
+    if timing.t_stop is None and stream is None and not dynamics.settles:
+        given["t_stop"] = T_STOP
     built: CircuitKeys = tables["circuit"].read()
-    nonideal = read_nonideal(tables["nonideal"], path) if "nonideal" in data else None
+    nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
     if nonideal is not None and built.level != "device":
         raise InputError(
             f'{path}: [nonideal] needs circuit.level = "device", and it is "{built.level}": the ideal level has no parts that '
@@ -108,7 +113,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         x=x,
         dynamics=dynamics,
         nonideal=nonideal,
-        run=_choose_run(timing, path, dynamics, stream),
+        run=named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given)),
         source=source,
         prior_file=str((path.parent / data["prior"]["file"]).resolve()) if "file" in data["prior"] else None,
         built=built,
@@ -116,18 +121,17 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     )
 
 
-def _read_timing(table: ConfigTable, x: Array, path: Path, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
+def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
     """Return what ``[run]`` says, and the stream of inputs if x has rows."""
     timing: RunKeys = table.read()
     if x.ndim == 2 and timing.hold is None:
         raise table.fail(
             "hold", f" is missing: x has {len(x)} rows. Give the time that each is on, in tau, for example 20."
         )
-    if x.ndim == 1 and (extra := [key for key in ("hold", "interpolate") if key in table.values]):
-        raise table.fail(extra[0], ", but x is one input. Give x with several rows, or remove the key.")
-    if timing.tolerance is not None:
-        given = timing.tolerance
-        named(path, lambda: check_tolerance("run.tolerance", given, dynamics))
+    if x.ndim == 1:
+        table.refuse(("hold", "interpolate"), ", but x is one input. Give x with several rows, or remove the key.")
+    if (given := timing.tolerance) is not None:
+        named(table.path, lambda: check_tolerance("run.tolerance", given, dynamics))
     elif not dynamics.settles:
         timing = replace(timing, tolerance=TOLERANCE)
     return timing, None if timing.hold is None else Stream(x, timing.hold, timing.interpolate)
@@ -141,28 +145,41 @@ def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
             "settles on one code. Remove it."
         )
     if not ALLOWANCE < value < math.inf:
-        raise InputError(
-            f"{name} = {value!r}, but comparators and steps alone are allowed a bias of {ALLOWANCE:g}. Give more than "
-            f"that, for example {TOLERANCE:g}."
-        )
+        least = f"comparators and steps alone are allowed a bias of {ALLOWANCE:g}"
+        raise InputError(f"{name} = {value!r}, but {least}. Give more than that, for example {TOLERANCE:g}.")
     return float(value)
 
 
-def _choose_run(timing: RunKeys, path: Path, dynamics: Dynamics, stream: Stream | None) -> RunPlan:
-    given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
-    if given["t_stop"] is None and stream is None and not dynamics.settles:
-        given["t_stop"] = T_STOP
-    plan: RunPlan = named(path, lambda: choose_run(settles=dynamics.settles, stream=stream, **given))
-    return plan
+def read_prior(table: ConfigTable) -> Prior:
+    """Return the prior that ``[prior]`` describes."""
+    kind = table.value("kind")
+    cls, keys = PRIORS[kind], PRIORS[kind].config_keys()
+    table.check_known(prior_keys())  # after the kind: an unknown kind is why its keys are not known
+    for key in table.values:
+        if key != "kind" and key not in keys:
+            raise table.fail(key, f" does not belong to a {kind} prior. It has {', '.join(keys)}.")
+    if "file" in keys:
+        return _tabulated_prior(table)
+    given = {
+        name: table.checked(name, {**meta, "text": f"{meta['text']} {bounds(meta)}"})
+        for name, meta in cls.parameters().items()
+    }
+    if "signed" in table.values:
+        given["signed"] = table.value("signed")
+    return named(table.path, lambda: cls(**given))
 
 
-def _read_dynamics(table: ConfigTable, path: Path) -> Dynamics:
-    given = asdict(table.read())
-    dynamics: Dynamics = named(path, lambda: Dynamics(**given))
-    return dynamics
+def _tabulated_prior(table: ConfigTable) -> CustomPrior:
+    """Return the prior of a file with two columns, s and its cost."""
+    name = table.value("file")
+    columns = table.array("file", name)
+    if columns.ndim != 2 or columns.shape[1] != 2:
+        raise table.fail("file", f" has shape {columns.shape}, but a table has two columns: s and its cost.")
+    made = partial(CustomPrior.from_table, *columns.T, signed=table.value("signed"), name=Path(name).stem)
+    return table.named("file", made)
 
 
-def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
+def read_nonideal(table: ConfigTable) -> Nonidealities:
     """Return the parts that ``[nonideal]`` describes."""
     keys: NonidealKeys = table.read()
     given = {key: values for key, values in table.values.items() if key in PARTS}
@@ -172,26 +189,22 @@ def read_nonideal(table: ConfigTable, path: Path) -> Nonidealities:
         merged = {k: {**base[k], **v} if isinstance(v, dict) else v for k, v in given.items()}
         return Nonidealities({**{k: base[k] for k in PARTS}, **merged}, seed=keys.seed)
 
-    nonideal: Nonidealities = named(path, make)
-    return nonideal
+    return named(table.path, make)
 
 
 def read_dictionary(table: ConfigTable, text: str) -> Array:
     """Return the dictionary that ``[model]`` names."""
     if not text.startswith("bars:"):
         table.file("dictionary", text)  # refuses what is outside
-    array: Array = named(table.path, lambda: load_dictionary(text, table.path.parent))
-    return array
+    return named(table.path, lambda: load_dictionary(text, table.path.parent))
 
 
-def _read_model(
-    table: ConfigTable, prior: Prior, path: Path, streamed: bool
-) -> tuple[SparseCodingModel, Array, ModelKeys]:
+def _read_model(table: ConfigTable, prior: Prior, streamed: bool) -> tuple[SparseCodingModel, Array, ModelKeys]:
     keys: ModelKeys = table.read()
     A = read_dictionary(table, keys.dictionary)
-    model: SparseCodingModel = table.named("dictionary", lambda: SparseCodingModel(A, prior, keys.sigma))
+    model = table.named("dictionary", lambda: SparseCodingModel(A, prior, keys.sigma))
     if not keys.dictionary.startswith("bars:"):
-        keys = replace(keys, dictionary=str((path.parent / keys.dictionary).resolve()))
+        keys = replace(keys, dictionary=str((table.path.parent / keys.dictionary).resolve()))
     if keys.x == "draw":
         x = model.draw(np.random.default_rng(keys.seed))[1]
     elif keys.x.startswith("draw:"):
@@ -200,19 +213,26 @@ def _read_model(
             raise table.fail("x", f", but after draw: comes a number of inputs, 2 to {MOST_DRAWN:,}, as in draw:100.")
         x = draw_inputs(model, int(count), np.random.default_rng(keys.seed))[1]
     else:
-        file = table.file("x", keys.x)
-        loaded = named(path, lambda: load_array(file, "model.x"))
+        loaded = table.array("x", keys.x)
         if loaded.ndim == 2 and 1 in loaded.shape and not (streamed and loaded.shape[1] == model.n_features):
             loaded = loaded.ravel()  # a .csv of one row or one column
         if loaded.ndim == 1 and streamed and model.n_features == 1:
             loaded = loaded[:, None]
         x = table.named("x", lambda: model.check_x(loaded) if loaded.ndim == 1 else model.check_rows(loaded))
-        keys = replace(keys, x=str((path.parent / keys.x).resolve()))
+        keys = replace(keys, x=str((table.path.parent / keys.x).resolve()))
     if not np.isfinite(x).all():
         raise table.fail(
             "x", f": the prior {prior!r} draws numbers that are not finite. Change the prior, or give a file."
         )
     return model, x, keys
+
+
+def resolved_prior(prior: Prior, file: str | None) -> dict[str, Any]:
+    """Return ``[prior]`` with every choice written out."""
+    keys = prior.config_keys()
+    numbers = {name: value for name, value in prior.numbers().items() if name in keys}
+    signed = {"signed": prior.signed} if "signed" in keys else {}
+    return {"kind": prior.kind, **numbers, **signed, **({} if file is None else {"file": file})}
 
 
 def resolved_toml(config: Config, sampler: Sampler) -> str:

@@ -1,18 +1,20 @@
 """The tables of a config and their keys, each declared once: default, unit, bounds, and a text for messages and docs.
 
 The reader (`config.table.ConfigTable`), the hint for a mistyped key, config.resolved.toml and docs/config.md follow from the
-fields below. Parts of ``[nonideal]`` are declared in `nonideal.parameters`, keys of ``[prior]`` by the kinds of priors.
+fields below. Parts of ``[nonideal]`` are declared in `nonideal.parameters`, ``[dynamics]`` in `model.dynamics`, numbers of
+``[prior]`` by the kinds of priors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from circuitlsc.circuit.systems import FORMS
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
-from circuitlsc.model.dynamics import KINDS, THRESHOLDS
-from circuitlsc.model.prior_io import prior_keys
+from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.stream import INTERPOLATIONS
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
@@ -33,14 +35,12 @@ class ModelKeys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicsKeys:
-    """What the circuit does with the energy (`model.dynamics.Dynamics`)."""
+class PriorKeys:
+    """The keys of ``[prior]`` that are no numbers: those are fields of the classes of priors."""
 
-    kind: str = choice("langevin", tuple(KINDS), "the system: two sample, and two settle on one code")
-    temperature: float | None = quantity(None, "1", "a number >= 0, T of exp(-E/T) (1, or 0 for what settles)")
-    friction: float | None = quantity(None, "1", "a number > 0, the friction of a momentum (chosen)", above=True)
-    mass: float | None = quantity(None, "tau", "a number > 0, the mass of a momentum (chosen)", above=True)
-    threshold: str = choice("soft", THRESHOLDS, 'the threshold of "lca"')
+    kind: str = choice(REQUIRED, PRIORS, "the class of the prior")
+    signed: bool = flag(True, "codes on both sides of 0")
+    file: str = word(REQUIRED, "a .csv, .npy or .npz file with two columns, s and its cost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,7 @@ class RunKeys:
     thin: int | None = quantity(None, "steps", "the steps from one sample to the next", low=1, whole=True, auto=True)
     timeout: float | None = quantity(None, "s", "seconds for each chain (as long as it takes)", above=True)
     tolerance: float | None = quantity(
-        None,
-        "1",
-        "a difference, for example 0.05, that samples may have from the posterior (0.02)",
-        low=ALLOWANCE,
-        above=True,
+        None, "1", "a difference, for example 0.05, from the posterior (0.02)", low=ALLOWANCE, above=True
     )
     reference_time: float = quantity(REFERENCE_TIME, "s", "seconds, for example 60, for a reference", above=True)
 
@@ -95,7 +91,7 @@ class DataKeys:
     """Data to learn from, in place of a dictionary that draws them."""
 
     source: str | None = word(None, 'a file with rows of values, or "natural:8"')
-    images: list[str] | None = entry(None, 'a list of .iml, .imc or .npy files, for example ["imk00001.iml"]')
+    images: list[str] | None = entry(None, 'a list of .iml, .imc or .npy files, for example ["imk00001.iml"]', of=str)
     shuffle: bool = flag(True, "the rows in random order")
 
 
@@ -119,8 +115,10 @@ class StageKeys:
 class LearningKeys(StageKeys):
     """What is learned, from where, and for how long."""
 
-    learn: list[str] = entry(REQUIRED, "a list of A, pi, lam, sigma")
-    stages: list[dict[str, Any]] | None = entry(None, "a list of tables of the times above, one after the other")
+    learn: list[str] = entry(REQUIRED, "a list of A, pi, lam, sigma", of=str)
+    stages: list[dict[str, Any]] | None = entry(
+        None, "a list of tables of the times above: [[learning.stages]] before each", of=dict
+    )
     overcomplete: float = quantity(1.0, "1", "K over the number of atoms (of a file: of features)", above=True)
     start: Any = entry("random", '"random", "true", a file (D, K), or a table with some of A, pi, lam, sigma')
     seed: int = quantity(0, "1", "the seed of the start, the data and the noise", whole=True)
@@ -140,7 +138,8 @@ class StartKeys:
 
 TABLES: dict[str, type] = {
     "model": ModelKeys,
-    "dynamics": DynamicsKeys,
+    "prior": PriorKeys,
+    "dynamics": Dynamics,
     "circuit": CircuitKeys,
     "nonideal": NonidealKeys,
     "run": RunKeys,
@@ -149,19 +148,20 @@ TABLES: dict[str, type] = {
 }
 
 
+def declared(keys: Any) -> dict[str, Mapping[str, Any]]:
+    """Return what is declared of each key, in order."""
+    return {f.name: f.metadata for f in fields(keys)}
+
+
 def names(keys: Any) -> tuple[str, ...]:
     """Return the names of declared keys, in order."""
-    return tuple(f.name for f in fields(keys))
+    return tuple(declared(keys))
 
 
 #: the tables of a config of a sampler, and their keys
-SAMPLER = {
-    "model": names(ModelKeys),
+SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in ("data", "learning")} | {
     "prior": prior_keys(),
-    "dynamics": names(DynamicsKeys),
-    "circuit": names(CircuitKeys),
     "nonideal": (*names(NonidealKeys), *PARTS),
-    "run": names(RunKeys),
 }
 #: those of a config of learning: what belongs to one input, or one form, is left out
 LEARNING = {

@@ -46,11 +46,6 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_positive(owner: str, name: str, value: float, why: str) -> None:
-    """Raise InputError unless ``value`` is a finite number > 0; ``owner``, ``name`` and ``why`` make the message."""
-    check_number(owner, name, value, why)
-
-
 def check_number(
     owner: str, name: str, value: Any, why: str, *, low: float = 0.0, high: float = math.inf, above: bool = True
 ) -> float:
@@ -66,6 +61,9 @@ def check_number(
     if not is_finite(value) or not low <= value <= high or (above and value == low):
         raise InputError(f"{owner}: {name} = {value!r}, but {why}. Give {wanted}.")
     return float(value)
+
+
+check_positive = check_number  # whose bound is > 0, unless another is given
 
 
 def check_count(name: str, value: Any, least: int, why: str = " cannot be used", *, kept: bool = True) -> int:

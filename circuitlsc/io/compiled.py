@@ -6,7 +6,8 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
 
 import numba
 
@@ -21,27 +22,20 @@ _REORDER = {"reassoc", "contract", "nsz"}
 
 def compiled(*, parallel: bool = False, reorder: bool = False) -> Callable[[Function], Function]:
     """Return a decorator that compiles a function, free of the interpreter's lock."""
-
-    def decorate(function: Function) -> Function:
-        options: dict[str, Any] = {"nogil": True, "parallel": parallel, "fastmath": _REORDER if reorder else False}
-        try:
-            return cast(Function, numba.njit(cache=True, **options)(function))
-        except RuntimeError:  # numba found no writable cache folder (a read-only installation without a home)
-            return cast(Function, numba.njit(**options)(function))
-
-    return decorate
+    fastmath = _REORDER if reorder else False
+    return partial(_kept, partial(numba.njit, nogil=True, parallel=parallel, fastmath=fastmath))
 
 
 def c_function(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function that C may call, kept on disk as well: it may close over no address."""
+    return partial(_kept, partial(numba.cfunc, signature))
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.cfunc(signature, cache=True)(function)
-        except RuntimeError:  # as above
-            return numba.cfunc(signature)(function)
 
-    return decorate
+def _kept(compiler: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    try:
+        return compiler(cache=True)(function)
+    except RuntimeError:  # numba found no writable cache folder (a read-only installation without a home)
+        return compiler()(function)
 
 
 def side_by_side(work: Callable[[int], None], n: int, threads: int | None = None) -> None:

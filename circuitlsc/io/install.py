@@ -17,13 +17,9 @@ EXTRAS = {
 
 def requirements(extra: str | None = None) -> list[str]:
     """Return the packages that circuitlsc needs, or that an extra adds."""
-    found = [requirement.partition(";") for requirement in requires("circuitlsc") or []]
-    wanted = [f"extra == {quote}{extra}{quote}" for quote in "'\""]
-    return [
-        name.strip()
-        for name, _, marker in found
-        if ("extra ==" not in marker if extra is None else any(text in marker for text in wanted))
-    ]
+    found = [requirement.replace('"', "'").partition(";") for requirement in requires("circuitlsc") or []]
+    wanted = "" if extra is None else f"extra == '{extra}'"
+    return [name.strip() for name, _, marker in found if wanted in marker and ("extra ==" in marker) == bool(wanted)]
 
 
 def how_to_install(*packages: str) -> str:

@@ -7,10 +7,9 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from circuitlsc.errors import InputError
 
@@ -20,29 +19,20 @@ _MARK = "circuitlsc: "  # begins what it says in its lock file
 _NOBODY = "nobody"
 
 
-class Stop(Protocol):
-    """As a `threading.Event` has it."""
-
-    def is_set(self) -> bool:
-        """Return whether to stop."""
-
-
 @contextmanager
-def lock(path: Path, stop: Stop | None = None, *, wait: bool = False) -> Iterator[int]:
+def lock(path: Path, stop: Callable[[], bool] | None = None) -> Iterator[int]:
     """Hold a file's lock; yields its file descriptor, which a child process may inherit to hold it too.
 
     Parameters
     ----------
     path : pathlib.Path
-    stop : Stop or None
-        Ends the waiting.
-    wait : bool
-        Wait for whoever has it.
+    stop : callable or None
+        Wait for whoever has it, until this returns true; None does not wait.
 
     Raises
     ------
     BlockingIOError
-        If somebody has it, and ``wait`` is false or ``stop`` was set.
+        If somebody has it, and nobody waits, or ``stop`` ended it.
     InputError
         If the file system has no locks.
     """
@@ -53,7 +43,7 @@ def lock(path: Path, stop: Stop | None = None, *, wait: bool = False) -> Iterato
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not wait or (stop is not None and stop.is_set()):
+                if stop is None or stop():
                     raise
                 time.sleep(_POLL)
             except OSError as error:
@@ -121,8 +111,7 @@ def _beat(descriptor: int, ended: threading.Event) -> None:
 def _beats(path: Path) -> bool:
     """Watch whether whoever wrote a lock file is alive."""
     before = _changed(path)
-    end = time.monotonic() + 3 * BEAT
-    while time.monotonic() < end:
+    for _ in range(6):
         time.sleep(BEAT / 2)
         if _changed(path) != before:
             return True

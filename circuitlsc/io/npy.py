@@ -40,8 +40,12 @@ def read_array(path: Path, suffix: str, *, prefer: str | None, matrix: bool, mos
     UnusableError, PickledError, OSError
         If there is no array that can be used, or it has more than ``most`` numbers.
     """
+    found: NDArray[Any] | list[str]
     if suffix in TEXT:
-        array = _read_text(path, suffix, matrix, most)
+        try:
+            found = read_table(decode(read_regular(path, most=TEXT_BYTES * most)), suffix=suffix, matrix=matrix)
+        except (UnicodeError, TableError) as error:
+            raise UnusableError(str(error)) from None
     else:
         with open_regular(path) as file:
             magic = file.read(6)
@@ -53,12 +57,9 @@ def read_array(path: Path, suffix: str, *, prefer: str | None, matrix: bool, mos
                 raise UnusableError(f"its first bytes are not those of a {suffix} file")
             size = path.stat().st_size
             found = read_npy(file, size, most) if suffix == ".npy" else _read_npz(path, prefer, most)
-        if isinstance(found, list):
-            return found
-        array = found
-    if array.size == 0:
+    if not isinstance(found, list) and found.size == 0:
         raise UnusableError("it holds no numbers")
-    return array
+    return found
 
 
 def read_npy(file: IO[bytes], size: int, most: int) -> NDArray[Any]:
@@ -147,11 +148,3 @@ def _read_npz(path: Path, prefer: str | None, most: int) -> NDArray[Any] | list[
         if len(names) != 1 and prefer not in names:
             return names
         return _member(archive, names[0] if len(names) == 1 else str(prefer), most)
-
-
-def _read_text(path: Path, suffix: str, matrix: bool, most: int) -> Array:
-    data = read_regular(path, most=TEXT_BYTES * most)
-    try:
-        return read_table(decode(data), suffix=suffix, matrix=matrix)
-    except (UnicodeError, TableError) as error:
-        raise UnusableError(str(error)) from None

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.lock import claim
 from circuitlsc.io.safe_open import open_regular, read_regular
+
+if TYPE_CHECKING:
+    from circuitlsc.io.arrays import Array
 
 DECK, SAMPLES, COMPARISON, FIGURE = "deck.cir", "samples.nc", "comparison.json", "figure.png"
 CONFIG = "config.resolved.toml"
@@ -153,12 +152,9 @@ def new_folder(folder: Path, *, settings: Mapping[str, Any] | None = None, resum
             for name in (BEGUN, COMPLETED, CHECKPOINT, _LOCK):
                 (part / name).unlink(missing_ok=True)
             part.rename(folder)
-        except InputError:
-            if begun and not (part / CHAINS).exists():
-                shutil.rmtree(part, ignore_errors=True)
-            raise
-        except BaseException:
-            if settings is None:
+        except BaseException as error:
+            early = isinstance(error, InputError) and begun and not (part / CHAINS).exists()
+            if settings is None or early:
                 shutil.rmtree(part, ignore_errors=True)
             raise
 
@@ -171,13 +167,9 @@ def _none_of_ours(folder: Path) -> InputError:
 
 def _check_plain(part: Path) -> None:
     """Raise InputError if the folder of an interrupted run holds links or pipes: no run leaves any."""
-    for folder, folders, files in os.walk(part):
-        for name in (*folders, *files):
-            mode = (Path(folder) / name).lstat().st_mode
-            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                raise InputError(
-                    f"{Path(folder) / name} is a link or a pipe, which no run leaves. Remove {part}, and start again."
-                )
+    for path in part.rglob("*"):
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise InputError(f"{path} is a link or a pipe, which no run leaves. Remove {part}, and start again.")
 
 
 def _check_same(part: Path, settings: Mapping[str, Any]) -> None:
@@ -208,8 +200,10 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_arrays(path: Path, **arrays: NDArray[np.float64]) -> None:
+def write_arrays(path: Path, **arrays: Array) -> None:
     """Write named arrays as .npz in full or not at all; a file of that name is replaced."""
+    import numpy as np  # only here: a command line that says its help is there at once
+
     with whole_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 

@@ -70,6 +70,6 @@ def decode(data: bytes) -> str:
     return text
 
 
-def reason(error: OSError) -> str:
+def reason(error: Exception) -> str:
     """Return what went wrong, without the number and the name that Python puts around it."""
-    return error.strerror or str(error)
+    return getattr(error, "strerror", None) or str(error)

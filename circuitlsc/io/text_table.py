@@ -14,9 +14,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import StringIO
-from itertools import islice
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,16 +41,15 @@ class TableError(Exception):
     """The text is no table of numbers; the message says why without a word of what stands there."""
 
 
-@dataclass(frozen=True)
-class _Form:
+class _Form(NamedTuple):
     """How a file is written: separator (None: blanks), decimal mark, first line of numbers, fields, and which are none."""
 
     separator: str | None
     mark: str
     first: int
     width: int
-    index: bool  # the first field of a line is its name
-    trailing: bool  # the last one is empty
+    named: bool  # the first field of a line is its name
+    trailing: bool  # one more, which is empty, ends a line
 
 
 def read_table(text: str, *, suffix: str, matrix: bool) -> Array:
@@ -77,8 +76,7 @@ def read_table(text: str, *, suffix: str, matrix: bool) -> Array:
     if not seen:
         return np.empty(0)
     form = _form(seen, separator or _separator(seen, suffix), matrix)
-    columns = form.width - form.index - form.trailing
-    array = np.fromiter(_numbers(text, form), dtype=float).reshape(-1, columns)
+    array = np.fromiter(_numbers(text, form), dtype=float).reshape(-1, form.width - form.named)
     return array.ravel() if not matrix and 1 in array.shape else array
 
 
@@ -99,15 +97,14 @@ def _numbers(text: str, form: _Form) -> Iterator[float]:
         fields = _fields((number, line), form.separator)
         if form.trailing and fields[-1] == "":
             fields.pop()
-        for k, field in enumerate(fields[form.index :], 1 + form.index):
+        for k, field in enumerate(fields[form.named :], 1 + form.named):
             if form.mark == "," and "." in field:
                 raise TableError(f"line {number} has a point, and others have decimal commas")
             if not _is_number(field, form.mark):
                 raise TableError(f"line {number}, column {k} is {'not a number' if field else 'empty'}")
-        if len(fields) != form.width - form.trailing:
-            before = form.width - form.trailing
-            raise TableError(f"line {number} has {len(fields)} numbers, and those before it have {before}")
-        yield from (float(field.replace(",", ".")) for field in fields[form.index :])
+        if len(fields) != form.width:
+            raise TableError(f"line {number} has {len(fields)} numbers, and those before it have {form.width}")
+        yield from (float(field.replace(",", ".")) for field in fields[form.named :])
 
 
 def _separator(lines: list[Line], suffix: str) -> str | None:
@@ -141,29 +138,23 @@ def _fields(line: Line, separator: str | None) -> list[str]:
 
 def _form(seen: list[Line], separator: str | None, matrix: bool) -> _Form:
     """Return how a file is written, by its first lines."""
-    rows: list[list[str]] = []
-    taken = 0
-    for line in seen:
-        taken += len(line[1])
-        if taken > _LONGEST:
-            if len(rows) < 2:
-                raise TableError(f"its lines are longer than {_LONGEST:,} characters")
-            break
-        rows.append(_fields(line, separator))
-    header = all(_has_header(rows, mark) for mark in _NUMBER)
-    names, body = rows[0] if header else None, rows[header:]
-    if not body:
+    ends = accumulate(len(line) for _, line in seen)
+    rows = [_fields(line, separator) for line, end in zip(seen, ends, strict=True) if end <= _LONGEST]
+    if len(rows) < min(2, len(seen)):
+        raise TableError(f"its lines are longer than {_LONGEST:,} characters")
+    header = _has_header(rows)
+    if not rows[header:]:
         raise TableError(f"line {seen[0][0]}, column 1 is not a number")
-    width = len(body[0])
-    for (number, _), row in zip(seen[header:], body, strict=False):  # as many as were looked at
+    width = len(rows[header])
+    for (number, _), row in zip(seen[header:], rows[header:], strict=False):  # as many as were looked at
         if len(row) != width:
             raise TableError(f"line {number} has {len(row)} numbers, and those before it have {width}")
-    trailing = (
-        width > 1 and all(row[-1] == "" for row in body) and (names is None or len(names) < width or not names[-1])
-    )
+    named = header and len(rows[0]) >= width and rows[0][-1] != ""  # the last column
+    trailing = width > 1 and not named and all(row[-1] == "" for row in rows[header:])
     if trailing:
-        body = [row[:-1] for row in body]
-        names = names if names is None else names[: width - 1]
+        width -= 1
+        rows = [row[:width] for row in rows]
+    names, body = rows[0] if header else None, rows[header:]
     commas = [field for row in body for field in row if "," in field]
     if separator == "," and commas and all(map(_THOUSANDS.fullmatch, commas)):
         raise TableError("it has commas in its numbers, which may be decimal marks or stand between thousands")
@@ -174,19 +165,17 @@ def _form(seen: list[Line], separator: str | None, matrix: bool) -> _Form:
     return _Form(separator, mark, seen[header][0], width, index, trailing)
 
 
-def _has_header(rows: list[list[str]], mark: str) -> bool:
+def _has_header(rows: list[list[str]]) -> bool:
     """Return whether a first line names the columns: with words, or, beside a name or nothing, with their numbers."""
     first, body = rows[0], rows[1:]
-    if not any(_is_number(field, mark) for field in first):
+    numbers = [any(_is_number(field, mark) for mark in _NUMBER) for field in first]
+    if not any(numbers):
         return any(_is_word(field) for field in first)  # not of numbers that are misspelt
-    numbered = len(first) > 1 and first[1:] in _counts(len(first) - 1)
-    return (
-        numbered
-        and not _is_number(first[0], mark)
-        and bool(body)
-        and all(row[0] for row in body)
-        and (first[0] == "" or all(_is_number(row[0], mark) for row in body))
-    )
+    if numbers[0] or not body or first[1:] not in _counts(len(first) - 1):
+        return False
+    if first[0] == "":
+        return all(row[0] for row in body)
+    return all(_is_number(row[0], mark) for row in body for mark in _NUMBER)
 
 
 def _counts(n: int) -> list[list[str]]:
@@ -208,20 +197,18 @@ def _has_index(names: list[str] | None, body: list[list[str]], mark: str, line: 
         return True
     others = [field for row in body for field in row[1:]]
     if counts and width > 1 + (not matrix) and all(re.search(r"[.,e]", field, re.I) for field in others):
-        raise TableError(
-            "its first column counts the rows, and may be their names or numbers of the table: remove it, or write 0.0 for 0"
-        )
+        raise _unclear("column counts the rows")
     return False
 
 
 def _check_first_row(body: list[list[str]]) -> None:
     first, others = body[0], [field for row in body[1:] for field in row]
     zero, one = _counts(len(first))
-    if (
-        len(first) > 1
-        and others
-        and (first == zero or (first == one and all(re.search(r"[.,e]", field, re.I) for field in others)))
-    ):
-        raise TableError(
-            "its first line numbers the columns, and may be their names or numbers of the table: remove it, or write 0.0 for 0"
-        )
+    broken = all(re.search(r"[.,e]", field, re.I) for field in others)
+    if len(first) > 1 and others and (first == zero or (first == one and broken)):
+        raise _unclear("line numbers the columns")
+
+
+def _unclear(what: str) -> TableError:
+    both = "may be their names or numbers of the table: remove it, or write 0.0 for 0"
+    return TableError(f"its first {what}, and {both}")

@@ -17,6 +17,7 @@ from typing import Any
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import is_number, is_positive
+from circuitlsc.io.declared import choice, quantity
 
 #: the kinds, each with the parameters that no other has; `circuitlsc.sampling.system.SYSTEMS` says what each does
 KINDS: dict[str, tuple[str, ...]] = {
@@ -59,11 +60,11 @@ class Dynamics:
         If a value is out of range, or belongs to another kind.
     """
 
-    kind: str = "langevin"
-    temperature: float | None = None
-    friction: float | None = None
-    mass: float | None = None
-    threshold: str = "soft"
+    kind: str = choice("langevin", tuple(KINDS), "the system: two sample, and two settle on one code")
+    temperature: float | None = quantity(None, "1", "a number >= 0, T of exp(-E/T) (1, or 0 for what settles)")
+    friction: float | None = quantity(None, "1", "a number > 0, the friction of a momentum (chosen)", above=True)
+    mass: float | None = quantity(None, "tau", "a number > 0, the mass of a momentum (chosen)", above=True)
+    threshold: str = choice("soft", THRESHOLDS, 'the threshold of "lca"')
 
     def __post_init__(self) -> None:
         for name, options in (("kind", tuple(KINDS)), ("threshold", THRESHOLDS)):

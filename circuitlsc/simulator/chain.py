@@ -154,7 +154,7 @@ def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
     check_own(folder)
     try:
         # the worker holds the lock too: it may outlive this process by a moment
-        with lock(folder / LOCK, stop, wait=True) as held:
+        with lock(folder / LOCK, stop.is_set) as held:
             if finished(folder, task):
                 return None
             task.save(folder / TASK)
