@@ -102,7 +102,7 @@ def test_the_fast_drift_is_that_of_the_model(prior):
     model, x = three_latents(prior)
     u = np.random.default_rng(2).laplace(0, 1.5, (50, 3))
     moved = u.copy()
-    sde._ideal_drift(model, x, 0.01)(moved)
+    sde._ideal_drift(model, x, 0.01, 50)(moved)
     np.testing.assert_allclose(moved, u - 0.01 * model.energy_grad(u, x), atol=1e-13)
     assert np.abs(moved - (u - 0.01 * model.energy_grad(u, -x))).max() > 1e-3
 

@@ -100,7 +100,9 @@ def exact_statistics(
                 return quadrature(model, x)
         except ReferenceRefusedError:
             pass  # a singular A_S, or integrals that do not converge: the posterior is proper all the same
-    chains: Chains = (GibbsChains if prior.conditionals else SliceChains)(model, x, n_chains=CHAINS, seed=seed)
+    kind = GibbsChains if prior.conditionals else SliceChains
+    kind(model, x, n_chains=1, seed=seed).draw(1)  # compiled, on a new machine: no part of the time that drawing may take
+    chains: Chains = kind(model, x, n_chains=CHAINS, seed=seed)
     running = RunningStatistics(model, x, "Gibbs sampling" if prior.conditionals else "slice sampling", levels)
     enough, begun, target, warmup = enough or usual_error(model), time.monotonic(), BATCH, WARMUP
     while True:  # how many draws are enough does not depend on how fast they come

@@ -23,7 +23,7 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 _RATE_STEP = 0.02  # h times the fastest rate; the measurements behind it are in `software_sde`
 _LARGEST_STEP = 0.01  # in tau
 _MIN_DRAWS = 4  # per chain: fewer have no standard error
-_LOOK = 100  # steps between two looks at whether the state is still finite
+_BLOCK = 1 << 18  # normal numbers drawn at a time: 2 MB, which stays in the cache
 
 
 def software_sde(
@@ -103,17 +103,44 @@ def software_sde(
         )
     rng = np.random.default_rng(seed)
     u = model.prior.tempered(temperature).draw_state((n_chains, model.n_latents), rng)
-    return _integrate(_ideal_drift(model, x, step), u, step, temperature, n_draws * thin, thin, warmup_steps, rng), step
+    drift_step = _ideal_drift(model, x, step, n_chains)
+    return _integrate(drift_step, u, step, temperature, n_draws * thin, thin, warmup_steps, rng), step
 
 
-def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float) -> Callable[[Array], None]:
-    """Return a function that adds -step * grad E (width 0) to u in place: `energy_grad` on the Gram matrix, faster."""
+def _ideal_drift(model: SparseCodingModel, x: ArrayLike, step: float, n_chains: int) -> Callable[[Array], None]:
+    """Return a function that adds -step * grad E (width 0) to u in place, in buffers of its own.
+
+    The same numbers as ``model.energy_grad``, several times as fast.
+    """
     prior, G, b = model.prior, step * model.gram, step * model.drive(x)
+    shape = (n_chains, model.n_latents)
+    field, sign, s, gate = np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape, bool)
+    precision = step * (model.gram + np.eye(model.n_latents) * prior.stiffness)
+
+    def linear(u: Array) -> None:
+        np.matmul(u, precision, out=field)
+        np.subtract(field, b, out=field)
+        np.subtract(u, field, out=u)
 
     def drift(u: Array) -> None:
-        u -= (prior.latent(u) @ G - b) * prior.latent_grad(u) + step * prior.cost_grad(u)
+        np.copysign(1.0, u, out=sign)
+        np.abs(u, out=s)
+        if prior.sparse:
+            np.subtract(s, prior.threshold, out=s)
+            np.greater(s, 0.0, out=gate)
+            np.maximum(s, 0.0, out=s)
+        if prior.signed:
+            np.multiply(s, sign, out=s)
+        np.matmul(s, G, out=field)
+        np.subtract(field, b, out=field)
+        if prior.sparse:
+            np.multiply(field, gate, out=field)
+        if not prior.signed:
+            np.multiply(field, sign, out=field)
+        np.add(field, step * prior.cost_grad(u), out=field)
+        np.subtract(u, field, out=u)
 
-    return drift
+    return linear if prior.linear else drift
 
 
 def _integrate(
@@ -129,16 +156,22 @@ def _integrate(
     """Alternate drift_step and noise on u, shape (n_chains, n_latents); keep every thin-th step after the warm-up."""
     n_chains, n_latents = u.shape
     draws = np.empty((n_steps // thin, n_chains, n_latents))  # one contiguous write per draw
-    amplitude, last = math.sqrt(2 * temperature * step), thin * len(draws)
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the remedy
-        for done in range(1 - warmup_steps, 1 + last):
-            drift_step(u)
-            u += amplitude * rng.standard_normal(u.shape)
-            if done > 0 and done % thin == 0:
-                draws[done // thin - 1] = u
-            if (done % _LOOK == 0 or done == last) and not np.isfinite(u).all():
-                raise InputError(
-                    f"The simulation diverged before step {done + warmup_steps}: step = {step!r} is too large for the "
-                    "fastest rate of the gradient, or the gradient is wrong. Lower the step to 0.02 of that rate's time."
-                )
+    amplitude = math.sqrt(2 * temperature * step)
+    noise = np.empty((max(1, _BLOCK // u.size), n_chains, n_latents))
+    last = warmup_steps + thin * len(draws)
+    for first in range(0, last, len(noise)):
+        rng.standard_normal(out=noise)
+        noise *= amplitude
+        with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the remedy
+            for k in range(first, min(first + len(noise), last)):
+                drift_step(u)
+                u += noise[k - first]
+                done = k + 1 - warmup_steps
+                if done > 0 and done % thin == 0:
+                    draws[done // thin - 1] = u
+        if not np.isfinite(u).all():
+            raise InputError(
+                f"The simulation diverged before step {min(first + len(noise), last)}: step = {step!r} is too large for "
+                "the fastest rate of the gradient, or the gradient is wrong. Lower the step to 0.02 of that rate's time."
+            )
     return draws.swapaxes(0, 1)  # a view: a copy would take the memory once more
