@@ -101,7 +101,9 @@ def exact_statistics(
         except ReferenceRefusedError:
             pass  # a singular A_S, or integrals that do not converge: the posterior is proper all the same
     kind = GibbsChains if prior.conditionals else SliceChains
-    kind(model, x, n_chains=1, seed=seed).draw(1)  # compiled, on a new machine: no part of the time that drawing may take
+    kind(model, x, n_chains=1, seed=seed).draw(
+        1
+    )  # compiled, on a new machine: no part of the time that drawing may take
     chains: Chains = kind(model, x, n_chains=CHAINS, seed=seed)
     running = RunningStatistics(model, x, "Gibbs sampling" if prior.conditionals else "slice sampling", levels)
     enough, begun, target, warmup = enough or usual_error(model), time.monotonic(), BATCH, WARMUP
