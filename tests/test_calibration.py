@@ -13,7 +13,6 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.reference import statistics
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reporting.calibration_plot import calibration_figure
 from circuitlsc.reporting.plotting import save_figure
@@ -193,14 +192,6 @@ def test_order_of_draws_inputs_and_latents_does_not_matter():
     for other, latents in ((moved, moved.latents), (turned, turned.latents[::-1])):
         assert [row.histogram for row in latents] == [row.histogram for row in c.latents]
         assert [row.histogram for row in other.joint] == [row.histogram for row in c.joint]
-
-
-def test_residuals_in_pieces_are_the_same(monkeypatch, inputs):
-    s_true, x = inputs
-    s = BARS.prior.draw((300, L, 8), np.random.default_rng(10))
-    whole = run(BARS, s_true, x, s)
-    monkeypatch.setattr(statistics, "_CHUNK", 7)
-    assert run(BARS, s_true, x, s) == whole
 
 
 @pytest.mark.parametrize(

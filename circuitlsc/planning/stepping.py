@@ -179,7 +179,7 @@ def choose_step(given: float | None, best: float, limit: float, fastest: str, ru
             f"run.step = {given!r} tau is too large for the fastest {fastest} / tau: the limit is {limit:.3g} tau. "
             f'Give step <= {best:.3g}, or step = "auto".'
         )
-    return given, f"step {given:.4g} tau as given (the rule would give {best:.4g})"
+    return float(given), f"step {given:.4g} tau as given (the rule would give {best:.4g})"
 
 
 def check_given(name: str, value: float, why: str) -> None:

@@ -144,7 +144,7 @@ def build_sampler(
         form=form,
         dynamics=whole.dynamics,
         scaling=scales(ranges=whole.ranges),
-        plan=replace(plan, step=plan.step / 2**halvings),
+        plan=replace(plan, step=plan.step / 2 ** int(halvings)),
         ranges=whole.ranges,
         tolerance=tolerance or system.tolerance(plan.width),
         level=level,

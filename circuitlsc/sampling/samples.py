@@ -11,6 +11,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Samples:
     def draws(self, name: str = "u") -> Draws:
         """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece."""
         variable = self._variable("draws", name)
-        return Draws(variable.shape, lambda first, stop: np.asarray(variable[:, first:stop].values))
+        return Draws(variable.shape, partial(_piece, variable))
 
     def _variable(self, what: str, name: str) -> xr.Variable:
         states = [str(key) for key, values in self.tree["posterior"].data_vars.items() if "draw" in values.dims]
@@ -241,6 +242,11 @@ class Samples:
                 f"{path} is not a file of circuitlsc samples ({' '.join(str(error).split()).rstrip('.')})."
             ) from None
         return samples
+
+
+def _piece(variable: xr.Variable, first: int, stop: int) -> Array:
+    """Return draws first .. stop - 1 of every chain."""
+    return np.asarray(variable[:, first:stop].values)
 
 
 def _about(letter: str) -> dict[str, str]:
