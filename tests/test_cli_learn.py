@@ -12,7 +12,9 @@ import pytest
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import Learned, bars, match_atoms
-from circuitlsc.learning import load_history
+from circuitlsc.learning import checkpoint, load_history
+from circuitlsc.learning.checkpoint import save_checkpoint
+from circuitlsc.learning.learner import Learner
 
 pytestmark = pytest.mark.ngspice
 
@@ -126,7 +128,7 @@ def refuse_what_differs(arguments, folder, checkpoint, text):
     [
         pytest.param("software", signal.SIGINT, True, marks=pytest.mark.slow),  # test_learning_run has a shorter one
         ("circuit", signal.SIGKILL, True),
-        ("circuit", signal.SIGKILL, False),
+        pytest.param("circuit", signal.SIGKILL, False, marks=pytest.mark.slow),
         pytest.param("software", signal.SIGKILL, False, marks=pytest.mark.slow),
         pytest.param("circuit", signal.SIGINT, True, marks=pytest.mark.slow),
     ],
@@ -173,6 +175,27 @@ def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit
     mine, its = (Learned.load(p / "learned.npz") for p in (tmp_path / "out", whole))
     for name in ("A", "A_final", "pi", "pi_final"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))
+
+
+def test_a_run_that_goes_on_without_being_asked_says_so(software, tmp_path, monkeypatch):
+    def save_and_be_interrupted(*arguments):
+        save_checkpoint(*arguments)
+        raise KeyboardInterrupt
+
+    arguments = ("learn", "config.toml", "-o", "out")
+    (tmp_path / "config.toml").write_text(SOFTWARE)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_checkpoint", save_and_be_interrupted)
+        patch.setitem(Learner.run.__kwdefaults__, "every", 0.0)
+        assert circuitlsc(*arguments, cwd=tmp_path).returncode == 130
+    assert not (tmp_path / "out").exists()
+    done = circuitlsc(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "goes on from the checkpoint that an interrupted run left in out.partial; --resume is to say so" in done.stderr
+    )
+    mine, its = (Learned.load(p / "learned.npz") for p in (tmp_path / "out", software[0]))
+    np.testing.assert_array_equal(mine.A_final, its.A_final)
 
 
 @pytest.mark.parametrize(

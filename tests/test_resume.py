@@ -136,9 +136,9 @@ def wait_for_chunks(process, folder, n):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The samples of the config at 6,000 tau, simulated in one go."""
+    """The samples of the config at 4,000 tau, simulated in one go."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "config.toml").write_text(CONFIG.format(t_stop=6000, seed=1))
+    (folder / "config.toml").write_text(CONFIG.format(t_stop=4000, seed=1))
     done = circuitlsc("run", "config.toml", "-o", "out", "--no-cache", cwd=folder)
     assert done.returncode in (0, 4), done.stderr
     assert sorted(p.name for p in folder.iterdir()) == ["config.toml", "out"]
@@ -169,7 +169,7 @@ PAIRS = [("ctrl-c", "none"), ("kill-9", "elsewhere")]
     ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bits(kill, cache, uninterrupted, tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=6000, seed=1))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=4000, seed=1))
     process = start(tmp_path, "run", "config.toml", "-o", "out", *cache)
     kept = {(): ".circuitlsc-cache", ("--no-cache",): "out.partial/chains"}.get(cache, "elsewhere")
     wait_for_chunks(process, tmp_path / kept, 2)
@@ -196,7 +196,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(kill, cache, uninterrupted,
 def test_twenty_kills_at_random_moments(uninterrupted, tmp_path):
     """kill -9 of the parent, at moments from its first imports to its last file."""
     moments = random.Random(20221101)
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=6000, seed=1))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=4000, seed=1))
     begin = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "circuitlsc", "run", "config.toml", "-o", "timed", "--no-cache"],
@@ -266,7 +266,7 @@ def test_a_resumed_run_has_to_be_the_same_run(tmp_path):
 
 def test_a_run_that_took_too_long_may_take_longer(tmp_path):
     """As its message says: the timeout is no part of what the samples depend on, and nor is how they are judged."""
-    text = CONFIG.format(t_stop=6000, seed=1)
+    text = CONFIG.format(t_stop=1500, seed=1)
     (tmp_path / "config.toml").write_text(f"{text}timeout = 1e-3\n")
     line = one_line(circuitlsc("run", "config.toml", "-o", "out", "--no-cache", cwd=tmp_path), 1)
     assert "it was stopped after 0.001 s. Raise the timeout, or shorten t_stop." in line
