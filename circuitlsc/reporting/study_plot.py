@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from circuitlsc.nonideal.nonidealities import unit_of
 from circuitlsc.reporting.plotting import new_figure, numbers
@@ -114,6 +115,7 @@ def chips_figure(report: ChipReport) -> Figure:
         place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
         ax.text(1.0, report.tolerance, "tolerance", color="0.2", **place)
         ax.set(xlabel="chip, sorted", ylabel="largest error of P(active), mean", ylim=(0, None))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(f"yield {report.passed} of {len(chips)} (95 % interval {low:.0%} to {high:.0%})")
     return fig
 
