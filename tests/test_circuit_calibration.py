@@ -24,11 +24,12 @@ def test_the_right_circuit_is_calibrated(form, seed, inputs):
     assert c.samples.time[0] == pytest.approx(15.0)
 
 
+# notebook 03 has the fast one
 @pytest.mark.parametrize(
     ("built", "dynamics"),
     [
         pytest.param(SparseCodingModel(BARS.A, SpikeSlab(0.3, 2.0), 0.5), Dynamics(), marks=pytest.mark.slow),
-        (BARS, Dynamics(temperature=2.0)),
+        pytest.param(BARS, Dynamics(temperature=2.0), marks=pytest.mark.slow),
         pytest.param(SparseCodingModel(BARS.A, BARS.prior, 0.75), Dynamics(), marks=pytest.mark.slow),
     ],
     ids=["lam x 2", "T = 2", "sigma x 1.5"],

@@ -13,6 +13,7 @@ from test_cli import circuitlsc, one_line
 
 from circuitlsc import Learned, bars, match_atoms
 from circuitlsc.learning import checkpoint, load_history
+from circuitlsc.learning import circuit as learning_circuit
 from circuitlsc.learning.checkpoint import save_checkpoint
 from circuitlsc.learning.learner import Learner
 
@@ -115,7 +116,7 @@ def refuse_what_differs(arguments, folder, checkpoint, text):
     ):
         (folder / "config.toml").write_text(config)
         checkpoint.write_bytes(content)
-        done = subprocess.run([*arguments, "--resume"], cwd=folder, capture_output=True, text=True, check=False)
+        done = circuitlsc(*arguments, "--resume", cwd=folder)
         assert done.returncode == 2, done.stderr
         assert says in done.stderr.splitlines()[-1]
         assert checkpoint.read_bytes() == content
@@ -123,11 +124,23 @@ def refuse_what_differs(arguments, folder, checkpoint, text):
     checkpoint.write_bytes(kept)
 
 
+def go_on(done, asked, folder, whole):
+    """A run came to the end of one that nothing interrupted, and said that it had a beginning if nobody asked for that."""
+    assert done.returncode == 0, done.stderr
+    line = "goes on from the checkpoint that an interrupted run left in out.partial; --resume is to say so"
+    assert (line in done.stderr) != asked
+    assert sorted(p.name for p in folder.iterdir()) == ["config.toml", "out"]
+    assert "checkpoint.npz" not in {p.name for p in (folder / "out").iterdir()}
+    mine, its = (Learned.load(p / "learned.npz") for p in (folder / "out", whole))
+    for name in ("A", "A_final", "pi", "pi_final"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))
+
+
 @pytest.mark.parametrize(
     ("where", "kill", "asked"),
     [
         pytest.param("software", signal.SIGINT, True, marks=pytest.mark.slow),  # test_learning_run has a shorter one
-        ("circuit", signal.SIGKILL, True),
+        pytest.param("circuit", signal.SIGKILL, True, marks=pytest.mark.slow),
         pytest.param("circuit", signal.SIGKILL, False, marks=pytest.mark.slow),
         pytest.param("software", signal.SIGKILL, False, marks=pytest.mark.slow),
         pytest.param("circuit", signal.SIGINT, True, marks=pytest.mark.slow),
@@ -164,38 +177,31 @@ def test_an_interrupted_run_goes_on_to_the_same_result(folder, software, circuit
         said = "circuitlsc: error: interrupted; what was done is kept beside out: give the same command with --resume to go on"
         assert err.strip().splitlines()[-1] == said
     assert not (tmp_path / "out").exists()
-    refuse_what_differs(arguments, tmp_path, checkpoint, text)
+    refuse_what_differs(arguments[3:], tmp_path, checkpoint, text)
     again = [*arguments, "--resume"] if asked else arguments
-    done = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    line = "goes on from the checkpoint that an interrupted run left in out.partial; --resume is to say so"
-    assert (line in done.stderr) != asked
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.toml", "out"]
-    assert "checkpoint.npz" not in {p.name for p in (tmp_path / "out").iterdir()}
-    mine, its = (Learned.load(p / "learned.npz") for p in (tmp_path / "out", whole))
-    for name in ("A", "A_final", "pi", "pi_final"):
-        np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))
+    go_on(subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False), asked, tmp_path, whole)
 
 
-def test_a_run_that_goes_on_without_being_asked_says_so(software, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("where", "asked"), [("software", False), ("circuit", True)])
+def test_what_an_interrupt_leaves_is_gone_on_with(software, circuit, tmp_path, monkeypatch, where, asked):
+    """In this process, at the first checkpoint."""
+
     def save_and_be_interrupted(*arguments):
         save_checkpoint(*arguments)
         raise KeyboardInterrupt
 
-    arguments = ("learn", "config.toml", "-o", "out")
-    (tmp_path / "config.toml").write_text(SOFTWARE)
+    (whole, _), text = (circuit, CIRCUIT) if where == "circuit" else (software, SOFTWARE)
+    monkeypatch.setattr(learning_circuit, "PIECE", 20_000)
+    arguments = ("learn", "config.toml", "-o", "out", "--in", where)
+    (tmp_path / "config.toml").write_text(text)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_checkpoint", save_and_be_interrupted)
+        for module in (checkpoint, learning_circuit):
+            patch.setattr(module, "save_checkpoint", save_and_be_interrupted)
         patch.setitem(Learner.run.__kwdefaults__, "every", 0.0)
         assert circuitlsc(*arguments, cwd=tmp_path).returncode == 130
     assert not (tmp_path / "out").exists()
-    done = circuitlsc(*arguments, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (
-        "goes on from the checkpoint that an interrupted run left in out.partial; --resume is to say so" in done.stderr
-    )
-    mine, its = (Learned.load(p / "learned.npz") for p in (tmp_path / "out", software[0]))
-    np.testing.assert_array_equal(mine.A_final, its.A_final)
+    refuse_what_differs(arguments, tmp_path, tmp_path / "out.partial" / "checkpoint.npz", text)
+    go_on(circuitlsc(*arguments, *["--resume"] * asked, cwd=tmp_path), asked, tmp_path, whole)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_a_dask_worker_that_disappears(cluster, tmp_path, monkeypatch):
     """Its chain is taken up on another worker from its last chunk."""
     monkeypatch.setattr("circuitlsc.simulator.engine._LOOK", 0.05)
     _, client = cluster
-    (task,) = build_sampler(MODEL, X).tasks(RunPlan(t_stop=10_000.0, chains=1, seed=2))
+    (task,) = build_sampler(MODEL, X).tasks(RunPlan(t_stop=20_000.0, chains=1, seed=2))
     task = replace(task, chunk=2000)
     store = Store(tmp_path / "kept")
     (whole,) = run_chains([task])

@@ -136,9 +136,9 @@ def wait_for_chunks(process, folder, n):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The samples of the config at 4,000 tau, simulated in one go."""
+    """The samples of the config at 3,000 tau, simulated in one go."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "config.toml").write_text(CONFIG.format(t_stop=4000, seed=1))
+    (folder / "config.toml").write_text(CONFIG.format(t_stop=3000, seed=1))
     done = circuitlsc("run", "config.toml", "-o", "out", "--no-cache", cwd=folder)
     assert done.returncode in (0, 4), done.stderr
     assert sorted(p.name for p in folder.iterdir()) == ["config.toml", "out"]
@@ -169,7 +169,7 @@ PAIRS = [("ctrl-c", "none"), ("kill-9", "elsewhere")]
     ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bits(kill, cache, uninterrupted, tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=4000, seed=1))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=3000, seed=1))
     process = start(tmp_path, "run", "config.toml", "-o", "out", *cache)
     kept = {(): ".circuitlsc-cache", ("--no-cache",): "out.partial/chains"}.get(cache, "elsewhere")
     wait_for_chunks(process, tmp_path / kept, 2)
@@ -196,7 +196,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(kill, cache, uninterrupted,
 def test_twenty_kills_at_random_moments(uninterrupted, tmp_path):
     """kill -9 of the parent, at moments from its first imports to its last file."""
     moments = random.Random(20221101)
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=4000, seed=1))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=3000, seed=1))
     begin = time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "circuitlsc", "run", "config.toml", "-o", "timed", "--no-cache"],
