@@ -56,11 +56,20 @@ def test_the_table_is_complete():
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("name", [*SMALL, *SIGNED, *(pytest.param(name, marks=pytest.mark.slow) for name in ALIKE)])
-def test_prediction(request, name):
+@pytest.mark.parametrize("name", [*SMALL, *SIGNED])
+def test_prediction(alone, signed, name):
+    holds((alone if name in SMALL else signed)[name], name)
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", ALIKE)
+def test_prediction_of_what_is_alike(alike, name):
+    holds(alike[name], name)
+
+
+def holds(entry, name):
     """Within 20 % + 3 standard errors, of an effect that is well above its error."""
-    fixture = "alone" if name in SMALL else "signed" if name in SIGNED else "alike"
-    entry = request.getfixturevalue(fixture)[name]
     assert entry.prediction_holds, (name, entry.to_dict())
     d = entry.change
     size = np.concatenate([np.abs(d.p_active) / (d.p_active_se + 1e-4), np.abs(d.mean) / (d.mean_se + 1e-4)])
