@@ -56,9 +56,11 @@ def test_long_runs_are_put_together_from_replicates(small):
     scale = put.std(0)
     assert kstest((np.abs(true) / scale).max(1), (np.abs(put) / scale).max(1)).pvalue > 1e-4
     np.testing.assert_allclose(made.errors(), put.std(0), rtol=0.05)
-    # another length scales by the root
-    four = made.deviations(exact, 4 * length)
-    np.testing.assert_allclose(four.std(0), put.std(0) / 2, rtol=0.15)
+    # another length scales by the root, by counts of replicates as by sums of so many that they are normal
+    assert length / made.length < null.NORMAL < 1e4 * length / made.length
+    for longer in (4, 1e4):
+        other = made.deviations(exact, longer * length)
+        np.testing.assert_allclose(other.std(0), put.std(0) / math.sqrt(longer), rtol=0.15)
 
 
 def test_the_error_of_the_starts_is_made_once():
