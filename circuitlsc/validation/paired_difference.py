@@ -106,8 +106,17 @@ def paired_difference(
     if model.prior.sparse and model.n_latents <= MAX_SUPPORT_LATENTS:
         supports |= zip(("tv", "tv_se", "tv_floor"), _total_variation(a0, a1), strict=True)
     sd_se = mean_with_mcse(squares)[1] / np.maximum(sd0 + sd1, 1e-12)
-    own = {"p_active_unpaired_se": unpaired, "mean_unpaired_se": np.hypot(mean_se0, mean_se1)}
-    return PairedDifference(p, p_se, mean, mean_se, sd1 - sd0, sd_se, **own, **supports)  # type: ignore[arg-type]
+    return PairedDifference(
+        p_active=p,
+        p_active_se=p_se,
+        mean=mean,
+        mean_se=mean_se,
+        sd=sd1 - sd0,
+        sd_se=sd_se,
+        p_active_unpaired_se=unpaired,
+        mean_unpaired_se=np.hypot(mean_se0, mean_se1),
+        **supports,
+    )
 
 
 def _ever(happens: Draws) -> NDArray[np.bool_]:
