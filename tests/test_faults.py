@@ -38,7 +38,7 @@ kind = "spike-slab"
 pi = 0.3
 lam = 1.0
 [run]
-t_stop = 3000
+t_stop = 1500
 chains = 8
 """
 
@@ -72,7 +72,7 @@ def with_signal(number, chain, run):
 
 @pytest.fixture(scope="module")
 def eight():
-    return run_chains(chains(8, 3000.0))
+    return run_chains(chains(8, 1500.0))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def eight():
 )
 def test_one_worker_of_eight_ends(number, reason, eight, tmp_path):
     """Seven results and one error; and the eighth goes on where it was."""
-    tasks, store = chains(8, 3000.0), Store(tmp_path / "kept")
+    tasks, store = chains(8, 1500.0), Store(tmp_path / "kept")
     outcomes = with_signal(number, 3, lambda: run_all_chains(tasks, workers=2, store=store))
     (failed,) = [o for o in outcomes if isinstance(o, SimulationError)]
     assert outcomes.index(failed) == failed.chain == 3
@@ -250,7 +250,7 @@ def test_a_disk_that_is_full_at_the_end(small_disk):
 
 
 def test_sigterm_ends_the_workers_too(tmp_path):
-    (tmp_path / "config.toml").write_text(CONFIG.replace("3000", "3000000"))
+    (tmp_path / "config.toml").write_text(CONFIG.replace("1500", "3000000"))
     process = subprocess.Popen(
         [sys.executable, "-m", "circuitlsc", "run", "config.toml", "-o", "out"],
         cwd=tmp_path,

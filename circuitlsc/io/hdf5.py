@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import chain, repeat
@@ -23,6 +24,8 @@ from circuitlsc.io.safe_open import open_regular
 INFLATES = 20  # bytes of arrays per byte of the file: codes that are mostly 0 compress well
 SLACK = 2**24  # bytes that any file may have beside
 UNLOCKED = {"locking": False}
+#: Held while a file is written. To make a lock, xarray imports dask's scheduler where it is installed: half a second.
+_ONE_WRITES = threading.Lock()
 MOST_OBJECTS = 1000  # groups and data sets
 FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 
@@ -40,7 +43,7 @@ def load_dataset(path: Path) -> xr.Dataset:
 def save_groups(path: Path, groups: Mapping[str, xr.Dataset]) -> None:
     """Write groups as netCDF without asking for a lock, which not every disk has: for a name that nobody else uses."""
     for mode, (group, dataset) in zip(chain("w", repeat("a")), groups.items(), strict=False):
-        with closing(H5NetCDFStore.open(str(path), mode, group=group, driver_kwds=UNLOCKED)) as store:
+        with closing(H5NetCDFStore.open(str(path), mode, group=group, lock=_ONE_WRITES, driver_kwds=UNLOCKED)) as store:
             dataset.dump_to_store(store)
 
 

@@ -14,12 +14,9 @@ a step moves them by less than float32 resolves.
 from __future__ import annotations
 
 import math
-from types import FunctionType
 from typing import NamedTuple
 
-import numba
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from circuitlsc.io.arrays import Array
@@ -30,6 +27,7 @@ U0, LAM, SIGMA = 0, 1, 2  # places in Workspace.slow
 STEPS, ERROR, ACTIVE, SIZE = 0, 1, 2, 3  # places in Workspace.sums
 _PARALLEL_FROM = 8192  # entries of u from which threads are worth their start (about 10 us a loop)
 _BLOCKS = 8  # of columns
+prange = range  # numba's in the loops that have threads
 
 
 class Rates(NamedTuple):
@@ -100,6 +98,8 @@ def fill(rng: np.random.Generator, out: Real) -> None:
 
 def advance(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
     """Take len(noise) steps in place with the inputs x (n, D); noise (m, n, K) are standard normal deviates."""
+    import numba
+
     if w.u.size >= _PARALLEL_FROM and numba.get_num_threads() > 1:
         with ONE_PARALLEL:
             _advance_parallel(w, x, noise, rates)
@@ -232,6 +232,4 @@ def _steps(w: Workspace, x: Real, noise: Real, rates: Rates) -> None:
 
 
 _advance_serial = compiled()(_steps)
-_parallel = FunctionType(_steps.__code__, _steps.__globals__, "_parallel")
-_parallel.__qualname__ = "_parallel"  # by which numba keeps its machine code apart from the serial one's
-_advance_parallel = compiled(parallel=True)(_parallel)
+_advance_parallel = compiled(parallel=True)(_steps)

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numba
-
 _TRIAL, _CYCLE = 3, 300  # calls with each number of threads, and calls until they are compared again
 
 
@@ -19,7 +17,9 @@ class Threads:
     """
 
     def __init__(self) -> None:
-        self._all = numba.get_num_threads()
+        import numba
+
+        self._numba, self._all = numba, numba.get_num_threads()
         self._calls = 0
         self._times = [float("inf")] * 2
 
@@ -31,18 +31,20 @@ class Threads:
         if call == 0:
             self._times = [float("inf")] * 2
         which = call // _TRIAL
-        numba.set_num_threads((1, self._all)[which])
+        self._numba.set_num_threads((1, self._all)[which])
         start = time.perf_counter()
         work()
         self._times[which] = min(self._times[which], (time.perf_counter() - start) / steps)
         if call == 2 * _TRIAL - 1:
-            numba.set_num_threads((1, self._all)[int(self._times[1] < self._times[0])])
+            self._numba.set_num_threads((1, self._all)[int(self._times[1] < self._times[0])])
         return None
 
 
 @contextmanager
 def thread_choice() -> Iterator[Threads]:
     """Yield a `Threads`, and give numba its own number of threads back at the end."""
+    import numba
+
     before = numba.get_num_threads()
     try:
         yield Threads()

@@ -17,8 +17,7 @@ from circuitlsc.circuit.cells import Feedback
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.errors import CircuitLSCError
 from circuitlsc.io.arrays import Array
-from circuitlsc.planning.extrapolation import extrapolate
-from circuitlsc.simulator.ngspice.callbacks import FIRST
+from circuitlsc.planning.extrapolation import FIRST, extrapolate
 
 Inputs = Callable[[int, float], Mapping[str, Array] | None]
 

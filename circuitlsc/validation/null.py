@@ -233,11 +233,16 @@ class Null:
         return max(1.0, float(_ratio(run, self.blocks)) / self.own_ratio)
 
 
-@lru_cache(maxsize=4)  # a verdict asks for the same ones again and again
 def _multinomial_weights(n: int, n_runs: int) -> Array:
     """Return the weights of the mean of n replicates that are drawn among n_runs, less their mean, (DRAWN, n_runs)."""
-    weights = np.random.default_rng(0).multinomial(n, np.full(n_runs, 1 / n_runs), size=DRAWN) / n
+    weights = _drawn_among(n, n_runs) / n
     return np.asarray(weights - weights.mean(1, keepdims=True))
+
+
+@lru_cache(maxsize=64)  # verdicts ask for the same ones again and again: 0.8 MB each
+def _drawn_among(n: int, n_runs: int) -> NDArray[np.uint16]:
+    """Return how often each of n_runs replicates is among n that are drawn, (DRAWN, n_runs)."""
+    return np.random.default_rng(0).multinomial(n, np.full(n_runs, 1 / n_runs), size=DRAWN).astype(np.uint16)
 
 
 def _block_variances(marginals: Array, per_block: float) -> Array:

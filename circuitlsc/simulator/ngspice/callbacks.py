@@ -15,11 +15,10 @@ from numba import carray, types
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.compiled import c_function
+from circuitlsc.planning.extrapolation import FIRST
 from circuitlsc.simulator import memory
 from circuitlsc.simulator.memory import column_of, key_of, name_table, pointer, table_address, use_table
 from circuitlsc.simulator.ngspice.feedback import TIME, FeedbackState, _data
-
-FIRST = 1e-4  # ngspice's first two steps are backward Euler: each is this share of h, so that they do no harm
 
 # The last step must not end beyond ngspice's final time: ngspice then stops 1.1 of its shortest steps before it, and takes
 # steps of length 0 for ever. It reads n h from text to a few units in the last place, and calls 100 of them equal.

@@ -12,7 +12,8 @@ import numpy as np
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
-from circuitlsc.simulator.ngspice.callbacks import FIRST, Callbacks
+from circuitlsc.planning.extrapolation import FIRST
+from circuitlsc.simulator.ngspice.callbacks import Callbacks
 from circuitlsc.simulator.ngspice.diagnosis import diagnose
 from circuitlsc.simulator.ngspice.feedback import FeedbackState
 from circuitlsc.simulator.ngspice.library import open_session, session_version
