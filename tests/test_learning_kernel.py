@@ -16,7 +16,6 @@ from circuitlsc.learning import kernel
 from circuitlsc.learning.kernel import Rates, fill, workspace
 
 N, D, K = 12, 7, 20
-KERNELS = {"serial": kernel._advance_serial, "parallel": kernel._advance_parallel}
 BOUND = float(norm.isf(1e-4 / 20 / 2))  # one chance in 10,000 that right deviates fail any of (at most) 20 numbers
 
 
@@ -42,8 +41,15 @@ def error(w, p, u):
 MOVES = {"A": 0.01, "u0": 0.002, "lam": 0.001, "sigma": 0.003}
 
 
-@pytest.mark.parametrize("advance", KERNELS.values(), ids=KERNELS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("advance", "dtype"),
+    [
+        pytest.param(kernel._advance_serial, "float32", id="float32-serial"),
+        pytest.param(kernel._advance_parallel, "float32", id="float32-parallel"),
+        pytest.param(kernel._advance_serial, "float64", id="float64-serial"),
+        pytest.param(kernel._advance_parallel, "float64", id="float64-parallel", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     "settings",

@@ -103,7 +103,8 @@ def test_pi_is_found(signed):
         assert not consistent(values, wrong, 0.01), values
 
 
-@pytest.mark.parametrize("signed", [False, True])
+# all numbers at once, below, are of codes without signs
+@pytest.mark.parametrize("signed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_lam_is_found(signed):
     stage = Stage(duration=160.0, step=0.02, hold=20.0, pause=5.0, tau_lam=20.0)
     values = recovered(stage, signed=signed, lam=2.0)[:, 0]
@@ -112,6 +113,7 @@ def test_lam_is_found(signed):
         assert not consistent(values, wrong, 0.03), values
 
 
+@pytest.mark.slow  # all numbers at once, below, are not
 def test_sigma_is_found():
     stage = Stage(duration=120.0, step=0.01, hold=15.0, pause=5.0, tau_sigma=10.0)
     values = recovered(stage, sigma=0.8)[:, 0]

@@ -114,6 +114,20 @@ def test_tasks_of_a_run(bars_model, bars_x):
         assert ".tran" not in task.deck
 
 
+@pytest.mark.parametrize("t_stop", [100.0, 123.4, 150.0, 150.017])
+def test_a_circuit_at_half_the_step_keeps_the_same_times(bars_model, bars_x, t_stop):
+    """Those of every second step, and no sample more or less, wherever t_stop and warmup lie between steps."""
+    step = 0.0371
+    times = [
+        build_sampler(bars_model, bars_x, step=step, halvings=k)
+        .tasks(RunPlan(t_stop=t_stop, warmup=10.013, thin=3 * 2**k))[0]
+        .times()
+        for k in (0, 1, 2)
+    ]
+    for finer in times[1:]:
+        np.testing.assert_allclose(finer, times[0], rtol=1e-12)
+
+
 def test_large_circuits_ask_for_klu():
     """ngspice 39 ignores the option; decks for plain ngspice do without it."""
     rng = np.random.default_rng(5)

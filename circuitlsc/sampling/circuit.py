@@ -252,7 +252,8 @@ class CompiledCircuit:
                 f"run.t_stop = {run.t_stop!r} tau is {run.t_stop / step:.2g} steps of {step:.3g} tau, weeks of computing for "
                 f"each chain. Give t_stop <= {MOST_STEPS * step:.3g}, or what allows longer steps: a larger sigma, width, slab."
             )
-        n_steps, n_warmup = round(run.t_stop / step), round(run.warmup / step)
+        # whole steps of the noise path: a circuit at half the step ends with the others, and keeps the same times
+        n_steps, n_warmup = (round(t / (step * 2**self.halvings)) * 2**self.halvings for t in (run.t_stop, run.warmup))
         period = 0 if self.stream is None else round(self.stream.hold / step)
         thin = run.thin or self.system.thin(self.plan, period or n_steps, n_warmup, streamed=period > 0)
         kept = ((period or n_steps) - n_warmup) // thin
