@@ -31,7 +31,7 @@ from examples.paper.figures_report import figure6_report, figure7_report, figure
 from examples.paper.optimum import bar_optimum
 from examples.paper.run import FIGURES, reproduce
 
-BRIEF = Effort(seeds=2, time=0.01, held_out=3, sweeps=10)
+BRIEF = Effort(seeds=2, time=0.004, held_out=3, sweeps=10)
 
 
 def refused(message):
@@ -349,7 +349,7 @@ def test_one_that_fails_stops_the_others():
 def test_a_figure_is_asked_for_by_its_name():
     assert {"fig4b", "fig6", "fig7", "fig8", "fig9"} <= set(FIGURES)
     said = []
-    made = reproduce("fig4b", effort=Effort(time=0.005), workers=2, note=said.append)
+    made = reproduce("fig4b", effort=Effort(time=0.001), workers=2, note=said.append)
     assert len(said) == 9
     assert made.numbers["batch"] == 100
     assert len(Figure4bData.from_dict(made.numbers).runs) == 9

@@ -360,9 +360,19 @@ def curves(fig):
 NOISE = {"ideal": "W(t", "device": "thermal-noise source"}
 
 
-@pytest.mark.parametrize("form", ["gram", "residual"])
-@pytest.mark.parametrize("level", ["ideal", "device"])
-@pytest.mark.parametrize("kind", KINDS)
+# each kind at both levels and in both forms; the other pairs of level and form are slow
+PAIRS = ("ideal gram", "device residual"), ("ideal residual", "device gram")
+QUICK = {"langevin": PAIRS[1], "gradient": PAIRS[0], "lca": PAIRS[1], "underdamped": PAIRS[0]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "form"),
+    [
+        pytest.param(kind, *pair.split(), marks=() if pair in QUICK[kind] else pytest.mark.slow)
+        for kind in KINDS
+        for pair in sum(PAIRS, ())
+    ],
+)
 def test_schematic_of_every_kind_shows_what_is_in_its_circuit(kind, level, form):
     sampler = sampler_of(form=form, level=level, dynamics=kind)
     one, loop = (drawn(figure, form=form, level=level, dynamics=kind) for figure in (neuron_figure, signal_path_figure))
