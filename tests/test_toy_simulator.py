@@ -30,7 +30,7 @@ from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import ChainState, first_state
 from circuitlsc.validation.judge import judge
 
-RUN, SHORT = RunPlan(t_stop=150.0, warmup=10.0, chains=2, seed=3), RunPlan(t_stop=20.0, warmup=5.0, seed=3)
+RUN, SHORT = RunPlan(t_stop=100.0, warmup=10.0, chains=2, seed=3), RunPlan(t_stop=20.0, warmup=5.0, seed=3)
 ONE = replace(SHORT, chains=1)
 
 
