@@ -43,12 +43,18 @@ PRIORS = {
     "custom": CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09) + 0.3 * s, reach=20.0),
 }
 
+LONG = ("tests/test_notebooks.py", "tests/test_verdict_rates.py", "tests/test_user_files.py", "tests/test_untrusted.py")
+
 Solve = Callable[[list[tuple[str, str]]], list[dict[str, NDArray[np.float64]]]]
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a fixture of their module on one worker: such fixtures are simulations, made once."""
+    """Keep tests that share a fixture of their module on one worker: such fixtures are simulations, made once.
+
+    Long ones begin first: the last test that runs, runs alone.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
         fixtures = getattr(item, "_fixtureinfo", None)
         shared = [] if fixtures is None else [d[-1] for d in fixtures.name2fixturedefs.values()]
