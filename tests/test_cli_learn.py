@@ -33,7 +33,7 @@ inputs = {inputs}
 hold = {hold}
 {more}
 """
-SOFTWARE = CONFIG.format(inputs=100, hold=10, more="tau_u0 = 150\nstart = { pi = 0.5 }\nseed = 1")
+SOFTWARE = CONFIG.format(inputs=100, hold=10, more="batch = 40\ntau_u0 = 150\nstart = { pi = 0.5 }\nseed = 1")
 CIRCUIT = CONFIG.format(inputs=30, hold=5, more="tau_A = 150\ntau_u0 = 300\nstart = { pi = 0.5 }\nseed = 1")
 # pieces of a few inputs, and a checkpoint after each, so that a run can be stopped between two
 SHORT = (

@@ -220,8 +220,9 @@ def test_how_a_command_ends_depends_on_no_reader(ways, folder):
     if ways == ("closed",):
         code, printed, _ = ended("compare", "one", "--json", cwd=folder, err="closed")
         assert (code, json.loads(printed)["verdict"]) == (4, "inconclusive")
-    code, _, err = ended("compare", "one", "--json", cwd=folder, out="full")
-    assert (code, err.count(said), err.count("Traceback")) == (1, 1, 0)
+    if ways == ("closed",):  # the test below has one in this process
+        code, _, err = ended("compare", "one", "--json", cwd=folder, out="full")
+        assert (code, err.count(said), err.count("Traceback")) == (1, 1, 0)
     code, printed, _ = ended("build", "config.toml", cwd=folder, err="full")
     assert (code, printed.splitlines()[0][:20]) == (0, "* circuitlsc sampler")
 

@@ -63,6 +63,7 @@ FAULTS = (
     Fault("temperature not in the noise", "simulator/ngspice/noise.py", "np.sqrt(2 * temperature * step", "np.sqrt(2 * step", "test_engine.py::test_increments_have_variance_2_t_h_and_no_correlation"),
     Fault("all chains have one noise", "simulator/ngspice/noise.py", "SeedSequence([seed, chain, ", "SeedSequence([seed, 0, ", "test_engine.py::test_increments_depend_on_seed_chain_and_source_alone"),
     Fault("the bridge bends too much", "simulator/ngspice/noise.py", "(self._size / 2.0 ** (k / 2) / 2)", "(self._size / 2.0 ** (k / 2))", "test_device.py::test_half_the_step_follows_the_same_path"),
+    Fault("a circuit at half the step rounds its steps for itself", "sampling/circuit.py", "(round(t / (step * 2**self.halvings)) * 2**self.halvings for t", "(round(t / step) for t", "test_sampler.py::test_a_circuit_at_half_the_step_keeps_the_same_times[150.017]"),
     Fault("points off the grid are taken", "simulator/ngspice/transient.py", "if len(lost):", "if len(lost) > len(rows):", "test_faults.py::test_one_circuit_of_a_sweep_fails"),
     Fault("samples that are not finite are taken", "simulator/ngspice/transient.py", "if len(bad):", "if len(bad) > u.size:", "test_engine.py::test_values_are_looked_at_before_they_count"),
     Fault("a chunk of a resumed chain has the first one's noise", "simulator/ngspice/transient.py", "task_paths(task, state.steps)", "task_paths(task, 0)", "test_resume.py::test_what_is_left_of_a_chain_goes_on_to_the_same_bits[gram]"),
