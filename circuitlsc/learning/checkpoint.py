@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.npy import read_archive
-from circuitlsc.learning.files import reading
+from circuitlsc.io.reading import reading
 from circuitlsc.learning.history import Recorder
 from circuitlsc.model.data import MOST_NUMBERS
 

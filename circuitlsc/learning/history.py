@@ -14,7 +14,7 @@ import xarray as xr
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.atomic import written_beside
 from circuitlsc.io.hdf5 import load_dataset, save_groups
-from circuitlsc.learning.files import reading
+from circuitlsc.io.reading import reading
 from circuitlsc.learning.kernel import ACTIVE, ERROR, LAM, SIGMA, SIZE, STEPS, U0, Workspace
 
 _UNITS = {

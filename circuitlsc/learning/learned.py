@@ -15,7 +15,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.npy import read_archive
-from circuitlsc.learning.files import reading
+from circuitlsc.io.reading import reading
 from circuitlsc.model.data import MOST_NUMBERS
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel

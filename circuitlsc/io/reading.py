@@ -1,4 +1,4 @@
-"""What is said when a file of learning cannot be used."""
+"""What is said when a file of what was learned cannot be used."""
 
 from __future__ import annotations
 
