@@ -48,6 +48,7 @@ def test_a_sampler_of_the_prior_is_found_out():
     assert "log likelihood" in c.reason
 
 
+@pytest.mark.slow  # test_systems has the law of a circuit with momentum at T = 2
 def test_temperature_and_momentum_are_calibrated_too():
     """At T the circuit samples exp(-E/T): the posterior of the tempered model."""
     dynamics = Dynamics(kind="underdamped", temperature=2.0)
