@@ -103,7 +103,9 @@ class Recorder:
             "norm": (("time", "latent"), kept["norms"], {"long_name": "norm of each atom"}),
             "usage": (("time", "latent"), kept["usage"], {"long_name": "share of time that a latent is active"}),
         }
-        numbers = {k: ("time", series[k], {"units": units, "long_name": name}) for k, (units, name) in self._units.items()}
+        numbers = {
+            k: ("time", series[k], {"units": units, "long_name": name}) for k, (units, name) in self._units.items()
+        }
         A = {"A": (("snapshot", "feature", "latent"), kept["dictionaries"], {"long_name": "dictionary"})}
         coords = {
             "time": ("time", series["time"], {"units": unit}),

@@ -27,7 +27,7 @@ from circuitlsc.io.reading import reading
 from circuitlsc.model.data import MOST_NUMBERS
 
 THRESHOLDS = ("learned", "fixed", "gamma")
-OBJECTIVES = ("exact", "straight-through", "pathwise")  # of training: the ELBO in closed form, or an estimator of it
+OBJECTIVES = ("exact",)
 REDUCES = ("average", "max")
 KIND = "circuitlsc encoder"
 

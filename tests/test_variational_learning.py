@@ -1,0 +1,258 @@
+"""The variational learner: its gradients, that it goes on to the same bits, how near it comes, and what it refuses."""
+
+import re
+
+import numpy as np
+import pytest
+
+from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.learning import FromModel, Rows, VariationalLearner, load_history, save_history
+from circuitlsc.learning import variational as learning
+from circuitlsc.learning.source import input_rng
+from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.variational import elbo
+
+SIGMA, PI, LAM = 0.5, 0.3, 1.0
+BARS = SparseCodingModel(bars(4), SpikeSlab(PI, LAM, signed=True), SIGMA)
+
+
+def learner(model=BARS, **settings):
+    given = {"A0": model.A, "pi": PI, "lam": LAM, "sigma": model.sigma, "source": model, "seed": 3, "held_out": 200}
+    return VariationalLearner(**{**given, "signed": model.prior.signed, **settings})
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return learner(steps=400, records=20).run()
+
+
+def gradient_errors(run, x, weight, at=None):
+    """Largest error of the gradient against finite differences, over 40 of what is trained, and A, sigma and pi."""
+    _, gradient = run._gradient(x, weight)
+    rng, worst = np.random.default_rng(0), 0.0
+    for k in [*rng.permutation(len(gradient))[:40], -1, -2, -3]:
+        kept, f = run.trained[k], []
+        for h in (1e-5, -1e-5):
+            run.trained[k] = kept + h
+            f.append(run._gradient(x, weight if at is None else at)[0])
+        run.trained[k] = kept
+        worst = max(worst, abs((f[0] - f[1]) / 2e-5 - gradient[k]))
+    return worst
+
+
+@pytest.mark.parametrize("threshold", ["learned", "fixed", "gamma"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_gradients_are_finite_differences(threshold, signed):
+    """Of the loss by every weight and bias, A, log sigma and logit pi, with and without a weight of the divergence."""
+    model = SparseCodingModel(bars(4), SpikeSlab(PI, LAM, signed=signed), SIGMA)
+    run = learning._Run(learner(model, learn=("A", "pi", "sigma"), threshold=threshold, batch=7, hidden=(5, 4)))
+    run.trained += 0.1 * np.random.default_rng(1).normal(size=len(run.trained))  # no head at its start
+    x = run._inputs(3)
+    for weight in (1.0, 0.3):
+        assert gradient_errors(run, x, weight) < 1e-7
+    assert gradient_errors(run, x, 1.0, at=0.9) > 1e-3  # the gradient of another loss is caught
+
+
+def test_the_loss_is_the_weighted_bound():
+    """-E log p(x | s) + w KL, of what the bound is at two weights."""
+    run = learning._Run(learner(batch=50))
+    x = run._inputs(0)
+    encoder = run.encoder()
+    full = float(np.mean(elbo(BARS, x, *encoder.heads(x))))
+    assert run._gradient(x, 1.0)[0] == pytest.approx(-full, rel=1e-12)
+    losses = np.array([run._gradient(x, w)[0] for w in (0.02, 0.51, 1.0)])
+    assert np.diff(losses, 2) == pytest.approx(0.0, abs=1e-9)  # linear in w
+    law = learning.law_of(BARS, *encoder.heads(x))
+    assert (losses[2] - losses[0]) / 0.98 == pytest.approx(float(np.mean(law.kl(PI, LAM).sum(1))), rel=1e-9)
+
+
+def test_the_weight_grows_over_its_share_of_the_steps():
+    run = learning._Run(learner(steps=100, warmup=0.5))
+    weights = []
+    for step in (0, 25, 50, 99):
+        run.places[0] = step
+        weights.append(run._weight())
+    assert weights == pytest.approx([0.02, 0.51, 1.0, 1.0])
+    assert (learner().warmup, learner(learn=("A",)).warmup) == (0.0, 0.5)
+
+
+def same_run(one, other):
+    for a, b in zip(
+        (*one.encoder.weights, *one.encoder.biases), (*other.encoder.weights, *other.encoder.biases), strict=True
+    ):
+        assert a.tobytes() == b.tobytes()
+    assert one.history.equals(other.history)
+    if one.learned is not None:
+        for name in ("A", "A_final", "pi", "pi_final", "sigma", "sigma_final"):
+            assert (
+                np.asarray(getattr(one.learned, name)).tobytes() == np.asarray(getattr(other.learned, name)).tobytes()
+            )
+
+
+ESTIMATED = {}
+
+
+@pytest.mark.parametrize("settings", [{}, {"learn": ("A", "pi", "sigma")}, {"threshold": "fixed", "learn": ("A",)}])
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, settings):
+    """Stopped between two records, before and after the average begins."""
+    made = learner(steps=24, records=4, batch=10, **settings)
+    whole = made.run()
+    path = tmp_path / "checkpoint.npz"
+    for stop in (7, 20):
+
+        def interrupt(done, total, stop=stop):
+            if done == stop:
+                raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(learning, "run_to_end", told_each_step(learning.run_to_end))
+            with pytest.raises(KeyboardInterrupt):
+                made.run(checkpoint=path, every=0.0, progress=interrupt)
+    same_run(made.run(checkpoint=path), whole)
+    same_run(made.run(checkpoint=path), whole)  # of a finished run, too
+    with pytest.raises(InputError, match=r"was written by a run with rate = 0\.00"):
+        learner(steps=24, records=4, batch=10, **settings, rate=0.1).run(checkpoint=path)
+
+
+def told_each_step(run_to_end):
+    return lambda *args, **how: run_to_end(*args, **{**how, "told_every": 0.0})
+
+
+def test_a_short_training_leaves_the_start_far_behind(trained):
+    """Held-out inputs, in nats each; the gap to each input's own optimum is tested below."""
+    x = learning.set_aside(learner(steps=400))[1]
+    start = float(np.mean(elbo(BARS, x, *learning.first_encoder(learner()).heads(x))))
+    reached = float(np.mean(elbo(BARS, x, *trained.encoder.heads(x))))
+    assert trained.history["held_out"].values[-1] == pytest.approx(reached, rel=1e-12)  # the encoder takes raw inputs
+    assert reached > start + 5
+    assert trained.learned is None
+    settings = trained.encoder.meta
+    assert (settings["method"], settings["objective"], settings["steps"]) == ("variational", "exact", 400)
+
+
+def test_the_history_is_written_and_read(trained, tmp_path):
+    save_history(trained.history, tmp_path / "history.nc")
+    history = load_history(tmp_path / "history.nc")
+    assert history.equals(trained.history)
+    assert history["time"].attrs["units"] == "steps"
+    assert history["time"].values.tolist() == list(range(20, 401, 20))
+    assert {"elbo", "loss", "held_out", "activity", "usage", "error", "pi"} <= set(history)
+    assert np.all(history["pi"] == pytest.approx(PI))
+    # the mean over 20 steps, and one batch: of 100 inputs each, whose bounds differ by about 4 nats
+    late = history.isel(time=slice(10, None))
+    assert float(np.abs(late["elbo"] + late["loss"]).max()) < 4 * 4 / 10 * np.sqrt(1 + 1 / 20)
+
+
+def test_the_unit_of_the_data_does_not_matter():
+    """Inputs, A and sigma 1000 times as large: the same heads, and a density 1000^D times smaller."""
+    larger = SparseCodingModel(1000 * BARS.A, BARS.prior, 1000 * BARS.sigma)
+    one, other = (learner(model, steps=30, records=1).run() for model in (BARS, larger))
+    x = FromModel(BARS).batch(500, 20, 0)
+    for a, b in zip(one.encoder.heads(x), other.encoder.heads(1000 * x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+    assert np.abs(one.encoder.heads(x).mu - one.encoder.heads(1000 * x).mu).max() > 1
+    shift = float(one.history["held_out"].values[-1] - other.history["held_out"].values[-1])
+    assert shift == pytest.approx(16 * np.log(1000), rel=1e-9)
+
+
+@pytest.mark.parametrize("threshold", ["learned", "fixed", "gamma"])
+def test_heads_start_at_the_prior(threshold):
+    for signed in (True, False):
+        model = SparseCodingModel(bars(4), SpikeSlab(PI, LAM, signed=signed), SIGMA)
+        first = learning.first_encoder(learner(model, threshold=threshold))
+        assert first.rectified is not signed
+        mu, rho, kappa = first.heads(np.zeros((1, 16)))
+        np.testing.assert_allclose(np.exp(rho), 0.5 if threshold == "learned" else 1.0)
+        assert np.all(mu == (0.0 if signed else 0.5))
+        # a drawn threshold of the same mean lets more through: exp is convex
+        assert np.exp(-kappa) == pytest.approx({"gamma": (1 - np.log(PI) / 3) ** -3}.get(threshold, PI))
+
+
+def test_streams_are_apart():
+    """First weights depend on the seed alone; inputs are those of every learner with this seed."""
+    one = learning.first_encoder(learner())
+    same, other = (
+        learning.first_encoder(learner(batch=7, **ESTIMATED, threshold="learned")),
+        learning.first_encoder(learner(seed=4)),
+    )
+    assert one.weights[0].tobytes() == same.weights[0].tobytes() != other.weights[0].tobytes()
+    run = learning._Run(learner())
+    assert run._inputs(5).tobytes() == FromModel(BARS).batch(5, 100, 3).tobytes()
+    drawn = input_rng(3, 0).uniform(-1.0, 1.0, one.weights[0].shape) / 4
+    assert not np.isin(one.weights[0], drawn).any()
+
+
+def test_an_encoder_is_gone_on_from(trained):
+    """Its first loss is what the encoder had, and its layers and threshold are taken."""
+    made = learner(encoder=trained.encoder, hidden=(5,), steps=3, records=3)
+    assert (made.hidden, made.threshold) == ((32,), "learned")
+    run = made.run()
+    fresh = learner(steps=3, records=3).run()
+    held = trained.history["held_out"].values[-1]
+    assert abs(run.history["held_out"].values[0] - held) < 1.0 < held - fresh.history["held_out"].values[0]
+    other = learner(encoder=learning.first_encoder(learner()), steps=3, records=3)
+    assert made.settings()["encoder"] != other.settings()["encoder"] != learner().settings()["encoder"]
+
+
+def test_rows_are_set_aside():
+    """A tenth at most, none of which training sees; of fewer than ten rows none."""
+    X = FromModel(BARS).batch(0, 95, 0)
+    source, aside = learning.set_aside(learner(source=Rows(X, shuffle=False), held_out=1000))
+    assert (len(source.X), len(aside)) == (86, 9)
+    assert {row.tobytes() for row in aside} | {row.tobytes() for row in source.X} == {row.tobytes() for row in X}
+    few = learner(source=X[:9], steps=2, records=2).run()
+    assert "held_out" not in few.history
+    assert "held_out" not in learner(steps=2, held_out=0).run().history
+
+
+def test_pi_and_sigma_are_learned_with_a_known_dictionary():
+    """Both come two thirds of the way from a start that is far off; what is held stays as it was given."""
+    start = learner(pi=0.6, sigma=0.8, learn=("pi", "sigma"), steps=500, rate_model=0.02, records=10)
+    run = start.run()
+    assert abs(run.learned.sigma - SIGMA) < (0.8 - SIGMA) / 3  # the law's own bias included
+    assert abs(run.learned.pi - PI) < (0.6 - PI) / 3
+    assert (run.learned.A == BARS.A).all()
+    assert run.learned.lam == LAM
+    held = learner(pi=0.6, sigma=0.8, learn=("pi",), steps=4, records=2).run().learned
+    assert (held.sigma, held.sigma_final) == (0.8, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"pi": 1.0}, "Give 0 < pi < 1"),
+        ({"pi": 0.0}, "pi = 0.0"),
+        ({"learn": ("lam",)}, "learn = ('lam',) cannot be used"),
+        ({"learn": ("A", "A")}, "different words"),
+        ({"learn": 3}, "learn = 3"),
+        ({"draws": 0}, "draws = 0"),
+        ({"steps": 0}, "steps = 0"),
+        ({"hidden": (0,)}, "a layer's size = 0"),
+        ({"hidden": (2**40,)}, "are trained"),
+        ({"objective": "iwae"}, "objective = 'iwae' is unknown"),
+        ({"reduce": "min"}, "reduce = 'min' is unknown"),
+        ({"threshold": "none"}, "threshold = 'none' is unknown"),
+        ({"numbers": {"lam": 1.0}}, "has none"),
+        ({"threshold": "fixed", "numbers": {"lam": -1.0}}, "numbers = {'lam': -1.0}"),
+        ({"warmup": 2.0}, "warmup = 2.0"),
+        ({"rate": np.nan}, "rate = nan"),
+        ({"encoder": "encoder.npz"}, "Give an Encoder"),
+        ({"encoder": Encoder(weights=(np.ones((6, 4)),), biases=(np.ones(6),))}, "4 features to 2 latents"),
+        (
+            {"encoder": Encoder(weights=(np.ones((24, 16)),), biases=(np.ones(24),), rectified=True)},
+            "its codes are rectified, but the prior is signed",
+        ),
+        ({"A0": np.zeros((16, 8))}, "zero column"),
+        ({"source": np.ones((3, 4))}, "inputs of 4 features"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(settings, says):
+    with pytest.raises(InputError, match=re.escape(says)) as caught:
+        learner(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_training_that_diverges_says_so():
+    with pytest.raises(InputError, match=r"it diverged at step \d+ .*Lower it\.$") as caught:
+        learner(rate=1e5, steps=50).run()
+    assert "\n" not in str(caught.value)
