@@ -71,6 +71,8 @@ def test_a_dictionary_with_its_encoder(trained, tmp_path):
     assert (learned.pi, learned.lam) == (0.3, 1.0)
     assert f"sigma          {learned.sigma:.4f} (truth 0.5)" in done.stdout
     assert "(averages over the last quarter)" in done.stdout
+    norms = np.linalg.norm(learned.A_final, axis=0)
+    assert f"dead atoms     {(norms < norms.max() / 10).sum()} of 4" in done.stdout
     assert Encoder.load(tmp_path / "out" / "encoder.npz").hidden == (8, 6)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from circuitlsc.learning.learner import Learner
     from circuitlsc.learning.variational import VariationalLearner, VariationalRun
 
+DEAD = 0.1  # of the longest atom's norm
+
 
 @command("learn", chains=False)
 def learn(
@@ -88,6 +90,11 @@ def encoder_report(config: LearnConfig, made: VariationalRun) -> list[str]:
     ]
     if "held_out" in history:
         lines.append(f"held out       {float(history['held_out'].values[-1]):.3f} nats per input")
+    if "A" in config.learn:
+        norms = history["norm"].values[-1]
+        lines.append(
+            f"dead atoms     {(norms < DEAD * norms.max()).sum()} of {len(norms)} (norm below a tenth of the longest)"
+        )
     return lines
 
 
