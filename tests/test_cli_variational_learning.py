@@ -109,6 +109,19 @@ def test_what_is_left_out_is_chosen(tmp_path):
     assert made.numbers == pytest.approx({"alpha": 2.0, "beta": -2.0 / np.log(0.3)})
 
 
+def test_an_estimator_has_its_own_defaults(tmp_path):
+    """Its words reach the learner: a fixed threshold, a lower rate, and draws."""
+    write(tmp_path, encoder='objective = "straight-through"\nreduce = "max"\ndraws = 5')
+    made = load_learn_config(tmp_path / "config.toml", "software").variational()
+    assert (made.objective, made.reduce, made.draws, made.threshold, made.rate) == (
+        *("straight-through", "max", 5, "fixed"),
+        0.001,
+    )
+    assert made.numbers == pytest.approx({"lam": -np.log(0.3)})
+    write(tmp_path, encoder='objective = "pathwise"\nlam = 0.7')
+    assert load_learn_config(tmp_path / "config.toml", "software").variational().numbers == {"lam": 0.7}
+
+
 def refused(folder, says, *more):
     there = {p.name for p in folder.iterdir()}
     line = one_line(circuitlsc("learn", "config.toml", "-o", "out", *more, cwd=folder), 2)
@@ -132,6 +145,8 @@ def refused(folder, says, *more):
         ("", "draws = 0", "encoder.draws = 0"),
         ("", "draws = 3", 'objective = "exact" draws nothing'),
         ("", 'objective = "exakt"', "encoder.objective = 'exakt' is not known"),
+        ("", 'objective = "pathwise"\nthreshold = "learned"', "cannot learn a learned threshold"),
+        ('learn = ["pi"]', 'objective = "straight-through"', "cannot learn pi"),
         ("", "hidden = [8, 0]", "encoder.hidden = [8, 0]: a layer's size = 0"),
         ("", "hidden = [true]", "encoder.hidden = [True]: a layer's size = True"),
         ("", "hidden = 8", "encoder.hidden = 8 is not a list"),

@@ -192,6 +192,9 @@ def _read_encoder(table: ConfigTable, config: LearnConfig) -> dict[str, Any]:
     """Return what [encoder] says, as arguments of the learner."""
     given = {name: table.value(name) for name in names(EncoderKeys) if name in table.values}
     of_threshold = {"learned": (), "fixed": ("lam",), "gamma": ("alpha", "beta")}
+    exact = table.value("objective") == "exact"
+    if exact:
+        table.refuse(("reduce", "draws"), ', but objective = "exact" draws nothing. Remove it, or give an estimator.')
     if "file" in given:
         table.refuse(
             ("hidden", "threshold", "lam", "alpha", "beta"), ", and encoder.file has its own. Remove one of them."
@@ -201,15 +204,13 @@ def _read_encoder(table: ConfigTable, config: LearnConfig) -> dict[str, Any]:
         D, K = config.A0.shape
         table.named("file", lambda: encoder.check_fits(D, K, signed=config.signed))
         return {**given, "encoder": encoder}
-    kind = table.value("threshold")
+    kind = table.value("threshold") or ("learned" if exact else "fixed")
     for name in ("lam", "alpha", "beta"):
         if name in given and name not in of_threshold[kind]:
             raise table.fail(
                 name, f', but threshold = "{kind}" has {" and ".join(of_threshold[kind]) or "none"}. Remove it.'
             )
     numbers = {name: given.pop(name) for name in of_threshold[kind] if name in given}
-    if table.value("objective") == "exact":
-        table.refuse(("reduce", "draws"), ', but objective = "exact" draws nothing. Remove it, or give an estimator.')
     if "hidden" in given:
         for size in given["hidden"]:
             table.named("hidden", partial(check_count, "a layer's size", size, 1))

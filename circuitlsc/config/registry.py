@@ -153,8 +153,10 @@ class EncoderKeys:
     objective: str = choice("exact", OBJECTIVES, "the ELBO in closed form, or an estimator of its gradient")
     reduce: str = choice("average", REDUCES, "the mean over the draws, or the one of least loss")
     draws: int = quantity(20, "1", "the number of draws of an estimator", low=1, whole=True)
-    threshold: str = choice(
-        "learned", THRESHOLDS, "a head of the encoder, one number, or drawn from Gamma(alpha, beta)"
+    threshold: str | None = choice(
+        None,
+        THRESHOLDS,
+        "a head of the encoder, one number, or drawn from Gamma(alpha, beta) (learned; of an estimator fixed)",
     )
     lam: float | None = quantity(None, "unit", "a fixed threshold (-log(pi)/lam of the prior)", above=True)
     alpha: float | None = quantity(None, "1", "the shape of a Gamma threshold (3)", above=True)
@@ -162,7 +164,7 @@ class EncoderKeys:
         None, "1/unit", "the rate of a Gamma threshold (its mean is that of a fixed one)", above=True
     )
     rate: float | None = quantity(
-        None, "1", "the largest change of a weight in a step (0.005, with A 0.003)", above=True
+        None, "1", "the largest change of a weight in a step (0.005, with A 0.003, of an estimator 0.001)", above=True
     )
     rate_model: float = quantity(5e-3, "1", "the largest change of A, log sigma and logit pi in a step", above=True)
     warmup: float | None = quantity(

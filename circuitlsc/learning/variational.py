@@ -32,10 +32,10 @@ from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.settings import Settings
 from circuitlsc.learning.source import Rows, Source, checked_batch, fingerprint
 from circuitlsc.model.data import MOST_OF_A_DICTIONARY
-from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS, Encoder
+from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS, Encoder, Heads
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.model.variational import elbo, elbo_gradients, law_of
+from circuitlsc.model.variational import ElboGradients, elbo, elbo_gradients, estimate_gradients, law_of
 
 LEARNABLE = ("A", "pi", "sigma")
 _LAST = 0.75  # where the average begins, as a share of the steps
@@ -98,8 +98,8 @@ class VariationalLearner(Settings):
         Of an estimator: "average" over the draws, or "max", that of least loss.
     draws : int
         J, of an estimator.
-    threshold : str
-        "learned" (a third head), "fixed" or "gamma", as for `Encoder`.
+    threshold : str or None
+        "learned" (a third head), "fixed" or "gamma", as for `Encoder` (chosen: learned; fixed for an estimator).
     numbers : mapping or None
         ``{"lam": ...}`` of a fixed threshold (chosen: -log(pi)/lam), ``{"alpha": ..., "beta": ...}`` of a Gamma threshold
         (chosen: alpha = 3, the mean as a fixed one has it); model units.
@@ -111,8 +111,10 @@ class VariationalLearner(Settings):
         Steps, a batch each.
     batch : int
         Inputs of a step.
-    rate, rate_model : float or None
-        Largest change of a weight in a step (chosen: 0.005, or 0.003 if A is learned), and of A, log sigma and logit pi.
+    rate : float or None
+        Largest change of a weight in a step (chosen: 0.005, 0.003 if A is learned, 0.001 for an estimator).
+    rate_model : float
+        Likewise of A, log sigma and logit pi.
     warmup : float or None
         Share of the steps over which the divergence's weight grows to 1 (chosen: 0, or 0.5 if A is learned).
     held_out : int
@@ -124,12 +126,16 @@ class VariationalLearner(Settings):
     Raises
     ------
     InputError
-        If a value is out of range, or an encoder does not fit A0 or the sign of the codes.
+        If a value is out of range, an encoder does not fit A0 or the sign of the codes, or an estimator is to learn a
+        threshold or pi.
 
     Notes
     -----
+    The bound that is estimated is the published one: its divergence is that of the noise before the threshold, which does not
+    see P(active), so that nothing would hold a threshold that is learned, or pi. ``elbo`` of the history is the law's own.
     Weights are trained for inputs over the root mean square of the first batch, so that rates do not depend on the unit of
-    the data; the encoder that is returned takes inputs as they are.
+    the data; the encoder that is returned takes inputs as they are. The gradient by a head of one input is cut at 50 nats:
+    codes of a Laplace prior have heavy tails.
     """
 
     pi: float
@@ -137,7 +143,7 @@ class VariationalLearner(Settings):
     objective: str = "exact"
     reduce: str = "average"
     draws: int = 20
-    threshold: str = "learned"
+    threshold: str | None = None
     numbers: Mapping[str, float] | None = None
     encoder: Encoder | None = None
     learn: tuple[str, ...] = ()
@@ -156,8 +162,11 @@ class VariationalLearner(Settings):
                 f"{', '.join(LEARNABLE)}; () for the encoder alone."
             )
         with_A = "A" in listed
-        self._keep(learn=tuple(self.learn), rate=(3e-3 if with_A else 5e-3) if self.rate is None else self.rate)
+        chosen = (3e-3 if with_A else 5e-3) if self.objective == "exact" else 1e-3
+        self._keep(learn=tuple(self.learn), rate=chosen if self.rate is None else self.rate)
         self._keep(warmup=(0.5 if with_A else 0.0) if self.warmup is None else self.warmup)
+        if self.threshold is None:
+            self._keep(threshold="learned" if self.objective == "exact" else "fixed")
         positive = ("pi", "lam", "sigma", "rate", "rate_model")
         self._check(positive=positive, steps=1, batch=1, draws=1, held_out=0)
         if self.pi >= 1:
@@ -176,6 +185,12 @@ class VariationalLearner(Settings):
             np.asarray(self.A0), SpikeSlab(self.pi, self.lam, self.signed), self.sigma
         )  # or it says why not
         self._keep_encoder()
+        if self.objective != "exact" and (self.threshold == "learned" or "pi" in self.learn):
+            what = "a learned threshold" if self.threshold == "learned" else "pi"
+            raise InputError(
+                f"VariationalLearner: objective = {self.objective!r} cannot learn {what}: the published bound does not see "
+                'P(active). Give threshold = "fixed" or "gamma" and hold pi, or objective = "exact".'
+            )
 
     def _keep_encoder(self) -> None:
         """Keep layers and threshold of the first encoder; raise InputError if they do not fit."""
@@ -253,7 +268,7 @@ def first_encoder(learner: VariationalLearner, unit: float = 1.0) -> Encoder:
     return Encoder(
         weights=tuple(weights),
         biases=tuple(biases),
-        threshold=learner.threshold,
+        threshold=learner.threshold or "learned",
         numbers=learner.numbers or {},
         rectified=not learner.signed,
     )
@@ -394,8 +409,7 @@ class _Run(Resumable):
         (n, D), (pi, _, sigma) = x.shape, self._numbers()
         values = encoder.layers(x)
         heads = encoder.read(values[-1])
-        slope = threshold_slope(encoder, heads.rho, heads.kappa)
-        found = elbo_gradients(model, x, heads.mu, heads.rho, kappa=heads.kappa, slope=slope)
+        found = self._by_heads(encoder, model, x, heads)
         raw = np.concatenate([found.mu, found.rho, *([found.eta] if encoder.threshold == "learned" else [])], axis=-1)
         # w ELBO at sigma sqrt(w) has w times the constant that belongs to the data term
         constant = -0.5 * (1.0 - weight) * D * math.log(2 * math.pi * sigma**2)
@@ -406,6 +420,18 @@ class _Run(Resumable):
         by_weights[0] = by_weights[0] / self._unit
         pieces = [*by_weights, *by_biases, weight * found.A, np.array(by_log_sigma), np.array(by_logit_pi)]
         return -value, -np.concatenate([piece.ravel() for piece in pieces]) / n
+
+    def _by_heads(self, encoder: Encoder, model: SparseCodingModel, x: Array, heads: Heads) -> ElboGradients:
+        """Return the bound and its gradient, in closed form or from draws: those of a step depend on its number alone."""
+        learner, (mu, rho, kappa) = self._learner, heads
+        if learner.objective == "exact":
+            return elbo_gradients(model, x, mu, rho, kappa=kappa, slope=threshold_slope(encoder, rho, kappa))
+        rng = np.random.default_rng([learner.seed, _DRAWS, self.time])
+        if encoder.threshold == "gamma":
+            shape, rate = encoder.numbers["alpha"], encoder.numbers["beta"]
+            kappa = rng.gamma(shape, 1.0 / rate, (learner.draws, *mu.shape)) / np.exp(rho)
+        how: dict[str, Any] = {"estimator": learner.objective, "reduce": learner.reduce, "draws": learner.draws}
+        return estimate_gradients(model, x, mu, rho, kappa, **how, rng=rng, slope=-kappa)  # lam is held
 
     def _step(self, gradient: Array) -> None:
         """Take a step of Adam."""

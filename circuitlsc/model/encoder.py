@@ -27,7 +27,7 @@ from circuitlsc.io.reading import reading
 from circuitlsc.model.data import MOST_NUMBERS
 
 THRESHOLDS = ("learned", "fixed", "gamma")
-OBJECTIVES = ("exact",)
+OBJECTIVES = ("exact", "straight-through", "pathwise")
 REDUCES = ("average", "max")
 KIND = "circuitlsc encoder"
 
