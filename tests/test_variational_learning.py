@@ -11,6 +11,7 @@ from circuitlsc.learning import variational as learning
 from circuitlsc.learning.source import input_rng
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, Encoder
 from circuitlsc.model.variational import ESTIMATORS, REDUCTIONS, best_law, elbo
+from circuitlsc.reporting.learning_plot import learning_figure
 
 SIGMA, PI, LAM = 0.5, 0.3, 1.0
 BARS = SparseCodingModel(bars(4), SpikeSlab(PI, LAM, signed=True), SIGMA)
@@ -207,16 +208,33 @@ def test_the_history_is_written_and_read(trained, tmp_path):
     assert float(np.abs(late["elbo"] + late["loss"]).max()) < 4 * 4 / 10 * np.sqrt(1 + 1 / 20)
 
 
-def test_the_unit_of_the_data_does_not_matter():
-    """Inputs, A and sigma 1000 times as large: the same heads, and a density 1000^D times smaller."""
-    larger = SparseCodingModel(1000 * BARS.A, BARS.prior, 1000 * BARS.sigma)
-    one, other = (learner(model, steps=30, records=1).run() for model in (BARS, larger))
+def test_the_figure_shows_both_bounds(trained):
+    """Against steps: of training and held out, as the history has them; of an encoder alone no dictionary."""
+    error, bound = learning_figure(trained.history, None, ()).axes
+    assert (error.get_xlabel(), bound.get_xlabel(), bound.get_ylabel()) == ("steps", "steps", "ELBO (nats per input)")
+    for line, name in zip(bound.lines, ("elbo", "held_out"), strict=True):
+        np.testing.assert_array_equal(line.get_xydata().T, [trained.history["time"], trained.history[name]])
+    assert [text.get_text() for text in bound.get_legend().get_texts()] == ["training", "held out"]
+
+
+@pytest.mark.parametrize("learn", [(), ("A", "pi", "sigma")])
+def test_units_do_not_matter(learn):
+    """Inputs and sigma 1000 times as large, codes 8 times as small: the same law in other units, and what is learned."""
+    prior = SpikeSlab(PI, 8 * LAM, signed=True)
+    larger = SparseCodingModel(8000 * BARS.A, prior, 1000 * BARS.sigma)
+    how = {"steps": 30, "records": 1, "learn": learn}
+    one, other = learner(**how).run(), learner(larger, lam=8 * LAM, **how).run()
     x = FromModel(BARS).batch(500, 20, 0)
-    for a, b in zip(one.encoder.heads(x), other.encoder.heads(1000 * x), strict=True):
+    mu, rho, kappa = other.encoder.heads(1000 * x)
+    for a, b in zip(one.encoder.heads(x), (8 * mu, rho + np.log(8), kappa), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
-    assert np.abs(one.encoder.heads(x).mu - one.encoder.heads(1000 * x).mu).max() > 1
+    assert np.abs(8 * other.encoder.heads(x).mu - one.encoder.heads(x).mu).max() > 0.1
     shift = float(one.history["held_out"].values[-1] - other.history["held_out"].values[-1])
     assert shift == pytest.approx(16 * np.log(1000), rel=1e-9)
+    if learn:
+        np.testing.assert_allclose(8000 * one.learned.A, other.learned.A, rtol=1e-6, atol=1e-3)
+        assert np.abs(one.learned.A - BARS.A).max() > 0.01
+        assert (other.learned.pi, other.learned.sigma) == pytest.approx((one.learned.pi, 1000 * one.learned.sigma))
 
 
 @pytest.mark.parametrize("threshold", ["learned", "fixed", "gamma"])

@@ -133,9 +133,9 @@ class VariationalLearner(Settings):
     -----
     The bound that is estimated is the published one: its divergence is that of the noise before the threshold, which does not
     see P(active), so that nothing would hold a threshold that is learned, or pi. ``elbo`` of the history is the law's own.
-    Weights are trained for inputs over the root mean square of the first batch, so that rates do not depend on the unit of
-    the data; the encoder that is returned takes inputs as they are. The gradient by a head of one input is cut at 50 nats:
-    codes of a Laplace prior have heavy tails.
+    Weights and A are trained for inputs over the root mean square of the first batch and codes in units of 1/lam, so that
+    rates do not depend on units; the encoder that is returned takes inputs as they are. The gradient by a head of one input is
+    cut at 50 nats (in units of 1/lam): codes of a Laplace prior have heavy tails.
     """
 
     pi: float
@@ -260,6 +260,7 @@ def first_encoder(learner: VariationalLearner, unit: float = 1.0) -> Encoder:
     weights = [rng.uniform(-1.0, 1.0, (n, m)) / math.sqrt(m) for m, n in pairwise(sizes)]
     weights[-1] *= 0.1
     weights[0] /= unit
+    weights[-1][:K] /= learner.lam
     biases = [np.zeros(n) for n in sizes[1:]]
     if not learner.signed:
         biases[-1][:K] = 0.5 / learner.lam  # else half of the rectified slab would be lost
@@ -318,28 +319,34 @@ def set_aside(learner: VariationalLearner) -> tuple[Source, Array]:
 class _Run(Resumable):
     """A run of as many pieces of work as steps, and all that a checkpoint keeps of it.
 
-    All that is trained stands in one vector: weights and biases for scaled inputs, A, log sigma and logit pi.
+    All that is trained stands in one vector, over its natural size: weights, biases, A, log sigma and logit pi. Sizes are
+    those of inputs of root mean square 1, and of codes in units of the slab, 1/lam.
     """
 
     def __init__(self, learner: VariationalLearner) -> None:
         self._learner, self.total = learner, learner.steps
         self._source, self._aside = set_aside(learner)
         first = self._inputs(0)
-        self._unit = math.sqrt(float(np.mean(first**2))) or 1.0
-        self._first = encoder = first_encoder(learner, self._unit)
-        A0 = np.asarray(learner.A0, dtype=float)
-        weights = [encoder.weights[0] * self._unit, *encoder.weights[1:]]
+        unit = math.sqrt(float(np.mean(first**2))) or 1.0
+        self._first = encoder = first_encoder(learner, unit)
+        A0, K = np.asarray(learner.A0, dtype=float), np.shape(learner.A0)[1]
         numbers = [np.array(math.log(learner.sigma)), np.array(math.log(learner.pi / (1 - learner.pi)))]
-        pieces = [*weights, *encoder.biases, A0, *numbers]
-        self.trained = np.concatenate([piece.ravel() for piece in pieces])
+        pieces = [*encoder.weights, *encoder.biases, A0, *numbers]
+        sizes = [np.ones_like(piece) for piece in pieces]
+        n = len(encoder.weights)
+        self._head_sizes = np.where(np.arange(len(encoder.biases[-1])) < K, 1.0 / learner.lam, 1.0)
+        sizes[0] /= unit
+        sizes[n - 1] *= self._head_sizes[:, None]
+        sizes[2 * n - 1] *= self._head_sizes
+        if "A" in learner.learn:  # one that is held is A0 to the last bit
+            sizes[2 * n] *= unit * learner.lam
+        self._sizes = np.concatenate([size.ravel() for size in sizes])
+        self.trained = np.concatenate([piece.ravel() for piece in pieces]) / self._sizes
         self.moments = np.zeros((2, len(self.trained)))
-        sizes = np.cumsum([0, *(piece.size for piece in pieces)])
-        self._views = [
-            self.trained[a:b].reshape(piece.shape) for a, b, piece in zip(sizes[:-1], sizes[1:], pieces, strict=True)
-        ]
+        self._shapes = [piece.shape for piece in pieces]
+        self._ends = np.cumsum([0, *(piece.size for piece in pieces)])
         moving = [learner.rate_model * (what in learner.learn) for what in ("A", "sigma", "pi")]
-        rates = np.array([learner.rate] * (2 * len(weights)) + moving, dtype=float)
-        self._rates = np.repeat(rates, np.diff(sizes))
+        self._rates = np.repeat(np.array([learner.rate] * (2 * n) + moving, dtype=float), np.diff(self._ends))
         more = {**_MORE, **(_HELD if len(self._aside) else {})}
         self.recorder = Recorder(A0, np.linspace(0, learner.steps, learner.snapshots), more)
         self._each = max(1, learner.steps // learner.records)
@@ -354,22 +361,31 @@ class _Run(Resumable):
     def _inputs(self, index: int) -> Array:
         return checked_batch(self._source, index, self._learner.batch, self._learner.seed)
 
+    def _piece(self, k: int) -> Array:
+        """Return weights, biases, A, log sigma or logit pi as they stand."""
+        part = slice(self._ends[k], self._ends[k + 1])
+        return np.reshape(self.trained[part] * self._sizes[part], self._shapes[k])
+
     def encoder(self, meta: Mapping[str, Any] | None = None) -> Encoder:
         """Return the encoder as it stands, for inputs as they are."""
         n = len(self._first.weights)
-        first, *others = self._views[:n]
-        biases = tuple(self._views[n : 2 * n])
-        return replace(self._first, weights=(first / self._unit, *others), biases=biases, meta=meta or {})
+        layers = [self._piece(k) for k in range(2 * n)]
+        return replace(self._first, weights=tuple(layers[:n]), biases=tuple(layers[n:]), meta=meta or {})
+
+    @property
+    def _A(self) -> Array:
+        """The dictionary as it stands."""
+        return self._piece(len(self._shapes) - 3)
 
     def _numbers(self) -> Array:
         """Return pi, lam and sigma."""
-        log_sigma, logit_pi = float(self._views[-2]), float(self._views[-1])
+        log_sigma, logit_pi = self.trained[-2:]
         return np.array([expit(logit_pi), self._learner.lam, np.exp(log_sigma)])
 
     def _model(self, weight: float = 1.0) -> SparseCodingModel:
         """Return the model as it stands, its noise level times the root of the divergence's weight."""
         pi, lam, sigma = map(float, self._numbers())
-        return SparseCodingModel(self._views[-3], SpikeSlab(pi, lam, self._learner.signed), sigma * math.sqrt(weight))
+        return SparseCodingModel(self._A, SpikeSlab(pi, lam, self._learner.signed), sigma * math.sqrt(weight))
 
     def _weight(self) -> float:
         """Return the weight of the divergence in the next step."""
@@ -397,7 +413,7 @@ class _Run(Resumable):
         self.places[:2] += 1
         self.loss += loss
         if self.time > _LAST * self.total:
-            self.sum_A += self._views[-3]
+            self.sum_A += self._A
             self.sums += self._numbers()
             self.places[2] += 1
         if self.time % self._each == 0 or self.time == self.total:
@@ -414,12 +430,12 @@ class _Run(Resumable):
         # w ELBO at sigma sqrt(w) has w times the constant that belongs to the data term
         constant = -0.5 * (1.0 - weight) * D * math.log(2 * math.pi * sigma**2)
         value = weight * (float(np.mean(found.value)) + 0.5 * D * math.log(weight)) + constant
-        by_weights, by_biases = layer_gradients(encoder, values, np.clip(weight * raw, -_CLIP, _CLIP))
+        most = _CLIP / self._head_sizes
+        by_weights, by_biases = layer_gradients(encoder, values, np.clip(weight * raw, -most, most))
         by_log_sigma = weight**1.5 * sigma * found.sigma - (1.0 - weight) * n * D
         by_logit_pi = weight * pi * (1.0 - pi) * found.pi
-        by_weights[0] = by_weights[0] / self._unit
         pieces = [*by_weights, *by_biases, weight * found.A, np.array(by_log_sigma), np.array(by_logit_pi)]
-        return -value, -np.concatenate([piece.ravel() for piece in pieces]) / n
+        return -value, -np.concatenate([piece.ravel() for piece in pieces]) * self._sizes / n
 
     def _by_heads(self, encoder: Encoder, model: SparseCodingModel, x: Array, heads: Heads) -> ElboGradients:
         """Return the bound and its gradient, in closed form or from draws: those of a step depend on its number alone."""
@@ -458,8 +474,9 @@ class _Run(Resumable):
 
     def learned(self, meta: Mapping[str, Any]) -> Learned:
         """Return what a finished run has learned beside the encoder."""
-        average = self.sum_A / self.places[2], self.sums / self.places[2]
-        return Learned.of(self._learner, average, (self._views[-3].copy(), self._numbers()), meta)
+        A = self.sum_A / self.places[2] if "A" in self._learner.learn else self._A
+        average = A, self.sums / self.places[2]
+        return Learned.of(self._learner, average, (self._A, self._numbers()), meta)
 
     def state(self) -> dict[str, Any]:
         """Return the arrays that hold the state."""
