@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -165,21 +166,22 @@ def test_averaged_estimators_estimate_their_closed_forms(estimator):
     for closed, gradient in zip(known["true"], exact, strict=False):
         np.testing.assert_allclose(closed, gradient[0], rtol=1e-10)
     z_exact = z([v[0] for v in exact])
-    assert z_exact[1].max() > 50  # the threshold's crossings are missed
+    assert z_exact[1].max() > 10  # the threshold's crossings are missed
     if estimator == "pathwise":
         assert z_exact[0].max() < limit(3)
-        assert z(known["straight-through"])[0].max() > 50  # control: the other one's does not fit
+        assert z(known["straight-through"])[0].max() > 10  # control: the other one's does not fit
     else:
-        assert z_exact[0].max() > 50
-    # those of the model have no bias
-    law, r = ThresholdedLaplace(mu, np.exp(rho), kappa), X[0] - mu[0] * np.exp(-kappa[0]) @ model.A.T
+        assert z_exact[0].max() > 10
+    # those of the model have no bias: batches of 500 inputs
+    law = ThresholdedLaplace(mu, np.exp(rho), kappa)
     exact = elbo_gradients(model, X, mu, rho, kappa=kappa)
-    assert g.A / n == pytest.approx(exact.A, abs=0.05)
-    assert np.abs(exact.A).max() > 0.5
-    assert g.sigma / n == pytest.approx(exact.sigma, rel=0.02)
+    few = [v[:500] for v in many]
+    batches = [estimate_gradients(model, *few, estimator=estimator, draws=4, rng=k) for k in range(100, 140)]
+    of_model = np.array([[*b.A.ravel(), b.sigma] for b in batches]) / 500
+    off = of_model.mean(0) - [*exact.A.ravel(), exact.sigma]
+    assert np.max(np.abs(off) / of_model.std(0, ddof=1) * np.sqrt(40)) < stats.t.isf(0.01 / 2 / 13, 39)
     bound = exact.value[0] + law.kl(*model.prior.slab).sum() - law.kl_base(1.4).sum()
     assert abs(g.value.mean() - bound) < limit(1) * g.value.std() / np.sqrt(n)
-    assert r.shape == (4,)
 
 
 def test_of_rectified_codes_pathwise_is_exact_where_no_threshold_is_crossed():
@@ -196,26 +198,33 @@ def test_of_rectified_codes_pathwise_is_exact_where_no_threshold_is_crossed():
         return np.abs([(f.mean(0) - t[0]) / f.std(0) * np.sqrt(n) for f, t in pairs])
 
     assert z("pathwise").max() < limit(6)
-    assert z("straight-through").max(1).min() > 20
+    assert z("straight-through").max(1).min() > limit(6) + 3
 
 
 def test_averaged_straight_through_never_says_switch_on_and_the_best_of_twenty_does():
+    """A needed atom that is rarely active: more scale, and hence more activity, is better.
+
+    The best of J says so while the shift falls short of the data; where it is there already, the best draw fits, pulls at
+    nothing, and twenty are not enough.
+    """
     model = SparseCodingModel(bars(2), PRIORS["signed"], 0.3)
-    x = 1.2 * model.A[:, 0]
-    mu, rho, kappa = np.array([[1.0, 0.0, 0.0, 0.0]]), np.full((1, 4), -1.0), np.full((1, 4), 2.0)  # P = .14
-    exact = data_term(model, x[None], mu, rho, kappa, -kappa)[1][0, 0]
-    base = ThresholdedLaplace(mu, np.exp(rho), kappa).kl_base_slopes(1.4)[1, 0, 0]
-    assert exact > 1  # the atom is needed
-    n, found = 2000, {}
-    many = [np.repeat(v, n, 0) for v in (x[None], mu, rho, kappa)]
-    for reduce, draws in (("average", 20), ("max", 1), ("max", 5), ("max", 20)):
-        g = estimate_gradients(model, *many, reduce=reduce, draws=draws, rng=3, slope=-many[3]).rho[:, 0] + base
-        found[reduce, draws] = g.mean(), g.std() / np.sqrt(n)
-    z = {key: mean / se for key, (mean, se) in found.items()}
-    assert z["average", 20] < -limit(4)
-    assert z["max", 1] < limit(4)  # one draw: nothing to choose from
-    assert z["max", 20] > limit(4)
-    assert found["max", 20][0] > found["max", 5][0] > found["max", 1][0]
+    x, n = 1.2 * model.A[:, 0], 3000
+    rho, kappa = np.full((1, 4), -1.0), np.full((1, 4), 2.0)  # P = .14
+    found = {}
+    for shift in (0.4, 1.0):
+        mu = np.array([[shift, 0.0, 0.0, 0.0]])
+        assert data_term(model, x[None], mu, rho, kappa, -kappa)[1][0, 0] > 0.3
+        assert averages(model, x, mu[0], rho[0], kappa[0])["straight-through"][1][0] < -0.5
+        base = ThresholdedLaplace(mu, np.exp(rho), kappa).kl_base_slopes(1.4)[1, 0, 0]
+        many = [np.repeat(v, n, 0) for v in (x[None], mu, rho, kappa)]
+        for reduce, draws in (("average", 20), ("max", 1), ("max", 20)):
+            g = estimate_gradients(model, *many, reduce=reduce, draws=draws, rng=3, slope=-many[3]).rho[:, 0] + base
+            found[shift, reduce, draws] = g.mean() / g.std() * np.sqrt(n)
+    for shift in (0.4, 1.0):
+        assert found[shift, "average", 20] < -limit(6)
+        assert found[shift, "max", 1] < -limit(6)  # nothing to choose from
+    assert found[0.4, "max", 20] > limit(6)
+    assert found[1.0, "max", 20] < -limit(6)
 
 
 def test_thresholds_of_each_draw():
@@ -235,8 +244,23 @@ def test_thresholds_of_each_draw():
 
 
 def bars_case(prior, seed):
-    model = SparseCodingModel(bars(3)[:, :5], prior, 0.5)
-    return model, model.draw(seed)[1]
+    """Return a model of bars that is enumerated fast, an input, and its best law."""
+    model = SparseCodingModel(bars(3)[:, : 3 if prior.signed else 5], prior, 0.5)
+    x = model.draw(seed)[1]
+    return model, x, best(model, tuple(x))
+
+
+@cache
+def best(model, x):
+    return best_law(model, x)
+
+
+@cache
+def truth(model, x):
+    """Return log p(x), and the posterior's statistics by name."""
+    exact = enumerate_supports(model, x)
+    second = exact.mean**2 + exact.sd**2
+    return exact_evidence(model, x), dict(p_active=exact.p_active, mean=exact.mean, sd=exact.sd, second_moment=second)
 
 
 def heads_bound(model, x, heads):
@@ -245,16 +269,15 @@ def heads_bound(model, x, heads):
 
 @BOTH
 def test_the_best_law_is_an_optimum_below_the_evidence(prior):
-    model, x = bars_case(prior, 1)
-    best = best_law(model, x)
-    bound, truth = heads_bound(model, x, best), exact_evidence(model, x)
-    assert truth - 0.3 < bound < truth
+    model, x, best = bars_case(prior, 1)
+    bound, log_p = heads_bound(model, x, best), truth(model, tuple(x))[0]
+    assert log_p - 0.3 < bound < log_p
     g = elbo_gradients(model, x[None], best.mu[None], best.rho[None], kappa=best.kappa[None])
     assert max(np.abs(v).max() for v in (g.mu, g.rho, g.eta)) < 1e-3
-    rng = np.random.default_rng(2)
+    rng, K = np.random.default_rng(2), model.n_latents
     for _ in range(20):  # nothing around it is better
         near = Heads(
-            *(v + 0.1 * rng.standard_normal(5) for v in best[:2]), best.kappa * np.exp(0.1 * rng.standard_normal(5))
+            *(v + 0.1 * rng.standard_normal(K) for v in best[:2]), best.kappa * np.exp(0.1 * rng.standard_normal(K))
         )
         assert heads_bound(model, x, near) < bound + 1e-6
     assert heads_bound(model, x, best_law(model, x, best, starts=1)) >= bound - 1e-9
@@ -264,37 +287,33 @@ def test_the_best_law_is_an_optimum_below_the_evidence(prior):
 
 
 def z_of(evidence, model, x):
-    exact = enumerate_supports(model, x)
-    found = [(evidence.log_p - exact_evidence(model, x)) / evidence.se]
-    for name in ("p_active", "mean", "sd"):
-        found.extend((getattr(evidence, name) - getattr(exact, name)) / getattr(evidence, name + "_se"))
-    second = exact.mean**2 + exact.sd**2
-    found.extend((evidence.second_moment - second) / evidence.second_moment_se)
-    return np.abs(found)
+    log_p, exact = truth(model, tuple(x))
+    found = [[(evidence.log_p - log_p) / evidence.se]]
+    found += [(getattr(evidence, name) - value) / getattr(evidence, f"{name}_se") for name, value in exact.items()]
+    return np.abs(np.concatenate(found))
 
 
 @BOTH
 def test_weighted_draws_are_the_exact_posterior(prior):
     for seed in (1, 2):
-        model, x = bars_case(prior, seed)
-        best = best_law(model, x)
+        model, x, best = bars_case(prior, seed)
         found = log_evidence(model, x, best, n=30_000, rng=seed)
-        assert z_of(found, model, x).max() < limit(2 * 21)
+        z = z_of(found, model, x)
+        assert z.max() < limit(2 * len(z))
         assert found.se < 0.01
         assert 0.3 < found.ess_share < 1
-        # Negative control: the same draws are not the posterior of another prior, nor is the law itself this one's.
-        assert z_of(found, replace(model, prior=replace(prior, pi=0.33)), x).max() > 5
+        # Negative control: they are not the posterior of another prior, nor is the law itself this one's.
+        assert z_of(found, replace(model, prior=replace(prior, pi=0.35)), x).max() > 5
         assert heads_bound(model, x, best) < found.log_p - 5 * found.se
 
 
 @BOTH
 def test_a_law_that_misses_the_posterior_is_defended_by_the_prior(prior):
     """Much too narrow, almost never active, and of the wrong sign: the proposal is wider, and still has no bias."""
-    model, x = bars_case(prior, 1)
-    best = best_law(model, x)
+    model, x, best = bars_case(prior, 1)
     for wrong in (Heads(best.mu, best.rho - 8, best.kappa), Heads(-np.abs(best.mu) * 0.2, best.rho, best.kappa + 9)):
-        found = log_evidence(model, x, wrong, n=30_000, rng=3)
-        assert z_of(found, model, x).max() < limit(2 * 21)
+        z = z_of(log_evidence(model, x, wrong, n=30_000, rng=3), model, x)
+        assert z.max() < limit(2 * len(z))
 
 
 def test_without_a_spike():
@@ -303,11 +322,12 @@ def test_without_a_spike():
     best = best_law(model, x)
     assert (best.kappa == 0).all()
     found = log_evidence(model, x, best, n=30_000, rng=1)
-    assert abs(found.log_p - exact_evidence(model, x)) < limit(4) * found.se
-    exact = enumerate_supports(model, x)
-    assert (np.abs(found.mean - exact.mean) < limit(4) * found.mean_se).all()
+    log_p, exact = truth(model, tuple(x))
+    assert abs(found.log_p - log_p) < limit(7) * found.se
+    for name in ("mean", "sd"):
+        assert (np.abs(getattr(found, name) - exact[name]) < limit(7) * getattr(found, name + "_se")).all()
     assert heads_bound(model, x, best) < found.log_p
-    assert (found.p_active == 1).all()
+    np.testing.assert_allclose(found.p_active, 1.0, rtol=1e-12)
     law = [v[None] for v in best]
     assert np.abs(elbo_gradients(model, x[None], *law[:2], kappa=law[2]).mu).max() < 1e-3
     assert elbo(model, x[None], *law[:2], law[2] + 0.1)[0] == -np.inf
@@ -321,7 +341,7 @@ def test_evidence_is_refused_where_the_weights_say_nothing():
     with pytest.raises(ReferenceRefusedError, match="are effective, less than 1 %") as caught:
         log_evidence(model, x, far, n=5000, rng=1)
     assert "\n" not in str(caught.value)
-    assert log_evidence(model, x, best_law(model, x, starts=20), n=5000, rng=1).ess_share > 0.01
+    assert log_evidence(model, x, best_law(model, x), n=5000, rng=1).ess_share > 0.01
     # the stated share is the limit: 1/n of a weight that is alone, 12 of 1000 that are equal
     s = np.zeros((1000, 2))
     with pytest.raises(ReferenceRefusedError):
