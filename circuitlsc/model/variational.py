@@ -336,31 +336,34 @@ def best_law(model: SparseCodingModel, x: ArrayLike, start: Heads | None = None,
     slab = slab_of(model)
     X = model.check_x(x)[None]
     check_count("best_law: starts", starts, 1)
-    K, unit, spike, signed = model.n_latents, 1.0 / slab.lam, slab.pi < 1, model.prior.signed
-    projections = X[0] @ model.A / model.powers / unit
-    mu = projections / 2 if signed else np.maximum(projections, 0.2) / 2
+    K, b0, spike, signed = model.n_latents, 1.0 / slab.lam, slab.pi < 1, model.prior.signed
+    width = np.minimum(b0, model.sigma / np.sqrt(model.powers))  # mu is searched in units of it
+    projections = X[0] @ model.A / model.powers
+    ridge = np.linalg.solve(model.gram + np.eye(K) / b0**2, model.drive(x))
     odds = np.full(K, float(logit(slab.pi)) if spike else 0.0)
-    first = [np.concatenate([mu, np.full(K, -1.0), odds])]
+    first = [
+        np.concatenate([(mu if signed else np.maximum(mu, 0.1 * b0)) / width, np.full(K, -1.0), odds])
+        for mu in (ridge, projections / 2)
+    ]
     if start is not None:
         law = _fitting(model, X, *(np.asarray(v, dtype=float)[None] for v in start))
         odds = -np.log(np.expm1(np.clip(law.kappa[0], 1e-13, 600.0))) if spike else odds
-        first.insert(0, np.concatenate([law.mu[0] / unit, np.log(law.b[0] / unit), odds]))
+        first.insert(0, np.concatenate([law.mu[0] / width, np.log(law.b[0] / b0), odds]))
     rng = np.random.default_rng(0)
-    first += [first[0] + 0.7 * rng.standard_normal(3 * K) for _ in range(starts - len(first))]
-    reach = 20.0 + 10.0 * float(np.abs(projections).max())
-    narrow = np.log(np.minimum(unit, model.sigma / np.sqrt(model.powers)) / unit) - 6.0
-    low = np.concatenate([np.full(K, -reach), narrow, np.full(K, -_ODDS if spike else 0.0)])
-    high = np.concatenate([np.full(K, reach), np.full(K, 4.0), np.full(K, _ODDS if spike else 0.0)])
+    spread = 0.7 * np.concatenate([np.sqrt(b0 / width), np.ones(2 * K)])
+    first += [first[0] + spread * rng.standard_normal(3 * K) for _ in range(starts - len(first))]
+    reach = (20.0 * b0 + 10.0 * float(np.abs(projections).max())) / width
+    low = np.concatenate([-reach, np.log(width / b0) - 6.0, np.full(K, -_ODDS if spike else 0.0)])
+    high = np.concatenate([reach, np.full(K, 4.0), np.full(K, _ODDS if spike else 0.0)])
 
     def law_at(p: Array) -> ThresholdedLaplace:
         mu, rho, eta = p.reshape(3, 1, K)
-        return ThresholdedLaplace(
-            mu * unit, unit * np.exp(rho), kappa_of(eta) if spike else np.zeros((1, K)), not signed
-        )
+        kappa = kappa_of(eta) if spike else np.zeros((1, K))
+        return ThresholdedLaplace(mu * width, b0 * np.exp(rho), kappa, not signed)
 
     def loss(p: Array) -> tuple[float, Array]:
         g = _gradients(model, slab, X, law_at(p))
-        return -float(g.value[0]), -np.concatenate([g.mu[0] * unit, g.rho[0], g.eta[0]])
+        return -float(g.value[0]), -np.concatenate([g.mu[0] * width, g.rho[0], g.eta[0]])
 
     found = [
         minimize(loss, np.clip(p, low, high), jac=True, method="L-BFGS-B", bounds=np.stack([low, high], 1))
