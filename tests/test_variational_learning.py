@@ -203,6 +203,8 @@ def test_the_history_is_written_and_read(trained, tmp_path):
     assert history["time"].values.tolist() == list(range(20, 401, 20))
     assert {"elbo", "loss", "held_out", "activity", "usage", "error", "pi"} <= set(history)
     assert np.all(history["pi"] == pytest.approx(PI))
+    assert history["activity"].attrs["long_name"] == "P(active), mean over latents and the batch of the record"
+    np.testing.assert_allclose(history["usage"].mean("latent"), history["activity"])
     # the mean over 20 steps, and one batch: of 100 inputs each, whose bounds differ by about 4 nats
     late = history.isel(time=slice(10, None))
     assert float(np.abs(late["elbo"] + late["loss"]).max()) < 4 * 4 / 10 * np.sqrt(1 + 1 / 20)

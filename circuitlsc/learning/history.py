@@ -38,7 +38,7 @@ class Recorder:
     shown : array
         Times from which on the next record comes with a copy of the dictionary.
     more : mapping, optional
-        Numbers that a record has beyond those of every learner: unit and meaning of each by its name.
+        Numbers that a record has beyond those of every learner, or that mean something else: unit and meaning by name.
     """
 
     def __init__(self, A: Array, shown: Array, more: Mapping[str, tuple[str, str]] | None = None) -> None:

@@ -45,6 +45,9 @@ _CLIP = 50.0  # of a head's gradient, nats per unit of the head
 _GAMMA = 3.0  # alpha of a Gamma threshold, if it is chosen
 _WEIGHTS, _DRAWS, _ASIDE = 4, 5, 6  # streams of their own, beside those of inputs (1) and of the first dictionary (2)
 _MORE = {
+    "error": ("(data units)^2", "E |x - A s|^2 / D, mean over the batch of the record"),
+    "activity": ("", "P(active), mean over latents and the batch of the record"),
+    "size": ("model units", "E |s| of a latent, mean over the batch of the record"),
     "elbo": ("nats", "ELBO of a training input, mean over the batch of the record"),
     "loss": ("nats", "what is minimised, of an input: mean since the last record"),
 }
