@@ -14,7 +14,12 @@ from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
     from circuitlsc.config.learning import LearnConfig
+    from circuitlsc.learning.circuit import CircuitLearner
     from circuitlsc.learning.learned import Learned
+    from circuitlsc.learning.learner import Learner
+    from circuitlsc.learning.variational import VariationalLearner, VariationalRun
+
+DEAD = 0.1  # of the longest atom's norm
 
 
 @command("learn", chains=False)
@@ -23,11 +28,11 @@ def learn(
     where: Annotated[str, typer.Option("--in", metavar="software|circuit", help="What learns.")] = "software",
     resume: Resume = False,
 ) -> Ended:
-    """Learn a dictionary, its sparsity and noise level; an interrupted run goes on with --resume."""
+    """Learn a dictionary, its sparsity and noise level, or an encoder; an interrupted run goes on with --resume."""
     import warnings
 
     from circuitlsc.config import learning, table
-    from circuitlsc.learning import circuit, history, large_inputs
+    from circuitlsc.learning import circuit, history, large_inputs, variational
     from circuitlsc.reporting import learning_plot, plotting
     from circuitlsc.simulator.ngspice.library import find_library
 
@@ -38,41 +43,86 @@ def learn(
     given = table.read_text(job.config)
     if where == "circuit":
         find_library()
-    learner = config.in_circuit() if where == "circuit" else config.software()
+    learner: CircuitLearner | Learner | VariationalLearner
+    if config.training is not None:
+        learner, total, unit = config.variational(), int(config.training["steps"]), "steps"
+    else:
+        learner = config.in_circuit() if where == "circuit" else config.software()
+        total, unit = round(sum(stage.duration for stage in config.stages)), "tau"
     how: dict[str, Any] = {}
     if isinstance(learner, circuit.CircuitLearner):
         how = {"timeout": config.timeout, "keep": job.failed}
         print(learner.report(), file=sys.stderr)
-    total = round(sum(stage.duration for stage in config.stages))
     # first, so that a second run into it is refused at once
     with out.new_folder(job.output, settings={"command": "learn", **learner.settings()}, resume=True) as folder:
         checkpoint = folder / out.CHECKPOINT
         if checkpoint.exists() and not resume:
             say(f"goes on from the checkpoint that an interrupted run left in {folder.name}; --resume is to say so")
         with progress_lines() as line:
-            advance = line(where, total, "tau")
+            advance = line(where, total, unit)
             made = learner.run(checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), **how)
         out.write_text(folder / out.GIVEN, given)
         if isinstance(learner, circuit.CircuitLearner):
             out.write_text(folder / out.DECK, learner.deck())
-        made.learned.save(folder / out.LEARNED)
+        if isinstance(made, variational.VariationalRun):
+            made.encoder.save(folder / out.ENCODER)
+        if made.learned is not None:
+            made.learned.save(folder / out.LEARNED)
         history.save_history(made.history, folder / out.HISTORY)
         truth, numbers = None if config.truth is None else config.truth.A, config.true_numbers()
         figure = learning_plot.learning_figure(made.history, made.learned, config.learn, truth=truth, numbers=numbers)
         plotting.save_figure(figure, folder / out.FIGURE)
+    if isinstance(made, variational.VariationalRun):
+        return Ended("\n".join([*encoder_report(config, made), *parameters_report(config, made.learned)]))
     return Ended(learn_report(config, made.learned, where))
+
+
+def encoder_report(config: LearnConfig, made: VariationalRun) -> list[str]:
+    """Return how an encoder was trained, and how good it is, as a few lines."""
+    encoder, history = made.encoder, made.history
+    sizes = [encoder.n_features, *encoder.hidden, len(encoder.biases[-1])]
+    steps = int(history["time"].values[-1])
+    last = history.isel(time=slice(-max(1, history.sizes["time"] // 10), None))
+    lines = [
+        f"encoder        {'-'.join(map(str, sizes))}, {steps} steps of {config.batch} inputs",
+        f"ELBO           {float(last['elbo'].mean()):.3f} nats per input (last tenth of the records)",
+        f"P(active)      {float(last['activity'].mean()):.4f}, mean over latents and inputs",
+    ]
+    if "held_out" in history:
+        lines.append(f"held out       {float(history['held_out'].values[-1]):.3f} nats per input")
+    if "A" in config.learn:
+        norms = history["norm"].values[-1]
+        lines.append(
+            f"dead atoms     {(norms < DEAD * norms.max()).sum()} of {len(norms)} (norm below a tenth of the longest)"
+        )
+    return lines
 
 
 def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
     """Return what was learned as a few lines: against the truth, if the data have one."""
+    stages = config.stages
+    n = sum(stage.n_inputs for stage in stages) * (config.batch if where == "software" else 1)
+    lines = [f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)"]
+    lines += parameters_report(config, learned)
+    if where == "software" and (said := config.software().concern):
+        lines.append(f"NOTE: {said}")
+    if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
+        lines.append(
+            f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
+            f"start = {{ sigma = {learned.sigma:.3g} }}"
+        )
+    return "\n".join(lines)
+
+
+def parameters_report(config: LearnConfig, learned: Learned | None) -> list[str]:
+    """Return the parameters that were learned as a few lines: against the truth, if the data have one."""
     import numpy as np
 
     from circuitlsc.learning.match import match_atoms
 
-    stages = config.stages
-    n = sum(stage.n_inputs for stage in stages) * (config.batch if where == "software" else 1)
-    lines = [f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)"]
-    truth = config.truth
+    if learned is None:
+        return []
+    lines, truth = [], config.truth
     if "A" in config.learn:
         norms = np.linalg.norm(learned.A, axis=0)
         lines.append(
@@ -89,12 +139,4 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
         if name in config.learn:
             value = f"{name:<14} {getattr(learned, name):.4f}"
             lines.append(value + (f" (truth {true[name]:.4g})" if name in true else ""))
-    lines.append("(averages over the last quarter)")
-    if where == "software" and (said := config.software().concern):
-        lines.append(f"NOTE: {said}")
-    if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
-        lines.append(
-            f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
-            f"start = {{ sigma = {learned.sigma:.3g} }}"
-        )
-    return "\n".join(lines)
+    return [*lines, "(averages over the last quarter)"]

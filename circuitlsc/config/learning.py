@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from circuitlsc.config.read import read_dictionary, read_nonideal, read_prior
-from circuitlsc.config.registry import LEARNING, StageKeys, StartKeys, names
+from circuitlsc.config.registry import LEARNING, EncoderKeys, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array
+from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.large_inputs import DRAG, drag, first_inputs, longest_step
 from circuitlsc.learning.learner import Learner
@@ -22,6 +22,8 @@ from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hate
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
+from circuitlsc.learning.variational import LEARNABLE, VariationalLearner
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
@@ -51,6 +53,8 @@ class LearnConfig:
     seed, batch, records : int
     circuit : mapping
         Arguments of `CircuitLearner` beyond these.
+    training : mapping or None
+        Arguments of `VariationalLearner` beyond these, if it is what learns.
     timeout : float or None
     path : Path
         Of the file, for messages.
@@ -69,13 +73,14 @@ class LearnConfig:
     batch: int
     records: int
     circuit: Mapping[str, Any]
+    training: Mapping[str, Any] | None
     timeout: float | None
     path: Path
 
     def _learner(self, cls: type[L], **own: Any) -> L:
         """Return a learner with what the config has by the names of its fields, and what it alone has."""
         given = {f.name: getattr(self, f.name) for f in fields(cls) if hasattr(self, f.name)}  # type: ignore[arg-type]
-        return named(self.path, lambda: cls(**given, **own))
+        return named(self.path, lambda: cls(**{**given, **own}))
 
     def true_numbers(self) -> dict[str, float] | None:
         """Return pi, lam and sigma of what draws the data, if a model does."""
@@ -84,6 +89,16 @@ class LearnConfig:
     def software(self) -> Learner:
         """Return the software learner."""
         return self._learner(Learner)
+
+    def variational(self) -> VariationalLearner:
+        """Return the learner of an encoder, of a config with ``training``.
+
+        Raises
+        ------
+        InputError
+            If what the config says of the encoder cannot be.
+        """
+        return self._learner(VariationalLearner, **(self.training or {}))
 
     def in_circuit(self) -> CircuitLearner:
         """Return the circuit learner, of a config that was read for a circuit: one stage, one input at a time, no pause.
@@ -115,12 +130,19 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         )
     tables = read_tables(data, path, LEARNING, anywhere=anywhere)
     learning = tables["learning"]
+    variational = learning.value("method") == "variational"
+    if variational and "learn" not in learning.values:
+        learning = replace(learning, values={**learning.values, "learn": []})
+    _check_method(tables, data, where, variational=variational)
     prior = read_prior(tables["prior"])
     if (slab := prior.slab) is None:
         raise tables["prior"].fail("kind", ", but what learns has a spike-slab or a laplace prior. Give one of them.")
     sigma = tables["model"].value("sigma")
     truth, source = _read_data(tables["model"], tables["data"], prior)
-    learn = _read_learn(learning)
+    learn = _read_learn(learning, LEARNABLE if variational else tuple(TIME_CONSTANTS))
+    if variational and slab.pi == 1:
+        spike = "but the codes of an encoder have a spike, and so must their prior"
+        raise tables["prior"].fail("kind", f' has none, {spike}. Give kind = "spike-slab", with pi < 1.')
     start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma})
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
     batch, stages = learning.value("batch") or (BATCH if where == "software" else 1), _stage_tables(learning)
@@ -140,12 +162,60 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         seed=learning.value("seed"),
         batch=batch,
         records=learning.value("records"),
+        training=None,
         circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"]) if "nonideal" in data else None},
         timeout=tables["run"].value("timeout"),
         path=path,
     )
+    if variational:
+        steps = learning.value("inputs")
+        return replace(config, training={"steps": steps, **_read_encoder(tables["encoder"], config)})
     A, X = first_inputs(config.A0, source, config.seed)
     return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in stages))
+
+
+def _check_method(tables: Mapping[str, ConfigTable], data: Mapping[str, Any], where: str, *, variational: bool) -> None:
+    """Raise InputError if there is what the method of learning has not."""
+    learning = tables["learning"]
+    if not variational:
+        if "encoder" in data:
+            only = 'and [learning] method = "langevin" has none. Add method = "variational", or remove the table'
+            raise InputError(f"{learning.path}: [encoder] says how an encoder is trained, {only}.")
+        return
+    if where == "circuit":
+        raise learning.fail("method", ", but an encoder is trained in software alone. Leave out --in circuit.")
+    has = ', but method = "variational" takes steps, one for each batch, and has no times. Remove it; inputs counts steps.'
+    learning.refuse([name for name in (*TIMES, "stages") if name != "inputs"], has)
+
+
+def _read_encoder(table: ConfigTable, config: LearnConfig) -> dict[str, Any]:
+    """Return what [encoder] says, as arguments of the learner."""
+    given = {name: table.value(name) for name in names(EncoderKeys) if name in table.values}
+    of_threshold = {"learned": (), "fixed": ("lam",), "gamma": ("alpha", "beta")}
+    exact = table.value("objective") == "exact"
+    if exact:
+        table.refuse(("reduce", "draws"), ', but objective = "exact" draws nothing. Remove it, or give an estimator.')
+    if "file" in given:
+        table.refuse(
+            ("hidden", "threshold", "lam", "alpha", "beta"), ", and encoder.file has its own. Remove one of them."
+        )
+        file = table.file("file", given.pop("file"))
+        encoder = table.named("file", lambda: Encoder.load(file))
+        D, K = config.A0.shape
+        table.named("file", lambda: encoder.check_fits(D, K, signed=config.signed))
+        return {**given, "encoder": encoder}
+    kind = table.value("threshold") or ("learned" if exact else "fixed")
+    for name in ("lam", "alpha", "beta"):
+        if name in given and name not in of_threshold[kind]:
+            raise table.fail(
+                name, f', but threshold = "{kind}" has {" and ".join(of_threshold[kind]) or "none"}. Remove it.'
+            )
+    numbers = {name: given.pop(name) for name in of_threshold[kind] if name in given}
+    if "hidden" in given:
+        for size in given["hidden"]:
+            table.named("hidden", partial(check_count, "a layer's size", size, 1))
+        given["hidden"] = tuple(given["hidden"])
+    return {**given, "numbers": numbers}
 
 
 def _read_data(model: ConfigTable, data: ConfigTable, prior: Prior) -> tuple[SparseCodingModel | None, Source]:
@@ -188,11 +258,13 @@ def _read_images(data: ConfigTable) -> list[Array] | None:
     return pictures
 
 
-def _read_learn(learning: ConfigTable) -> tuple[str, ...]:
+def _read_learn(learning: ConfigTable, known: tuple[str, ...]) -> tuple[str, ...]:
     words = learning.value("learn")
-    listed = ", ".join(f'"{word}"' for word in TIME_CONSTANTS)
-    if not set(words) <= set(TIME_CONSTANTS):
+    listed = ", ".join(f'"{word}"' for word in known)
+    if not set(words) <= set(known):
         raise learning.fail("learn", f" is not a list of some of {listed}.")
+    if not words and learning.value("method") != "variational":
+        raise learning.fail("learn", f' is empty, which method = "variational" alone can have. Give some of {listed}.')
     if len(set(words)) < len(words):
         raise learning.fail("learn", " names something twice. Name each once.")
     if {"A", "lam"} <= set(words):

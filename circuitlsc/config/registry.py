@@ -14,6 +14,7 @@ from typing import Any
 from circuitlsc.circuit.systems import FORMS
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS
 from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.stream import INTERPOLATIONS
 from circuitlsc.nonideal.parameters import PARTS
@@ -22,6 +23,7 @@ from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME
 from circuitlsc.sampling.compile import LEVELS
 
 AUTO = "auto"
+METHODS = ("langevin", "variational")  # of learning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,13 @@ class StageKeys:
 class LearningKeys(StageKeys):
     """What is learned, from where, and for how long."""
 
-    learn: list[str] = entry(REQUIRED, "a list of A, pi, lam, sigma", of=str)
+    method: str = choice("langevin", METHODS, "samples of the posterior, or an encoder that is trained by the ELBO")
+    learn: list[str] = entry(
+        REQUIRED,
+        'a list of A, pi, lam, sigma ("variational": of A, pi, sigma; left out or [], the encoder alone)',
+        of=str,
+        empty=True,
+    )
     stages: list[dict[str, Any]] | None = entry(
         None, "a list of tables of the times above: [[learning.stages]] before each", of=dict
     )
@@ -136,6 +144,35 @@ class StartKeys:
     sigma: float | None = quantity(None, "data", "a number > 0", above=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EncoderKeys:
+    """The encoder of the variational learner, and how it is trained."""
+
+    file: str | None = word(None, "an encoder.npz to go on from: hidden and threshold are then its own")
+    hidden: list[int] | None = entry(None, "a list of sizes of hidden layers ([32])", of=int, empty=True)
+    objective: str = choice("exact", OBJECTIVES, "the ELBO in closed form, or an estimator of its gradient")
+    reduce: str = choice("average", REDUCES, "the mean over the draws, or the one of least loss")
+    draws: int = quantity(20, "1", "the number of draws of an estimator", low=1, whole=True)
+    threshold: str | None = choice(
+        None,
+        THRESHOLDS,
+        "a head of the encoder, one number, or drawn from Gamma(alpha, beta) (learned; of an estimator fixed)",
+    )
+    lam: float | None = quantity(None, "unit", "a fixed threshold (-log(pi)/lam of the prior)", above=True)
+    alpha: float | None = quantity(None, "1", "the shape of a Gamma threshold (3)", above=True)
+    beta: float | None = quantity(
+        None, "1/unit", "the rate of a Gamma threshold (its mean is that of a fixed one)", above=True
+    )
+    rate: float | None = quantity(
+        None, "1", "the largest change of a weight in a step (0.005, with A 0.003, of an estimator 0.001)", above=True
+    )
+    rate_model: float = quantity(5e-3, "1", "the largest change of A, log sigma and logit pi in a step", above=True)
+    warmup: float | None = quantity(
+        None, "1", "the share of the steps in which the divergence's weight grows to 1 (0, with A 0.5)", high=1.0
+    )
+    held_out: int = quantity(1000, "1", "the number of held-out inputs (of a file: a tenth at most)", whole=True)
+
+
 TABLES: dict[str, type] = {
     "model": ModelKeys,
     "prior": PriorKeys,
@@ -145,6 +182,7 @@ TABLES: dict[str, type] = {
     "run": RunKeys,
     "data": DataKeys,
     "learning": LearningKeys,
+    "encoder": EncoderKeys,
 }
 
 
@@ -159,7 +197,7 @@ def names(keys: Any) -> tuple[str, ...]:
 
 
 #: the tables of a config of a sampler, and their keys
-SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in ("data", "learning")} | {
+SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in ("data", "learning", "encoder")} | {
     "prior": prior_keys(),
     "nonideal": (*names(NonidealKeys), *PARTS),
 }
@@ -169,6 +207,7 @@ LEARNING = {
     "prior": ("kind", "pi", "lam", "signed"),
     "data": names(DataKeys),
     "learning": names(LearningKeys),
+    "encoder": names(EncoderKeys),
     "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop")),
     "nonideal": SAMPLER["nonideal"],
     "run": ("timeout",),

@@ -49,9 +49,9 @@ def word(default: Any, text: str) -> Any:
     return _declare("word", default, "", text)
 
 
-def entry(default: Any, text: str, *, of: type | None = None) -> Any:
-    """Declare a value of another kind: a list of what is ``of`` a type, or what a function of its own checks."""
-    return _declare("entry", default, "", text, of=of)
+def entry(default: Any, text: str, *, of: type | None = None, empty: bool = False) -> Any:
+    """Declare a value of another kind: a list of what is ``of`` a type, ``empty`` or not, or what a function checks."""
+    return _declare("entry", default, "", text, of=of, empty=empty)
 
 
 def _declare(kind: str, default: Any, unit: str, text: str, **bounds: Any) -> Any:
@@ -100,7 +100,8 @@ def checked(name: str, value: Any, meta: Mapping[str, Any]) -> Any:
         raise wrong(" is not a string.")
     if kind == "flag" and not isinstance(value, bool):
         raise InputError(f"{name} = {shown(value)} is not true or false. Write it without quotes.")
-    if of is not None and not (isinstance(value, list) and value and all(isinstance(v, of) for v in value)):
+    filled = bool(value) or meta.get("empty")
+    if of is not None and not (isinstance(value, list) and filled and all(isinstance(v, of) for v in value)):
         raise InputError(f"{name} = {shown(value)} is not {wanted(meta)}.")
     if kind != "number":
         return value

@@ -21,3 +21,5 @@ from circuitlsc.learning.source import Source as Source
 from circuitlsc.learning.stage import Stage as Stage
 from circuitlsc.learning.start import overcomplete as overcomplete
 from circuitlsc.learning.start import random_weights as random_weights
+from circuitlsc.learning.variational import VariationalLearner as VariationalLearner
+from circuitlsc.learning.variational import VariationalRun as VariationalRun

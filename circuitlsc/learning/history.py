@@ -26,7 +26,6 @@ _UNITS = {
     "activity": ("", "share of active latents, mean since the last record"),
     "size": ("model units", "mean |s| of a latent, active or not, since the last record"),
 }
-_SERIES = ("time", *_UNITS)  # one number each record
 
 
 class Recorder:
@@ -38,13 +37,15 @@ class Recorder:
         The dictionary at the beginning, which is the first that is kept.
     shown : array
         Times from which on the next record comes with a copy of the dictionary.
+    more : mapping, optional
+        Numbers that a record has beyond those of every learner, or that mean something else: unit and meaning by name.
     """
 
-    def __init__(self, A: Array, shown: Array) -> None:
+    def __init__(self, A: Array, shown: Array, more: Mapping[str, tuple[str, str]] | None = None) -> None:
         n_features, n_latents = A.shape
-        self._shown = shown
+        self._shown, self._units = shown, {**_UNITS, **(more or {})}
         self._shapes: dict[str, tuple[int, ...]] = {
-            "series": (len(_SERIES),),
+            "series": (1 + len(self._units),),
             "norms": (n_latents,),
             "usage": (n_latents,),
             "snapshot_times": (),
@@ -61,13 +62,21 @@ class Recorder:
         w.sums[:] = 0.0
         w.usage[:] = 0.0
 
-    def add(self, time: float, A: Array, slow: tuple[float, float, float], means: Array, usage: Array) -> None:
-        """Add a record: slow is (u0, lam, sigma), means (error, activity, size), usage (K,).
+    def add(
+        self,
+        time: float,
+        A: Array,
+        slow: tuple[float, float, float],
+        means: Array,
+        usage: Array,
+        more: tuple[float, ...] = (),
+    ) -> None:
+        """Add a record: slow is (u0, lam, sigma), means (error, activity, size), usage (K,), more what was announced.
 
         A circuit's u0 may swing below 0, where every latent is active: pi = 1.
         """
         u0, lam, sigma = slow
-        self._rows["series"].append((time, min(np.exp(-lam * u0), 1.0), lam, sigma, u0, *means))
+        self._rows["series"].append((time, min(np.exp(-lam * u0), 1.0), lam, sigma, u0, *means, *more))
         self._rows["norms"].append(np.linalg.norm(A, axis=0))
         self._rows["usage"].append(np.array(usage))
         if len(self._rows["dictionaries"]) < int(np.sum(self._shown <= time * (1 + 1e-9))):
@@ -89,12 +98,14 @@ class Recorder:
     def dataset(self, settings: Mapping[str, Any], unit: str = "tau") -> xr.Dataset:
         """Return the history of a run, its times in ``unit``; see `circuitlsc.learning.learner.LearningRun`."""
         kept = {name.removeprefix("history_"): array for name, array in self.arrays().items()}
-        series = dict(zip(_SERIES, kept["series"].T, strict=True))
+        series = dict(zip(("time", *self._units), kept["series"].T, strict=True))
         per_latent = {
             "norm": (("time", "latent"), kept["norms"], {"long_name": "norm of each atom"}),
             "usage": (("time", "latent"), kept["usage"], {"long_name": "share of time that a latent is active"}),
         }
-        numbers = {k: ("time", series[k], {"units": units, "long_name": name}) for k, (units, name) in _UNITS.items()}
+        numbers = {
+            k: ("time", series[k], {"units": units, "long_name": name}) for k, (units, name) in self._units.items()
+        }
         A = {"A": (("snapshot", "feature", "latent"), kept["dictionaries"], {"long_name": "dictionary"})}
         coords = {
             "time": ("time", series["time"], {"units": unit}),

@@ -39,6 +39,7 @@ from circuitlsc.learning.kernel import LAM, SIGMA, Rates, Real, advance, fill, w
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.settings import SlowSettings
+from circuitlsc.learning.source import checked_batch
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.threads import Threads, thread_choice
 
@@ -291,14 +292,8 @@ class Run(Resumable):
         """Return the inputs that are shown now, shape (n, D)."""
         index = sum(earlier.n_inputs for earlier in self._stages[: self.stage]) + self.step // stage.hold_steps
         if self._batch is None or self._batch[0] != index:
-            rows = self._learner._source.batch(index, self._learner.batch, self._learner.seed)
-            x = np.ascontiguousarray(rows, self.w.u.dtype)
-            if x.shape != (len(self.w.u), self.w.A.shape[1]) or not np.isfinite(x).all():
-                raise InputError(
-                    f"source: batch {index} is no finite array of shape {(len(self.w.u), self.w.A.shape[1])} "
-                    f"(shape {x.shape}). Repair the source."
-                )
-            self._batch = index, x
+            learner = self._learner
+            self._batch = index, checked_batch(learner._source, index, learner.batch, learner.seed, self.w.u.dtype)
         return self._batch[1]
 
     def _check(self, stage: Stage) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
@@ -154,6 +154,17 @@ class Patches:
     def settings(self) -> dict[str, Any]:
         """Return what makes two sources the same."""
         return {"kind": "patches", "image": fingerprint(self.image), "size": self.size}
+
+
+def checked_batch(source: Source, index: int, n: int, seed: int, dtype: DTypeLike = float) -> NDArray[Any]:
+    """Return a source's index-th batch of n inputs, or raise InputError unless it is a finite array (n, n_features)."""
+    x: NDArray[Any] = np.ascontiguousarray(source.batch(index, n, seed), dtype)
+    if x.shape != (n, source.n_features) or not np.isfinite(x).all():
+        raise InputError(
+            f"source: batch {index} is no finite array of shape {(n, source.n_features)} (shape {x.shape}). "
+            "Repair the source."
+        )
+    return x
 
 
 def as_source(data: Source | SparseCodingModel | ArrayLike) -> Source:

@@ -59,7 +59,7 @@ def plot_dictionary(A: Array, ax: Axes) -> Axes:
 def plot_norms(history: xr.Dataset, ax: Axes) -> None:
     """Draw the norm of each atom against time."""
     ax.plot(history["time"], history["norm"], lw=0.8)
-    ax.set(xlabel=r"time ($\tau$)", ylabel="norm of each atom", ylim=(0, None))
+    ax.set(xlabel=_progress(history), ylabel="norm of each atom", ylim=(0, None))
 
 
 def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None = None) -> None:
@@ -68,12 +68,28 @@ def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None
     if truth is not None:
         ax.axhline(truth, color="k", ls="--", lw=0.8, label="truth")
         ax.legend()
-    ax.set(xlabel=r"time ($\tau$)", ylabel=LABELS[name])
+    ax.set(xlabel=_progress(history), ylabel=LABELS[name])
+
+
+def plot_bound(history: xr.Dataset, ax: Axes) -> None:
+    """Draw the ELBO of an input against steps: of training, and of held-out inputs if there are some."""
+    ax.plot(history["time"], history["elbo"], color="C0", lw=0.8, alpha=0.6, label="training")
+    if "held_out" in history:
+        ax.plot(history["time"], history["held_out"], color="C1", label="held out")
+    shown = history["elbo"].values[len(history["elbo"]) // 50 :]  # the first ones can be far below
+    least, best = float(np.min(shown)), float(np.max(shown))
+    ax.set(xlabel=_progress(history), ylabel="ELBO (nats per input)", ylim=(least - 0.1 * (best - least or 1.0), None))
+    ax.legend()
+
+
+def _progress(history: xr.Dataset) -> str:
+    unit = history["time"].attrs.get("units", "tau")
+    return r"time ($\tau$)" if unit == "tau" else str(unit)
 
 
 def learning_figure(
     history: xr.Dataset,
-    learned: Learned,
+    learned: Learned | None,
     learn: tuple[str, ...],
     *,
     truth: Array | None = None,
@@ -84,7 +100,7 @@ def learning_figure(
     Parameters
     ----------
     history, learned
-        What `Learner.run` or `CircuitLearner.run` returned.
+        What `Learner.run`, `CircuitLearner.run` or `VariationalLearner.run` returned; of an encoder alone learned is None.
     learn : tuple of str
         What was learned.
     truth : array, shape (D, K), or None
@@ -93,16 +109,23 @@ def learning_figure(
         True values of pi, lam, sigma.
     """
     pictures = ["start", "learned", "norms"] if "A" in learn else []
-    curves = [*(name for name in ("pi", "lam", "sigma") if name in learn), "error"]
+    curves = [
+        *(name for name in ("pi", "lam", "sigma") if name in learn),
+        "error",
+        *(["elbo"] if "elbo" in history else []),
+    ]
     panels = [*pictures, *curves]
     with new_figure(2.6 * len(panels), 2.5) as fig:
         axes = dict(zip(panels, np.atleast_1d(fig.subplots(1, len(panels))), strict=True))
-        if pictures:
+        if learned is not None and pictures:
             plot_dictionary(history["A"].values[0], axes["start"]).set_title("start")
             plot_dictionary(learned.A, axes["learned"]).set_title(_agreement(learned, truth))
             plot_norms(history, axes["norms"])
         for name in curves:
-            plot_parameter(history, name, axes[name], (numbers or {}).get(name))
+            if name == "elbo":
+                plot_bound(history, axes[name])
+            else:
+                plot_parameter(history, name, axes[name], (numbers or {}).get(name))
         axes["error"].set_ylim(0, None)
     return fig
 

@@ -11,7 +11,7 @@ import numpy as np
 import tomli_w
 from contract import holds, put
 
-from circuitlsc.config.learning import load_learn_config
+from circuitlsc.config.learning import LearnConfig, load_learn_config
 from circuitlsc.config.read import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +43,9 @@ VALUES = (
         "langevin",
         "lca",
         "device",
+        "variational",
+        "gamma",
+        "encoder.npz",
     ),
     *([], [[]], [1, "A"], {}, {"offset": 1e-3}, ["A"], ["pi", "sigma"], [{"inputs": 2}], "\x1b[31m", "é", "x" * 300),
 )
@@ -60,7 +63,11 @@ def seeds() -> list[bytes]:
         small.replace('kind = "laplace"\nlam = 1.0', 'kind = "table"\nfile = "cost.csv"')
         + '[dynamics]\nkind = "gradient"\n'
     )
-    return [text.encode() for text in (whole, small, device, learn, table)]
+    train = small.replace('kind = "laplace"', 'kind = "spike-slab"\npi = 0.5') + (
+        '[learning]\nmethod = "variational"\nlearn = ["A"]\ninputs = 10\n'
+        '[encoder]\nhidden = [3]\nobjective = "exact"\nthreshold = "fixed"\nlam = 1.0\nrate = 0.01\nheld_out = 10\n'
+    )
+    return [text.encode() for text in (whole, small, device, learn, table, train)]
 
 
 def prepare(folder: Path) -> None:
@@ -81,7 +88,9 @@ def mutate(data: bytes, rng: random.Random) -> bytes | None:
             key = rng.choice(list(table))
             value = rng.choice(VALUES)
             if rng.random() < 0.2:
-                tables[rng.choice(["model", "prior", "run", "data", "learning", "circuit", "dynamics"])][key] = value
+                tables[rng.choice(["model", "prior", "run", "data", "learning", "encoder", "circuit", "dynamics"])][
+                    key
+                ] = value
             elif rng.random() < 0.1:
                 del table[key]
             else:
@@ -99,4 +108,9 @@ def check(data: bytes, folder: Path) -> None:
         return  # honest requests for a lot of work
     path = put(folder / "config.toml", data)
     holds(lambda: load_config(path))
-    holds(lambda: load_learn_config(path, "software"))
+    holds(lambda: trained(load_learn_config(path, "software")))
+
+
+def trained(config: LearnConfig) -> object:
+    """Return what trains an encoder, or the config."""
+    return config if config.training is None else config.variational()
