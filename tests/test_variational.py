@@ -314,6 +314,39 @@ def test_a_law_that_misses_the_posterior_is_defended_by_the_prior(prior):
     for wrong in (Heads(best.mu, best.rho - 8, best.kappa), Heads(-np.abs(best.mu) * 0.2, best.rho, best.kappa + 9)):
         z = z_of(log_evidence(model, x, wrong, n=30_000, rng=3), model, x)
         assert z.max() < limit(2 * len(z))
+    # of a law that is never active, the prior's draws alone would give half as many effective ones
+    never = log_evidence(model, x, Heads(best.mu, best.rho, best.kappa + 12), n=30_000, rng=1)
+    assert never.ess_share > (0.23 if prior.signed else 0.15)
+
+
+def test_errors_of_weighted_draws_are_as_large_as_they_say():
+    """Over 200 sets of draws: neither too small nor too large."""
+    model = bars_case(PRIORS["signed"], 1)[0]
+    x = 1.4 * model.A[:, 0]  # a latent that is active more often than not
+    log_p, exact = truth(model, tuple(x))
+    assert exact["p_active"][0] > 0.6
+    sets = [log_evidence(model, x, best(model, tuple(x)), n=2000, rng=seed) for seed in range(200)]
+    z = [np.array([(e.log_p - log_p) / e.se for e in sets])]
+    for name, value in exact.items():
+        z += list(np.array([(getattr(e, name) - value) / getattr(e, f"{name}_se") for e in sets]).T)
+    spread = np.std(z, axis=1)
+    low, high = np.sqrt(stats.chi2.ppf([0.005 / len(z), 1 - 0.005 / len(z)], 199) / 199)
+    # draws of these sizes are not quite normal: 5 % more either way
+    assert low * 0.95 < spread.min()
+    assert spread.max() < high * 1.05
+
+
+def test_a_rectified_law_whose_shift_is_below_zero_is_one_that_begins_there():
+    """s > 0 has the density of an exponential in both; their draws and weights are the same."""
+    model, x, _ = bars_case(PRIORS["nonnegative"], 1)
+    rho, kappa = np.full(5, -0.5), np.full(5, 0.7)
+    below = log_evidence(model, x, Heads(-9 * np.exp(rho), rho, kappa), n=2000, rng=1)
+    at = log_evidence(model, x, Heads(np.zeros(5), rho, kappa + 9), n=2000, rng=1)
+    assert below.log_p == pytest.approx(at.log_p, abs=1e-12)
+    np.testing.assert_allclose(below.mean, at.mean, rtol=1e-12)
+    s = np.array([0.0, 0.2, 1.0])
+    one, other = (ThresholdedLaplace(m, 0.5, k, True) for m, k in ((-0.2, 0.7), (0.0, 1.1)))
+    np.testing.assert_allclose(one.log_density(s), other.log_density(s), rtol=1e-14)
 
 
 def test_without_a_spike():
