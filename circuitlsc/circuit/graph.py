@@ -295,11 +295,11 @@ class Twin:
         shape = np.shape(next(iter(values.values())))[:-1]
         c: dict[str, Array] = {}
         M: dict[str, Array] = {}
-        for cell, place in self._states:
-            if cell.slow:
-                c[cell.name] = values[cell.name]
+        for state, place in self._states:
+            if state.slow:
+                c[state.name] = values[state.name]
             else:
-                c[cell.name], M[cell.name] = np.zeros((*shape, cell.size)), self._eye[place][:, self.fast]
+                c[state.name], M[state.name] = np.zeros((*shape, state.size)), self._eye[place][:, self.fast]
         for cell in self._order:
             name, sources = cell.name, self._inputs[cell.name]
             if x is not None and name in x:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -111,6 +112,10 @@ class CompiledCircuit:
         below zero if codes are nonnegative).
         """
         return self.system.read(self.model, u, self.plan.width)
+
+    def code(self, values: Mapping[str, Array]) -> Array:
+        """Return the code that is read from u and from what is observed beside it, each (..., n) by its letter."""
+        return self.system.code(self.model, self.graph, values, self.plan.width)
 
     def active(self, u: Array) -> NDArray[np.bool_]:
         """Return which latents are active at states u (..., n_latents)."""

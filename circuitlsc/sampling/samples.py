@@ -285,8 +285,7 @@ def collect(
         }
         for cell in beside:
             values[cell.letter], others = np.split(others, [cell.size], axis=-1)
-        code = sampler.system.code(sampler.model, values, sampler.plan.width)
-        variables["s"] = (dims, code, {"units": "model units", "long_name": "code"})
+        variables["s"] = (dims, sampler.code(values), {"units": "model units", "long_name": "code"})
         for letter in (cell.letter for cell in beside if cell.letter != "s"):
             own = dimension(letter)
             variables[letter] = ((*dims[:2], own), values[letter], _about(letter))

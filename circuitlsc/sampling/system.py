@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from circuitlsc.circuit.cells import Cell
+from circuitlsc.circuit.cells import Cell, ShiftedThreshold
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.systems import check_encoder, check_source, gradient, lca, lsc, underdamped, variational
 from circuitlsc.errors import InputError
@@ -116,7 +116,9 @@ class System:
         """Return the cells whose voltages are kept beside u: further vectors of states, and what the code is read from."""
         return graph.integrators[1:]
 
-    def code(self, model: SparseCodingModel, values: Mapping[str, Array], width: float) -> Array:
+    def code(
+        self, model: SparseCodingModel, graph: SignalFlowGraph, values: Mapping[str, Array], width: float
+    ) -> Array:
         """Return the code that is read from u and what is observed, each (..., n), by letter."""
         return self.read(model, values["u"], width)
 
@@ -275,9 +277,12 @@ class Variational(System):
         """Return the other noise voltages, the Laplace draw, the threshold and the code."""
         return (*graph.integrators[1:], *(c for c in graph.cells if c.letter in ("laplace", "kappa", "s")))
 
-    def code(self, model: SparseCodingModel, values: Mapping[str, Array], width: float) -> Array:
+    def code(
+        self, model: SparseCodingModel, graph: SignalFlowGraph, values: Mapping[str, Array], width: float
+    ) -> Array:
         """Return the circuit's output where abs(L) > kappa, and 0 elsewhere: there it is what leaks through a comparator."""
-        return np.where(np.abs(values["laplace"]) > values["kappa"], values["s"], 0.0)
+        threshold = next(cell for cell in graph.cells if isinstance(cell, ShiftedThreshold))
+        return np.where(threshold.active(values["laplace"], values["kappa"]), values["s"], 0.0)
 
     def read(self, model: SparseCodingModel, u: Array, width: float) -> Array:
         """Refuse: noise alone says nothing of a code."""

@@ -108,7 +108,7 @@ def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) ->
     """Return what the twin reads from states z (chain, draw, size): a vector that is observed, by its letter."""
     signals = sampler.twin.signals(z, inputs or None)
     values = {cell.letter: signals[cell.name] for cell in (sampler.graph.integrator, *sampler.observed)}
-    values["s"] = sampler.system.code(sampler.model, values, sampler.plan.width)
+    values["s"] = sampler.code(values)
     return np.broadcast_to(values[name], (*z.shape[:2], values[name].shape[-1]))
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 from scipy.special import log_ndtr
 
@@ -300,6 +301,11 @@ class ShiftedThreshold(Cell):
     def errors(self) -> tuple[Array | float, ...]:
         """Offsets of the two comparators, model units, and gains of b and of mu; what an ideal cell has."""
         return 0.0, 0.0, 1.0, 1.0
+
+    def active(self, laplace: Array, kappa: Array) -> NDArray[np.bool_]:
+        """Return whether a comparator's output is above one half: whether abs(L) > kappa, with their offsets."""
+        above, below, *_ = self.errors
+        return np.asarray((laplace - kappa + above > 0) | (-laplace - kappa + below > 0))
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return s, shape (..., size), and its slopes."""
