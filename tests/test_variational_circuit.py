@@ -4,10 +4,14 @@ The law of a latent is a spike and slab, P = exp(-kappa): mean P mu, second mome
 h = exp(-mu/b)/2 and mu > 0, P (1 - h), P (mu + b h), P (mu^2 + 2 b^2 - 2 b^2 h).
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from cell_bench import bench, deck, differences, jacobian
 from scipy.stats import norm
+from scipy.stats import t as student
+from test_deck import plain_ngspice, z_scores
 
 import circuitlsc.circuit.systems as systems
 from circuitlsc import Dynamics, InputError, RunPlan, Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
@@ -36,14 +40,20 @@ from circuitlsc.circuit.cells.variational import (
     softplus_table,
 )
 from circuitlsc.circuit.systems import variational
+from circuitlsc.drawing.crossbar import column_voltages
+from circuitlsc.drawing.schematic import neuron_figure, signal_path_figure
 from circuitlsc.errors import NetlistError
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.reference.mcse import mean_with_mcse
+from circuitlsc.reference.replicates import replicate_runs
 from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.studies.frame import as_sampling
+from circuitlsc.validation.judge import expect
 from circuitlsc.validation.same_noise import same_noise
 
+assert plain_ngspice  # a fixture
 WIDTH = 0.06
 RTOL = 1e-9
 SIZE = 3
@@ -71,7 +81,7 @@ def constant(mu=MU, b=B, third=None, **threshold):
 def network(sizes, seed=7, **given):
     """Return a random encoder with hidden layers."""
     rng = np.random.default_rng(seed)
-    weights = tuple(0.7 * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in zip(sizes, sizes[1:], strict=False))
+    weights = tuple(0.7 * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in itertools.pairwise(sizes))
     return Encoder(weights=weights, biases=tuple(0.3 * rng.standard_normal(len(w)) for w in weights), **given)
 
 
@@ -167,7 +177,7 @@ def test_partials_are_the_slopes(name, odd_scaling):
 
 def test_tables_are_their_functions():
     u, rho, eta = np.linspace(-5, 5, 999), np.linspace(-3, 2, 999), np.linspace(-11, 11, 999)
-    np.testing.assert_allclose(laplace_table()(u), -np.sign(u) * np.log(2 * norm.sf(np.abs(u))), atol=2e-3)
+    np.testing.assert_allclose(laplace_table()(u), -np.sign(u) * np.log(2 * norm.sf(np.abs(u))), atol=1.3e-3)
     np.testing.assert_allclose(exponential_table(-3.0, 2.0)(rho), np.exp(rho), rtol=5e-4)
     np.testing.assert_allclose(softplus_table()(eta), np.log1p(np.exp(-eta)), atol=5e-4)
     np.testing.assert_allclose(fixed_table(0.4, -3.0, 2.0)(rho), 0.4 * np.exp(-rho), rtol=5e-4)
@@ -246,9 +256,25 @@ def test_its_law_has_no_temperature_and_its_noise_no_code():
         sampler.active(np.zeros(K))
 
 
+def test_what_asks_for_an_energy_refuses_it():
+    sampler = build_sampler(CHAIN, ROWS[0], dynamics=KIND, encoder=network((4, 6, 12)), level="device")
+    for refused in (
+        lambda: expect(sampler, SHORT),
+        lambda: replicate_runs(CHAIN, ROWS[0], dynamics=KIND, starts=np.zeros((1, 4)), n_runs=1, length=1.0),
+        lambda: as_sampling(KIND, "a budget compares samples"),
+        lambda: neuron_figure(sampler),
+        lambda: signal_path_figure(sampler),
+    ):
+        with pytest.raises(InputError, match='kind = "variational"'):
+            refused()
+    volts = column_voltages(sampler, np.zeros(4))
+    np.testing.assert_allclose(volts["weights_1"][::2], ROWS[0] * sampler.scaling.volt)
+    assert set(volts) == {"weights_1", "weights_mu", "weights_rho", "weights_eta"}
+
+
 def test_the_product_cannot_share_a_supply():
+    parts = {"noise": {"supply_correlation": 0.3}}
     with pytest.raises(NetlistError, match=r"noise\.supply_correlation must be 0 here"):
-        parts = {"noise": {"supply_correlation": 0.3}}
         build_sampler(MODEL, np.zeros(D), dynamics=KIND, encoder=constant(), level="device", nonideal=parts)
 
 
@@ -403,6 +429,8 @@ def test_its_stand_alone_deck_holds_noise_for_a_tenth_of_a_tau():
     assert f"t_hold={0.1 * sampler.scaling.tau!r}" in text
     assert "PWL(" in text
     assert "external" not in text
+    assert text.startswith("* circuitlsc sampler: 4 x 4, spike-slab prior, feed-forward\n")
+    assert "* law      s = 0 if |L| <= kappa, else" in text
     cells = {type(cell) for cell in sampler.graph.cells}
     assert {Observation, Integrator, LaplaceProduct, ShiftedThreshold} <= cells
 
@@ -428,6 +456,18 @@ def test_forty_thousand_points(source, level):
     on = (s != 0) - p
     rho = [(on[k:] * on[:-k]).mean(0) / (p * (1 - p)) for k in (1, 2)]
     np.testing.assert_allclose(1 + 2 * np.sum(rho, axis=0), 1.0, atol=0.06)
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+@pytest.mark.parametrize(("source", "level"), [("table", "ideal"), ("product", "device")])
+def test_means_in_plain_ngspice(source, level, plain_ngspice):
+    sampler = build_sampler(MODEL, np.zeros(D), dynamics=KIND, encoder=constant(), source=source, level=level)
+    texts = [sampler.deck(t_stop=400.0, seed=seed) for seed in range(8)]
+    runs = np.array([list(plain_ngspice(text).values()) for text in texts]) / sampler.scaling.volt
+    bound = student.isf(0.005 / K, len(texts) - 1)
+    assert np.abs(z_scores(runs, P * MU)).max() < bound
+    assert np.abs(z_scores(runs, 1.1 * P * MU)).max() > bound, "negative control: other means"
 
 
 @pytest.mark.slow

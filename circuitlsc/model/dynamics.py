@@ -106,6 +106,11 @@ class Dynamics:
         return self.kind in MAP_KINDS
 
     @property
+    def has_energy(self) -> bool:
+        """Whether the circuit follows the model's energy; a variational one samples the law that its encoder gives."""
+        return self.kind != "variational"
+
+    @property
     def T(self) -> float:
         """The temperature, as a number."""
         assert self.temperature is not None

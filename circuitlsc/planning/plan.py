@@ -29,7 +29,8 @@ OSCILLATION = 1.5  # h times the fastest angular frequency of a momentum
 UNIT = 1e-9  # a norm this close to 1 is 1
 SLOW = 1000.0  # tau: a relaxation that long needs a word of warning
 FORGETFUL = 2.0  # tau: a step after which the trapezoid has forgotten a noise cell's voltage
-LAPLACE_WIDTH = 2e-3  # of the unit of a Laplace draw: P (pi w)/sin(pi w), and sd, are right to less than 0.005
+LAPLACE_WIDTH = 5e-4  # of the unit of a Laplace draw: a code that is read beyond the threshold loses w log 2 of P mu
+SOFT = 0.02  # of that unit: from here on that is percents
 COARSEST = 0.2  # of that unit
 LARGEST_DRAW = 16.0  # of a Laplace draw: one in nine million is larger
 SMOOTH = 0.6  # of the step that has one solution: with little friction nothing damps the error of a corner (measured)
@@ -229,9 +230,7 @@ def encoded_plan(encoder: Encoder, x: Array, dynamics: Dynamics, *, width: float
     lines, warnings = ["fastest mode: 1 / tau, the noise cell's"], []
     if width is None:
         width = LAPLACE_WIDTH
-        lines.append(
-            f"width {width:g} of the unit of a Laplace draw: P(active) is right to {(np.pi * width) ** 2 / 6:.1g}"
-        )
+        lines.append(f"width {width:g} of the unit of a Laplace draw: no loop asks for a wider one")
     else:
         check_given("circuit.width", width, "a comparator has a finite width, in units of a Laplace draw")
         if width > COARSEST:
@@ -240,10 +239,8 @@ def encoded_plan(encoder: Encoder, x: Array, dynamics: Dynamics, *, width: float
                 f"{COARSEST:g} of it finds no threshold. Give width <= {COARSEST:g}, or leave it out ({LAPLACE_WIDTH:g})."
             )
         lines.append(f"width {width:.4g} as given (the rule would give {LAPLACE_WIDTH:g})")
-        if width > 10 * LAPLACE_WIDTH:
-            warnings.append(
-                f"width = {width:.3g} is above {10 * LAPLACE_WIDTH:g}: expect percents of error in the code."
-            )
+        if width > SOFT:
+            warnings.append(f"width = {width:.3g} is above {SOFT:g}: expect percents of error in the code.")
     if step is None:
         step = FORGETFUL
         lines.append("step 2 tau: the trapezoid forgets the noise cell's voltage, and samples are independent")

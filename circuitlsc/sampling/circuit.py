@@ -221,11 +221,12 @@ class CompiledCircuit:
         code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
         header = [
-            f"circuitlsc {self.system.word}: {m.n_features} x {m.n_latents}, {m.prior.kind} prior, {self.form} form",
+            f"circuitlsc {self.system.word}: {sizes}, {m.prior.kind} prior, {layout}",
             f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
             f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
-            f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}",
+            self.system.equation(),
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
             f"cells    comparator width {self.plan.width!r} units; step {self._held!r} tau",

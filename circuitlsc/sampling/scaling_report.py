@@ -23,7 +23,8 @@ def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     s, plan, model, ranges, stream = sampler.scaling, sampler.plan, sampler.model, sampler.ranges, sampler.stream
     conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])
-    what = f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances"
+    layout = sampler.system.layout(sampler.form)
+    what = f"{sampler.level} level, {layout}, {model.n_features} x {model.n_latents}, {len(g)} conductances"
     broken = ", loop broken" if sampler.loop == "broken" else ""
     yield "circuit", f"{what}, {len(flatten(sampler.circuit))} elements{broken}"
     yield "dynamics", sampler.what()

@@ -99,6 +99,14 @@ class System:
         """Say in a few words what the circuit does with its energy."""
         return f"sampled at temperature {self.dynamics.T!r}"
 
+    def equation(self) -> str:
+        """Return the line of a deck's head that says what is sampled, or minimised."""
+        return f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}"
+
+    def layout(self, form: str) -> str:
+        """Say how it is wired up."""
+        return f"{form} form"
+
     def read(self, model: SparseCodingModel, u: Array, width: float) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units."""
         return model.latent(u)
@@ -271,7 +279,15 @@ class Variational(System):
     def what(self) -> str:
         """Say what it does."""
         sizes = "-".join(str(n) for n in (self.encoder.n_features, *self.encoder.hidden, len(self.encoder.weights[-1])))
-        return f"not used: an encoder {sizes} gives the law that is sampled, Laplace draws by {self.source}"
+        return f"an encoder {sizes} gives the law that is sampled; Laplace draws by {self.source}"
+
+    def equation(self) -> str:
+        """Return the line of a deck's head that says what is sampled."""
+        return f"law      s = 0 if |L| <= kappa, else mu + b sign(L) (|L| - kappa); {self.what()}"
+
+    def layout(self, form: str) -> str:
+        """Say that nothing feeds back, so that it has no form."""
+        return "feed-forward"
 
     def observed(self, graph: SignalFlowGraph) -> tuple[Cell, ...]:
         """Return the other noise voltages, the Laplace draw, the threshold and the code."""
