@@ -372,6 +372,31 @@ def test_offsets_and_gains_do_what_their_closed_forms_say():
     assert np.abs(ideal).max() > 2 * limit(z.ravel()), "negative control: without the errors"
 
 
+@pytest.mark.ngspice
+def test_louder_noise_has_a_closed_form():
+    """Noise of power 1 + d (product form) makes L larger by 1 + d: kappa acts as kappa/(1 + d), b as b (1 + d)."""
+    d = 0.3
+    parts = {"noise": {"temperature": 300.0 * (1 + d)}}
+    z = scores(run_of("product", level="device", nonideal=parts), *signed_law(MU, B * (1 + d), P ** (1 / (1 + d))))
+    assert np.abs(z).max() < limit(z), z
+
+
+@pytest.mark.ngspice
+def test_a_wide_comparator_has_a_closed_form():
+    """Read beyond the threshold alone, a comparator of width w has (to its second order) P mu (1 - w log 2) for P mu."""
+    w = 0.05
+    samples = run_of("table", constant(mu=np.full(K, 1.0), b=np.full(K, 0.05)), width=w)
+    which = -np.log(P) > 6 * w  # the two comparators overlap in none
+    assert which.sum() >= 4
+    p, mean = P[which], (P * (1 - w * np.log(2) + (np.pi * w) ** 2 / 12))[which]
+    s = samples.s[..., which]
+    value, error = mean_with_mcse(np.concatenate([(s != 0) - p, s - mean], axis=-1))
+    z = value / error
+    assert np.abs(z).max() < limit(z), z
+    sharp, error = mean_with_mcse((s - p).sum(-1, keepdims=True))
+    assert np.abs(sharp / error) > 3, "negative control: a sharp one"
+
+
 def test_its_tables_reach_what_the_law_needs():
     sampler = build_sampler(MODEL, np.zeros(D), dynamics=KIND, encoder=constant())
     assert sampler.plan.step == 2.0

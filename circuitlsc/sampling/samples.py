@@ -68,7 +68,7 @@ class Samples:
 
     @property
     def s(self) -> Array:
-        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; as for u."""
+        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors (or a variational circuit's own); as for u."""
         return np.asarray(self.tree["posterior"]["s"].values)
 
     @property
