@@ -226,9 +226,9 @@ def test_its_integrators_have_a_leak_alone():
         ),
         (
             {"encoder": network((D, 12))},
-            r"the encoder takes 3 features and has 4 latents, but the model has 3 and 8\. .*\.",
+            r"encoder: it takes 3 features to 4 latents, but the model has 3 and 8\. .*\.",
         ),
-        ({"encoder": constant(rectified=True)}, r"the encoder gives nonnegative codes, but those of the prior .*\."),
+        ({"encoder": constant(rectified=True)}, r"encoder: its codes are rectified, but the prior is signed\. .*\."),
         (
             {"dynamics": "langevin"},
             r'an encoder and its source belong to dynamics.kind = "variational", and kind is .*\.',

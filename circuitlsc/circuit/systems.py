@@ -197,7 +197,7 @@ def variational(
         If the encoder does not fit the model, or the source is unknown.
     """
     check_source(source)
-    check_encoder(model, encoder)
+    encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
     how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
     rows = how.rows(model, x)
     heads = _encode(graph, encoder, model.check_x(x), how)
@@ -222,20 +222,6 @@ def check_source(source: str) -> str:
     if source not in SOURCES:
         raise InputError(f"encoder.source = {source!r} is not one of {', '.join(SOURCES)}.")
     return source
-
-
-def check_encoder(model: SparseCodingModel, encoder: Encoder) -> None:
-    """Raise InputError unless an encoder is for inputs, latents and codes like the model's."""
-    if (encoder.n_features, encoder.n_latents) != (model.n_features, model.n_latents):
-        raise InputError(
-            f"the encoder takes {encoder.n_features} features and has {encoder.n_latents} latents, but the model has "
-            f"{model.n_features} and {model.n_latents}. Train one for this dictionary."
-        )
-    if encoder.rectified == model.prior.signed:
-        has, wants = ("nonnegative", "signed") if encoder.rectified else ("signed", "nonnegative")
-        raise InputError(
-            f"the encoder gives {has} codes, but those of the prior {model.prior!r} are {wants}. Train one for it."
-        )
 
 
 def _encode(graph: SignalFlowGraph, encoder: Encoder, x: Array, how: Wiring) -> dict[str, Cell]:

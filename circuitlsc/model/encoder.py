@@ -27,6 +27,8 @@ from circuitlsc.io.reading import reading
 from circuitlsc.model.data import MOST_NUMBERS
 
 THRESHOLDS = ("learned", "fixed", "gamma")
+OBJECTIVES = ("exact", "straight-through", "pathwise")
+REDUCES = ("average", "max")
 KIND = "circuitlsc encoder"
 
 
@@ -116,6 +118,17 @@ class Encoder:
     def hidden(self) -> tuple[int, ...]:
         """Sizes of the hidden layers."""
         return tuple(len(w) for w in self.weights[:-1])
+
+    def check_fits(self, n_features: int, n_latents: int, *, signed: bool) -> None:
+        """Raise InputError unless it is for inputs (D,) and codes (K,) of a model, of the model's sign."""
+        if (self.n_features, self.n_latents) != (n_features, n_latents):
+            raise InputError(
+                f"encoder: it takes {self.n_features} features to {self.n_latents} latents, but the model has {n_features} "
+                f"and {n_latents}. Give one that was trained for this model."
+            )
+        if self.rectified == signed:
+            its, wanted = ("rectified", "signed") if signed else ("signed", "nonnegative")
+            raise InputError(f"encoder: its codes are {its}, but the prior is {wanted}. Give one of the prior's sign.")
 
     def layers(self, X: ArrayLike) -> list[Array]:
         """Return the values of every layer, the input first and the raw heads last, each (..., n)."""

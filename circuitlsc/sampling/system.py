@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.circuit.cells import Cell, ShiftedThreshold
 from circuitlsc.circuit.graph import SignalFlowGraph
-from circuitlsc.circuit.systems import check_encoder, check_source, gradient, lca, lsc, underdamped, variational
+from circuitlsc.circuit.systems import check_source, gradient, lca, lsc, underdamped, variational
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
@@ -269,7 +269,7 @@ class Variational(System):
 
     def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
         """Choose or check width and step."""
-        check_encoder(model, self.encoder)
+        self.encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
         return encoded_plan(self.encoder, x, self.dynamics, width=width, step=step)
 
     def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
