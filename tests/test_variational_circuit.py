@@ -256,6 +256,20 @@ def test_its_law_has_no_temperature_and_its_noise_no_code():
         sampler.active(np.zeros(K))
 
 
+@pytest.mark.ngspice
+@pytest.mark.parametrize("gbw", [1e8, 1e5])
+def test_op_amps_faster_than_the_step_are_settled(gbw):
+    """A trapezoid of 2 tau would ring for hundreds of steps behind a fast pole; a slow one is there to be seen."""
+    given = {"level": "device", "nonideal": {"op_amp": {"gbw": gbw}}, "source": "table"}
+    sampler = build_sampler(CHAIN, ROWS, dynamics=KIND, encoder=network((4, 6, 12)), hold=40.0, **given)
+    kappa = sampler.run(seed=1, warmup=2.0).by_row("kappa")[0]
+    off = np.abs(kappa[:, 0] - kappa[:, -1]).max()
+    assert (off < 1e-9) == (gbw == 1e8)
+    assert ("taken as settled" in sampler.report()) == (gbw == 1e8)
+    slow = build_sampler(CHAIN, ROWS[0], dynamics=KIND, encoder=network((4, 6, 12)), step=1e-3, **given)
+    assert len(slow.graph.held(slow.scaling)) > 0, "a step that resolves the poles has them"
+
+
 def test_what_asks_for_an_energy_refuses_it():
     sampler = build_sampler(CHAIN, ROWS[0], dynamics=KIND, encoder=network((4, 6, 12)), level="device")
     for refused in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import ArrayLike
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell
 from circuitlsc.circuit.cells.adaptive import corner
+from circuitlsc.circuit.cells.op_amp import FASTEST
 from circuitlsc.circuit.cells.variational import (
     exponential_table,
     fixed_table,
@@ -39,6 +42,7 @@ from circuitlsc.model.lca import lca_model, lca_threshold
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.model.prior import PriorCells, rectified_cells
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import expected_ranges
 
 
@@ -164,6 +168,7 @@ def lca(model: SparseCodingModel, x: ArrayLike, *, threshold: str = "soft", **wi
 
 SOURCES = ("product", "table")
 SYMBOLS = ("u", "u2", "u3", "u4")
+SETTLES = 2.0  # times a step: the rate of an op-amp that settles within half of it
 MARGIN = 1.0  # how far the exponential's table goes beyond the scales rho that an encoder gives
 
 
@@ -195,10 +200,37 @@ def variational(
     ------
     InputError
         If the encoder does not fit the model, or the source is unknown.
+
+    Notes
+    -----
+    At device level, op-amps that settle within half a step are wired up as settled, without pole and slew rate: a
+    trapezoid that does not resolve a pole rings, the longer the faster the pole is. Comparators have neither delay nor
+    hysteresis here.
     """
     check_source(source)
     encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
-    how, graph, n = Wiring(**wiring), SignalFlowGraph(), model.n_latents
+    how = Wiring(**wiring)
+    graph = _feed_forward(model, x, encoder, source, how)
+    if how.hardware is None or _slowest_op_amp(graph, how.hardware) * how.step < SETTLES:
+        return graph
+    settled = how.hardware.parts.changed({"op_amp.gbw": math.inf, "op_amp.slew_rate": math.inf})
+    return _feed_forward(model, x, encoder, source, replace(how, hardware=replace(how.hardware, parts=settled)))
+
+
+def _slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
+    """Return the closed-loop rate of the slowest op-amp, in 1/tau; 0 if none has a pole."""
+    part, corner_c = hardware.parts.op_amp, hardware.parts.corner.capacitance
+    if math.isinf(part.gbw):
+        return 0.0 if math.isinf(part.slew_rate) else FASTEST
+    gains = [float(np.max(np.diag(c.noise_gain))) for c in graph.cells if isinstance(c, cells.TransimpedanceSum)]
+    return 2 * math.pi * part.gbw * hardware.scaling.tau / (corner_c * max(2.0, *gains))
+
+
+def _feed_forward(
+    model: SparseCodingModel, x: ArrayLike, encoder: Encoder, source: str, how: Wiring
+) -> SignalFlowGraph:
+    """Wire up `variational` with the parts that are given."""
+    graph, n = SignalFlowGraph(), model.n_latents
     rows = how.rows(model, x)
     heads = _encode(graph, encoder, model.check_x(x), how)
     reach = encoder.heads(rows).rho

@@ -80,5 +80,8 @@ def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
             yield "thermal noise", f"{source}, {colour}, lifted into the neuron by g_m = {cell.gain:.4g} S"
     amps = sum(c.size for c in sampler.graph.cells if isinstance(c, (TransimpedanceSum, Inverter, Buffer)))
     yield "op-amps", f"{amps} in all"
+    used = next((c.hardware.parts.op_amp for c in sampler.graph.cells if isinstance(c, TransimpedanceSum)), None)
+    if used is not None and used != sampler.nonideal.op_amp:
+        yield "op-amps", "settle within half a step, which does not resolve their poles: taken as settled"
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
     yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"
