@@ -24,6 +24,7 @@ from circuitlsc import (
 from circuitlsc.io.output import write_deck
 from circuitlsc.learning import CircuitLearner, Stage
 from circuitlsc.learning.stage import TIME_CONSTANTS
+from circuitlsc.model.encoder import Encoder
 
 FOLDER = Path(__file__).resolve().parent
 SIGMA, MODEL_SEED = 0.5, 5  # two bars of both images are on
@@ -48,6 +49,8 @@ DECKS = {
     "bars2x2-underdamped-device": (2, SpikeSlab(0.3, 1.0), "gram"),
     "bars2x2-device": (2, SpikeSlab(0.3, 1.0), "residual"),
     "bars2x2-imperfect": (2, SpikeSlab(0.3, 1.0), "residual"),
+    "bars2x2-variational": (2, SpikeSlab(0.3, 1.0, signed=True), "gram"),
+    "bars2x2-variational-device": (2, SpikeSlab(0.3, 1.0), "gram"),
 }
 #: what those that are no Langevin samplers do
 DYNAMICS = {
@@ -58,13 +61,18 @@ DYNAMICS = {
     "bars2x2-gradient-device": Dynamics(kind="gradient"),
     "bars2x2-lca-device": Dynamics(kind="lca"),
     "bars2x2-underdamped-device": Dynamics(kind="underdamped"),
+    "bars2x2-variational": Dynamics(kind="variational"),
+    "bars2x2-variational-device": Dynamics(kind="variational"),
 }
+#: where the Laplace draws of those that have an encoder come from
+SOURCES = {"bars2x2-variational": "product", "bars2x2-variational-device": "table"}
 STREAMED = {"bars4x4-stream": 50.0}  # tau that each of four inputs is on
 #: the device-level ones: ideal parts, and one of everything that can be wrong
 PARTS = {
     "bars2x2-gradient-device": Nonidealities(),
     "bars2x2-lca-device": Nonidealities(),
     "bars2x2-underdamped-device": Nonidealities(),
+    "bars2x2-variational-device": Nonidealities(),
     "bars2x2-device": Nonidealities(),
     "bars2x2-imperfect": Nonidealities(
         crossbar={"levels": 32, "programming_error": 0.05, "wire_resistance": 1.0, "driver_resistance": 50.0},
@@ -121,6 +129,14 @@ def learner(name: str, *, seed: int = 0) -> CircuitLearner:
     )
 
 
+def encoder(model: SparseCodingModel) -> Encoder:
+    """Return an encoder with one hidden layer, drawn at random: the decks hold a circuit, and no training."""
+    rng, sizes = np.random.default_rng(MODEL_SEED), (model.n_features, 6, 3 * model.n_latents)
+    weights = tuple(0.5 * rng.standard_normal(shape) for shape in ((sizes[1], sizes[0]), (sizes[2], sizes[1])))
+    biases = tuple(0.2 * rng.standard_normal(len(w)) for w in weights)
+    return Encoder(weights=weights, biases=biases, rectified=not model.prior.signed)
+
+
 def sampler(name: str) -> Sampler:
     """Return the circuit of a deck; its input is drawn from the model."""
     side, prior, form = DECKS[name]
@@ -131,7 +147,8 @@ def sampler(name: str) -> Sampler:
     parts = PARTS.get(name)
     level = "ideal" if parts is None else "device"
     dynamics = DYNAMICS.get(name, Dynamics())
-    return build_sampler(model, x, dynamics=dynamics, hold=hold, form=form, level=level, nonideal=parts)
+    given = {"encoder": encoder(model), "source": SOURCES[name]} if name in SOURCES else {}
+    return build_sampler(model, x, dynamics=dynamics, hold=hold, form=form, level=level, nonideal=parts, **given)
 
 
 def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:

@@ -40,4 +40,4 @@ def test_the_core_path_is_read_in_an_evening():
     named = [package / name for name in re.findall(r"`((?:model|circuit|sampling)/[\w/]*(?:\.py)?)`", steps)]
     files = [file for path in named for file in (path.glob("*.py") if path.is_dir() else [path])]
     assert {*(package / "circuit").rglob("*.py")} <= {*files, package / "circuit" / "__init__.py"}
-    assert sum(len(file.read_text().splitlines()) for file in files) <= 5300
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 6000

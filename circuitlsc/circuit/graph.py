@@ -156,13 +156,15 @@ class Twin:
         open_loop = graph.graph.copy()
         open_loop.remove_edges_from([edge for name in names for edge in graph.graph.in_edges(name)])
         self._inputs = {cell.name: {p: c.name for p, c in graph.inputs(cell).items()} for cell in graph.cells}
-        self._drifts = {name: self._inputs[name]["drift"] for name in names}
+        #: what drives each vector; one that nothing drives has its leak alone
+        self._drifts = {name: self._inputs[name]["drift"] for name in names if "drift" in self._inputs[name]}
         upstream = {name for drift in self._drifts.values() for name in {drift, *nx.ancestors(open_loop, drift)}}
-        self._order = [
-            graph.graph.nodes[name]["cell"]
-            for name in nx.lexicographical_topological_sort(open_loop)
-            if name in upstream and name not in names
-        ]
+        self._order: list[Cell] = []  # cells that drive the states
+        self._read: list[Cell] = []  # cells that only read them
+        for name in nx.lexicographical_topological_sort(open_loop):
+            other = graph.graph.nodes[name]["cell"]
+            if name not in names and not isinstance(other, Noise):
+                (self._order if name in upstream else self._read).append(other)
         ends = np.cumsum([cell.size for cell in states])
         self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
         #: where each vector is in the state, by its letter
@@ -196,23 +198,32 @@ class Twin:
 
     def signals(self, z: Array, x: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Return the output of every cell by name, for states z (..., size)."""
+        values = self._walk(self._complete(z), x, {})
+        for cell in self._read:
+            self._evaluate(cell, values, x)
+        return values
+
+    def _complete(self, z: Array) -> Array:
+        """Return states z (..., size), with the others where they start if only the neurons are given."""
         z = np.asarray(z, dtype=float)
-        if z.shape[-1] == self.n_latents != self.size:
-            z = self.full_state(z)
-        return self._walk(z, x, {})
+        return self.full_state(z) if z.shape[-1] == self.n_latents != self.size else z
 
     def drift(self, z: Array, x: Mapping[str, Array] | None = None) -> Array:
         """Return the drift of states z (..., size), in units per tau."""
-        return self._velocity(self.signals(z, x))
+        return self._velocity(self._walk(self._complete(z), x, {}))
 
     def _velocity(self, values: Mapping[str, Array]) -> Array:
         return np.concatenate(
             [
-                cell.velocity(values[cell.name], values[self._drifts[cell.name]] + self._mean[place])
+                cell.velocity(values[cell.name], self._driven(cell, values) + self._mean[place])
                 for cell, place in self._states
             ],
             axis=-1,
         )
+
+    def _driven(self, cell: Integrator, values: Mapping[str, Array]) -> Array:
+        """Return the drift currents into a vector; 0 if nothing drives it."""
+        return values[self._drifts[cell.name]] if cell.name in self._drifts else np.zeros(cell.size)
 
     def linearise(self, z: Array, x: Mapping[str, Array] | None = None) -> tuple[Array, Array]:
         """Return the drift of one or many states (n, size) and its Jacobian (n, size, size).
@@ -229,13 +240,18 @@ class Twin:
         """Return the output of every cell by name, and add to the tangents of the states, if any are asked for."""
         values = {cell.name: z[..., place] for cell, place in self._states}
         for cell in self._order:
-            if x is not None and cell.name in x:
-                values[cell.name] = x[cell.name]
-                continue
-            values[cell.name], partials = cell.respond({p: values[s] for p, s in self._inputs[cell.name].items()})
+            partials = self._evaluate(cell, values, x)
             if tangents:
                 self._chain(cell, partials, tangents)
         return values
+
+    def _evaluate(self, cell: Cell, values: dict[str, Array], x: Mapping[str, Array] | None) -> Mapping[str, Array]:
+        """Add the output of a cell to the values, and return its partial derivatives."""
+        if x is not None and cell.name in x:
+            values[cell.name] = x[cell.name]
+            return {}
+        values[cell.name], partials = cell.respond({p: values[s] for p, s in self._inputs[cell.name].items()})
+        return partials
 
     def _chain(self, cell: Cell, partials: Mapping[str, Array], tangents: dict[str, Array]) -> None:
         """Add a cell's d(output)/dz to the tangents of what feeds it, if it depends on any of these."""
@@ -251,7 +267,7 @@ class Twin:
         own = self._eye[:, which]
         rows, nothing = [], np.zeros((1, own.shape[1]))
         for cell, place in self._states:
-            row = cell.velocity_jacobian(tangents.get(self._drifts[cell.name], nothing), own[place])
+            row = cell.velocity_jacobian(tangents.get(self._drifts.get(cell.name, ""), nothing), own[place])
             rows.append(np.broadcast_to(row, (*shape, cell.size, own.shape[1])))
         return np.concatenate(rows, axis=-2) if len(rows) > 1 else rows[0]
 
@@ -279,11 +295,11 @@ class Twin:
         shape = np.shape(next(iter(values.values())))[:-1]
         c: dict[str, Array] = {}
         M: dict[str, Array] = {}
-        for cell, place in self._states:
-            if cell.slow:
-                c[cell.name] = values[cell.name]
+        for state, place in self._states:
+            if state.slow:
+                c[state.name] = values[state.name]
             else:
-                c[cell.name], M[cell.name] = np.zeros((*shape, cell.size)), self._eye[place][:, self.fast]
+                c[state.name], M[state.name] = np.zeros((*shape, state.size)), self._eye[place][:, self.fast]
         for cell in self._order:
             name, sources = cell.name, self._inputs[cell.name]
             if x is not None and name in x:

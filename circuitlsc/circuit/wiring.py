@@ -99,13 +99,19 @@ def neurons(graph: SignalFlowGraph, how: Wiring, n: int, **given: Any) -> Integr
 
 
 def add_noise(
-    graph: SignalFlowGraph, state: Integrator, temperature: float, how: Wiring, *, strength: float = 1.0
+    graph: SignalFlowGraph,
+    state: Integrator,
+    temperature: float,
+    how: Wiring,
+    *,
+    strength: float = 1.0,
+    name: str = "noise",
 ) -> None:
     """Put a noise cell in series with the integrators' capacitors."""
     given: dict[str, Any] = {"form": how.noise, "strength": strength, "capacitor": state.capacitor}
     if how.hardware is not None:
         given["capacitors"] = state.capacitor_factors
-    noise = how.part(cells.Noise, cells.ThermalNoise, "noise", state.size, temperature=temperature, **given)
+    noise = how.part(cells.Noise, cells.ThermalNoise, name, state.size, temperature=temperature, **given)
     graph.wire(graph.add(noise), state, "noise")
 
 
@@ -175,21 +181,67 @@ def _weighted_sum(
     stream: Stream | None = None,
 ) -> Cell:
     """Wire up target = matrix @ source + constant (or a stream): a crossbar and an input share the target's nodes."""
+    minus = None if how.hardware is None else negated(graph, source, f"{name}_inverter", how.hardware)
+    return weighted_sum(graph, source, minus, target, name, matrix, constant, how, stream=stream)
+
+
+def negated(graph: SignalFlowGraph, source: Cell, name: str, hardware: Hardware, **given: Any) -> Cell:
+    """Add the inverters that a crossbar of resistors needs beside its source."""
+    inverter = {
+        "s": cells.NegatedCode,
+        "r": cells.NegatedResidual,
+        "x": cells.NegatedObservation,
+        "h": cells.NegatedHidden,
+    }[source.quantity]
+    return graph.add(inverter(name, source.size, source=source.quantity, hardware=hardware, **given), v=source)
+
+
+#: vectors of nodes where currents add, by the name of their cell, ideal and device
+SUMS: dict[str, tuple[Callable[..., Cell], Callable[..., Cell]]] = {
+    "gradient": (cells.Gradient, cells.DeviceGradient),
+    "residual": (cells.Residual, cells.DeviceResidual),
+}
+
+
+def weighted_sum(
+    graph: SignalFlowGraph,
+    source: Cell,
+    minus: Cell | None,
+    target: str,
+    name: str,
+    matrix: Array,
+    constant: Array | None,
+    how: Wiring,
+    *,
+    stream: Stream | None = None,
+    symbol: str = "",
+) -> Cell:
+    """Wire up target = matrix @ source + constant (or a stream), as `_weighted_sum`.
+
+    Parameters
+    ----------
+    minus : Cell or None
+        The source's negative, at device level.
+    target, name : str
+        Names of the sum (one of `SUMS`, or else a layer of an encoder) and of the crossbar.
+    symbol : str
+        What the sum's nodes are called, if not by its quantity.
+    """
     matrix, size, hardware, quantity = np.asarray(matrix), len(matrix), how.hardware, source.quantity
+    ideal, device = SUMS.get(target, (cells.Layer, cells.DeviceLayer))
     crossbar: Cell
     total: Cell
     bias: Callable[..., cells.Input] = cells.Input
     if hardware is None:
-        total = graph.add({"gradient": cells.Gradient, "residual": cells.Residual}[target](target, size))
+        total = graph.add(ideal(target, size, symbol=symbol))
         crossbar = cells.Crossbar(name, size, matrix=matrix, source=quantity, target=total.quantity)
         graph.add(crossbar, v=source)
     else:
+        assert minus is not None
         crossbar = cells.ResistorCrossbar(name, size, matrix=matrix, hardware=hardware)
         given: dict[str, Any] = {"crossbar": crossbar, "source": quantity}
-        inverter = {"s": cells.NegatedCode, "r": cells.NegatedResidual}[quantity]
-        minus = graph.add(inverter(f"{name}_inverter", source.size, source=quantity, hardware=hardware), v=source)
-        amplifier = {"gradient": cells.DeviceGradient, "residual": cells.DeviceResidual}[target]
-        total = graph.add(amplifier(target, size, **given, has_input=constant is not None, hardware=hardware))
+        has_input = constant is not None
+        total = graph.add(device(target, size, **given, has_input=has_input, hardware=hardware, symbol=symbol))
         graph.add(crossbar, v=source, minus=minus)
         bias = partial(cells.DeviceInput, **given)
     graph.wire(crossbar, total, "crossbar")

@@ -19,6 +19,7 @@ from circuitlsc.drawing.path import draw_signal_path
 from circuitlsc.drawing.sheet import CURVE, CURVE_BOX, Point, Sheet, drawn, save
 from circuitlsc.drawing.sheet import engineering as engineering
 from circuitlsc.drawing.sheet import si_prefix as si_prefix
+from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
@@ -66,12 +67,20 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
 
 def neuron_figure(sampler: Sampler) -> Figure:
     """Return the figure that `neuron_schematic` saves."""
+    _check_drawable("neuron_schematic()", sampler)
     return drawn("neuron_schematic()", lambda sheet: _draw_neuron(sheet, Parts(sampler)))
 
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
+    _check_drawable("signal_path_schematic()", sampler)
     return drawn("signal_path_schematic()", lambda sheet: draw_signal_path(sheet, Parts(sampler)))
+
+
+def _check_drawable(what: str, sampler: Sampler) -> None:
+    """Raise InputError for a circuit that has neither gate nor loop."""
+    if not sampler.dynamics.has_energy:
+        raise InputError(f'{what}: kind = "{sampler.dynamics.kind}" has no gate and no loop, which is what is drawn.')
 
 
 def _draw_neuron(sheet: Sheet, parts: Parts) -> None:

@@ -1,4 +1,4 @@
-r"""What a circuit does with its energy: descend it, sample it, or sample it with momentum.
+r"""What a circuit does with its energy: descend it, sample it, sample it with momentum, or sample a law near it at once.
 
 ====================  =====================================================================  ==========================
 kind                  equation                                                               system of the paper
@@ -7,6 +7,7 @@ kind                  equation                                                  
 ``"gradient"``        tau du = -grad E dt                                                    DSC, the inference of SSC
 ``"lca"``             tau du/dt = A^T x - u - (A^T A - I) s,  s = threshold(u)               LCA
 ``"underdamped"``     tau du = v dt,  m tau dv = -(grad E + friction v) dt + sqrt(2 friction T tau) dW   second-order Langevin
+``"variational"``     tau du = -u dt + sqrt(2 tau) dW,  s = s(u; mu(x), b(x), kappa(x))              none: Fallah & Rozell 2022
 ====================  =====================================================================  ==========================
 """
 
@@ -25,6 +26,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "gradient": (),
     "lca": ("threshold",),
     "underdamped": ("friction", "mass"),
+    "variational": (),
 }
 THRESHOLDS = ("soft", "hard")
 MAP_KINDS = ("gradient", "lca")
@@ -37,14 +39,15 @@ class Dynamics:
     .. math:: m\,\tau\,dv = -(\nabla E + \gamma v)\,dt + \sqrt{2\gamma T\tau}\,dW, \qquad \tau\,du = v\,dt
 
     is ``"underdamped"``; with m -> 0 and gamma = 1 it is ``"langevin"`` (Fang et al. 2022, eq. 2.29), with T = 0 as well
-    ``"gradient"`` (eqs. 2.13, 2.25). ``"lca"`` is Rozell et al. (2008), eqs. (2.22)-(2.24).
+    ``"gradient"`` (eqs. 2.13, 2.25). ``"lca"`` is Rozell et al. (2008), eqs. (2.22)-(2.24). ``"variational"`` (Fallah &
+    Rozell 2022) has no energy of its own: an encoder gives each latent a law, which a noise cell samples.
 
     Parameters
     ----------
     kind : str
-        ``"langevin"``, ``"gradient"``, ``"lca"`` or ``"underdamped"``.
+        ``"langevin"``, ``"gradient"``, ``"lca"``, ``"underdamped"`` or ``"variational"``.
     temperature : float or None
-        T in exp(-E/T); None is 1 (0 for the kinds without noise, which take no other).
+        T in exp(-E/T); None is 1 (0 for the kinds without noise, and 1 for ``"variational"``, which take no other).
     friction : float or None
         gamma of ``"underdamped"``, relative to the friction of the overdamped circuit; None is the square root of the
         slowest rate over the fastest, near the friction that mixes fastest.
@@ -91,12 +94,21 @@ class Dynamics:
             raise InputError(
                 f'dynamics.temperature = {value!r}, but it must be a finite number > 0 (kind = "gradient" is T = 0).'
             )
+        if self.kind == "variational" and value != 1:
+            raise InputError(
+                f'dynamics.temperature = {value!r}, but kind = "variational" samples the law that its encoder gives. Remove it.'
+            )
         object.__setattr__(self, "temperature", float(value))
 
     @property
     def settles(self) -> bool:
         """Whether the circuit settles on one code (a MAP estimate) instead of sampling."""
         return self.kind in MAP_KINDS
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the circuit follows the model's energy; a variational one samples the law that its encoder gives."""
+        return self.kind != "variational"
 
     @property
     def T(self) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.scaling import Ranges, expected_ranges
@@ -27,6 +28,11 @@ COARSE = 0.1  # of a typical coefficient: a circuit with wider comparators does 
 OSCILLATION = 1.5  # h times the fastest angular frequency of a momentum
 UNIT = 1e-9  # a norm this close to 1 is 1
 SLOW = 1000.0  # tau: a relaxation that long needs a word of warning
+FORGETFUL = 2.0  # tau: a step after which the trapezoid has forgotten a noise cell's voltage
+LAPLACE_WIDTH = 5e-4  # of the unit of a Laplace draw: a code that is read beyond the threshold loses w log 2 of P mu
+SOFT = 0.02  # of that unit: from here on that is percents
+COARSEST = 0.2  # of that unit
+LARGEST_DRAW = 16.0  # of a Laplace draw: one in nine million is larger
 SMOOTH = 0.6  # of the step that has one solution: with little friction nothing damps the error of a corner (measured)
 
 
@@ -193,3 +199,54 @@ def lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
     largest = float(np.max(drive))
     u = max(largest, float(np.max(drive / powers))) + theta
     return Ranges(u=1.5 * u, r=1.5 * float(np.max(np.abs(x))) + 1e-3, e=2 * u)
+
+
+def encoded_ranges(encoder: Encoder, x: Array) -> Ranges:
+    """Estimate the largest voltages of an encoder, its noise and its code, as a range of u; there is no r and no e."""
+    layers, heads = encoder.layers(x), encoder.heads(x)
+    largest = max(float(np.max(np.abs(values))) for values in layers)
+    code = float(np.max(np.abs(heads.mu) + np.exp(heads.rho) * np.maximum(LARGEST_DRAW - heads.kappa, 0.0)))
+    return Ranges(u=max(LARGEST_DRAW, largest, code), r=1.0, e=1.0)
+
+
+def encoded_plan(encoder: Encoder, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None) -> Plan:
+    """Choose or check width and step of a variational sampler, which has no loop that would limit them.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    x : array, shape (n_features,) or (n_rows, n_features)
+    dynamics : Dynamics
+    width : float or None
+        Of the threshold's comparators, in units of a Laplace draw.
+    step : float or None
+        In tau; None is 2, after which samples are independent.
+
+    Raises
+    ------
+    InputError
+        If a given width or step cannot be used.
+    """
+    lines, warnings = ["fastest mode: 1 / tau, the noise cell's"], []
+    if width is None:
+        width = LAPLACE_WIDTH
+        lines.append(f"width {width:g} of the unit of a Laplace draw: no loop asks for a wider one")
+    else:
+        check_given("circuit.width", width, "a comparator has a finite width, in units of a Laplace draw")
+        if width > COARSEST:
+            raise InputError(
+                f"circuit.width = {width!r}, but the threshold acts on a Laplace draw of scale 1: what is coarser than "
+                f"{COARSEST:g} of it finds no threshold. Give width <= {COARSEST:g}, or leave it out ({LAPLACE_WIDTH:g})."
+            )
+        lines.append(f"width {width:.4g} as given (the rule would give {LAPLACE_WIDTH:g})")
+        if width > SOFT:
+            warnings.append(f"width = {width:.3g} is above {SOFT:g}: expect percents of error in the code.")
+    if step is None:
+        step = FORGETFUL
+        lines.append("step 2 tau: the trapezoid forgets the noise cell's voltage, and samples are independent")
+    else:
+        check_given("circuit.step", step, "a step is a time, in tau")
+        memory = (1 - step / 2) / (1 + step / 2)
+        lines.append(f"step {step:.4g} tau as given: {memory:.3g} of a noise voltage is left after it")
+    plan = StepPlan(float(width), float(step), 1.0, 1.0, tuple(lines), tuple(warnings))
+    return Plan(plan, dynamics, encoded_ranges(encoder, x))

@@ -158,6 +158,8 @@ def replicate_runs(
     """
     if dynamics.settles:
         raise InputError(f'replicate_runs: kind = "{dynamics.kind}" settles on one code; no law belongs to it.')
+    if not dynamics.has_energy:
+        raise InputError(f'replicate_runs: kind = "{dynamics.kind}" has no energy that software could follow.')
     starts = np.asarray(starts, dtype=np.float32)
     chains, K = starts.shape
     gram = np.ascontiguousarray(model.gram, dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
@@ -62,6 +64,10 @@ class CompiledCircuit:
         The inputs that follow each other, if there are several.
     loop : str
         ``"closed"`` or ``"broken"`` (`circuitlsc.planning.broken_loop`). A stand-alone deck's is always closed.
+    encoder : Encoder or None
+        What gives each latent its law, of a variational circuit.
+    source : str or None
+        Where its Laplace draws come from.
     """
 
     model: SparseCodingModel
@@ -78,6 +84,8 @@ class CompiledCircuit:
     wires: str = "reduced"
     stream: Stream | None = None
     loop: str = "closed"
+    encoder: Encoder | None = None
+    source: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
@@ -95,7 +103,7 @@ class CompiledCircuit:
     @cached_property
     def system(self) -> System:
         """What the dynamics are to the circuit."""
-        return system_of(self.dynamics)
+        return system_of(self.dynamics, self.encoder, self.source)
 
     def read(self, u: Array) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units.
@@ -104,6 +112,10 @@ class CompiledCircuit:
         below zero if codes are nonnegative).
         """
         return self.system.read(self.model, u, self.plan.width)
+
+    def code(self, values: Mapping[str, Array]) -> Array:
+        """Return the code that is read from u and from what is observed beside it, each (..., n) by its letter."""
+        return self.system.code(self.model, self.graph, values, self.plan.width)
 
     def active(self, u: Array) -> NDArray[np.bool_]:
         """Return which latents are active at states u (..., n_latents)."""
@@ -128,7 +140,7 @@ class CompiledCircuit:
             if self.level == "ideal"
             else Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced"),
             stream=self.stream,
-            step=self.plan.step,
+            step=self.plan.step if noise == "external" else self._held,
             loop=loop or self.loop,
         )
 
@@ -136,6 +148,16 @@ class CompiledCircuit:
     def graph(self) -> SignalFlowGraph:
         """The vector cells and their wires."""
         return self.graph_with()
+
+    @property
+    def observed(self) -> tuple[Cell, ...]:
+        """The cells whose voltages are kept beside u."""
+        return self.system.observed(self.graph)
+
+    @property
+    def _held(self) -> float:
+        """How long a stand-alone deck holds its noise, in tau."""
+        return self.system.held(self.plan.step)
 
     @cached_property
     def circuit(self) -> Circuit:
@@ -158,7 +180,8 @@ class CompiledCircuit:
         """The deck that the engine loads into libngspice."""
         held = (state.node for state in self.graph.held(self.scaling))
         solved = () if self._feedback is None else self._feedback[1].nodes
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved])
+        seen = (node for cell in self.observed for node in cell.nodes)
+        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved, *seen])
         large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
         return library_deck(self.circuit, list(nodes), self.options + (" klu" if large else ""))
 
@@ -180,7 +203,7 @@ class CompiledCircuit:
         2^31 - 1: ngspice ignores a larger one). Give the circuit around it the line `options`: the noise sets the time step,
         and ngspice's own control would fight it.
         """
-        return lower_to_subcircuit(self.standalone_graph, self.scaling, step=self.plan.step, name=name)
+        return lower_to_subcircuit(self.standalone_graph, self.scaling, step=self._held, name=name)
 
     def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
         """Return a stand-alone deck for plain ``ngspice -b``, with seeded ``trrandom`` noise and its loop closed.
@@ -194,18 +217,19 @@ class CompiledCircuit:
         """
         warmup = self.system.measured_from(t_stop, warmup)
         seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
-        circuit = lower(self.standalone_graph, self.scaling, step=self.plan.step)
+        circuit = lower(self.standalone_graph, self.scaling, step=self._held)
         code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
         header = [
-            f"circuitlsc {self.system.word}: {m.n_features} x {m.n_latents}, {m.prior.kind} prior, {self.form} form",
+            f"circuitlsc {self.system.word}: {sizes}, {m.prior.kind} prior, {layout}",
             f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
             f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
-            f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}",
+            self.system.equation(),
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
-            f"cells    comparator width {self.plan.width!r} units; step {self.plan.step!r} tau",
+            f"cells    comparator width {self.plan.width!r} units; step {self._held!r} tau",
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold
@@ -219,7 +243,7 @@ class CompiledCircuit:
             measured=code.nodes,
             option_line=self.options,
             seed=seed,
-            step=self.plan.step * s.tau,
+            step=self._held * s.tau,
             t_start=warmup * s.tau,
             t_stop=t_stop * s.tau,
         )
@@ -278,7 +302,7 @@ class CompiledCircuit:
             }
         common = ChainTask(
             deck=self.library_deck,
-            observed=tuple(node for cell in self.graph.integrators[1:] for node in cell.nodes),
+            observed=tuple(node for cell in self.observed for node in cell.nodes),
             **task_fields(self.graph, self.scaling),
             step=step,
             n_steps=n_steps,

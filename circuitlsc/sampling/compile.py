@@ -16,6 +16,7 @@ from circuitlsc.circuit.lowering import many_objects
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
@@ -51,6 +52,8 @@ def build_sampler(
     halvings: int = 0,
     wires: str = "reduced",
     loop: str = "closed",
+    encoder: Encoder | None = None,
+    source: str | None = None,
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -65,7 +68,7 @@ def build_sampler(
         Observation, in data units; several follow each other in one transient.
     dynamics : Dynamics or str
         What the circuit does with its energy, or the name of a kind: ``"langevin"``, ``"gradient"``, ``"lca"``,
-        ``"underdamped"``.
+        ``"underdamped"``, ``"variational"``.
     hold : float or None
         How long each of several observations is on, in units of tau; the step divides it.
     interpolate : str
@@ -94,6 +97,10 @@ def build_sampler(
     loop : str
         ``"closed"``, or ``"broken"`` for speed at the price of a known error: the gradient reaches the gates as extrapolated
         from the last steps (`planning.broken_loop`), which large circuits gain by. Stand-alone decks always have it closed.
+    encoder : Encoder or None
+        What gives each latent its law: ``"variational"`` needs one, and has neither form nor loop.
+    source : str or None
+        Of its Laplace draws: ``"product"`` (as None is; four noise voltages for each, exact) or ``"table"`` (one).
 
     Returns
     -------
@@ -113,7 +120,7 @@ def build_sampler(
         tolerance = check_tolerance(tolerance)
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
-    system = system_of(dynamics)
+    system = system_of(dynamics, encoder, source)
     model = system.model(model)
     x, stream = _observations(model, x, hold, interpolate)
     if nonideal is not None and level != "device":
@@ -153,6 +160,8 @@ def build_sampler(
         wires=wires,
         stream=stream,
         loop=loop,
+        encoder=encoder,
+        source=source,
     )
     with many_objects():
         check_circuit(sampler.circuit)
@@ -187,7 +196,7 @@ def _observations(
 def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
     """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
     nonideal, stream = changes.get("nonideal", sampler.nonideal), sampler.stream
-    alike = ("form", "level", "dynamics", "tolerance", "halvings", "wires", "loop")
+    alike = ("form", "level", "dynamics", "tolerance", "halvings", "wires", "loop", "encoder", "source")
     arguments: dict[str, Any] = {
         **{name: getattr(sampler, name) for name in alike},
         **{name: getattr(sampler.scaling, name) for name in ("volt", "c_int", "tau", "rails")},

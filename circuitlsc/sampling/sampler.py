@@ -120,7 +120,7 @@ class Sampler(CompiledCircuit):
 
     def _check_supply(self, results: Sequence[ChainResult]) -> None:
         """Raise SimulationError if a state went where no supply can drive it: nothing there means anything."""
-        limit, names = BEYOND * self.scaling.rails, ", ".join(cell.letter for cell in self.graph.integrators[1:])
+        limit, names = BEYOND * self.scaling.rails, ", ".join(cell.letter for cell in self.observed)
         states = {"a neuron": "u", f"a state of {names}": "observed"}
         for result, (what, which) in product(results, states.items()):
             largest = (np.max(np.abs(piece), initial=0.0) for piece in stacked([getattr(result, which)]).pieces())

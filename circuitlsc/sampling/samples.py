@@ -68,7 +68,7 @@ class Samples:
 
     @property
     def s(self) -> Array:
-        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors; as for u."""
+        """Code, read as max(abs(u) - u0, 0) with the sign of u for signed priors (or a variational circuit's own); as for u."""
         return np.asarray(self.tree["posterior"]["s"].values)
 
     @property
@@ -270,23 +270,26 @@ def collect(
 ) -> Samples:
     """Label the chains of a run; what settled early stays where it is."""
     u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
-    task, beside = tasks[0], sampler.graph.integrators[1:]
+    task, beside = tasks[0], sampler.observed
 
     def posterior(first: int, stop: int) -> xr.Dataset:
         dims, states, others = ("chain", "draw", "latent"), u.read(first, stop), observed.read(first, stop)
         variables: dict[str, Any] = {
             "u": (dims, states, {"units": "model units", "long_name": "state of the integrator neurons"}),
-            "s": (dims, sampler.read(states), {"units": "model units", "long_name": "code"}),
         }
+        values: dict[str, Array] = {"u": states}
         coords: dict[str, Any] = {
             "chain": [r.chain for r in results],
             "draw": pd.RangeIndex(first, stop),
             "latent": np.arange(u.shape[2]),
         }
         for cell in beside:
-            own, (values, others) = dimension(cell.letter), np.split(others, [cell.size], axis=-1)
-            variables[cell.letter] = ((*dims[:2], own), values, _about(cell.letter))
-            coords[own] = np.arange(cell.size)
+            values[cell.letter], others = np.split(others, [cell.size], axis=-1)
+        variables["s"] = (dims, sampler.code(values), {"units": "model units", "long_name": "code"})
+        for letter in (cell.letter for cell in beside if cell.letter != "s"):
+            own = dimension(letter)
+            variables[letter] = ((*dims[:2], own), values[letter], _about(letter))
+            coords[own] = np.arange(values[letter].shape[-1])
         coords["time"] = ("draw", task.times(first, stop), {"units": "tau"})
         if sampler.stream is not None:
             coords["row"] = ("draw", np.arange(first, stop) // task.draws_per_row)

@@ -23,7 +23,8 @@ def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     s, plan, model, ranges, stream = sampler.scaling, sampler.plan, sampler.model, sampler.ranges, sampler.stream
     conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])
-    what = f"{sampler.level} level, {sampler.form} form, {model.n_features} x {model.n_latents}, {len(g)} conductances"
+    layout = sampler.system.layout(sampler.form)
+    what = f"{sampler.level} level, {layout}, {model.n_features} x {model.n_latents}, {len(g)} conductances"
     broken = ", loop broken" if sampler.loop == "broken" else ""
     yield "circuit", f"{what}, {len(flatten(sampler.circuit))} elements{broken}"
     yield "dynamics", sampler.what()
@@ -79,5 +80,8 @@ def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
             yield "thermal noise", f"{source}, {colour}, lifted into the neuron by g_m = {cell.gain:.4g} S"
     amps = sum(c.size for c in sampler.graph.cells if isinstance(c, (TransimpedanceSum, Inverter, Buffer)))
     yield "op-amps", f"{amps} in all"
+    used = next((c.hardware.parts.op_amp for c in sampler.graph.cells if isinstance(c, TransimpedanceSum)), None)
+    if used is not None and used != sampler.nonideal.op_amp:
+        yield "op-amps", "settle within half a step, which does not resolve their poles: taken as settled"
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
     yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"

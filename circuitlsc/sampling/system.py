@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from circuitlsc.circuit.cells import Cell, ShiftedThreshold
 from circuitlsc.circuit.graph import SignalFlowGraph
-from circuitlsc.circuit.systems import gradient, lca, lsc, underdamped
+from circuitlsc.circuit.systems import check_source, gradient, lca, lsc, underdamped, variational
+from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.lca import lca_model, threshold_code
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.planning.plan import Plan, check_atoms, lca_ranges, momentum_plan, sampling_plan, settling_plan
+from circuitlsc.planning.plan import (
+    Plan,
+    check_atoms,
+    encoded_plan,
+    encoded_ranges,
+    lca_ranges,
+    momentum_plan,
+    sampling_plan,
+    settling_plan,
+)
 from circuitlsc.planning.run_plan import WARMUP
 from circuitlsc.planning.scaling import Ranges, expected_ranges
 from circuitlsc.planning.stepping import StepPlan
@@ -24,6 +37,7 @@ SETTLED_BY = 0.9  # of a stand-alone deck's length
 SETTLING_CHUNK = 500  # steps
 LONGEST_WAVEFORM = 100_000  # samples kept of a circuit that settles, unless they would be farther apart than
 FINEST_WAVEFORM = 0.05  # tau
+LONGEST_HELD = 0.1  # tau: a stand-alone deck's noise is held so long at most where the step may be longer
 ZERO = 3.0  # widths below which a settled code is read as zero
 
 
@@ -36,6 +50,15 @@ class System:
     ----------
     dynamics : Dynamics
         Of this kind.
+    encoder : Encoder or None
+        What gives each latent its law, of ``"variational"``, which needs one.
+    source : str or None
+        Where its Laplace draws come from: see `circuitlsc.circuit.systems.variational`.
+
+    Raises
+    ------
+    InputError
+        If an encoder is missing, or is given to another kind.
     """
 
     word = "sampler"
@@ -44,8 +67,13 @@ class System:
     # whether two paths on the same noise part as exp(t), so that a twin must follow the circuit piecewise
     parts = False
 
-    def __init__(self, dynamics: Dynamics) -> None:
+    def __init__(self, dynamics: Dynamics, encoder: Encoder | None = None, source: str | None = None) -> None:
         self.dynamics = dynamics
+        if encoder is not None or source is not None:
+            raise InputError(
+                f'an encoder and its source belong to dynamics.kind = "variational", and kind is "{dynamics.kind}". '
+                "Leave them out."
+            )
 
     def model(self, model: SparseCodingModel) -> SparseCodingModel:
         """Return the model that the circuit realises."""
@@ -71,6 +99,14 @@ class System:
         """Say in a few words what the circuit does with its energy."""
         return f"sampled at temperature {self.dynamics.T!r}"
 
+    def equation(self) -> str:
+        """Return the line of a deck's head that says what is sampled, or minimised."""
+        return f"energy   |x - A s|^2/(2 sigma^2) + sum c(u); {self.what()}"
+
+    def layout(self, form: str) -> str:
+        """Say how it is wired up."""
+        return f"{form} form"
+
     def read(self, model: SparseCodingModel, u: Array, width: float) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units."""
         return model.latent(u)
@@ -83,6 +119,20 @@ class System:
         """Return how many steps apart samples are kept."""
         thin = max(1, round(min(1.0, plan.time_scale) / (self.draws * plan.step)))
         return max(1, min(thin, n_steps - n_warmup)) if streamed else thin
+
+    def observed(self, graph: SignalFlowGraph) -> tuple[Cell, ...]:
+        """Return the cells whose voltages are kept beside u: further vectors of states, and what the code is read from."""
+        return graph.integrators[1:]
+
+    def code(
+        self, model: SparseCodingModel, graph: SignalFlowGraph, values: Mapping[str, Array], width: float
+    ) -> Array:
+        """Return the code that is read from u and what is observed, each (..., n), by letter."""
+        return self.read(model, values["u"], width)
+
+    def held(self, step: float) -> float:
+        """Return how long a stand-alone deck holds its noise, in tau."""
+        return step
 
     def settled(self, width: float) -> float:
         """Return how far the state still moves within `SETTLING_CHUNK` steps at the end; 0 if that is no end."""
@@ -198,10 +248,83 @@ class LCA(Gradient):
         return np.where(np.abs(s) < (prior.lam / 2 if hard else ZERO * width), 0.0, s)
 
 
+class Variational(System):
+    """An encoder gives each latent a law, which noise cells sample: no energy, no loop, and no relaxation.
+
+    ``u`` is the noise (and ``u2`` .. ``u4`` of the product form); the Laplace draw (``laplace``) and the threshold
+    (``kappa``) are kept beside it, and ``s`` is the circuit's own output where the draw is beyond the threshold.
+    """
+
+    def __init__(self, dynamics: Dynamics, encoder: Encoder | None = None, source: str | None = None) -> None:
+        super().__init__(dynamics)
+        if encoder is None:
+            raise InputError(
+                'dynamics.kind = "variational" needs an encoder, and none is given. Give encoder=Encoder.load(..).'
+            )
+        self.encoder, self.source = encoder, check_source("product" if source is None else source)
+
+    def ranges(self, model: SparseCodingModel, x: Array) -> Ranges:
+        """Estimate how large the signals become."""
+        return encoded_ranges(self.encoder, x)
+
+    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+        """Choose or check width and step."""
+        self.encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
+        return encoded_plan(self.encoder, x, self.dynamics, width=width, step=step)
+
+    def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
+        """Wire up encoder, noise and threshold."""
+        return variational(model, x, self.encoder, source=self.source, **wiring)
+
+    def what(self) -> str:
+        """Say what it does."""
+        sizes = "-".join(str(n) for n in (self.encoder.n_features, *self.encoder.hidden, len(self.encoder.weights[-1])))
+        return f"an encoder {sizes} gives the law that is sampled; Laplace draws by {self.source}"
+
+    def equation(self) -> str:
+        """Return the line of a deck's head that says what is sampled."""
+        return f"law      s = 0 if |L| <= kappa, else mu + b sign(L) (|L| - kappa); {self.what()}"
+
+    def layout(self, form: str) -> str:
+        """Say that nothing feeds back, so that it has no form."""
+        return "feed-forward"
+
+    def observed(self, graph: SignalFlowGraph) -> tuple[Cell, ...]:
+        """Return the other noise voltages, the Laplace draw, the threshold and the code."""
+        return (*graph.integrators[1:], *(c for c in graph.cells if c.letter in ("laplace", "kappa", "s")))
+
+    def code(
+        self, model: SparseCodingModel, graph: SignalFlowGraph, values: Mapping[str, Array], width: float
+    ) -> Array:
+        """Return the circuit's output where abs(L) > kappa, and 0 elsewhere: there it is what leaks through a comparator."""
+        threshold = next(cell for cell in graph.cells if isinstance(cell, ShiftedThreshold))
+        return np.where(threshold.active(values["laplace"], values["kappa"]), values["s"], 0.0)
+
+    def read(self, model: SparseCodingModel, u: Array, width: float) -> Array:
+        """Refuse: noise alone says nothing of a code."""
+        raise InputError("the code of a variational circuit is no function of u alone. Read the samples' s.")
+
+    def active(self, model: SparseCodingModel, u: Array, width: float) -> NDArray[np.bool_]:
+        """Refuse: noise alone says nothing of a code."""
+        raise InputError(
+            "which latents are active is no function of u alone in a variational circuit. Use samples.s != 0."
+        )
+
+    def held(self, step: float) -> float:
+        """Return a time that a noise cell resolves: held for h, noise makes a variance short by h^2/12."""
+        return min(step, LONGEST_HELD)
+
+
 #: a new system is its kind in `circuitlsc.model.dynamics.KINDS` and its class here
-SYSTEMS: dict[str, type[System]] = {"langevin": System, "gradient": Gradient, "lca": LCA, "underdamped": Underdamped}
+SYSTEMS: dict[str, type[System]] = {
+    "langevin": System,
+    "gradient": Gradient,
+    "lca": LCA,
+    "underdamped": Underdamped,
+    "variational": Variational,
+}
 
 
-def system_of(dynamics: Dynamics) -> System:
-    """Return what dynamics are to a circuit."""
-    return SYSTEMS[dynamics.kind](dynamics)
+def system_of(dynamics: Dynamics, encoder: Encoder | None = None, source: str | None = None) -> System:
+    """Return what dynamics are to a circuit; InputError if an encoder is missing, or belongs to another kind."""
+    return SYSTEMS[dynamics.kind](dynamics, encoder, source)

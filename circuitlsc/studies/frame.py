@@ -32,6 +32,10 @@ def split_options(options: Mapping[str, Any]) -> tuple[RunPlan, dict[str, Any], 
 def as_sampling(dynamics: Dynamics | str, why: str) -> Dynamics:
     """Return dynamics that sample, or raise InputError: others have no draws that could be looked at."""
     known = as_dynamics(dynamics)
+    if not known.has_energy:
+        raise InputError(
+            f'dynamics.kind = "{known.kind}" samples the law of an encoder, and {why}. Give "langevin" or "underdamped".'
+        )
     if known.settles:
         raise InputError(
             f'dynamics.kind = "{known.kind}" settles on one code, and {why}. Give "langevin" or "underdamped".'

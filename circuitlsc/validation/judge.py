@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
@@ -138,6 +139,11 @@ def expect(
         Called as ``progress(share, seconds_left)`` while the reference is drawn.
     """
     say, x = note or (lambda _: None), sampler.x
+    if not sampler.dynamics.has_energy:
+        raise InputError(
+            f'expect: kind = "{sampler.dynamics.kind}" samples the law that its encoder gives, and not the posterior. '
+            "Compare its samples with that law."
+        )
     target = target_of(sampler)
     say("replicate runs in software")
     levels = quantile_levels(target, x)

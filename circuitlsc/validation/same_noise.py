@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -57,15 +58,16 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     n_steps : int
         How far to integrate; capped at the run's length.
     name : str
-        Letter of the vector of states that is wanted.
+        Letter of the vector that is wanted: one of states, or of what is observed beside them.
 
     Raises
     ------
     InputError
         If the circuit has no such vector.
     """
-    if name not in sampler.twin.vectors:
-        raise InputError(f"same_noise: name = {name!r} is not one of {', '.join(sampler.twin.vectors)}.")
+    letters = {**dict.fromkeys(sampler.twin.vectors), **dict.fromkeys(cell.letter for cell in sampler.observed)}
+    if name not in letters:
+        raise InputError(f"same_noise: name = {name!r} is not one of {', '.join(letters)}.")
     attrs, step = samples.attrs, sampler.plan.step
     task = sampler.tasks(samples.run_plan())[0]
     chains, twin = samples.chains, sampler.twin
@@ -90,11 +92,24 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
         partial(trapezoid, restarts=restarts) if sampler.loop != "broken" else partial(broken_trapezoid, sampler.graph)
     )
     z = solve(twin, start, increments, step, **given)
-    kept = z[task.kept(0, n_steps), :, twin.vectors[name]].transpose(1, 0, 2)
+    which = task.kept(0, n_steps)
+    z = z[which].transpose(1, 0, 2)
+    if name in twin.vectors:
+        kept = z[..., twin.vectors[name]]
+    else:
+        kept = _read(sampler, z, {key: rows[1:][which] for key, rows in inputs.items()}, name)
     circuit = samples.draws(name).read(0, kept.shape[1])
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
     return circuit, kept
+
+
+def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) -> Array:
+    """Return what the twin reads from states z (chain, draw, size): a vector that is observed, by its letter."""
+    signals = sampler.twin.signals(z, inputs or None)
+    values = {cell.letter: signals[cell.name] for cell in (sampler.graph.integrator, *sampler.observed)}
+    values["s"] = sampler.code(values)
+    return np.broadcast_to(values[name], (*z.shape[:2], values[name].shape[-1]))
 
 
 def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin) -> dict[int, Array]:

@@ -33,3 +33,19 @@ from circuitlsc.circuit.cells.resistors import ResistorCrossbar
 from circuitlsc.circuit.cells.rule import NoiseRule, RateRule, SparsityRule, ThresholdRule
 from circuitlsc.circuit.cells.threshold import DeviceThreshold, Threshold
 from circuitlsc.circuit.cells.transconductor import DeviceTransconductor, Transconductor
+from circuitlsc.circuit.cells.variational import (
+    DeviceLaplaceProduct,
+    DeviceLayer,
+    DeviceRectifier,
+    DeviceShiftedThreshold,
+    Exponential,
+    LaplaceMap,
+    LaplaceProduct,
+    Layer,
+    NegatedHidden,
+    NegatedObservation,
+    Observation,
+    Rectifier,
+    ShiftedThreshold,
+    Softplus,
+)
