@@ -39,7 +39,7 @@ from circuitlsc.circuit.cells.variational import (
     rectifier_table,
     softplus_table,
 )
-from circuitlsc.circuit.systems import variational
+from circuitlsc.circuit.variational import variational
 from circuitlsc.drawing.crossbar import column_voltages
 from circuitlsc.drawing.schematic import neuron_figure, signal_path_figure
 from circuitlsc.errors import NetlistError

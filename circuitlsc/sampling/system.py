@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.circuit.cells import Cell, ShiftedThreshold
 from circuitlsc.circuit.graph import SignalFlowGraph
-from circuitlsc.circuit.systems import check_source, gradient, lca, lsc, underdamped, variational
+from circuitlsc.circuit.systems import gradient, lca, lsc, underdamped
+from circuitlsc.circuit.variational import check_source, variational
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
@@ -53,7 +54,7 @@ class System:
     encoder : Encoder or None
         What gives each latent its law, of ``"variational"``, which needs one.
     source : str or None
-        Where its Laplace draws come from: see `circuitlsc.circuit.systems.variational`.
+        Where its Laplace draws come from: see `circuitlsc.circuit.variational.variational`.
 
     Raises
     ------
