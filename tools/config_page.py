@@ -21,7 +21,7 @@ HEAD = """# Keys of a config
 Written by `python tools/config_page.py` from where the keys are declared: `config/registry.py`, `model/dynamics.py`,
 `nonideal/parameters.py` for parts, and the classes of priors. Where there is no default, that in brackets holds.
 A config of a sampler (`run`, `compare`, `calibrate`, ...) has the tables {sampler}.
-One of `learn` has {learning}, without the keys that are marked below.
+One of `learn` has {learning}. Keys that one of them has not are marked below.
 """
 
 HEAD_OF_PRIORS = """## [prior]
@@ -39,12 +39,12 @@ def page() -> str:
         if name == "prior":
             parts += [HEAD_OF_PRIORS, "\n".join([*priors(), ""])]
             continue
-        parts.append(section(f"[{name}]", keys, left_out(name)))
+        parts.append(section(f"[{name}]", keys, marks(name)))
         if name == "nonideal":
-            parts += [section(f"[nonideal.{key}]", part, (), level=3) for key, part in PARTS.items()]
+            parts += [section(f"[nonideal.{key}]", part, {}, level=3) for key, part in PARTS.items()]
     times = ", ".join(f"`{f.name}`" for f in fields(StageKeys))
     parts.append(f"### [[learning.stages]]\n\nEach stage has {times}, as in `[learning]`.\n")
-    parts.append(section("[learning.start]", StartKeys, (), level=3))
+    parts.append(section("[learning.start]", StartKeys, {}, level=3))
     return "\n".join(parts)
 
 
@@ -54,20 +54,23 @@ def listed(tables: Mapping[str, Any]) -> str:
     return f"{', '.join(names)} and {last}"
 
 
-def left_out(table: str) -> tuple[str, ...]:
-    """Return the keys that a config of learning has not, of a table that it has."""
-    return tuple(key for key in SAMPLER.get(table, ()) if table in LEARNING and key not in LEARNING[table])
+def marks(table: str) -> dict[str, str]:
+    """Return what is said of the keys that only one kind of config has, of a table that both have."""
+    if table not in LEARNING or table not in SAMPLER:
+        return {}
+    sampler, learning = dict.fromkeys(SAMPLER[table]), dict.fromkeys(LEARNING[table])
+    only = {key: " (not of `learn`)" for key in sampler if key not in learning}
+    return only | {key: " (of `learn` alone)" for key in learning if key not in sampler}
 
 
-def section(title: str, keys: Any, marked: tuple[str, ...], *, level: int = 2) -> str:
+def section(title: str, keys: Any, marked: Mapping[str, str], *, level: int = 2) -> str:
     """Return a table of declared keys under its title."""
     what = " ".join(keys.__doc__.partition("\n\n")[0].split())
     lines = [f"{'#' * level} {title}", "", what, "", "| key | value | default | unit | what |", "|---|---|---|---|---|"]
     for f in fields(keys):
         meta = f.metadata
         unit = "-" if meta["unit"] in ("", "1") else meta["unit"]
-        mark = " (not of `learn`)" if f.name in marked else ""
-        row = (f"`{f.name}`", value(meta), default(meta), unit, meta["text"] + mark)
+        row = (f"`{f.name}`", value(meta), default(meta), unit, meta["text"] + marked.get(f.name, ""))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     return "\n".join([*lines, ""])
 

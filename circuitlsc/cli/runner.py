@@ -118,6 +118,7 @@ class Job:
             **settings,
             "dictionary": fingerprint(repr(config.model.A.tolist())),
             "x": fingerprint(repr(config.x.tolist())),
+            **({"encoder": sampler.engine_deck_hash} if config.encoder else {}),
             "simulator": store.identity(),
             "cache": f"--cache {kept}" if kept else "--no-cache",
         }

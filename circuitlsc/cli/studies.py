@@ -71,9 +71,11 @@ def chip_yield(
 def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Path, tuple[Any, ...], dict[str, Any]]]:
     """Yield the folder of a study of imperfections, its model, input and parts, and the arguments of run and circuit."""
     from circuitlsc.nonideal.nonidealities import IDEAL
+    from circuitlsc.studies.frame import check_samples_one
 
     config = job.load()
     circuit = config.circuit()
+    check_samples_one(f"the {job.command}", circuit)
     if (level := circuit["level"]) != "device":
         raise InputError(
             f'circuit.level = "{level}" has no parts that could be imperfect. '

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from circuitlsc.config.read import read_dictionary, read_nonideal, read_prior
+from circuitlsc.config.read import load_encoder, read_dictionary, read_nonideal, read_prior
 from circuitlsc.config.registry import LEARNING, EncoderKeys, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
@@ -23,7 +23,6 @@ from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
 from circuitlsc.learning.variational import LEARNABLE, VariationalLearner
-from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
@@ -199,10 +198,7 @@ def _read_encoder(table: ConfigTable, config: LearnConfig) -> dict[str, Any]:
         table.refuse(
             ("hidden", "threshold", "lam", "alpha", "beta"), ", and encoder.file has its own. Remove one of them."
         )
-        file = table.file("file", given.pop("file"))
-        encoder = table.named("file", lambda: Encoder.load(file))
-        D, K = config.A0.shape
-        table.named("file", lambda: encoder.check_fits(D, K, signed=config.signed))
+        encoder = load_encoder(table, given.pop("file"), *config.A0.shape, signed=config.signed)
         return {**given, "encoder": encoder}
     kind = table.value("threshold") or ("learned" if exact else "fixed")
     for name in ("lam", "alpha", "beta"):

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from circuitlsc.config.registry import SAMPLER, CircuitKeys, ModelKeys, NonidealKeys, RunKeys
+from circuitlsc.config.registry import SAMPLER, CircuitKeys, EncoderKeys, ModelKeys, NonidealKeys, RunKeys
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.data import load_dictionary
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.prior import Prior, bounds
 from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -54,6 +55,10 @@ class Config:
         What ``[circuit]`` said.
     timing : RunKeys
         What ``[run]`` said; ``tolerance`` is None for a circuit that settles.
+    encoder : Encoder or None
+        Of a variational circuit.
+    encoded : EncoderKeys or None
+        What ``[encoder]`` said of it, with an absolute path.
     """
 
     model: SparseCodingModel
@@ -65,11 +70,14 @@ class Config:
     prior_file: str | None
     built: CircuitKeys
     timing: RunKeys
+    encoder: Encoder | None = None
+    encoded: EncoderKeys | None = None
 
     def circuit(self) -> dict[str, Any]:
         """Return the arguments of `build_sampler` beyond the model and its input."""
         timing = {name: getattr(self.timing, name) for name in ("hold", "interpolate", "step")}
-        return {"dynamics": self.dynamics, "nonideal": self.nonideal, **asdict(self.built), **timing}
+        encoder = {"encoder": self.encoder, "source": self.encoded.source} if self.encoded else {}
+        return {"dynamics": self.dynamics, "nonideal": self.nonideal, **asdict(self.built), **timing, **encoder}
 
     def sampler(self) -> Sampler:
         """Compile the sampler that the config describes."""
@@ -97,6 +105,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, "hold" in tables["run"].values)
     dynamics: Dynamics = tables["dynamics"].read()
+    encoder, encoded = _read_encoder(tables["encoder"], "encoder" in data, dynamics, model)
     timing, stream = _read_timing(tables["run"], x, dynamics)
     given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
     if timing.t_stop is None and stream is None and not dynamics.settles:
@@ -118,7 +127,39 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         prior_file=str((path.parent / data["prior"]["file"]).resolve()) if "file" in data["prior"] else None,
         built=built,
         timing=timing,
+        encoder=encoder,
+        encoded=encoded,
     )
+
+
+def load_encoder(table: ConfigTable, name: str, n_features: int, n_latents: int, *, signed: bool) -> Encoder:
+    """Return the encoder of the file that ``[encoder] file`` names, for inputs (D,) and codes (K,) of a sign."""
+    file = table.file("file", name)
+    encoder = table.named("file", lambda: Encoder.load(file))
+    table.named("file", lambda: encoder.check_fits(n_features, n_latents, signed=signed))
+    return encoder
+
+
+def _read_encoder(
+    table: ConfigTable, there: bool, dynamics: Dynamics, model: SparseCodingModel
+) -> tuple[Encoder | None, EncoderKeys | None]:
+    """Return the encoder of a variational circuit, and what ``[encoder]`` says of it."""
+    if dynamics.kind != "variational":
+        if there:
+            raise InputError(
+                f'{table.path}: [encoder] belongs to dynamics.kind = "variational", and kind is "{dynamics.kind}". Set that, '
+                "or remove the table."
+            )
+        return None, None
+    keys: EncoderKeys = table.read()
+    if keys.file is None:
+        raise table.fail(
+            "file",
+            ' is missing, and dynamics.kind = "variational" needs an encoder. Give the encoder.npz that circuitlsc learn wrote '
+            '(of a config with [learning] method = "variational").',
+        )
+    encoder = load_encoder(table, keys.file, model.n_features, model.n_latents, signed=model.prior.signed)
+    return encoder, replace(keys, file=str((table.path.parent / keys.file).resolve()))
 
 
 def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
@@ -258,6 +299,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
             "chains": run.chains,
             "thin": sampler.tasks(run)[0].thin,
         },
+        "encoder": {name: getattr(config.encoded, name) for name in SAMPLER["encoder"]} if config.encoded else {},
     }
     # what is None is chosen again in the same way
     return tomli_w.dumps(

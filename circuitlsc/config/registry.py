@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from circuitlsc.circuit.systems import FORMS
+from circuitlsc.circuit.variational import SOURCES
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS
@@ -146,9 +147,12 @@ class StartKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderKeys:
-    """The encoder of the variational learner, and how it is trained."""
+    """The encoder of a variational circuit; or that of the variational learner, and how it is trained."""
 
-    file: str | None = word(None, "an encoder.npz to go on from: hidden and threshold are then its own")
+    file: str | None = word(
+        None, "an encoder.npz that circuitlsc learn wrote: a circuit's, or to go on from (its hidden and threshold)"
+    )
+    source: str = choice("product", SOURCES, "Laplace draws from four noise voltages, exactly, or a table of one")
     hidden: list[int] | None = entry(None, "a list of sizes of hidden layers ([32])", of=int, empty=True)
     objective: str = choice("exact", OBJECTIVES, "the ELBO in closed form, or an estimator of its gradient")
     reduce: str = choice("average", REDUCES, "the mean over the draws, or the one of least loss")
@@ -197,9 +201,10 @@ def names(keys: Any) -> tuple[str, ...]:
 
 
 #: the tables of a config of a sampler, and their keys
-SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in ("data", "learning", "encoder")} | {
+SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in ("data", "learning")} | {
     "prior": prior_keys(),
     "nonideal": (*names(NonidealKeys), *PARTS),
+    "encoder": ("file", "source"),
 }
 #: those of a config of learning: what belongs to one input, or one form, is left out
 LEARNING = {
@@ -207,7 +212,7 @@ LEARNING = {
     "prior": ("kind", "pi", "lam", "signed"),
     "data": names(DataKeys),
     "learning": names(LearningKeys),
-    "encoder": names(EncoderKeys),
+    "encoder": tuple(name for name in names(EncoderKeys) if name != "source"),
     "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop")),
     "nonideal": SAMPLER["nonideal"],
     "run": ("timeout",),

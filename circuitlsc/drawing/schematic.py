@@ -80,7 +80,10 @@ def signal_path_figure(sampler: Sampler) -> Figure:
 def _check_drawable(what: str, sampler: Sampler) -> None:
     """Raise InputError for a circuit that has neither gate nor loop."""
     if not sampler.dynamics.has_energy:
-        raise InputError(f'{what}: kind = "{sampler.dynamics.kind}" has no gate and no loop, which is what is drawn.')
+        raise InputError(
+            f'{what}: kind = "{sampler.dynamics.kind}" has no gate and no loop, which is what is drawn. Look at its deck '
+            "instead (circuitlsc build)."
+        )
 
 
 def _draw_neuron(sheet: Sheet, parts: Parts) -> None:

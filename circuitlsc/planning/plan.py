@@ -32,6 +32,7 @@ FORGETFUL = 2.0  # tau: a step after which the trapezoid has forgotten a noise c
 LAPLACE_WIDTH = 5e-4  # of the unit of a Laplace draw: a code that is read beyond the threshold loses w log 2 of P mu
 SOFT = 0.02  # of that unit: from here on that is percents
 COARSEST = 0.2  # of that unit
+LARGEST_ENCODED = 1e4  # units: on rails of 2.5 V, one is then 0.2 mV
 LARGEST_DRAW = 16.0  # of a Laplace draw: one in nine million is larger
 SMOOTH = 0.6  # of the step that has one solution: with little friction nothing damps the error of a corner (measured)
 
@@ -202,11 +203,25 @@ def lca_ranges(model: SparseCodingModel, x: Array) -> Ranges:
 
 
 def encoded_ranges(encoder: Encoder, x: Array) -> Ranges:
-    """Estimate the largest voltages of an encoder, its noise and its code, as a range of u; there is no r and no e."""
-    layers, heads = encoder.layers(x), encoder.heads(x)
-    largest = max(float(np.max(np.abs(values))) for values in layers)
-    code = float(np.max(np.abs(heads.mu) + np.exp(heads.rho) * np.maximum(LARGEST_DRAW - heads.kappa, 0.0)))
-    return Ranges(u=max(LARGEST_DRAW, largest, code), r=1.0, e=1.0)
+    """Estimate the largest voltages of an encoder, its noise and its code, as a range of u; there is no r and no e.
+
+    Raises
+    ------
+    InputError
+        If they are so large that no rails hold them.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        layers, heads = encoder.layers(x), encoder.heads(x)
+        largest = max(float(np.max(np.abs(values))) for values in layers)
+        code = float(np.max(np.abs(heads.mu) + np.exp(heads.rho) * np.maximum(LARGEST_DRAW - heads.kappa, 0.0)))
+    reach = np.max([LARGEST_DRAW, largest, code])  # nan if one is
+    if not reach <= LARGEST_ENCODED:
+        raise InputError(
+            f"the encoder reaches {reach:.3g} units for this x, and a Laplace draw's scale is 1: no rails hold one and leave "
+            f"the other above what a comparator tells apart (at most {LARGEST_ENCODED:g}). Give an encoder that was trained "
+            "on inputs like x."
+        )
+    return Ranges(u=float(reach), r=1.0, e=1.0)
 
 
 def encoded_plan(encoder: Encoder, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None) -> Plan:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.lowering import many_objects
+from circuitlsc.circuit.systems import FORMS
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
@@ -137,7 +138,9 @@ def build_sampler(
         width = volts / scales(ranges=system.ranges(model, x)).volt
     whole = system.plan(model, x, width, step)
     plan = whole.step
-    if form == "auto":
+    if form == "auto" and not dynamics.has_energy:
+        form = FORMS[0]  # as good as any: nothing feeds back
+    elif form == "auto":
         form, line = choose_form(model, loop)
         plan = replace(plan, explanation=(*plan.explanation, line))
     if loop == "broken":

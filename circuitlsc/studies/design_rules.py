@@ -130,7 +130,7 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
 
 
 def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
-    """Check the design rules of a device-level circuit.
+    """Check the design rules of a device-level circuit; of a variational one, without loop, gate and e, that of u's voltage.
 
     Parameters
     ----------
@@ -140,6 +140,8 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
     """
     if sampler.level != "device":
         return []
+    if not sampler.dynamics.has_energy:
+        return list(_voltages(sampler))
     rules = [*_speed(sampler), *_comparators(sampler), *_voltages(sampler), *_currents(sampler)]
     if ac and sampler.dynamics.kind in ("langevin", "gradient"):
         loop = loop_gain(sampler)
@@ -231,8 +233,10 @@ def _comparators(sampler: Sampler) -> Iterator[Rule]:
 def _voltages(sampler: Sampler) -> Iterator[Rule]:
     parts, scaling, ranges = sampler.nonideal, sampler.scaling, sampler.ranges
     op_amp = parts.op_amp.rail
-    volts = {"u": (ranges.u * scaling.volt, parts.integrator.rail), "e": (ranges.e * scaling.volt_e, op_amp)}
-    if sampler.form != "gram":
+    volts = {"u": (ranges.u * scaling.volt, parts.integrator.rail)}
+    if sampler.dynamics.has_energy:
+        volts["e"] = (ranges.e * scaling.volt_e, op_amp)
+    if sampler.dynamics.has_energy and sampler.form != "gram":
         volts["r"] = (ranges.r * scaling.volt_r, op_amp)
     for name, (value, rail) in volts.items():
         limit = min(rail, scaling.rails) * parts.corner.supply

@@ -138,8 +138,13 @@ def energy_report(
     Raises
     ------
     InputError
-        At the ideal level, whose parts draw no current.
+        At the ideal level, whose parts draw no current; or of a variational circuit, whose samples are of no posterior.
     """
+    if not sampler.dynamics.has_energy:
+        raise InputError(
+            f'the energy of a sample counts samples of the posterior, and dynamics.kind = "{sampler.dynamics.kind}" has none: '
+            'it samples the law of an encoder. Give "langevin".'
+        )
     if sampler.level != "device":
         raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
     say = note or (lambda _: None)

@@ -45,8 +45,9 @@ def as_sampling(dynamics: Dynamics | str, why: str) -> Dynamics:
 
 def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
     """Raise InputError unless the circuit samples the posterior of one input."""
-    why = f"{what} compares samples (for one code, run the circuit with and without the imperfection)"
-    as_sampling(circuit.get("dynamics", LANGEVIN), why)
+    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+    code = " (for one code, run the circuit with and without the imperfection)" if dynamics.settles else ""
+    as_sampling(dynamics, f"{what} compares samples of a posterior{code}")
     if circuit.get("hold") is not None:
         raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
 
