@@ -1,6 +1,7 @@
 """Power and speed of a device-level circuit, against sums written out by hand."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -78,7 +79,8 @@ def test_supply_corner_scales_the_power(run):
     assert b.watts == pytest.approx(0.8 * a.watts)
 
 
-def test_software_is_timed(run):
+def test_software_is_timed(run, monkeypatch):
+    monkeypatch.setattr("circuitlsc.studies.energy.software_speed", partial(software_speed, seconds=0.02))
     report = energy_report(*run)
     assert [s.ess_per_second > 0 for s in report.software] == [True, True]
     text = energy_text(report)

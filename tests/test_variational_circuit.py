@@ -13,7 +13,6 @@ from scipy.stats import norm
 from scipy.stats import t as student
 from test_deck import plain_ngspice, z_scores
 
-import circuitlsc.circuit.systems as systems
 from circuitlsc import Dynamics, InputError, RunPlan, Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.circuit.cells import (
     Exponential,
@@ -50,7 +49,6 @@ from circuitlsc.reference.mcse import mean_with_mcse
 from circuitlsc.reference.replicates import replicate_runs
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.studies.frame import as_sampling
-from circuitlsc.validation.judge import expect
 from circuitlsc.validation.same_noise import same_noise
 
 assert plain_ngspice  # a fixture
@@ -273,7 +271,6 @@ def test_op_amps_faster_than_the_step_are_settled(gbw):
 def test_what_asks_for_an_energy_refuses_it():
     sampler = build_sampler(CHAIN, ROWS[0], dynamics=KIND, encoder=network((4, 6, 12)), level="device")
     for refused in (
-        lambda: expect(sampler, SHORT),
         lambda: replicate_runs(CHAIN, ROWS[0], dynamics=KIND, starts=np.zeros((1, 4)), n_runs=1, length=1.0),
         lambda: as_sampling(KIND, "a budget compares samples"),
         lambda: neuron_figure(sampler),
@@ -310,7 +307,9 @@ def test_the_law_is_the_closed_form(source, short_runs):
 @pytest.mark.ngspice
 def test_negative_control_a_wrong_kappa(monkeypatch):
     table = softplus_table()
-    monkeypatch.setattr(systems, "softplus_table", lambda: type(table)(table.knots, table.values + 0.15))
+    monkeypatch.setattr(
+        "circuitlsc.circuit.variational.softplus_table", lambda: type(table)(table.knots, table.values + 0.15)
+    )
     z = scores(run_of("table"), *signed_law(MU, B, P))
     assert np.abs(z[:K]).max() > 1.5 * limit(z)
 
@@ -321,7 +320,7 @@ def test_negative_control_a_wrong_b(monkeypatch):
         table = exponential_table(low, high)
         return type(table)(table.knots, 1.3 * table.values)
 
-    monkeypatch.setattr(systems, "exponential_table", larger)
+    monkeypatch.setattr("circuitlsc.circuit.variational.exponential_table", larger)
     z = scores(run_of("table"), *signed_law(MU, B, P))
     assert np.abs(z[2 * K : 3 * K]).max() > 1.5 * limit(z)
     assert np.abs(z[:K]).max() < limit(z), "and P does not depend on b"

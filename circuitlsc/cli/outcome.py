@@ -86,4 +86,4 @@ def outcome(
         return Outcome(found.verdict, COMPARISON, found.to_dict(), text, lambda: stream_figure(sampler, samples, found))
     judgement = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
     result, text = judgement.comparison, comparison_report(sampler, samples, judgement)
-    return Outcome(result.verdict, COMPARISON, result.to_dict(), text, lambda: figure(sampler, samples, judgement))
+    return Outcome(result.verdict, COMPARISON, judgement.to_dict(), text, lambda: figure(sampler, samples, judgement))

@@ -18,6 +18,7 @@ from circuitlsc.studies.chip_yield import ChipReport
 from circuitlsc.studies.friction import FrictionSweep
 from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
+from circuitlsc.validation.law import Bias
 from circuitlsc.validation.map_result import MapResult
 from circuitlsc.validation.run_errors import Entry
 from circuitlsc.validation.stream_compare import StreamComparison
@@ -33,7 +34,8 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
     shown = _shown(c.latents, names)
     fields = attrgetter("circuit", "sde", "exact", "mcse", "z")
     blocks = {LABELS[n]: [fields(getattr(c.latents[k], n)) for k in shown] for n in names}
-    columns = {"circuit": ">8.4f", "SDE": ">8.4f", "exact": ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
+    software = "SDE" if judgement.bias is None else "NumPy"
+    columns = {"circuit": ">8.4f", software: ">8.4f", "exact": ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
     lines = _latent_table(shown, columns, blocks)
     lines += [
         *_some(shown, c.latents, "the largest means, and the largest |z|"),
@@ -46,7 +48,11 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         f"same noise     {judgement.path_reason}"
         if judgement.path is None
         else _same_noise(sampler, judgement.path.to_dict(), f"the first {{time:g}} of {c.t_stop:g} tau"),
-        f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}",
+        *(
+            _biased(judgement.bias)
+            if judgement.bias
+            else [f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}"]
+        ),
         f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, exact {c.residual_power.exact:.4f} "
         f"(z {c.residual_power.z:+.2f})",
         f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
@@ -54,6 +60,17 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
         *_momentum(sampler, samples),
     ]
     return _ended(lines, samples, c, c.notes)
+
+
+def _biased(bias: Bias) -> list[str]:
+    """Say how far the law of a variational circuit is from the posterior."""
+    worst = {name: max((abs(latent[name]), latent[f"{name}_se"]) for latent in bias.latents) for name in LABELS}
+    far = ", ".join(f"{LABELS[name]} {off:.3g} +- {se:.1g}" for name, (off, se) in worst.items())
+    kl = f"unknown ({bias.kl_reason})" if bias.kl is None else f"{bias.kl:.3f} +- {bias.kl_se:.2g} nats"
+    return [
+        f"bias           of the encoder's law, no fault of the circuit: KL from the posterior {kl};",
+        f"               largest differences from the posterior ({bias.reference}): {far}",
+    ]
 
 
 def _ended(lines: list[str], samples: Samples, found: Verdict, notes: Sequence[str] = ()) -> str:

@@ -57,21 +57,21 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
 
 
 def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], ax: Axes) -> None:
-    """Draw u(t) of some latents, circuit over the NumPy trapezoid on the same noise, with the threshold."""
-    model = samples.model()
+    """Draw u(t) of some latents, circuit over the NumPy trapezoid on the same noise, with the threshold; s(t) if u is noise."""
+    model, letter = samples.model(), "u" if judgement.bias is None else "s"
     shown = samples.until(float(samples.times(0, 1)[0]) + SHOWN_TAU)
-    time, u = samples.times(0, shown), samples.draws("u").read(0, shown)[0]
+    time, u = samples.times(0, shown), samples.draws(letter).read(0, shown)[0]
     for color, k in zip(distinct_colors(len(latents)), latents, strict=True):
-        ax.plot(time, u[:, k], color=color, label=f"circuit, $u_{{{k}}}$")
+        ax.plot(time, u[:, k], color=color, label=f"circuit, ${letter}_{{{k}}}$")
         if judgement.path is not None:
             twin = judgement.path.twin[:shown, k]
             label = "NumPy, same noise" if k == latents[-1] else None
             ax.plot(time[: len(twin)], twin, "k--", lw=0.7, dashes=(4, 3), label=label)
-    if model.prior.sparse:
+    if model.prior.sparse and letter == "u":
         for level in (-model.prior.threshold, model.prior.threshold):
             ax.axhline(level, color="0.6", lw=0.7, zorder=0)
         ax.text(1.0, model.prior.threshold, r"$\pm u_0$", transform=ax.get_yaxis_transform(), color="0.4", va="center")
-    ax.set(xlabel=r"time ($\tau$)", ylabel="u (model units)")
+    ax.set(xlabel=r"time ($\tau$)", ylabel=f"{letter} (model units)")
     legend_above(ax)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
@@ -20,6 +19,7 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.advice import Times
 from circuitlsc.validation.compare import Comparison, compare
+from circuitlsc.validation.law import Bias, bias_of, law_null, law_of_run, law_statistics
 from circuitlsc.validation.null import Null, null_for, quantile_levels
 from circuitlsc.validation.run_errors import FINEST, REFERENCE_SHARE
 from circuitlsc.validation.same_noise import PathDifference, try_path
@@ -48,6 +48,8 @@ class Expectation:
         Unit of errors of mean and sd, in model units.
     seconds : float
         How long the reference was drawn.
+    bias : Bias or None
+        How far the law of a variational circuit, which is ``exact`` here, is from the posterior.
     """
 
     null: Null
@@ -55,6 +57,7 @@ class Expectation:
     levels: Array | None
     scale: float
     seconds: float
+    bias: Bias | None = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ class Judgement:
     Attributes
     ----------
     circuit, exact : PosteriorStatistics
+        ``exact`` is the posterior, or the law of a variational circuit.
     path : PathDifference or None
         None if the trapezoid found no solution (``path_reason`` says so).
     comparison : Comparison
+    bias : Bias or None
+        How far the law of a variational circuit is from the posterior.
     """
 
     circuit: PosteriorStatistics
@@ -74,6 +80,11 @@ class Judgement:
     path: PathDifference | None
     path_reason: str | None
     comparison: Comparison
+    bias: Bias | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what comparison.json holds."""
+        return self.comparison.to_dict() | ({} if self.bias is None else {"bias": self.bias.to_dict()})
 
 
 def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:
@@ -98,8 +109,15 @@ def runs_like(sampler: Sampler, run: RunPlan) -> dict[str, Any]:
 
 def circuit_statistics(sampler: Sampler, samples: Samples, levels: Array | None = None) -> PosteriorStatistics:
     """Measure the samples of a circuit; ``levels`` as for `summarize`."""
-    s, active = samples.draws("s"), samples.draws("u").map(sampler.model.active)
+    s, active = samples.draws("s"), active_draws(sampler, samples)
     return summarize(s, active, model=target_of(sampler), x=sampler.x, method="circuit", levels=levels)
+
+
+def active_draws(sampler: Sampler, samples: Samples) -> Draws:
+    """Return which latents are active: abs(u) is above the threshold, or, where u is noise alone, the code is not 0."""
+    if sampler.dynamics.has_energy:
+        return samples.draws("u").map(sampler.model.active)
+    return samples.draws("s").map(lambda s: s != 0)
 
 
 def known_well(null: Null, target: SparseCodingModel, tolerance: float) -> Callable[[PosteriorStatistics], float]:
@@ -140,10 +158,7 @@ def expect(
     """
     say, x = note or (lambda _: None), sampler.x
     if not sampler.dynamics.has_energy:
-        raise InputError(
-            f'expect: kind = "{sampler.dynamics.kind}" samples the law that its encoder gives, and not the posterior. '
-            "Compare its samples with that law."
-        )
+        return _expect_law(sampler, run, tolerance, reference_time, say, progress)
     target = target_of(sampler)
     say("replicate runs in software")
     levels = quantile_levels(target, x)
@@ -158,6 +173,21 @@ def expect(
     how: dict[str, Any] = {"seed": run.seed, "levels": levels, "progress": progress}
     exact = exact_statistics(target, x, enough=enough, seconds=reference_time, **how)
     return Expectation(null, exact, levels, tolerance_scale(target, exact), time.monotonic() - begun)
+
+
+def _expect_law(
+    sampler: Sampler, run: RunPlan, tolerance: float, reference_time: float, say: Note, progress: Progress | None
+) -> Expectation:
+    """Return what a correct variational circuit would give, and how far its law is from the posterior."""
+    law = law_of_run(sampler)
+    say("correct runs in software")
+    null, stated = law_null(sampler, run, law), law_statistics(law, sampler.model, sampler.x)
+    say("exact posterior")
+    enough = known_well(null, sampler.model, tolerance)
+    how: dict[str, Any] = {"seed": run.seed, "progress": progress}
+    posterior = exact_statistics(sampler.model, sampler.x, enough=enough, seconds=reference_time, **how)
+    bias = bias_of(sampler, law, stated, posterior, run.seed)
+    return Expectation(null, stated, None, tolerance_scale(sampler.model, stated), 0.0, bias)
 
 
 def judge(
@@ -189,11 +219,10 @@ def judge(
     known = expected or expect(sampler, run, tolerance=tolerance, reference_time=reference_time, note=note)
 
     say("circuit statistics")
-    u = samples.draws("u")
-    circuit = circuit_statistics(sampler, samples, known.levels)
+    circuit, energy = circuit_statistics(sampler, samples, known.levels), sampler.dynamics.has_energy
 
     say("same noise in NumPy")
-    path, reason = try_path(sampler, samples, PATH_STEPS)
+    path, reason = try_path(sampler, samples, PATH_STEPS, "u" if energy else "s")
 
     say("comparison")
     seconds = float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step
@@ -204,12 +233,18 @@ def judge(
         scale=known.scale,
         times=Times(run.t_stop, run.warmup, seconds, known.seconds, reference_time),
         seed=run.seed,
-        virial=virial(sampler.model, u, sampler.x, width=sampler.plan.width, temperature=sampler.temperature),
+        virial=_virial(sampler, samples) if energy else None,
         pathwise=None if path is None else path.to_dict(),
-        slowdown=_slowdown(known.null, samples.draws("s"), u.map(sampler.model.active)),
+        slowdown=_slowdown(known.null, samples.draws("s"), active_draws(sampler, samples)),
         tolerance=tolerance,
     )
-    return Judgement(circuit, known.exact, path, reason, comparison)
+    return Judgement(circuit, known.exact, path, reason, comparison, known.bias)
+
+
+def _virial(sampler: Sampler, samples: Samples) -> tuple[Array, Array]:
+    """Return the check of temperature and force, and its error, each (K,)."""
+    how = {"width": sampler.plan.width, "temperature": sampler.temperature}
+    return virial(sampler.model, samples.draws("u"), sampler.x, **how)
 
 
 def _slowdown(null: Null, s: Draws, active: Draws) -> float:

@@ -335,11 +335,16 @@ def _make(
         if long >= length or coupled <= COUPLED or longer < min(1.3 * long, length):
             break
         long = longer
-    judged = Judged.of(model, levels)
+    return null_of(found, Judged.of(model, levels), len(starts), length, seed)
+
+
+def null_of(found: Replicates, judged: Judged, chains: int, length: float, seed: int) -> Null:
+    """Return the null that replicates make of runs of so many chains, each measured over ``length`` tau."""
+    coupled = _coupled(found)
     n_blocks = found.marginals.shape[2]
-    n = len(starts) * n_blocks * found.per_block
+    n = chains * n_blocks * found.per_block
     # the same chains for all, halves apart: (n_runs, n_chains, 2, ...)
-    sums = [_all_chains(part, len(starts), seed) for part in (_halves(found), found.pairs, found.below)]
+    sums = [_all_chains(part, chains, seed) for part in (_halves(found), found.pairs, found.below)]
     averages = judged.of_sums(n, *(part.sum(1) for part in sums))
     forgets = coupled <= COUPLED
     late = judged.of_sums(n / 2, *(part[:, 1] for part in sums)).mean(0) if forgets else None

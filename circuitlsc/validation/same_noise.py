@@ -34,7 +34,7 @@ class PathDifference:
     time : float
         Length compared, in units of tau per chain.
     twin : array, shape (n_draws, n_latents)
-        The trapezoid's u of the first chain at its first kept samples (for a figure), in model units.
+        The trapezoid's u (or s) of the first chain at its first kept samples (for a figure), in model units.
     """
 
     max_abs: float
@@ -124,17 +124,19 @@ def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin) -> di
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
 
-def path_difference(sampler: Sampler, samples: Samples, n_steps: int) -> PathDifference:
+def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> PathDifference:
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
-    circuit, twin = same_noise(sampler, samples, n_steps)
+    circuit, twin = same_noise(sampler, samples, n_steps, name)
     d = circuit - twin
     time = float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0])
     return PathDifference(float(np.abs(d).max()), float(np.sqrt(np.mean(d**2))), time, twin[0, :SHOWN])
 
 
-def try_path(sampler: Sampler, samples: Samples, n_steps: int) -> tuple[PathDifference | None, str | None]:
+def try_path(
+    sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
+) -> tuple[PathDifference | None, str | None]:
     """Return the difference, over fewer steps for more than 16 latents; or why there is none: no solution was found."""
     try:
-        return path_difference(sampler, samples, int(n_steps * min(1.0, 16 / sampler.model.n_latents))), None
+        return path_difference(sampler, samples, int(n_steps * min(1.0, 16 / sampler.model.n_latents)), name), None
     except TrapezoidFailed as error:
         return None, str(error)
