@@ -1,5 +1,6 @@
 """A variational circuit by its config: from encoder.npz to deck and samples, what is refused in one line, what is kept."""
 
+import json
 import tomllib
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from circuitlsc.config.learning import load_learn_config
 from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.design_rules import check_rules
 from circuitlsc.studies.energy import energy_report
 
@@ -83,15 +85,21 @@ def folder(tmp_path):
 # --- what it gives ---
 
 
-def test_samples_are_those_of_python(folder):
-    config = load_config(folder / "config.toml")
-    samples = config.sampler().run(config.run)
+def test_run(folder):
+    """Samples are those of Python."""
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+    assert done.returncode in (0, 4), done.stderr
+    files = {p.name for p in (folder / "out").iterdir()}
+    assert files == {"deck.cir", "samples.nc", "comparison.json", "figure.png", "config.resolved.toml"}
+    config, samples = load_config(folder / "config.toml"), Samples.load(folder / "out" / "samples.nc")
     model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
     same = build_sampler(model, config.x, dynamics="variational", encoder=Encoder.load(folder / "encoder.npz"))
     assert same.plan.step == 2.0
     np.testing.assert_array_equal(samples.s, same.run(config.run).s)
     assert samples.s.shape == (1, 90, 4)  # from 20 to 200 tau, a step apart
     assert 0 < np.mean(samples.s != 0) < 1
+    again = circuitlsc("compare", "out", "--json", cwd=folder)
+    assert json.loads(again.stdout) == json.loads((folder / "out" / "comparison.json").read_text())
 
 
 @pytest.mark.parametrize("source", ["product", "table"])
