@@ -13,7 +13,7 @@ setup libngspice0 ngspice -- -e '.[photograph,notebook,schematic,cluster]' --gro
 
 export CIRCUITLSC_REQUIRE_NGSPICE=1 CIRCUITLSC_REQUIRE_EXTRAS=1 # here a skipped test would hide a missing install step
 export MPLBACKEND=Agg
-export NUMBA_NUM_THREADS=1 # tests run beside each other, and threads that wait for a processor wait long
+export NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # tests run beside each other, and threads that wait for a processor wait long
 if [ "${1:-}" = "--slow" ]; then
     shift
     exec .venv/bin/python -m pytest -m slow -n 2 --dist loadgroup -rP "$@"
