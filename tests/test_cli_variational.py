@@ -270,6 +270,15 @@ def test_refused_in_one_line(changes, said, folder):
     assert set(folder.iterdir()) == before  # refused before anything is written
 
 
+def test_rows_are_not_run(folder):
+    """They would be sampled, and not be judged."""
+    (folder / "config.toml").write_text(changed(("seed = 3", 'x = "draw:5"'), ("t_stop = 200.0", "hold = 20.0")))
+    before = set(folder.iterdir())
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+    assert "are judged one input at a time. Give one row as x, or run them from Python" in one_line(done, 2)
+    assert set(folder.iterdir()) == before
+
+
 def test_anywhere(folder):
     inside = folder / "inside"
     inside.mkdir()
