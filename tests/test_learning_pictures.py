@@ -66,7 +66,12 @@ def drawn(figure, *case, **more):
 @pytest.mark.parametrize(
     ("learn", "level"),
     [
-        *((learn, "ideal") for learn in LEARN),
+        *(
+            pytest.param(
+                learn, "ideal", marks=() if learn in ("A", "pi", "lam sigma", "A pi sigma") else pytest.mark.slow
+            )
+            for learn in LEARN
+        ),
         *((learn, "device") for learn in ("A", "A pi", "lam sigma", "A pi sigma")),
     ],
 )

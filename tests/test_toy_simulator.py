@@ -30,7 +30,7 @@ from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import ChainState, first_state
 from circuitlsc.validation.judge import judge
 
-RUN, SHORT = RunPlan(t_stop=100.0, warmup=10.0, chains=2, seed=3), RunPlan(t_stop=20.0, warmup=5.0, seed=3)
+RUN, SHORT = RunPlan(t_stop=100.0, warmup=10.0, chains=2, seed=3), RunPlan(t_stop=10.0, warmup=5.0, seed=3)
 ONE = replace(SHORT, chains=1)
 
 
@@ -193,7 +193,7 @@ def test_it_needs_no_ngspice(sampler, monkeypatch, tmp_path):
 
 def test_its_chains_are_kept_and_taken_up_again(sampler, tmp_path):
     contents, store = TWIN.prepare(sampler), Store(tmp_path / "kept")
-    task = replace(sampler.tasks(SHORT)[0], chunk=50)
+    task = replace(sampler.tasks(SHORT)[0], chunk=25)
     key = task.key(identity(TWIN, contents))
     assert key not in {task.key(identity()), task.key(identity(TWIN)), task.key(identity(COLDER, contents + b"x"))}
     given = {"simulator": TWIN, "contents": [contents], "store": store}
