@@ -20,6 +20,7 @@ from scipy.special import log_ndtr
 
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array
+from circuitlsc.model.encoder import Heads
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.model.variational import elbo, law_of, log_evidence
@@ -104,7 +105,7 @@ def law_null(sampler: Sampler, run: RunPlan, law: ThresholdedLaplace) -> Null:
     with h the step and m the steps between kept samples, in tau.
     """
     task, step = sampler.tasks(run)[0], sampler.plan.step
-    fields = 4 if sampler.system.source == "product" else 1  # type: ignore[attr-defined]
+    fields = len(sampler.graph.noises)  # voltages that make a draw: four of the product form, one of the table
     rho = ((1 - step / 2) / (1 + step / 2)) ** task.thin
     affordable = int(WORK / (USUAL * run.chains * law.mu.size * fields))
     per_block = max(1, min(task.n_draws, max(FEWEST_DRAWS, affordable)) // BLOCKS)
@@ -141,7 +142,7 @@ def bias_of(
 ) -> Bias:
     """Return how far the law is from the posterior, whose statistics are given."""
     model, x = sampler.model, sampler.x
-    heads = sampler.encoder.heads(x)  # type: ignore[union-attr]
+    heads = Heads(law.mu, np.log(law.b), law.kappa)
     kl = kl_se = share = reason = None
     try:
         evidence = log_evidence(model, x, heads, n=EVIDENCE_DRAWS, rng=np.random.default_rng([seed, 8]))
