@@ -32,8 +32,7 @@ from circuitlsc.circuit.cells.variational import (
     DeviceRectifier,
     DeviceShiftedThreshold,
     exponential_table,
-    fixed_table,
-    gamma_table,
+    held_table,
     laplace_table,
     rectifier_table,
     softplus_table,
@@ -174,16 +173,18 @@ def test_partials_are_the_slopes(name, odd_scaling):
 
 
 def test_tables_are_their_functions():
+    fixed = constant(threshold="fixed", numbers={"lam": 0.4}).kappa_at
+    gamma = constant(threshold="gamma", numbers={"alpha": 1.5, "beta": 2.0}).kappa_at
     u, rho, eta = np.linspace(-5, 5, 999), np.linspace(-3, 2, 999), np.linspace(-11, 11, 999)
     np.testing.assert_allclose(laplace_table()(u), -np.sign(u) * np.log(2 * norm.sf(np.abs(u))), atol=1.3e-3)
     np.testing.assert_allclose(exponential_table(-3.0, 2.0)(rho), np.exp(rho), rtol=5e-4)
     np.testing.assert_allclose(softplus_table()(eta), np.log1p(np.exp(-eta)), atol=5e-4)
-    np.testing.assert_allclose(fixed_table(0.4, -3.0, 2.0)(rho), 0.4 * np.exp(-rho), rtol=5e-4)
-    np.testing.assert_allclose(gamma_table(1.5, 2.0, -3.0, 2.0)(rho), 1.5 * np.log1p(np.exp(-rho) / 2), rtol=5e-4)
+    np.testing.assert_allclose(held_table(fixed, -3.0, 2.0)(rho), 0.4 * np.exp(-rho), rtol=5e-4)
+    np.testing.assert_allclose(held_table(gamma, -3.0, 2.0)(rho), 1.5 * np.log1p(np.exp(-rho) / 2), rtol=5e-4)
     # far away no threshold is negative and no scale either
     assert softplus_table()(np.array([50.0]))[0] > 0
     assert exponential_table(-3.0, 2.0)(np.array([-50.0]))[0] == np.exp(-3.0)
-    assert fixed_table(0.4, -9.0, 2.0)(np.array([-9.0]))[0] == 16.0
+    assert held_table(fixed, -9.0, 2.0)(np.array([-9.0]))[0] == 16.0
 
 
 # --- the graph ---

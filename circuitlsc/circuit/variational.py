@@ -15,8 +15,7 @@ from circuitlsc.circuit.cells.adaptive import corner
 from circuitlsc.circuit.cells.op_amp import FASTEST
 from circuitlsc.circuit.cells.variational import (
     exponential_table,
-    fixed_table,
-    gamma_table,
+    held_table,
     laplace_table,
     rectifier_table,
     softplus_table,
@@ -102,8 +101,7 @@ def _feed_forward(
     if encoder.threshold == "learned":
         kappa = graph.add(cells.Softplus("limit", n, table=softplus_table()), z=heads["eta"])
     else:
-        law = fixed_table if encoder.threshold == "fixed" else gamma_table
-        table = law(**encoder.numbers, low=low, high=high)
+        table = held_table(encoder.kappa_at, low, high)
         kappa = graph.add(cells.Softplus("limit", n, table=table), z=heads["rho"])
     draw = _laplace(graph, n, source, how)
     given = {"corner": corner(how.width, signed=True), "rectified": encoder.rectified}

@@ -146,12 +146,14 @@ class Encoder:
         """Return mu, rho and kappa from the last layer's outputs (..., n)."""
         mu, rho, *eta = np.split(raw, 3 if self.threshold == "learned" else 2, axis=-1)
         if self.threshold == "learned":
-            kappa = np.logaddexp(0.0, -eta[0])
-        elif self.threshold == "fixed":
-            kappa = self.numbers["lam"] * np.exp(-rho)
-        else:
-            kappa = self.numbers["alpha"] * np.log1p(np.exp(-rho) / self.numbers["beta"])
-        return Heads(mu, rho, kappa)
+            return Heads(mu, rho, np.logaddexp(0.0, -eta[0]))
+        return Heads(mu, rho, self.kappa_at(rho))
+
+    def kappa_at(self, rho: Array) -> Array:
+        """Return kappa of a threshold that is no head: lam exp(-rho), or alpha log(1 + exp(-rho)/beta); shape as rho."""
+        if self.threshold == "fixed":
+            return np.asarray(self.numbers["lam"] * np.exp(-rho))
+        return np.asarray(self.numbers["alpha"] * np.log1p(np.exp(-rho) / self.numbers["beta"]))
 
     def save(self, path: Path | str) -> None:
         """Write an .npz file without pickles, in full or not at all."""

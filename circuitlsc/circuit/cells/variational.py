@@ -9,7 +9,7 @@ width w. So a latent is active with probability exp(-kappa), whatever mu and b a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -416,16 +416,10 @@ def softplus_table() -> Table:
     return _flat_above(eta, np.logaddexp(0.0, -eta))
 
 
-def fixed_table(lam: float, low: float, high: float) -> Table:
-    """Tabulate kappa = lam exp(-rho), of a threshold lam that is held."""
+def held_table(kappa: Callable[[Array], Array], low: float, high: float) -> Table:
+    """Tabulate kappa against rho, of a threshold that is no head of its own (`Encoder.kappa_at`)."""
     rho = _grid(low, high)
-    return _flat_above(rho, np.minimum(lam * np.exp(-rho), MOST_KAPPA))
-
-
-def gamma_table(alpha: float, beta: float, low: float, high: float) -> Table:
-    """Tabulate kappa = alpha log(1 + exp(-rho)/beta), of a threshold that is drawn from Gamma(alpha, beta)."""
-    rho = _grid(low, high)
-    return _flat_above(rho, np.minimum(alpha * np.log1p(np.exp(-rho) / beta), MOST_KAPPA))
+    return _flat_above(rho, np.minimum(kappa(rho), MOST_KAPPA))
 
 
 def _grid(low: float, high: float) -> Array:
