@@ -11,11 +11,13 @@ from .learning import CircuitLearner as CircuitLearner
 from .learning import Learned as Learned
 from .learning import Learner as Learner
 from .learning import Stage as Stage
+from .learning import VariationalLearner as VariationalLearner
 from .learning import match_atoms as match_atoms
 from .model.cost_priors import Cauchy as Cauchy
 from .model.cost_priors import SquareRoot as SquareRoot
 from .model.data import bars as bars
 from .model.dynamics import Dynamics as Dynamics
+from .model.encoder import Encoder as Encoder
 from .model.prior import Prior as Prior
 from .model.prior_io import register_prior as register_prior
 from .model.priors import Gaussian as Gaussian
@@ -23,6 +25,7 @@ from .model.priors import Laplace as Laplace
 from .model.priors import SpikeSlab as SpikeSlab
 from .model.sparse_coding import SparseCodingModel as SparseCodingModel
 from .model.tabulated_prior import CustomPrior as CustomPrior
+from .model.thresholded import ThresholdedLaplace as ThresholdedLaplace
 from .nonideal.nonidealities import Nonidealities as Nonidealities
 from .planning.run_plan import RunPlan as RunPlan
 from .planning.scaling import Scaling as Scaling
