@@ -73,13 +73,13 @@ def variational(
     encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
     how = Wiring(**wiring)
     graph = _feed_forward(model, x, encoder, source, how)
-    if how.hardware is None or _slowest_op_amp(graph, how.hardware) * how.step < SETTLES:
+    if how.hardware is None or slowest_op_amp(graph, how.hardware) * how.step < SETTLES:
         return graph
     settled = how.hardware.parts.changed({"op_amp.gbw": math.inf, "op_amp.slew_rate": math.inf})
     return _feed_forward(model, x, encoder, source, replace(how, hardware=replace(how.hardware, parts=settled)))
 
 
-def _slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
+def slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
     """Return the closed-loop rate of the slowest op-amp, in 1/tau; 0 if none has a pole."""
     part, corner_c = hardware.parts.op_amp, hardware.parts.corner.capacitance
     if math.isinf(part.gbw):

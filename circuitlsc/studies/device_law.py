@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ UNPREDICTED = (
 REACH = 25.0  # scales of a draw: one in 7e10 is larger
 NODES = 24  # of Gauss and Legendre, in each piece between two corners of s(L)
 FREQUENCIES, HIGHEST = 400, 30.0  # of the characteristic function beyond Laplace's, in 1/scale
+ROUNDING = 1e-14  # of a characteristic function
 Density = Callable[[Array], Array]
 
 
@@ -124,9 +126,15 @@ def _moments(code: Code, density: Density, scale: float) -> tuple[float, float, 
 
 def _nodes(corners: Array) -> tuple[Array, Array]:
     """Return nodes and weights of a quadrature, piece by piece."""
-    x, w = np.polynomial.legendre.leggauss(NODES)
+    x, w = _gauss(NODES)
     middle, half = (corners[1:] + corners[:-1]) / 2, (corners[1:] - corners[:-1]) / 2
     return (middle[:, None] + half[:, None] * x).ravel(), (half[:, None] * w).ravel()
+
+
+@lru_cache
+def _gauss(n: int) -> tuple[Array, Array]:
+    """Return nodes and weights of Gauss and Legendre on -1 .. 1."""
+    return np.polynomial.legendre.leggauss(n)
 
 
 def _densities(sampler: Sampler) -> list[tuple[Density, float]]:
@@ -178,14 +186,16 @@ def _of_product(mean: Array, variance: Array, gain: Array) -> tuple[Density, flo
     m_x, m_y, v_x, v_y = mean[0::2], mean[1::2], variance[0::2], variance[1::2]
     alpha = gain * np.sqrt(v_x * v_y)
     scale, weight = float(np.sqrt(np.prod(alpha))), float(np.exp(-np.sum(mean**2 / variance) / 2))
-    node, dt = np.polynomial.legendre.leggauss(FREQUENCIES)
-    t, dt = HIGHEST / scale * (node + 1) / 2, HIGHEST / scale * dt / 2
+    node, step = _gauss(FREQUENCIES)
+    t, dt = HIGHEST / scale * (node + 1) / 2, HIGHEST / scale * step / 2
     flat = 1 + np.outer(t**2, alpha**2)
     power = 1j * np.outer(t, gain * m_x * m_y) - np.outer(t**2, gain**2 * (m_x**2 * v_y + m_y**2 * v_x)) / 2
     rest = np.prod(np.exp(power / flat) / np.sqrt(flat), axis=1) - weight / (1 + (scale * t) ** 2)
 
     def density(draw: Array) -> Array:
-        laplace = np.exp(-np.abs(draw) / scale) / (2 * scale)
-        return np.asarray(weight * laplace + (np.exp(-1j * np.outer(draw, t)) @ (rest * dt)).real / np.pi)
+        laplace = weight * np.exp(-np.abs(draw) / scale) / (2 * scale)
+        if np.max(np.abs(rest)) < ROUNDING:
+            return np.asarray(laplace)
+        return np.asarray(laplace + (np.exp(-1j * np.outer(draw, t)) @ (rest * dt)).real / np.pi)
 
     return density, scale
