@@ -173,10 +173,11 @@ def _voltages(sampler: Sampler, seed: int) -> dict[str, Array]:
     if sampler.dynamics.has_energy:
         return probe(sampler, tuple(n for c in cells for n in c.nodes), seed=seed)
     # nothing feeds back: all else follows from the noise, and its steps are longer
-    states = tuple(n for c in graph.integrators for n in c.nodes)
-    volts = probe(sampler, states, t_stop=PROBE_TIME * max(1.0, sampler.plan.step), seed=seed)
-    signals = sampler.twin.signals(np.stack([volts[n] for n in states], axis=-1) / scaling.volt)
-    draws = len(volts[states[0]])
+    length = PROBE_TIME * max(1.0, sampler.plan.step)
+    run = sampler.run(RunPlan(t_stop=length, warmup=length / 5, chains=1, seed=seed, thin=1), workers=1)
+    states = run.states
+    signals = sampler.twin.signals(np.concatenate([states[c.letter][0] for c in graph.integrators], axis=-1))
+    draws = run.n_draws
     found = ((c.nodes, np.broadcast_to(signals[c.name] * scaling.volts(c.quantity), (draws, c.size))) for c in cells)
     return {node: values[:, i] for nodes, values in found for i, node in enumerate(nodes)}
 
