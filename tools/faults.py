@@ -87,6 +87,8 @@ FAULTS = (
     Fault("agrees without errors", "validation/advice.py", "reach = np.abs(judged.d) + judged.c * judged.wide", "reach = np.abs(judged.d)", "test_compare.py::test_a_short_run_is_inconclusive_and_says_how_long_would_do"),
     Fault("standard errors of the sd four times too small", "reference/statistics.py", "np.divide(sd_mcse, 2 * sd,", "np.divide(sd_mcse, 8 * sd,", "test_statistics.py::test_mcse_of_the_sd_has_the_autocorrelation_of_the_squares"),
     Fault("paired differences against themselves", "validation/paired_difference.py", "lambda new, old: new.astype(float) - old, a0))", "lambda new, old: old.astype(float) - new, a0))", "test_budget.py::test_paired_difference_by_hand"),
+    Fault("a comparator's offset raises its threshold in the law of the parts", "studies/device_law.py", "kappa - above, kappa - below", "kappa + above, kappa - below", "test_device_law.py::test_predictions_hold"),
+    Fault("an AC coupling lets all 1/f noise pass", "circuit/cells/noise.py", "((rate + f) * (rate + w) * (f + w))", "((rate + f) * (rate + w) * w)", "test_rules.py::test_flicker_by_its_sections"),
     # learning
     Fault("learning of sigma against 1", "learning/kernel.py", "(power / (n * D) - sigma**2)", "(power / (n * D) - 1.0)", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
     Fault("threshold learns without sigma squared", "learning/kernel.py", "rates.u0 * push / (n * sigma**2)", "rates.u0 * push / n", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
