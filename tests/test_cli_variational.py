@@ -250,6 +250,15 @@ KIND, FILE = 'kind = "variational"', 'file = "encoder.npz"'
         ([("[run]", "[circuit]\nwidth = 3.0\n[run]")], "circuit.width = 3.0, but the threshold acts on a Laplace draw"),
         ([("[run]", "[run]\nhold = 5.0")], "run.hold = 5.0, but x is one input."),
         ([("[run]", "[run]\nstep = 0.0")], "run.step = 0.0, but it must be"),
+        ([("[run]", "[run]\nweights = 1")], "run.weights = 1"),
+        (
+            [(f"{KIND}\n[encoder]\n{FILE}\n[run]", 'kind = "langevin"\n[run]\nweights = true')],
+            'run.weights = True, but dynamics.kind = "langevin" samples no law that could be weighted.',
+        ),
+        (
+            [("seed = 3", 'x = "draw:5"'), ("t_stop = 200.0", "hold = 20.0\nweights = true")],
+            "run.weights = True, but weights are those of the samples of one input.",
+        ),
     ],
 )
 def test_refused_in_one_line(changes, said, folder):
@@ -268,6 +277,23 @@ def test_refused_in_one_line(changes, said, folder):
         assert not done.stdout
         assert said in one_line(done, 2)
     assert set(folder.iterdir()) == before  # refused before anything is written
+
+
+def test_weights(folder):
+    """Weighted samples are in the report and in the file, and what is compared again has them too."""
+    (folder / "config.toml").write_text(changed(("t_stop = 200.0", "t_stop = 3000.0\nweights = true")))
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+    assert done.returncode in (0, 4), done.stderr
+    assert "weighted       by p(x, s)/q(s), " in done.stdout
+    found = json.loads((folder / "out" / "comparison.json").read_text())
+    weighted = found["weighted"]
+    assert weighted["n"] == 1490
+    assert weighted["memory"] == 0.0
+    assert 0.01 < weighted["ess_share"] < 1
+    assert len(weighted["latents"]) == 4
+    assert tomllib.loads((folder / "out" / "config.resolved.toml").read_text())["run"]["weights"] is True
+    again = circuitlsc("compare", "out", "--json", cwd=folder)
+    assert json.loads(again.stdout) == found
 
 
 def test_rows_are_not_run(folder):

@@ -95,6 +95,8 @@ FAULTS = (
     Fault("a user's file is overwritten by a deck", "io/output.py", "if path.is_symlink() or not ours:", "if path.is_symlink():", "test_user_files.py::test_build_replaces_nothing_but_a_deck_of_ours"),
     Fault("ngspice's seed is that of another run", "simulator/ngspice/deck.py", "return seed + 1", "return 1 + seed // 2 * 2", "test_seeds.py::test_ngspice_gets_a_c_int_of_every_seed"),
     Fault("a config may read anywhere", "config/table.py", "if not inside and not self.anywhere:", "if not inside and self.anywhere:", "test_untrusted.py::test_a_config_reads_only_its_own_folder[dictionary-../secret.csv]"),
+    # variational circuits
+    Fault("weights forget the law that was drawn from", "validation/law.py", "log_joint(model, sampler.x, s) - law.log_density(s).sum(1)", "log_joint(model, sampler.x, s)", "test_law_verdict.py::test_weighted_samples_are_those_of_the_posterior"),
 )  # fmt: skip
 
 

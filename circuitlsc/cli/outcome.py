@@ -57,6 +57,7 @@ def outcome(
     expected: Expectation | None = None,
     tolerance: float | None = None,
     reference_time: float = REFERENCE_TIME,
+    weights: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Judge a run by what its circuit does: settle, follow a stream of inputs, or sample one posterior.
@@ -72,6 +73,8 @@ def outcome(
         How close samples must be; None is 0.02.
     reference_time : float
         Seconds for the reference.
+    weights : bool
+        As for `circuitlsc.validation.judge.judge`.
     note : callable or None
         Called with a few words before each part.
     """
@@ -84,6 +87,7 @@ def outcome(
         found = compare_stream(sampler, samples, tolerance=close, note=note)
         text = stream_report(sampler, samples, found)
         return Outcome(found.verdict, COMPARISON, found.to_dict(), text, lambda: stream_figure(sampler, samples, found))
-    judgement = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
+    how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
+    judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
     result, text = judgement.comparison, comparison_report(sampler, samples, judgement)
     return Outcome(result.verdict, COMPARISON, judgement.to_dict(), text, lambda: figure(sampler, samples, judgement))

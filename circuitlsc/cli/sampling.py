@@ -99,7 +99,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             known = expected()
         from circuitlsc.cli.outcome import outcome
 
-        result = outcome(sampler, samples, expected=known, note=say, **_limits(config))
+        result = outcome(sampler, samples, expected=known, note=say, weights=config.timing.weights, **_limits(config))
         write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
         # rows of an energy report know of no momentum, and of no settling
@@ -206,7 +206,7 @@ def compare(
     samples.check_made_by(sampler)
     with progress_lines() as line:
         expected = _expected(config, sampler, line, Event())
-    result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
+    result = outcome(sampler, samples, expected=expected, note=say, weights=config.timing.weights, **_limits(config))
     shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
     return Ended(shown, result.verdict)
 

@@ -18,7 +18,7 @@ from circuitlsc.studies.chip_yield import ChipReport
 from circuitlsc.studies.friction import FrictionSweep
 from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
-from circuitlsc.validation.law import Bias
+from circuitlsc.validation.law import Bias, Weighted
 from circuitlsc.validation.map_result import MapResult
 from circuitlsc.validation.run_errors import Entry
 from circuitlsc.validation.stream_compare import StreamComparison
@@ -53,6 +53,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
             if judgement.bias
             else [f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}"]
         ),
+        *(_weighted(judgement.weighted) if judgement.weighted else ()),
         f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, exact {c.residual_power.exact:.4f} "
         f"(z {c.residual_power.z:+.2f})",
         f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
@@ -70,6 +71,22 @@ def _biased(bias: Bias) -> list[str]:
     return [
         f"bias           of the encoder's law, no fault of the circuit: KL from the posterior {kl};",
         f"               largest differences from the posterior ({bias.reference}): {far}",
+    ]
+
+
+def _weighted(found: Weighted) -> list[str]:
+    """Say what the samples of a variational circuit are to the posterior when they are weighted."""
+    if found.ess_share is None:
+        return [f"weighted       refused: {found.reason}"]
+    off = {name: max(found.latents, key=lambda latent: abs(latent[f"{name}_difference"])) for name in LABELS}
+    far = ", ".join(
+        f"{LABELS[name]} {abs(of[f'{name}_difference']):.3g} +- {of[f'{name}_se']:.1g}" for name, of in off.items()
+    )
+    said = {True: "they agree", False: "they do not agree", None: str(found.reason)}[found.agrees]
+    z = "" if found.max_abs_z is None else f"largest |z| {found.max_abs_z:.2f}, limit {found.z_limit:.2f}: "
+    return [
+        f"weighted       by p(x, s)/q(s), {100 * found.ess_share:.3g} % of {found.n} draws are effective; {z}{said}",
+        f"               largest differences from the posterior: {far}",
     ]
 
 
