@@ -84,8 +84,13 @@ def _slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
     part, corner_c = hardware.parts.op_amp, hardware.parts.corner.capacitance
     if math.isinf(part.gbw):
         return 0.0 if math.isinf(part.slew_rate) else FASTEST
+    return 2 * math.pi * part.gbw * hardware.scaling.tau / (corner_c * largest_noise_gain(graph))
+
+
+def largest_noise_gain(graph: SignalFlowGraph) -> float:
+    """Return the largest noise gain of any op-amp of an encoder: that of an inverter, or of a row of a crossbar."""
     gains = [float(np.max(np.diag(c.noise_gain))) for c in graph.cells if isinstance(c, cells.TransimpedanceSum)]
-    return 2 * math.pi * part.gbw * hardware.scaling.tau / (corner_c * max(2.0, *gains))
+    return max(2.0, *gains)
 
 
 def _feed_forward(
