@@ -97,6 +97,8 @@ FAULTS = (
     Fault("a config may read anywhere", "config/table.py", "if not inside and not self.anywhere:", "if not inside and self.anywhere:", "test_untrusted.py::test_a_config_reads_only_its_own_folder[dictionary-../secret.csv]"),
     # variational circuits
     Fault("weights forget the law that was drawn from", "validation/law.py", "log_joint(model, sampler.x, s) - law.log_density(s).sum(1)", "log_joint(model, sampler.x, s)", "test_law_verdict.py::test_weighted_samples_are_those_of_the_posterior"),
+    Fault("samples of an input are those of the one before", "studies/sampler_comparison.py", "draws.part(row * each, (row + 1) * each)", "draws.part((row - 1) * each, row * each)", "test_compare_samplers.py::test_errors_are_those_of_the_laws"),
+    Fault("a crossing is the first one", "studies/convergence.py", "last = len(x) - 1 - np.argmax(above[..., ::-1], axis=-1)", "last = np.argmax(~above, axis=-1) - 1", "test_convergence.py::test_where_two_errors_cross"),
 )  # fmt: skip
 
 

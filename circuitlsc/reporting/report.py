@@ -78,10 +78,9 @@ def _weighted(found: Weighted) -> list[str]:
     """Say what the samples of a variational circuit are to the posterior when they are weighted."""
     if found.ess_share is None:
         return [f"weighted       refused: {found.reason}"]
-    off = {name: max(found.latents, key=lambda latent: abs(latent[f"{name}_difference"])) for name in LABELS}
-    far = ", ".join(
-        f"{LABELS[name]} {abs(of[f'{name}_difference']):.3g} +- {of[f'{name}_se']:.1g}" for name, of in off.items()
-    )
+    pairs = {name: [(row[f"{name}_difference"] or 0.0, row[f"{name}_se"]) for row in found.latents] for name in LABELS}
+    worst = {name: max(each, key=lambda pair: abs(pair[0])) for name, each in pairs.items()}
+    far = ", ".join(f"{LABELS[name]} {off:+.3g} +- {se:.1g}" for name, (off, se) in worst.items())
     said = {True: "they agree", False: "they do not agree", None: str(found.reason)}[found.agrees]
     z = "" if found.max_abs_z is None else f"largest |z| {found.max_abs_z:.2f}, limit {found.z_limit:.2f}: "
     return [
