@@ -71,9 +71,9 @@ def test_what_is_found(found):
     assert (samplers["l0-lsc"].law_kl, samplers["weighted"].law_kl) == (None, None)
     assert 0 < samplers["weighted"].ess_share < 1
     assert (samplers["amortised"].step, samplers["optimum"].step) == (2.0, 2.0)
-    for name in ("l0-lsc", "amortised", "optimum"):
-        assert samplers[name].check.follows, (name, samplers[name].check)
-    assert samplers["weighted"].check is None
+    for name, course in samplers.items():
+        assert course.check.follows, (name, course.check)
+        assert course.check.of == ("the posterior" if name in ("l0-lsc", "weighted") else "its law")
     assert samplers["amortised"].rms[0] == samplers["weighted"].rms[0]  # one sample each
     assert set(level.wins) == {"amortised", "weighted", "optimum"}
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["noise_tau_over_tau"] == 1.0

@@ -186,6 +186,8 @@ def compare_samplers(
     config, own = asked.config, asked.config.model.sigma
     sigmas = tuple(sigma or (round(factor * own, 12) for factor in study.SIGMAS))
     study.check_comparison(config.model, sigmas, inputs, hold)
+    if config.source.x != "draw":
+        say(f"model.x = {config.source.x!r} is not used: inputs are drawn from the model at each noise level")
     seed = config.run.seed
     learners = {level: learner_of(asked, level, steps) for level in sigmas}
     models = {level: replace(config.model, sigma=level) for level in sigmas}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter, StrMethodFormatter
 
 from circuitlsc.io.aligned import aligned
 from circuitlsc.reporting.plotting import COLORS, new_figure
@@ -27,6 +27,7 @@ STYLES = {
     "optimum": (COLORS[1], "--"),
 }
 SHOWN = (10.0, 100.0, 1000.0)  # tau, and the hold
+SMALL = 1e-4  # of an axis: below, labels are powers of ten
 DECADES = 1.6  # of an axis, up to which 2 and 5 of a decade are labelled, too
 
 
@@ -54,7 +55,7 @@ def plot_errors(level: NoiseLevel, what: str, ax: Axes, tau_watts: float | None 
     for axis, ends in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
         near = np.log10(ends[1] / ends[0]) < DECADES
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}") if ends[0] > SMALL else LogFormatterMathtext())
         axis.set_minor_formatter(NullFormatter())
 
 
@@ -94,7 +95,8 @@ def samplers_report(found: SamplerComparison) -> str:
         "the noise cell, equal here:",
         "a noise cell r times as fast makes its errors r times as early. rms: error of P(active); KL: plug-in, of",
         f"{of}; both of all samples since an input's onset, their noise included. Law's KL: of the codes' law from",
-        "the posterior, log p(x) - ELBO, in nats. Brackets hold 95 % of a bootstrap over inputs.",
+        "the posterior, log p(x) - ELBO, in nats. Brackets hold 95 % of a bootstrap over inputs;",
+        "none: not within the hold; <=: from the first point of the curve on.",
         *_circuits(found),
         "done",
     ]
@@ -113,12 +115,7 @@ def _level(level: NoiseLevel, found: SamplerComparison) -> list[str]:
         law = None if course.law_kl is None else f"{course.law_kl:.3f} +- {course.law_kl_se:.3f}"
         rows.append([NAMES[name], *numbers, law, _remark(name, level)])
     lines = aligned(columns, rows)
-    for name in FAST:
-        words = [
-            f"{'rms' if what.startswith('rms') else 'KL'} from {_when(crossing, 'J' if what.endswith('joule') else 'tau')}"
-            for what, crossing in level.wins[name].items()
-        ]
-        lines.append(f"L0-LSC is better than {NAMES[name]}: {'; '.join(words)}")
+    lines += ["", *_wins(level)]
     lines.append(
         f"posteriors by {level.reference}, P(active) known to {level.reference_error:.1g}"
         if level.reference_error
@@ -141,13 +138,25 @@ def _remark(name: str, level: NoiseLevel) -> str:
     return ", ".join(words)
 
 
-def _when(found: Crossing, unit: str) -> str:
+def _wins(level: NoiseLevel) -> list[str]:
+    """Return from when on L0-LSC is better, a line for each of the others."""
+    units = {"rms": "tau", "rms_joule": "J", "kl": "tau", "kl_joule": "J"}
+    there = [what for what in units if any(what in level.wins[name] for name in FAST)]
+    columns = {"L0-LSC is better than": "<24"}
+    columns |= {
+        f"{'rms' if what.startswith('rms') else 'KL'} from ({units[what]})": f">{24 if units[what] == 'tau' else 34}"
+        for what in there
+    }
+    return aligned(columns, [[NAMES[name], *(_when(level.wins[name].get(what)) for what in there)] for name in FAST])
+
+
+def _when(found: Crossing | None) -> str | None:
     """Return a crossing with its interval, in words."""
+    if found is None:
+        return None
     low, high = ("none" if end is None else f"{end:.3g}" for end in (found.low, found.high))
-    if found.value is None:
-        some = f" ({100 * found.share:.0f} % of the bootstrap have one)" if found.share else ""
-        return f"no {unit}: {found.reason}{some}"
-    return f"{found.value:.3g} {unit} ({low} .. {high})"
+    value = "none" if found.value is None else f"{found.value:.3g}"
+    return f"{'<= ' if found.value and found.reason else ''}{value} ({low} .. {high})"
 
 
 def _circuits(found: SamplerComparison) -> list[str]:
@@ -156,12 +165,17 @@ def _circuits(found: SamplerComparison) -> list[str]:
     for level in found.levels:
         words = []
         for name, course in level.samplers.items():
-            if (check := course.check) is not None:
-                odd = "" if check.follows else f" (IT DID NOT FOLLOW {check.of.upper()})"
-                words.append(f"{NAMES[name]} {check.largest:.2g} +- {check.se:.1g}{odd}")
+            check = course.check
+            odd = "" if check.follows else f" (IT DID NOT FOLLOW {check.of.upper()})"
+            words.append(f"{NAMES[name]} {check.largest:.2g} +- {check.se:.1g}{odd}")
         lines.append(f"               sigma {level.sigma:g}: {'; '.join(words)}")
-    reasons = {c.watts_reason for level in found.levels for c in level.samplers.values() if c.watts_reason}
-    return [*lines, *(f"energy         none: {reason}" for reason in sorted(reasons))]
+    first = found.levels[0].samplers
+    unknown = {NAMES[name]: course.watts_reason for name, course in first.items() if course.watts_reason}
+    for reason in dict.fromkeys(unknown.values()):
+        whose = [name for name, why in unknown.items() if why == reason]
+        of = "" if len(whose) == len(first) else f" of {', '.join(whose)}"
+        lines.append(f"energy         not known{of}: {reason}")
+    return lines
 
 
 def _nearest(times: Sequence[float], wanted: Sequence[float]) -> list[int]:

@@ -66,7 +66,7 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Check:
-    """Whether a circuit samples what it should: averages over inputs of P(active) minus its law's, or the posterior's.
+    """Whether samples are of what they should be: averages over inputs of P(active) minus its law's, or the posterior's.
 
     Attributes
     ----------
@@ -102,8 +102,8 @@ class Course:
         Inputs for which log p(x) is refused.
     ess_share, refused : float or None, and int
         Of weighted samples of a whole hold: mean effective share, and inputs for which it is below 1 %.
-    check : Check or None
-        None for weighted samples: they are those of another circuit.
+    check : Check
+        Of weighted samples whether the weights take the law's bias back.
     watts : float or None
         Of the circuit, with ``watts_reason`` if it is not known.
     step : float
@@ -123,7 +123,7 @@ class Course:
     law_kl_refused: int
     ess_share: float | None
     refused: int
-    check: Check | None
+    check: Check
     watts: float | None
     watts_reason: str | None
     step: float
@@ -396,7 +396,8 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
     measured["weighted"] = _errors(on, weights, counts["amortised"], exact)
     kls = {name: _law_kl(model, b, heads, seed) for name, heads in laws.items()}
     checks = {
-        SLOW: _check("posterior", _late(b.circuits[SLOW], samples[SLOW]), p),
+        SLOW: _check("the posterior", _late(b.circuits[SLOW], samples[SLOW]), p),
+        "weighted": _check("the posterior", measured["weighted"][2][:, -1], p),
         **{
             name: _check("its law", measured[name][2][:, -1], law_of(model, *heads).p_active[1:])
             for name, heads in laws.items()
@@ -426,7 +427,7 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
             law_kl_refused=law_kl_refused,
             ess_share=float(shares.mean()) if name == "weighted" else None,
             refused=int((shares < LEAST_SHARE).sum()) if name == "weighted" else 0,
-            check=checks.get(name),
+            check=checks[name],
             watts=watts[name][0],
             watts_reason=watts[name][1],
             step=b.circuits[circuit].plan.step,
