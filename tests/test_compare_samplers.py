@@ -93,6 +93,30 @@ def test_errors_are_those_of_the_laws(found):
     assert np.mean((law_of(MODEL, *heads).p_active - p) ** 2) > 8 * spread  # a law that was not sampled would be seen
 
 
+def test_what_is_left_of_a_law_is_its_bias(found):
+    """Beside many draws of the laws, for both errors; from when on L0-LSC is below it does not depend on the noise cell."""
+    (level,) = found.levels
+    X = study.inputs_of(MODEL, 7, 3)[1:]
+    exact = [exact_statistics(MODEL, x, seed=0) for x in X]
+    law = law_of(MODEL, *constant(MODEL).heads(X))
+    on = law.draw(100_000, 5) != 0
+    far = np.array([100_000])
+    shares = [study.support_shares(on[:, n], None, far)[0] for n in range(6)]
+    kl = [study.support_divergence(s, study.smoothed(e.support, 3, 0)) for s, e in zip(shares, exact, strict=True)]
+    amortised = level.samplers["amortised"]
+    assert amortised.bias_kl == pytest.approx(np.mean(kl), abs=0.01)
+    p = np.stack([e.p_active for e in exact])
+    assert amortised.bias_rms**2 == pytest.approx(np.mean((on.mean(0) - p) ** 2), abs=2e-3)
+    assert (
+        level.samplers["optimum"].bias_kl < level.samplers["optimum"].law_kl
+    )  # of supports is a part of that of codes
+    assert level.samplers["weighted"].bias_rms is None
+    assert set(level.wins["weighted"]) == {"rms", "kl"}
+    wins = level.wins["amortised"]
+    assert set(wins) == {"rms", "kl", "rms_limit", "kl_limit"}
+    assert wins["rms_limit"].value >= wins["rms"].value
+
+
 def test_inputs_have_the_same_codes_at_every_noise_level():
     low, high = (study.inputs_of(replace(MODEL, sigma=sigma), 5, 1) for sigma in (1e-9, 1.0))
     other = study.inputs_of(replace(MODEL, sigma=2.0), 5, 1)

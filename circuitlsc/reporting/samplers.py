@@ -94,9 +94,9 @@ def samplers_report(found: SamplerComparison) -> str:
         f"{found.inputs} inputs, {found.hold:g} tau each, K = {found.n_latents}. Time is in tau of the neuron (L0-LSC) and of "
         "the noise cell, equal here:",
         "a noise cell r times as fast makes its errors r times as early. rms: error of P(active); KL: plug-in, of",
-        f"{of}; both of all samples since an input's onset, their noise included. Law's KL: of the codes' law from",
-        "the posterior, log p(x) - ELBO, in nats. Brackets hold 95 % of a bootstrap over inputs;",
-        "none: not within the hold; <=: from the first point of the curve on.",
+        f"{of}; both of all samples since an input's onset, their noise included, and as their bias what is left of",
+        "infinitely many (r = inf). Law's KL: of the codes' law from the posterior, log p(x) - ELBO, in nats.",
+        "Brackets hold 95 % of a bootstrap over inputs; none: not within the hold; <=: from the first point of the curve on.",
         *_circuits(found),
         "done",
     ]
@@ -108,12 +108,12 @@ def _level(level: NoiseLevel, found: SamplerComparison) -> list[str]:
     columns = {f"sigma {level.sigma:g}": "<24"}
     for what in ("rms", "KL"):
         columns |= {f"{what} at {level.times[k]:.4g}": f">{len(what) + 9}.3f" for k in shown}
-    columns |= {"law's KL": ">15", "": ""}
+    columns |= {"rms, bias": ">9.3f", "KL, bias": ">8.3f", "law's KL": ">15", "": ""}
     rows = []
     for name, course in level.samplers.items():
         numbers = [getattr(course, what)[k] for what in ("rms", "kl") for k in shown]
         law = None if course.law_kl is None else f"{course.law_kl:.3f} +- {course.law_kl_se:.3f}"
-        rows.append([NAMES[name], *numbers, law, _remark(name, level)])
+        rows.append([NAMES[name], *numbers, course.bias_rms, course.bias_kl, law, _remark(name, level)])
     lines = aligned(columns, rows)
     lines += ["", *_wins(level)]
     lines.append(
@@ -140,11 +140,12 @@ def _remark(name: str, level: NoiseLevel) -> str:
 
 def _wins(level: NoiseLevel) -> list[str]:
     """Return from when on L0-LSC is better, a line for each of the others."""
-    units = {"rms": "tau", "rms_joule": "J", "kl": "tau", "kl_joule": "J"}
+    units = {"rms": "tau", "rms_limit": "tau, r = inf", "rms_joule": "J"}
+    units |= {what.replace("rms", "kl"): unit for what, unit in units.items()}
     there = [what for what in units if any(what in level.wins[name] for name in FAST)]
     columns = {"L0-LSC is better than": "<24"}
     columns |= {
-        f"{'rms' if what.startswith('rms') else 'KL'} from ({units[what]})": f">{24 if units[what] == 'tau' else 34}"
+        f"{'rms' if what.startswith('rms') else 'KL'} from ({units[what]})": f">{34 if units[what] == 'J' else 24}"
         for what in there
     }
     return aligned(columns, [[NAMES[name], *(_when(level.wins[name].get(what)) for what in there)] for name in FAST])

@@ -7,7 +7,8 @@ of each input (``optimum``), which a circuit without an encoder gets as its inpu
 `circuitlsc.studies.convergence`. Not in the papers (Fang et al. 2022 and Fallah & Rozell 2022 have one sampler each).
 
 Times are in tau: of the neuron for L0-LSC, of the noise cell for variational circuits. The two are separate constants: a noise
-cell has no loop to keep stable, and one r times as fast moves the variational curves to the left by r. They are equal here.
+cell has no loop to keep stable, and one r times as fast moves the variational curves to the left by r. They are equal here; the
+bias of a law is what is left of its error however fast the cell is, and L0-LSC's time to fall below it is told, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array, check_count, is_positive
 from circuitlsc.model.encoder import Encoder, Heads
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.model.variational import LEAST_SHARE, best_law, elbo, law_of, log_evidence, log_joint, slab_of
 from circuitlsc.planning.run_plan import ALLOWANCE, RunPlan
 from circuitlsc.reference.sampled import exact_statistics
@@ -96,6 +98,8 @@ class Course:
         Error of P(active) at each time, and the interval that holds 95 % of the bootstrap over inputs.
     kl, kl_low, kl_high : tuple of float
         Plug-in divergence of activity from the posterior's, in nats.
+    bias_rms, bias_kl : float or None
+        What is left of ``rms`` and ``kl`` of infinitely many samples of the law, in closed form; None if it has no bias.
     law_kl, law_kl_se : float or None
         KL(law || posterior) of codes, in nats, mean over inputs (log p(x) - ELBO), and its standard error over inputs.
     law_kl_refused : int
@@ -118,6 +122,8 @@ class Course:
     kl: tuple[float, ...]
     kl_low: tuple[float, ...]
     kl_high: tuple[float, ...]
+    bias_rms: float | None
+    bias_kl: float | None
     law_kl: float | None
     law_kl_se: float | None
     law_kl_refused: int
@@ -143,8 +149,8 @@ class NoiseLevel:
     samplers : dict of str to Course
         ``l0-lsc``, ``amortised``, ``weighted``, ``optimum``.
     wins : dict
-        For each of the last three and each of ``rms``, ``kl`` and their ``.._joule``: from when on L0-LSC is the more accurate
-        one (time in tau, or energy per input in joule).
+        For each of the last three and each of ``rms``, ``kl``, their ``.._joule`` and ``.._limit``: from when on L0-LSC is the
+        more accurate one (time in tau; energy per input in joule), and is so however fast the noise cell is (in tau).
     reference : str
         How posteriors are known.
     reference_error : float
@@ -403,6 +409,7 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
             for name, heads in laws.items()
         },
     }
+    biases = {name: _bias(law_of(model, *heads), exact) for name, heads in laws.items()}
     watts = _watts(b, seed)
     picked = resampled(len(p), seed)
     curves, samplers = {}, {}
@@ -418,10 +425,13 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
         }
         spent = samples[circuit].stats
         law_kl, law_kl_se, law_kl_refused = kls.get(name, (None, None, 0))
+        floor = biases.get(name)
         samplers[name] = Course(
             rms=tuple(curves[name]["rms"][0].tolist()),
             kl=tuple(curves[name]["kl"][0].tolist()),
             **ends,
+            bias_rms=None if floor is None else math.sqrt(floor["rms"].mean()),
+            bias_kl=None if floor is None else float(floor["kl"].mean()),
             law_kl=law_kl,
             law_kl_se=law_kl_se,
             law_kl_refused=law_kl_refused,
@@ -437,7 +447,13 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
         sigma=model.sigma,
         times=tuple(times.tolist()),
         samplers=samplers,
-        wins={name: _wins(times, b, curves[SLOW], curves[name], (watts[SLOW][0], watts[name][0])) for name in FAST},
+        wins={
+            name: {
+                **_wins(times, b, curves[SLOW], curves[name], (watts[SLOW][0], watts[name][0])),
+                **_limits(times, curves[SLOW], biases.get(name), picked),
+            }
+            for name in FAST
+        },
         reference=", ".join(sorted({found.method for found in exact})),
         reference_error=float(max(found.p_active_mcse.max() for found in exact)),
     )
@@ -473,13 +489,41 @@ def _errors(
         share = active_shares(active, w, counts)
         shares.append(share)
         square.append(np.mean((share - truth.p_active) ** 2, axis=1))
-        if truth.n_latents <= MOST_SUPPORT_LATENTS and truth.support is not None:
-            p = smoothed(truth.support, truth.n_latents, truth.n_draws)
-            kl.append(support_divergence(support_shares(active, w, counts), p))
-        else:
-            least = 0.5 / truth.n_draws if truth.n_draws else SMALLEST
-            kl.append(bernoulli_divergence(np.clip(share, 0, 1), np.clip(truth.p_active, least, 1 - least)))
+        supports = support_shares(active, w, counts) if truth.n_latents <= MOST_SUPPORT_LATENTS else None
+        kl.append(_divergence(share, supports, truth))
     return np.stack(square), np.stack(kl), np.stack(shares)
+
+
+def _divergence(active: Array, supports: Array | None, truth: PosteriorStatistics) -> Array:
+    """Return KL(probabilities || posterior) of supports (.., 2^K), or, if there are none, of each latent's activity (.., K)."""
+    if supports is not None and truth.support is not None:
+        return support_divergence(supports, smoothed(truth.support, truth.n_latents, truth.n_draws))
+    least = 0.5 / truth.n_draws if truth.n_draws else SMALLEST
+    return bernoulli_divergence(np.clip(active, 0, 1), np.clip(truth.p_active, least, 1 - least))
+
+
+def _bias(law: ThresholdedLaplace, exact: Sequence[PosteriorStatistics]) -> dict[str, Array]:
+    """Return the mean square error and the divergence of each input that infinitely many samples of its law have."""
+    p, K = np.stack([truth.p_active for truth in exact]), law.shape[-1]
+    supports: list[Array] | list[None] = [None] * len(exact)
+    if K <= MOST_SUPPORT_LATENTS:
+        on = (np.arange(2**K)[:, None] >> np.arange(K)) & 1
+        supports = [np.prod(np.where(on, q, off), axis=1) for q, off in zip(law.p_active, law.p_zero, strict=True)][1:]
+    kl = [_divergence(*each) for each in zip(law.p_active[1:], supports, exact, strict=True)]
+    return {"rms": np.mean((law.p_active[1:] - p) ** 2, axis=1), "kl": np.array(kl)}
+
+
+def _limits(
+    times: Array, slow: Mapping[str, tuple[Array, Array]], bias: Mapping[str, Array] | None, picked: NDArray[np.int64]
+) -> dict[str, Crossing]:
+    """Return from when on L0-LSC is below a law's bias; nothing if it has none."""
+    out = {}
+    for what, values in (bias or {}).items():
+        root = np.sqrt if what == "rms" else np.asarray
+        level, many = root(values.mean()), root(values[picked].mean(1))
+        flat = np.full(len(times), level), np.repeat(many[:, None], len(times), axis=1)
+        out[f"{what}_limit"] = crossing(times, slow[what], flat, f"{times[-1]:g} tau")
+    return out
 
 
 def _weights(model: SparseCodingModel, b: Bench, heads: Heads, samples: Samples) -> tuple[Array, Array]:

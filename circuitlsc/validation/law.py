@@ -258,11 +258,11 @@ def weigh_samples(sampler: Sampler, samples: Samples, posterior: PosteriorStatis
         )
         return Weighted(len(s), lag, ess, ess / len(s), why, posterior.method, tuple(latents))
     limit = float(stats.norm.isf(ALPHA / (2 * len(sizes))))
-    why = None
+    uneven = None
     if found.ess_share < JUDGED_SHARE:
-        why = f"weights are so uneven that errors are too small: fewer than {100 * JUDGED_SHARE:g} % of the samples count."
-    agrees = excess <= limit if why is None else None
-    return Weighted(len(s), lag, ess, ess / len(s), why, posterior.method, tuple(latents), max(sizes), limit, agrees)
+        uneven = f"weights are so uneven that errors are too small: fewer than {100 * JUDGED_SHARE:g} % of the samples count."
+    agrees = excess <= limit if uneven is None else None
+    return Weighted(len(s), lag, ess, ess / len(s), uneven, posterior.method, tuple(latents), max(sizes), limit, agrees)
 
 
 def bias_of(
