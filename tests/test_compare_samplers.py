@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from test_cli import circuitlsc, one_line
 
-from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab
+from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.learning import VariationalLearner
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.variational import best_law, law_of
 from circuitlsc.reference.sampled import exact_statistics
@@ -152,7 +153,7 @@ def test_figure_and_table(found):
     figure = samplers_figure(both)
     assert len(figure.axes) == 6
     assert figure.axes[-1].get_xlabel() == "energy per input (J)"
-    assert len(figure.axes[-1].lines) == 3  # of the best law nothing is known
+    assert len(figure.axes[-1].lines) == 4  # of the best law nothing is known; one of the others has a bias
 
 
 def test_from_the_command_line(folder, monkeypatch):
@@ -244,3 +245,56 @@ def test_refused_from_python():
         study.check_comparison(replace(MODEL, prior=Gaussian(1.0)), (0.5,), 5, 100.0)
     with pytest.raises(InputError, match="pi < 1"):
         study.check_comparison(replace(MODEL, prior=Laplace(1.0)), (0.5,), 5, 100.0)
+
+
+# --- slow ---
+
+
+@pytest.mark.slow
+def test_fast_and_biased_or_slow_and_exact():
+    """4x4 bars: the exact sampler wins, from a time on that is known; weights take the bias back; every circuit follows."""
+    model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0, signed=True), 0.5)
+    trained = VariationalLearner(
+        A0=model.A, pi=0.3, lam=1.0, sigma=0.5, source=model, signed=True, seed=0, held_out=0
+    ).run()
+    found = study.compare_samplers(model, {0.5: trained.encoder}, inputs=40, hold=1000.0, seed=1)
+    (level,) = found.levels
+    samplers = level.samplers
+    for name, course in samplers.items():
+        assert course.check.follows, (name, course.check)
+    assert samplers["amortised"].law_kl > samplers["optimum"].law_kl > 0.1
+    assert samplers["l0-lsc"].rms[-1] < samplers["optimum"].rms[-1] < samplers["amortised"].rms[-1]
+    assert samplers["weighted"].rms[-1] < samplers["amortised"].rms[-1]
+    for name in ("amortised", "optimum"):
+        assert samplers[name].rms[-1] == pytest.approx(samplers[name].bias_rms, rel=0.25)
+        # of independent samples at 2 tau the rest is their noise
+        noise = samplers[name].rms[-1] ** 2 - samplers[name].bias_rms ** 2
+        assert 0 < noise < 0.25 / 500
+    first, later = (level.wins[name]["rms"] for name in ("amortised", "optimum"))
+    assert 5 < first.value < 100
+    assert first.value < later.value < 400
+    assert later.high is not None
+    for name in ("amortised", "optimum"):
+        assert level.wins[name]["rms_limit"].value > level.wins[name]["rms"].value
+
+
+@pytest.mark.slow
+def test_energy_at_device_level():
+    """Errors against joule are those against time, by the power of each circuit."""
+    device = {"level": "device"}
+    how = {"inputs": 6, "hold": 100.0, "seed": 2, "langevin": device, "variational": device}
+    found = study.compare_samplers(MODEL, {0.5: constant(MODEL)}, **how)
+    (level,) = found.levels
+    watts = {name: course.watts for name, course in level.samplers.items()}
+    assert watts["amortised"] == watts["weighted"] > 0
+    assert watts["l0-lsc"] > 0
+    assert watts["optimum"] is None
+    assert level.samplers["optimum"].watts_reason == "no circuit finds the best law"
+    wins = level.wins["amortised"]
+    assert {"rms_joule", "kl_joule"} <= set(wins)
+    assert "rms_joule" not in level.wins["optimum"]
+    longest = max(watts["l0-lsc"], watts["amortised"]) * 100 * found.tau
+    assert wins["rms_joule"].value is None or wins["rms_joule"].value <= longest
+    said = samplers_report(found)
+    assert "energy         not known of variational, best law: no circuit finds the best law" in said
+    assert len(samplers_figure(found).axes) == 3

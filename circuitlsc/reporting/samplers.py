@@ -26,6 +26,7 @@ STYLES = {
     "weighted": (COLORS[2], "-"),
     "optimum": (COLORS[1], "--"),
 }
+BIAS = {"-": ":", "--": (0, (1, 4))}  # dots for the bias of what has a line, or dashes
 SHOWN = (10.0, 100.0, 1000.0)  # tau, and the hold
 SMALL = 1e-4  # of an axis: below, labels are powers of ten
 DECADES = 1.6  # of an axis, up to which 2 and 5 of a decade are labelled, too
@@ -33,6 +34,8 @@ DECADES = 1.6  # of an axis, up to which 2 and 5 of a decade are labelled, too
 
 def plot_errors(level: NoiseLevel, what: str, ax: Axes, tau_watts: float | None = None) -> None:
     """Draw ``"rms"`` or ``"kl"`` of each sampler against time per input, with the band that 95 % of a bootstrap stay in.
+
+    Dotted lines are the biases of laws: what is left of infinitely many samples.
 
     Parameters
     ----------
@@ -46,6 +49,8 @@ def plot_errors(level: NoiseLevel, what: str, ax: Axes, tau_watts: float | None 
         color, dash = STYLES[name]
         if tau_watts is not None and course.watts is None:
             continue
+        if (bias := getattr(course, f"bias_{what}")) is not None:
+            ax.axhline(bias, color=color, ls=BIAS[dash], lw=0.8)
         x = np.array(level.times) * (1.0 if tau_watts is None else tau_watts * (course.watts or 0.0))
         ax.fill_between(
             x, getattr(course, f"{what}_low"), getattr(course, f"{what}_high"), color=color, alpha=0.15, lw=0
@@ -79,6 +84,7 @@ def samplers_figure(found: SamplerComparison) -> Figure:
             axes[:, 0], ("rms error of P(active)", f"KL of {of} (nats)", "rms error of P(active)"), strict=False
         ):
             ax.set_ylabel(text)
+        axes[0, 0].plot([], [], color="0.4", ls=":", lw=0.8, label="bias of a law")
         handles, labels = axes[0, 0].get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return fig

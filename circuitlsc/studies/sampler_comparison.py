@@ -7,8 +7,10 @@ of each input (``optimum``), which a circuit without an encoder gets as its inpu
 `circuitlsc.studies.convergence`. Not in the papers (Fang et al. 2022 and Fallah & Rozell 2022 have one sampler each).
 
 Times are in tau: of the neuron for L0-LSC, of the noise cell for variational circuits. The two are separate constants: a noise
-cell has no loop to keep stable, and one r times as fast moves the variational curves to the left by r. They are equal here; the
-bias of a law is what is left of its error however fast the cell is, and L0-LSC's time to fall below it is told, too.
+cell has no loop to keep stable, and one r times as fast moves the variational curves to the left by r. They are equal here.
+The bias of a law is what is left of its error however fast the cell is; L0-LSC's time to fall below it is told, too. Samples
+of a variational circuit are 2 tau apart here, the step that forgets. In continuous time L of the product form is correlated as
+exp(-2 t/tau), and averages over time know up to twice as much: as if r were 2.
 """
 
 from __future__ import annotations
