@@ -79,11 +79,6 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
     config = _with_tolerance(job.load(), tolerance)
     sampler, plan = config.sampler(), config.run
     tasks = sampler.tasks(plan)  # refuses a run that is too short before anything is written
-    if sampler.stream is not None and not sampler.dynamics.has_energy:
-        raise InputError(
-            f'{job.config}: model.x has several rows, but samples of kind = "{sampler.dynamics.kind}" are judged one input at '
-            "a time. Give one row as x, or run them from Python (build_sampler(...).run())."
-        )
     with job.folder(config, sampler) as (folder, where):
         print(sampler.report(), file=sys.stderr)
         print_rules(sampler)
