@@ -15,8 +15,9 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.studies.energy import EnergyReport, energy_report, energy_text, probe, software_speed
+from circuitlsc.studies.energy import EnergyReport, energy_report, energy_text, power, probe, software_speed
 
 pytestmark = pytest.mark.ngspice
 REPORT = EnergyReport((), 5.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, ())
@@ -100,3 +101,57 @@ def test_a_prior_without_conditionals_is_timed_without_gibbs():
 def test_ideal_level_has_no_power(bars_model, bars_x, run):
     with pytest.raises(InputError, match="the power of an ideal circuit has no meaning"):
         energy_report(build_sampler(bars_model, bars_x), run[1])
+
+
+@pytest.mark.parametrize("source", ["product", "table"])
+def test_power_of_a_variational_circuit_by_hand(source):
+    """Two latents behind four hidden units: every count, the bias currents, and what flows into a crossbar's columns."""
+    rng = np.random.default_rng(3)
+    sizes = [(4, 2), (6, 4)]
+    weights, biases = ([rng.standard_normal(n) for n in shapes] for shapes in (sizes, [m for m, _ in sizes]))
+    encoder = Encoder(weights=tuple(weights), biases=tuple(biases))
+    model, x = SparseCodingModel(np.eye(2), SpikeSlab(0.3, 1.0, signed=True), 0.5), np.array([0.4, -0.7])
+    given = {"dynamics": "variational", "encoder": encoder, "source": source}
+    parts = Nonidealities(op_amp={"quiescent_current": 1e-4})
+    sampler = build_sampler(model, x, **given, level="device", nonideal=parts)
+    found, watts, dissipated = power(sampler)
+    rows = {row.part: row for row in found}
+    voltages = {"product": 4, "table": 1}[source]
+    counts = {
+        "transimpedance op-amps": 10,
+        "inverters": 2 + 4,
+        "rectifiers": 4,
+        "inputs": 10 + 2,
+        **({"Laplace multipliers": 4} if source == "product" else {}),
+        "multipliers of b and mu": 4,
+        "comparators": 4,
+        "exponentials": 2,
+        "softpluses": 2,
+        **({"Laplace maps": 2} if source == "table" else {}),
+        "noise transconductors": 2 * voltages,
+    }
+    assert {name: row.count for name, row in rows.items()} == counts
+    assert watts == pytest.approx(sum(row.watts for row in found))
+    assert 0 < dissipated < watts
+    assert rows["comparators"].quiescent == pytest.approx(4e-4)
+    assert rows["noise transconductors"].quiescent == pytest.approx(2 * voltages * sampler.graph.noises[0].gain * 0.2)
+    # a rectifier drives its columns of three crossbars, and an inverter; a pair of conductances adds up to its matrix's rows
+    z = encoder.weights[0] @ x + encoder.biases[0]
+    volts, g_on = np.maximum(z, 0) * sampler.scaling.volt, 1e-5
+    plus = sum(
+        c.conductances_siemens[:, 0::2].sum(0)
+        for c in sampler.graph.cells
+        if c.name in ("weights_mu", "weights_rho", "weights_eta")
+    )
+    assert rows["rectifiers"].sourced == pytest.approx(np.sum(volts * (plus + g_on)) / 2, rel=1e-6)
+    mu, rho, eta = np.split(encoder.weights[1] @ np.maximum(z, 0) + encoder.biases[1], 3)
+    full = np.exp(rho) * (16 - np.logaddexp(0, -eta)) + np.abs(mu)  # into 1 pF, at 50/tau
+    want = np.sum(full) * sampler.scaling.volt * 50 * 1e-12 / 1e-6
+    assert rows["multipliers of b and mu"].quiescent == pytest.approx(want, rel=2e-3)
+    assert all("an estimate" in rows[n].text for n in ("comparators", "exponentials", "multipliers of b and mu"))
+    free = build_sampler(model, x, **given, level="device")
+    gain = max(np.max(np.diag(c.noise_gain)) for c in free.graph.cells if hasattr(c, "noise_gain"))
+    row = next(row for row in power(free)[0] if row.part == "rectifiers")
+    assert row.quiescent == pytest.approx(4 * 50 / 1e-6 * gain * 1e-12 * 0.2)
+    with pytest.raises(InputError, match="the power of an ideal circuit has no meaning"):
+        power(build_sampler(model, x, **given))

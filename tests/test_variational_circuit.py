@@ -50,7 +50,6 @@ from circuitlsc.circuit.cells.variational import (
 )
 from circuitlsc.circuit.variational import variational
 from circuitlsc.drawing.crossbar import column_voltages
-from circuitlsc.drawing.schematic import neuron_figure, signal_path_figure
 from circuitlsc.errors import NetlistError
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.nonideal.hardware import Hardware
@@ -286,8 +285,6 @@ def test_what_asks_for_an_energy_refuses_it():
     for refused in (
         lambda: replicate_runs(CHAIN, ROWS[0], dynamics=KIND, starts=np.zeros((1, 4)), n_runs=1, length=1.0),
         lambda: as_sampling(KIND, "a budget compares samples"),
-        lambda: neuron_figure(sampler),
-        lambda: signal_path_figure(sampler),
     ):
         with pytest.raises(InputError, match='kind = "variational"'):
             refused()

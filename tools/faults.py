@@ -90,6 +90,8 @@ FAULTS = (
     Fault("paired differences against themselves", "validation/paired_difference.py", "lambda new, old: new.astype(float) - old, a0))", "lambda new, old: old.astype(float) - new, a0))", "test_budget.py::test_paired_difference_by_hand"),
     Fault("rows of a variational stream judged by averages alone", "validation/law_stream.py", "squares + d**2", "squares + 0 * d**2", "test_law_stream.py::test_a_wrong_circuit_disagrees[shifted]"),
     Fault("a variational circuit calibrated by true codes", "validation/calibration.py", "own = calibrate(model, s_law,", "own = calibrate(model, s_true,", "test_circuit_calibration.py::test_a_variational_circuit_is_judged_by_its_law_and_its_bias_is_told"),
+    Fault("a comparator's offset raises its threshold in the law of the parts", "studies/device_law.py", "kappa - above, kappa - below", "kappa + above, kappa - below", "test_device_law.py::test_predictions_hold"),
+    Fault("an AC coupling lets all 1/f noise pass", "circuit/cells/noise.py", "((rate + f) * (rate + w) * (f + w))", "((rate + f) * (rate + w) * w)", "test_rules.py::test_flicker_by_its_sections"),
     # learning
     Fault("learning of sigma against 1", "learning/kernel.py", "(power / (n * D) - sigma**2)", "(power / (n * D) - 1.0)", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
     Fault("threshold learns without sigma squared", "learning/kernel.py", "rates.u0 * push / (n * sigma**2)", "rates.u0 * push / n", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),

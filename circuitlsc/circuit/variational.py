@@ -74,19 +74,24 @@ def variational(
     encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
     how = Wiring(**wiring)
     graph = _feed_forward(model, x, encoder, source, how)
-    if how.hardware is None or _slowest_op_amp(graph, how.hardware) * how.step < SETTLES:
+    if how.hardware is None or slowest_op_amp(graph, how.hardware) * how.step < SETTLES:
         return graph
     settled = how.hardware.parts.changed({"op_amp.gbw": math.inf, "op_amp.slew_rate": math.inf})
     return _feed_forward(model, x, encoder, source, replace(how, hardware=replace(how.hardware, parts=settled)))
 
 
-def _slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
+def slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
     """Return the closed-loop rate of the slowest op-amp, in 1/tau; 0 if none has a pole."""
     part, corner_c = hardware.parts.op_amp, hardware.parts.corner.capacitance
     if math.isinf(part.gbw):
         return 0.0 if math.isinf(part.slew_rate) else FASTEST
+    return 2 * math.pi * part.gbw * hardware.scaling.tau / (corner_c * largest_noise_gain(graph))
+
+
+def largest_noise_gain(graph: SignalFlowGraph) -> float:
+    """Return the largest noise gain of any op-amp of an encoder: that of an inverter, or of a row of a crossbar."""
     gains = [float(np.max(np.diag(c.noise_gain))) for c in graph.cells if isinstance(c, cells.TransimpedanceSum)]
-    return 2 * math.pi * part.gbw * hardware.scaling.tau / (corner_c * max(2.0, *gains))
+    return max(2.0, *gains)
 
 
 def _feed_forward(

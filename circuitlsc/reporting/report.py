@@ -253,14 +253,16 @@ def budget_report(budget: ErrorBudget) -> str:
     """Return an error budget as a table: changes with standard errors, prediction, and the check at half the step."""
     latents = budget.sampler.model.n_latents
     columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
-    run = budget.run
+    run, sampler = budget.run, budget.sampler
+    layout = sampler.system.layout(sampler.form)
+    zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[budget["ideal"].against]
     return _table(
         {**columns, "notes": ""},
         map(_budget_row, budget.entries),
         f"changes against the circuit with ideal parts on the same noise, of the latent (of {latents}) or pair that changes "
         "most; (standard error of the paired difference)",
-        "ideal: against the exact posterior, unpaired",
-        f"{run.chains} x {run.t_stop:g} tau per circuit, step {budget.sampler.plan.step:.4g} tau, {budget.sampler.form} form",
+        f"ideal: against {zero}, unpaired",
+        f"{run.chains} x {run.t_stop:g} tau per circuit, step {sampler.plan.step:.4g} tau, {layout}",
     )
 
 
@@ -283,7 +285,7 @@ def _budget_row(entry: BudgetEntry) -> list[str | None]:
     elif (p := entry.prediction) is not None:
         k, j = entry.latent("p_active"), entry.latent("mean")
         beyond = "" if entry.prediction_holds else ": beyond them"
-        notes.append(f"small signals: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
+        notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
     if entry.step_agrees is not None:
         notes.append(
             "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"

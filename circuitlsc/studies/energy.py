@@ -20,12 +20,30 @@ from typing import Any
 
 import numpy as np
 
-from circuitlsc.circuit.cells import Buffer, DeviceInput, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.circuit.cells import (
+    Buffer,
+    Cell,
+    DeviceInput,
+    DeviceRectifier,
+    Exponential,
+    Inverter,
+    LaplaceMap,
+    LaplaceProduct,
+    Observation,
+    ResistorCrossbar,
+    ShiftedThreshold,
+    Softplus,
+    ThermalNoise,
+    TransimpedanceSum,
+)
 from circuitlsc.circuit.cells.node import feedback_resistor
+from circuitlsc.circuit.variational import largest_noise_gain
 from circuitlsc.errors import InputError
 from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array
+from circuitlsc.planning.plan import LARGEST_DRAW
 from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reference.gibbs import gibbs
 from circuitlsc.reference.sde import software_sde
 from circuitlsc.reference.statistics import summarize
@@ -121,6 +139,42 @@ def probe(sampler: Sampler, nodes: tuple[str, ...], *, t_stop: float = PROBE_TIM
     return out
 
 
+def power(sampler: Sampler, *, seed: int = 0) -> tuple[list[PowerRow], float, float]:
+    """Return what each kind of part draws from the supply, the power of all, and the heat in the crossbars, both in watts.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        A device-level circuit of one input; no run of it is needed.
+    seed : int
+        Of a short run's noise.
+
+    Raises
+    ------
+    InputError
+        At the ideal level, whose parts draw no current.
+    """
+    if sampler.level != "device":
+        raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
+    rows, dissipated = _rows(sampler, _voltages(sampler, seed))
+    return rows, sum(r.watts for r in rows), dissipated
+
+
+def _voltages(sampler: Sampler, seed: int) -> dict[str, Array]:
+    """Return the voltages of every node in a short run, by name, each (n_draws,)."""
+    graph, scaling = sampler.graph, sampler.scaling
+    cells = [c for c in graph.cells if c.quantity]
+    if sampler.dynamics.has_energy:
+        return probe(sampler, tuple(n for c in cells for n in c.nodes), seed=seed)
+    # nothing feeds back: all else follows from the noise, and its steps are longer
+    states = tuple(n for c in graph.integrators for n in c.nodes)
+    volts = probe(sampler, states, t_stop=PROBE_TIME * max(1.0, sampler.plan.step), seed=seed)
+    signals = sampler.twin.signals(np.stack([volts[n] for n in states], axis=-1) / scaling.volt)
+    draws = len(volts[states[0]])
+    found = ((c.nodes, np.broadcast_to(signals[c.name] * scaling.volts(c.quantity), (draws, c.size))) for c in cells)
+    return {node: values[:, i] for nodes, values in found for i, node in enumerate(nodes)}
+
+
 def energy_report(
     sampler: Sampler, samples: Samples, *, software: bool = True, note: Callable[[str], None] | None = None
 ) -> EnergyReport:
@@ -145,13 +199,10 @@ def energy_report(
             f'the energy of a sample counts samples of the posterior, and dynamics.kind = "{sampler.dynamics.kind}" has none: '
             'it samples the law of an encoder. Give "langevin".'
         )
-    if sampler.level != "device":
-        raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
     say = note or (lambda _: None)
     say("currents")
-    volts = probe(sampler, tuple(n for c in sampler.graph.cells if c.quantity for n in c.nodes))
-    rows, dissipated = _rows(sampler, volts)
-    watts, ess = sum(r.watts for r in rows), circuit_statistics(sampler, samples).ess_min
+    rows, watts, dissipated = power(sampler)
+    ess = circuit_statistics(sampler, samples).ess_min
     run = samples.run_plan()
     seconds = (run.t_stop - run.warmup) * len(samples.chains) * sampler.scaling.tau
     others: tuple[Software, ...] = ()
@@ -173,10 +224,13 @@ def _op_amp_current(sampler: Sampler) -> tuple[float, str]:
     if part.quiescent_current is not None:
         return part.quiescent_current, "as given"
     gbw, text = part.gbw, "2 pi GBW x 1 pF x 0.2 V"
-    if math.isinf(gbw):
+    if math.isinf(gbw) and sampler.dynamics.has_energy:
         ideal_lag = loop_lag(rebuilt(sampler, nonideal=sampler.nonideal.changed({"op_amp.gbw": 1.0})))  # s for 1 Hz
         gbw = ideal_lag * SPARE * sampler.plan.fastest_mode / sampler.scaling.tau
         text += f", for the {gbw:.3g} Hz that keep the lag below 2 %"
+    elif math.isinf(gbw):
+        gbw = largest_noise_gain(sampler.graph) * SPARE / (2 * math.pi * sampler.scaling.tau)
+        text += f", for the {gbw:.3g} Hz that settle {SPARE:g} times as fast as the noise"
     return 2 * math.pi * gbw * LOAD * OVERDRIVE, text
 
 
@@ -201,35 +255,86 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
             for node in (*graph.inputs(cell)["v"].nodes, *cell.nodes):
                 amps[node] += size[node] / r_inverter
     each, text = _op_amp_current(sampler)
-    kinds = {"transimpedance op-amps": TransimpedanceSum, "inverters": Inverter, "buffers": Buffer}
+    kinds: dict[str, type[Cell]] = {
+        "transimpedance op-amps": TransimpedanceSum,
+        "inverters": Inverter,
+        "buffers": Buffer,
+        "rectifiers": DeviceRectifier,
+    }
     groups = {name: [n for c in graph.cells if isinstance(c, kind) for n in c.nodes] for name, kind in kinds.items()}
-    code = (cell.nodes for cell in graph.cells if cell.quantity == "s" and not isinstance(cell, Buffer))
+    code = (c.nodes for c in graph.cells if c.quantity == "s" and not isinstance(c, (Buffer, ShiftedThreshold)))
     groups["threshold drivers"] = [node for nodes in code for node in nodes]
     rows = [
         _row(name, len(nodes), len(nodes) * each, sum(amps[n] for n in nodes), supply, f"quiescent: {text}")
         for name, nodes in groups.items()
         if nodes
     ]
-    for cell in graph.cells:
-        if isinstance(cell, DeviceInput):
-            ohm = feedback_resistor(cell.crossbar, cell.source, cell.target) * corner
-            sourced = float(np.abs(cell.value).sum() * scaling.volts(cell.target) / ohm)
-            what = "voltage sources: their converters are not counted"
-            rows.append(_row("inputs", cell.size, 0.0, sourced, supply, what))
-    # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
-    n = sampler.model.n_latents
-    full = sampler.ranges.e * scaling.drift_current
-    sourced = sum(size[f"e_{i}"] for i in range(n)) / scaling.volt_e * scaling.drift_current
-    rows.append(_row("gates", n, n * full, sourced, supply, "quiescent: the largest current they must deliver"))
-    if isinstance(noise := graph.noise, ThermalNoise):
-        text = f"quiescent: g_m {noise.gain:.3g} S x 0.2 V"
-        rows.append(_row("noise transconductors", n, n * noise.gain * OVERDRIVE, 0.0, supply, text))
+    entering = [(c.size, _through_resistor(c, scaling, corner)) for c in graph.cells if isinstance(c, DeviceInput)]
+    entering += [(c.size, sum(amps[n] for n in c.nodes)) for c in graph.cells if isinstance(c, Observation)]
+    if entering:
+        what = "voltage sources: their converters are not counted"
+        rows.append(_row("inputs", sum(n for n, _ in entering), 0.0, sum(a for _, a in entering), supply, what))
+    if sampler.dynamics.has_energy:
+        # the gate's current is the drift; a class-A multiplier is biased at what it can deliver
+        n = sampler.model.n_latents
+        full = sampler.ranges.e * scaling.drift_current
+        sourced = sum(size[f"e_{i}"] for i in range(n)) / scaling.volt_e * scaling.drift_current
+        rows.append(_row("gates", n, n * full, sourced, supply, "quiescent: the largest current they must deliver"))
+    else:
+        rows += _law_rows(sampler, volts, each)
+    if noises := [noise for noise in graph.noises if isinstance(noise, ThermalNoise)]:
+        text = f"quiescent: g_m {noises[0].gain:.3g} S x 0.2 V"
+        biased = sum(noise.size * noise.gain for noise in noises) * OVERDRIVE
+        # what a noise cell's resistor takes; a neuron without one takes nothing
+        leaking = sum(c.conductance * size[n] for c in graph.integrators for n in c.nodes)
+        sourced = leaking * scaling.drift_current / scaling.volt
+        rows.append(_row("noise transconductors", sum(noise.size for noise in noises), biased, sourced, supply, text))
     return rows, dissipated
+
+
+def _through_resistor(cell: DeviceInput, scaling: Scaling, corner: float) -> float:
+    """Return the size of the current that a constant input drives through its resistors, ampere."""
+    ohm = feedback_resistor(cell.crossbar, cell.source, cell.target) * corner
+    return float(np.abs(cell.value).sum() * scaling.volts(cell.target) / ohm)
+
+
+def _law_rows(sampler: Sampler, volts: dict[str, Array], each: float) -> list[PowerRow]:
+    """Return the rows of a variational circuit behind its heads; none of these parts has a bias current of its own.
+
+    A multiplier is biased at the largest current that it must deliver into a load of 1 pF which settles 50 times as fast as
+    the noise; what makes an exponential, a softplus or a Laplace map, and a comparator, is taken to be one op-amp each.
+    """
+    supply, graph = _supply(sampler), sampler.graph
+    per_volt = SPARE * LOAD / sampler.scaling.tau
+    (threshold,) = (c for c in graph.cells if isinstance(c, ShiftedThreshold))
+    inputs, n = graph.inputs(threshold), threshold.size
+    draw = inputs["laplace"]
+    b, mu, kappa = (
+        np.array([np.abs(volts[node]).mean() for node in inputs[port].nodes]) for port in ("b", "mu", "kappa")
+    )
+    beyond = np.maximum(LARGEST_DRAW - kappa / sampler.scaling.volt, 0.0)
+    as_bias = f"quiescent: an estimate, the largest current into 1 pF that settles {SPARE:g} times as fast as the noise"
+    as_op_amp = "quiescent: an estimate, that of one op-amp each"
+
+    def flowing(nodes: tuple[str, ...]) -> float:
+        return per_volt * sum(float(np.abs(volts[node]).mean()) for node in nodes)
+
+    rows = []
+    if isinstance(draw, LaplaceProduct):
+        full = 2 * n * LARGEST_DRAW * sampler.scaling.volt * per_volt
+        rows.append(_row("Laplace multipliers", 2 * n, full, flowing(draw.nodes), supply, as_bias))
+    full = float(np.sum(b * beyond + mu)) * per_volt
+    rows.append(_row("multipliers of b and mu", 2 * n, full, flowing(threshold.nodes), supply, as_bias))
+    counts = {"comparators": 2 * n}
+    for name, kind in {"exponentials": Exponential, "softpluses": Softplus, "Laplace maps": LaplaceMap}.items():
+        counts[name] = sum(c.size for c in graph.cells if isinstance(c, kind))
+    rows += [_row(name, many, many * each, 0.0, supply, as_op_amp) for name, many in counts.items() if many]
+    return rows
 
 
 def _row(part: str, count: int, quiescent: float, flowing: float, supply: float, text: str) -> PowerRow:
     """Return a row; ``flowing`` is the mean of the currents' sizes, half of which comes from each rail."""
-    sourced = flowing / 2
+    sourced = float(flowing) / 2
     return PowerRow(part, count, quiescent, sourced, supply * (quiescent + sourced), text)
 
 
