@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_variational_circuit import CHAIN, KIND, ROWS, network
 
 from circuitlsc import Dynamics, Gaussian, SimulationError, SparseCodingModel, bars, build_sampler
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.sampling.sampler import BEYOND
 from circuitlsc.studies.design_rules import check_rules, loop_gain
+from circuitlsc.studies.device_law import device_law
 
 
 def device(model, x, form="gram", **parts):
@@ -137,3 +139,97 @@ def test_an_unstable_chip_is_refused():
     assert not value.ok
     with pytest.raises(SimulationError, match="a neuron reached"):
         sampler.run(t_stop=200, seed=1)
+
+
+# --- of a variational circuit, which has no loop ---
+
+
+def variational(parts=None, x=ROWS[0], **given):
+    encoder = network((4, 6, 12))
+    return build_sampler(CHAIN, x, dynamics=KIND, encoder=encoder, level="device", nonideal=parts or {}, **given)
+
+
+def test_ideal_parts_break_no_rule_of_the_law():
+    rules = check_rules(variational())
+    assert [r.name for r in rules] == [f"voltage of {what}" for what in ("u", "the encoder", "a draw", "the code")]
+    assert all(r.ok for r in rules)
+    assert check_rules(build_sampler(CHAIN, ROWS[0], dynamics=KIND, encoder=network((4, 6, 12)))) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "broken", "name", "said"),
+    [
+        ({"comparator": {"delay": 9e-9}}, {"comparator": {"delay": 2e-8}}, "comparator delay", "Raise tau to 2e-06 s"),
+        ({"op_amp": {"gbw": 1e8}}, {"op_amp": {"gbw": 1e5}}, "op-amp settling", "keeps its pole. Raise op_amp.gbw to"),
+        ({"op_amp": {"rail": 1.0}}, {"op_amp": {"rail": 0.05}}, "voltage of the encoder", "the rail is 0.05 V"),
+        (
+            {"integrator": {"rail": 0.7}},
+            {"integrator": {"rail": 0.5}},
+            "voltage of u",
+            "u reaches 0.6 V, the rail is 0.5",
+        ),
+        ({"noise": {"flicker_corner": 1e2}}, {"noise": {"flicker_corner": 1e4}}, "1/f noise", "Lower noise.flicker"),
+        ({"noise": {"temperature": 303.0}}, {"noise": {"temperature": 350.0}}, "noise.temperature", "alone moves P"),
+        ({"op_amp": {"offset": 1e-4}}, {"op_amp": {"offset": 4e-3}}, "op_amp.offset", "alone moves P(active) by"),
+        ({"comparator": {"width": 5e-4}}, {"comparator": {"width": 1e-2}}, "comparator.width", "alone moves P(active)"),
+        (
+            {"multiplier": {"gain_error": 5e-3}},
+            {"multiplier": {"gain_error": 0.2}},
+            "multiplier.gain_error",
+            "limit 0.02",
+        ),
+    ],
+)
+def test_each_rule_of_the_law(kept, broken, name, said):
+    assert rule(check_rules(variational(kept)), name).ok
+    worse = rule(check_rules(variational(broken)), name)
+    assert not worse.ok
+    assert said.lower() in str(worse).lower()
+    assert f"{worse.value:.3g}" in str(worse)
+
+
+def test_how_often_the_rails_are_met():
+    """P(|L| > l) = exp(-l), l the rails in units of u; the code's is that of its encoder's law."""
+    full, low = variational(volt=0.1), variational({"corner": {"supply": 0.35}}, volt=0.1)
+    found, worse = (rule(check_rules(sampler), "voltage of a draw") for sampler in (full, low))
+    assert found.value == pytest.approx(np.exp(-25.0))
+    assert worse.value == pytest.approx(np.exp(-8.75))
+    assert (found.ok, worse.ok) == (True, False)
+    mu, rho, kappa = network((4, 6, 12)).heads(ROWS[0])
+    beyond = [np.exp(-kappa - (8.75 - side * mu) * np.exp(-rho)) / 2 for side in (1, -1)]
+    assert rule(check_rules(low), "voltage of the code").value == pytest.approx(np.max(sum(beyond)), abs=1e-12)
+
+
+def test_rules_of_rows():
+    """A row that differs must be followed by the op-amps within half a step; of one input nothing moves."""
+    slow = {"op_amp": {"slew_rate": 1e4, "gbw": 1e8}}
+    sampler = variational(slow, ROWS, hold=40.0)
+    rows = rule(check_rules(sampler), "slew rate")
+    moved = max(np.abs(np.diff(values, axis=0)).max() for values in network((4, 6, 12)).layers(ROWS))
+    assert rows.value == pytest.approx(moved * sampler.scaling.volt / 1e-6)  # half of 2 tau
+    assert not rows.ok
+    assert rule(check_rules(variational({"op_amp": {"slew_rate": 1e6, "gbw": 1e8}}, ROWS, hold=40.0)), "slew rate").ok
+    assert "slew rate" not in [r.name for r in check_rules(variational(slow))]
+
+
+def test_flicker_by_its_sections():
+    """A section of drift D and rate w adds D^2/(1 + w) to the variance of u, which has rate 1."""
+    sampler = variational({"noise": {"flicker_corner": 1e4}})
+    noise, scaling = sampler.graph.noises[0], sampler.scaling
+    thermal = np.log(10) * 4 * 1.380649e-23 * 300 * 1e6 * 1e4  # V^2 in each decade
+    drift = noise.gain**2 * thermal / scaling.drift_current**2
+    want = sum(drift / (1 + 10.0**k) for k in (1, 0, -1, -2, -3, -4))
+    assert rule(check_rules(sampler), "1/f noise").value == pytest.approx(want)
+    coupled = variational({"noise": {"flicker_corner": 1e4, "ac_corner": 1e4}})
+    f = 2 * np.pi * 1e4 * 1e-6
+    want = sum(drift * w / ((1 + f) * (1 + w) * (f + w)) for w in 10.0 ** np.arange(-4.0, 2.0))
+    assert rule(check_rules(coupled), "1/f noise").value == pytest.approx(want)
+
+
+def test_the_law_of_an_imperfection_is_against_ideal_parts():
+    """Whatever else is wrong: each rule is of its own imperfection alone."""
+    alone, both = ({"noise": {"temperature": 330.0}}, {"noise": {"temperature": 330.0}, "comparator": {"width": 5e-3}})
+    one, two = (rule(check_rules(variational(parts)), "noise.temperature") for parts in (alone, both))
+    assert one.value == pytest.approx(two.value, rel=1e-6)
+    moved = device_law(variational(alone))["p_active"] - device_law(variational())["p_active"]
+    assert f"P(active) by {np.abs(moved).max():.3g}" in str(one)

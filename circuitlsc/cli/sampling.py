@@ -79,18 +79,13 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
     config = _with_tolerance(job.load(), tolerance)
     sampler, plan = config.sampler(), config.run
     tasks = sampler.tasks(plan)  # refuses a run that is too short before anything is written
-    if sampler.stream is not None and not sampler.dynamics.has_energy:
-        raise InputError(
-            f'{job.config}: model.x has several rows, but samples of kind = "{sampler.dynamics.kind}" are judged one input at '
-            "a time. Give one row as x, or run them from Python (build_sampler(...).run())."
-        )
     with job.folder(config, sampler) as (folder, where):
         print(sampler.report(), file=sys.stderr)
         print_rules(sampler)
         deck = sampler.deck(t_stop=plan.t_stop, warmup=plan.warmup, seed=plan.seed)
         out.write_text(folder / out.DECK, deck)
         total = sum(task.n_steps for task in tasks)
-        if found := where["store"].steps(tasks):
+        if found := where["store"].steps(tasks, sampler.solved_once):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
         with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
             samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)

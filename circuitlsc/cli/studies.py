@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 TStop = Annotated[
     float | None,
-    typer.Option(
-        "--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (differences need less)."
-    ),
+    typer.Option("--t-stop", help="Length per chain, tau; default: the config's, at most 4000 (40000 if variational)."),
 ]
 
 
@@ -89,10 +87,10 @@ def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Pa
 
 def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
-    from circuitlsc.studies.frame import T_STOP
+    from circuitlsc.studies.frame import length
 
-    run = asdict(config.run)
-    return {**run, "t_stop": min(run["t_stop"], max(T_STOP, 2 * run["warmup"])) if t_stop is None else t_stop}
+    run, most = asdict(config.run), max(length(config.dynamics), 2 * config.run.warmup)
+    return {**run, "t_stop": min(run["t_stop"], most) if t_stop is None else t_stop}
 
 
 @command("calibrate")
@@ -152,6 +150,7 @@ def friction(
 
     config = job.load()
     frame.check_samples_one("friction", config.circuit())
+    frame.as_sampling(config.dynamics, "friction compares samples of a posterior")
     circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate", "step")}
     run = short_run(config, t_stop)
     del run["thin"]  # the sweep keeps what each of its circuits needs

@@ -18,11 +18,12 @@ from circuitlsc.circuit.cells import (
     Gate,
     Integrator,
     Precision,
+    ThermalNoise,
     Threshold,
     Transconductor,
 )
 from circuitlsc.circuit.cells.plastic import Multipliers
-from circuitlsc.drawing.sheet import AMP, CURVE_BOX, Point, Sheet, engineering
+from circuitlsc.drawing.sheet import AMP, CURVE, CURVE_BOX, Point, Sheet, engineering
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.piecewise_linear import Table
@@ -184,7 +185,7 @@ class Parts:
         )
         lines = [self.unit(found) for found in (like_u.replace("_{ji}", ""), *letters)]
         lines.append(f"one unit of drift: {engineering(s.drift_current, 'A')}")
-        noisy = "" if self.made.graph.noise is None else f", $T$ = {dynamics.T:g}"
+        noisy = "" if not self.made.graph.noises else f", $T$ = {dynamics.T:g}"
         lines.append(f"$\\tau$ = {engineering(s.tau, 's')}" + noisy)
         if self.momentum is not None:
             lines.append(f"$m$ = {dynamics.mass:.3g}, $\\gamma$ = {dynamics.friction:.3g}")
@@ -253,6 +254,55 @@ def draw_noisy_capacitor(sheet: Sheet, top: Point, label: str, noise: str) -> No
     sheet.line(*((x + float(a), y - 2.1 + 0.28 * float(b)) for a, b in zip(places, path, strict=True)), width=0.7)
     sheet.ground((x, y - 2.8))
     sheet.text((x + 0.75, y - 2.15), noise)
+
+
+def draw_state(sheet: Sheet, parts: Parts, state: Integrator, top: Point) -> tuple[float, float]:
+    """Draw an integrator's capacitor with its noise and what loads it; return where the last part is, and its width."""
+    (x, y), s = top, parts.made.scaling
+    sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
+    noise = parts.made.graph.noises[0] if state.noisy else None
+    if noise is not None and not parts.device:
+        unit = noise.units(s)[0]
+        label = r"$V_1 \sqrt{2 T}\; W(t / \tau)$" + f"\n$V_1$ = {engineering(unit, 'V')}"
+        draw_noisy_capacitor(sheet, (x, y), parts.capacitor(state), label)
+        return x, 5.0
+    sheet.shunt("Capacitor", (x, y), parts.capacitor(state))
+    if isinstance(state, DeviceIntegrator):
+        part = state.hardware.parts.integrator
+        if math.isfinite(part.output_resistance):
+            x += 2.9
+            ohm = engineering(state.hardware.ohm(part.output_resistance), "Ω")
+            sheet.shunt("Resistor", (x, y), "$R_\\mathrm{leak}$\n" + ohm)
+        if part.offset_current > 0:
+            x += 2.9
+            sheet.shunt("SourceI", (x, y), "$I_\\mathrm{os}$\n" + f"±{engineering(part.offset_current, 'A')}")
+    return x, 3.2
+
+
+def draw_thermal_noise(sheet: Sheet, noise: ThermalNoise) -> float:
+    """Draw the thermal-noise source under the gate; return where its current joins the rail."""
+    hardware, y = noise.hardware, -4.6
+    part = hardware.parts.noise
+    sheet.text((0, y + 0.45), "thermal-noise source", vertical="bottom")
+    label = f"$R_n$\n{engineering(hardware.ohm(part.resistance), 'Ω')}\n{hardware.noise_kelvin:.4g} K"
+    sheet.shunt("Resistor", (0.3, y), label)
+    if part.capacitance > 0:
+        sheet.shunt("Capacitor", (2.8, y), f"$C_n$\n{engineering(hardware.farad(part.capacitance), 'F')}")
+    x = 5.7
+    sheet.line((0.3, y), (x, y))
+    if part.ac_corner > 0:
+        sheet.box((x + 0.6, y), 1.2, 1.0)
+        edge = ((0.2, -0.25), (0.45, -0.25), (0.75, 0.25), (1.0, 0.25))
+        sheet.line(*((x + dx, y + dy) for dx, dy in edge), color=CURVE, width=1.2)
+        corner = part.ac_corner / (hardware.parts.corner.resistance * hardware.parts.corner.capacitance)
+        sheet.text((x + 0.6, y - 0.7), f"high-pass\n{engineering(corner, 'Hz')}", "center", "top")
+        sheet.line((x + 1.2, y), (x + 2.4, y))
+        x += 2.4
+    out = sheet.transconductor((x, y))
+    sheet.text((x + 0.8, y - 0.85), f"$g_m$ = {engineering(noise.gain, 'S')}", "center", "top")
+    sheet.line(out, (x + 2.0, y), (x + 2.0, 0))
+    sheet.dot((x + 2.0, 0))
+    return x + 2.0
 
 
 def draw_code(sheet: Sheet, parts: Parts, start: Point) -> Point:

@@ -41,13 +41,13 @@ def draw_signal_path(sheet: Sheet, parts: Parts) -> Point:
         _draw_momentum(sheet, parts, momentum)
     sheet.line(draw_code(sheet, parts, (CODE, 0)), (0, 0))
     sheet.text((-0.3, 0.3), f"${parts.code_letter}$", "center", "bottom")
-    end = _Stage(sheet, parts, arrays[0]).draw()
+    end = Stage(sheet, parts, arrays[0], _named(parts, arrays[0])).draw()
     if residual:
         end = _draw_divider(sheet, end) if parts.residual == "q" else end
         start = (end[0], end[1] - (8.6 if resistors else 5.6))
         sheet.line(end, start)
         back = sheet.placed(start, -1)
-        end = back.on_page(_Stage(back, parts, arrays[1]).draw())
+        end = back.on_page(Stage(back, parts, arrays[1], _named(parts, arrays[1])).draw())
     x, bottom = GATE_AT, (0.0 if momentum is None else SECOND) - GATE[1] / 2
     low = end[1] if residual else end[1] - (5.2 if stream is None else 6.3)
     low = low if momentum is None else min(low, LOWEST)
@@ -103,12 +103,56 @@ def _draw_momentum(sheet: Sheet, parts: Parts, momentum: Integrator) -> None:
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Named:
+    """What a crossbar, its nodes and its input are called in a picture, in mathematics.
+
+    ``source`` and ``target`` end in their index; ``columns`` and ``rows`` say how many there are; ``constant`` is what the
+    input adds to the sum, and ``negative`` the same with the other sign, which is the voltage that an amplifier inverts.
+    """
+
+    source: str
+    target: str
+    columns: str
+    rows: str
+    title: str
+    constant: str
+    negative: str
+    streamed: bool
+
+
+def _named(parts: Parts, cell: Crossbar | ResistorCrossbar | Multipliers) -> Named:
+    """Return what a crossbar of a loop is called."""
+    model, name, stream = parts.made.model, cell.name, parts.stream is not None
+    inhibition, (source, target) = name == "inhibition", NODES[name]
+    sizes = [f"$D$ = {model.n_features}" if v == "r" else f"$K$ = {model.n_latents}" for v in (source, target)]
+    nodes = []
+    for letter in (source.replace("r", parts.residual), target):
+        nodes.append(f"{letter}_j" if letter in "rq" or (letter == "e" and inhibition) else f"{letter}_i")
+    divided = name != "forward" and not parts.lca and nodes[0] != "q_j"
+    matrix = MATRICES[name] + (r" / \sigma^2" if divided else " - I" if _lca_inhibition(parts, cell) else "")
+    title = f"{name} {'multipliers' if isinstance(cell, Multipliers) else 'crossbar'}: ${matrix}$"
+    if stream:
+        entering = "b_j(t)" if inhibition else "x_j(t)"
+    elif inhibition:
+        entering = r"(A^\mathsf{T} x)_j" + ("" if parts.lca else r" / \sigma^2")
+    else:
+        entering = "x_j"
+    return Named(*nodes, *sizes, title, f"-{entering}", entering, stream)
+
+
+def _lca_inhibition(parts: Parts, cell: Crossbar | ResistorCrossbar | Multipliers) -> bool:
+    """Return whether the matrix is A^T A - I, whose diagonal is 0 if the atoms have unit norm."""
+    return parts.lca and cell.name == "inhibition"
+
+
+@dataclass(frozen=True)
+class Stage:
     """One crossbar with what drives and reads it, from the sheet's origin."""
 
     sheet: Sheet
     parts: Parts
     cell: Crossbar | ResistorCrossbar | Multipliers
+    named: Named
 
     def draw(self) -> Point:
         """Draw the stage; return its output."""
@@ -116,26 +160,11 @@ class _Stage:
             return self._resistors(self.cell)
         return self._transconductors(self.cell)
 
-    def _node(self, letter: str) -> str:
-        """Return a node's name with the index that it has in the picture."""
-        index = "j" if letter in "rq" or (letter == "e" and self.cell.name == "inhibition") else "i"
-        return f"{letter}_{index}"
-
-    @property
-    def _ends(self) -> tuple[str, str]:
-        source, target = NODES[self.cell.name]
-        return self._node(source.replace("r", self.parts.residual)), self._node(target)
-
-    @property
-    def _lca_inhibition(self) -> bool:
-        """Whether the matrix is A^T A - I, whose diagonal is 0 if the atoms have unit norm."""
-        return self.parts.lca and self.cell.name == "inhibition"
-
     def _resistors(self, cell: ResistorCrossbar) -> Point:
         """Draw inverter, pairs of resistors, input and amplifier."""
         sheet, hardware = self.sheet, cell.hardware
         part = hardware.parts.crossbar
-        source, target = self._ends
+        source, target = self.named.source, self.named.target
         plus, minus, end_x = 5.8, 7.9, 14.9
         # drivers: +v straight on, -v by way of an inverter above
         ohm = engineering(hardware.ohm(1 / part.g_on), "Ω")
@@ -170,8 +199,8 @@ class _Stage:
             sheet.dot((x, ROW))
             sheet.part("Resistor", (x, 0.2), (x, ROW))
             sheet.dot((x, 0.3), terminal=True)
-            sheet.text((x, 0.65), f"${self._input()}$", "center", "bottom")
-            if (stream := self.parts.stream) is not None:
+            sheet.text((x, 0.65), f"${self.named.negative}$", "center", "bottom")
+            if self.named.streamed and (stream := self.parts.stream) is not None:
                 sheet.waveform((x - 0.65, 1.5), stream.interpolate)
             sheet.text((x - 0.45, -0.3), f"$R_x$ = {rf}", "right")
         return self._output(out, target)
@@ -179,16 +208,17 @@ class _Stage:
     def _transconductors(self, cell: Crossbar | Multipliers) -> Point:
         """Draw one transconductor per entry, which a weight may control, input current and summing resistor."""
         sheet, scaling = self.sheet, self.parts.made.scaling
-        source, target = self._ends
+        source, target = self.named.source, self.named.target
         column, end_x = 5.8, 14.0
         sheet.line((0, 0), (column, 0), (column, GHOST_ROW - 0.7))
         parts = True
         if isinstance(cell, Crossbar):
             size, lines = np.abs(cell.matrix), ["no entries"]
-            entries = size > ROUNDING * max(float(size.max()), 1.0 if self._lca_inhibition else 0.0)
+            without_own = _lca_inhibition(self.parts, cell)
+            entries = size > ROUNDING * max(float(size.max()), 1.0 if without_own else 0.0)
             if parts := bool(entries.any()):
                 lines = [span(cell.conductances(scaling)[entries], "S")]
-                if self._lca_inhibition and not np.diag(entries).any():
+                if without_own and not np.diag(entries).any():
                     lines.append("$g_{ii}$ = 0")
             name = f"g_{{{target[-1]}{source[-1]}}}"
         else:
@@ -197,8 +227,8 @@ class _Stage:
         self._title(lines)
         if (bias := self.parts.find(Input, f"{cell.name}_input")) is not None:
             unit = engineering(scaling.volts(bias.target) / scaling.r_node, "A")
-            sheet.shunt("SourceI", (end_x - 3.6, ROW), f"$-{self._input()}$\n$\\times$ {unit}")
-            if (stream := self.parts.stream) is not None:
+            sheet.shunt("SourceI", (end_x - 3.6, ROW), f"${self.named.constant}$\n$\\times$ {unit}")
+            if self.named.streamed and (stream := self.parts.stream) is not None:
                 sheet.waveform((end_x - 2.85, ROW - 2.6), stream.interpolate)
         sheet.shunt("Resistor", (end_x, ROW), f"$R$\n{engineering(scaling.r_node, 'Ω')}")
         return self._output((end_x, ROW), target, 2.6)
@@ -224,11 +254,10 @@ class _Stage:
         sheet.text((ghosts[0] - 0.75, -1.2), r"$\cdots$", "center", color=GHOST)
         sheet.text((ghosts[0] - 0.75, (ROW + GHOST_ROW) / 2), r"$\vdots$", "center", color=GHOST)
         low = GHOST_ROW - 1.1
-        source, target = (self._size(letter) for letter in NODES[self.cell.name])
         sheet.line((left, low), (ends[0], low), arrow="<->")
-        sheet.text(((left + ends[0]) / 2, low - 0.2), f"{source} {what}", "center", "top")
+        sheet.text(((left + ends[0]) / 2, low - 0.2), f"{self.named.columns} {what}", "center", "top")
         sheet.line((left - 0.5, ROW + 0.1), (left - 0.5, GHOST_ROW - 0.1), arrow="<->")
-        sheet.text((left - 0.8, (ROW + GHOST_ROW) / 2), f"{target} rows", "right")
+        sheet.text((left - 0.8, (ROW + GHOST_ROW) / 2), f"{self.named.rows} rows", "right")
 
     def _pass_through(self, x: float, y: float, color: str) -> None:
         """Draw what leads from a column to a row."""
@@ -243,23 +272,8 @@ class _Stage:
         self.sheet.dot(start, color=color)
         self.sheet.dot(end, color=color)
 
-    def _size(self, letter: str) -> str:
-        model = self.parts.made.model
-        return f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}"
-
     def _title(self, lines: list[str]) -> None:
-        name = self.cell.name
-        divided = name != "forward" and not self.parts.lca and self._ends[0] != "q_j"
-        matrix = MATRICES[name] + (r" / \sigma^2" if divided else " - I" if self._lca_inhibition else "")
-        title = f"{name} {'multipliers' if isinstance(self.cell, Multipliers) else 'crossbar'}: ${matrix}$"
-        self.sheet.text((0.3, -0.6), "\n".join([title, *lines]), "left", "top")
-
-    def _input(self) -> str:
-        if self.parts.stream is not None:
-            return "b_j(t)" if self.cell.name == "inhibition" else "x_j(t)"
-        if self.cell.name != "inhibition":
-            return "x_j"
-        return r"(A^\mathsf{T} x)_j" + ("" if self.parts.lca else r" / \sigma^2")
+        self.sheet.text((0.3, -0.6), "\n".join([self.named.title, *lines]), "left", "top")
 
     def _output(self, out: Point, name: str, length: float = 1.1) -> Point:
         end = (out[0] + length, out[1])

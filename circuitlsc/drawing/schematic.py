@@ -5,21 +5,20 @@ They need schemdraw (the extra ``schematic``). Lengths are schemdraw's units: a 
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Gate, Integrator, ThermalNoise
-from circuitlsc.drawing.parts import Parts, draw_code, draw_noisy_capacitor, draw_terminal
+from circuitlsc.circuit.cells import DeviceGate, Gate, ThermalNoise
+from circuitlsc.drawing.parts import Parts, draw_code, draw_state, draw_terminal, draw_thermal_noise
 from circuitlsc.drawing.path import NODES as NODES
 from circuitlsc.drawing.path import draw_signal_path
-from circuitlsc.drawing.sheet import CURVE, CURVE_BOX, Point, Sheet, drawn, save
+from circuitlsc.drawing.sheet import CURVE_BOX, Point, Sheet, drawn, save
 from circuitlsc.drawing.sheet import engineering as engineering
 from circuitlsc.drawing.sheet import si_prefix as si_prefix
-from circuitlsc.errors import InputError
+from circuitlsc.drawing.variational import draw_encoder, draw_latent
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
@@ -29,6 +28,8 @@ RETURN, SECOND = -3.9, -5.9  # of a second row of a neuron: the wire that leads 
 
 def neuron_schematic(sampler: Sampler, path: Path) -> None:
     """Draw one neuron: gate, prior, noise and leak at the integrating capacitor, and the cell that makes its code.
+
+    Of a variational circuit: the noise cell, the Laplace draw and the shifted threshold of one latent.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def neuron_schematic(sampler: Sampler, path: Path) -> None:
 
 
 def signal_path_schematic(sampler: Sampler, path: Path) -> None:
-    """Draw the loop from a neuron through threshold and crossbars back to its gate.
+    """Draw the loop from a neuron through threshold and crossbars back to its gate; of a variational circuit, from x to s.
 
     One element of each crossbar stands for all; grey parts stand for those beside it.
 
@@ -67,23 +68,14 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
 
 def neuron_figure(sampler: Sampler) -> Figure:
     """Return the figure that `neuron_schematic` saves."""
-    _check_drawable("neuron_schematic()", sampler)
-    return drawn("neuron_schematic()", lambda sheet: _draw_neuron(sheet, Parts(sampler)))
+    draw = _draw_neuron if sampler.dynamics.has_energy else draw_latent
+    return drawn("neuron_schematic()", lambda sheet: draw(sheet, Parts(sampler)))
 
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
-    _check_drawable("signal_path_schematic()", sampler)
-    return drawn("signal_path_schematic()", lambda sheet: draw_signal_path(sheet, Parts(sampler)))
-
-
-def _check_drawable(what: str, sampler: Sampler) -> None:
-    """Raise InputError for a circuit that has neither gate nor loop."""
-    if not sampler.dynamics.has_energy:
-        raise InputError(
-            f'{what}: kind = "{sampler.dynamics.kind}" has no gate and no loop, which is what is drawn. Look at its deck '
-            "instead (circuitlsc build)."
-        )
+    draw = draw_signal_path if sampler.dynamics.has_energy else draw_encoder
+    return drawn("signal_path_schematic()", lambda sheet: draw(sheet, Parts(sampler)))
 
 
 def _draw_neuron(sheet: Sheet, parts: Parts) -> None:
@@ -95,19 +87,19 @@ def _draw_neuron(sheet: Sheet, parts: Parts) -> None:
     out = _draw_force(sheet, parts)
     # what hangs on the gate's node
     begin = 7.9 if momentum is None else 6.0
-    x = begin = begin if noise is None else _draw_noise(sheet, noise) + 1.3
+    x = begin = begin if noise is None else draw_thermal_noise(sheet, noise) + 1.3
     x = _draw_prior(sheet, parts, x)
     block = (0.2, -2.2) if noise is None else None
     if momentum is not None:
         sheet.shunt("Resistor", (x, 0), parts.friction(momentum))
-        x, label = _draw_state(sheet, parts, momentum, (x + 3.9, 0.0))
+        x, label = draw_state(sheet, parts, momentum, (x + 3.9, 0.0))
         end = (x + label, 0.0)
         start = (begin - 0.4, SECOND)
         sheet.line(out, end, (end[0], RETURN), (start[0], RETURN), start, (start[0] + 0.5, SECOND))
         out = sheet.transconductor((start[0] + 0.5, SECOND))
         sheet.text((out[0] - 0.7, SECOND - 0.95), parts.velocity, "center", "top")
         x, block = out[0] + 2.0, block or (7.6, 3.9)
-    x, label = _draw_state(sheet, parts, parts.state, (x, out[1]))
+    x, label = draw_state(sheet, parts, parts.state, (x, out[1]))
     start = (x + label, out[1])
     sheet.line(out, start)
     end = draw_code(sheet, parts, start)
@@ -180,52 +172,3 @@ def _draw_prior(sheet: Sheet, parts: Parts, x: float) -> float:
     label = f"{name}\n{bound}{engineering(float(size.max()) * amperes, 'A')}"
     sheet.text((x + 1.2 + w / 2, y - h / 2 - 0.2), label, "center", "top")
     return x + w + 2.5
-
-
-def _draw_state(sheet: Sheet, parts: Parts, state: Integrator, top: Point) -> tuple[float, float]:
-    """Draw an integrator's capacitor with its noise and what loads it; return where the last part is, and its width."""
-    (x, y), s = top, parts.made.scaling
-    sheet.text((x, y + 0.3), f"${state.quantity}_i$", "center", "bottom")
-    noise = parts.made.graph.noise if state.noisy else None
-    if noise is not None and not parts.device:
-        unit = noise.units(s)[0]
-        label = r"$V_1 \sqrt{2 T}\; W(t / \tau)$" + f"\n$V_1$ = {engineering(unit, 'V')}"
-        draw_noisy_capacitor(sheet, (x, y), parts.capacitor(state), label)
-        return x, 5.0
-    sheet.shunt("Capacitor", (x, y), parts.capacitor(state))
-    if isinstance(state, DeviceIntegrator):
-        part = state.hardware.parts.integrator
-        if math.isfinite(part.output_resistance):
-            x += 2.9
-            ohm = engineering(state.hardware.ohm(part.output_resistance), "Ω")
-            sheet.shunt("Resistor", (x, y), "$R_\\mathrm{leak}$\n" + ohm)
-        if part.offset_current > 0:
-            x += 2.9
-            sheet.shunt("SourceI", (x, y), "$I_\\mathrm{os}$\n" + f"±{engineering(part.offset_current, 'A')}")
-    return x, 3.2
-
-
-def _draw_noise(sheet: Sheet, noise: ThermalNoise) -> float:
-    """Draw the thermal-noise source under the gate; return where its current joins the rail."""
-    hardware, y = noise.hardware, -4.6
-    part = hardware.parts.noise
-    sheet.text((0, y + 0.45), "thermal-noise source", vertical="bottom")
-    label = f"$R_n$\n{engineering(hardware.ohm(part.resistance), 'Ω')}\n{hardware.noise_kelvin:.4g} K"
-    sheet.shunt("Resistor", (0.3, y), label)
-    if part.capacitance > 0:
-        sheet.shunt("Capacitor", (2.8, y), f"$C_n$\n{engineering(hardware.farad(part.capacitance), 'F')}")
-    x = 5.7
-    sheet.line((0.3, y), (x, y))
-    if part.ac_corner > 0:
-        sheet.box((x + 0.6, y), 1.2, 1.0)
-        edge = ((0.2, -0.25), (0.45, -0.25), (0.75, 0.25), (1.0, 0.25))
-        sheet.line(*((x + dx, y + dy) for dx, dy in edge), color=CURVE, width=1.2)
-        corner = part.ac_corner / (hardware.parts.corner.resistance * hardware.parts.corner.capacitance)
-        sheet.text((x + 0.6, y - 0.7), f"high-pass\n{engineering(corner, 'Hz')}", "center", "top")
-        sheet.line((x + 1.2, y), (x + 2.4, y))
-        x += 2.4
-    out = sheet.transconductor((x, y))
-    sheet.text((x + 0.8, y - 0.85), f"$g_m$ = {engineering(noise.gain, 'S')}", "center", "top")
-    sheet.line(out, (x + 2.0, y), (x + 2.0, 0))
-    sheet.dot((x + 2.0, 0))
-    return x + 2.0

@@ -19,9 +19,10 @@ from circuitlsc.studies.friction import FrictionSweep
 from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
 from circuitlsc.validation.law import Bias, Weighted
+from circuitlsc.validation.law_stream import RowsApart, StreamBias
 from circuitlsc.validation.map_result import MapResult
 from circuitlsc.validation.run_errors import Entry
-from circuitlsc.validation.stream_compare import StreamComparison
+from circuitlsc.validation.stream_compare import LawStreamComparison, StreamComparison
 from circuitlsc.validation.verdict import Verdict
 
 ALL_ROWS = 24  # more latents than this are too many to read
@@ -184,11 +185,40 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> st
         lines += [*_some(shown, c.mean, "the largest |z|"), "", f"reference      {said}"]
     if c.pathwise is not None:
         lines.append(_same_noise(sampler, c.pathwise, "{time:g} tau"))
+    if isinstance(c, LawStreamComparison):
+        lines += [*_rows_apart(c.rows_apart), *_biased_rows(c.bias)]
     lines += [
         f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
         *_momentum(sampler, samples),
     ]
     return _ended(lines, samples, c)
+
+
+def _rows_apart(apart: RowsApart) -> list[str]:
+    """Say how far single inputs are from their laws."""
+    what = {"P(active)": (apart.p_active, apart.p_active_detectable), "mean": (apart.mean, apart.mean_detectable)}
+    told = (f"{name} {max(rms):.3g} ({least:.2g} would show)" for name, (rms, least) in what.items() if rms)
+    return [
+        f"each input     differs from its law, in root mean square beyond noise, by at most {', '.join(told)};",
+        f"               the largest is input {apart.largest_row} (z {apart.z:+.2f})",
+    ]
+
+
+def _biased_rows(bias: StreamBias) -> list[str]:
+    """Say how far the laws of a stream are from the posteriors."""
+    said = "bias           of the encoder's laws, no fault of the circuit"
+    if bias.kl is None:
+        return [f"{said}: unknown ({bias.kl_reason})"]
+    left = f" (log p(x) of {bias.refused} more is refused)" if bias.refused else ""
+    told = []
+    for name in LABELS:
+        worst = max(bias.latents, key=lambda latent: latent[f"{name}_rms"])
+        mean, se, rms = (worst[f"{name}{end}"] for end in ("", "_se", "_rms"))
+        told.append(f"{LABELS[name]} {rms:.3g} (mean {mean:+.3g} +- {se:.1g})")
+    return [
+        f"{said}, over {bias.rows} inputs{left}: KL from the posteriors {bias.kl:.3f} +- {bias.kl_se:.2g} nats;",
+        f"               root mean square of the latent that is farthest off ({bias.reference}): {', '.join(told)}",
+    ]
 
 
 def _same_noise(sampler: Sampler, found: Mapping[str, float], over: str) -> str:
@@ -239,14 +269,16 @@ def budget_report(budget: ErrorBudget) -> str:
     """Return an error budget as a table: changes with standard errors, prediction, and the check at half the step."""
     latents = budget.sampler.model.n_latents
     columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
-    run = budget.run
+    run, sampler = budget.run, budget.sampler
+    layout = sampler.system.layout(sampler.form)
+    zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[budget["ideal"].against]
     return _table(
         {**columns, "notes": ""},
         map(_budget_row, budget.entries),
         f"changes against the circuit with ideal parts on the same noise, of the latent (of {latents}) or pair that changes "
         "most; (standard error of the paired difference)",
-        "ideal: against the exact posterior, unpaired",
-        f"{run.chains} x {run.t_stop:g} tau per circuit, step {budget.sampler.plan.step:.4g} tau, {budget.sampler.form} form",
+        f"ideal: against {zero}, unpaired",
+        f"{run.chains} x {run.t_stop:g} tau per circuit, step {sampler.plan.step:.4g} tau, {layout}",
     )
 
 
@@ -269,7 +301,7 @@ def _budget_row(entry: BudgetEntry) -> list[str | None]:
     elif (p := entry.prediction) is not None:
         k, j = entry.latent("p_active"), entry.latent("mean")
         beyond = "" if entry.prediction_holds else ": beyond them"
-        notes.append(f"small signals: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
+        notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
     if entry.step_agrees is not None:
         notes.append(
             "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"

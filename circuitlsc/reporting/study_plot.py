@@ -78,9 +78,9 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     x = np.array([float(e.name.partition("=")[2]) for e in entries])
     k = entries[int(np.argmax(np.abs(x)))].latent(what)
     predicted = [e.prediction for e in entries]
-    if any(p is not None for p in predicted):
+    if (method := next((p.method for p in predicted if p is not None), None)) is not None:
         line = [0.0 if p is None else getattr(p, what)[k] for p in predicted]
-        ax.plot(x, line, "k--", label="small signals")
+        ax.plot(x, line, "k--", label=method)
         ax.legend(loc="best")
     for at, entry in zip(x, entries, strict=True):
         value, se = (getattr(entry.change, name)[k] for name in (what, f"{what}_se"))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from circuitlsc.circuit.cells.op_amp import OpAmps
 from circuitlsc.errors import InputError
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
@@ -20,10 +21,12 @@ from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.studies.frame import check_samples_one, common_step, run_all, split_options
+from circuitlsc.studies.device_law import predict_law
+from circuitlsc.studies.frame import check_samples_one, common_step, read, run_all, split_options
 from circuitlsc.studies.small_signal import Prediction, predict
 from circuitlsc.validation.compare import support_distance
 from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of
+from circuitlsc.validation.law import law_of_run, law_statistics
 from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
 
 STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay")
@@ -82,12 +85,15 @@ class BudgetEntry:
     parameters : dict
         Imperfections by ``part.parameter``, SI units.
     change : PairedDifference
-        Against the circuit with ideal parts, on the same noise; for ``"ideal"``, against the exact posterior.
+        Against the circuit with ideal parts, on the same noise; of ``"ideal"`` itself, against what it should sample.
     prediction : Prediction or None
-        To first order, where there is a formula (`circuitlsc.studies.small_signal`).
+        To first order, where there is a formula (`circuitlsc.studies.small_signal`); of a variational circuit to all orders
+        (`circuitlsc.studies.device_law`).
     half_step : PairedDifference or None
         The same circuit at half the step on the same (bridged) path, minus this one; for parts whose effect may depend
-        on the step (slew rate, hysteresis, delay).
+        on the step (slew rate, hysteresis, delay; op-amps of a variational circuit that do not settle within half of it).
+    against : str
+        ``"ideal"``; of the ideal circuit itself ``"exact"``, the posterior, or ``"law"``, the closed form of an encoder's.
     """
 
     name: str
@@ -95,6 +101,7 @@ class BudgetEntry:
     change: PairedDifference
     prediction: Prediction | None = None
     half_step: PairedDifference | None = None
+    against: str = "ideal"
 
     def latent(self, statistic: str) -> int:
         """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
@@ -140,7 +147,7 @@ class BudgetEntry:
         worst = {name: self.latent(name) for name in MARGINALS}
         return {
             "name": self.name,
-            "against": "exact" if self.name == "ideal" else "ideal",
+            "against": self.against,
             "parameters": {n: list(v) if isinstance(v, tuple) else v for n, v in self.parameters.items()},
             **{
                 f"d_{name}{se}": v for name in STATISTICS for se, v in zip(("", "_se"), self.largest(name), strict=True)
@@ -242,17 +249,27 @@ def error_budget(
     samplers = {"ideal": ideal}
     for name, parts in circuits:
         samplers[name] = rebuilt(ideal, nonideal=parts)
-        if step_check and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
+        if step_check and _depends_on_step(samplers[name]):
             samplers[name + HALF] = rebuilt(samplers[name], halvings=1)
     done = run_all(samplers, run, **machine)
-    before = done["ideal"].draws("u")
-    entries = [_against_exact(ideal, done["ideal"])]
+    of = read(ideal)
+    before = done["ideal"].draws(of)
+    entries = [_of_ideal(ideal, done["ideal"])]
     for name, parts in circuits:
-        u, half = done[name].draws("u"), done.get(name + HALF)
-        change, predicted = paired_difference(model, before, u), predict(ideal, samplers[name], before)
-        at_half = None if half is None else paired_difference(model, u, half.draws("u"))
+        after, half = done[name].draws(of), done.get(name + HALF)
+        change = paired_difference(model, before, after, of=of)
+        energy = ideal.dynamics.has_energy
+        predicted = predict(ideal, samplers[name], before) if energy else predict_law(ideal, samplers[name])
+        at_half = None if half is None else paired_difference(model, after, half.draws(of), of=of)
         entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half))
     return ErrorBudget(tuple(entries), run, ideal)
+
+
+def _depends_on_step(sampler: Sampler) -> bool:
+    """Return whether what a part does may depend on the step."""
+    if sampler.dynamics.has_energy:
+        return any(sampler.nonideal.get(name) != ideal_value(name) for name in STEP_DEPENDENT)
+    return any(isinstance(cell, OpAmps) and cell.states(sampler.scaling) for cell in sampler.graph.cells)
 
 
 def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
@@ -281,10 +298,13 @@ def _parameters(name: str, parts: Nonidealities) -> dict[str, Any]:
     return {i.name: i.value for i in parts.imperfections()} | ({swept: parts.get(swept)} if equals else {})
 
 
-def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
-    """Return how far the circuit with ideal parts is from the exact posterior: the budget's zero."""
-    seed = int(samples.attrs["seed"])
-    exact = exact_statistics(target_of(ideal), ideal.x, seed=seed)
+def _of_ideal(ideal: Sampler, samples: Samples) -> BudgetEntry:
+    """Return how far the circuit with ideal parts is from the exact posterior, or from its encoder's law: the budget's zero."""
+    seed, energy = int(samples.attrs["seed"]), ideal.dynamics.has_energy
+    if energy:
+        exact = exact_statistics(target_of(ideal), ideal.x, seed=seed)
+    else:
+        exact = law_statistics(law_of_run(ideal), ideal.model, ideal.x)
     found = circuit_statistics(ideal, samples)
     moved = {name: getattr(found, name) - getattr(exact, name) for name in MARGINALS}
     errors = {f"{n}_se": np.hypot(getattr(found, f"{n}_mcse"), getattr(exact, f"{n}_mcse")) for n in MARGINALS}
@@ -293,4 +313,5 @@ def _against_exact(ideal: Sampler, samples: Samples) -> BudgetEntry:
     if ideal.model.prior.sparse:
         apart = support_distance(found, exact, seed)
         supports = {"tv": apart.tv, "tv_se": apart.tv_floor, "tv_floor": apart.tv_floor}
-    return BudgetEntry("ideal", {}, PairedDifference(**moved, **errors, **unpaired, **supports))  # type: ignore[arg-type]
+    change = PairedDifference(**moved, **errors, **unpaired, **supports)  # type: ignore[arg-type]
+    return BudgetEntry("ideal", {}, change, against="exact" if energy else "law")

@@ -16,7 +16,7 @@ from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.studies.frame import check_samples_one, common_step, run_all, split_options
+from circuitlsc.studies.frame import check_samples_one, common_step, read, run_all, split_options
 from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
 
 CONFIDENCE = 0.95
@@ -144,8 +144,9 @@ def chip_yield(
     ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
     lot = {f"chip {s}": rebuilt(ideal, nonideal=nonideal.changed({}, seed=s)) for s in seeds}
-    before, *after = (done.draws("u") for done in run_all({"ideal": ideal, **lot}, run, **machine).values())
-    changes = (paired_difference(model, before, u) for u in after)
+    of = read(ideal)
+    before, *after = (done.draws(of) for done in run_all({"ideal": ideal, **lot}, run, **machine).values())
+    changes = (paired_difference(model, before, chip, of=of) for chip in after)
     found = [_judge(model, s, change, tolerance) for s, change in zip(seeds, changes, strict=True)]
     return ChipReport(tuple(found), float(tolerance), ideal, run)
 

@@ -5,6 +5,9 @@ The loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op
 
 .. math:: L(j\omega) = \frac{v^T e(j\omega)}{j\omega\tau\,(1 + j\omega t_d)}, \qquad
           \text{phase margin} = 180^\circ + \arg L \text{ where } |L| = 1
+
+A variational circuit has no loop. Its rules are what its law has: how often a voltage meets the rails, how far each
+imperfection alone moves the law (`circuitlsc.studies.device_law`), and whether what answers the noise is faster than it.
 """
 
 from __future__ import annotations
@@ -18,15 +21,25 @@ from PySpice.Spice.Netlist import Circuit
 
 from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Input, Noise, ThermalNoise, Threshold
 from circuitlsc.circuit.cells.op_amp import Buffer
+from circuitlsc.circuit.variational import SETTLES, slowest_op_amp
 from circuitlsc.io.arrays import Array
+from circuitlsc.model.variational import law_of
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.planning.plan import LAPLACE_WIDTH
 from circuitlsc.planning.scaling import HEADROOM
+from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.analysis import analyse
+from circuitlsc.studies.device_law import UNPREDICTED, device_law
 from circuitlsc.studies.small_signal import gradient_offset, loop_lag
 
 LAG = 0.02  # of a linear mode's variance
 MARGIN = 60.0  # degrees
 OFFSET = 0.1  # of the prior's current
+CLIPPED = 1e-4  # of the samples, or draws
+LAW_ERROR = 0.02  # of P(active), and of mean and sd in units of the slab, by one imperfection
+NEGLIGIBLE = 0.001  # of these: no rule of its own
+FAR = 6.0  # standard deviations of a noise voltage: one in 5e8 is farther
 
 
 @dataclass(frozen=True)
@@ -130,7 +143,7 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
 
 
 def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
-    """Check the design rules of a device-level circuit; of a variational one, without loop, gate and e, that of u's voltage.
+    """Check the design rules of a device-level circuit.
 
     Parameters
     ----------
@@ -141,7 +154,7 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
     if sampler.level != "device":
         return []
     if not sampler.dynamics.has_energy:
-        return list(_voltages(sampler))
+        return [*_settling(sampler), *_rails_of_law(sampler), *_flicker(sampler), *_law_errors(sampler)]
     rules = [*_speed(sampler), *_comparators(sampler), *_voltages(sampler), *_currents(sampler)]
     if ac and sampler.dynamics.kind in ("langevin", "gradient"):
         loop = loop_gain(sampler)
@@ -233,16 +246,22 @@ def _comparators(sampler: Sampler) -> Iterator[Rule]:
 def _voltages(sampler: Sampler) -> Iterator[Rule]:
     parts, scaling, ranges = sampler.nonideal, sampler.scaling, sampler.ranges
     op_amp = parts.op_amp.rail
-    volts = {"u": (ranges.u * scaling.volt, parts.integrator.rail)}
-    if sampler.dynamics.has_energy:
-        volts["e"] = (ranges.e * scaling.volt_e, op_amp)
-    if sampler.dynamics.has_energy and sampler.form != "gram":
+    volts = {
+        "u": (ranges.u * scaling.volt, parts.integrator.rail),
+        "e": (ranges.e * scaling.volt_e, op_amp),
+    }
+    if sampler.form != "gram":
         volts["r"] = (ranges.r * scaling.volt_r, op_amp)
     for name, (value, rail) in volts.items():
-        limit = min(rail, scaling.rails) * parts.corner.supply
-        text = f"{name} reaches {value:.3g} V, the rail is {limit:.3g} V"
-        cure = f": set circuit.rails to {limit / HEADROOM:.2g} (the voltage scales follow), or lower circuit.volt."
-        yield _rule(f"voltage of {name}", text, value, limit, cure)
+        yield _voltage(sampler, name, value, rail)
+
+
+def _voltage(sampler: Sampler, name: str, value: float, rail: float) -> Rule:
+    """Return the rule of a voltage and the rail of what makes it."""
+    limit = min(rail, sampler.scaling.rails) * sampler.nonideal.corner.supply
+    text = f"{name} reaches {value:.3g} V, the rail is {limit:.3g} V"
+    cure = f": set circuit.rails to {limit / HEADROOM:.2g} (the voltage scales follow), or lower circuit.volt."
+    return _rule(f"voltage of {name}", text, value, limit, cure)
 
 
 def _currents(sampler: Sampler) -> Iterator[Rule]:
@@ -264,3 +283,84 @@ def _currents(sampler: Sampler) -> Iterator[Rule]:
         if value > 0:
             text = f"{what} reach {value:.3g} A, the prior's current is {smallest:.3g} A (limit {OFFSET:.0%} of it)"
             yield _rule("offset", text, value, OFFSET * smallest, ": trim them, or AC-couple.")
+
+
+def _settling(sampler: Sampler) -> Iterator[Rule]:
+    r"""Compare what answers the noise, or the next input, with how fast these are.
+
+    A comparator that is late by t_d decides on an older draw, whose correlation with this one is less than 1,
+
+    .. math:: \langle L_t L_{t + t_d} \rangle / \langle L^2 \rangle = e^{-2 t_d/\tau}
+
+    in product form, by two factors which each forget at 1/tau (that of the table forgets more slowly). Op-amps must settle
+    within half a step to be taken as settled, and must move by as much as two inputs differ in that time.
+    """
+    parts, scaling, step = sampler.nonideal, sampler.scaling, sampler.plan.step
+    if (late := parts.comparator.delay) > 0:
+        value = 2 * late / scaling.tau
+        text = f"the comparators' delay {late:.3g} s takes {value:.3g} of a draw's correlation (2 delay/tau), limit {LAG:g}"
+        cure = f": threshold and draw are of two times, which is not simulated. Raise tau to {2 * late / LAG:.2g} s."
+        yield _rule("comparator delay", text, value, LAG, cure)
+    if math.isfinite(parts.op_amp.gbw):
+        value, least = slowest_op_amp(sampler.graph, Hardware(parts, scaling)), SETTLES / step
+        text = f"the slowest op-amp settles at {value:.3g} / tau, needed {least:.3g} / tau (half a step)"
+        cure = (
+            f": it keeps its pole. Raise op_amp.gbw to {parts.op_amp.gbw * least / value:.2g} Hz, or tau, or the step."
+        )
+        yield _rule("op-amp settling", text, value, least, cure, at_least=True)
+    if math.isfinite(limit := parts.op_amp.slew_rate) and sampler.stream is not None and sampler.encoder is not None:
+        moves = [
+            float(np.max(np.abs(np.diff(values, axis=0)), initial=0.0)) for values in sampler.encoder.layers(sampler.x)
+        ]
+        value = max(moves) * scaling.volt / (step * scaling.tau / 2)
+        text = f"the encoder moves at up to {value:.3g} V/s from input to input, the slew rate is {limit:.3g} V/s"
+        yield _rule("slew rate", text, value, limit, ": raise tau or the slew rate.")
+
+
+def _rails_of_law(sampler: Sampler) -> Iterator[Rule]:
+    r"""Compare the encoder's voltages with the rails, and count the draws and codes beyond them: P(|L| > l) = exp(-l)."""
+    parts, scaling, encoder = sampler.nonideal, sampler.scaling, sampler.encoder
+    assert encoder is not None
+    yield _voltage(sampler, "u", FAR * scaling.volt, parts.integrator.rail)
+    largest = max(float(np.max(np.abs(values))) for values in encoder.layers(sampler.x))
+    yield _voltage(sampler, "the encoder", largest * scaling.volt, parts.op_amp.rail)
+    rail = scaling.rails * parts.corner.supply
+    law, most = law_of(sampler.model, *encoder.heads(sampler.x)), rail / scaling.volt
+    beyond = {
+        "a draw": math.exp(-most),
+        "the code": float(np.max(1 - law.distribution(most) + law.distribution(-most))),
+    }
+    for what, value in beyond.items():
+        text = f"{what} is beyond the rails of {rail:.3g} V in {value:.2g} of the samples, limit {CLIPPED:g}"
+        yield _rule(f"voltage of {what}", text, value, CLIPPED, ": lower circuit.volt, or raise circuit.rails.")
+
+
+def _flicker(sampler: Sampler) -> Iterator[Rule]:
+    """Return how much the 1/f noise adds to the variance of u, which is 1: a power that is another in each run."""
+    noise, corner = sampler.graph.noises[0], sampler.nonideal.noise.flicker_corner
+    if isinstance(noise, ThermalNoise) and corner > 0:
+        value = noise.flicker_variance(1.0)
+        text = f"1/f noise adds {value:.3g} to the variance 1 of u, limit {LAG:g}"
+        cure = f": lower noise.flicker_corner to {corner * LAG / value:.2g} Hz, or AC-couple."
+        yield _rule("1/f noise", text, value, LAG, cure)
+
+
+def _law_errors(sampler: Sampler) -> Iterator[Rule]:
+    """Return how far each imperfection alone moves the law (of the first input), where that is not negligible."""
+    parts, slab = sampler.nonideal, sampler.model.prior.slab_scale
+    given = parts.comparator.width is not None
+    plan = replace(sampler.plan, width=LAPLACE_WIDTH) if given else sampler.plan
+    ideal = device_law(replace(sampler, nonideal=parts.only(), plan=plan))
+    for imperfection in parts.imperfections():
+        if (name := imperfection.name) in UNPREDICTED:
+            continue
+        own = sampler.plan if name == "comparator.width" else plan
+        found = device_law(replace(sampler, nonideal=parts.only(name), plan=own))
+        moved = {what: float(np.max(np.abs(found[what] - ideal[what]))) for what in MARGINALS}
+        value = max(moved["p_active"], moved["mean"] / slab, moved["sd"] / slab)
+        if value > NEGLIGIBLE:
+            text = (
+                f"{name} alone moves P(active) by {moved['p_active']:.3g}, mean and sd by {moved['mean'] / slab:.3g} and "
+                f"{moved['sd'] / slab:.3g} slabs, limit {LAW_ERROR:g}"
+            )
+            yield _rule(name, text, value, LAW_ERROR, ": lower it; circuitlsc budget measures it.")

@@ -19,6 +19,7 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 
 T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
+LAW_T_STOP = 40_000.0  # tau, of the noise cell, whose steps are 2: of a variational circuit
 _RUN, _MACHINE = ("t_stop", "warmup", "chains", "seed", "thin"), ("workers", "executor", "timeout", "store", "note")
 
 
@@ -26,7 +27,12 @@ def split_options(options: Mapping[str, Any]) -> tuple[RunPlan, dict[str, Any], 
     """Return what a study was given: its run, where it runs (for `run_all`), and the rest, for `build_sampler`."""
     circuit = dict(options)
     run, machine = ({name: circuit.pop(name) for name in names if name in circuit} for names in (_RUN, _MACHINE))
-    return RunPlan(**{"t_stop": T_STOP, **run}), machine, circuit
+    return RunPlan(**{"t_stop": length(as_dynamics(circuit.get("dynamics", LANGEVIN))), **run}), machine, circuit
+
+
+def length(dynamics: Dynamics) -> float:
+    """Return how long a chain of a study is where nothing else is asked for, in tau."""
+    return T_STOP if dynamics.has_energy else LAW_T_STOP
 
 
 def as_sampling(dynamics: Dynamics | str, why: str) -> Dynamics:
@@ -44,12 +50,18 @@ def as_sampling(dynamics: Dynamics | str, why: str) -> Dynamics:
 
 
 def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
-    """Raise InputError unless the circuit samples the posterior of one input."""
+    """Raise InputError unless the circuit samples the posterior of one input, or an encoder's law."""
     dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
     code = " (for one code, run the circuit with and without the imperfection)" if dynamics.settles else ""
-    as_sampling(dynamics, f"{what} compares samples of a posterior{code}")
+    if dynamics.has_energy:
+        as_sampling(dynamics, f"{what} compares samples of a posterior{code}")
     if circuit.get("hold") is not None:
         raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
+
+
+def read(sampler: Sampler) -> str:
+    """Return which samples a study reads: the states u, or, where these are noise alone, the codes s."""
+    return "u" if sampler.dynamics.has_energy else "s"
 
 
 def common_step(

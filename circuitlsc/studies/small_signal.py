@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,6 +58,8 @@ PREDICTED = (
 @dataclass(frozen=True, eq=False)
 class Prediction(Change):
     """First-order change of each latent's statistics, and its standard error from the ideal circuit's samples."""
+
+    method: ClassVar[str] = "small signals"
 
 
 def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction | None:

@@ -186,13 +186,19 @@ def _replicate(
     if rho != 0:
         u[:, :, 1:] *= np.sqrt(1 - rho**2)
         u = lfilter([1.0], [1.0, -rho], u, axis=2)
-    noise = u[0] * u[1] + u[2] * u[3] if fields == 4 else -np.sign(u[0]) * (np.log(2) + log_ndtr(-np.abs(u[0])))
-    s = law.code(noise)
+    s = law.code(laplace_of(u))
     on = (s != 0).astype(float)
     each = np.stack([on, s < 0, s, s**2], axis=2).reshape(chains, BLOCKS, -1, 4, K).sum(2)
     halves = on.reshape(chains, 2, -1, K)
     both = np.matmul(halves.transpose(0, 1, 3, 2), halves)[:, :, *np.triu_indices(K, 1)]
     return each, both
+
+
+def laplace_of(u: Array) -> Array:
+    """Return Laplace draws (...) of four noise voltages N(0, 1), or of one: (4, ...) or (1, ...)."""
+    return np.asarray(
+        u[0] * u[1] + u[2] * u[3] if len(u) == 4 else -np.sign(u[0]) * (np.log(2) + log_ndtr(-np.abs(u[0])))
+    )
 
 
 def weigh_samples(sampler: Sampler, samples: Samples, posterior: PosteriorStatistics | None = None) -> Weighted:

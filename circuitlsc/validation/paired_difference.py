@@ -71,7 +71,7 @@ class PairedDifference(Change):
 
 
 def paired_difference(
-    model: SparseCodingModel, before: ArrayLike | Draws, after: ArrayLike | Draws
+    model: SparseCodingModel, before: ArrayLike | Draws, after: ArrayLike | Draws, *, of: str = "u"
 ) -> PairedDifference:
     """Measure what changed between two runs on the same noise.
 
@@ -79,15 +79,20 @@ def paired_difference(
     ----------
     model : SparseCodingModel
     before, after : array or Draws, shape (n_chains, n_draws, n_latents)
-        States u at the same times, in model units.
+        States u at the same times, or codes s, in model units.
+    of : str
+        ``"u"``, or ``"s"`` if they are codes, of which those that are not 0 are active.
 
     Notes
     -----
     The standard errors are those of `circuitlsc.reference.mcse`: a long run's come from block means of the differences.
     """
     before, after = Draws.of(before), Draws.of(after)
-    a0, a1 = before.map(model.active), after.map(model.active)
-    s0, s1 = before.map(model.latent), after.map(model.latent)
+    if of == "u":
+        a0, a1 = before.map(model.active), after.map(model.active)
+        s0, s1 = before.map(model.latent), after.map(model.latent)
+    else:
+        (a0, a1), s0, s1 = (s.map(lambda code: code != 0) for s in (before, after)), before, after
     p, p_se = mean_with_mcse(a1.map(lambda new, old: new.astype(float) - old, a0))
     (share, se0), (_, se1) = mean_with_mcse(a0), mean_with_mcse(a1)
     unpaired = np.hypot(se0, se1)

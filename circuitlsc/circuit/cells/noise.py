@@ -174,6 +174,20 @@ class ThermalNoise(Noise):
         variance = float(np.log(10.0)) * thermal * part.flicker_corner
         return tuple((10.0**k / self.hardware.scaling.tau, variance) for k in FLICKER_DECADES)
 
+    def flicker_variance(self, rate: float) -> float:
+        r"""Return what the 1/f noise adds to the variance of a state that forgets at ``rate`` (1/tau), in model units.
+
+        .. math:: \sum_w \frac{D_w^2\,w}{(a + f)(a + w)(f + w)}
+
+        with D the drift of a section's standard deviation, w its rate, and f the AC coupling's corner, all in 1/tau.
+        """
+        part, corner, scaling = self.hardware.parts.noise, self.hardware.parts.corner, self.hardware.scaling
+        f = 2 * np.pi * part.ac_corner * scaling.tau / (corner.resistance * corner.capacitance)
+        drifts = [
+            (w * scaling.tau, variance * (self.gain / scaling.drift_current) ** 2) for w, variance in self._sections
+        ]
+        return float(sum(power * w / ((rate + f) * (rate + w) * (f + w)) for w, power in drifts))
+
     @property
     def taken(self) -> tuple[str, ...]:
         """The supply's node, if it makes noise."""
