@@ -173,13 +173,13 @@ def test_bias_is_what_it_says():
 def test_a_posterior_that_is_refused_is_said(monkeypatch):
     refuse = iter([True] * 2)
 
-    def evidence(model, x, heads, rng):
+    def evidence(model, x, heads, **how):
         if next(refuse, False):
             raise law_stream.ReferenceRefusedError("nothing is known")
-        return known(model, x, heads, rng)
+        return known(model, x, heads, **how)
 
-    known = law_stream._evidence
-    monkeypatch.setattr(law_stream, "_evidence", evidence)
+    known = law_stream.sure_evidence
+    monkeypatch.setattr(law_stream, "sure_evidence", evidence)
     sampler = built()
     law = laws_of_rows(sampler, np.arange(40))
     found = stream_bias(sampler, law, np.arange(40), seed=1)

@@ -12,6 +12,7 @@ from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.learning import FromModel, Rows, VariationalLearner, held_out, load_history, save_history
 from circuitlsc.learning import variational as learning
 from circuitlsc.learning.source import input_rng
+from circuitlsc.model import variational
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, Encoder
 from circuitlsc.model.variational import ESTIMATORS, REDUCTIONS, best_law, elbo
 from circuitlsc.reference.exact import log_evidence
@@ -211,7 +212,7 @@ def test_log_p_of_held_out_inputs(monkeypatch):
             raise ReferenceRefusedError("few")
         return SimpleNamespace(log_p=-3.0, se=0.1, ess_share=0.2)
 
-    monkeypatch.setattr(held_out, "log_evidence", refuse)
+    monkeypatch.setattr(variational, "log_evidence", refuse)
     few = held_out.held_out_evidence(small, made, inputs=3)
     assert few["log_p"].isnull().values.tolist() == [True, False, False]
     said = held_out.evidence_report(few)

@@ -2,7 +2,7 @@ r"""What a trained encoder is worth on inputs that it has not seen: log p(x), th
 
 .. math:: \log p(x) - \mathrm{ELBO}(x) = \mathrm{KL}(q(s|x)\,\|\,p(s|x)) \ge 0
 
-log p(x) is that of weighted draws (`circuitlsc.model.variational.log_evidence`), the bound is closed form. The difference is
+log p(x) is that of weighted draws (`circuitlsc.model.variational.sure_evidence`), the bound is closed form. The difference is
 what the encoder's law costs, by its family and because one network gives all of them. Not in the paper.
 """
 
@@ -14,12 +14,11 @@ import numpy as np
 import xarray as xr
 
 from circuitlsc.errors import ReferenceRefusedError
-from circuitlsc.io.arrays import Array
 from circuitlsc.learning.variational import VariationalLearner, VariationalRun, set_aside
 from circuitlsc.model.encoder import Heads
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.model.variational import Evidence, best_law, elbo, log_evidence
+from circuitlsc.model.variational import elbo, sure_evidence
 
 INPUTS = 30
 DRAWS = 20_000  # of each: about 40 ms for 8 latents
@@ -57,9 +56,8 @@ def held_out_evidence(learner: VariationalLearner, made: VariationalRun, *, inpu
     rows = np.full((3, len(X)), math.nan)
     for n, x in enumerate(X):
         try:
-            found = _evidence(
-                model, x, Heads(*(head[n] for head in heads)), np.random.default_rng([learner.seed, _STREAM, n])
-            )
+            rng = np.random.default_rng([learner.seed, _STREAM, n])
+            found = sure_evidence(model, x, Heads(*(head[n] for head in heads)), n=DRAWS, rng=rng)
         except ReferenceRefusedError:
             continue
         rows[:, n] = found.log_p, found.se, found.ess_share
@@ -73,14 +71,6 @@ def held_out_evidence(learner: VariationalLearner, made: VariationalRun, *, inpu
     return xr.Dataset(
         {name: ("held_out_input", values[name], {"units": u, "long_name": text}) for name, (u, text) in about.items()}
     )
-
-
-def _evidence(model: SparseCodingModel, x: Array, heads: Heads, rng: np.random.Generator) -> Evidence:
-    """Weight draws of a law, or else of the best one."""
-    try:
-        return log_evidence(model, x, heads, n=DRAWS, rng=rng)
-    except ReferenceRefusedError:
-        return log_evidence(model, x, best_law(model, x, heads), n=DRAWS, rng=rng)
 
 
 def evidence_report(found: xr.Dataset) -> list[str]:

@@ -25,9 +25,8 @@ from scipy.signal import lfilter
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.encoder import Heads
-from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import ThresholdedLaplace
-from circuitlsc.model.variational import Evidence, best_law, elbo, law_of, log_evidence
+from circuitlsc.model.variational import Evidence, elbo, law_of, sure_evidence
 from circuitlsc.planning.run_plan import ALLOWANCE, RunPlan
 from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
@@ -269,7 +268,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
     what, found, reasons = f"weighted draws, {EVIDENCE_DRAWS:,} of each input", dict[int, Evidence](), dict[int, str]()
     for k, each in enumerate(zip(x, *heads, strict=True)):
         try:
-            found[k] = _evidence(model, each[0], Heads(*each[1:]), rng)
+            found[k] = sure_evidence(model, each[0], Heads(*each[1:]), n=EVIDENCE_DRAWS, rng=rng)
         except ReferenceRefusedError as error:
             reasons[k] = str(error)
     refused = len(reasons)
@@ -295,14 +294,6 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
             latent.update({f"{name}{end}": float(value[k]) for end, value in values})
     share = min(one.ess_share for one in known)
     return StreamBias(n, refused, float(kl), float(kl_se), None, share, what, tuple(latents))
-
-
-def _evidence(model: SparseCodingModel, x: Array, heads: Heads, rng: np.random.Generator) -> Evidence:
-    """Return what weighted draws say of an input: of its own law, or else of the best one."""
-    try:
-        return log_evidence(model, x, heads, n=EVIDENCE_DRAWS, rng=rng)
-    except ReferenceRefusedError:
-        return log_evidence(model, x, best_law(model, x, heads), n=EVIDENCE_DRAWS, rng=rng)
 
 
 def _over_rows(values: Array, errors: Array, left_out: float) -> tuple[Array, Array]:
