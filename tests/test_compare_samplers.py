@@ -132,6 +132,13 @@ def test_a_circuit_that_does_not_follow_is_said(found):
     wrong = study._check("its law", law + [0, 0, 0.03, 0] + 0.02 * rng.standard_normal((40, 4)), law)
     assert right.follows
     assert not wrong.follows
+    signs = np.where(np.arange(40) % 2, 0.1, -0.1)[:, None]  # off by as much to either side: averages see nothing
+    noise = rng.standard_normal((40, 4)) * np.sqrt(law * (1 - law) / 400)
+    one, other = (study._check("its law", law + noise + far, law, 400.0) for far in (0.0, signs))
+    assert one.follows
+    assert one.scatter == pytest.approx(1, abs=0.4)
+    assert other.max_abs_z < other.z_limit
+    assert not other.follows
     assert wrong.largest == pytest.approx(0.03, abs=0.015)
     (level,) = found.levels
     said = samplers_report(found)

@@ -174,7 +174,8 @@ def _circuits(found: SamplerComparison) -> list[str]:
         for name, course in level.samplers.items():
             check = course.check
             odd = "" if check.follows else f" (IT DID NOT FOLLOW {check.of.upper()})"
-            words.append(f"{NAMES[name]} {check.largest:.2g} +- {check.se:.1g}{odd}")
+            scatter = "" if check.scatter is None else f", scatter {check.scatter:.2f} of 1"
+            words.append(f"{NAMES[name]} {check.largest:.2g} +- {check.se:.1g}{scatter}{odd}")
         lines.append(f"               sigma {level.sigma:g}: {'; '.join(words)}")
     first = found.levels[0].samplers
     unknown = {NAMES[name]: course.watts_reason for name, course in first.items() if course.watts_reason}

@@ -55,6 +55,7 @@ from circuitlsc.studies.convergence import (
 )
 from circuitlsc.studies.energy import power
 from circuitlsc.validation.judge import active_draws
+from circuitlsc.validation.law import memory
 from circuitlsc.validation.run_errors import ALPHA
 
 INPUTS, HOLD, SIGMAS = 100, 2000.0, (0.6, 1.0, 1.6)  # the last over the config's sigma
@@ -79,7 +80,11 @@ class Check:
         The largest average difference of a latent, and its standard error over inputs.
     max_abs_z, z_limit : float
         Of all latents, with the allowed bias of 0.005 taken off, and what correct circuits stay below with a chance of 99 %.
+    scatter : float or None
+        Of a variational circuit, mean over inputs and latents of the squared difference over that of independent samples
+        (and of the allowed bias): it sees what averages over inputs do not, and is 1 at most.
     follows : bool
+        Whether neither says otherwise.
     """
 
     of: str
@@ -87,6 +92,7 @@ class Check:
     se: float
     max_abs_z: float
     z_limit: float
+    scatter: float | None
     follows: bool
 
 
@@ -407,7 +413,12 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
         SLOW: _check("the posterior", _late(b.circuits[SLOW], samples[SLOW]), p),
         "weighted": _check("the posterior", measured["weighted"][2][:, -1], p),
         **{
-            name: _check("its law", measured[name][2][:, -1], law_of(model, *heads).p_active[1:])
+            name: _check(
+                "its law",
+                measured[name][2][:, -1],
+                law_of(model, *heads).p_active[1:],
+                _independent(b.circuits[name], samples[name]),
+            )
             for name, heads in laws.items()
         },
     }
@@ -562,14 +573,26 @@ def _late(sampler: Sampler, samples: Samples) -> Array:
     return np.stack([on(n)[skipped:].mean(0) for n in range(1, len(sampler.x))])
 
 
-def _check(of: str, found: Array, expected: Array) -> Check:
-    """Compare averages over inputs (n_inputs, K) with those that a correct circuit has."""
+def _independent(sampler: Sampler, samples: Samples) -> float:
+    """Return how many independent samples of an input a variational circuit's are worth, at least."""
+    lag = memory(sampler.plan.step, int(samples.attrs["thin"]))
+    rho = max(lag, lag**2)
+    return samples.draws_per_row * (1 - rho) / (1 + rho)
+
+
+def _check(of: str, found: Array, expected: Array, independent: float | None = None) -> Check:
+    """Compare P(active) (n_inputs, K) with what a correct circuit has, from so many independent samples if that is known."""
     d = found - expected
     off, se = d.mean(0), np.maximum(d.std(0, ddof=1) / math.sqrt(len(d)), SMALLEST)
     worst = int(np.argmax(np.abs(off)))
     z = float(np.max(np.maximum(np.abs(off) - ALLOWANCE, 0.0) / se))
     limit = float(stats.t.isf(ALPHA / (2 * len(off)), len(d) - 1))
-    return Check(of, float(abs(off[worst])), float(se[worst]), z, limit, z <= limit)
+    scatter, follows = None, z <= limit
+    if independent is not None:
+        each = (d**2 / (expected * (1 - expected) / independent + ALLOWANCE**2)).mean(1)
+        scatter = float(each.mean())
+        follows &= scatter - 1 <= limit * float(each.std(ddof=1)) / math.sqrt(len(d))
+    return Check(of, float(abs(off[worst])), float(se[worst]), z, limit, scatter, bool(follows))
 
 
 def _watts(b: Bench, seed: int) -> dict[str, tuple[float | None, str | None]]:
