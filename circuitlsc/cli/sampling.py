@@ -93,8 +93,10 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             samples.save(folder / out.SAMPLES)
             known = expected()
         from circuitlsc.cli.outcome import outcome
+        from circuitlsc.validation.half_step import half_step
 
-        result = outcome(sampler, samples, expected=known, note=say, **_limits(config))
+        half = half_step(sampler, plan, note=say, **where)
+        result = outcome(sampler, samples, expected=known, half=half, note=say, **_limits(config))
         write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
         # rows of an energy report know of no momentum, and of no settling
@@ -192,6 +194,7 @@ def compare(
     from circuitlsc.cli.outcome import outcome
     from circuitlsc.config.read import load_config
     from circuitlsc.sampling.samples import Samples
+    from circuitlsc.validation.half_step import half_step
 
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
@@ -201,7 +204,8 @@ def compare(
     samples.check_made_by(sampler)
     with progress_lines() as line:
         expected = _expected(config, sampler, line, Event())
-    result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
+    half = half_step(sampler, config.run, note=say)
+    result = outcome(sampler, samples, expected=expected, half=half, note=say, **_limits(config))
     shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
     return Ended(shown, result.verdict)
 

@@ -171,6 +171,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> st
         lines.append(_same_noise(sampler, c.pathwise, "{time:g} tau"))
     if isinstance(c, LawStreamComparison):
         lines += [*_rows_apart(c.rows_apart), *_biased_rows(c.bias)]
+        lines += [f"step           {c.half_step.told()}"] if c.half_step is not None else []
     lines += [
         f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
         *_momentum(sampler, samples),
