@@ -56,7 +56,7 @@ def test_where_the_step_cannot_matter_nothing_runs(monkeypatch):
     )
     settled = built({"op_amp": {"gbw": 1e9}})
     colour = built({"noise": {"capacitance": 1e-15}})
-    for sampler in (lsc, settled, colour, built(None, level="ideal")):
+    for sampler in (lsc, settled, colour, built(None, level="ideal"), built(interpolate="linear")):
         assert tried(sampler) is None
     assert half_step(one, one.run_plan(t_stop=100.0)) is None
 

@@ -82,7 +82,7 @@ def lags(sampler: Sampler) -> bool:
 def half_step(
     sampler: Sampler, run: RunPlan, *, note: Callable[[str], None] | None = None, **machine: Any
 ) -> HalfStep | None:
-    """Make a piece of a run again at half its step, and compare the laws; None if the circuit is none whose step can matter.
+    """Make a piece of a run again at half its step, and compare the laws; None where the step cannot matter.
 
     Parameters
     ----------
@@ -94,7 +94,8 @@ def half_step(
     **machine
         ``workers``, ``executor``, ``timeout``, ``store`` as for `Sampler.run`.
     """
-    if sampler.dynamics.has_energy or sampler.level != "device" or sampler.stream is None:
+    stream = sampler.stream
+    if sampler.dynamics.has_energy or sampler.level != "device" or stream is None or stream.interpolate != "hold":
         return None
     half = rebuilt(sampler, halvings=sampler.halvings + 1)
     if not lags(sampler) and not lags(half):
