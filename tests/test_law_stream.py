@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from circuitlsc import InputError, SparseCodingModel, SpikeSlab, build_sampler
+from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.thresholded import ThresholdedLaplace
@@ -168,6 +168,19 @@ def test_bias_is_what_it_says():
     some = stream_bias(sampler, law, which, seed=1)  # 8 of 60: their mean is not that of all
     assert some.kl == found.kl
     assert some.kl_se > 3 * found.kl_se
+
+
+def test_a_prior_without_a_spike():
+    """Of such a prior no P(active) is judged; laws with a spike are infinitely far from its posteriors, and have a bias."""
+    model = SparseCodingModel(MODEL.A, Laplace(1.0), 0.7)
+    sampler = build_sampler(model, ROWS[:6], hold=HOLD, dynamics="variational", encoder=network())
+    law, which = laws_of_rows(sampler, np.arange(6)), np.arange(6)
+    assert RowLaws(law, 10, 1.0, False).truth.shape == (6, 1, K)
+    found = stream_bias(sampler, law, which, seed=1)
+    assert found.kl is None
+    assert found.kl_reason == "it is infinite: codes can be zero in the laws, and not in the prior"
+    assert all(np.isfinite(list(latent.values())).all() for latent in found.latents)
+    assert len(found.latents) == K
 
 
 def test_a_posterior_that_is_refused_is_said(monkeypatch):

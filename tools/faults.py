@@ -92,6 +92,7 @@ FAULTS = (
     Fault("a variational circuit calibrated by true codes", "validation/calibration.py", "own = calibrate(model, s_law,", "own = calibrate(model, s_true,", "test_circuit_calibration.py::test_a_variational_circuit_is_judged_by_its_law_and_its_bias_is_told"),
     Fault("a comparator's offset raises its threshold in the law of the parts", "studies/device_law.py", "kappa - above, kappa - below", "kappa + above, kappa - below", "test_device_law.py::test_predictions_hold"),
     Fault("an AC coupling lets all 1/f noise pass", "circuit/cells/noise.py", "((rate + f) * (rate + w) * (f + w))", "((rate + f) * (rate + w) * w)", "test_rules.py::test_flicker_by_its_sections"),
+    Fault("half the step is the step itself", "validation/half_step.py", "((sampler, 1), (half, 2))", "((sampler, 1), (sampler, 1))", "test_half_step.py::test_a_step_that_is_too_long_is_told_and_the_one_that_is_given_does"),
     # learning
     Fault("learning of sigma against 1", "learning/kernel.py", "(power / (n * D) - sigma**2)", "(power / (n * D) - 1.0)", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
     Fault("threshold learns without sigma squared", "learning/kernel.py", "rates.u0 * push / (n * sigma**2)", "rates.u0 * push / n", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),

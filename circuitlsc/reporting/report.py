@@ -187,6 +187,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> st
         lines.append(_same_noise(sampler, c.pathwise, "{time:g} tau"))
     if isinstance(c, LawStreamComparison):
         lines += [*_rows_apart(c.rows_apart), *_biased_rows(c.bias)]
+        lines += [f"step           {c.half_step.told()}"] if c.half_step is not None else []
     lines += [
         f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
         *_momentum(sampler, samples),
@@ -207,8 +208,9 @@ def _rows_apart(apart: RowsApart) -> list[str]:
 def _biased_rows(bias: StreamBias) -> list[str]:
     """Say how far the laws of a stream are from the posteriors."""
     said = "bias           of the encoder's laws, no fault of the circuit"
-    if bias.kl is None:
-        return [f"{said}: unknown ({bias.kl_reason})"]
+    kl = f"unknown ({bias.kl_reason})" if bias.kl is None else f"{bias.kl:.3f} +- {bias.kl_se:.2g} nats"
+    if not bias.latents:
+        return [f"{said}: {kl}"]
     left = f" (log p(x) of {bias.refused} more is refused)" if bias.refused else ""
     told = []
     for name in LABELS:
@@ -216,7 +218,7 @@ def _biased_rows(bias: StreamBias) -> list[str]:
         mean, se, rms = (worst[f"{name}{end}"] for end in ("", "_se", "_rms"))
         told.append(f"{LABELS[name]} {rms:.3g} (mean {mean:+.3g} +- {se:.1g})")
     return [
-        f"{said}, over {bias.rows} inputs{left}: KL from the posteriors {bias.kl:.3f} +- {bias.kl_se:.2g} nats;",
+        f"{said}, over {bias.rows} inputs{left}: KL from the posteriors {kl};",
         f"               root mean square of the latent that is farthest off ({bias.reference}): {', '.join(told)}",
     ]
 

@@ -77,13 +77,13 @@ class StreamBias:
     kl, kl_se : float or None
         Mean of KL(law || posterior), nats, and its error: that of log p(x), and of rows that were left out.
     kl_reason : str or None
-        Why there is none: log p(x) is refused for more than one row in twenty.
+        Why there is none: log p(x) is refused for more than one row in twenty, or the divergence is infinite.
     ess_share : float or None
         Smallest effective share of the weighted draws that a row's log p(x) and statistics come from.
     reference : str
     latents : tuple of dict
         For each latent the mean over rows of ``p_active``, ``mean`` and ``sd`` (model units), with ``.._se``; ``.._rms`` is
-        their root mean square over rows, the reference's noise taken off, with ``.._rms_se``. Empty where there is no kl.
+        their root mean square over rows, the reference's noise taken off, with ``.._rms_se``. Empty where log p(x) is refused.
     """
 
     rows: int
@@ -280,7 +280,11 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
     n, left_out = len(known), 1 - len(known) / len(sampler.x)
     bounds = elbo(model, x, *heads)[which]
     divergence = np.array([one.log_p for one in known]) - bounds
-    kl, kl_se = _over_rows(divergence, np.array([one.se for one in known]), left_out)
+    kl = kl_se = reason = None
+    if np.isfinite(divergence).all():
+        kl, kl_se = map(float, _over_rows(divergence, np.array([one.se for one in known]), left_out))
+    else:
+        reason = "it is infinite: codes can be zero in the laws, and not in the prior"
     latents: list[dict[str, float]] = [{} for _ in range(model.n_latents)]
     for name in MARGINALS:
         d = getattr(law, name)[which] - np.array([getattr(one, name) for one in known])
@@ -293,7 +297,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
             values = zip(("", "_se", "_rms", "_rms_se"), (mean, mean_se, rms, rms_se), strict=True)
             latent.update({f"{name}{end}": float(value[k]) for end, value in values})
     share = min(one.ess_share for one in known)
-    return StreamBias(n, refused, float(kl), float(kl_se), None, share, what, tuple(latents))
+    return StreamBias(n, refused, kl, kl_se, reason, share, what, tuple(latents))
 
 
 def _over_rows(values: Array, errors: Array, left_out: float) -> tuple[Array, Array]:

@@ -28,6 +28,7 @@ from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.half_step import HalfStep
 from circuitlsc.validation.judge import runs_like, target_of
 from circuitlsc.validation.law_stream import (
     LAW_ROWS,
@@ -107,14 +108,22 @@ class LawStreamComparison(StreamComparison):
         What is judged beside the averages: an error that changes its sign from row to row, and a row that is wrong alone.
     bias : StreamBias
         How far the laws are from the posteriors, which is not judged.
+    half_step : HalfStep or None
+        What half the step changes, if op-amps lag and that was tried: too much leaves the verdict open.
     """
 
     rows_apart: RowsApart
     bias: StreamBias
+    half_step: HalfStep | None
 
 
 def compare_stream(
-    sampler: Sampler, samples: Samples, *, tolerance: float = TOLERANCE, note: Callable[[str], None] | None = None
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    tolerance: float = TOLERANCE,
+    half: HalfStep | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> StreamComparison:
     """Compare a run of many inputs with the exact posteriors, or the laws that are sampled, and with NumPy on the same noise.
 
@@ -126,6 +135,8 @@ def compare_stream(
         What its `run` returned.
     tolerance : float
         How close averages must be to the exact ones, errors included.
+    half : HalfStep or None
+        What `circuitlsc.validation.half_step.half_step` returned for the run, of a variational circuit.
     note : callable or None
         Called with a few words before each part.
 
@@ -153,7 +164,7 @@ def compare_stream(
         reason = "the input varies, and a posterior belongs to an input that stands still."
         return StreamComparison("inconclusive", reason, **common)
     if not sampler.dynamics.has_energy:
-        return _compare_laws(sampler, samples, tolerance, common, say)
+        return _compare_laws(sampler, samples, tolerance, half, common, say)
     say("replicate runs in software")
     chosen = _spaced(len(x), ROWS)
     first, run = 0 if target.prior.sparse else 1, samples.run_plan()  # P(active) only where a code can be zero
@@ -184,7 +195,12 @@ def compare_stream(
 
 
 def _compare_laws(
-    sampler: Sampler, samples: Samples, tolerance: float, common: dict[str, Any], say: Callable[[str], None]
+    sampler: Sampler,
+    samples: Samples,
+    tolerance: float,
+    half: HalfStep | None,
+    common: dict[str, Any],
+    say: Callable[[str], None],
 ) -> LawStreamComparison:
     """Compare the rows of a variational circuit with their laws, and say how far these are from the posteriors."""
     run, scale = samples.run_plan(), common["scale"]
@@ -214,8 +230,12 @@ def _compare_laws(
         largest_row=int(chosen[largest]),
         z=float(judged.z[-1]),
     )
+    verdict, reason = _judge_rows(judged, apart, len(chosen), tolerance)
+    if half is not None and not half.agrees:
+        verdict, reason = "inconclusive", f"{half.told()}. As the circuit was run: {reason}"
     return LawStreamComparison(
-        *_judge_rows(judged, apart, len(chosen), tolerance),
+        verdict,
+        reason,
         compared_rows=len(chosen),
         max_abs_z=float(np.abs(judged.z).max()),
         z_limit=judged.c,
@@ -224,6 +244,7 @@ def _compare_laws(
         mean=mean,
         rows_apart=apart,
         bias=bias,
+        half_step=half,
         **common,
     )
 
