@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from test_law_stream import MODEL as LINES
+from test_law_stream import network
 
 from circuitlsc import Dynamics, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.circuit.cells.variational import softplus_table
+from circuitlsc.model.variational import law_of
+from circuitlsc.reporting.calibration_plot import calibration_figure
 from circuitlsc.studies.circuit_calibration import calibrate_circuit, plan_calibration
-from circuitlsc.validation.calibration import calibrate, draw_inputs
+from circuitlsc.validation.calibration import calibrate, calibrate_law, calibration_report, draw_inputs
 
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 pytestmark = pytest.mark.ngspice
@@ -54,6 +59,52 @@ def test_temperature_and_momentum_are_calibrated_too():
     dynamics = Dynamics(kind="underdamped", temperature=2.0)
     c = calibrate_circuit(BARS.tempered(2.0), built=BARS, dynamics=dynamics, seed=15, inputs=120)
     assert c.result.verdict == "agrees", c.result.reason  # fails with chance 1 %
+
+
+def variational(encoder, **arguments):
+    return calibrate_circuit(LINES, dynamics="variational", encoder=encoder, source="table", inputs=150, **arguments)
+
+
+def test_a_variational_circuit_is_judged_by_its_law_and_its_bias_is_told():
+    c = variational(network(), seed=21)
+    assert c.result.verdict == "agrees", c.result.reason  # fails with chance 1 %
+    assert len(c.result.bias.statistics) == len(c.result.statistics)
+    said = calibration_report(c.result)
+    assert "judged: ranks of draws of the law among the circuit's draws" in said
+    assert "not judged: ranks of true codes among the circuit's draws" in said
+    assert "bias           of the law, no fault of the circuit: " in said
+    assert len(calibration_figure(c.result).axes) == 6
+    # of a law that is far from the posterior the circuit is as right, and the bias is seen
+    far = variational(network(eta=-4.0), seed=21)
+    assert far.result.verdict == "agrees", far.result.reason
+    assert far.result.bias.p_value < 1e-6
+    assert "ranks too high" in far.result.bias.reason
+    assert far.result.to_dict()["bias"]["p_value"] < 1e-6
+
+
+def test_a_wrong_variational_circuit_is_found_out(monkeypatch):
+    table = softplus_table()
+    monkeypatch.setattr(
+        "circuitlsc.circuit.variational.softplus_table", lambda: type(table)(table.knots, table.values + 0.5)
+    )
+    c = variational(network(), seed=22)
+    assert c.result.verdict == "disagrees"
+    assert "law's own draws" in c.result.reason or "the draws are" in c.result.reason
+
+
+def test_a_law_is_told_from_another_one():
+    """In software: draws of one law, and one more of it, or of another; false alarms are one in a hundred."""
+    s_true, x = draw_inputs(LINES, 200, 31)
+    law, other = (law_of(LINES, *network(eta=eta).heads(x)) for eta in (-2.0, -1.2))
+    wrong = 0
+    for seed in range(40):
+        rng = np.random.default_rng([32, seed])
+        s, one = law.draw(19, rng).transpose(1, 0, 2), law.draw(1, rng)[0]
+        wrong += calibrate_law(LINES, s_true, one, x, s, rng=rng).verdict == "disagrees"
+        if seed < 5:
+            found = calibrate_law(LINES, s_true, other.draw(1, rng)[0], x, s, rng=rng)
+            assert found.verdict == "disagrees"
+    assert wrong <= 3
 
 
 def test_a_signed_prior_without_a_spike():

@@ -263,6 +263,15 @@ KIND, FILE = 'kind = "variational"', 'file = "encoder.npz"'
         ([("[run]", "[circuit]\nwidth = 3.0\n[run]")], "circuit.width = 3.0, but the threshold acts on a Laplace draw"),
         ([("[run]", "[run]\nhold = 5.0")], "run.hold = 5.0, but x is one input."),
         ([("[run]", "[run]\nstep = 0.0")], "run.step = 0.0, but it must be"),
+        ([("[run]", "[run]\nweights = 1")], "run.weights = 1"),
+        (
+            [(f"{KIND}\n[encoder]\n{FILE}\n[run]", 'kind = "langevin"\n[run]\nweights = true')],
+            'run.weights = True, but dynamics.kind = "langevin" samples no law that could be weighted.',
+        ),
+        (
+            [("seed = 3", 'x = "draw:5"'), ("t_stop = 200.0", "hold = 20.0\nweights = true")],
+            "run.weights = True, but weights are those of the samples of one input.",
+        ),
     ],
 )
 def test_refused_in_one_line(changes, said, folder):
@@ -283,13 +292,44 @@ def test_refused_in_one_line(changes, said, folder):
     assert set(folder.iterdir()) == before  # refused before anything is written
 
 
-def test_rows_are_not_run(folder):
-    """They would be sampled, and not be judged."""
-    (folder / "config.toml").write_text(changed(("seed = 3", 'x = "draw:5"'), ("t_stop = 200.0", "hold = 20.0")))
-    before = set(folder.iterdir())
+def test_weights(folder):
+    """Weighted samples are in the report and in the file, and what is compared again has them too."""
+    (folder / "config.toml").write_text(changed(("t_stop = 200.0", "t_stop = 3000.0\nweights = true")))
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
-    assert "are judged one input at a time. Give one row as x, or run them from Python" in one_line(done, 2)
-    assert set(folder.iterdir()) == before
+    assert done.returncode in (0, 4), done.stderr
+    assert "weighted       by p(x, s)/q(s), " in done.stdout
+    found = json.loads((folder / "out" / "comparison.json").read_text())
+    weighted = found["weighted"]
+    assert weighted["n"] == 1490
+    assert weighted["memory"] == 0.0
+    assert 0.01 < weighted["ess_share"] < 1
+    assert len(weighted["latents"]) == 4
+    assert tomllib.loads((folder / "out" / "config.resolved.toml").read_text())["run"]["weights"] is True
+    again = circuitlsc("compare", "out", "--json", cwd=folder)
+    assert json.loads(again.stdout) == found
+
+
+def test_rows_are_run_and_judged(folder):
+    rows = changed(("seed = 3", 'x = "draw:5"'), ("t_stop = 200.0", "hold = 20.0"))
+    (folder / "config.toml").write_text(rows + '[circuit]\nlevel = "device"\n[nonideal.op_amp]\ngbw = 2e5\n')
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+    assert done.returncode == 4, done.stderr  # a few samples, and op-amps that lag
+    found = json.loads((folder / "out" / "comparison.json").read_text())
+    assert (found["n_rows"], found["compared_rows"], found["draws_per_row"]) == (5, 5, 5)
+    assert found["bias"]["rows"] + found["bias"]["refused"] == 5
+    assert found["half_step"]["rows"] == 5
+    assert "of the encoder's laws, no fault of the circuit" in done.stdout
+    assert "step           half the step changes the laws of 5 inputs by" in done.stdout
+    assert json.loads(circuitlsc("compare", "out", "--json", cwd=folder).stdout) == found
+
+
+def test_calibrate(folder):
+    done = circuitlsc("calibrate", "config.toml", "-o", "out", "--inputs", "20", "--draws", "9", cwd=folder)
+    assert done.returncode == 4, done.stderr
+    found = json.loads((folder / "out" / "calibration.json").read_text())
+    assert found["verdict"] == "inconclusive"
+    assert set(found["bias"]) == {"reason", "p_value", "statistics"}
+    assert "bias           of the law, no fault of the circuit" in done.stdout
 
 
 def test_anywhere(folder):
@@ -301,7 +341,7 @@ def test_anywhere(folder):
 
 
 @pytest.mark.parametrize("level", ["ideal", "device"])
-@pytest.mark.parametrize("command", ["calibrate", "friction"])
+@pytest.mark.parametrize("command", ["friction"])
 def test_commands_that_it_has_not(command, level, folder):
     (folder / "config.toml").write_text(f'{CONFIG}[circuit]\nlevel = "{level}"\n')
     before = set(folder.iterdir())

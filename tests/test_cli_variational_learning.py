@@ -55,6 +55,11 @@ def test_an_encoder_alone(trained):
     assert lines["P(active)"].startswith(f"{float(last['activity'].mean()):.4f},")
     assert f"held out       {float(history['held_out'].values[-1]):.3f} nats per input" in done.stdout
     assert "40/40 steps" in done.stderr
+    assert lines["log"].startswith(f"p(x)       {float(history['log_p'].mean()):.3f} +- ")
+    known = int(np.isfinite(history["log_p"]).sum())
+    assert 20 < known <= 30
+    assert f"nats per input, mean of {known} held-out ones (by weighted draws, " in lines["log"]
+    assert lines["KL"].startswith(f"{float((history['log_p'] - history['log_p_elbo']).mean()):.3f} +- ")
     assert (out / "config.toml").read_text() == (out.parent / "config.toml").read_text()
 
 

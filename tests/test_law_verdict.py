@@ -10,18 +10,20 @@ from circuitlsc.cli.outcome import outcome
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.variational import best_law
 from circuitlsc.reference.exact import enumerate_supports
-from circuitlsc.validation.law import bias_of, law_null, law_of_run, law_statistics
+from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.law import bias_of, law_null, law_of_run, law_statistics, weigh_samples
 
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0, signed=True), 0.5)
 X = np.array([0.9, 0.2, 1.0, -0.1])
 RUN = RunPlan(t_stop=4000.0, chains=2, seed=5)
 
 
-def constant(law):
+def constant(law, n_features=4):
     """An encoder that says the same of every input: no hidden unit, and biases alone."""
     kappa = np.asarray(law.kappa)
     heads = np.concatenate([law.mu, law.rho, -np.log(np.expm1(kappa))])
-    return Encoder(weights=(np.zeros((len(heads), 4)),), biases=(heads,))
+    return Encoder(weights=(np.zeros((len(heads), n_features)),), biases=(heads,))
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +133,72 @@ def test_rows_are_not_judged_together(best):
     sampler = build_sampler(MODEL, np.stack([X, -X]), hold=20.0, dynamics="variational", encoder=best)
     with pytest.raises(InputError, match=r"rows of x are not judged together\. Give one row as x\."):
         law_of_run(sampler)
+
+
+# --- weights ---
+
+BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0, signed=True), 0.5)
+
+
+@pytest.fixture(scope="module")
+def weighable():
+    """Return the circuit of a law for an input of 4x4 bars, a run of it, and the posterior."""
+    x = BARS.draw(np.random.default_rng(0))[1]
+    best = best_law(BARS, x)
+    law = best._replace(kappa=best.kappa + 0.3)  # P(active) a quarter too small: a bias that weights must take back
+    how = {"dynamics": "variational", "encoder": constant(law, 16), "source": "table"}
+    sampler = build_sampler(BARS, x, **how)
+    samples = sampler.run(t_stop=8000.0, chains=1, seed=1)
+    return sampler, how, samples, exact_statistics(BARS, x, seed=0)
+
+
+@pytest.mark.ngspice
+def test_weighted_samples_are_those_of_the_posterior(weighable):
+    sampler, _, samples, posterior = weighable
+    found = weigh_samples(sampler, samples, posterior)
+    assert (found.n, found.memory) == (3990, 0.0)
+    assert found.ess_share > 0.1
+    assert found.agrees, found.max_abs_z
+    assert found.max_abs_z <= found.z_limit
+    assert max(latent["p_active_se"] for latent in found.latents) < 0.02
+    # without weights the law's bias is there: the posterior's P(active) is missed by many of these errors
+    off = (samples.s != 0).mean((0, 1)) - posterior.p_active
+    assert np.abs(off).max() > 5 * np.sqrt(0.25 / found.n)
+
+
+@pytest.mark.ngspice
+def test_weights_of_another_sigma_do_not_agree(weighable):
+    sampler, how, samples, posterior = weighable
+    wrong = build_sampler(replace(BARS, sigma=0.6), sampler.x, **how)
+    assert weigh_samples(wrong, samples, posterior).agrees is False
+
+
+@pytest.mark.ngspice
+def test_weights_are_refused_where_they_say_nothing(weighable):
+    sampler, how, samples, posterior = weighable
+    far = weigh_samples(build_sampler(replace(BARS, sigma=0.05), sampler.x, **how), samples, posterior)
+    assert (far.ess, far.agrees, far.latents) == (None, None, ())
+    assert "less than 1 %" in far.reason
+    short = sampler.run(t_stop=1000.0, chains=1)
+    few = weigh_samples(sampler, short, posterior)
+    assert few.reason.startswith("weights of 490 samples cannot tell how bad they are.")
+    with pytest.raises(InputError, match="the law of a run is that of one input to an encoder"):
+        judge(build_sampler(MODEL, X), samples, weights=True)
+
+
+@pytest.mark.ngspice
+def test_errors_of_weighted_samples_know_of_their_memory(weighable):
+    """Of rho = 2/3 their squares are five times those of independent draws, and fall with the number of chains."""
+    sampler, how, _, posterior = weighable
+    close = build_sampler(BARS, sampler.x, **how, step=0.4)
+    samples = close.run(t_stop=1220.0, chains=4, seed=2, thin=1)
+    whole = weigh_samples(close, samples, posterior)
+    assert whole.memory == pytest.approx(2 / 3)
+    assert whole.ess == pytest.approx(whole.ess_share * whole.n)
+    kish = weigh_samples(sampler, samples, posterior).ess_share  # of a circuit at 2 tau: without a memory
+    assert whole.ess_share == pytest.approx(kish / 5)
+    assert whole.agrees
+    one = Samples(samples.tree.isel(chain=slice(0, 1)))
+    single = weigh_samples(close, one, posterior)
+    ratio = [a["mean_se"] / b["mean_se"] for a, b in zip(single.latents, whole.latents, strict=True)]
+    assert np.median(ratio) == pytest.approx(2.0, rel=0.25)

@@ -73,6 +73,7 @@ def test_commands_and_exit_codes():
             "build",
             "run",
             "compare",
+            "compare-samplers",
             "learn",
             "calibrate",
             "friction",
@@ -84,7 +85,7 @@ def test_commands_and_exit_codes():
             "doctor",
         )
     }
-    assert {*re.findall(r"^    circuitlsc (\w+) ", README, re.MULTILINE)} == names
+    assert {*re.findall(r"^    circuitlsc ([\w-]+) ", README, re.MULTILINE)} == names
     said = re.search(r"Exit codes: (.*?) \(it says", README, re.DOTALL)[1]
     assert " ".join(said.split()) == "0 agrees, 1 failed, 2 usage, 3 disagrees, 4 inconclusive"
     assert (FAILED, USAGE, EXIT_CODES) == (1, 2, {"agrees": 0, "disagrees": 3, "inconclusive": 4})

@@ -5,6 +5,7 @@ h = exp(-mu/b)/2 and mu > 0, P (1 - h), P (mu + b h), P (mu^2 + 2 b^2 - 2 b^2 h)
 """
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from scipy.stats import norm
 from scipy.stats import t as student
 from test_deck import plain_ngspice, z_scores
 
-from circuitlsc import Dynamics, InputError, RunPlan, Samples, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import (
+    Dynamics,
+    InputError,
+    RunPlan,
+    Samples,
+    SimulationError,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+)
 from circuitlsc.circuit.cells import (
     Exponential,
     Integrator,
@@ -46,6 +57,7 @@ from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.reference.mcse import mean_with_mcse
 from circuitlsc.reference.replicates import replicate_runs
 from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.simulator.engine import run_chains
 from circuitlsc.studies.frame import as_sampling
 from circuitlsc.validation.same_noise import same_noise
 
@@ -444,6 +456,59 @@ def test_the_whole_chain_follows_its_twin(source, level, streamed):
         assert np.ptp(kappa, axis=1).max() > 1e-2
         if level == "ideal":
             np.testing.assert_allclose(kappa[0, :, 0], network((4, 6, 12)).heads(ROWS).kappa, atol=5e-4)
+
+
+WRONG = {
+    **ERRORS,
+    "crossbar": {"levels": 64, "programming_error": 0.02, "wire_resistance": 1.0},
+    "op_amp": {"gain": 1e4, "offset": 4e-3, "gbw": 1e8, "slew_rate": 1e7},
+}
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize(("source", "level"), [("product", "ideal"), ("table", "device")])
+def test_the_encoder_of_one_input_is_solved_once(source, level):
+    """A stream of that one row has the whole circuit in its transient, and the same samples on the same noise."""
+    given = {"dynamics": KIND, "encoder": network((4, 6, 12)), "source": source, "level": level}
+    given |= {"nonideal": WRONG} if level == "device" else {}
+    run = RunPlan(t_stop=800.0, warmup=4.0, chains=1, seed=3)
+    once, whole = build_sampler(CHAIN, ROWS[0], **given), build_sampler(CHAIN, ROWS[:1], hold=800.0, **given)
+    one, other = once.run(run), whole.run(run)
+    assert one.s.std() > 0.1
+    np.testing.assert_allclose(one.s, other.s, atol=1e-9)
+    np.testing.assert_allclose(one.states["kappa"], other.states["kappa"], atol=1e-9)
+    elsewhere = build_sampler(CHAIN, ROWS[1], **given).run(run)
+    assert np.abs(elsewhere.s - one.s).max() > 0.1, "negative control: another input's heads"
+    for sampler, there in ((once, False), (whole, True)):
+        assert ("xweights_mu" in sampler.library_deck.lower()) == there
+        assert (sampler.solved_once == b"") == there
+        assert ("solved once" in sampler.report()) == (not there)
+    assert "weights_mu" in once.deck(t_stop=100.0), "a stand-alone deck has the encoder"
+    np.testing.assert_allclose(once.twin.signals(np.zeros(4))["limit"], one.states["kappa"][0, 0], atol=1e-8)
+
+
+@pytest.mark.ngspice
+def test_slow_op_amps_of_one_input_have_settled():
+    """Behind a pole of 0.3 tau or so the whole circuit comes to where one input is from its start on."""
+    given = {"dynamics": KIND, "encoder": network((4, 6, 12)), "source": "table", "level": "device"}
+    given["nonideal"] = {"op_amp": {"gbw": 1e5}}
+    run = RunPlan(t_stop=200.0, warmup=0.0, chains=1, seed=3)
+    once, whole = build_sampler(CHAIN, ROWS[0], **given), build_sampler(CHAIN, ROWS[:1], hold=200.0, **given)
+    one, other = (sampler.run(run).states["kappa"][0] for sampler in (once, whole))
+    assert np.ptp(one, axis=0).max() < 1e-9
+    assert np.abs(other[0] - one[0]).max() > 1e-2, "negative control: it begins elsewhere"
+    np.testing.assert_allclose(other[-1], one[-1], atol=1e-9)
+
+
+@pytest.mark.ngspice
+def test_what_was_not_solved_is_an_error():
+    sampler = build_sampler(CHAIN, ROWS[0], dynamics=KIND, encoder=network((4, 6, 12)))
+    tasks = sampler.tasks(RunPlan(t_stop=60.0, chains=1))
+    with pytest.raises(SimulationError, match=r"an external source of the deck has no path"):
+        run_chains(tasks)
+    lost = json.dumps({**json.loads(sampler.solved_once), "nodes": ["mu_0", "nowhere"]}).encode()
+    with pytest.raises(SimulationError, match=r"no operating point of v\(nowhere\), which a constant input fixes"):
+        run_chains(tasks, contents=[lost])
 
 
 @pytest.mark.ngspice

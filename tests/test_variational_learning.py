@@ -1,16 +1,21 @@
 """The variational learner: its gradients, that it goes on to the same bits, how near it comes, and what it refuses."""
 
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
-from circuitlsc.learning import FromModel, Rows, VariationalLearner, load_history, save_history
+from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.learning import FromModel, Rows, VariationalLearner, held_out, load_history, save_history
 from circuitlsc.learning import variational as learning
 from circuitlsc.learning.source import input_rng
+from circuitlsc.model import variational
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, Encoder
 from circuitlsc.model.variational import ESTIMATORS, REDUCTIONS, best_law, elbo
+from circuitlsc.reference.exact import log_evidence
 from circuitlsc.reporting.learning_plot import learning_figure
 
 SIGMA, PI, LAM = 0.5, 0.3, 1.0
@@ -184,6 +189,37 @@ def test_a_short_training_comes_near_the_best_law_of_each_input(trained):
     assert gap.min() > -1e-6
     assert gap.mean() < start.mean() / 4
     assert start.mean() > 4  # what is not trained is far away
+
+
+def test_log_p_of_held_out_inputs(monkeypatch):
+    """Beside the sum over all supports; a bound is below it, and what it costs is a divergence."""
+    model = SparseCodingModel(np.random.default_rng(0).standard_normal((4, 3)), SpikeSlab(PI, LAM), 0.5)
+    small = learner(model, steps=60)
+    made = small.run()
+    found = held_out.held_out_evidence(small, made, inputs=4)
+    X = learning.set_aside(small)[1][:4]
+    np.testing.assert_allclose(found["log_p_elbo"], elbo(model, X, *made.encoder.heads(X)), rtol=1e-12)
+    z = (found["log_p"].values - [log_evidence(model, x) for x in X]) / found["log_p_se"].values
+    assert np.abs(z).max() < 3.5  # 4 inputs
+    assert (found["log_p"] > found["log_p_elbo"]).all()
+    assert ((found["log_p_ess_share"] >= 0.01) & (found["log_p_ess_share"] <= 1)).all()
+    assert held_out.held_out_evidence(replace(small, held_out=0), made) is None
+    calls = []
+
+    def refuse(*_, **__):
+        calls.append(1)
+        if len(calls) < 4:  # the first input twice, and the second once: its best law does
+            raise ReferenceRefusedError("few")
+        return SimpleNamespace(log_p=-3.0, se=0.1, ess_share=0.2)
+
+    monkeypatch.setattr(variational, "log_evidence", refuse)
+    few = held_out.held_out_evidence(small, made, inputs=3)
+    assert few["log_p"].isnull().values.tolist() == [True, False, False]
+    said = held_out.evidence_report(few)
+    assert "mean of 2 held-out ones" in said[0]
+    assert "1 of 3 held-out inputs refused, less than 1 % of their draws are effective" in said[0]
+    none = held_out.evidence_report(few.isel(held_out_input=[0]))
+    assert none == ["log p(x)       1 of 1 held-out inputs refused, less than 1 % of their draws are effective"]
 
 
 @pytest.mark.slow

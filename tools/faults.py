@@ -76,6 +76,7 @@ FAULTS = (
     Fault("two layers share a definition that differs", "circuit/lowering.py", "if str(definition) == str(defined[name]):", "if name in defined:", "test_two_layers.py::test_moments_of_both_layers_are_exact"),
     Fault("a broken loop extrapolates backwards", "planning/extrapolation.py", "2.0 + MADE_UP, -1.0, -MADE_UP", "1.0 + MADE_UP, 0.0, -MADE_UP", "test_loop.py::test_variance_factor_is_of_second_order_and_knows_when_a_mode_grows"),
     Fault("a foreign file in a chain's folder is trusted", "simulator/store.py", "if file.name not in FILES or not", "if file.name in FILES and not", "test_private_folders.py::test_a_module_in_a_chains_folder"),
+    Fault("heads that are solved once in another order", "simulator/ngspice/transient.py", "np.tile(fixed, (n + 1, 1))", "np.tile(fixed[::-1], (n + 1, 1))", "test_variational_circuit.py::test_the_encoder_of_one_input_is_solved_once[product-ideal]"),
     # references and the verdict
     Fault("active where |u| is above half the threshold", "model/sparse_coding.py", "np.abs(u) > self.prior.threshold if", "np.abs(u) > self.prior.threshold / 2 if", "test_model.py::test_spike_and_slab_code_and_activity[False]"),
     Fault("Gibbs forgets the odds of the spike", "reference/gibbs.py", "log_w = log_odds + _HALF_LOG_2PI", "log_w = _HALF_LOG_2PI", "test_gibbs.py::test_one_latent_is_the_closed_form[x0-spike-slab]"),
@@ -87,8 +88,11 @@ FAULTS = (
     Fault("agrees without errors", "validation/advice.py", "reach = np.abs(judged.d) + judged.c * judged.wide", "reach = np.abs(judged.d)", "test_compare.py::test_a_short_run_is_inconclusive_and_says_how_long_would_do"),
     Fault("standard errors of the sd four times too small", "reference/statistics.py", "np.divide(sd_mcse, 2 * sd,", "np.divide(sd_mcse, 8 * sd,", "test_statistics.py::test_mcse_of_the_sd_has_the_autocorrelation_of_the_squares"),
     Fault("paired differences against themselves", "validation/paired_difference.py", "lambda new, old: new.astype(float) - old, a0))", "lambda new, old: old.astype(float) - new, a0))", "test_budget.py::test_paired_difference_by_hand"),
+    Fault("rows of a variational stream judged by averages alone", "validation/law_stream.py", "squares + d**2", "squares + 0 * d**2", "test_law_stream.py::test_a_wrong_circuit_disagrees[shifted]"),
+    Fault("a variational circuit calibrated by true codes", "validation/calibration.py", "own = calibrate(model, s_law,", "own = calibrate(model, s_true,", "test_circuit_calibration.py::test_a_variational_circuit_is_judged_by_its_law_and_its_bias_is_told"),
     Fault("a comparator's offset raises its threshold in the law of the parts", "studies/device_law.py", "kappa - above, kappa - below", "kappa + above, kappa - below", "test_device_law.py::test_predictions_hold"),
     Fault("an AC coupling lets all 1/f noise pass", "circuit/cells/noise.py", "((rate + f) * (rate + w) * (f + w))", "((rate + f) * (rate + w) * w)", "test_rules.py::test_flicker_by_its_sections"),
+    Fault("half the step is the step itself", "validation/half_step.py", "((sampler, 1), (half, 2))", "((sampler, 1), (sampler, 1))", "test_half_step.py::test_a_step_that_is_too_long_is_told_and_the_one_that_is_given_does"),
     # learning
     Fault("learning of sigma against 1", "learning/kernel.py", "(power / (n * D) - sigma**2)", "(power / (n * D) - 1.0)", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
     Fault("threshold learns without sigma squared", "learning/kernel.py", "rates.u0 * push / (n * sigma**2)", "rates.u0 * push / n", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
@@ -97,6 +101,10 @@ FAULTS = (
     Fault("a user's file is overwritten by a deck", "io/output.py", "if path.is_symlink() or not ours:", "if path.is_symlink():", "test_user_files.py::test_build_replaces_nothing_but_a_deck_of_ours"),
     Fault("ngspice's seed is that of another run", "simulator/ngspice/deck.py", "return seed + 1", "return 1 + seed // 2 * 2", "test_seeds.py::test_ngspice_gets_a_c_int_of_every_seed"),
     Fault("a config may read anywhere", "config/table.py", "if not inside and not self.anywhere:", "if not inside and self.anywhere:", "test_untrusted.py::test_a_config_reads_only_its_own_folder[dictionary-../secret.csv]"),
+    # variational circuits
+    Fault("weights forget the law that was drawn from", "validation/law.py", "log_joint(model, sampler.x, s) - law.log_density(s).sum(1)", "log_joint(model, sampler.x, s)", "test_law_verdict.py::test_weighted_samples_are_those_of_the_posterior"),
+    Fault("samples of an input are those of the one before", "studies/sampler_comparison.py", "draws.part(row * each, (row + 1) * each)", "draws.part((row - 1) * each, row * each)", "test_compare_samplers.py::test_errors_are_those_of_the_laws"),
+    Fault("a crossing is the first one", "studies/convergence.py", "last = len(x) - 1 - np.argmax(above[..., ::-1], axis=-1)", "last = np.argmax(~above, axis=-1) - 1", "test_convergence.py::test_where_two_errors_cross"),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -113,6 +114,27 @@ def _feed_forward(
     threshold = how.part(cells.ShiftedThreshold, cells.DeviceShiftedThreshold, "threshold", n, **given)
     graph.add(threshold, laplace=draw, mu=heads["mu"], b=b, kappa=kappa)
     return graph
+
+
+def split(graph: SignalFlowGraph) -> tuple[SignalFlowGraph, SignalFlowGraph]:
+    """Return the encoder of a circuit, and all the rest with the encoder's heads held: what one input needs solved once.
+
+    The cut is at mu, b and kappa: the threshold's cells sense these voltages, and draw no current from their nodes.
+    """
+    (threshold,) = (cell for cell in graph.cells if isinstance(cell, cells.ShiftedThreshold))
+    heads = [graph.inputs(threshold)[port] for port in ("mu", "b", "kappa")]
+    before = {head.name for head in heads}.union(*(nx.ancestors(graph.graph, head.name) for head in heads))
+    encoder, rest = SignalFlowGraph(), SignalFlowGraph()
+    held = {head.name: rest.add(cells.Held(head.name, head.size, symbol=head.letter)) for head in heads}
+    for cell in graph.cells:
+        (encoder if cell.name in before else rest).add(cell)
+    for cell in graph.cells:
+        for port, source in graph.inputs(cell).items():
+            if cell.name in before:
+                encoder.wire(source, cell, port)
+            else:
+                rest.wire(held.get(source.name, source), cell, port)
+    return encoder, rest
 
 
 def check_source(source: str) -> str:

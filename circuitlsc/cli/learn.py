@@ -32,7 +32,7 @@ def learn(
     import warnings
 
     from circuitlsc.config import learning, table
-    from circuitlsc.learning import circuit, history, large_inputs, variational
+    from circuitlsc.learning import circuit, held_out, history, large_inputs, variational
     from circuitlsc.reporting import learning_plot, plotting
     from circuitlsc.simulator.ngspice.library import find_library
 
@@ -61,6 +61,12 @@ def learn(
         with progress_lines() as line:
             advance = line(where, total, unit)
             made = learner.run(checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), **how)
+        course, evidence = made.history, None
+        if isinstance(learner, variational.VariationalLearner):
+            assert isinstance(made, variational.VariationalRun)
+            say("log p(x) of held-out inputs")
+            if (evidence := held_out.held_out_evidence(learner, made)) is not None:
+                course = course.assign(evidence.data_vars)
         out.write_text(folder / out.GIVEN, given)
         if isinstance(learner, circuit.CircuitLearner):
             out.write_text(folder / out.DECK, learner.deck())
@@ -68,12 +74,13 @@ def learn(
             made.encoder.save(folder / out.ENCODER)
         if made.learned is not None:
             made.learned.save(folder / out.LEARNED)
-        history.save_history(made.history, folder / out.HISTORY)
+        history.save_history(course, folder / out.HISTORY)
         truth, numbers = None if config.truth is None else config.truth.A, config.true_numbers()
         figure = learning_plot.learning_figure(made.history, made.learned, config.learn, truth=truth, numbers=numbers)
         plotting.save_figure(figure, folder / out.FIGURE)
     if isinstance(made, variational.VariationalRun):
-        return Ended("\n".join([*encoder_report(config, made), *parameters_report(config, made.learned)]))
+        known = [] if evidence is None else held_out.evidence_report(evidence)
+        return Ended("\n".join([*encoder_report(config, made), *known, *parameters_report(config, made.learned)]))
     return Ended(learn_report(config, made.learned, where))
 
 

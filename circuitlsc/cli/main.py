@@ -1,4 +1,4 @@
-"""The command line: build, run, compare, calibrate, friction, learn, budget, yield, paper, draw, check, doctor.
+"""The command line: circuits, what they sample, studies of many of them, learning, and what is installed.
 
 Results go to stdout, progress and notes to stderr. Exit codes: 0 agrees (or done), 1 failed, 2 usage, 3 disagrees,
 4 inconclusive.
@@ -22,7 +22,7 @@ from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 __all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "learn", "main", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = "build run compare calibrate friction learn budget yield paper draw check doctor"
+ORDER = "build run compare compare-samplers calibrate friction learn budget yield paper draw check doctor"
 
 _EARLY = "interrupted; nothing was written"
 

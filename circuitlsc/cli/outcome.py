@@ -19,6 +19,7 @@ from circuitlsc.validation.stream_compare import compare_stream
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
+    from circuitlsc.validation.half_step import HalfStep
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def outcome(
     expected: Expectation | None = None,
     tolerance: float | None = None,
     reference_time: float = REFERENCE_TIME,
+    weights: bool = False,
+    half: HalfStep | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Judge a run by what its circuit does: settle, follow a stream of inputs, or sample one posterior.
@@ -72,6 +75,10 @@ def outcome(
         How close samples must be; None is 0.02.
     reference_time : float
         Seconds for the reference.
+    weights : bool
+        As for `circuitlsc.validation.judge.judge`.
+    half : HalfStep or None
+        What half the step changes, of a stream whose op-amps lag.
     note : callable or None
         Called with a few words before each part.
     """
@@ -81,9 +88,10 @@ def outcome(
         return Outcome(made.verdict, MAP, made.to_dict(), text, lambda: map_figure(sampler, samples, made))
     close = tolerance or TOLERANCE
     if sampler.stream is not None:
-        found = compare_stream(sampler, samples, tolerance=close, note=note)
+        found = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
         text = stream_report(sampler, samples, found)
         return Outcome(found.verdict, COMPARISON, found.to_dict(), text, lambda: stream_figure(sampler, samples, found))
-    judgement = judge(sampler, samples, expected=expected, tolerance=close, reference_time=reference_time, note=note)
+    how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
+    judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
     result, text = judgement.comparison, comparison_report(sampler, samples, judgement)
     return Outcome(result.verdict, COMPARISON, judgement.to_dict(), text, lambda: figure(sampler, samples, judgement))

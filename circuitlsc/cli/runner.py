@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from circuitlsc.config.read import Config
     from circuitlsc.sampling.sampler import Sampler
 
-_LIMITS = re.compile(r"^(timeout|tolerance|reference_time) = .*\n?", re.MULTILINE)  # samples do not depend on them
+_LIMITS = re.compile(
+    r"^(timeout|tolerance|reference_time|weights) = .*\n?", re.MULTILINE
+)  # samples do not depend on them
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
 

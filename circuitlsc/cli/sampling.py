@@ -79,18 +79,13 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
     config = _with_tolerance(job.load(), tolerance)
     sampler, plan = config.sampler(), config.run
     tasks = sampler.tasks(plan)  # refuses a run that is too short before anything is written
-    if sampler.stream is not None and not sampler.dynamics.has_energy:
-        raise InputError(
-            f'{job.config}: model.x has several rows, but samples of kind = "{sampler.dynamics.kind}" are judged one input at '
-            "a time. Give one row as x, or run them from Python (build_sampler(...).run())."
-        )
     with job.folder(config, sampler) as (folder, where):
         print(sampler.report(), file=sys.stderr)
         print_rules(sampler)
         deck = sampler.deck(t_stop=plan.t_stop, warmup=plan.warmup, seed=plan.seed)
         out.write_text(folder / out.DECK, deck)
         total = sum(task.n_steps for task in tasks)
-        if found := where["store"].steps(tasks):
+        if found := where["store"].steps(tasks, sampler.solved_once):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
         with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
             samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
@@ -98,8 +93,10 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             samples.save(folder / out.SAMPLES)
             known = expected()
         from circuitlsc.cli.outcome import outcome
+        from circuitlsc.validation.half_step import half_step
 
-        result = outcome(sampler, samples, expected=known, note=say, **_limits(config))
+        half = half_step(sampler, plan, note=say, **where)
+        result = outcome(sampler, samples, expected=known, half=half, note=say, **_judged(config))
         write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
         # rows of an energy report know of no momentum, and of no settling
@@ -164,6 +161,10 @@ def _limits(config: Config) -> dict[str, Any]:
     return {"tolerance": config.timing.tolerance, "reference_time": config.timing.reference_time}
 
 
+def _judged(config: Config) -> dict[str, Any]:
+    return {"weights": config.timing.weights, **_limits(config)}
+
+
 def _simulate(sampler: Sampler, plan: RunPlan, job: Job, **where: Any) -> Samples:
     """Run the chains; if one fails, keep the others' samples where the next attempt finds them."""
     from circuitlsc.simulator.engine import ChainsFailed
@@ -198,6 +199,7 @@ def compare(
     from circuitlsc.cli.outcome import outcome
     from circuitlsc.config.read import load_config
     from circuitlsc.sampling.samples import Samples
+    from circuitlsc.validation.half_step import half_step
 
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder. Give one that `circuitlsc run` made.")
@@ -207,7 +209,8 @@ def compare(
     samples.check_made_by(sampler)
     with progress_lines() as line:
         expected = _expected(config, sampler, line, Event())
-    result = outcome(sampler, samples, expected=expected, note=say, **_limits(config))
+    half = half_step(sampler, config.run, note=say)
+    result = outcome(sampler, samples, expected=expected, half=half, note=say, **_judged(config))
     shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
     return Ended(shown, result.verdict)
 

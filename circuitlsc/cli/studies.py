@@ -1,4 +1,4 @@
-"""budget, yield, calibrate, friction, paper: what is measured over many circuits, or many inputs."""
+"""budget, yield, calibrate, friction, compare-samplers, paper: what is measured over many circuits, or many inputs."""
 
 from __future__ import annotations
 
@@ -159,6 +159,64 @@ def friction(
         measured = friction.friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
         write_result(folder, measured.to_dict(), study_plot.friction_figure(measured), "friction")
     return Ended(report.friction_report(measured))
+
+
+@command("compare-samplers")
+def compare_samplers(
+    job: Job,
+    inputs: Annotated[int, typer.Option("--inputs", help="How many inputs are drawn from the model.")] = 100,
+    sigma: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--sigma", help="A noise level; may be given several times; default: 0.6, 1 and 1.6 of the config's."
+        ),
+    ] = None,
+    hold: Annotated[float, typer.Option("--hold", help="How long each input is on, tau.")] = 2000.0,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of an encoder's training.")] = 4000,
+) -> Ended:
+    """Run L0-LSC and variational circuits on the same inputs, and say from when on the slow exact one is more accurate."""
+    from circuitlsc.cli.encoders import learner_of, trained
+    from circuitlsc.config.comparison import load_comparison_config
+    from circuitlsc.learning.variational import first_encoder
+    from circuitlsc.reporting import samplers as reporting
+    from circuitlsc.studies import sampler_comparison as study
+
+    asked = load_comparison_config(job.config, anywhere=job.anywhere)
+    config, own = asked.config, asked.config.model.sigma
+    sigmas = tuple(sigma or (round(factor * own, 12) for factor in study.SIGMAS))
+    study.check_comparison(config.model, sigmas, inputs, hold)
+    if config.source.x != "draw":
+        say(f"model.x = {config.source.x!r} is not used: inputs are drawn from the model at each noise level")
+    seed = config.run.seed
+    learners = {level: learner_of(asked, level, steps) for level in sigmas}
+    models = {level: replace(config.model, sigma=level) for level in sigmas}
+    for level, model in models.items():  # whatever cannot be built is refused before there is work
+        X = study.inputs_of(model, 2, seed)
+        slow = study.slow_circuit(model, X, hold, asked.langevin)
+        fast = study.fast_circuit(model, X, hold, first_encoder(learners[level]), asked.variational)
+        for circuit in (slow, fast):
+            circuit.tasks(circuit.run_plan(warmup=0.0, seed=seed))
+    settings = {"inputs": inputs, "sigmas": sigmas, "hold": hold, "seed": seed}
+    training = [learner.settings() for learner in learners.values()]
+    with job.folder(config, config.sampler(), **settings, training=training) as (folder, where):
+        with progress_lines() as line:
+            encoders = {
+                level: asked.encoder
+                if asked.encoder is not None and level == own
+                else trained(learner, level, folder, where["store"], line)
+                for level, learner in learners.items()
+            }
+            say("the best law of each input")
+            circuits = (inputs, hold, seed, asked.langevin, asked.variational)
+            benches = [study.bench_of(models[level], encoder, *circuits) for level, encoder in encoders.items()]
+            chains = study.chains_of(benches)
+            total = sum(chain.n_steps for chain in chains)
+            if there := where["store"].steps(chains):
+                say(f"{there} of {total} steps were found in {where['store'].folder}")
+            advance = line("ngspice", total, "steps")
+            measured = study.measure(benches, seed=seed, note=say, progress=advance, **where)
+        write_result(folder, measured.to_dict(), reporting.samplers_figure(measured), "samplers")
+    return Ended(reporting.samplers_report(measured))
 
 
 Figure = Annotated[

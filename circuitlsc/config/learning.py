@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from circuitlsc.config.read import load_encoder, read_dictionary, read_nonideal, read_prior
-from circuitlsc.config.registry import LEARNING, EncoderKeys, StageKeys, StartKeys, names
+from circuitlsc.config.registry import LEARNING, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
@@ -168,7 +168,10 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
     )
     if variational:
         steps = learning.value("inputs")
-        return replace(config, training={"steps": steps, **_read_encoder(tables["encoder"], config)})
+        return replace(
+            config,
+            training={"steps": steps, **read_training(tables["encoder"], *config.A0.shape, signed=config.signed)},
+        )
     A, X = first_inputs(config.A0, source, config.seed)
     return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in stages))
 
@@ -187,9 +190,9 @@ def _check_method(tables: Mapping[str, ConfigTable], data: Mapping[str, Any], wh
     learning.refuse([name for name in (*TIMES, "stages") if name != "inputs"], has)
 
 
-def _read_encoder(table: ConfigTable, config: LearnConfig) -> dict[str, Any]:
-    """Return what [encoder] says, as arguments of the learner."""
-    given = {name: table.value(name) for name in names(EncoderKeys) if name in table.values}
+def read_training(table: ConfigTable, n_features: int, n_latents: int, *, signed: bool) -> dict[str, Any]:
+    """Return what [encoder] says of training, as arguments of the learner, for inputs (D,) and codes (K,) of a sign."""
+    given = {name: table.value(name) for name in LEARNING["encoder"] if name in table.values}
     of_threshold = {"learned": (), "fixed": ("lam",), "gamma": ("alpha", "beta")}
     exact = table.value("objective") == "exact"
     if exact:
@@ -198,7 +201,7 @@ def _read_encoder(table: ConfigTable, config: LearnConfig) -> dict[str, Any]:
         table.refuse(
             ("hidden", "threshold", "lam", "alpha", "beta"), ", and encoder.file has its own. Remove one of them."
         )
-        encoder = load_encoder(table, given.pop("file"), *config.A0.shape, signed=config.signed)
+        encoder = load_encoder(table, given.pop("file"), n_features, n_latents, signed=signed)
         return {**given, "encoder": encoder}
     kind = table.value("threshold") or ("learned" if exact else "fixed")
     for name in ("lam", "alpha", "beta"):

@@ -171,6 +171,11 @@ def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunK
         )
     if x.ndim == 1:
         table.refuse(("hold", "interpolate"), ", but x is one input. Give x with several rows, or remove the key.")
+    if timing.weights and dynamics.kind != "variational":
+        why = f'but dynamics.kind = "{dynamics.kind}" samples no law that could be weighted'
+        raise table.fail("weights", f', {why}. Remove it, or set kind = "variational".')
+    if timing.weights and x.ndim == 2:
+        raise table.fail("weights", ", but weights are those of the samples of one input. Give one row as x.")
     if (given := timing.tolerance) is not None:
         named(table.path, lambda: check_tolerance("run.tolerance", given, dynamics))
     elif not dynamics.settles:
@@ -296,6 +301,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
             "step": sampler.plan.step,
             "warmup": float(run.warmup),
             "interpolate": config.timing.interpolate if streamed else None,
+            "weights": config.timing.weights or None,
             "chains": run.chains,
             "thin": sampler.tasks(run)[0].thin,
         },

@@ -87,6 +87,7 @@ class RunKeys:
         None, "1", "a difference, for example 0.05, from the posterior (0.02)", low=ALLOWANCE, above=True
     )
     reference_time: float = quantity(REFERENCE_TIME, "s", "seconds, for example 60, for a reference", above=True)
+    weights: bool = flag(False, "samples of an encoder's law also weighted by p(x, s)/q(s), beside the posterior")
 
 
 @dataclass(frozen=True, kw_only=True)

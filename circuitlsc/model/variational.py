@@ -432,6 +432,17 @@ def log_evidence(
     return weigh(prior + likelihood - np.logaddexp(drawn, math.log(defence / n) + prior), s)
 
 
+def sure_evidence(
+    model: SparseCodingModel, x: ArrayLike, heads: Heads, *, n: int, rng: np.random.Generator | int
+) -> Evidence:
+    """Return `log_evidence` from draws of a law, or, where they are refused, of the best law (arguments as there)."""
+    rng = as_generator("sure_evidence: rng", rng)
+    try:
+        return log_evidence(model, x, heads, n=n, rng=rng)
+    except ReferenceRefusedError:
+        return log_evidence(model, x, best_law(model, x, heads), n=n, rng=rng)
+
+
 def weigh(log_weights: ArrayLike, s: ArrayLike) -> Evidence:
     r"""Return what independent draws say of a posterior when each counts with its weight p(x, s)/r(s).
 

@@ -11,16 +11,16 @@ from matplotlib.patches import Rectangle
 from scipy import stats
 
 from circuitlsc.reporting.plotting import COLORS, new_figure, numbers
-from circuitlsc.validation.calibration import Calibration, RankStatistic
+from circuitlsc.validation.calibration import Calibration, LawCalibration, RankStatistic
 
 BIN_LEVEL = 0.99
 BAND, EDGE = "0.88", "0.35"  # greys of what noise alone explains
 LATENTS = "0.5"
-RANK = "scaled rank of the truth"
+RANK, OF_THE_LAW = "scaled rank of the truth", "scaled rank of a draw of the law"
 NAMED = 3  # latents that are off and named in the legend, the worst first
 
 
-def plot_ranks(row: RankStatistic, color: str, ax: Axes) -> None:
+def plot_ranks(row: RankStatistic, color: str, ax: Axes, label: str = RANK) -> None:
     """Draw the rank histogram of one statistic, with the band that holds each bin with a chance of 99 %.
 
     The band is that of a single bin: of 20 bins one in five histograms of a right sampler has one outside.
@@ -33,7 +33,7 @@ def plot_ranks(row: RankStatistic, color: str, ax: Axes) -> None:
         ax.axhline(level, color=EDGE, lw=0.8, ls=dash, zorder=3)
     top = max(high, *row.histogram)
     ax.set(xlim=(0, 1), ylim=(0, 1.12 * top if top else 1.0), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
-    ax.set(xlabel=RANK, title=f"{row.name}\nadjusted p {_p(row)}")
+    ax.set(xlabel=label, title=f"{row.name}\nadjusted p {_p(row)}")
     ax.locator_params(axis="y", nbins=5, integer=True)
 
 
@@ -67,7 +67,9 @@ def plot_ecdf(c: Calibration, ax: Axes) -> None:
     reach = 1.3 * max(np.abs([*curves, low, high]).max(), 0.01)
     ax.set(xlim=(0, 1), ylim=(-reach, reach), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
     count = "1 latent" if c.n_latents == 1 else f"all {c.n_latents} latents"
-    ax.set(xlabel=RANK, ylabel="ECDF - uniform", title=f"{count}, with simultaneous {100 * (1 - c.alpha):.4g} % band")
+    ax.set(
+        xlabel=_rank(c), ylabel="ECDF - uniform", title=f"{count}, with simultaneous {100 * (1 - c.alpha):.4g} % band"
+    )
 
 
 def plot_shift_spread(c: Calibration, ax: Axes) -> None:
@@ -88,6 +90,11 @@ def plot_shift_spread(c: Calibration, ax: Axes) -> None:
     for k, (color, marker, row) in enumerate(zip(COLORS, "sD^v", c.joint, strict=False), c.n_latents):
         if row.shift is not None:
             ax.plot(shift[k], spread[k], marker, ms=5, color=color, label=row.name)
+    if isinstance(c, LawCalibration):
+        by_name = {row.name: row for row in c.bias.statistics}
+        biased = numbers((by_name[row.name] for row in (*c.latents, *c.joint)), "shift", "spread")
+        ax.plot(*biased, "o", ms=4.5, mfc="none", mec=COLORS[6], mew=0.7, label="true codes:\nthe law's bias", zorder=2)
+        shift, spread = (np.concatenate(pair) for pair in zip((shift, spread), biased, strict=True))
     x = 1.15 * max(half, float(np.nanmax(np.abs(shift))))
     bottom, top = min(low, float(np.nanmin(spread))), max(high, float(np.nanmax(spread)))
     margin = 0.1 * (top - bottom)
@@ -110,12 +117,17 @@ def calibration_figure(c: Calibration) -> Figure:
         above, below = (fig.add_subfigure(grid[row]) for row in (0, 1))
         panels = above.subplots(1, len(rows))
         for (row, color), ax in zip(rows, panels, strict=True):
-            plot_ranks(row, color, ax)
+            plot_ranks(row, color, ax, _rank(c))
         panels[0].set_ylabel(f"inputs (of {c.n_inputs})")
         left, right = below.subplots(1, 2)
         plot_ecdf(c, left)
         plot_shift_spread(c, right)
     return fig
+
+
+def _rank(c: Calibration) -> str:
+    """Return what is ranked: a true code, or, of a circuit with a law of its own, a draw of that."""
+    return OF_THE_LAW if isinstance(c, LawCalibration) else RANK
 
 
 def _p(row: RankStatistic) -> str:

@@ -18,10 +18,11 @@ from circuitlsc.studies.chip_yield import ChipReport
 from circuitlsc.studies.friction import FrictionSweep
 from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
-from circuitlsc.validation.law import Bias
+from circuitlsc.validation.law import Bias, Weighted
+from circuitlsc.validation.law_stream import RowsApart, StreamBias
 from circuitlsc.validation.map_result import MapResult
 from circuitlsc.validation.run_errors import Entry
-from circuitlsc.validation.stream_compare import StreamComparison
+from circuitlsc.validation.stream_compare import LawStreamComparison, StreamComparison
 from circuitlsc.validation.verdict import Verdict
 
 ALL_ROWS = 24  # more latents than this are too many to read
@@ -53,6 +54,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
             if judgement.bias
             else [f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}"]
         ),
+        *(_weighted(judgement.weighted) if judgement.weighted else ()),
         f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, exact {c.residual_power.exact:.4f} "
         f"(z {c.residual_power.z:+.2f})",
         f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
@@ -70,6 +72,21 @@ def _biased(bias: Bias) -> list[str]:
     return [
         f"bias           of the encoder's law, no fault of the circuit: KL from the posterior {kl};",
         f"               largest differences from the posterior ({bias.reference}): {far}",
+    ]
+
+
+def _weighted(found: Weighted) -> list[str]:
+    """Say what the samples of a variational circuit are to the posterior when they are weighted."""
+    if found.ess_share is None:
+        return [f"weighted       refused: {found.reason}"]
+    pairs = {name: [(row[f"{name}_difference"] or 0.0, row[f"{name}_se"]) for row in found.latents] for name in LABELS}
+    worst = {name: max(each, key=lambda pair: abs(pair[0])) for name, each in pairs.items()}
+    far = ", ".join(f"{LABELS[name]} {off:+.3g} +- {se:.1g}" for name, (off, se) in worst.items())
+    said = {True: "they agree", False: "they do not agree", None: str(found.reason)}[found.agrees]
+    z = "" if found.max_abs_z is None else f"largest |z| {found.max_abs_z:.2f}, limit {found.z_limit:.2f}: "
+    return [
+        f"weighted       by p(x, s)/q(s), {100 * found.ess_share:.3g} % of {found.n} draws are effective; {z}{said}",
+        f"               largest differences from the posterior: {far}",
     ]
 
 
@@ -168,11 +185,42 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> st
         lines += [*_some(shown, c.mean, "the largest |z|"), "", f"reference      {said}"]
     if c.pathwise is not None:
         lines.append(_same_noise(sampler, c.pathwise, "{time:g} tau"))
+    if isinstance(c, LawStreamComparison):
+        lines += [*_rows_apart(c.rows_apart), *_biased_rows(c.bias)]
+        lines += [f"step           {c.half_step.told()}"] if c.half_step is not None else []
     lines += [
         f"inputs         {c.n_rows} of {c.hold:g} tau each, {c.draws_per_row} samples kept of each, one transient",
         *_momentum(sampler, samples),
     ]
     return _ended(lines, samples, c)
+
+
+def _rows_apart(apart: RowsApart) -> list[str]:
+    """Say how far single inputs are from their laws."""
+    what = {"P(active)": (apart.p_active, apart.p_active_detectable), "mean": (apart.mean, apart.mean_detectable)}
+    told = (f"{name} {max(rms):.3g} ({least:.2g} would show)" for name, (rms, least) in what.items() if rms)
+    return [
+        f"each input     differs from its law, in root mean square beyond noise, by at most {', '.join(told)};",
+        f"               the largest is input {apart.largest_row} (z {apart.z:+.2f})",
+    ]
+
+
+def _biased_rows(bias: StreamBias) -> list[str]:
+    """Say how far the laws of a stream are from the posteriors."""
+    said = "bias           of the encoder's laws, no fault of the circuit"
+    kl = f"unknown ({bias.kl_reason})" if bias.kl is None else f"{bias.kl:.3f} +- {bias.kl_se:.2g} nats"
+    if not bias.latents:
+        return [f"{said}: {kl}"]
+    left = f" (log p(x) of {bias.refused} more is refused)" if bias.refused else ""
+    told = []
+    for name in LABELS:
+        worst = max(bias.latents, key=lambda latent: latent[f"{name}_rms"])
+        mean, se, rms = (worst[f"{name}{end}"] for end in ("", "_se", "_rms"))
+        told.append(f"{LABELS[name]} {rms:.3g} (mean {mean:+.3g} +- {se:.1g})")
+    return [
+        f"{said}, over {bias.rows} inputs{left}: KL from the posteriors {kl};",
+        f"               root mean square of the latent that is farthest off ({bias.reference}): {', '.join(told)}",
+    ]
 
 
 def _same_noise(sampler: Sampler, found: Mapping[str, float], over: str) -> str:

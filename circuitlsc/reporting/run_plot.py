@@ -16,8 +16,9 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.compare import Comparison
 from circuitlsc.validation.judge import Judgement
+from circuitlsc.validation.law_stream import StreamBias
 from circuitlsc.validation.map_result import TOLERANCE, MapResult, Settled, objective_of
-from circuitlsc.validation.stream_compare import MeanDifference, StreamComparison
+from circuitlsc.validation.stream_compare import LawStreamComparison, MeanDifference, StreamComparison
 
 SHOWN_TAU = 40.0
 SHOWN_SUPPORTS = 10
@@ -237,14 +238,19 @@ def plot_many(result: MapResult, ax: Axes) -> None:
 
 
 def stream_figure(sampler: Sampler, samples: Samples, comparison: StreamComparison) -> Figure:
-    """Return the figure of a run of many inputs."""
-    with new_figure(9.2, 2.9) as fig:
+    """Return the figure of a run of many inputs; of a variational circuit, with the bias of its laws."""
+    bias = comparison.bias if isinstance(comparison, LawStreamComparison) and comparison.bias.latents else None
+    exact = "exact" if sampler.dynamics.has_energy else "law"
+    with new_figure(9.2 if bias is None else 11.2, 2.9) as fig:
         drawn = [(name, rows) for name in ("mean", "p_active") if (rows := getattr(comparison, name))]
-        first, *others = np.atleast_1d(fig.subplots(1, 1 + len(drawn), width_ratios=[2] + [1] * len(drawn)))
+        panels = len(drawn) + (bias is not None)
+        first, *others = np.atleast_1d(fig.subplots(1, 1 + panels, width_ratios=[2] + [1] * panels))
         plot_inputs(sampler, samples, first)
         first.set_title(f"verdict: {comparison.verdict}", loc="right")
-        for (name, rows), ax in zip(drawn, others, strict=True):
-            plot_differences(rows, LABELS[name], comparison.z_limit, ax)
+        for (name, rows), ax in zip(drawn, others, strict=False):
+            plot_differences(rows, LABELS[name], comparison.z_limit, ax, exact)
+        if bias is not None:
+            plot_bias(bias, drawn[-1][0], others[-1])
     return fig
 
 
@@ -261,10 +267,22 @@ def plot_inputs(sampler: Sampler, samples: Samples, ax: Axes) -> None:
     legend_above(ax)
 
 
-def plot_differences(rows: tuple[MeanDifference, ...], what: str, limit: float, ax: Axes) -> None:
+def plot_differences(rows: tuple[MeanDifference, ...], what: str, limit: float, ax: Axes, exact: str = "exact") -> None:
     """Draw circuit minus exact, averaged over inputs, with error bars of ``limit`` standard errors."""
     k = np.arange(len(rows))
     d, se = numbers(rows, "difference", "se")
     ax.axhline(0, color="0.4", lw=0.6, zorder=0)
     ax.errorbar(k, d, limit * se, fmt="o", ms=3, lw=0.8, color="C0")
-    ax.set(xlabel="latent", ylabel=f"{what}: circuit - exact")
+    ax.set(xlabel="latent", ylabel=f"{what}: circuit - {exact}")
+
+
+def plot_bias(bias: StreamBias, name: str, ax: Axes) -> None:
+    """Draw how far the laws of a stream are from the posteriors, in one statistic: rms, and mean with two errors."""
+    k = np.arange(len(bias.latents))
+    mean, se, rms = (np.array([latent[f"{name}{end}"] for latent in bias.latents]) for end in ("", "_se", "_rms"))
+    ax.bar(k, 2 * rms, bottom=-rms, width=0.8, color="0.85", label=r"$\pm$ rms over inputs")
+    ax.axhline(0, color="0.4", lw=0.6)
+    ax.errorbar(k, mean, 2 * se, fmt="o", ms=3, lw=0.8, color="C1", label="mean over inputs")
+    reach = 1.5 * float(max(rms.max(), (np.abs(mean) + 2 * se).max()))
+    ax.set(xlabel="latent", ylabel=f"{LABELS[name]}: law - posterior", ylim=(-reach, reach))
+    ax.legend(loc="upper left")

@@ -30,7 +30,12 @@ class CircuitRun:
 
 
 def run_circuits(
-    runs: Sequence[CircuitRun], *, note: Note | None = None, simulator: Simulator = NGSPICE, **machine: Any
+    runs: Sequence[CircuitRun],
+    *,
+    note: Note | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    simulator: Simulator = NGSPICE,
+    **machine: Any,
 ) -> dict[str, Samples]:
     """Run every chain of every circuit, and return the samples by name; equal circuits run once.
 
@@ -39,6 +44,8 @@ def run_circuits(
     runs : sequence of CircuitRun
     note : callable or None
         Called with a circuit's name as its last chain ends.
+    progress : callable or None
+        Called as ``progress(number, steps_done)``; chains of all circuits are numbered in their order.
     simulator : Simulator
         What runs the chains.
     **machine
@@ -65,13 +72,15 @@ def run_circuits(
         contents += [simulator.prepare(run.sampler)] * len(chains)
     left = Counter(names)
 
-    def progress(number: int, steps: int) -> None:
+    def advance(number: int, steps: int) -> None:
+        if progress is not None:
+            progress(number, steps)
         if steps == tasks[number].n_steps:
             left[names[number]] -= 1
             if note is not None and left[names[number]] == 0:
                 note(names[number])
 
-    outcomes = run_all_chains(tasks, progress=progress, simulator=simulator, contents=contents, **machine)
+    outcomes = run_all_chains(tasks, progress=advance, simulator=simulator, contents=contents, **machine)
     out: dict[str, Samples] = {}
     failed: list[tuple[str, SimulationError, ChainTask]] = []
     for run in runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc.circuit.cells import Cell, Feedback
+from circuitlsc.circuit.cells import Cell, Feedback, Held
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.errors import InputError
@@ -149,6 +150,16 @@ class CompiledCircuit:
         """The vector cells and their wires."""
         return self.graph_with()
 
+    @cached_property
+    def _split(self) -> tuple[SignalFlowGraph | None, SignalFlowGraph]:
+        """What is solved once (None if nothing is, as of a stream of inputs), and what is integrated."""
+        return (None, self.graph) if self.stream is not None else self.system.split(self.graph)
+
+    @property
+    def integrated(self) -> SignalFlowGraph:
+        """The graph that chains integrate: all of it, or what is left without what is solved once."""
+        return self._split[1]
+
     @property
     def observed(self) -> tuple[Cell, ...]:
         """The cells whose voltages are kept beside u."""
@@ -161,9 +172,8 @@ class CompiledCircuit:
 
     @cached_property
     def circuit(self) -> Circuit:
-        """The graph's netlist, with `external` noise sources."""
-        with many_objects():
-            return lower(self.graph, self.scaling, step=self.plan.step)
+        """The whole graph's netlist, with `external` noise sources."""
+        return self._lowered(self.graph)
 
     @cached_property
     def standalone_graph(self) -> SignalFlowGraph:
@@ -178,12 +188,30 @@ class CompiledCircuit:
     @cached_property
     def library_deck(self) -> str:
         """The deck that the engine loads into libngspice."""
-        held = (state.node for state in self.graph.held(self.scaling))
+        held = (state.node for state in self.integrated.held(self.scaling))
         solved = () if self._feedback is None else self._feedback[1].nodes
         seen = (node for cell in self.observed for node in cell.nodes)
         nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved, *seen])
         large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
-        return library_deck(self.circuit, list(nodes), self.options + (" klu" if large else ""))
+        circuit = self.circuit if self.integrated is self.graph else self._lowered(self.integrated)
+        return library_deck(circuit, list(nodes), self.options + (" klu" if large else ""))
+
+    @cached_property
+    def solved_once(self) -> bytes:
+        """What `Held` sources are held at: a deck, and the nodes whose operating points these are, as JSON; or nothing."""
+        constant, _ = self._split
+        if constant is None:
+            return b""
+        nodes = [node for cell in self._held_cells for node in cell.nodes]
+        return json.dumps({"deck": library_deck(self._lowered(constant), nodes, self.options), "nodes": nodes}).encode()
+
+    @property
+    def _held_cells(self) -> tuple[Held, ...]:
+        return tuple(cell for cell in self.integrated.cells if isinstance(cell, Held))
+
+    def _lowered(self, graph: SignalFlowGraph) -> Circuit:
+        with many_objects():
+            return lower(graph, self.scaling, step=self.plan.step)
 
     @property
     def _feedback(self) -> tuple[Feedback, Cell] | None:
@@ -290,7 +318,7 @@ class CompiledCircuit:
                 f"Give {name} >= {needed:.6g}{', or a shorter warmup' if period else ''}."
             )
         settle = self.system.settled(self.plan.width) if self.stream is None else 0.0
-        streamed: dict[str, Any] = {}
+        streamed: dict[str, Any] = {"inputs": tuple(name for cell in self._held_cells for name in cell.devices())}
         if self.stream is not None:
             n_steps, outside = len(self.x) * period, self.graph.inputs_from_outside
             streams = [(c, c.stream.rows * c.unit(self.scaling)) for c in outside if c.stream is not None]
@@ -303,7 +331,7 @@ class CompiledCircuit:
         common = ChainTask(
             deck=self.library_deck,
             observed=tuple(node for cell in self.observed for node in cell.nodes),
-            **task_fields(self.graph, self.scaling),
+            **task_fields(self.integrated, self.scaling),
             step=step,
             n_steps=n_steps,
             n_warmup=n_warmup,
@@ -330,8 +358,8 @@ class CompiledCircuit:
 
     @cached_property
     def engine_deck_hash(self) -> str:
-        """SHA-256 of the deck that the engine loads."""
-        return fingerprint(self.library_deck)
+        """SHA-256 of what the engine loads."""
+        return fingerprint(self.library_deck + self.solved_once.decode())
 
 
 def _floats(values: Array) -> tuple[float, ...]:

@@ -45,6 +45,11 @@ def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     yield from _noise_rows(sampler)
     if sampler.level == "device":
         yield from _device_rows(sampler)
+    if sampler.integrated is not sampler.graph:
+        yield (
+            "solved once",
+            "the encoder, by ngspice (operating point): x is constant, and everything before the noise has settled",
+        )
     groups = blocks(model.gram)
     one = "1 (every latent is coupled to every other, directly or not)"
     yield "blocks", one if len(groups) == 1 else f"{len(groups)}: {groups}; each could be a circuit of its own"
@@ -80,7 +85,7 @@ def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
             yield "thermal noise", f"{source}, {colour}, lifted into the neuron by g_m = {cell.gain:.4g} S"
     amps = sum(c.size for c in sampler.graph.cells if isinstance(c, (TransimpedanceSum, Inverter, Buffer)))
     yield "op-amps", f"{amps} in all"
-    used = next((c.hardware.parts.op_amp for c in sampler.graph.cells if isinstance(c, TransimpedanceSum)), None)
+    used = next((c.hardware.parts.op_amp for c in sampler.integrated.cells if isinstance(c, TransimpedanceSum)), None)
     if used is not None and used != sampler.nonideal.op_amp:
         yield "op-amps", "settle within half a step, which does not resolve their poles: taken as settled"
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())

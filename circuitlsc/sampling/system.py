@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from circuitlsc.circuit.cells import Cell, ShiftedThreshold
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.systems import gradient, lca, lsc, underdamped
-from circuitlsc.circuit.variational import check_source, variational
+from circuitlsc.circuit.variational import check_source, split, variational
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
@@ -95,6 +95,10 @@ class System:
     def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
         """Wire up the circuit; keywords as for `circuitlsc.circuit.wiring.Wiring`."""
         return lsc(model, x, temperature=self.dynamics.T, **wiring)
+
+    def split(self, graph: SignalFlowGraph) -> tuple[SignalFlowGraph | None, SignalFlowGraph]:
+        """Return what a constant input fixes, to be solved once, and the rest, where it is held; None if there is none."""
+        return None, graph
 
     def what(self) -> str:
         """Say in a few words what the circuit does with its energy."""
@@ -276,6 +280,10 @@ class Variational(System):
     def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
         """Wire up encoder, noise and threshold."""
         return variational(model, x, self.encoder, source=self.source, **wiring)
+
+    def split(self, graph: SignalFlowGraph) -> tuple[SignalFlowGraph | None, SignalFlowGraph]:
+        """Return the encoder, and noise and threshold."""
+        return split(graph)
 
     def what(self) -> str:
         """Say what it does."""

@@ -70,13 +70,13 @@ class Store:
 
     folder: Path
 
-    def entry(self, task: ChainTask) -> Path:
-        """Return the folder of a chain in ngspice (which may not exist yet)."""
-        return self.folder / task.key(identity())
+    def entry(self, task: ChainTask, contents: bytes = b"") -> Path:
+        """Return the folder of a chain in ngspice (which may not exist yet); ``contents`` as for `identity`."""
+        return self.folder / task.key(identity(contents=contents))
 
-    def steps(self, tasks: Sequence[ChainTask]) -> int:
+    def steps(self, tasks: Sequence[ChainTask], contents: bytes = b"") -> int:
         """Return how many steps of some chains in ngspice are there (they are verified when they are used)."""
-        return sum(read_steps(self.entry(task)) for task in tasks)
+        return sum(read_steps(self.entry(task, contents)) for task in tasks)
 
     def make(self) -> None:
         """Make the folder.

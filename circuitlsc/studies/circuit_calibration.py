@@ -10,14 +10,15 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, is_positive
-from circuitlsc.model.dynamics import LANGEVIN, Dynamics
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.variational import law_of
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.frame import as_sampling
-from circuitlsc.validation.calibration import Calibration, calibrate, draw_inputs
+from circuitlsc.validation.calibration import Calibration, calibrate, calibrate_law, draw_inputs
 
 INPUTS, DRAWS, SPACING, WARMUP = 300, 19, 5.0, 10.0
 _MACHINE = ("workers", "executor", "timeout", "progress", "keep", "store")
@@ -46,8 +47,13 @@ class CalibrationPlan:
     def measure(self, **machine: Any) -> CircuitCalibration:
         """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
         samples = self.sampler.run(self.run, **machine)
-        rng = np.random.default_rng([self.run.seed, 3])
-        result = calibrate(self.model, self.s_true, self.sampler.x, samples.by_row("s")[0], rng=rng)
+        rng, drawn = np.random.default_rng([self.run.seed, 3]), (self.sampler.x, samples.by_row("s")[0])
+        if self.sampler.encoder is None:
+            result = calibrate(self.model, self.s_true, *drawn, rng=rng)
+        else:
+            law = law_of(self.model, *self.sampler.encoder.heads(self.sampler.x))
+            s_law = law.draw(1, np.random.default_rng([self.run.seed, 11]))[0]
+            result = calibrate_law(self.model, self.s_true, s_law, *drawn, rng=rng)
         return CircuitCalibration(**vars(self), result=result, samples=samples)
 
 
@@ -63,7 +69,8 @@ def calibrate_circuit(model: SparseCodingModel, **options: Any) -> CircuitCalibr
     """Draw codes and inputs from a model, run the circuit on all inputs, and rank the true codes among its samples.
 
     Talts et al. (2018), arXiv:1804.06788: if the circuit samples the posterior, each rank is uniform. No reference sampler
-    is needed.
+    is needed. A variational circuit does not: it is judged by the ranks of a draw of its law for each input, and those of
+    the true codes say how the law is biased (`circuitlsc.validation.calibration.calibrate_law`).
 
     Parameters
     ----------
@@ -104,7 +111,7 @@ def plan_calibration(
     built : SparseCodingModel or None
         What the circuit is built from, if that is another model (a wrong one must be found out).
     dynamics : Dynamics or str
-        ``"langevin"`` or ``"underdamped"``.
+        ``"langevin"``, ``"underdamped"`` or ``"variational"``.
     step : float or None
         Longest step, in units of tau; the spacing is a multiple of what is used.
     **circuit
@@ -115,7 +122,8 @@ def plan_calibration(
     InputError
         If a number is out of range, or the circuit settles instead of sampling.
     """
-    dynamics = as_sampling(dynamics, "a posterior is calibrated")
+    if (dynamics := as_dynamics(dynamics)).has_energy:
+        dynamics = as_sampling(dynamics, "a posterior is calibrated")
     for name, count, least in (("inputs", inputs, 1), ("draws", draws, 1), ("seed", seed, 0)):
         check_count(f"calibrate: {name}", count, least)
     for name, time in (("spacing", spacing), ("warmup", warmup)):

@@ -17,6 +17,9 @@ Each test is exact. With V uniform, p = (r + V)/(L + 1) is uniform, and its norm
 So sqrt(n) mean(z) is N(0, 1) and (n - 1) var(z) is chi^2 with n - 1 degrees of freedom, independently. The first is the
 *shift* of the true values against the draws in posterior standard deviations, the second the square of their *spread*
 against the draws' (1 is right). Bonferroni over all f: their dependence does not matter.
+
+A sampler of another law q(s | x), known in closed form, is right if one more draw of q in place of the true code is uniform
+(`calibrate_law`); the ranks of the true codes then say how q is biased.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ GOOD_INPUTS = 300
 MAX_BINS = 20
 LOG_LIKELIHOOD, TOTAL_SIZE, N_ACTIVE, ACTIVE_SIZE = "log likelihood", "total size", "active latents", "active size"
 JOINT = (LOG_LIKELIHOOD, TOTAL_SIZE, N_ACTIVE, ACTIVE_SIZE)
+TRUE_CODES, OF_THE_LAW = "true codes", "law's own draws"
 _DETECTED = 0.95  # chance at which a fault counts as detectable
 _CORRELATED = 0.1  # correlation of successive draws from which on the reason mentions it
 _MIN_ZEROS = 100.0  # zeros expected among the draws, of which not one is there: the codes were read off wrongly
@@ -137,6 +141,37 @@ class Calibration(Verdict):
         return self.statistics[self.n_latents + len(self.joint) :]
 
 
+@dataclass(frozen=True)
+class LawBias:
+    """Ranks of true codes among a sampler's draws, where these are of another law than the posterior: not judged.
+
+    Attributes
+    ----------
+    reason : str
+        The statistic that is farthest off, and which way; or that none is seen to be.
+    p_value : float
+        The smallest adjusted p value.
+    statistics : tuple of RankStatistic
+        As in `Calibration`: of the law against the posterior, as far as the sampler is one of the law.
+    """
+
+    reason: str
+    p_value: float
+    statistics: tuple[RankStatistic, ...]
+
+
+@dataclass(frozen=True)
+class LawCalibration(Calibration):
+    """What `calibrate_law` returns: of the sampler against its law, with the law's bias beside it.
+
+    Attributes
+    ----------
+    bias : LawBias
+    """
+
+    bias: LawBias
+
+
 def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator | int) -> tuple[Array, Array]:
     r"""Draw codes from the prior and an input for each.
 
@@ -176,6 +211,7 @@ def calibrate(
     *,
     rng: np.random.Generator | int,
     alpha: float = 0.01,
+    called: str = TRUE_CODES,
 ) -> Calibration:
     """Rank true codes among posterior draws, and say whether the ranks are those of the right posterior.
 
@@ -194,6 +230,8 @@ def calibrate(
         Or the seed of one. Breaks ties and makes the ranks continuous.
     alpha : float
         Chance that the right posterior is found to disagree.
+    called : str
+        What the reason calls ``s_true``.
 
     Raises
     ------
@@ -224,7 +262,7 @@ def calibrate(
     z = -float(ndtri(alpha / (4 * len(rows))))  # two tests of two sides for each statistic
     reach = (z - float(ndtri(1 - _DETECTED))) / math.sqrt(n_inputs)
     correlation = _correlation(s)
-    verdict, reason = _judge(rows, n_inputs, alpha, reach, correlation)
+    verdict, reason = _judge(rows, n_inputs, alpha, reach, correlation, called)
     return Calibration(
         verdict=verdict,
         reason=reason,
@@ -238,6 +276,41 @@ def calibrate(
         correlation=correlation,
         statistics=rows,
     )
+
+
+def calibrate_law(
+    model: SparseCodingModel,
+    s_true: ArrayLike,
+    s_law: ArrayLike,
+    x: ArrayLike,
+    s: ArrayLike,
+    *,
+    rng: np.random.Generator | int,
+    alpha: float = 0.01,
+) -> LawCalibration:
+    """Say whether a sampler's draws are those of a known law, and how far that law is from the posterior.
+
+    Parameters
+    ----------
+    model, s_true, x, s, rng, alpha
+        As for `calibrate`.
+    s_law : array, shape (n_inputs, n_latents)
+        A draw of the law of each input, made independently of the sampler. Its rank among the sampler's draws is uniform if
+        these are of the law, whatever that is: this is the verdict.
+
+    Raises
+    ------
+    InputError
+        As for `calibrate`.
+    """
+    rng = as_generator("calibrate_law: rng", rng)
+    own = calibrate(model, s_law, x, s, rng=rng, alpha=alpha, called=OF_THE_LAW)
+    truth = calibrate(model, s_true, x, s, rng=rng, alpha=alpha)
+    if truth.verdict == "disagrees":
+        reason = truth.reason
+    else:
+        reason = f"Of {truth.n_inputs} inputs no bias of the law is seen: the smallest adjusted p is {_short(truth.p_value)}."
+    return LawCalibration(**vars(own), bias=LawBias(reason, truth.p_value, truth.statistics))
 
 
 def rank_values(truth: ArrayLike, draws: ArrayLike, rng: np.random.Generator | int, among: Which = None) -> Array:
@@ -271,7 +344,16 @@ def calibration_report(c: Calibration) -> str:
     """Return a calibration as a table: a row for each statistic, then how much it would see, and the verdict."""
     shown, nonzero = (_worst(rows) for rows in (c.latents, c.nonzero))
     columns = {"statistic": "<18", "inputs": ">6", "mean rank": ">9.3f", "shift": ">+7.3f", "spread": ">7.3f"}
-    lines = aligned({**columns, "p": ">8", "adjusted": ">8"}, map(_cells, (*shown, *c.joint, *nonzero)))
+    columns |= {"p": ">8", "adjusted": ">8"}
+    lines = aligned(columns, map(_cells, (*shown, *c.joint, *nonzero)))
+    if isinstance(c, LawCalibration):
+        lines = [
+            "The circuit against its law, judged: ranks of draws of the law among the circuit's draws",
+            *lines,
+            "",
+            "The law against the posterior, not judged: ranks of true codes among the circuit's draws",
+            *aligned(columns, map(_cells, _same(c.bias.statistics, (*shown, *c.joint, *nonzero)))),
+        ]
     if len(shown) < c.n_latents:
         lines.append(f"({len(shown)} of {c.n_latents} latents: the smallest p)")
     correlation = "unknown" if c.correlation is None else f"{c.correlation:.2f}"
@@ -282,6 +364,11 @@ def calibration_report(c: Calibration) -> str:
         f"power          {_DETECTED:.0%} for a shift of {c.detectable_shift:.2g}, or a spread wrong by "
         f"{c.detectable_spread:.0%}, of one statistic",
         f"false alarms   {c.alpha:.2g} over all {len(c.statistics)} statistics",
+        *(
+            [f"bias           of the law, no fault of the circuit: {c.bias.reason}"]
+            if isinstance(c, LawCalibration)
+            else []
+        ),
         f"verdict        {c.verdict}: {c.reason}",
     ]
     return "\n".join(lines)
@@ -290,6 +377,12 @@ def calibration_report(c: Calibration) -> str:
 def _cells(row: RankStatistic) -> tuple[str | float | None, ...]:
     numbers = (row.n, row.mean_rank, row.shift, row.spread)
     return (row.name, *numbers, _short(row.p_value), _short(row.p_adjusted))
+
+
+def _same(rows: tuple[RankStatistic, ...], shown: tuple[RankStatistic, ...]) -> list[RankStatistic]:
+    """Return the statistics that have the names of those that are shown."""
+    by_name = {row.name: row for row in rows}
+    return [by_name[row.name] for row in shown]
 
 
 def _worst(rows: tuple[RankStatistic, ...]) -> tuple[RankStatistic, ...]:
@@ -384,25 +477,28 @@ def _short(p: float) -> str:
 
 
 def _judge(
-    rows: tuple[RankStatistic, ...], n_inputs: int, alpha: float, reach: float, correlation: float | None
+    rows: tuple[RankStatistic, ...], n_inputs: int, alpha: float, reach: float, correlation: float | None, called: str
 ) -> tuple[Outcome, str]:
     worst = min(rows, key=lambda row: (row.p_value, -abs(row.shift or 0.0)))
     p = _short(worst.p_adjusted)
     if worst.p_adjusted < alpha:
         off = sum(row.p_adjusted < alpha for row in rows)
-        return "disagrees", f"{_told(worst, correlation)} (adjusted p {p}; {off} of {len(rows)} statistics off)."
+        return (
+            "disagrees",
+            f"{_told(worst, correlation, called)} (adjusted p {p}; {off} of {len(rows)} statistics off).",
+        )
     if n_inputs < MIN_INPUTS:
         return "inconclusive", (
             f"Nothing is off, but of {n_inputs} inputs only a shift of {reach:.2g} posterior standard deviations or more "
             f"would show. Draw at least {MIN_INPUTS}, better {GOOD_INPUTS} inputs."
         )
     return "agrees", (
-        f"All {len(rows)} statistics of the true codes rank uniformly among the draws (smallest adjusted p {p}, "
+        f"All {len(rows)} statistics of the {called} rank uniformly among the draws (smallest adjusted p {p}, "
         f"{worst.name})."
     )
 
 
-def _told(row: RankStatistic, correlation: float | None) -> str:
+def _told(row: RankStatistic, correlation: float | None, called: str = TRUE_CODES) -> str:
     """Say which way a statistic is off."""
     shift, spread, p_shift, p_spread = (cast(float, v) for v in (row.shift, row.spread, row.p_shift, row.p_spread))
     # Far tails are all 0: there the distance decides.
@@ -410,7 +506,7 @@ def _told(row: RankStatistic, correlation: float | None) -> str:
         high = shift > 0
         told = f"{row.name} ranks too {'high' if high else 'low'} (mean {row.mean_rank:.2f} instead of 0.5): the draws "
         if row.name == LOG_LIKELIHOOD:
-            return told + f"fit x {'worse' if high else 'better'} than the true codes"
+            return told + f"fit x {'worse' if high else 'better'} than the {called}"
         return told + f"are too {'low' if high else 'high'}"
     wide = spread > 1
     how = "widely" if wide else "narrowly"

@@ -19,7 +19,7 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.advice import Times
 from circuitlsc.validation.compare import Comparison, compare
-from circuitlsc.validation.law import Bias, bias_of, law_null, law_of_run, law_statistics
+from circuitlsc.validation.law import Bias, Weighted, bias_of, law_null, law_of_run, law_statistics, weigh_samples
 from circuitlsc.validation.null import Null, null_for, quantile_levels
 from circuitlsc.validation.run_errors import FINEST, REFERENCE_SHARE
 from circuitlsc.validation.same_noise import PathDifference, try_path
@@ -50,6 +50,8 @@ class Expectation:
         How long the reference was drawn.
     bias : Bias or None
         How far the law of a variational circuit, which is ``exact`` here, is from the posterior.
+    posterior : PosteriorStatistics or None
+        The posterior itself, of a variational circuit.
     """
 
     null: Null
@@ -58,6 +60,7 @@ class Expectation:
     scale: float
     seconds: float
     bias: Bias | None = None
+    posterior: PosteriorStatistics | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Judgement:
     comparison : Comparison
     bias : Bias or None
         How far the law of a variational circuit is from the posterior.
+    weighted : Weighted or None
+        What its samples say of the posterior when each counts with its importance weight, if that was asked for.
     """
 
     circuit: PosteriorStatistics
@@ -81,10 +86,14 @@ class Judgement:
     path_reason: str | None
     comparison: Comparison
     bias: Bias | None = None
+    weighted: Weighted | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what comparison.json holds."""
-        return self.comparison.to_dict() | ({} if self.bias is None else {"bias": self.bias.to_dict()})
+        beside = {"bias": self.bias, "weighted": self.weighted}
+        return self.comparison.to_dict() | {
+            name: found.to_dict() for name, found in beside.items() if found is not None
+        }
 
 
 def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> float:
@@ -187,7 +196,7 @@ def _expect_law(
     how: dict[str, Any] = {"seed": run.seed, "progress": progress}
     posterior = exact_statistics(sampler.model, sampler.x, enough=enough, seconds=reference_time, **how)
     bias = bias_of(sampler, law, stated, posterior, run.seed)
-    return Expectation(null, stated, None, tolerance_scale(sampler.model, stated), 0.0, bias)
+    return Expectation(null, stated, None, tolerance_scale(sampler.model, stated), 0.0, bias, posterior)
 
 
 def judge(
@@ -197,6 +206,7 @@ def judge(
     expected: Expectation | None = None,
     tolerance: float = TOLERANCE,
     reference_time: float = REFERENCE_TIME,
+    weights: bool = False,
     note: Note | None = None,
 ) -> Judgement:
     """Compare a run with replicates in software, the exact posterior, and the trapezoid on the same noise.
@@ -212,9 +222,18 @@ def judge(
         How close is close, errors included.
     reference_time : float
         Seconds for the reference.
+    weights : bool
+        Whether samples of a variational circuit are also weighted (`circuitlsc.validation.law.weigh_samples`).
     note : callable or None
         Called with a few words before each part.
+
+    Raises
+    ------
+    InputError
+        If there are no weights: the circuit samples the posterior, or x is several inputs.
     """
+    if weights:
+        law_of_run(sampler)
     say, run, stats = note or (lambda _: None), samples.run_plan(), samples.stats
     known = expected or expect(sampler, run, tolerance=tolerance, reference_time=reference_time, note=note)
 
@@ -238,7 +257,8 @@ def judge(
         slowdown=_slowdown(known.null, samples.draws("s"), active_draws(sampler, samples)),
         tolerance=tolerance,
     )
-    return Judgement(circuit, known.exact, path, reason, comparison, known.bias)
+    weighted = weigh_samples(sampler, samples, known.posterior) if weights else None
+    return Judgement(circuit, known.exact, path, reason, comparison, known.bias, weighted)
 
 
 def _virial(sampler: Sampler, samples: Samples) -> tuple[Array, Array]:

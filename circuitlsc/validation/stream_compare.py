@@ -5,6 +5,8 @@ r"""A run of many inputs, judged: the circuit's averages of each input minus the
 Each input is on for a short time, and begins with the code of the one before. What errors a correct run makes, stale codes
 included, replicates tell: the same inputs stream by in software (`circuitlsc.reference.replicates`), and the largest error is
 judged as that of a run of one input is (`circuitlsc.validation.compare`).
+
+The rows of a variational circuit have laws in closed form in place of posteriors: `circuitlsc.validation.law_stream`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,19 @@ from circuitlsc.reference.replicates import cost_per_tau, replicate_runs
 from circuitlsc.reference.slice import slice_sampling
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.validation.half_step import HalfStep
 from circuitlsc.validation.judge import runs_like, target_of
+from circuitlsc.validation.law_stream import (
+    LAW_ROWS,
+    JudgedRows,
+    RowLaws,
+    RowsApart,
+    StreamBias,
+    correct_runs,
+    laws_of_rows,
+    row_means,
+    stream_bias,
+)
 from circuitlsc.validation.null import MOST_WORK as WORK
 from circuitlsc.validation.run_errors import Excess
 from circuitlsc.validation.same_noise import try_path
@@ -84,10 +98,34 @@ class StreamComparison(Verdict):
     pathwise: dict[str, float] | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class LawStreamComparison(StreamComparison):
+    """Of a variational circuit: ``exact`` is the closed form of the rows' laws.
+
+    Attributes
+    ----------
+    rows_apart : RowsApart
+        What is judged beside the averages: an error that changes its sign from row to row, and a row that is wrong alone.
+    bias : StreamBias
+        How far the laws are from the posteriors, which is not judged.
+    half_step : HalfStep or None
+        What half the step changes, if op-amps lag and that was tried: too much leaves the verdict open.
+    """
+
+    rows_apart: RowsApart
+    bias: StreamBias
+    half_step: HalfStep | None
+
+
 def compare_stream(
-    sampler: Sampler, samples: Samples, *, tolerance: float = TOLERANCE, note: Callable[[str], None] | None = None
+    sampler: Sampler,
+    samples: Samples,
+    *,
+    tolerance: float = TOLERANCE,
+    half: HalfStep | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> StreamComparison:
-    """Compare a run of many inputs with the exact posteriors, and with NumPy on the same noise.
+    """Compare a run of many inputs with the exact posteriors, or the laws that are sampled, and with NumPy on the same noise.
 
     Parameters
     ----------
@@ -97,6 +135,8 @@ def compare_stream(
         What its `run` returned.
     tolerance : float
         How close averages must be to the exact ones, errors included.
+    half : HalfStep or None
+        What `circuitlsc.validation.half_step.half_step` returned for the run, of a variational circuit.
     note : callable or None
         Called with a few words before each part.
 
@@ -109,7 +149,7 @@ def compare_stream(
         raise InputError("compare_stream: the sampler has one input. Use experiment.judge.")
     say = note or (lambda _: None)
     say("same noise in NumPy")
-    path, _ = try_path(sampler, samples, PATH_STEPS)
+    path, _ = try_path(sampler, samples, PATH_STEPS, "u" if sampler.dynamics.has_energy else "s")
     x, target = sampler.x, target_of(sampler)
     scale = float(target.prior.slab_scale)
     common: dict[str, Any] = {
@@ -123,8 +163,10 @@ def compare_stream(
         # no posterior belongs to an input that moves: only the same noise in software says something
         reason = "the input varies, and a posterior belongs to an input that stands still."
         return StreamComparison("inconclusive", reason, **common)
+    if not sampler.dynamics.has_energy:
+        return _compare_laws(sampler, samples, tolerance, half, common, say)
     say("replicate runs in software")
-    chosen = np.unique(np.linspace(0, len(x) - 1, min(ROWS, len(x))).astype(int))
+    chosen = _spaced(len(x), ROWS)
     first, run = 0 if target.prior.sparse else 1, samples.run_plan()  # P(active) only where a code can be zero
     null = _replicates(sampler, run, chosen)[:, first:]
     say("exact posteriors")
@@ -152,6 +194,66 @@ def compare_stream(
     )
 
 
+def _compare_laws(
+    sampler: Sampler,
+    samples: Samples,
+    tolerance: float,
+    half: HalfStep | None,
+    common: dict[str, Any],
+    say: Callable[[str], None],
+) -> LawStreamComparison:
+    """Compare the rows of a variational circuit with their laws, and say how far these are from the posteriors."""
+    run, scale = samples.run_plan(), common["scale"]
+    chosen, few = (_spaced(len(sampler.x), most) for most in (LAW_ROWS, ROWS))
+    say("correct runs in software")
+    law = laws_of_rows(sampler, chosen)
+    laws = RowLaws(law, run.chains * samples.draws_per_row, scale, sampler.model.prior.sparse)
+    means = row_means(samples)[chosen]
+    judged, largest = laws.judged(means, *correct_runs(sampler, run, law, chosen))
+    say("exact posteriors")
+    bias = stream_bias(sampler, laws_of_rows(sampler, few), few, run.seed)
+    found, truth = means.mean(0)[laws.first :], laws.truth.mean(0)
+    errors = judged.side[: judged.n].reshape(found.shape) * laws.units
+    tables = [
+        tuple(
+            MeanDifference(c, e, c - e, se, (c - e) / se) for c, e, se in zip(*(v.tolist() for v in each), strict=True)
+        )
+        for each in zip(found, truth, errors, strict=True)
+    ]
+    rms, detectable = (v.reshape(found.shape) * laws.units for v in judged.rms())
+    p_active, mean = ((), *tables) if laws.first else tables
+    apart = RowsApart(
+        p_active=() if laws.first else tuple(rms[0].tolist()),
+        mean=tuple(rms[-1].tolist()),
+        p_active_detectable=0.0 if laws.first else float(detectable[0].max()),
+        mean_detectable=float(detectable[-1].max()),
+        largest_row=int(chosen[largest]),
+        z=float(judged.z[-1]),
+    )
+    verdict, reason = _judge_rows(judged, apart, len(chosen), tolerance)
+    if half is not None and not half.agrees:
+        verdict, reason = "inconclusive", f"{half.told()}. As the circuit was run: {reason}"
+    return LawStreamComparison(
+        verdict,
+        reason,
+        compared_rows=len(chosen),
+        max_abs_z=float(np.abs(judged.z).max()),
+        z_limit=judged.c,
+        p_value=judged.p_value(),
+        p_active=p_active,
+        mean=mean,
+        rows_apart=apart,
+        bias=bias,
+        half_step=half,
+        **common,
+    )
+
+
+def _spaced(n: int, most: int) -> NDArray[np.int64]:
+    """Return rows 0 .. n - 1, or so many of them, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(most, n)).astype(int))
+
+
 def _replicates(sampler: Sampler, run: RunPlan, chosen: NDArray[np.int64]) -> Array:
     """Return P(active) and mean of replicate runs, averaged over the chosen inputs and chains, (n_runs, 2, n_latents)."""
     assert sampler.stream is not None
@@ -169,6 +271,36 @@ def _exact(model: SparseCodingModel, x: Array, *, seed: int) -> tuple[Array, Arr
     exact = gibbs if model.prior.conditionals else slice_sampling
     s = exact(model, x, n_sweeps=SWEEPS, n_chains=2, seed=seed)
     return (s != 0).mean((0, 1)), s.mean((0, 1))
+
+
+def _judge_rows(judged: JudgedRows, apart: RowsApart, n: int, tolerance: float) -> tuple[Outcome, str]:
+    """Judge averages over rows as those of any stream; rows by themselves can disagree, too."""
+    excess, more = judged.excess(), "more than noise and the allowed bias explain."
+    size, side = np.abs(judged.d[: judged.n]), judged.side[: judged.n]
+    if excess.max() > judged.c:
+        worst = int(excess.argmax())
+        if worst < judged.n:
+            return (
+                "disagrees",
+                f"averages over {n} inputs differ from those of their laws by up to {size.max():.3g}, {more}",
+            )
+        if worst < len(excess) - 1:
+            rms = float(judged.rms()[0].max())
+            return (
+                "disagrees",
+                f"single inputs differ from their laws by {rms:.3g} (root mean square over {n} inputs), {more}",
+            )
+        return "disagrees", f"input {apart.largest_row} by itself differs from its law by {more}"
+    wide = float(np.max(size + judged.c * side))
+    if wide <= tolerance:
+        return "agrees", (
+            f"all {judged.n} averages over {n} inputs are within {tolerance:g} of those of their laws, errors included, and no "
+            "input by itself differs."
+        )
+    return "inconclusive", (
+        f"no average over {n} inputs differs, and no input by itself, but averages are known to {wide:.3g} only, and "
+        f"{tolerance:g} is asked for. Give more inputs, or hold them longer."
+    )
 
 
 def _judge(judged: Excess, n: int, tolerance: float, stale: float) -> tuple[Outcome, str]:

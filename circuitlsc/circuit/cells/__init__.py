@@ -14,7 +14,7 @@ from circuitlsc.circuit.cells.adaptive import (
 )
 from circuitlsc.circuit.cells.base import Cell, State, Wires
 from circuitlsc.circuit.cells.crossbar import Crossbar
-from circuitlsc.circuit.cells.feedback import Feedback
+from circuitlsc.circuit.cells.feedback import Feedback, Held
 from circuitlsc.circuit.cells.gate import DeviceGate, Gate
 from circuitlsc.circuit.cells.integrator import DeviceIntegrator, DeviceMomentum, Integrator, Momentum
 from circuitlsc.circuit.cells.node import (

@@ -1,4 +1,4 @@
-"""ngspice as a simulator: all that it needs of a circuit is in its tasks."""
+"""ngspice as a simulator: what it needs of a circuit is in its tasks, but for what is solved once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Ngspice:
         find_library()
 
     def prepare(self, circuit: Any) -> bytes:
-        """Return nothing: the deck is in the task."""
-        return b""
+        """Return what is solved once; of most circuits nothing, as the deck is in the task."""
+        return bytes(circuit.solved_once)
 
     def advance(self, task: ChainTask, contents: bytes, counts: Counts, state: ChainState | None) -> Iterator[Chunk]:
         """Yield the chunks of a chain: `circuitlsc.simulator.ngspice.transient.integrate`."""
         from circuitlsc.simulator.ngspice.transient import integrate  # numba: workers alone need it
 
-        return integrate(task, counts, state)
+        return integrate(task, counts, state, contents)
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,9 @@ from circuitlsc.simulator.task import ChainState, ChainTask, first_state
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
 
 
-def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) -> Iterator[Chunk]:
+def integrate(
+    task: ChainTask, counts: Counts, state: ChainState | None = None, solved_once: bytes = b""
+) -> Iterator[Chunk]:
     """Yield the chunks of a chain.
 
     Every chunk restarts the capacitors from the voltages that the last one reached, a broken loop from what it
@@ -38,6 +41,8 @@ def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) 
         Goes on counting from what it holds.
     state : ChainState or None
         Go on from here instead of from the start.
+    solved_once : bytes
+        Of `circuitlsc.sampling.circuit.CompiledCircuit`: where the task's inputs come from if it has no rows of them.
 
     Raises
     ------
@@ -47,11 +52,13 @@ def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) 
     begin = time.perf_counter()
     before = replace(counts)
     h = task.step * task.tau
-    callbacks = Callbacks([*task.devices, *task.inputs, *task.feedback], h, task.chunk, task.feedback_nodes)
+    given = task.inputs if solved_once or task.rows is not None else ()
+    callbacks = Callbacks([*task.devices, *given, *task.feedback], h, task.chunk, task.feedback_nodes)
     session = open_session(callbacks.data_address)
     callbacks.install(session)
     units = np.array(task.units)
     try:
+        fixed = operating_point(session, **json.loads(solved_once)) if solved_once else None
         session.load_circuit(task.deck)
         counts.version = session_version(session)
         counts.setup = before.setup + time.perf_counter() - begin
@@ -62,7 +69,7 @@ def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) 
         feedback = FeedbackState(*(np.array(v) for v in state.feedback)) if task.feedback else None
         while counts.steps < task.n_steps:
             n = min(task.chunk, task.n_steps - counts.steps)
-            inputs = None
+            inputs = None if fixed is None else np.tile(fixed, (n + 1, 1))
             if task.rows is not None:
                 inputs = grid_rows(task.rows, task.steps_per_row, counts.steps, n, task.interpolate)
             callbacks.load(paths.increments(n), units, inputs, feedback)
@@ -95,6 +102,21 @@ def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None) 
         raise TransientFailed(diagnose(str(error), session.log)) from None
     finally:
         counts.log.extend(session.log)
+
+
+def operating_point(session: Any, deck: str, nodes: Sequence[str]) -> Array:
+    """Return the voltages of some nodes at a deck's operating point, volt, shape (n_nodes,); the deck is taken off again."""
+    session.load_circuit(deck)
+    session.exec_command("op")
+    name = session.last_plot
+    plot = session.plot(None, name) if name.startswith("op") else {}
+    values = np.array([plot[node]._data[0] if node in plot else np.nan for node in nodes], dtype=float)
+    session.exec_command("destroy all")
+    session.exec_command("remcirc")
+    if not np.isfinite(values).all():
+        lost = nodes[int(np.flatnonzero(~np.isfinite(values))[0])]
+        raise TransientFailed(f"ngspice found no operating point of v({lost}), which a constant input fixes.")
+    return values
 
 
 def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:

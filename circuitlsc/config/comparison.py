@@ -1,0 +1,110 @@
+"""The config of `circuitlsc compare-samplers`: that of either circuit; the other one is built from the same model and parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.config.learning import read_training
+from circuitlsc.config.read import Config, parse_config
+from circuitlsc.config.registry import TABLES, EncoderKeys, names
+from circuitlsc.config.table import ConfigTable, read_tables, read_toml
+from circuitlsc.errors import InputError
+from circuitlsc.model.encoder import Encoder
+
+KINDS = ("langevin", "variational")
+SHARED = ("level", "nonideal", "tau", "c_int", "rails")  # of both circuits: the same parts
+OWN = ("width", "volt")  # of the kind that the config is of: the other's are in units of something else
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonConfig:
+    """A checked config of a comparison of samplers.
+
+    Attributes
+    ----------
+    config : Config
+        Of L0-LSC.
+    langevin, variational : mapping
+        Arguments of `build_sampler` for the two circuits.
+    training : mapping
+        Arguments of `circuitlsc.learning.VariationalLearner` that ``[encoder]`` gives.
+    encoder : Encoder or None
+        That of ``[encoder] file``, which is for the config's own sigma.
+    """
+
+    config: Config
+    langevin: Mapping[str, Any]
+    variational: Mapping[str, Any]
+    training: Mapping[str, Any]
+    encoder: Encoder | None
+
+
+def load_comparison_config(path: Path, *, anywhere: bool = False) -> ComparisonConfig:
+    """Read and check a config of a comparison; ``anywhere`` as for `circuitlsc.config.read.load_config`.
+
+    Raises
+    ------
+    InputError
+        With one line that names the file, the key, the value, why it cannot be, and what can.
+    """
+    data = read_toml(path)
+    dynamics = data.get("dynamics", {})
+    kind = dynamics.get("kind", KINDS[0]) if isinstance(dynamics, dict) else KINDS[0]
+    if isinstance(kind, str) and kind not in KINDS:
+        raise InputError(
+            f"{path}: dynamics.kind = {kind!r}, but samplers that are compared are L0-LSC and variational ones. "
+            'Give "langevin" or "variational".'
+        )
+    rest, own = _of_langevin(data, path, kind)
+    config = parse_config(rest, path, anywhere=anywhere)
+    if config.x.ndim == 2:
+        raise InputError(
+            f"{path}: model.x = {config.source.x!r} has rows, but inputs are drawn from the model at each noise level. "
+            "Leave x and run.hold out."
+        )
+    if config.dynamics.T != 1:
+        raise InputError(
+            f"{path}: dynamics.temperature = {config.dynamics.T!r}, but an encoder's law is compared with the posterior "
+            "itself. Remove it."
+        )
+    given = {name: values for name, values in data.items() if name == "encoder"}
+    table = read_tables(given, path, {"encoder": names(EncoderKeys)}, anywhere=anywhere)["encoder"]
+    model, slab = config.model, config.model.prior.slab
+    if slab is None or slab.pi == 1:
+        raise InputError(
+            f"{path}: prior.kind = {model.prior.kind!r}, but the law of an encoder has a spike and a slab, and so must the "
+            'prior. Give kind = "spike-slab", with pi < 1.'
+        )
+    training = read_training(table, model.n_features, model.n_latents, signed=model.prior.signed)
+    circuit = {**asdict(config.built), "nonideal": config.nonideal}
+    shared = {name: circuit[name] for name in SHARED}
+    of_kind: dict[str, dict[str, Any]] = {
+        "langevin": {"form": circuit["form"], "loop": circuit["loop"]},
+        "variational": {"source": table.value("source")},
+    }
+    of_kind[kind] |= own if kind == "variational" else {**{k: circuit[k] for k in OWN}, "step": config.timing.step}
+    return ComparisonConfig(
+        config=config,
+        langevin={**shared, **of_kind["langevin"]},
+        variational={**shared, **of_kind["variational"]},
+        encoder=training.pop("encoder", None),
+        training=training,
+    )
+
+
+def _of_langevin(data: Mapping[str, Any], path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the tables of L0-LSC, and what is of the variational circuit alone: width, volt and step, checked."""
+    rest: dict[str, Any] = {k: v for k, v in data.items() if k != "encoder"}
+    if kind == KINDS[0]:
+        return rest, {}
+    rest["dynamics"] = {**data["dynamics"], "kind": KINDS[0]}
+    own: dict[str, Any] = {}
+    for name, keys in (("circuit", OWN), ("run", ("step",))):
+        if isinstance(values := data.get(name, {}), dict):
+            table = ConfigTable(path, name, values, TABLES[name])
+            own |= {key: table.value(key) for key in keys}
+            rest[name] = {k: v for k, v in values.items() if k not in (*keys, "weights")}
+    return rest, own

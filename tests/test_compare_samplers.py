@@ -1,0 +1,307 @@
+"""compare-samplers: L0-LSC and variational circuits on the same inputs; what is refused before there is work."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_cli import circuitlsc, one_line
+
+from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.learning import VariationalLearner
+from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.variational import best_law, law_of
+from circuitlsc.reference.sampled import exact_statistics
+from circuitlsc.reporting.samplers import samplers_figure, samplers_report
+from circuitlsc.studies import sampler_comparison as study
+
+pytestmark = pytest.mark.ngspice
+
+CONFIG = """
+[model]
+dictionary = "A.csv"
+sigma = 0.5
+[prior]
+kind = "spike-slab"
+pi = 0.3
+lam = 1.0
+[encoder]
+hidden = [5]
+source = "table"
+"""
+SMALL = ("--inputs", "3", "--hold", "20", "--steps", "20", "--sigma", "0.5")
+MODEL = SparseCodingModel(np.random.default_rng(3).standard_normal((4, 3)), SpikeSlab(0.3, 1.0, signed=True), 0.5)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with a dictionary, whose posteriors are summed up support by support."""
+    np.savetxt(tmp_path / "A.csv", MODEL.A, delimiter=",")
+    return tmp_path
+
+
+def constant(model):
+    """An encoder that says the best law of the input 0 of every input."""
+    law = best_law(model, np.zeros(model.n_features))
+    heads = np.concatenate([law.mu, law.rho, -np.log(np.expm1(law.kappa))])
+    return Encoder(weights=(np.zeros((len(heads), model.n_features)),), biases=(heads,))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return study.compare_samplers(MODEL, {0.5: constant(MODEL)}, inputs=6, hold=120.0, seed=3)
+
+
+def test_what_is_found(found):
+    (level,) = found.levels
+    assert list(level.samplers) == ["l0-lsc", "amortised", "weighted", "optimum"]
+    assert (found.inputs, found.n_latents, found.hold, found.supports, found.level) == (6, 3, 120.0, True, "ideal")
+    times = np.array(level.times)
+    assert (times[0], times[-1]) == (2.0, 120.0)
+    np.testing.assert_array_equal(times % 2, 0)
+    for course in level.samplers.values():
+        assert course.rms[0] > course.rms[-1]
+        for what in ("rms", "kl"):
+            low, middle, high = (np.array(getattr(course, f"{what}{end}")) for end in ("_low", "", "_high"))
+            assert (low <= middle).all()
+            assert (middle <= high).all()
+        assert course.watts is None
+        assert course.watts_reason.startswith("ideal parts draw no current")
+    samplers = level.samplers
+    assert samplers["amortised"].law_kl > samplers["optimum"].law_kl > 0
+    assert (samplers["l0-lsc"].law_kl, samplers["weighted"].law_kl) == (None, None)
+    assert 0 < samplers["weighted"].ess_share < 1
+    assert (samplers["amortised"].step, samplers["optimum"].step) == (2.0, 2.0)
+    for name, course in samplers.items():
+        assert course.check.follows, (name, course.check)
+        assert course.check.of == ("the posterior" if name in ("l0-lsc", "weighted") else "its law")
+    assert samplers["amortised"].rms[0] == samplers["weighted"].rms[0]  # one sample each
+    assert set(level.wins) == {"amortised", "weighted", "optimum"}
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["noise_tau_over_tau"] == 1.0
+
+
+def test_errors_are_those_of_the_laws(found):
+    """At the end of a hold of m samples: (q - p)^2 + q (1 - q)/m, mean over latents and inputs, for laws that are known."""
+    (level,) = found.levels
+    X = study.inputs_of(MODEL, 7, 3)[1:]
+    p = np.stack([exact_statistics(MODEL, x, seed=0).p_active for x in X])
+    heads = constant(MODEL).heads(X)
+    best = [law_of(MODEL, *best_law(MODEL, x)).p_active for x in X]
+    for name, q in (("amortised", law_of(MODEL, *heads).p_active), ("optimum", np.stack(best))):
+        bias, noise = np.mean((q - p) ** 2), np.mean(q * (1 - q)) / 60
+        spread = np.sqrt(2 * np.mean((q * (1 - q) / 60) ** 2 + 2 * (q - p) ** 2 * q * (1 - q) / 60) / p.size)
+        assert level.samplers[name].rms[-1] ** 2 == pytest.approx(bias + noise, abs=4 * spread)
+    assert np.mean((law_of(MODEL, *heads).p_active - p) ** 2) > 8 * spread  # a law that was not sampled would be seen
+
+
+def test_what_is_left_of_a_law_is_its_bias(found):
+    """Beside many draws of the laws, for both errors; from when on L0-LSC is below it does not depend on the noise cell."""
+    (level,) = found.levels
+    X = study.inputs_of(MODEL, 7, 3)[1:]
+    exact = [exact_statistics(MODEL, x, seed=0) for x in X]
+    law = law_of(MODEL, *constant(MODEL).heads(X))
+    on = law.draw(100_000, 5) != 0
+    far = np.array([100_000])
+    shares = [study.support_shares(on[:, n], None, far)[0] for n in range(6)]
+    kl = [study.support_divergence(s, study.smoothed(e.support, 3, 0)) for s, e in zip(shares, exact, strict=True)]
+    amortised = level.samplers["amortised"]
+    assert amortised.bias_kl == pytest.approx(np.mean(kl), abs=0.01)
+    p = np.stack([e.p_active for e in exact])
+    assert amortised.bias_rms**2 == pytest.approx(np.mean((on.mean(0) - p) ** 2), abs=2e-3)
+    assert (
+        level.samplers["optimum"].bias_kl < level.samplers["optimum"].law_kl
+    )  # of supports is a part of that of codes
+    assert level.samplers["weighted"].bias_rms is None
+    assert set(level.wins["weighted"]) == {"rms", "kl"}
+    wins = level.wins["amortised"]
+    assert set(wins) == {"rms", "kl", "rms_limit", "kl_limit"}
+    assert wins["rms_limit"].value >= wins["rms"].value
+
+
+def test_inputs_have_the_same_codes_at_every_noise_level():
+    low, high = (study.inputs_of(replace(MODEL, sigma=sigma), 5, 1) for sigma in (1e-9, 1.0))
+    other = study.inputs_of(replace(MODEL, sigma=2.0), 5, 1)
+    np.testing.assert_allclose(other - low, 2 * (high - low), atol=1e-6)
+    assert np.linalg.matrix_rank(low, tol=1e-6) <= 3
+
+
+def test_a_circuit_that_does_not_follow_is_said(found):
+    rng = np.random.default_rng(0)
+    law = rng.random((40, 4))
+    right = study._check("its law", law + 0.02 * rng.standard_normal((40, 4)), law)
+    wrong = study._check("its law", law + [0, 0, 0.03, 0] + 0.02 * rng.standard_normal((40, 4)), law)
+    assert right.follows
+    assert not wrong.follows
+    signs = np.where(np.arange(40) % 2, 0.1, -0.1)[:, None]  # off by as much to either side: averages see nothing
+    noise = rng.standard_normal((40, 4)) * np.sqrt(law * (1 - law) / 400)
+    one, other = (study._check("its law", law + noise + far, law, 400.0) for far in (0.0, signs))
+    assert one.follows
+    assert one.scatter == pytest.approx(1, abs=0.4)
+    assert other.max_abs_z < other.z_limit
+    assert not other.follows
+    assert wrong.largest == pytest.approx(0.03, abs=0.015)
+    (level,) = found.levels
+    said = samplers_report(found)
+    assert "DID NOT FOLLOW" not in said
+    bad = replace(level.samplers["optimum"], check=wrong)
+    odd = replace(found, levels=(replace(level, samplers={**level.samplers, "optimum": bad}),))
+    assert "(IT DID NOT FOLLOW ITS LAW)" in samplers_report(odd)
+
+
+def test_figure_and_table(found):
+    assert len(samplers_figure(found).axes) == 2
+    lines = samplers_report(found).splitlines()
+    assert lines[0].split()[:2] == ["sigma", "0.5"]
+    assert "rms at 120" in lines[0]
+    assert lines[-1] == "done"
+    (level,) = found.levels
+    powered = {name: replace(c, watts=None if name == "optimum" else 1e-3) for name, c in level.samplers.items()}
+    both = replace(found, levels=(replace(level, samplers=powered), replace(level, samplers=powered, sigma=0.8)))
+    figure = samplers_figure(both)
+    assert len(figure.axes) == 6
+    assert figure.axes[-1].get_xlabel() == "energy per input (J)"
+    assert len(figure.axes[-1].lines) == 4  # of the best law nothing is known; one of the others has a bias
+
+
+def test_from_the_command_line(folder, monkeypatch):
+    """Interrupted after its circuits have run, it goes on from what was kept; a second one finds encoder and chains."""
+    (folder / "config.toml").write_text(CONFIG)
+    arguments = ("compare-samplers", "config.toml", *SMALL)
+    level = study._level
+    monkeypatch.setattr(study, "_level", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert circuitlsc(*arguments, "-o", "out", cwd=folder).returncode == 130
+    monkeypatch.setattr(study, "_level", level)
+    done = circuitlsc(*arguments, "-o", "out", "--resume", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "the encoder of sigma 0.5 was found in" in done.stderr
+    assert " steps were found in " in done.stderr
+    assert done.stdout.splitlines()[-1] == "done"
+    names = {p.name for p in (folder / "out").iterdir()}
+    assert names == {"config.resolved.toml", "encoder-0.5.npz", "samplers.json", "samplers.png"}
+    first = json.loads((folder / "out" / "samplers.json").read_text())
+    assert Encoder.load(folder / "out" / "encoder-0.5.npz").meta["steps"] == 20
+    # of a variational config with that encoder: the same but for the noise of Gibbs sampling's clock
+    named = CONFIG.replace("hidden = [5]", 'file = "out/encoder-0.5.npz"') + '[dynamics]\nkind = "variational"\n'
+    (folder / "config.toml").write_text(named)
+    again = circuitlsc(*arguments, "-o", "again", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert "encoder of sigma" not in again.stderr
+    second = json.loads((folder / "again" / "samplers.json").read_text())
+    for one, other in zip(first["levels"], second["levels"], strict=True):
+        for name, course in one["samplers"].items():
+            np.testing.assert_allclose(course["rms"], other["samplers"][name]["rms"], atol=1e-9)
+
+
+KIND = '[dynamics]\nkind = "variational"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (
+            CONFIG + '[dynamics]\nkind = "underdamped"\n',
+            (),
+            "dynamics.kind = 'underdamped', but samplers that are compared",
+        ),
+        (CONFIG + '[dynamics]\nkind = "gradient"\n', (), "dynamics.kind = 'gradient', but samplers that are compared"),
+        (CONFIG + "[dynamics]\ntemperature = 2.0\n", (), "dynamics.temperature = 2.0, but an encoder's law"),
+        (
+            CONFIG.replace("pi = 0.3\nlam", "lam").replace("spike-slab", "laplace"),
+            (),
+            "prior.kind = 'laplace', but the law",
+        ),
+        (
+            CONFIG.replace("pi = 0.3\nlam = 1.0", "sd = 1.0").replace("spike-slab", "gaussian"),
+            (),
+            "prior.kind = 'gaussian'",
+        ),
+        (
+            CONFIG.replace("sigma = 0.5", 'sigma = 0.5\nx = "draw:5"') + "[run]\nhold = 20.0\n",
+            (),
+            "model.x = 'draw:5' has rows",
+        ),
+        (CONFIG, ("--inputs", "1"), "compare-samplers: inputs = 1, and errors over inputs need several."),
+        (CONFIG, ("--sigma", "0"), "compare-samplers: sigma = 0.0 is no noise level."),
+        (CONFIG, ("--sigma", "-0.5"), "compare-samplers: sigma = -0.5 is no noise level."),
+        (CONFIG, ("--sigma", "0.5", "--sigma", "0.5"), "each noise level is compared once"),
+        (CONFIG, ("--hold", "4"), "compare-samplers: hold = 4.0 tau has fewer than four samples"),
+        (CONFIG, ("--steps", "0"), "steps = 0"),
+        (CONFIG + "[encoders]\n", (), "[encoders] is not a known table"),
+        (CONFIG.replace("hidden = [5]", "widths = [5]"), (), "encoder.widths = [5] is not a known key"),
+        (CONFIG.replace("hidden = [5]", 'file = "none.npz"'), (), "none.npz does not exist"),
+        (CONFIG.replace("hidden = [5]", "draws = 5"), (), 'objective = "exact" draws nothing'),
+        (
+            CONFIG + KIND + "[circuit]\nwidth = 3.0\n",
+            (),
+            "circuit.width = 3.0, but the threshold acts on a Laplace draw",
+        ),
+        (CONFIG + "[nonideal]\n", (), '[nonideal] needs circuit.level = "device"'),
+        (CONFIG + "[learning]\n", (), "has a table [learning]"),
+    ],
+    ids=range(19),
+)
+def test_refused_in_one_line(text, options, says, folder):
+    (folder / "config.toml").write_text(text)
+    done = circuitlsc("compare-samplers", "config.toml", "-o", "out", *options, cwd=folder)
+    assert says in one_line(done, 2)
+    assert {p.name for p in folder.iterdir()} == {"config.toml", "A.csv"}
+
+
+def test_refused_from_python():
+    with pytest.raises(InputError, match="no exponential slab"):
+        study.check_comparison(replace(MODEL, prior=Gaussian(1.0)), (0.5,), 5, 100.0)
+    with pytest.raises(InputError, match="pi < 1"):
+        study.check_comparison(replace(MODEL, prior=Laplace(1.0)), (0.5,), 5, 100.0)
+
+
+# --- slow ---
+
+
+@pytest.mark.slow
+def test_fast_and_biased_or_slow_and_exact():
+    """4x4 bars: the exact sampler wins, from a time on that is known; weights take the bias back; every circuit follows."""
+    model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0, signed=True), 0.5)
+    trained = VariationalLearner(
+        A0=model.A, pi=0.3, lam=1.0, sigma=0.5, source=model, signed=True, seed=0, held_out=0
+    ).run()
+    found = study.compare_samplers(model, {0.5: trained.encoder}, inputs=40, hold=1000.0, seed=1)
+    (level,) = found.levels
+    samplers = level.samplers
+    for name, course in samplers.items():
+        assert course.check.follows, (name, course.check)
+    assert samplers["amortised"].law_kl > samplers["optimum"].law_kl > 0.1
+    assert samplers["l0-lsc"].rms[-1] < samplers["optimum"].rms[-1] < samplers["amortised"].rms[-1]
+    assert samplers["weighted"].rms[-1] < samplers["amortised"].rms[-1]
+    for name in ("amortised", "optimum"):
+        assert samplers[name].rms[-1] == pytest.approx(samplers[name].bias_rms, rel=0.25)
+        # of independent samples at 2 tau the rest is their noise
+        noise = samplers[name].rms[-1] ** 2 - samplers[name].bias_rms ** 2
+        assert 0 < noise < 0.25 / 500
+    first, later = (level.wins[name]["rms"] for name in ("amortised", "optimum"))
+    assert 5 < first.value < 100
+    assert first.value < later.value < 400
+    assert later.high is not None
+    for name in ("amortised", "optimum"):
+        assert level.wins[name]["rms_limit"].value > level.wins[name]["rms"].value
+
+
+@pytest.mark.slow
+def test_energy_at_device_level():
+    """Errors against joule are those against time, by the power of each circuit."""
+    device = {"level": "device"}
+    how = {"inputs": 6, "hold": 100.0, "seed": 2, "langevin": device, "variational": device}
+    found = study.compare_samplers(MODEL, {0.5: constant(MODEL)}, **how)
+    (level,) = found.levels
+    watts = {name: course.watts for name, course in level.samplers.items()}
+    assert watts["amortised"] == watts["weighted"] > 0
+    assert watts["l0-lsc"] > 0
+    assert watts["optimum"] is None
+    assert level.samplers["optimum"].watts_reason == "no circuit finds the best law"
+    wins = level.wins["amortised"]
+    assert {"rms_joule", "kl_joule"} <= set(wins)
+    assert "rms_joule" not in level.wins["optimum"]
+    longest = max(watts["l0-lsc"], watts["amortised"]) * 100 * found.tau
+    assert wins["rms_joule"].value is None or wins["rms_joule"].value <= longest
+    said = samplers_report(found)
+    assert "energy         not known of variational, best law: no circuit finds the best law" in said
+    assert len(samplers_figure(found).axes) == 3
