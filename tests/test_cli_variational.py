@@ -241,7 +241,7 @@ KIND, FILE = 'kind = "variational"', 'file = "encoder.npz"'
             '[encoder] belongs to dynamics.kind = "variational", and kind is "langevin". Set',
         ),
         ([(KIND, 'kind = "lca"')], '[encoder] belongs to dynamics.kind = "variational", and kind is "lca".'),
-        ([(FILE, f"{FILE}\nhidden = [3]")], "encoder.hidden = [3] is not a known key. [encoder] has file, source."),
+        ([(FILE, f"{FILE}\nhidden = [3]")], "encoder.hidden = [3], which says how an encoder is trained"),
         (
             [(FILE, f'{FILE}\nsource = "both"')],
             'encoder.source = \'both\' is not known. Give one of "product", "table".',

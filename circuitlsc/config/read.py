@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from circuitlsc.config.registry import SAMPLER, CircuitKeys, EncoderKeys, ModelKeys, NonidealKeys, RunKeys
+from circuitlsc.config.registry import SAMPLER, CircuitKeys, EncoderKeys, ModelKeys, NonidealKeys, RunKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
@@ -101,6 +101,10 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         raise InputError(
             f"{path} has a table [learning]: it is a config of `circuitlsc learn`. Give it to that, or remove the table."
         )
+    if isinstance(encoder := data.get("encoder"), dict):
+        trained = (name for name in names(EncoderKeys) if name not in SAMPLER["encoder"])
+        why = ", which says how an encoder is trained: learn and compare-samplers read it. Remove it; file names one."
+        ConfigTable(path, "encoder", encoder, EncoderKeys).refuse(trained, why)
     tables = read_tables(data, path, SAMPLER, anywhere=anywhere)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, "hold" in tables["run"].values)
