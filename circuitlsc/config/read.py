@@ -33,6 +33,7 @@ from circuitlsc.validation.calibration import draw_inputs
 
 MOST_DRAWN = 1_000_000  # inputs of "draw:N"
 T_STOP = 20_000.0  # tau: of a run that samples one posterior
+LAW_T_STOP = 100_000.0  # tau of the noise cell: of one that samples an encoder's law, every 2 tau
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     timing, stream = _read_timing(tables["run"], x, dynamics)
     given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
     if timing.t_stop is None and stream is None and not dynamics.settles:
-        given["t_stop"] = T_STOP
+        given["t_stop"] = T_STOP if dynamics.has_energy else LAW_T_STOP
     built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
     if nonideal is not None and built.level != "device":

@@ -72,7 +72,9 @@ class NonidealKeys:
 class RunKeys:
     """How long the circuit runs, and how its samples are judged."""
 
-    t_stop: float | None = quantity(None, "tau", "a time in units of tau (20000, or what the inputs take)", above=True)
+    t_stop: float | None = quantity(
+        None, "tau", "a time in units of tau (20000, variational 100000, or what the inputs take)", above=True
+    )
     step: float | None = quantity(None, "tau", "a step in units of tau, for example 0.05", above=True, auto=True)
     warmup: float | None = quantity(None, "tau", "a time in units of tau, >= 0 (20, at most half of each input)")
     hold: float | None = quantity(None, "tau", "a time in units of tau, for example 20, for each row of x", above=True)

@@ -35,8 +35,9 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
     shown = _shown(c.latents, names)
     fields = attrgetter("circuit", "sde", "exact", "mcse", "z")
     blocks = {LABELS[n]: [fields(getattr(c.latents[k], n)) for k in shown] for n in names}
-    software = "SDE" if judgement.bias is None else "NumPy"
-    columns = {"circuit": ">8.4f", software: ">8.4f", "exact": ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
+    truth = _truth(sampler)
+    software = "SDE" if sampler.dynamics.has_energy else "NumPy"
+    columns = {"circuit": ">8.4f", software: ">8.4f", truth: ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
     lines = _latent_table(shown, columns, blocks)
     lines += [
         *_some(shown, c.latents, "the largest means, and the largest |z|"),
@@ -55,7 +56,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
             else [f"temperature    <u dE/du> / T per latent: {_virial(c.virial)}"]
         ),
         *(_weighted(judgement.weighted) if judgement.weighted else ()),
-        f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, exact {c.residual_power.exact:.4f} "
+        f"residual       E|x - A s|^2: circuit {c.residual_power.circuit:.4f}, {truth} {c.residual_power.exact:.4f} "
         f"(z {c.residual_power.z:+.2f})",
         f"chains         {len(stats['chain'])} x {c.t_stop:g} tau, {c.n_draws} samples kept, smallest effective sample size "
         f"{c.ess_min:.0f}, largest rank R-hat {'infinite' if c.rhat_max is None else f'{c.rhat_max:.3f}'}",
@@ -171,13 +172,18 @@ def map_report(sampler: Sampler, samples: Samples, result: MapResult) -> str:
     return _ended(lines, samples, result)
 
 
+def _truth(sampler: Sampler) -> str:
+    """Return what a table calls the numbers that a correct circuit has."""
+    return "exact" if sampler.dynamics.has_energy else "law"
+
+
 def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> str:
     """Return the comparison of many inputs as a table: averages over inputs, circuit and exact."""
     tables = {title: rows for title, rows in (("P(active)", c.p_active), ("mean of s", c.mean)) if rows}
     lines = []
     if tables:
         shown = _worst([max(abs(row.z) for row in each) for each in zip(*tables.values(), strict=True)], ALL_ROWS)
-        columns = {"circuit": ">8.4f", "exact": ">8.4f", "SE": ">7.4f", "z": ">+6.2f"}
+        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "SE": ">7.4f", "z": ">+6.2f"}
         fields = attrgetter("circuit", "exact", "se", "z")
         blocks = {title: [fields(rows[k]) for k in shown] for title, rows in tables.items()}
         lines = _latent_table(shown, columns, blocks)
