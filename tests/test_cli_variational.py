@@ -15,7 +15,6 @@ from circuitlsc.model.encoder import Encoder
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.design_rules import check_rules
-from circuitlsc.studies.energy import energy_report
 
 pytestmark = pytest.mark.ngspice
 
@@ -221,8 +220,6 @@ def test_rules_at_device_level(folder):
     rules = check_rules(sampler)
     assert rules[0].name == "voltage of u"
     assert all(rule.ok for rule in rules)
-    with pytest.raises(InputError, match=r'dynamics\.kind = "variational" has none'):
-        energy_report(sampler, sampler.run(t_stop=60.0, chains=1))
 
 
 # --- what is refused ---

@@ -1,5 +1,6 @@
 """Power and speed of a device-level circuit, against sums written out by hand."""
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -155,3 +156,24 @@ def test_power_of_a_variational_circuit_by_hand(source):
     assert row.quiescent == pytest.approx(4 * 50 / 1e-6 * gain * 1e-12 * 0.2)
     with pytest.raises(InputError, match="the power of an ideal circuit has no meaning"):
         power(build_sampler(model, x, **given))
+
+
+def test_energy_of_a_variational_run(monkeypatch):
+    """An independent sample each 2 tau, of the law and not of the posterior; NumPy's draws of it are timed beside."""
+    monkeypatch.setattr("circuitlsc.studies.energy.software_speed", partial(software_speed, seconds=0.02))
+    encoder = Encoder(weights=(np.zeros((6, 2)),), biases=(np.array([0.5, -0.4, 0.0, -0.3, 0.2, 0.4]),))
+    model = SparseCodingModel(np.eye(2), SpikeSlab(0.3, 1.0, signed=True), 0.5)
+    sampler = build_sampler(model, np.ones(2), dynamics="variational", encoder=encoder, level="device")
+    report = energy_report(sampler, sampler.run(t_stop=4020.0, warmup=20.0, chains=1, seed=2))
+    assert report.watts == pytest.approx(power(sampler)[1])
+    assert report.joule_per_draw == pytest.approx(report.watts * 2e-6)
+    assert report.seconds == pytest.approx(4000e-6)
+    # 2000 independent samples: of the statistic that seems to mix worst
+    assert report.joule_per_sample == pytest.approx(report.joule_per_draw, rel=0.3)
+    assert report.ess_per_second == pytest.approx(5e5, rel=0.3)
+    assert [s.name for s in report.software] == ["NumPy draws of the encoder's law"]
+    text = energy_text(report)
+    assert "samples of the encoder's law, not of the posterior: an independent one each 2 tau" in text
+    assert json.loads(json.dumps(report.to_dict()))["joule_per_draw"] == report.joule_per_draw
+    assert replace(REPORT).joule_per_draw is None
+    assert "law" not in energy_text(REPORT)

@@ -52,7 +52,11 @@ def test_a_right_circuit_agrees_and_its_bias_is_told(made):
     result = outcome(sampler, samples, tolerance=0.1)
     assert "of the encoder's law, no fault of the circuit: KL from the posterior" in result.text
     assert result.numbers["bias"] == numbers
-    assert len(result.draw().axes) == 5
+    axes = result.draw().axes
+    assert len(axes) == 5
+    legends = [text.get_text() for ax in axes if ax.get_legend() for text in ax.get_legend().get_texts()]
+    assert {"law", "draws of the law"} <= set(legends)
+    assert not [said for said in (*legends, *(ax.get_ylabel() for ax in axes)) if "SDE" in said or "exact" in said]
 
 
 @pytest.mark.ngspice

@@ -100,7 +100,8 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
         # rows of an energy report know of no momentum, and of no settling
-        if sampler.level == "device" and sampler.dynamics.kind == "langevin" and sampler.stream is None:
+        known_parts = sampler.dynamics.kind in ("langevin", "variational")
+        if sampler.level == "device" and known_parts and sampler.stream is None:
             from circuitlsc.studies.energy import energy_report, energy_text
 
             energy = energy_report(sampler, samples, note=say)

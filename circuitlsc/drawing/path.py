@@ -124,11 +124,14 @@ def _named(parts: Parts, cell: Crossbar | ResistorCrossbar | Multipliers) -> Nam
     """Return what a crossbar of a loop is called."""
     model, name, stream = parts.made.model, cell.name, parts.stream is not None
     inhibition, (source, target) = name == "inhibition", NODES[name]
-    sizes = [f"$D$ = {model.n_features}" if v == "r" else f"$K$ = {model.n_latents}" for v in (source, target)]
-    nodes = []
-    for letter in (source.replace("r", parts.residual), target):
-        nodes.append(f"{letter}_j" if letter in "rq" or (letter == "e" and inhibition) else f"{letter}_i")
-    divided = name != "forward" and not parts.lca and nodes[0] != "q_j"
+    columns, rows = (
+        f"$D$ = {model.n_features}" if letter == "r" else f"$K$ = {model.n_latents}" for letter in (source, target)
+    )
+    source, target = (
+        f"{letter}_j" if letter in "rq" or (letter == "e" and inhibition) else f"{letter}_i"
+        for letter in (source.replace("r", parts.residual), target)
+    )
+    divided = name != "forward" and not parts.lca and source != "q_j"
     matrix = MATRICES[name] + (r" / \sigma^2" if divided else " - I" if _lca_inhibition(parts, cell) else "")
     title = f"{name} {'multipliers' if isinstance(cell, Multipliers) else 'crossbar'}: ${matrix}$"
     if stream:
@@ -137,7 +140,7 @@ def _named(parts: Parts, cell: Crossbar | ResistorCrossbar | Multipliers) -> Nam
         entering = r"(A^\mathsf{T} x)_j" + ("" if parts.lca else r" / \sigma^2")
     else:
         entering = "x_j"
-    return Named(*nodes, *sizes, title, f"-{entering}", entering, stream)
+    return Named(source, target, columns, rows, title, f"-{entering}", entering, stream)
 
 
 def _lca_inhibition(parts: Parts, cell: Crossbar | ResistorCrossbar | Multipliers) -> bool:

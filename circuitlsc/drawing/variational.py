@@ -152,8 +152,8 @@ def _draw_draw(sheet: Sheet, parts: Parts) -> None:
 def _draw_sum(sheet: Sheet, parts: Parts, ends: list[Point], name: str, *, rectified: bool = False) -> None:
     """Draw the resistor in which two currents meet, and the terminal of its voltage."""
     x = max(at for at, _ in ends) + 0.6
-    for end in ends:
-        sheet.line(end, (x, end[1]), (x, 0))
+    for start in ends:
+        sheet.line(start, (x, start[1]), (x, 0))
     sheet.dot((x, 0))
     end = x + 4.0
     sheet.shunt("Resistor", (x + 1.2, 0), f"$R$\n{engineering(parts.made.scaling.r_node, 'Ω')}")

@@ -27,6 +27,7 @@ SHOWN = 8  # waveforms
 POINTS = 400  # at which the objective is evaluated
 BEYOND = 2.0  # settling times that are drawn
 SHOWN_ROWS = 6
+LAW = ("law", "draws of the law")  # what a variational circuit is judged by, and correct runs
 
 
 def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
@@ -38,10 +39,11 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
         p = judgement.circuit.p_active
         lively = p * (1 - p) if sparse else judgement.circuit.sd
         plot_waveforms(samples, judgement, [int(k) for k in np.argsort(-lively, kind="stable")[:2]], axes["waves"])
-        plot_difference(comparison, axes["differences"])
+        called = ("exact", "software SDE") if judgement.bias is None else LAW
+        plot_difference(comparison, axes["differences"], called[0])
         axes["differences"].set_title(f"verdict: {comparison.verdict}")
-        plot_statistic(comparison, "p_active" if sparse else "mean", axes["first"])
-        plot_statistic(comparison, "mean" if sparse else "sd", axes["second"])
+        plot_statistic(comparison, "p_active" if sparse else "mean", axes["first"], called)
+        plot_statistic(comparison, "mean" if sparse else "sd", axes["second"], called)
         crowd, last = len(comparison.latents) > CROWD, axes["third"]
         if not crowd:
             legend_above(axes["first"], columnspacing=1, handletextpad=0.4)
@@ -51,7 +53,7 @@ def figure(sampler: Sampler, samples: Samples, judgement: Judgement) -> Figure:
         elif crowd and math.isqrt(sampler.model.n_features) ** 2 == sampler.model.n_features:
             plot_images(sampler, judgement, last)
         elif sparse:
-            plot_statistic(comparison, "sd", last)
+            plot_statistic(comparison, "sd", last, called)
         else:
             _plot_reconstruction(sampler, judgement, last)
     return fig
@@ -80,25 +82,27 @@ def _entries(comparison: Comparison, statistic: str, *names: str) -> Array:
     return numbers((getattr(latent, statistic) for latent in comparison.latents), *names)
 
 
-def plot_statistic(comparison: Comparison, name: str, ax: Axes) -> None:
-    """Draw one statistic (``"p_active"``, ``"mean"`` or ``"sd"``) of every latent: circuit, software SDE, exact."""
+def plot_statistic(
+    comparison: Comparison, name: str, ax: Axes, called: tuple[str, str] = ("exact", "software SDE")
+) -> None:
+    """Draw one statistic (``"p_active"``, ``"mean"`` or ``"sd"``) of every latent: circuit, and ``called``: exact, software."""
     circuit, exact, sde, mcse = _entries(comparison, name, "circuit", "exact", "sde", "mcse")
     if len(exact) > CROWD:
         plot_against(exact, circuit, ax, 2 * mcse)
-        ax.plot(exact, sde, "kx", ms=2.5, mew=0.6, label="software SDE")
+        ax.plot(exact, sde, "kx", ms=2.5, mew=0.6, label=called[1])
         ax.legend(loc="upper left")
-        ax.set(xlabel=f"{LABELS[name]}, exact", ylabel=f"{LABELS[name]}, circuit")
+        ax.set(xlabel=f"{LABELS[name]}, {called[0]}", ylabel=f"{LABELS[name]}, circuit")
         return
     k = np.arange(len(exact))
-    ax.bar(k, exact, width=0.8, color="0.85", label="exact")
-    ax.plot(k + 0.18, sde, "kx", ms=4, mew=0.8, label="software SDE")
+    ax.bar(k, exact, width=0.8, color="0.85", label=called[0])
+    ax.plot(k + 0.18, sde, "kx", ms=4, mew=0.8, label=called[1])
     ax.errorbar(k - 0.12, circuit, 2 * mcse, fmt="o", ms=3.5, color="C0", label="circuit")
     ax.set(xlabel="latent", ylabel=LABELS[name])
     ax.set_xticks(k if len(k) <= 12 else k[::4])
 
 
-def plot_difference(comparison: Comparison, ax: Axes) -> None:
-    """Draw circuit - exact of every statistic with z_limit standard errors and the tolerance; z alone for a crowd."""
+def plot_difference(comparison: Comparison, ax: Axes, called: str = "exact") -> None:
+    """Draw circuit - exact (as it is ``called``) of every statistic, with z_limit errors and the tolerance; z for a crowd."""
     k = np.arange(len(comparison.latents))
     crowd = len(k) > CROWD
     level = comparison.z_limit if crowd else comparison.tolerance
@@ -117,7 +121,7 @@ def plot_difference(comparison: Comparison, ax: Axes) -> None:
         ax.axhline(sign * level, color="0.6", lw=0.8, ls=":")
     ax.axhline(0, color="0.6", lw=0.7, zorder=0)
     scaled = "" if comparison.scale == 1 else f" (mean, sd: / {comparison.scale:.3g})"
-    ax.set(xlabel="latent", ylabel="z = (circuit - exact) / SE" if crowd else f"circuit - exact{scaled}")
+    ax.set(xlabel="latent", ylabel=f"z = (circuit - {called}) / SE" if crowd else f"circuit - {called}{scaled}")
     ax.set_xticks(k if len(k) <= 12 else k[:: max(1, len(k) // 8)])
     reach = max(abs(v) for v in ax.get_ylim())
     ax.set_ylim(-1.3 * reach, 1.3 * reach)

@@ -4,6 +4,8 @@ r"""Power, energy per effective sample and speed of a device-level circuit, besi
 
 Currents come from simulated node voltages: what each op-amp and driver sources into its crossbar columns, feedback and
 inverter resistors (half of the mean of abs(I): the supply is symmetric, and what it sinks comes from the other rail).
+A variational circuit's samples are those of its encoder's law, not of the posterior; one of them is independent of the last
+after 2 tau, in which the trapezoid forgets.
 Quiescent currents are given (``op_amp.quiescent_current``) or estimated, as the text of each row says: an op-amp needs
 :math:`I_q = 2\pi\,\mathrm{GBW}\,C_L\,V_{ov}`, a transconductor :math:`I_q = g_m V_{ov}`.
 """
@@ -41,7 +43,7 @@ from circuitlsc.circuit.variational import largest_noise_gain
 from circuitlsc.errors import InputError
 from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array
-from circuitlsc.planning.plan import LARGEST_DRAW
+from circuitlsc.planning.plan import FORGETFUL, LARGEST_DRAW
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reference.gibbs import gibbs
@@ -54,6 +56,7 @@ from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import library_deck
 from circuitlsc.studies.small_signal import loop_lag
 from circuitlsc.validation.judge import circuit_statistics
+from circuitlsc.validation.law import law_of_run
 
 OVERDRIVE = 0.2  # volt: of the transistors in an estimated quiescent current
 LOAD = 1e-12  # farad: what an op-amp is supposed to drive
@@ -99,6 +102,8 @@ class EnergyReport:
         Physical time that the samples took, all chains.
     ess_per_second, joule_per_sample : float
     software : tuple of Software
+    joule_per_draw : float or None
+        Of a variational circuit: of 2 tau, after which a sample is independent of the last one.
     """
 
     rows: tuple[PowerRow, ...]
@@ -110,6 +115,7 @@ class EnergyReport:
     ess_per_second: float
     joule_per_sample: float
     software: tuple[Software, ...]
+    joule_per_draw: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -167,10 +173,11 @@ def _voltages(sampler: Sampler, seed: int) -> dict[str, Array]:
     if sampler.dynamics.has_energy:
         return probe(sampler, tuple(n for c in cells for n in c.nodes), seed=seed)
     # nothing feeds back: all else follows from the noise, and its steps are longer
-    states = tuple(n for c in graph.integrators for n in c.nodes)
-    volts = probe(sampler, states, t_stop=PROBE_TIME * max(1.0, sampler.plan.step), seed=seed)
-    signals = sampler.twin.signals(np.stack([volts[n] for n in states], axis=-1) / scaling.volt)
-    draws = len(volts[states[0]])
+    length = PROBE_TIME * max(1.0, sampler.plan.step)
+    run = sampler.run(RunPlan(t_stop=length, warmup=length / 5, chains=1, seed=seed, thin=1), workers=1)
+    states = run.states
+    signals = sampler.twin.signals(np.concatenate([states[c.letter][0] for c in graph.integrators], axis=-1))
+    draws = run.n_draws
     found = ((c.nodes, np.broadcast_to(signals[c.name] * scaling.volts(c.quantity), (draws, c.size))) for c in cells)
     return {node: values[:, i] for nodes, values in found for i, node in enumerate(nodes)}
 
@@ -192,13 +199,8 @@ def energy_report(
     Raises
     ------
     InputError
-        At the ideal level, whose parts draw no current; or of a variational circuit, whose samples are of no posterior.
+        At the ideal level, whose parts draw no current.
     """
-    if not sampler.dynamics.has_energy:
-        raise InputError(
-            f'the energy of a sample counts samples of the posterior, and dynamics.kind = "{sampler.dynamics.kind}" has none: '
-            'it samples the law of an encoder. Give "langevin".'
-        )
     say = note or (lambda _: None)
     say("currents")
     rows, watts, dissipated = power(sampler)
@@ -210,7 +212,8 @@ def energy_report(
         say("software samplers")
         others = software_speed(sampler)
     both = (ess / seconds, watts * seconds / ess)
-    return EnergyReport(tuple(rows), _supply(sampler), watts, dissipated, ess, seconds, *both, others)
+    draw = None if sampler.dynamics.has_energy else watts * FORGETFUL * sampler.scaling.tau
+    return EnergyReport(tuple(rows), _supply(sampler), watts, dissipated, ess, seconds, *both, others, draw)
 
 
 def _supply(sampler: Sampler) -> float:
@@ -339,7 +342,10 @@ def _row(part: str, count: int, quiescent: float, flowing: float, supply: float,
 
 
 def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software, ...]:
-    """Time the NumPy SDE, and numba's Gibbs sampler if the prior has one, for about ``seconds`` each, one core."""
+    """Time the NumPy SDE, and numba's Gibbs sampler if the prior has one, for about ``seconds`` each, one core.
+
+    Of a variational circuit: NumPy's draws of its encoder's law.
+    """
     model, x = sampler.model, sampler.x
     out = []
 
@@ -360,6 +366,10 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
         u, _ = software_sde(model, x, seed=1, n_chains=200, max_steps=10**9, **times)
         return np.where(model.active(u), model.latent(u), 0.0)
 
+    if not sampler.dynamics.has_energy:
+        law, rng = law_of_run(sampler), np.random.default_rng(1)
+        measure("NumPy draws of the encoder's law", lambda n: law.draw(n, rng)[None], 4000)
+        return tuple(out)
     measure("NumPy Euler-Maruyama, 200 chains", euler, 4000)
     if model.prior.conditionals:
         measure("numba Gibbs", lambda n: gibbs(model, x, n_sweeps=n, n_chains=1, seed=1), 4000)
@@ -374,5 +384,9 @@ def energy_text(report: EnergyReport) -> str:
     lines = aligned(columns, [*rows, (f"all, at {report.supply:g} V", "", "", "", report.watts, total)])
     speed = f"effective samples per second of physical time {report.ess_per_second:.3g}"
     lines.append(f"{speed}, energy per effective sample {report.joule_per_sample:.3g} J")
+    if report.joule_per_draw is not None:
+        lines.append(
+            f"samples of the encoder's law, not of the posterior: an independent one each 2 tau, {report.joule_per_draw:.3g} J"
+        )
     lines += [f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software]
     return "\n".join(lines)
