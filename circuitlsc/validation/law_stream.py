@@ -281,11 +281,11 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
     n, left_out = len(known), 1 - len(known) / len(sampler.x)
     bounds = elbo(model, x, *heads)[which]
     divergence = np.array([one.log_p for one in known]) - bounds
-    kl = kl_se = reason = None
+    kl = kl_se = why = None
     if np.isfinite(divergence).all():
         kl, kl_se = map(float, _over_rows(divergence, np.array([one.se for one in known]), left_out))
     else:
-        reason = "it is infinite: codes can be zero in the laws, and not in the prior"
+        why = "it is infinite: codes can be zero in the laws, and not in the prior"
     latents: list[dict[str, float]] = [{} for _ in range(model.n_latents)]
     for name in MARGINALS:
         d = getattr(law, name)[which] - np.array([getattr(one, name) for one in known])
@@ -298,7 +298,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
             values = zip(("", "_se", "_rms", "_rms_se"), (mean, mean_se, rms, rms_se), strict=True)
             latent.update({f"{name}{end}": float(value[k]) for end, value in values})
     share = min(one.ess_share for one in known)
-    return StreamBias(n, refused, kl, kl_se, reason, share, what, tuple(latents))
+    return StreamBias(n, refused, kl, kl_se, why, share, what, tuple(latents))
 
 
 def _evidence(model: SparseCodingModel, x: Array, heads: Heads, rng: np.random.Generator) -> Evidence:
