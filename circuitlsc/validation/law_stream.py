@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.encoder import Heads
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -305,8 +305,12 @@ def _evidence(model: SparseCodingModel, x: Array, heads: Heads, rng: np.random.G
     """Return what weighted draws say of an input: of its own law, or else of the best one."""
     try:
         return log_evidence(model, x, heads, n=EVIDENCE_DRAWS, rng=rng)
-    except ReferenceRefusedError:
-        return log_evidence(model, x, best_law(model, x, heads), n=EVIDENCE_DRAWS, rng=rng)
+    except ReferenceRefusedError as refusal:
+        try:
+            best = best_law(model, x, heads)
+        except InputError:  # there is none
+            raise refusal from None
+        return log_evidence(model, x, best, n=EVIDENCE_DRAWS, rng=rng)
 
 
 def _over_rows(values: Array, errors: Array, left_out: float) -> tuple[Array, Array]:
