@@ -323,6 +323,18 @@ def test_rows_are_run_and_judged(folder):
     assert json.loads(circuitlsc("compare", "out", "--json", cwd=folder).stdout) == found
 
 
+@pytest.mark.parametrize("x", ["seed = 3", 'x = "draw:5"'])
+def test_a_prior_without_a_slab_is_refused_before_the_run(x, folder):
+    times = () if x == "seed = 3" else (("t_stop = 200.0", "hold = 20.0"),)
+    gaussian = ('kind = "spike-slab"\npi = 0.3\nlam = 1.0', 'kind = "gaussian"\nsd = 1.0')
+    (folder / "config.toml").write_text(changed(("seed = 3", x), gaussian, *times))
+    encoder(rectified=False).save(folder / "encoder.npz")
+    before = set(folder.iterdir())
+    done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
+    assert "has no exponential slab" in one_line(done, 2)
+    assert set(folder.iterdir()) == before
+
+
 def test_calibrate(folder):
     done = circuitlsc("calibrate", "config.toml", "-o", "out", "--inputs", "20", "--draws", "9", cwd=folder)
     assert done.returncode == 4, done.stderr

@@ -68,7 +68,7 @@ def variational(
     -----
     At device level, op-amps that settle within half a step are wired up as settled, without pole and slew rate: a
     trapezoid that does not resolve a pole rings, the longer the faster the pole is. Comparators have neither delay nor
-    hysteresis here.
+    hysteresis here. Where one input is run, its encoder is solved once (`split`), and no pole is seen.
     """
     check_source(source)
     encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)

@@ -74,11 +74,14 @@ def _learner(config: Path, anywhere: bool) -> CircuitLearner | None:
 @command("run")
 def run(job: Job, tolerance: Tolerance = None) -> Ended:
     """Run the circuit in ngspice and compare what it samples, or settles on, with software."""
+    from circuitlsc.model.variational import slab_of
     from circuitlsc.simulator.ngspice.deck import fingerprint
 
     config = _with_tolerance(job.load(), tolerance)
     sampler, plan = config.sampler(), config.run
     tasks = sampler.tasks(plan)  # refuses a run that is too short before anything is written
+    if not sampler.dynamics.has_energy:
+        slab_of(sampler.model)  # and a law that can be compared with no posterior
     with job.folder(config, sampler) as (folder, where):
         print(sampler.report(), file=sys.stderr)
         print_rules(sampler)

@@ -439,8 +439,12 @@ def sure_evidence(
     rng = as_generator("sure_evidence: rng", rng)
     try:
         return log_evidence(model, x, heads, n=n, rng=rng)
-    except ReferenceRefusedError:
-        return log_evidence(model, x, best_law(model, x, heads), n=n, rng=rng)
+    except ReferenceRefusedError as refusal:
+        try:
+            best = best_law(model, x, heads)
+        except InputError:  # there is none
+            raise refusal from None
+        return log_evidence(model, x, best, n=n, rng=rng)
 
 
 def weigh(log_weights: ArrayLike, s: ArrayLike) -> Evidence:

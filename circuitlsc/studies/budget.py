@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from circuitlsc.circuit.cells.op_amp import OpAmps
 from circuitlsc.errors import InputError
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
@@ -249,7 +248,8 @@ def error_budget(
     samplers = {"ideal": ideal}
     for name, parts in circuits:
         samplers[name] = rebuilt(ideal, nonideal=parts)
-        if step_check and _depends_on_step(samplers[name]):
+        # of one input to an encoder all has settled that a step could matter to
+        if step_check and ideal.dynamics.has_energy and any(parts.get(p) != ideal_value(p) for p in STEP_DEPENDENT):
             samplers[name + HALF] = rebuilt(samplers[name], halvings=1)
     done = run_all(samplers, run, **machine)
     of = read(ideal)
@@ -263,13 +263,6 @@ def error_budget(
         at_half = None if half is None else paired_difference(model, after, half.draws(of), of=of)
         entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half))
     return ErrorBudget(tuple(entries), run, ideal)
-
-
-def _depends_on_step(sampler: Sampler) -> bool:
-    """Return whether what a part does may depend on the step."""
-    if sampler.dynamics.has_energy:
-        return any(sampler.nonideal.get(name) != ideal_value(name) for name in STEP_DEPENDENT)
-    return any(isinstance(cell, OpAmps) and cell.states(sampler.scaling) for cell in sampler.graph.cells)
 
 
 def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:

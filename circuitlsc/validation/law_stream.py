@@ -31,7 +31,7 @@ from circuitlsc.planning.run_plan import ALLOWANCE, RunPlan
 from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.law import WORK, laplace_of
+from circuitlsc.validation.law import WORK, laplace_of, memory
 from circuitlsc.validation.run_errors import Excess
 
 LAW_ROWS = 1000  # rows that are compared with their laws at most, evenly spaced among all
@@ -223,17 +223,16 @@ def correct_runs(
     fields, draws = len(sampler.graph.noises), min(task.draws_per_row, MOST_DRAWS)
     work = run.chains * draws * K * fields * len(chosen)
     shape = (fields, int(np.clip(WORK / work, FEWEST, MOST)), run.chains)
-    left = (1 - step / 2) / (1 + step / 2)
-    within = left**task.thin
+    left, within = memory(step, 1), memory(step, task.thin)
     gaps = np.diff(chosen) * task.steps_per_row - (task.draws_per_row - 1) * task.thin
     between = np.concatenate([[0.0], left ** gaps.astype(float) if left >= 0 else left**gaps])
     rng = np.random.default_rng([run.seed, 9])
 
     def rows() -> Iterator[Array]:
         last = np.zeros((*shape, K))
-        for k, memory in enumerate(between):
+        for k, kept in enumerate(between):
             u = rng.standard_normal((*shape, draws, K))
-            u[..., 0, :] = memory * last + math.sqrt(1 - memory**2) * u[..., 0, :]
+            u[..., 0, :] = kept * last + math.sqrt(1 - kept**2) * u[..., 0, :]
             if within != 0:
                 u[..., 1:, :] *= math.sqrt(1 - within**2)
                 u = lfilter([1.0], [1.0, -within], u, axis=-2)
@@ -280,11 +279,11 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
     n, left_out = len(known), 1 - len(known) / len(sampler.x)
     bounds = elbo(model, x, *heads)[which]
     divergence = np.array([one.log_p for one in known]) - bounds
-    kl = kl_se = reason = None
+    kl = kl_se = why = None
     if np.isfinite(divergence).all():
         kl, kl_se = map(float, _over_rows(divergence, np.array([one.se for one in known]), left_out))
     else:
-        reason = "it is infinite: codes can be zero in the laws, and not in the prior"
+        why = "it is infinite: codes can be zero in the laws, and not in the prior"
     latents: list[dict[str, float]] = [{} for _ in range(model.n_latents)]
     for name in MARGINALS:
         d = getattr(law, name)[which] - np.array([getattr(one, name) for one in known])
@@ -297,7 +296,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
             values = zip(("", "_se", "_rms", "_rms_se"), (mean, mean_se, rms, rms_se), strict=True)
             latent.update({f"{name}{end}": float(value[k]) for end, value in values})
     share = min(one.ess_share for one in known)
-    return StreamBias(n, refused, kl, kl_se, reason, share, what, tuple(latents))
+    return StreamBias(n, refused, kl, kl_se, why, share, what, tuple(latents))
 
 
 def _over_rows(values: Array, errors: Array, left_out: float) -> tuple[Array, Array]:
