@@ -37,9 +37,10 @@ PI = 0.1
 LATENTS = SIDE**2
 HIDDEN = (128,)
 STEPS, ENCODER_STEPS = 12_000, 4000  # of dictionary and encoder together; of the encoder for a dictionary that is known
-STAGES = (
-    Stage(duration=4000.0, step=0.02, hold=10.0, tau_A=20.0),
-    Stage(duration=2000.0, step=0.005, hold=40.0, tau_A=400.0),
+STAGES = (  # patches are large beside sigma: without a pause codes of the last input would smear the atoms
+    Stage(duration=3000.0, step=0.02, hold=40.0, pause=20.0, tau_A=20.0),
+    Stage(duration=3000.0, step=0.01, hold=40.0, pause=20.0, tau_A=100.0),
+    Stage(duration=2000.0, step=0.005, hold=40.0, pause=20.0, tau_A=400.0),
 )
 EFFORT = Effort(held_out=100, sweeps=800)
 METHODS = ("variational", "sampling")

@@ -6,7 +6,7 @@ Error bars are two standard errors; single marks are seeds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,9 +36,12 @@ def vsc_gradients(data: GradientsData) -> Figure:
     """Draw SNR and bias against J, and what is said of atoms that should switch on."""
     with new_figure(7.0, 4.5) as fig:
         (snr_mu, snr_rho, switch), (bias_mu, bias_rho, needed) = fig.subplots(2, 3)
-        rows = (("a", snr_mu, "mu", "snr"), ("b", snr_rho, "rho", "snr"))
-        rows += (("d", bias_mu, "mu", "bias"), ("e", bias_rho, "rho", "bias"))
-        for name, ax, parameter, what in rows:
+        for name, ax, parameter, what in (
+            ("a", snr_mu, "mu", "snr"),
+            ("b", snr_rho, "rho", "snr"),
+            ("d", bias_mu, "mu", "bias"),
+            ("e", bias_rho, "rho", "bias"),
+        ):
             _against_draws(data, parameter, what, ax)
             word = rf"$\{parameter}$" + (r" = log $b$" if parameter == "rho" else "")
             ax.set(ylabel="signal to noise" if what == "snr" else "bias / rms of the exact one")
@@ -63,7 +66,7 @@ def vsc_gradients(data: GradientsData) -> Figure:
 def _against_draws(data: GradientsData, parameter: str, what: str, ax: Axes) -> None:
     for curve in (c for c in data.curves if c.parameter == parameter):
         value, se = getattr(curve, what), getattr(curve, f"{what}_se")
-        style = {"color": ESTIMATOR[curve.estimator], "ls": DASH[curve.reduce]}
+        style: dict[str, Any] = {"color": ESTIMATOR[curve.estimator], "ls": DASH[curve.reduce]}
         size = 5 if curve.estimator == "straight-through" else 2.5  # seen behind the other, with which it may coincide
         ax.errorbar(data.draws, value, 2 * se, fmt="o", ms=size, mfc="white" if size > 4 else None, lw=0.9, **style)
     ax.set(xscale="log", xlabel="draws J")
@@ -126,7 +129,8 @@ def vsc_patches(data: VscPatchesData) -> Figure:
     """Draw both dictionaries of the first seed, norms, held-out log p(x), and what is measured of codes."""
     first = {method: data.of(method)[0] for method in METHODS}
     with new_figure(7.0, 4.7) as fig:
-        above, below = fig.subfigures(2, 1, height_ratios=[1.2, 1])
+        halves = fig.add_gridspec(2, 1, height_ratios=[1.2, 1])
+        above, below = (fig.add_subfigure(half) for half in (halves[0], halves[1]))
         one, two, norms = above.subplots(1, 3)
         likely, active, alike, known = below.subplots(1, 4)
         for name, ax, method in (("a", one, "variational"), ("b", two, "sampling")):

@@ -82,17 +82,15 @@ def vsc_patches_report(data: VscPatchesData) -> str:
             pairs += [[c.information for c in each], [c.shuffled for c in each]]
             cells = "".join(f"{'{:.4g} ({:.2g})'.format(*mean_se(np.array(values))):>17}" for values in pairs)
             lines.append(f"{method:<12} {codes.coder:<10}{cells}")
-    stages = ", ".join(
-        f"{s.duration:g} tau at step {s.step:g}, hold {s.hold:g}, tau_A {s.tau_A:g}" for s in data.stages
-    )
+    stages = ", ".join(f"{s.duration:g} tau at step {s.step:g}, tau_A {s.tau_A:g}" for s in data.stages)
     lines += [
         "in brackets, of codes: standard error over seeds; error: abs(x - A s)^2/D; energy: abs(x - A s)^2/(2 sigma^2) + lam "
         "sum abs(s), which the lasso minimises; encoder, exact posterior: one draw; pair information in nats, of used atoms",
         f"dead: below {USED:.0%} of the longest; collapsed: KL from the prior below {SILENT:g} nats for {MOST:.0%} of patches; "
         f"never on: P(active) below {data.pi / 2:g} for every patch",
         f"{_ABOUT} {data.source}; pi {data.pi:g}, lam {data.lam:g}, sigma {data.sigma:g}, held by both; variational: "
-        f"{data.steps} steps of {data.batch} patches, exact bound, Adam, one hidden layer; sampling: {stages}, its encoder "
-        f"{ENCODER_STEPS} steps",
+        f"{data.steps} steps of {data.batch} patches, exact bound, Adam, one hidden layer; sampling: {stages}, hold "
+        f"{data.stages[0].hold:g} of which {data.stages[0].pause:g} pause; its encoder {ENCODER_STEPS} steps",
     ]
     return "\n".join(lines)
 
