@@ -126,7 +126,7 @@ def test_gradients(tmp_path):
 
 
 def test_ways_of_training(tmp_path):
-    data = vsc_max_data(Effort(seeds=1, time=0.005, held_out=20, sweeps=20), draws=3)
+    data = vsc_max_data(Effort(seeds=1, time=0.01, held_out=20, sweeps=20), draws=3)
     assert len(written(data, draw_max(data), tmp_path)["runs"]) == len(WAYS) == 6
     assert all(run.step[-1] == 20 for run in data.runs)
     report = vsc_max_report(data)
@@ -135,7 +135,7 @@ def test_ways_of_training(tmp_path):
 
 @pytest.mark.slow
 def test_average_against_max_in_full():
-    data = vsc_max_data(Effort(seeds=2, time=0.25, held_out=500, sweeps=50))
+    data = vsc_max_data(Effort(seeds=2, time=0.5, held_out=500, sweeps=50))
     final = {way: np.mean([run.final for run in data.of(way)]) for way in WAYS}
     best, held, st_max, st_average, *_ = WAYS
     assert final[best] > final[held] > final[st_max] > final[st_average] + 10

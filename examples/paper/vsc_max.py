@@ -22,7 +22,7 @@ from examples.paper.figure_runs import Effort, Note, Progress, held_out_likeliho
 from examples.paper.vsc_measures import collapsed, mean_se
 
 PI, LAM, SIGMA, SIDE = 0.3, 1.0, 0.5, 4
-DRAWS, STEPS, BATCH, HIDDEN = 20, 4000, 100, (32,)
+DRAWS, STEPS, BATCH, HIDDEN = 20, 2000, 100, (32,)
 EFFORT = Effort(held_out=1000, sweeps=100)
 
 

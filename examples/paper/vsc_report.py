@@ -74,20 +74,20 @@ def vsc_patches_report(data: VscPatchesData) -> str:
             f"seed {seed}: log p(x) by the sampling learner's dictionary minus the other's {gain:+.2f} ({se:.2f}) nats"
         )
     names = ("coder", "error", "energy", "active", "Jaccard", "pair information", "shuffled")
-    lines.append(f"{'dictionary':<12} {names[0]:<10}" + "".join(f"{name:>17}" for name in names[1:]))
+    lines.append(f"{'dictionary':<12} {names[0]:<10}" + "".join(f"{name:>20}" for name in names[1:]))
     for method in METHODS:
         for place, codes in enumerate(data.of(method)[0].codes):
             each = [run.codes[place] for run in data.of(method)]
             pairs = [[getattr(c, what)[0] for c in each] for what in ("error", "energy", "active", "jaccard")]
             pairs += [[c.information for c in each], [c.shuffled for c in each]]
-            cells = "".join(f"{'{:.4g} ({:.2g})'.format(*mean_se(np.array(values))):>17}" for values in pairs)
+            cells = "".join(f"{'{:.4g} ({:.2g})'.format(*mean_se(np.array(values))):>20}" for values in pairs)
             lines.append(f"{method:<12} {codes.coder:<10}{cells}")
     stages = ", ".join(f"{s.duration:g} tau at step {s.step:g}, tau_A {s.tau_A:g}" for s in data.stages)
     lines += [
         "in brackets, of codes: standard error over seeds; error: abs(x - A s)^2/D; energy: abs(x - A s)^2/(2 sigma^2) + lam "
         "sum abs(s), which the lasso minimises; encoder, exact posterior: one draw; pair information in nats, of used atoms",
-        f"dead: below {USED:.0%} of the longest; collapsed: KL from the prior below {SILENT:g} nats for {MOST:.0%} of patches; "
-        f"never on: P(active) below {data.pi / 2:g} for every patch",
+        f"dead (coefficient collapse): below {USED:.0%} of the longest; collapsed (posterior): KL from the prior "
+        f"below {SILENT:g} nats for {MOST:.0%} of patches; never on: P(active) below {data.pi / 2:g} for every patch",
         f"{_ABOUT} {data.source}; pi {data.pi:g}, lam {data.lam:g}, sigma {data.sigma:g}, held by both; variational: "
         f"{data.steps} steps of {data.batch} patches, exact bound, Adam, one hidden layer; sampling: {stages}, hold "
         f"{data.stages[0].hold:g} of which {data.stages[0].pause:g} pause; its encoder {ENCODER_STEPS} steps",
@@ -102,7 +102,7 @@ def _dictionary(run: VscPatchRun) -> str:
         f"{run.method}, seed {run.seed}: {K - run.n_used} of {K} atoms dead, {run.collapsed} latents collapsed, "
         f"{run.never} never on; held-out log p(x) {log_p:.2f} ({se:.2f} over {n} patches; {run.log_p_quick:.2f} with a "
         f"quarter of the sweeps), by weighted draws refused for {run.refused} of {n}{_weighted(run)}; encoder's ELBO "
-        f"{bound:.2f} ({bound_se:.2f}); {run.seconds:.0f} s"
+        f"{bound:.2f} ({bound_se:.2f}); {run.seconds:.0f} s of processor time"
     )
 
 
