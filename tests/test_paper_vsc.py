@@ -239,6 +239,7 @@ def test_laws(tmp_path):
         *families, posterior = data.of(name)
         assert [law.family for law in families] == [kind.name for kind in FAMILIES]
         assert posterior.family == "posterior"
+        assert (data.log_p_gaussian[name] >= families[3].bound).all()
         assert [law.zero[0] > 0 for law in families] == [True, True, False, False, False]
     assert "favours thresholded laws" in vsc_laws_report(data)
 

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from scipy.stats import multivariate_normal
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.learner import Learner
@@ -247,6 +248,8 @@ class LawsData:
     temperature, cut : float
     log_p : dict of arrays
         Log p(x) under the spike-and-slab prior, by annealed importance sampling, in nats; and ``log_p_se``.
+    log_p_gaussian : dict of arrays
+        The same under the Gaussian family's prior, in closed form: what of its gap is the prior's, and not the law's.
     laws : tuple of LawsOf
         The last of each data set are draws of the exact posterior ("posterior"), with log p(x) for a bound.
     """
@@ -256,6 +259,7 @@ class LawsData:
     cut: float
     log_p: dict[str, Array]
     log_p_se: dict[str, Array]
+    log_p_gaussian: dict[str, Array]
     laws: tuple[LawsOf, ...]
 
     def of(self, data: str) -> list[LawsOf]:
@@ -301,7 +305,17 @@ def vsc_laws_data(
         draws = np.stack([posterior_draws(model, X, 1, 2 * seed + k)[:, 0] for k in range(2)], 1)
         laws.append(_measured(data, "posterior", model, X, log_p[data].log_p, draws))
     each = {data: found.log_p for data, found in log_p.items()}
-    return LawsData(n, TEMPERATURE, CUT, each, {data: found.se for data, found in log_p.items()}, tuple(laws))
+    errors = {data: found.se for data, found in log_p.items()}
+    gaussian = {data: _log_p_gaussian(model, X) for data, (model, X) in sets.items()}
+    return LawsData(n, TEMPERATURE, CUT, each, errors, gaussian, tuple(laws))
+
+
+def _log_p_gaussian(model: SparseCodingModel, X: Array) -> Array:
+    """Return log p(x) of inputs (n, D) under a normal prior with the variance of the model's own."""
+    assert isinstance(model.prior, SpikeSlab)
+    variance = 2 * model.prior.pi / model.prior.lam**2
+    covariance = model.variance * np.eye(model.n_features) + variance * model.A @ model.A.T
+    return np.asarray(multivariate_normal(np.zeros(model.n_features), covariance).logpdf(X))
 
 
 def _bars(n: int, seed: int) -> tuple[SparseCodingModel, Array]:

@@ -119,7 +119,7 @@ def vsc_max(data: MaxData) -> Figure:
         middle.set(xlabel="mean P(active)", xlim=(0, 1.15 * max(data.pi, max(run.active for run in data.runs))))
         letter(middle, "b", r"active fraction; dashed: $\pi$")
         right.axvline(0, color="0.6", lw=0.7)
-        right.set(xlabel="P(active) of its causes minus others")
+        right.set(xlabel="P(active), causes minus others")
         letter(right, "c", "what it knows of supports")
         fig.legend(loc="outside lower center", ncols=3, columnspacing=2)
     return fig
@@ -206,8 +206,11 @@ def vsc_laws(data: LawsData) -> Figure:
             gap, active, alike = axes[row]
             means = [(float(g.mean()), float(g.std(ddof=1) / np.sqrt(len(g)))) for g in gaps]
             _dots(gap, means, [law.family for law in laws[:-1]])
-            gap.set(xscale="log", ylabel=name, ylim=(0.5 - len(laws), 0.5), yticks=-np.arange(len(laws)))
+            gap.set(
+                xscale="log", xlim=(0.05, 60), ylabel=name, ylim=(0.5 - len(laws), 0.5), yticks=-np.arange(len(laws))
+            )
             gap.set_yticklabels([law.family for law in laws])
+            gap.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
             for ax, what in ((active, "active"), (alike, "jaccard")):
                 _dots(ax, [getattr(law, what) for law in laws], [law.family for law in laws])
                 ax.set(ylim=(0.5 - len(laws), 0.5), yticks=-np.arange(len(laws)), xlim=(0, 1))

@@ -126,6 +126,8 @@ def vsc_laws_report(data: LawsData) -> str:
             cells = [mean_se(law.bound), mean_se(data.log_p[name] - law.bound)]
             cells += [law.zero, law.active, law.jaccard, law.error]
             lines.append(f"{name:<12} {law.family:<21}" + "".join(f"{f'{v:.3f} ({se:.3f})':>17}" for v, se in cells))
+        prior, se = mean_se(data.log_p[name] - data.log_p_gaussian[name])
+        lines.append(f"{name:<12} of the Gaussian's gap {prior:.3f} ({se:.3f}) is its prior's, and the rest its law's")
     lines += [
         f"bound: of log p(x) under the family's own prior, in nats, the best law of each of {data.n_inputs} inputs; gap: what "
         "it lacks to log p(x) under the spike-and-slab prior; zero: codes exactly 0; active: codes above "
