@@ -193,8 +193,8 @@ def test_paper(tmp_path):
     assert {p.name for p in (tmp_path / "paper-fig3").iterdir()} == {"fig3.json", "fig3.png"}
     error = one_line(circuitlsc("paper", "fig2", cwd=tmp_path), 2)
     assert (
-        "'fig2' is not a figure that can be made. Give one of fig3, fig4a, fig4b, fig5, fig6, fig7, fig8, fig9."
-        in error
+        "'fig2' is not a figure that can be made. Give one of fig3, fig4a, fig4b, fig5, fig6, fig7, fig8, fig9, "
+        "vsc-gradients, vsc-max, vsc-patches, vsc-laws." in error
     )
     one_line(circuitlsc("paper", "fig3", cwd=tmp_path), 2)  # the folder is there already
 

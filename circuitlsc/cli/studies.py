@@ -221,7 +221,11 @@ def compare_samplers(
 
 Figure = Annotated[
     str,
-    typer.Argument(metavar="FIGURE", help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022)."),
+    typer.Argument(
+        metavar="FIGURE",
+        help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); or vsc-gradients, vsc-max, "
+        "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022).",
+    ),
 ]
 FigureFolder = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder; default: paper-FIGURE.")
@@ -234,10 +238,14 @@ Software = Annotated[
 
 @plain("paper")
 def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, software: Software = False) -> None:
-    """Make a figure of the paper, in a checkout of the sources: what python -m examples.paper does there.
+    """Make a figure of a paper, in a checkout of the sources: what python -m examples.paper does there.
 
     fig3, fig4a and fig5 are about inference on bars, in software and as circuits. fig4b, fig6 and fig7 (bars) and fig8 and
     fig9 (natural patches) are about learning, in software: minutes, the last two half an hour each.
+
+    In kind after Fallah & Rozell (2022), in software, minutes each: vsc-gradients (noise and bias of gradients from J draws),
+    vsc-max (their average against the best of them), vsc-patches (dictionaries of patches by the variational and by the
+    sampling learner) and vsc-laws (thresholded laws beside others).
     """
     from importlib import import_module
 

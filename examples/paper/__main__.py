@@ -13,10 +13,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, software: Software = False) -> None:
-    """Make a figure of the paper, with the numbers behind it.
+    """Make a figure of a paper, with the numbers behind it.
 
     fig3, fig4a and fig5 are about inference on bars, in software and as circuits. fig4b, fig6 and fig7 (bars) and fig8 and
     fig9 (natural patches) are about learning, in software: minutes, the last two half an hour each.
+
+    In kind after Fallah & Rozell (2022), in software, minutes each: vsc-gradients (noise and bias of gradients from J draws),
+    vsc-max (their average against the best of them), vsc-patches (dictionaries of patches by the variational and by the
+    sampling learner) and vsc-laws (thresholded laws beside others).
     """
     make_figure(name, output, seed, software)
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from circuitlsc.io.arrays import Array, check_count, check_positive
 from circuitlsc.learning.ais import LogLikelihood, ais_log_likelihood
@@ -177,9 +178,13 @@ def run_all(
         results = []
         for k, job in enumerate(jobs, 1):
             say(f"run {k} of {len(jobs)}: {name(job)}")
-            results.append(work(job, watched))
+            with threadpool_limits(1, "blas"):  # a small product is no work for two threads
+                results.append(work(job, watched))
         return results
-    with ThreadPoolExecutor(workers, initializer=numba.set_num_threads, initargs=(1,)) as pool:
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(workers, initializer=numba.set_num_threads, initargs=(1,)) as pool,
+    ):
         futures = {pool.submit(work, job, watched): job for job in jobs}
         try:
             for k, future in enumerate(as_completed(futures), 1):

@@ -1,4 +1,4 @@
-"""The figures of Fang et al. (2022), in software and some as circuits too: data, drawing and a few lines of text."""
+"""The figures of both papers, in software and some as circuits too: data, drawing and a few lines of text."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ from examples.paper.figures_report import (
     figure9_report,
 )
 from examples.paper.plot import figure3, figure4a, figure5
+from examples.paper.vsc_gradients import vsc_gradients_data
+from examples.paper.vsc_laws import vsc_laws_data
+from examples.paper.vsc_max import vsc_max_data
+from examples.paper.vsc_patches import vsc_patches_data
+from examples.paper.vsc_plot import vsc_gradients, vsc_laws, vsc_max, vsc_patches
+from examples.paper.vsc_report import vsc_gradients_report, vsc_laws_report, vsc_max_report, vsc_patches_report
 
 Note = Callable[[str], None]
 
@@ -61,12 +67,13 @@ def reproduce(
     workers: int = 1,
     note: Note | None = None,
 ) -> Made:
-    """Make one of the paper's figures.
+    """Make one of the papers' figures.
 
     Parameters
     ----------
     name : str
-        ``"fig3"``, ``"fig4a"``, ``"fig4b"`` or ``"fig5"`` to ``"fig9"``.
+        ``"fig3"``, ``"fig4a"``, ``"fig4b"`` or ``"fig5"`` to ``"fig9"`` (Fang et al. 2022); ``"vsc-gradients"``, ``"vsc-max"``,
+        ``"vsc-patches"`` or ``"vsc-laws"`` (in kind after Fallah & Rozell 2022).
     seed : int
         Of data and noise; the first one where there are several runs.
     circuits : bool
@@ -74,7 +81,7 @@ def reproduce(
     size, circuit_size : Size
         Of the software's and of the circuits' data: Figures 3, 4a and 5.
     effort : Effort or None
-        How long is learned, and how often: Figures 4b and 6 to 9. None is the figure's own, in minutes.
+        How long is learned, and how often: Figures 4b and 6 to 9, and all of vsc. None is the figure's own, in minutes.
     workers : int
         How many runs of learning, or circuits, go side by side; the numbers are the same.
     note : callable or None
@@ -149,5 +156,9 @@ FIGURES: dict[str, Callable[[Request], Made]] = {
     "fig7": _learned(figure7_data, figure7, figure7_report),
     "fig8": _learned(figure8_data, figure8, figure8_report),
     "fig9": _learned(figure9_data, figure9, figure9_report),
+    "vsc-gradients": _learned(vsc_gradients_data, vsc_gradients, vsc_gradients_report),
+    "vsc-max": _learned(vsc_max_data, vsc_max, vsc_max_report),
+    "vsc-patches": _learned(vsc_patches_data, vsc_patches, vsc_patches_report),
+    "vsc-laws": _learned(vsc_laws_data, vsc_laws, vsc_laws_report),
 }
 WITH_CIRCUITS = ("fig4a", "fig5")
