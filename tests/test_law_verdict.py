@@ -197,7 +197,7 @@ def test_errors_of_weighted_samples_know_of_their_memory(weighable):
     assert whole.ess == pytest.approx(whole.ess_share * whole.n)
     kish = weigh_samples(sampler, samples, posterior).ess_share  # of a circuit at 2 tau: without a memory
     assert whole.ess_share == pytest.approx(kish / 5)
-    assert whole.agrees
+    assert whole.max_abs_z < whole.z_limit
     one = Samples(samples.tree.isel(chain=slice(0, 1)))
     single = weigh_samples(close, one, posterior)
     ratio = [a["mean_se"] / b["mean_se"] for a, b in zip(single.latents, whole.latents, strict=True)]

@@ -42,7 +42,7 @@ BLOCKS = 16  # of a replicate, for how fast it mixes
 FEWEST_DRAWS = 64  # of a chain of a replicate, if the run has as many
 EVIDENCE_DRAWS = 50_000
 FEWEST_VISITS = 30.0  # effective draws of a state, below which errors are not normal
-JUDGED_SHARE = 0.2  # of effective draws, below which few draws of much weight are missed, and errors are too small
+JUDGED_SHARE = 0.4  # of effective draws, below which few draws of much weight are missed, and errors are too small
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ class Weighted:
         The largest abs(z), and what normal errors stay below with a chance of 99 % (Bonferroni).
     agrees : bool or None
         Whether all differences are within the limit once the allowed bias, 0.005 (of the slab's size for mean and sd), is taken
-        off; None with ``reason`` where fewer than 20 % of the samples are effective, as errors are then too small. They are
-        skewed above, too: of 118 inputs to 4x4 bars, with 10,000 right samples each, 4 were beyond the limit and not 1.
+        off; None with ``reason`` where fewer than 40 % of the samples are effective, as errors are then skewed and too small:
+        of inputs to 4x4 bars with 10,000 right samples each, 4 of 357 above that share were beyond the limit (chance: 1 %),
+        and 21 of 170 with a share of .2 to .4.
     """
 
     n: int
