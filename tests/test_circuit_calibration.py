@@ -89,7 +89,7 @@ def test_a_wrong_variational_circuit_is_found_out(monkeypatch):
     )
     c = variational(network(), seed=22)
     assert c.result.verdict == "disagrees"
-    assert "law's own draws" in c.result.reason or "the draws are" in c.result.reason
+    assert c.result.p_value < 0.01
 
 
 def test_a_law_is_told_from_another_one():

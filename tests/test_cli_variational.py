@@ -319,7 +319,7 @@ def test_rows_are_run_and_judged(folder):
     assert found["bias"]["rows"] + found["bias"]["refused"] == 5
     assert found["half_step"]["rows"] == 5
     assert "of the encoder's laws, no fault of the circuit" in done.stdout
-    assert "step           half the step changes the laws of 5 inputs by" in done.stdout
+    assert "step           by what half of it changes, its error in the laws of 5 inputs is" in done.stdout
     assert json.loads(circuitlsc("compare", "out", "--json", cwd=folder).stdout) == found
 
 

@@ -173,7 +173,7 @@ def test_energy_of_a_variational_run(monkeypatch):
     assert report.ess_per_second == pytest.approx(5e5, rel=0.3)
     assert [s.name for s in report.software] == ["NumPy draws of the encoder's law"]
     text = energy_text(report)
-    assert "samples of the encoder's law, not of the posterior: an independent one each 2 tau" in text
+    assert "samples of the encoder's law, not of the posterior: an independent one in a step of 2 tau" in text
     assert json.loads(json.dumps(report.to_dict()))["joule_per_draw"] == report.joule_per_draw
     assert replace(REPORT).joule_per_draw is None
     assert "law" not in energy_text(REPORT)

@@ -11,7 +11,7 @@ from circuitlsc.cli.outcome import outcome
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.reference.exact import enumerate_supports, log_evidence
-from circuitlsc.validation import law_stream
+from circuitlsc.validation import law_stream, stream_compare
 from circuitlsc.validation.law_stream import RowLaws, correct_runs, laws_of_rows, row_means, stream_bias
 from circuitlsc.validation.stream_compare import compare_stream
 
@@ -100,6 +100,17 @@ def test_a_wrong_circuit_disagrees(made, judged, wrong, said, monkeypatch):
     if wrong == "shifted":
         averages = [row.z for row in (*found.p_active, *found.mean)]
         assert np.abs(averages).max() < found.z_limit, "negative control: averages alone"
+
+
+def test_too_little_noise_is_told_as_that():
+    """Averages of the laws themselves, without any noise: no single input is far from its law, and that is what is wrong."""
+    sampler, which = built(), np.arange(N)
+    run, law = sampler.run_plan(warmup=4.0, seed=1), laws_of_rows(sampler, which)
+    laws = RowLaws(law, sampler.tasks(run)[0].draws_per_row, MODEL.prior.slab_scale, True)
+    quiet, _ = laws.judged(laws.truth, *correct_runs(sampler, run, law, which))
+    verdict, reason = stream_compare._judge_rows(quiet, None, N, 0.15)
+    assert verdict == "disagrees"
+    assert "nearer to their laws than noise lets correct runs be" in reason
 
 
 @pytest.mark.ngspice

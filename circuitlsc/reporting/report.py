@@ -308,7 +308,7 @@ def _budget_row(entry: BudgetEntry) -> list[str | None]:
         notes.append("no effect at all: the circuit does not depend on it")
     elif (p := entry.prediction) is not None:
         k, j = entry.latent("p_active"), entry.latent("mean")
-        beyond = "" if entry.prediction_holds else ": beyond them"
+        beyond = "" if entry.prediction_holds else ": not as predicted"
         notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
     if entry.step_agrees is not None:
         notes.append(

@@ -348,6 +348,11 @@ class CompiledCircuit:
         starts = enumerate(self.starts(run.chains, run.seed))
         return [replace(common, chain=c, start=_floats(start), **self._broken(start)) for c, start in starts]
 
+    def observing(self, task: ChainTask, nodes: tuple[str, ...]) -> ChainTask:
+        """Return a chain of `tasks` that keeps the voltages of other nodes beside u: of the whole circuit."""
+        saved = list(dict.fromkeys([*task.nodes, *nodes, *task.held]))
+        return replace(task, deck=library_deck(self.circuit, saved, self.options), observed=nodes)
+
     def _broken(self, start: Array) -> dict[str, Any]:
         """Return what a task says of a broken loop; nothing if it is closed."""
         if self._feedback is None:

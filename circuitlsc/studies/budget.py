@@ -90,7 +90,7 @@ class BudgetEntry:
         (`circuitlsc.studies.device_law`).
     half_step : PairedDifference or None
         The same circuit at half the step on the same (bridged) path, minus this one; for parts whose effect may depend
-        on the step (slew rate, hysteresis, delay; op-amps of a variational circuit that do not settle within half of it).
+        on the step (slew rate, hysteresis, delay); of one input to a variational circuit nothing depends on it.
     against : str
         ``"ideal"``; of the ideal circuit itself ``"exact"``, the posterior, or ``"law"``, the closed form of an encoder's.
     """
@@ -222,8 +222,8 @@ def error_budget(
         Run slew rate, hysteresis and delay at half the step too.
     **options
         ``t_stop``, ``warmup``, ``chains``, ``seed``, ``thin``, ``workers``, ``executor``, ``timeout``, ``store`` as for
-        `Sampler.run`, times in units of tau (t_stop is 4000 if not given); ``note`` is called with a few words as each
-        circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
+        `Sampler.run`, times in units of tau (t_stop is 4000 if not given, 40,000 of a variational circuit); ``note`` is called
+        with a few words as each circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
 
     Raises
     ------

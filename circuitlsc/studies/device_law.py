@@ -159,9 +159,7 @@ def _noise(sampler: Sampler, letter: str) -> tuple[Array, Array]:
     rate = state.conductances / state.capacitor_factors
     variance = np.sum(noise.mix**2, axis=0) / rate
     if isinstance(noise, ThermalNoise):
-        corner = sampler.nonideal.corner
-        coupling = 2 * np.pi * sampler.nonideal.noise.ac_corner * sampler.scaling.tau
-        coupling /= corner.resistance * corner.capacitance
+        coupling = noise.coupling_rate * sampler.scaling.tau
         share = 1 / (1 + rate / noise.corner_rate) / (1 + coupling / noise.corner_rate)
         variance = variance * rate / (rate + coupling) * share
     return (noise.evaluate({}) + state.offset) / state.conductances, variance

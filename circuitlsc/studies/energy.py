@@ -5,7 +5,7 @@ r"""Power, energy per effective sample and speed of a device-level circuit, besi
 Currents come from simulated node voltages: what each op-amp and driver sources into its crossbar columns, feedback and
 inverter resistors (half of the mean of abs(I): the supply is symmetric, and what it sinks comes from the other rail).
 A variational circuit's samples are those of its encoder's law, not of the posterior; one of them is independent of the last
-after 2 tau, in which the trapezoid forgets.
+after a step of 2 tau, in which the trapezoid forgets.
 Quiescent currents are given (``op_amp.quiescent_current``) or estimated, as the text of each row says: an op-amp needs
 :math:`I_q = 2\pi\,\mathrm{GBW}\,C_L\,V_{ov}`, a transconductor :math:`I_q = g_m V_{ov}`.
 """
@@ -16,7 +16,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -53,7 +53,6 @@ from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.engine import run_chains
-from circuitlsc.simulator.ngspice.deck import library_deck
 from circuitlsc.studies.small_signal import loop_lag
 from circuitlsc.validation.judge import circuit_statistics
 from circuitlsc.validation.law import law_of_run
@@ -103,7 +102,7 @@ class EnergyReport:
     ess_per_second, joule_per_sample : float
     software : tuple of Software
     joule_per_draw : float or None
-        Of a variational circuit: of 2 tau, after which a sample is independent of the last one.
+        Of a variational circuit: of 2 tau, a step after which a sample is independent of the last one.
     """
 
     rows: tuple[PowerRow, ...]
@@ -136,9 +135,7 @@ def probe(sampler: Sampler, nodes: tuple[str, ...], *, t_stop: float = PROBE_TIM
     """
     task = sampler.tasks(RunPlan(t_stop=t_stop, warmup=t_stop / 5, chains=1, seed=seed, thin=1))[0]
     extra = tuple(n for n in dict.fromkeys(nodes) if n not in task.nodes)
-    saved = list(dict.fromkeys([*task.nodes, *extra, *task.held]))
-    deck = library_deck(sampler.circuit, saved, sampler.options)
-    (result,) = run_chains([replace(task, deck=deck, observed=extra)], workers=1)
+    (result,) = run_chains([sampler.observing(task, extra)], workers=1)
     volts = np.concatenate([result.u, result.observed], axis=1) * task.volt
     out = dict(zip((*task.nodes, *extra), volts.T, strict=True))
     out["time"] = (task.n_warmup + 1 + np.arange(len(volts))) * task.step
@@ -386,7 +383,8 @@ def energy_text(report: EnergyReport) -> str:
     lines.append(f"{speed}, energy per effective sample {report.joule_per_sample:.3g} J")
     if report.joule_per_draw is not None:
         lines.append(
-            f"samples of the encoder's law, not of the posterior: an independent one each 2 tau, {report.joule_per_draw:.3g} J"
+            f"samples of the encoder's law, not of the posterior: an independent one in a step of 2 tau, "
+            f"{report.joule_per_draw:.3g} J"
         )
     lines += [f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software]
     return "\n".join(lines)

@@ -6,7 +6,8 @@ that are faster than it. So a piece of the run is made again at half the step, a
 
 .. math:: d(t) = \langle s \rangle_{h/2}(t) - \langle s \rangle_h(t)
 
-is calculated for P(active) and the mean from the heads' voltages mu, b and kappa: noise has no part in it. What else lags,
+is calculated for P(active) and the mean from the heads' voltages mu, b and kappa: noise has no part in it. The change of an
+input takes a step, which makes an error in proportion to it: the run's own is about 2 d. What else lags,
 noise sources and what shapes their spectrum, is a linear network, whose stationary law a trapezoid keeps at any step. Of one
 input nothing lags: its encoder is solved once. Not in the paper.
 """
@@ -27,7 +28,6 @@ from circuitlsc.planning.run_plan import ALLOWANCE, RunPlan
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.engine import run_chains
-from circuitlsc.simulator.ngspice.deck import library_deck
 
 PIECE = 2000  # steps of the run that are made again, at least, and whole rows of x
 SAFE = 0.7  # of the step that would do if the change is proportional to it
@@ -44,8 +44,8 @@ class HalfStep:
     rows : int
         How many of the first rows of x were made again.
     p_active, mean : float
-        The largest change over latents: of the average over rows, or in root mean square over the rows' averages, whichever is
-        larger. P(active) counts 1, the mean the size of the prior's slab.
+        Error of the run's step, twice what half of it changes: root mean square over the rows' averages, of the latent where it
+        is largest. P(active) counts 1, the mean the size of the prior's slab.
     allowed : float
         What the verdict allows to a bias.
     agrees : bool
@@ -64,8 +64,8 @@ class HalfStep:
 
     def told(self) -> str:
         """Say what changes, and what step to give if that is too much."""
-        changes = f"{self.p_active:.2g} (P(active)) and {self.mean:.2g} (mean)"
-        said = f"half the step changes the laws of {self.rows} inputs by {changes}"
+        errors = f"{self.p_active:.2g} (P(active)) and {self.mean:.2g} (mean)"
+        said = f"by what half of it changes, its error in the laws of {self.rows} inputs is {errors}"
         if self.agrees:
             return f"{said}, within the {self.allowed:g} that the verdict allows"
         return (
@@ -108,10 +108,8 @@ def half_step(
         _averages(s, replace(run, chains=1, thin=task.thin * k), rows, **machine) for s, k in ((sampler, 1), (half, 2))
     ]
     d = (laws[1] - laws[0]) / np.array([[1.0], [sampler.model.prior.slab_scale]])
-    largest = np.maximum(np.abs(d.mean(0)), np.sqrt((d**2).mean(0))).max(-1)
-    p_active, mean = map(float, largest)
+    p_active, mean = map(float, 2 * np.sqrt((d**2).mean(0)).max(-1))
     agrees, step = max(p_active, mean) <= ALLOWANCE, sampler.plan.step
-    # the change of the input takes a step, which makes an error in proportion to it
     needed = None if agrees else SAFE * step * ALLOWANCE / max(p_active, mean)
     return HalfStep(step, rows, p_active, mean, ALLOWANCE, agrees, needed)
 
@@ -122,9 +120,7 @@ def _averages(sampler: Sampler, run: RunPlan, rows: int, **machine: Any) -> Arra
     heads = [sampler.graph.inputs(threshold)[port] for port in ("mu", "b", "kappa")]
     observed = tuple(node for cell in heads for node in cell.nodes)
     (task,) = sampler.tasks(run)
-    saved = list(dict.fromkeys([*task.nodes, *observed, *task.held]))
-    deck = library_deck(sampler.circuit, saved, sampler.options)
-    task = replace(task, deck=deck, observed=observed, n_steps=rows * task.period)
+    task = replace(sampler.observing(task, observed), n_steps=rows * task.period)
     (result,) = run_chains([task], **machine)
     mu, b, kappa = np.split(result.observed.reshape(rows, task.draws_per_row, -1), 3, axis=-1)
     law = ThresholdedLaplace(mu, b, kappa, threshold.rectified)

@@ -98,9 +98,9 @@ class Weighted:
         The largest abs(z), and what normal errors stay below with a chance of 99 % (Bonferroni).
     agrees : bool or None
         Whether all differences are within the limit once the allowed bias, 0.005 (of the slab's size for mean and sd), is taken
-        off; None with ``reason`` where fewer than 40 % of the samples are effective, as errors are then skewed and too small:
-        of inputs to 4x4 bars with 10,000 right samples each, 4 of 357 above that share were beyond the limit (chance: 1 %),
-        and 21 of 170 with a share of .2 to .4.
+        off; None with ``reason`` where the weights alone (memory apart) make fewer than 40 % effective: errors are then skewed
+        and too small. Of inputs to 4x4 bars with 10,000 right samples each, 4 of 357 above that share were beyond the limit
+        (chance: 1 %), and 21 of 170 with a share of .2 to .4.
     """
 
     n: int
@@ -121,9 +121,13 @@ class Weighted:
 
 def law_of_run(sampler: Sampler) -> ThresholdedLaplace:
     """Return the law of the codes of a variational circuit, each number of shape (K,); InputError for several inputs."""
-    if sampler.encoder is None or sampler.stream is not None:
+    if sampler.encoder is None:
         raise InputError(
-            "the law of a run is that of one input to an encoder: rows of x are not judged together. Give one row as x."
+            f'the law of an encoder is asked for, but dynamics.kind = "{sampler.dynamics.kind}" has none. Give "variational".'
+        )
+    if sampler.stream is not None:
+        raise InputError(
+            f"the law of one input is asked for, but x has {len(sampler.x)} rows, each with its own. Give one row as x."
         )
     return law_of(sampler.model, *sampler.encoder.heads(sampler.x))
 

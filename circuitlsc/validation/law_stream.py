@@ -225,7 +225,7 @@ def correct_runs(
     shape = (fields, int(np.clip(WORK / work, FEWEST, MOST)), run.chains)
     left, within = memory(step, 1), memory(step, task.thin)
     gaps = np.diff(chosen) * task.steps_per_row - (task.draws_per_row - 1) * task.thin
-    between = np.concatenate([[0.0], left ** gaps.astype(float) if left >= 0 else left**gaps])
+    between = np.concatenate([[0.0], left**gaps])
     rng = np.random.default_rng([run.seed, 9])
 
     def rows() -> Iterator[Array]:

@@ -284,6 +284,11 @@ def _judge_rows(judged: JudgedRows, apart: RowsApart, n: int, tolerance: float) 
                 "disagrees",
                 f"averages over {n} inputs differ from those of their laws by up to {size.max():.3g}, {more}",
             )
+        if judged.d[worst] < 0:
+            return "disagrees", (
+                f"single inputs (root mean squares over {n}, or the farthest one) are nearer to their laws than noise lets "
+                "correct runs be: samples are not independent draws."
+            )
         if worst < len(excess) - 1:
             rms = float(judged.rms()[0].max())
             return (

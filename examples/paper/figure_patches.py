@@ -129,6 +129,17 @@ def source_name(pictures: Sequence[Array] | None) -> str:
     return "scikit-image: camera, chelsea, coffee" if pictures is None else f"{len(pictures)} pictures that were given"
 
 
+def halves(pictures: Sequence[Array] | None, side: int) -> tuple[NaturalPatches, NaturalPatches]:
+    """Return sources of patches to learn from, the left three quarters of each picture, and of held-out ones."""
+    white = [whiten(picture) for picture in (photographs() if pictures is None else pictures)]
+    edges = [round(TRAINED * picture.shape[1]) for picture in white]
+    left, right = (
+        [p[:, :e] for p, e in zip(white, edges, strict=True)],
+        [p[:, e:] for p, e in zip(white, edges, strict=True)],
+    )
+    return NaturalPatches(left, side), NaturalPatches(right, side)
+
+
 def patch_runs(
     jobs: Sequence[PatchJob],
     effort: Effort,
@@ -143,10 +154,7 @@ def patch_runs(
     each_norm: bool,
 ) -> tuple[PatchRun, ...]:
     """Learn from patches, one run for each job; ``each_norm`` keeps the course of every atom's norm, not of their mean."""
-    white = [whiten(picture) for picture in (photographs() if pictures is None else pictures)]
-    edges = [round(TRAINED * picture.shape[1]) for picture in white]
-    source = NaturalPatches([p[:, :edge] for p, edge in zip(white, edges, strict=True)], side)
-    rest = NaturalPatches([p[:, edge:] for p, edge in zip(white, edges, strict=True)], side)
+    source, rest = halves(pictures, side)
     held_out = rest.batch(0, effort.held_out, seed)
 
     def one(job: PatchJob, progress: Progress) -> PatchRun:

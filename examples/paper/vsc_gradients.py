@@ -174,8 +174,9 @@ def _judged(g: Array, exact: Array, need: Array) -> tuple[float, ...]:
     """Return SNR, bias and the mean over needed latents, each with its standard error."""
     mean, sd = g.mean(0), g.std(0, ddof=1)
     noise = sd**2 / len(g)
-    bias = np.sqrt(np.maximum((mean - exact) ** 2 - noise, 0.0)) / np.sqrt(np.mean(exact**2))
-    return *mean_se((np.abs(mean) / sd).ravel()), *mean_se(bias.ravel()), *mean_se(mean[need])
+    signal, bias = (np.sqrt(np.maximum(v**2 - noise, 0.0)) for v in (mean, mean - exact))
+    bias /= np.sqrt(np.mean(exact**2))
+    return *mean_se((signal / sd).ravel()), *mean_se(bias.ravel()), *mean_se(mean[need])
 
 
 def _switch(shifts: Sequence[float], repeats: int, seed: int) -> tuple[Array, dict[str, Array], dict[str, Array]]:

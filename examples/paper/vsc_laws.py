@@ -38,12 +38,12 @@ from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import Thresholded, ThresholdedGaussian, ThresholdedLaplace
 from circuitlsc.model.variational import kappa_of
-from examples.paper.figure_patches import BATCH, LAM, SIDE, SIGMA
+from examples.paper.figure_patches import BATCH, LAM, SIDE, SIGMA, halves
 from examples.paper.figure_runs import Effort, Note, Progress, held_out_likelihood, plain, run_all
 from examples.paper.figures import posterior_draws
 from examples.paper.vsc_measures import jaccard, mean_se
 from examples.paper.vsc_patches import PI as PATCH_PI
-from examples.paper.vsc_patches import STAGES, halves
+from examples.paper.vsc_patches import STAGES
 
 PI, BARS = 0.3, 4
 TEMPERATURE = 0.5

@@ -44,7 +44,7 @@ def pairwise_information(codes: Array, seed: int) -> tuple[float, float]:
 
     with each latent's codes in five classes: 0, and of either sign below and above the median size of its active codes. It is
     the part of the multi-information that pairs have: that of all latents at once cannot be estimated from thousands of
-    codes. It is biased upwards by about (number of cells)/(2 n); the second number, of the same codes with each latent's
+    codes. It is biased upwards by about (5 - 1)^2/(2 n); the second number, of the same codes with each latent's
     shuffled over inputs, is that bias.
 
     Parameters

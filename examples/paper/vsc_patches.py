@@ -18,17 +18,15 @@ import numpy as np
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.learner import Learner
-from circuitlsc.learning.natural import NaturalPatches, photographs
 from circuitlsc.learning.stage import Stage
 from circuitlsc.learning.start import random_weights
 from circuitlsc.learning.variational import VariationalLearner
 from circuitlsc.model.encoder import Encoder
-from circuitlsc.model.images import whiten
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.variational import best_law, elbo, law_of, log_evidence
 from circuitlsc.reference.map_estimate import many_lasso, objective
-from examples.paper.figure_patches import BATCH, LAM, SIDE, SIGMA, TRAINED, source_name
+from examples.paper.figure_patches import BATCH, LAM, SIDE, SIGMA, halves, source_name
 from examples.paper.figure_runs import USED, Effort, Note, Progress, held_out_likelihood, plain, run_all
 from examples.paper.figures import posterior_draws
 from examples.paper.vsc_measures import collapsed, jaccard, mean_se, pairwise_information
@@ -226,17 +224,6 @@ def vsc_patches_data(
     jobs = [_Job(method, seed + k) for k in range(effort.seeds) for method in METHODS]
     runs = run_all(one, jobs, str, workers=workers, note=note)
     return VscPatchesData(side, PI, LAM, SIGMA, BATCH, source_name(pictures), steps, stages, tuple(runs))
-
-
-def halves(pictures: Sequence[Array] | None, side: int) -> tuple[NaturalPatches, NaturalPatches]:
-    """Return sources of patches to learn from, the left three quarters of each picture, and of held-out ones."""
-    white = [whiten(picture) for picture in (photographs() if pictures is None else pictures)]
-    edges = [round(TRAINED * picture.shape[1]) for picture in white]
-    left, right = (
-        [p[:, :e] for p, e in zip(white, edges, strict=True)],
-        [p[:, e:] for p, e in zip(white, edges, strict=True)],
-    )
-    return NaturalPatches(left, side), NaturalPatches(right, side)
 
 
 def _measured(

@@ -20,6 +20,7 @@ from examples.paper.plot import letter
 from examples.paper.vsc_gradients import SWITCH_CODE, SWITCH_DRAWS, GradientsData
 from examples.paper.vsc_laws import LawsData
 from examples.paper.vsc_max import WAYS, MaxData
+from examples.paper.vsc_measures import mean_se
 from examples.paper.vsc_patches import CODERS, METHODS, VscPatchesData
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def vsc_laws(data: LawsData) -> Figure:
             laws = data.of(name)
             gaps = [data.log_p[name] - law.bound for law in laws[:-1]]
             gap, active, alike = axes[row]
-            means = [(float(g.mean()), float(g.std(ddof=1) / np.sqrt(len(g)))) for g in gaps]
+            means = [mean_se(g) for g in gaps]
             _dots(gap, means, [law.family for law in laws[:-1]])
             gap.set(
                 xscale="log", xlim=(0.05, 60), ylabel=name, ylim=(0.5 - len(laws), 0.5), yticks=-np.arange(len(laws))

@@ -174,6 +174,12 @@ class ThermalNoise(Noise):
         variance = float(np.log(10.0)) * thermal * part.flicker_corner
         return tuple((10.0**k / self.hardware.scaling.tau, variance) for k in FLICKER_DECADES)
 
+    @property
+    def coupling_rate(self) -> float:
+        """Corner of the AC coupling, 1/s; 0 without one."""
+        corner = self.hardware.parts.corner
+        return 2 * np.pi * self.hardware.parts.noise.ac_corner / (corner.resistance * corner.capacitance)
+
     def flicker_variance(self, rate: float) -> float:
         r"""Return what the 1/f noise adds to the variance of a state that forgets at ``rate`` (1/tau), in model units.
 
@@ -181,8 +187,8 @@ class ThermalNoise(Noise):
 
         with D the drift of a section's standard deviation, w its rate, and f the AC coupling's corner, all in 1/tau.
         """
-        part, corner, scaling = self.hardware.parts.noise, self.hardware.parts.corner, self.hardware.scaling
-        f = 2 * np.pi * part.ac_corner * scaling.tau / (corner.resistance * corner.capacitance)
+        scaling = self.hardware.scaling
+        f = self.coupling_rate * scaling.tau
         drifts = [
             (w * scaling.tau, variance * (self.gain / scaling.drift_current) ** 2) for w, variance in self._sections
         ]
@@ -236,7 +242,7 @@ class ThermalNoise(Noise):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_noise n u``, and what the supply adds to all."""
-        part, corner = self.hardware.parts.noise, self.hardware.parts.corner
+        part = self.hardware.parts.noise
         external, white = self.form == "external", part.capacitance == 0
         noisy = f"thermal noise of {part.resistance:g} ohm and {part.capacitance:g} F"
         pins = ("n", "u", "sup") if self.taken else ("n", "u")
@@ -269,7 +275,7 @@ class ThermalNoise(Noise):
             cell.VCCS(f"m{node}", 0, "u", node, 0, number(self.gain))
         if part.offset > 0:
             cell.I("os", 0, "u", f"{{{number(self.gain)!r}*v_os}}")
-        lag = 2 * np.pi * part.ac_corner / (corner.resistance * corner.capacitance)
+        lag = self.coupling_rate
         if lag > 0:
             # a series capacitor lets pass what a low-pass does not: its voltage y is taken off again
             unit = number(lag * C_SECTION)
