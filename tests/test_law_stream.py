@@ -12,6 +12,7 @@ from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.reference.exact import enumerate_supports, log_evidence
 from circuitlsc.validation import law_stream, stream_compare
+from circuitlsc.validation.law import INFINITE, bias_of, law_of_run
 from circuitlsc.validation.law_stream import RowLaws, correct_runs, laws_of_rows, row_means, stream_bias
 from circuitlsc.validation.stream_compare import compare_stream
 
@@ -189,9 +190,13 @@ def test_a_prior_without_a_spike():
     assert RowLaws(law, 10, 1.0, False).truth.shape == (6, 1, K)
     found = stream_bias(sampler, law, which, seed=1)
     assert found.kl is None
-    assert found.kl_reason == "it is infinite: codes can be zero in the laws, and not in the prior"
+    assert found.kl_reason == INFINITE
     assert all(np.isfinite(list(latent.values())).all() for latent in found.latents)
     assert len(found.latents) == K
+    one = build_sampler(model, ROWS[0], dynamics="variational", encoder=network())
+    stated = enumerate_supports(MODEL, ROWS[0])
+    of_one = bias_of(one, law_of_run(one), stated, stated, seed=1)
+    assert (of_one.kl, of_one.kl_reason) == (None, INFINITE)
 
 
 def test_a_posterior_that_is_refused_is_said(monkeypatch):

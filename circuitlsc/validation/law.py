@@ -41,6 +41,7 @@ WORK = 2e7  # normal deviates that correct runs take
 BLOCKS = 16  # of a replicate, for how fast it mixes
 FEWEST_DRAWS = 64  # of a chain of a replicate, if the run has as many
 EVIDENCE_DRAWS = 50_000
+INFINITE = "it is infinite: codes can be zero in the law, and not in the prior"
 FEWEST_VISITS = 30.0  # effective draws of a state, below which errors are not normal
 JUDGED_SHARE = 0.4  # of effective draws, below which few draws of much weight are missed, and errors are too small
 
@@ -286,7 +287,11 @@ def bias_of(
     try:
         evidence = log_evidence(model, x, heads, n=EVIDENCE_DRAWS, rng=np.random.default_rng([seed, 8]))
         bound = float(elbo(model, x[None], *(head[None] for head in heads))[0])
-        kl, kl_se, share = evidence.log_p - bound, evidence.se, evidence.ess_share
+        share = evidence.ess_share
+        if np.isfinite(bound):
+            kl, kl_se = evidence.log_p - bound, evidence.se
+        else:
+            reason = INFINITE
     except ReferenceRefusedError as error:
         reason = str(error)
     latents: list[dict[str, float]] = []

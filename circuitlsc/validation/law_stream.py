@@ -31,7 +31,7 @@ from circuitlsc.planning.run_plan import ALLOWANCE, RunPlan
 from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.law import WORK, laplace_of, memory
+from circuitlsc.validation.law import INFINITE, WORK, laplace_of, memory
 from circuitlsc.validation.run_errors import Excess
 
 LAW_ROWS = 1000  # rows that are compared with their laws at most, evenly spaced among all
@@ -283,7 +283,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
     if np.isfinite(divergence).all():
         kl, kl_se = map(float, _over_rows(divergence, np.array([one.se for one in known]), left_out))
     else:
-        why = "it is infinite: codes can be zero in the laws, and not in the prior"
+        why = INFINITE
     latents: list[dict[str, float]] = [{} for _ in range(model.n_latents)]
     for name in MARGINALS:
         d = getattr(law, name)[which] - np.array([getattr(one, name) for one in known])
