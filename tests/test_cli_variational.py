@@ -259,6 +259,7 @@ KIND, FILE = 'kind = "variational"', 'file = "encoder.npz"'
         ([(KIND, f"{KIND}\ntemperature = 2.0")], "samples the law that its encoder gives. Remove it."),
         ([(KIND, f"{KIND}\nfriction = 2.0")], 'dynamics.friction = 2.0 belongs to kind = "underdamped"'),
         ([(KIND, f'{KIND}\nthreshold = "hard"')], 'dynamics.threshold = "hard" belongs to kind = "lca"'),
+        ([("[run]", '[circuit]\nform = "residual"\n[run]')], "a variational circuit is feed-forward"),
         ([("[run]", '[circuit]\nloop = "broken"\n[run]')], 'circuit.loop = "broken" needs dynamics.kind = "langevin"'),
         ([("[run]", "[circuit]\nwidth = 3.0\n[run]")], "circuit.width = 3.0, but the threshold acts on a Laplace draw"),
         ([("[run]", "[run]\nhold = 5.0")], "run.hold = 5.0, but x is one input."),

@@ -8,11 +8,12 @@ import pytest
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler, judge
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.model.variational import best_law
 from circuitlsc.reference.exact import enumerate_supports
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.law import bias_of, law_null, law_of_run, law_statistics, weigh_samples
+from circuitlsc.validation.law import _seen, bias_of, law_null, law_of_run, law_statistics, weigh_samples
 
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0, signed=True), 0.5)
 X = np.array([0.9, 0.2, 1.0, -0.1])
@@ -138,6 +139,18 @@ def test_rows_are_not_judged_together(best):
 # --- weights ---
 
 BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0, signed=True), 0.5)
+
+
+def test_rare_states_are_among_the_errors():
+    """A latent of mean 12 that is off once in a million draws: its sd, when it happens, is no surprise."""
+    rng = np.random.default_rng(3)
+    law = ThresholdedLaplace(np.array([12.0, 12.0, 12.0, 1.0]), np.full(4, 0.05), np.array([1e-6, 1e-10, 0.3, 13.0]))
+    drawn = _seen(law, of_run=20_000, of_null=1_000_000)
+    np.testing.assert_allclose(-np.expm1(-drawn.kappa[0]), 3e-5)
+    np.testing.assert_array_equal(drawn.kappa[1:3], law.kappa[1:3])  # never seen; often seen
+    np.testing.assert_allclose(drawn.p_active[3], 3e-5)
+    off = (drawn.draw(100_000, rng)[:, 0] == 0).sum()
+    assert 0 < off < 12
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,9 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
             f'{path}: [nonideal] needs circuit.level = "device", and it is "{built.level}": the ideal level has no parts that '
             'could be imperfect. Set level = "device", or remove [nonideal].'
         )
+    if not dynamics.has_energy and built.form == "residual":
+        why = ", but a variational circuit is feed-forward: form says how the neurons of others are coupled. Remove it."
+        raise tables["circuit"].fail("form", why)
     return Config(
         model=model,
         x=x,

@@ -86,6 +86,7 @@ def evidence_report(found: xr.Dataset) -> list[str]:
     share = known["log_p_ess_share"].values
     return [
         f"log p(x)       {log_p.mean():.3f} +- {se:.3f} nats per input, mean of {used} held-out ones (by weighted draws, "
-        f"{100 * share.min():.2g} to {100 * share.max():.2g} % effective{f'; {refused}' if used < n else ''})",
-        f"KL             {gap.mean():.3f}{spread}: log p(x) - ELBO of these, what the encoder's law costs",
+        f"{100 * share.min():.1f} to {100 * share.max():.1f} % effective{f'; {refused}' if used < n else ''})",
+        f"KL             {gap.mean():.3f}{spread}: log p(x) - ELBO of these ({log_p.mean() - gap.mean():.3f}), what the "
+        "encoder's law costs",
     ]

@@ -68,7 +68,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
 def _biased(bias: Bias) -> list[str]:
     """Say how far the law of a variational circuit is from the posterior."""
     worst = {name: max((abs(latent[name]), latent[f"{name}_se"]) for latent in bias.latents) for name in LABELS}
-    far = ", ".join(f"{LABELS[name]} {off:.3g} +- {se:.1g}" for name, (off, se) in worst.items())
+    far = ", ".join(f"{LABELS[name]} {off:.3g}" + f" +- {se:.1g}" * (se > 0) for name, (off, se) in worst.items())
     kl = f"unknown ({bias.kl_reason})" if bias.kl is None else f"{bias.kl:.3f} +- {bias.kl_se:.2g} nats"
     return [
         f"bias           of the encoder's law, no fault of the circuit: KL from the posterior {kl};",
@@ -83,7 +83,8 @@ def _weighted(found: Weighted) -> list[str]:
     pairs = {name: [(row[f"{name}_difference"] or 0.0, row[f"{name}_se"]) for row in found.latents] for name in LABELS}
     worst = {name: max(each, key=lambda pair: abs(pair[0])) for name, each in pairs.items()}
     far = ", ".join(f"{LABELS[name]} {off:+.3g} +- {se:.1g}" for name, (off, se) in worst.items())
-    said = {True: "they agree", False: "they do not agree", None: str(found.reason)}[found.agrees]
+    missed = "they do not agree (no fault of the circuit: the law is too thin somewhere, or misses a mode)"
+    said = {True: "they agree", False: missed, None: str(found.reason)}[found.agrees]
     z = "" if found.max_abs_z is None else f"largest |z| {found.max_abs_z:.2f}, limit {found.z_limit:.2f}: "
     return [
         f"weighted       by p(x, s)/q(s), {100 * found.ess_share:.3g} % of {found.n} draws are effective; {z}{said}",

@@ -13,7 +13,7 @@ comparison nor the weights are in the paper.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from circuitlsc.validation.run_errors import ALPHA
 
 MOST_SUPPORT = 12  # latents whose 2^K supports are tabulated
 WORK = 2e7  # normal deviates that correct runs take
+SEEN, MAY_BE_SEEN = 30.0, 1e-3  # visits of a rare state in all correct runs at least; how rare in a run it may be
 BLOCKS = 16  # of a replicate, for how fast it mixes
 FEWEST_DRAWS = 64  # of a chain of a replicate, if the run has as many
 EVIDENCE_DRAWS = 50_000
@@ -166,7 +167,9 @@ def law_null(sampler: Sampler, run: RunPlan, law: ThresholdedLaplace) -> Null:
 
     .. math:: u_{n+1} = \rho\,u_n + \sqrt{1 - \rho^2}\,\xi_n, \qquad \rho = \left(\frac{1 - h/2}{1 + h/2}\right)^{m}
 
-    with h the step and m the steps between kept samples, in tau.
+    with h the step and m the steps between kept samples, in tau. A state of a latent, on or off, that a run may see and that
+    these draws seldom would, is drawn more often than the law has it, so that its visits are among the errors: they are then
+    too large, never too small.
     """
     task, step = sampler.tasks(run)[0], sampler.plan.step
     fields = len(sampler.graph.noises)  # voltages that make a draw: four of the product form, one of the table
@@ -175,12 +178,24 @@ def law_null(sampler: Sampler, run: RunPlan, law: ThresholdedLaplace) -> Null:
     per_block = max(1, min(task.n_draws, max(FEWEST_DRAWS, affordable)) // BLOCKS)
     draws = per_block * BLOCKS
     rng = np.random.default_rng([run.seed, 7])
-    found = [_replicate(law, run.chains, draws, fields, rho, rng) for _ in range(USUAL)]
+    drawn = _seen(law, run.chains * task.n_draws, USUAL * run.chains * draws)
+    found = [_replicate(drawn, run.chains, draws, fields, rho, rng) for _ in range(USUAL)]
     marginals, pairs = (np.stack(part) for part in zip(*found, strict=True))
     length = draws * task.thin * step
     below = np.zeros((*pairs.shape[:3], law.mu.size, 0))
     replicates = Replicates(marginals, pairs, below, per_block, length, step)
     return null_of(replicates, Judged.of(sampler.model, None), run.chains, run.t_stop - run.warmup, run.seed)
+
+
+def _seen(law: ThresholdedLaplace, of_run: int, of_null: int) -> ThresholdedLaplace:
+    """Return a law that has the rare states of latents often enough for `SEEN` visits among ``of_null`` draws.
+
+    Only of states that a run of ``of_run`` draws sees with a chance above `MAY_BE_SEEN`.
+    """
+    often, kappa = SEEN / of_null, law.kappa
+    on, off = np.exp(-kappa), -np.expm1(-kappa)
+    rare_on, rare_off = ((p * of_run > MAY_BE_SEEN) & (p < often) for p in (on, off))
+    return replace(law, kappa=np.where(rare_on, -math.log(often), np.where(rare_off, -math.log1p(-often), kappa)))
 
 
 def _replicate(

@@ -31,6 +31,9 @@ from circuitlsc.planning.scaling import Scaling
 MAP_REACH, MAP_KNOTS = 6.5, 105  # standard deviations; the table's error is 0.0013 at most
 EXP_STEP, EXP_MOST = 1 / 16, 1024  # spacing of the exponential's knots (its relative error is below 5e-4), and how many
 ETA_REACH, ETA_KNOTS = 12.0, 193  # the softplus: its error is below 5e-4
+ETA_MOST = (
+    30  # knots go on to there, 1 apart: a latent that is always on but once in 10^13 samples; its error is below 1e-6
+)
 MOST_KAPPA = 16.0  # a larger threshold is this one: a latent is active at least once in nine million samples
 
 
@@ -412,7 +415,7 @@ def exponential_table(low: float, high: float) -> Table:
 
 def softplus_table() -> Table:
     """Tabulate kappa = log(1 + exp(-eta))."""
-    eta = np.linspace(-ETA_REACH, ETA_REACH, ETA_KNOTS)
+    eta = np.concatenate([np.linspace(-ETA_REACH, ETA_REACH, ETA_KNOTS), np.arange(ETA_REACH + 1, ETA_MOST + 1)])
     return _flat_above(eta, np.logaddexp(0.0, -eta))
 
 
