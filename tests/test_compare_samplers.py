@@ -1,7 +1,6 @@
 """compare-samplers: L0-LSC and variational circuits on the same inputs; what is refused before there is work."""
 
 import json
-import tomllib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ from scipy.signal import lfilter
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import Gaussian, InputError, Laplace, SparseCodingModel, SpikeSlab, bars
+from circuitlsc.config.comparison import load_comparison_config
 from circuitlsc.errors import ReferenceRefusedError
 from circuitlsc.learning import VariationalLearner
 from circuitlsc.model.encoder import Encoder
@@ -260,6 +260,8 @@ def test_from_the_command_line(folder, monkeypatch):
     assert names == {"config.resolved.toml", "encoder-0.5.npz", "samplers.json", "samplers.png"}
     first = json.loads((folder / "out" / "samplers.json").read_text())
     assert Encoder.load(folder / "out" / "encoder-0.5.npz").meta["steps"] == 20
+    told = "# circuitlsc compare-samplers config.resolved.toml --inputs 3 --hold 20.0 --steps 20 --sigma 0.5"
+    assert (folder / "out" / "config.resolved.toml").read_text().startswith(told + "\n")
     steps = {name: course["step"] for name, course in first["levels"][0]["samplers"].items() if name != "l0-lsc"}
     assert steps == dict.fromkeys(("amortised", "weighted", "optimum"), 0.5)
     # of a variational config with that encoder: the same but for the noise of Gibbs sampling's clock
@@ -277,26 +279,37 @@ def same_errors(first, second):
             np.testing.assert_allclose(course["rms"], other["samplers"][name]["rms"], atol=1e-9)
 
 
-def test_the_resolved_config_gives_the_same_comparison(folder):
-    """Called as its first line says: every chain and the encoder are found, and the config that it leaves is the same."""
-    own = "[circuit]\nvolt = 0.08\n[run]\nstep = 1.0\nseed = 4\n"
-    (folder / "config.toml").write_text(f'{CONFIG}[dynamics]\nkind = "variational"\n{own}')
-    done = circuitlsc("compare-samplers", "config.toml", *SMALL, "-o", "out", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    resolved = (folder / "out" / "config.resolved.toml").read_text()
-    told, said = resolved.splitlines()[0], tomllib.loads(resolved)
-    assert told == "# circuitlsc compare-samplers config.resolved.toml --inputs 3 --hold 20.0 --steps 20 --sigma 0.5"
-    assert said["dynamics"]["kind"] == "variational"
-    assert (said["encoder"]["hidden"], said["encoder"]["source"]) == ([5], "table")
-    assert (said["circuit"]["volt"], said["run"]) == (0.08, {"step": 1.0, "seed": 4})
-    words = told.split()[2:]
-    again = circuitlsc(*words, "-o", "../again", "--anywhere", "--cache", "../.circuitlsc-cache", cwd=folder / "out")
-    assert again.returncode == 0, again.stderr
-    (total,) = {line.split()[2] for line in again.stderr.splitlines() if " steps were found in " in line}
-    assert f"{total} of {total} steps were found" in again.stderr
-    assert "the encoder of sigma 0.5 was found in" in again.stderr
-    assert (folder / "again" / "config.resolved.toml").read_text() == resolved
-    same_errors(*(json.loads((folder / name / "samplers.json").read_text()) for name in ("out", "again")))
+@pytest.mark.parametrize(
+    "more",
+    [
+        '[circuit]\nvolt = 0.08\nwidth = 0.1\nform = "auto"\n[run]\nstep = 0.04\nseed = 3\n',
+        '[dynamics]\nkind = "variational"\n[circuit]\nvolt = 0.08\n[run]\nstep = 1.0\ntimeout = 9.0\n',
+        '[circuit]\nlevel = "device"\ntau = 2e-6\n[nonideal]\npreset = "rram"\nseed = 5\n',
+        '[dynamics]\nkind = "variational"\n',
+    ],
+    ids=["langevin", "variational", "device", "file"],
+)
+def test_the_resolved_config_is_of_the_same_comparison(more, request, folder):
+    """Whatever circuits and encoders are made from is the same, and the config that is left of it, too."""
+    named = request.node.callspec.id == "file"
+    nonnegative(0.5).save(folder / "e.npz")
+    text = CONFIG.replace("hidden = [5]", 'file = "e.npz"' if named else "hidden = [5]\nrate = 0.002") + more
+    (folder / "config.toml").write_text(text)
+    first = load_comparison_config(folder / "config.toml")
+    (folder / "out").mkdir()
+    (folder / "out" / "config.toml").write_text(first.resolved("called so"))
+    second = load_comparison_config(folder / "out" / "config.toml", anywhere=True)
+    assert second.resolved("called so") == first.resolved("called so")
+    assert first.resolved("called so").startswith("# called so\n")
+    for what in ("kind", "langevin", "variational", "training"):
+        assert getattr(first, what) == getattr(second, what), what
+    assert (first.encoder is not None) == (second.encoder is not None) == named
+    np.testing.assert_array_equal(first.config.model.A, second.config.model.A)
+    assert repr(first.config.model.prior) == repr(second.config.model.prior)
+    assert (first.config.model.sigma, first.config.run.seed) == (second.config.model.sigma, second.config.run.seed)
+    wanted = {"volt": 0.08, "step": 1.0} if "volt = 0.08\n[run]" in more else {}
+    assert wanted.items() <= second.variational.items()
+    assert second.variational["source"] == "table"
 
 
 @pytest.mark.parametrize(
