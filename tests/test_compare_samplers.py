@@ -154,6 +154,12 @@ def test_speed_is_that_of_the_noise(found):
     assert (amortised.value is None) == (level.samplers["amortised"].bias_rms > slow.rms[-1])
     said = samplers_report(found)
     assert "as accurate with r" in said
+    assert "read every 2 tau, L0-LSC every 0.2." in said
+    assert "times at r = 1 favour L0-LSC" in said
+    often = replace(level.samplers["amortised"], spacing=0.5)
+    said = samplers_report(replace(found, levels=(replace(level, samplers={**level.samplers, "amortised": often}),)))
+    assert "read every 0.5 tau, L0-LSC every 0.2." in said
+    assert "favour" not in said
 
 
 def test_what_is_read_more_often_than_it_forgets():
@@ -226,6 +232,22 @@ def test_a_circuit_that_does_not_follow_is_said(found):
     bad = replace(level.samplers["optimum"], check=wrong)
     odd = replace(found, levels=(replace(level, samplers={**level.samplers, "optimum": bad}),))
     assert "(IT DID NOT FOLLOW ITS LAW)" in samplers_report(odd)
+
+
+def test_errors_against_energy_are_those_against_time():
+    """A curve 1/t of a circuit of 3 W, read off by hand at E = 3 tau t, beside a flat one of 1 W: they meet where 1/t is c."""
+    tau, times = 1e-6, np.geomspace(1.0, 1000.0, 60)
+    bench = SimpleNamespace(circuits={"l0-lsc": SimpleNamespace(scaling=SimpleNamespace(tau=tau))})
+    for c in (0.02, 0.3):
+        slow, fast = ({what: (e, np.stack([e, e])) for what in ("rms", "kl")} for e in (1 / times, np.full(60, c)))
+        found = study._wins(times, bench, slow, fast, (3.0, 1.0))
+        assert found["rms"].value == pytest.approx(1 / c)
+        assert found["rms_joule"].value == pytest.approx(3 * tau / c, rel=1e-6)
+        other = study._wins(times, bench, slow, fast, (0.3, 1.0))["kl_joule"]
+        assert other.value == pytest.approx(max(0.3 / c, 1.0) * tau, rel=1e-6)  # both are there from 1 W tau on
+    assert set(study._wins(times, bench, slow, fast, (None, 1.0))) == {"rms", "kl"}
+    apart = study._wins(times, bench, slow, fast, (3e4, 1.0))["rms_joule"]
+    assert (apart.value, apart.reason) == (None, "the two have no energy per input in common")
 
 
 def test_figure_and_table(found):
@@ -485,19 +507,20 @@ def test_energy_at_device_level():
     wins = level.wins["amortised"]
     assert {"rms_joule", "kl_joule"} <= set(wins)
     assert "rms_joule" not in level.wins["optimum"]
-    slow, fast = (
-        np.log([np.array(level.times) * found.tau * watts[name], level.samplers[name].rms])
-        for name in ("l0-lsc", "amortised")
-    )
-    joule = np.linspace(max(slow[0, 0], fast[0, 0]), min(slow[0, -1], fast[0, -1]), 2001)
-    above = np.interp(joule, *slow) > np.interp(joule, *fast)
-    found_at = wins["rms_joule"].value
-    if above[-1]:
-        assert found_at is None
-    else:
-        expected = joule[len(joule) - np.argmax(above[::-1])] if above.any() else joule[0]
-        assert np.log(found_at) == pytest.approx(expected, abs=0.02)
-    assert (np.interp(joule, *slow) > np.interp(joule, fast[0] + np.log(30), fast[1])).any()
+    for name in ("amortised", "weighted"):
+        for what in ("rms", "kl"):
+            slow, fast = (
+                np.log([np.array(level.times) * found.tau * watts[each], getattr(level.samplers[each], what)])
+                for each in ("l0-lsc", name)
+            )
+            joule = np.linspace(max(slow[0, 0], fast[0, 0]), min(slow[0, -1], fast[0, -1]), 2001)
+            above = np.interp(joule, *slow) > np.interp(joule, *fast)
+            value = level.wins[name][f"{what}_joule"].value
+            if above[-1]:
+                assert value is None
+            else:
+                expected = joule[2001 - np.argmax(above[::-1])] if above.any() else joule[0]
+                assert np.log(value) == pytest.approx(expected, abs=0.03)
     said = samplers_report(found)
     assert "energy         not known of variational, best law: no circuit finds the best law" in said
     assert len(samplers_figure(found).axes) == 3

@@ -114,14 +114,14 @@ def samplers_report(found: SamplerComparison) -> str:
 
 
 def _read(found: SamplerComparison) -> list[str]:
-    """Say how often variational circuits are read, and what averages know less for it."""
-    step = found.levels[0].samplers["amortised"].step
-    known = f"Variational circuits are read every {step:g} tau, L0-LSC five times in a tau."
-    if step < FORGETS:
+    """Say how often circuits are read, and what averages know less for it."""
+    fast, slow = (found.levels[0].samplers[name].spacing for name in ("amortised", SLOW))
+    known = f"Variational circuits are read every {fast:g} tau, L0-LSC every {slow:.2g}."
+    if fast < FORGETS:
         return [known]
     return [
-        f"{known} Averages over all of the time know",
-        f"at least twice as much as samples of a variational circuit {step:g} tau apart: times at r = 1 favour L0-LSC.",
+        f"{known} Averages over all of the time know at",
+        f"least twice as much as samples of a variational circuit {fast:g} tau apart: times at r = 1 favour L0-LSC.",
     ]
 
 

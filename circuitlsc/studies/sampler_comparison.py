@@ -128,8 +128,8 @@ class Course:
         Of weighted samples whether the weights take the law's bias back.
     watts : float or None
         Of the circuit, with ``watts_reason`` if it is not known.
-    step : float
-        In tau.
+    step, spacing : float
+        Of the circuit, and from one sample that counts to the next, in tau.
     us_per_step : float
         Wall time of ngspice.
     """
@@ -152,6 +152,7 @@ class Course:
     watts: float | None
     watts_reason: str | None
     step: float
+    spacing: float
     us_per_step: float
 
 
@@ -473,6 +474,7 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
             watts=watts[name][0],
             watts_reason=watts[name][1],
             step=b.circuits[circuit].plan.step,
+            spacing=spacings[circuit],
             us_per_step=1e6 * float(spent["wall"].sum() / spent["steps"].sum()),
         )
     return NoiseLevel(
