@@ -481,15 +481,15 @@ def test_fast_and_biased_or_slow_and_exact():
     assert samplers["weighted"].rms[-1] < samplers["amortised"].rms[-1]
     for name in ("amortised", "optimum"):
         assert samplers[name].rms[-1] == pytest.approx(samplers[name].bias_rms, rel=0.25)
-        # of independent samples at 2 tau the rest is their noise
-        noise = samplers[name].rms[-1] ** 2 - samplers[name].bias_rms ** 2
-        assert 0 < noise < 0.25 / 500
+        # the rest is the noise of 500 independent samples at most, and its product with the bias
+        assert abs(samplers[name].rms[-1] ** 2 - samplers[name].bias_rms ** 2) < 0.25 / 500
     first, later = (level.wins[name]["rms"] for name in ("amortised", "optimum"))
-    assert 5 < first.value < 100
-    assert first.value < later.value < 400
-    assert later.high is not None
+    assert 20 < first.value < 200
+    assert 2 * first.value < later.value < 1000
     for name in ("amortised", "optimum"):
         assert level.wins[name]["rms_limit"].value > level.wins[name]["rms"].value
+        assert (level.speeds[name].value is None) == (samplers[name].bias_rms > samplers["l0-lsc"].rms[-1])
+    assert 0.5 < level.speeds["weighted"].value < 5
 
 
 @pytest.mark.slow
