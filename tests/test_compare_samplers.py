@@ -285,7 +285,7 @@ def test_from_the_command_line(folder, monkeypatch):
     told = "# circuitlsc compare-samplers config.resolved.toml --inputs 3 --hold 20.0 --steps 20 --sigma 0.5"
     assert (folder / "out" / "config.resolved.toml").read_text().startswith(told + "\n")
     steps = {name: course["step"] for name, course in first["levels"][0]["samplers"].items() if name != "l0-lsc"}
-    assert steps == dict.fromkeys(("amortised", "weighted", "optimum"), 0.5)
+    assert steps == dict.fromkeys(("amortised", "weighted", "optimum"), 0.25)
     # of a variational config with that encoder: the same but for the noise of Gibbs sampling's clock
     named = CONFIG.replace("hidden = [5]", 'file = "out/encoder-0.5.npz"') + '[dynamics]\nkind = "variational"\n'
     (folder / "config.toml").write_text(named)

@@ -66,7 +66,7 @@ from circuitlsc.validation.law_stream import MOST_REFUSED
 from circuitlsc.validation.run_errors import ALPHA
 
 INPUTS, HOLD, SIGMAS = 100, 2000.0, (0.6, 1.0, 1.6)  # the last over the config's sigma
-STEP = 0.5  # of variational circuits, tau
+STEP = 0.25  # of variational circuits, tau: about as often as L0-LSC is read
 POINTS = 25  # of a curve
 SLOW, FAST = "l0-lsc", ("amortised", "weighted", "optimum")
 CIRCUITS = (SLOW, "amortised", "optimum")
@@ -275,7 +275,7 @@ def compare_samplers(
         Of inputs, noise and bootstrap.
     langevin, variational : mapping or None
         Further arguments of `build_sampler` for the two kinds of circuits, such as ``level`` and ``nonideal``; the step of
-        variational ones is 0.5 tau if it is not given.
+        variational ones is 0.25 tau if it is not given.
     note : callable or None
         Called with a few words before each part.
     progress : callable or None
