@@ -105,6 +105,8 @@ FAULTS = (
     Fault("weights forget the law that was drawn from", "validation/law.py", "log_joint(model, sampler.x, s) - law.log_density(s).sum(1)", "log_joint(model, sampler.x, s)", "test_law_verdict.py::test_weighted_samples_are_those_of_the_posterior"),
     Fault("samples of an input are those of the one before", "studies/sampler_comparison.py", "draws.part(row * each, (row + 1) * each)", "draws.part((row - 1) * each, row * each)", "test_compare_samplers.py::test_errors_are_those_of_the_laws"),
     Fault("a crossing is the first one", "studies/convergence.py", "last = len(x) - 1 - np.argmax(above[..., ::-1], axis=-1)", "last = np.argmax(~above, axis=-1) - 1", "test_convergence.py::test_where_two_errors_cross"),
+    Fault("a speed forgets what is left of a law", "studies/convergence.py", "left = mean(aim) - mean(floor)", "left = mean(aim)", "test_compare_samplers.py::test_speed_is_that_of_the_noise"),
+    Fault("what is even forgets no faster", "validation/law.py", "rho = lag**2 if even else max(lag, lag**2)", "rho = max(lag, lag**2)", "test_compare_samplers.py::test_what_is_read_more_often_than_it_forgets"),
 )  # fmt: skip
 
 

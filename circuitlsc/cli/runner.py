@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
 
 _LIMITS = re.compile(
-    r"^(timeout|tolerance|reference_time|weights) = .*\n?", re.MULTILINE
+    r"^(#|(timeout|tolerance|reference_time|weights) = ).*\n?", re.MULTILINE
 )  # samples do not depend on them
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
@@ -98,7 +98,9 @@ class Job:
         return str(Path(given).resolve() if given else self.output.absolute().parent / CACHE)
 
     @contextmanager
-    def folder(self, config: Config, sampler: Sampler, **settings: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def folder(
+        self, config: Config, sampler: Sampler, *, resolved: str = "", **settings: Any
+    ) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield the folder in which results come into being, with its config, and the arguments of what runs chains.
 
         Parameters
@@ -106,6 +108,8 @@ class Job:
         config : Config
         sampler : Sampler
             What it describes.
+        resolved : str
+            What config.resolved.toml holds, if that is not the config of the sampler.
         settings
             All else that the results depend on, JSON-ready: a resumed run has the same.
         """
@@ -113,7 +117,7 @@ class Job:
         from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
 
-        resolved, kept = resolved_toml(config, sampler), self._store()
+        resolved, kept = resolved or resolved_toml(config, sampler), self._store()
         begun = {
             "command": self.command,
             "config": _LIMITS.sub("", resolved),

@@ -177,16 +177,17 @@ def compare_samplers(
     """Run L0-LSC and variational circuits on the same inputs, and say from when on the slow exact one is more accurate."""
     from circuitlsc.cli.encoders import learner_of, trained
     from circuitlsc.config.comparison import load_comparison_config
+    from circuitlsc.learning.source import fingerprint
     from circuitlsc.learning.variational import first_encoder
     from circuitlsc.reporting import samplers as reporting
     from circuitlsc.studies import sampler_comparison as study
 
     asked = load_comparison_config(job.config, anywhere=job.anywhere)
     config, own = asked.config, asked.config.model.sigma
-    sigmas = tuple(sigma or (round(factor * own, 12) for factor in study.SIGMAS))
+    # short names for the others; the config's own is left as it is, digit for digit
+    sigmas = tuple(sigma or (own if factor == 1 else float(f"{factor * own:.12g}") for factor in study.SIGMAS))
     study.check_comparison(config.model, sigmas, inputs, hold)
-    if config.source.x != "draw":
-        say(f"model.x = {config.source.x!r} is not used: inputs are drawn from the model at each noise level")
+    asked.check_levels(sigmas)
     seed = config.run.seed
     learners = {level: learner_of(asked, level, steps) for level in sigmas}
     models = {level: replace(config.model, sigma=level) for level in sigmas}
@@ -196,9 +197,13 @@ def compare_samplers(
         fast = study.fast_circuit(model, X, hold, first_encoder(learners[level]), asked.variational)
         for circuit in (slow, fast):
             circuit.tasks(circuit.run_plan(warmup=0.0, seed=seed))
-    settings = {"inputs": inputs, "sigmas": sigmas, "hold": hold, "seed": seed}
-    training = [learner.settings() for learner in learners.values()]
-    with job.folder(config, config.sampler(), **settings, training=training) as (folder, where):
+    options = {"inputs": inputs, "hold": hold, "steps": steps}
+    settings = {**options, "sigmas": sigmas, "training": [learner.settings() for learner in learners.values()]}
+    if (given := asked.encoder) is not None:
+        settings["file"] = [fingerprint(layer) for layer in (*given.weights, *given.biases)]
+    words = [f"--{name} {value}" for name, value in options.items()] + [f"--sigma {level!r}" for level in sigmas]
+    resolved = asked.resolved(f"circuitlsc compare-samplers {out.CONFIG} {' '.join(words)}")
+    with job.folder(config, config.sampler(), resolved=resolved, **settings) as (folder, where):
         with progress_lines() as line:
             encoders = {
                 level: asked.encoder

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from circuitlsc.config.learning import read_training
-from circuitlsc.config.read import Config, parse_config
+from circuitlsc.config.read import Config, parse_config, resolved_prior
 from circuitlsc.config.registry import TABLES, EncoderKeys, names
 from circuitlsc.config.table import ConfigTable, read_tables, read_toml
 from circuitlsc.errors import InputError
@@ -17,6 +19,16 @@ from circuitlsc.model.encoder import Encoder
 KINDS = ("langevin", "variational")
 SHARED = ("level", "nonideal", "tau", "c_int", "rails")  # of both circuits: the same parts
 OWN = ("width", "volt")  # of the kind that the config is of: the other's are in units of something else
+RUN = ("step", "seed", "timeout")
+#: keys of other commands, which would change nothing here, and why
+WITHOUT_EFFECT = {
+    "model": (("x", "seed"), "inputs are drawn from the model at each noise level, from run.seed"),
+    "run": (
+        tuple(name for name in names(TABLES["run"]) if name not in RUN),
+        "each input is on for the time of --hold, all of its samples count, and there is no verdict",
+    ),
+    "encoder": (("rate_model", "held_out"), "encoders are trained here for a model that is known, and not looked at"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +37,8 @@ class ComparisonConfig:
 
     Attributes
     ----------
+    kind : str
+        Of the circuit that the config is of.
     config : Config
         Of L0-LSC.
     langevin, variational : mapping
@@ -33,13 +47,53 @@ class ComparisonConfig:
         Arguments of `circuitlsc.learning.VariationalLearner` that ``[encoder]`` gives.
     encoder : Encoder or None
         That of ``[encoder] file``, which is for the config's own sigma.
+    encoded : ConfigTable
+        ``[encoder]``.
     """
 
+    kind: str
     config: Config
     langevin: Mapping[str, Any]
     variational: Mapping[str, Any]
     training: Mapping[str, Any]
     encoder: Encoder | None
+    encoded: ConfigTable
+
+    def check_levels(self, sigmas: Sequence[float]) -> None:
+        """Raise InputError if what ``[encoder]`` says has no effect at these noise levels."""
+        own = self.config.model.sigma
+        if self.encoder is None:
+            return
+        if own not in sigmas:
+            listed = ", ".join(map(repr, sigmas))
+            raise self.encoded.fail(
+                "file",
+                f", but that encoder is for model.sigma = {own!r}, and sigma is {listed}. Add --sigma {own!r}, or remove it.",
+            )
+        if len(sigmas) == 1:
+            self.encoded.refuse(self.training, ", but the only encoder is that of encoder.file. Remove it.")
+
+    def resolved(self, call: str) -> str:
+        """Return the config as TOML, after a comment that says how it was called: so it gives the same comparison."""
+        config, circuit = self.config, asdict(self.config.built)
+        own = self.variational if self.kind == "variational" else self.langevin
+        given = {name: self.encoded.value(name) for name in self.encoded.values}
+        if (file := given.get("file")) is not None:
+            given["file"] = str((self.encoded.path.parent / file).resolve())
+        nonideal = config.nonideal
+        tables: dict[str, dict[str, Any]] = {
+            "model": {"dictionary": config.source.dictionary, "sigma": config.source.sigma},
+            "prior": resolved_prior(config.model.prior, config.prior_file),
+            "dynamics": {"kind": self.kind},
+            "circuit": {**circuit, **{name: own.get(name) for name in OWN}},
+            "nonideal": {"seed": nonideal.seed, **nonideal.attributes()} if nonideal else {},
+            "run": {"step": own.get("step"), "seed": config.run.seed, "timeout": config.timing.timeout},
+            "encoder": {**given, "source": self.variational["source"]},
+        }
+        text = tomli_w.dumps(
+            {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items() if table}
+        )
+        return f"# {call}\n{text}"
 
 
 def load_comparison_config(path: Path, *, anywhere: bool = False) -> ComparisonConfig:
@@ -58,13 +112,11 @@ def load_comparison_config(path: Path, *, anywhere: bool = False) -> ComparisonC
             f"{path}: dynamics.kind = {kind!r}, but samplers that are compared are L0-LSC and variational ones. "
             'Give "langevin" or "variational".'
         )
+    for name, (keys, why) in WITHOUT_EFFECT.items():
+        if isinstance(values := data.get(name, {}), dict):
+            ConfigTable(path, name, values, TABLES[name]).refuse(keys, f", but {why}. Remove it.")
     rest, own = _of_langevin(data, path, kind)
     config = parse_config(rest, path, anywhere=anywhere)
-    if config.x.ndim == 2:
-        raise InputError(
-            f"{path}: model.x = {config.source.x!r} has rows, but inputs are drawn from the model at each noise level. "
-            "Leave x and run.hold out."
-        )
     if config.dynamics.T != 1:
         raise InputError(
             f"{path}: dynamics.temperature = {config.dynamics.T!r}, but an encoder's law is compared with the posterior "
@@ -86,12 +138,15 @@ def load_comparison_config(path: Path, *, anywhere: bool = False) -> ComparisonC
         "variational": {"source": table.value("source")},
     }
     of_kind[kind] |= own if kind == "variational" else {**{k: circuit[k] for k in OWN}, "step": config.timing.step}
+    numbers = {name: {k: v for k, v in values.items() if v is not None} for name, values in of_kind.items()}
     return ComparisonConfig(
+        kind=kind,
         config=config,
-        langevin={**shared, **of_kind["langevin"]},
-        variational={**shared, **of_kind["variational"]},
+        langevin={**shared, **numbers["langevin"]},
+        variational={**shared, **numbers["variational"]},
         encoder=training.pop("encoder", None),
         training=training,
+        encoded=table,
     )
 
 
@@ -106,5 +161,5 @@ def _of_langevin(data: Mapping[str, Any], path: Path, kind: str) -> tuple[dict[s
         if isinstance(values := data.get(name, {}), dict):
             table = ConfigTable(path, name, values, TABLES[name])
             own |= {key: table.value(key) for key in keys}
-            rest[name] = {k: v for k, v in values.items() if k not in (*keys, "weights")}
+            rest[name] = {k: v for k, v in values.items() if k not in keys}
     return rest, own

@@ -29,6 +29,7 @@ STYLES = {
 BIAS = {"-": ":", "--": (0, (1, 4))}  # dots for the bias of what has a line, or dashes
 SHOWN = (10.0, 100.0, 1000.0)  # tau, and the hold
 SMALL = 1e-4  # of an axis: below, labels are powers of ten
+FORGETS = 2.0  # tau: samples of a variational circuit that are so far apart are independent
 DECADES = 1.6  # of an axis, up to which 2 and 5 of a decade are labelled, too
 
 
@@ -101,12 +102,27 @@ def samplers_report(found: SamplerComparison) -> str:
         "the noise cell, equal here:",
         "a noise cell r times as fast makes its errors r times as early. rms: error of P(active); KL: plug-in, of",
         f"{of}; both of all samples since an input's onset, their noise included, and as their bias what is left of",
-        "infinitely many (r = inf). Law's KL: of the codes' law from the posterior, log p(x) - ELBO, in nats.",
-        "Brackets hold 95 % of a bootstrap over inputs; none: not within the hold; <=: from the first point of the curve on.",
+        "infinitely many (r = inf). Law's KL: of the codes' law from the posterior, log p(x) - ELBO, in nats; it is too small",
+        "where inputs are left out because their log p(x) is refused. Last column: the r from which the rms error at the end",
+        "of the hold is as small as L0-LSC's; beyond 1 it is extrapolated, the noise of r times as many samples being 1/r.",
+        "Brackets hold 95 % of a bootstrap over inputs; none: not within the hold, or at no r; <=: from the first point on.",
+        *_read(found),
         *_circuits(found),
         "done",
     ]
     return "\n".join(lines)
+
+
+def _read(found: SamplerComparison) -> list[str]:
+    """Say how often circuits are read, and what averages know less for it."""
+    fast, slow = (found.levels[0].samplers[name].spacing for name in ("amortised", SLOW))
+    known = f"Variational circuits are read every {fast:g} tau, L0-LSC every {slow:.2g}."
+    if fast < FORGETS:
+        return [known]
+    return [
+        f"{known} Averages over all of the time know at",
+        f"least twice as much as samples of a variational circuit {fast:g} tau apart: times at r = 1 favour L0-LSC.",
+    ]
 
 
 def _level(level: NoiseLevel, found: SamplerComparison) -> list[str]:
@@ -137,15 +153,15 @@ def _remark(name: str, level: NoiseLevel) -> str:
         words.append(f"log p(x) of {course.law_kl_refused} inputs refused")
     if course.ess_share is not None:
         words.append(f"{100 * course.ess_share:.3g} % effective")
-    if course.refused:
-        words.append(f"of {course.refused} inputs less than 1 %")
+    if course.uneven:
+        words.append(f"of {course.uneven} inputs less than 1 %")
     if course.watts is not None:
         words.append(f"{course.watts:.3g} W")
     return ", ".join(words)
 
 
 def _wins(level: NoiseLevel) -> list[str]:
-    """Return from when on L0-LSC is better, a line for each of the others."""
+    """Return from when on L0-LSC is better, and from which speed on it is not at the end, a line for each of the others."""
     units = {"rms": "tau", "rms_limit": "tau, r = inf", "rms_joule": "J"}
     units |= {what.replace("rms", "kl"): unit for what, unit in units.items()}
     there = [what for what in units if any(what in level.wins[name] for name in FAST)]
@@ -154,7 +170,12 @@ def _wins(level: NoiseLevel) -> list[str]:
         f"{'rms' if what.startswith('rms') else 'KL'} from ({units[what]})": f">{34 if units[what] == 'J' else 24}"
         for what in there
     }
-    return aligned(columns, [[NAMES[name], *(_when(level.wins[name].get(what)) for what in there)] for name in FAST])
+    columns["as accurate with r"] = ">24"
+    rows = [
+        [NAMES[name], *(_when(level.wins[name].get(what)) for what in there), _when(level.speeds[name])]
+        for name in FAST
+    ]
+    return aligned(columns, rows)
 
 
 def _when(found: Crossing | None) -> str | None:
@@ -178,6 +199,12 @@ def _circuits(found: SamplerComparison) -> list[str]:
             words.append(f"{NAMES[name]} {check.largest:.2g} +- {check.se:.1g}{scatter}{odd}")
         lines.append(f"               sigma {level.sigma:g}: {'; '.join(words)}")
     first = found.levels[0].samplers
+    lines += [
+        f"law's KL       none of {NAMES[name]}, sigma {level.sigma:g}: {course.law_kl_reason}"
+        for level in found.levels
+        for name, course in level.samplers.items()
+        if course.law_kl_reason
+    ]
     unknown = {NAMES[name]: course.watts_reason for name, course in first.items() if course.watts_reason}
     for reason in dict.fromkeys(unknown.values()):
         whose = [name for name, why in unknown.items() if why == reason]

@@ -11,7 +11,8 @@ m is large: what falls is the noise of the samples, and what stays is the bias o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,16 +85,16 @@ def smoothed(counted: dict[int, float], n_latents: int, n_draws: int) -> Array:
 
 @dataclass(frozen=True)
 class Crossing:
-    """From when on one error is below another.
+    """Where one error meets another: from when on it is below, or how fast its samples must come.
 
     Attributes
     ----------
     value : float or None
-        In the unit of the curves' abscissa; None with ``reason``.
+        In the unit of the curves' abscissa, or 1 for a speed; None with ``reason``.
     low, high : float or None
-        Ends of the bootstrap's 95 % interval; None for an end at which there is no crossing.
+        Ends of the bootstrap's 95 % interval; None for an end at which they do not meet.
     share : float
-        Of the bootstrap's resamples that have a crossing.
+        Of the bootstrap's resamples in which they meet.
     reason : str or None
     """
 
@@ -137,18 +138,51 @@ def crossing(x: Array, slow: tuple[Array, Array], fast: tuple[Array, Array], wit
 
     ``within`` names the end of x, for the reason.
     """
-    value = float(crossing_of(x, slow[0], fast[0]))
-    many = crossing_of(x, slow[1], fast[1])
+    found = _met(
+        float(crossing_of(x, slow[0], fast[0])),
+        crossing_of(x, slow[1], fast[1]),
+        f"it is not more accurate at the end ({within})",
+    )
+    return replace(found, reason="it is more accurate from the first point on") if found.value == x[0] else found
+
+
+def _met(value: float, many: Array, never: str) -> Crossing:
+    """Return a crossing of its value and its bootstrap (resamples,), infinite where there is none, and why there is none."""
     ordered, n = np.sort(many), len(many)
     low, high = ordered[math.floor((1 - LEVEL) / 2 * (n - 1))], ordered[math.ceil((1 + LEVEL) / 2 * (n - 1))]
     first, last = (float(end) if np.isfinite(end) else None for end in (low, high))
-    reason = None
-    if not np.isfinite(value):
-        reason = f"it is not more accurate at the end ({within})"
-    elif value == x[0]:
-        reason = "it is more accurate from the first point on"
-    found = value if np.isfinite(value) else None
-    return Crossing(found, first, last, float(np.isfinite(many).mean()), reason)
+    there = math.isfinite(value)
+    return Crossing(value if there else None, first, last, float(np.isfinite(many).mean()), None if there else never)
+
+
+def speed(aim: Array, noise: Array, floor: Array, picked: NDArray[np.int64], within: str) -> Crossing:
+    r"""Return how many times as fast samples must come to be as accurate as others.
+
+    .. math:: r = \frac{\langle\mathrm{noise}\rangle}{\langle\mathrm{aim}\rangle - \langle\mathrm{floor}\rangle}
+
+    for the mean square error floor + noise/r of r times as many samples: that of independent ones of a law, and of weighted
+    ones to first order in 1/n.
+
+    Parameters
+    ----------
+    aim : array, shape (n_inputs,)
+        Mean square errors of the others.
+    noise : array, shape (n_inputs,)
+        Mean square errors of samples about what infinitely many say.
+    floor : array, shape (n_inputs,)
+        What is left of mean square errors of infinitely many.
+    picked : array, shape (resamples, n_inputs)
+        From `resampled`.
+    within : str
+        Whose error ``aim`` is, for the reason.
+    """
+
+    def at(mean: Callable[[Array], Array]) -> Array:
+        left = mean(aim) - mean(floor)
+        return np.asarray(np.divide(mean(noise), left, out=np.full_like(left, np.inf), where=left > 0))
+
+    never = f"what is left of infinitely many samples is above {within}"
+    return _met(float(at(lambda each: np.atleast_1d(each.mean()))[0]), at(lambda each: each[picked].mean(1)), never)
 
 
 def against_energy(

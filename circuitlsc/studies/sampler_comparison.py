@@ -8,9 +8,13 @@ of each input (``optimum``), which a circuit without an encoder gets as its inpu
 
 Times are in tau: of the neuron for L0-LSC, of the noise cell for variational circuits. The two are separate constants: a noise
 cell has no loop to keep stable, and one r times as fast moves the variational curves to the left by r. They are equal here.
-The bias of a law is what is left of its error however fast the cell is; L0-LSC's time to fall below it is told, too. Samples
-of a variational circuit are 2 tau apart here, the step that forgets. In continuous time L of the product form is correlated as
-exp(-2 t/tau), and averages over time know up to twice as much: as if r were 2.
+The bias of a law is what is left of its error however fast the cell is; L0-LSC's time to fall below it is told, too, and the
+r from which a law's samples, or weighted ones, are as accurate at the end of a hold as L0-LSC's at the end of its own.
+
+Errors are those of averages over all that an input's time offers, so that both circuits are read more often than they forget:
+L0-LSC five times in a tau, variational circuits every `STEP`. The activity of a latent, and all of the product form, is even in
+the noise voltages: it has even Hermite degrees alone, and is correlated by exp(-2 t/tau) at most. Averages over time then know
+at least twice as much as samples 2 tau apart, the step that forgets, of which comparisons are made with step = 2.
 """
 
 from __future__ import annotations
@@ -50,15 +54,19 @@ from circuitlsc.studies.convergence import (
     interval,
     resampled,
     smoothed,
+    speed,
     support_divergence,
     support_shares,
 )
 from circuitlsc.studies.energy import power
+from circuitlsc.validation.calibration import draw_inputs
 from circuitlsc.validation.judge import active_draws
-from circuitlsc.validation.law import memory
+from circuitlsc.validation.law import memory, memory_loss, support_probabilities
+from circuitlsc.validation.law_stream import MOST_REFUSED
 from circuitlsc.validation.run_errors import ALPHA
 
 INPUTS, HOLD, SIGMAS = 100, 2000.0, (0.6, 1.0, 1.6)  # the last over the config's sigma
+STEP = 0.25  # of variational circuits, tau: about as often as L0-LSC is read
 POINTS = 25  # of a curve
 SLOW, FAST = "l0-lsc", ("amortised", "weighted", "optimum")
 CIRCUITS = (SLOW, "amortised", "optimum")
@@ -111,15 +119,17 @@ class Course:
     law_kl, law_kl_se : float or None
         KL(law || posterior) of codes, in nats, mean over inputs (log p(x) - ELBO), and its standard error over inputs.
     law_kl_refused : int
-        Inputs for which log p(x) is refused.
-    ess_share, refused : float or None, and int
+        Inputs for which log p(x) is refused: they are left out, and as their laws tend to be the far ones, ``law_kl`` is then
+        too small. None above 5 % of them, with the reason.
+    law_kl_reason : str or None
+    ess_share, uneven : float or None, and int
         Of weighted samples of a whole hold: mean effective share, and inputs for which it is below 1 %.
     check : Check
         Of weighted samples whether the weights take the law's bias back.
     watts : float or None
         Of the circuit, with ``watts_reason`` if it is not known.
-    step : float
-        In tau.
+    step, spacing : float
+        Of the circuit, and from one sample that counts to the next, in tau.
     us_per_step : float
         Wall time of ngspice.
     """
@@ -135,12 +145,14 @@ class Course:
     law_kl: float | None
     law_kl_se: float | None
     law_kl_refused: int
+    law_kl_reason: str | None
     ess_share: float | None
-    refused: int
+    uneven: int
     check: Check
     watts: float | None
     watts_reason: str | None
     step: float
+    spacing: float
     us_per_step: float
 
 
@@ -159,6 +171,9 @@ class NoiseLevel:
     wins : dict
         For each of the last three and each of ``rms``, ``kl``, their ``.._joule`` and ``.._limit``: from when on L0-LSC is the
         more accurate one (time in tau; energy per input in joule), and is so however fast the noise cell is (in tau).
+    speeds : dict of str to Crossing
+        For each of the last three the number r of times as fast as L0-LSC's tau its noise cell must be for an rms error at the
+        end of the hold as small as L0-LSC's: by `circuitlsc.studies.convergence.speed`, beyond 1 extrapolated.
     reference : str
         How posteriors are known.
     reference_error : float
@@ -169,6 +184,7 @@ class NoiseLevel:
     times: tuple[float, ...]
     samplers: dict[str, Course]
     wins: dict[str, dict[str, Crossing]]
+    speeds: dict[str, Crossing]
     reference: str
     reference_error: float
 
@@ -201,7 +217,7 @@ class SamplerComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, dicts, strings and finite numbers only."""
-        return {**asdict(self), "noise_tau_over_tau": 1.0, "levels": [asdict(level) for level in self.levels]}
+        return {**asdict(self), "levels": [asdict(level) for level in self.levels]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +274,8 @@ def compare_samplers(
     seed : int
         Of inputs, noise and bootstrap.
     langevin, variational : mapping or None
-        Further arguments of `build_sampler` for the two kinds of circuits, such as ``level`` and ``nonideal``.
+        Further arguments of `build_sampler` for the two kinds of circuits, such as ``level`` and ``nonideal``; the step of
+        variational ones is 0.25 tau if it is not given.
     note : callable or None
         Called with a few words before each part.
     progress : callable or None
@@ -298,16 +315,14 @@ def check_comparison(model: SparseCodingModel, sigmas: Sequence[float], inputs: 
         )
     if not is_positive(hold) or hold < 8:
         raise InputError(
-            f"compare-samplers: hold = {hold!r} tau has fewer than four samples of a variational circuit, which are 2 tau "
-            "apart. Give at least 8, and 1000 or more to see an exact sampler win."
+            f"compare-samplers: hold = {hold!r} tau has fewer than four independent samples of a variational circuit, "
+            "which are 2 tau apart. Give at least 8, and 1000 or more to see an exact sampler win."
         )
 
 
 def inputs_of(model: SparseCodingModel, n: int, seed: int) -> Array:
     """Return n inputs (n, D) in data units: codes and noise depend on the seed alone, the noise's size on sigma."""
-    rng = np.random.default_rng([seed, 12])
-    s = model.prior.draw((n, model.n_latents), rng)
-    return np.asarray(s @ model.A.T + model.sigma * rng.standard_normal((n, model.n_features)))
+    return draw_inputs(model, n, np.random.default_rng([seed, 12]))[1]
 
 
 def slow_circuit(model: SparseCodingModel, X: Array, hold: float, options: Mapping[str, Any]) -> Sampler:
@@ -319,7 +334,7 @@ def fast_circuit(
     model: SparseCodingModel, X: Array, hold: float, encoder: Encoder, options: Mapping[str, Any]
 ) -> Sampler:
     """Return a variational circuit with inputs (n, D) that follow each other."""
-    return build_sampler(model, X, hold=hold, dynamics="variational", encoder=encoder, **options)
+    return build_sampler(model, X, hold=hold, dynamics="variational", encoder=encoder, **{"step": STEP, **options})
 
 
 def laws_circuit(model: SparseCodingModel, heads: Heads, hold: float, options: Mapping[str, Any]) -> Sampler:
@@ -400,10 +415,11 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
     model, rows = b.model, range(1, len(b.X))
     exact = [exact_statistics(model, b.X[n], seed=n) for n in rows]
     p = np.stack([found.p_active for found in exact])
-    grids = {name: _places(b.circuits[name], samples[name]) for name in CIRCUITS}
-    times = _times(b.circuits["amortised"], grids)
-    counts = {name: np.maximum((times / spacing + 1e-9).astype(int), 1) for name, spacing in grids.items()}
+    spacings = {name: _spacing(b.circuits[name], samples[name]) for name in CIRCUITS}
+    times = _times(b.circuits["amortised"], spacings)
+    counts = {name: np.maximum((times / spacing + 1e-9).astype(int), 1) for name, spacing in spacings.items()}
     laws = {"amortised": b.encoder.heads(b.X), "optimum": b.best}
+    active = {name: law_of(model, *heads).p_active[1:] for name, heads in laws.items()}
     measured = {name: _errors(_active(b.circuits[name], samples[name]), None, counts[name], exact) for name in CIRCUITS}
     weights, shares = _weights(model, b, laws["amortised"], samples["amortised"])
     on = _active(b.circuits["amortised"], samples["amortised"])
@@ -416,16 +432,16 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
             name: _check(
                 "its law",
                 measured[name][2][:, -1],
-                law_of(model, *heads).p_active[1:],
+                active[name],
                 _independent(b.circuits[name], samples[name]),
             )
-            for name, heads in laws.items()
+            for name in laws
         },
     }
     biases = {name: _bias(law_of(model, *heads), exact) for name, heads in laws.items()}
     watts = _watts(b, seed)
     picked = resampled(len(p), seed)
-    curves, samplers = {}, {}
+    curves, samplers, speeds = {}, {}, {}
     for name in (SLOW, *FAST):
         square, kl, _ = measured[name]
         boot = np.sqrt(square[picked].mean(1)), kl[picked].mean(1)
@@ -437,23 +453,28 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
             for end, values in zip(("low", "high"), interval(many), strict=True)
         }
         spent = samples[circuit].stats
-        law_kl, law_kl_se, law_kl_refused = kls.get(name, (None, None, 0))
         floor = biases.get(name)
+        if name != SLOW:
+            noise = np.mean((measured[name][2][:, -1] - active.get(name, p)) ** 2, axis=1)
+            left, end = (
+                np.zeros(len(p)) if floor is None else floor["rms"],
+                f"L0-LSC's error at the end ({times[-1]:g} tau)",
+            )
+            speeds[name] = speed(measured[SLOW][0][:, -1], noise, left, picked, end)
         samplers[name] = Course(
             rms=tuple(curves[name]["rms"][0].tolist()),
             kl=tuple(curves[name]["kl"][0].tolist()),
             **ends,
             bias_rms=None if floor is None else math.sqrt(floor["rms"].mean()),
             bias_kl=None if floor is None else float(floor["kl"].mean()),
-            law_kl=law_kl,
-            law_kl_se=law_kl_se,
-            law_kl_refused=law_kl_refused,
+            **kls.get(name, dict.fromkeys(("law_kl", "law_kl_se", "law_kl_reason"), None) | {"law_kl_refused": 0}),
             ess_share=float(shares.mean()) if name == "weighted" else None,
-            refused=int((shares < LEAST_SHARE).sum()) if name == "weighted" else 0,
+            uneven=int((shares < LEAST_SHARE).sum()) if name == "weighted" else 0,
             check=checks[name],
             watts=watts[name][0],
             watts_reason=watts[name][1],
             step=b.circuits[circuit].plan.step,
+            spacing=spacings[circuit],
             us_per_step=1e6 * float(spent["wall"].sum() / spent["steps"].sum()),
         )
     return NoiseLevel(
@@ -467,21 +488,22 @@ def _level(b: Bench, samples: Mapping[str, Samples], seed: int) -> NoiseLevel:
             }
             for name in FAST
         },
+        speeds=speeds,
         reference=", ".join(sorted({found.method for found in exact})),
         reference_error=float(max(found.p_active_mcse.max() for found in exact)),
     )
 
 
-def _places(sampler: Sampler, samples: Samples) -> float:
+def _spacing(sampler: Sampler, samples: Samples) -> float:
     """Return the time from one sample to the next, in tau."""
     return sampler.plan.step * int(samples.attrs["thin"])
 
 
-def _times(fast: Sampler, grids: Mapping[str, float]) -> Array:
+def _times(fast: Sampler, spacings: Mapping[str, float]) -> Array:
     """Return about `POINTS` times (T,) in tau at which a variational circuit has a sample, even in their logarithm."""
     assert fast.stream is not None
-    spacing = grids["amortised"]
-    first = math.ceil(max(grids.values()) / spacing - 1e-9)
+    spacing = spacings["amortised"]
+    first = math.ceil(max(spacings.values()) / spacing - 1e-9)
     last = int(fast.stream.hold / spacing + 1e-9)
     return np.asarray(spacing * np.unique(np.round(np.geomspace(first, last, POINTS)).astype(int)))
 
@@ -520,8 +542,7 @@ def _bias(law: ThresholdedLaplace, exact: Sequence[PosteriorStatistics]) -> dict
     p, K = np.stack([truth.p_active for truth in exact]), law.shape[-1]
     supports: list[Array] | list[None] = [None] * len(exact)
     if K <= MOST_SUPPORT_LATENTS:
-        on = (np.arange(2**K)[:, None] >> np.arange(K)) & 1
-        supports = [np.prod(np.where(on, q, off), axis=1) for q, off in zip(law.p_active, law.p_zero, strict=True)][1:]
+        supports = list(support_probabilities(law)[1:])
     kl = [_divergence(*each) for each in zip(law.p_active[1:], supports, exact, strict=True)]
     return {"rms": np.mean((law.p_active[1:] - p) ** 2, axis=1), "kl": np.array(kl)}
 
@@ -551,19 +572,21 @@ def _weights(model: SparseCodingModel, b: Bench, heads: Heads, samples: Samples)
     return w, np.asarray(w.sum(1) ** 2 / np.sum(w**2, 1) / each)
 
 
-def _law_kl(model: SparseCodingModel, b: Bench, heads: Heads, seed: int) -> tuple[float | None, float | None, int]:
-    """Return the mean KL(law || posterior) over inputs, its standard error, and how many inputs are refused."""
-    bounds, found = elbo(model, b.X, *heads), []
+def _law_kl(model: SparseCodingModel, b: Bench, heads: Heads, seed: int) -> dict[str, Any]:
+    """Return the mean KL(law || posterior) over inputs, its standard error, how many are refused, and why there is none."""
+    bounds, found, reasons = elbo(model, b.X, *heads), [], []
     for n in range(1, len(b.X)):
         try:
             proposal, rng = Heads(*(head[n] for head in b.best)), np.random.default_rng([seed, 13, n])
             found.append(log_evidence(model, b.X[n], proposal, n=EVIDENCE_DRAWS, rng=rng).log_p - bounds[n])
-        except ReferenceRefusedError:
-            continue
-    refused = len(b.X) - 1 - len(found)
-    if len(found) < 2:
-        return None, None, refused
-    return float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(len(found))), refused
+        except ReferenceRefusedError as error:
+            reasons.append(str(error))
+    kl = se = why = None
+    if len(reasons) > MOST_REFUSED * (len(b.X) - 1):
+        why = f"log p(x) is refused for {len(reasons)} of {len(b.X) - 1} inputs, first: {reasons[0]}"
+    else:
+        kl, se = float(np.mean(found)), float(np.std(found, ddof=1) / math.sqrt(len(found)))
+    return {"law_kl": kl, "law_kl_se": se, "law_kl_refused": len(reasons), "law_kl_reason": why}
 
 
 def _late(sampler: Sampler, samples: Samples) -> Array:
@@ -574,10 +597,8 @@ def _late(sampler: Sampler, samples: Samples) -> Array:
 
 
 def _independent(sampler: Sampler, samples: Samples) -> float:
-    """Return how many independent samples of an input a variational circuit's are worth, at least."""
-    lag = memory(sampler.plan.step, int(samples.attrs["thin"]))
-    rho = max(lag, lag**2)
-    return samples.draws_per_row * (1 - rho) / (1 + rho)
+    """Return how many independent samples of an input's activity a variational circuit's are worth, at least."""
+    return samples.draws_per_row / memory_loss(memory(sampler.plan.step, int(samples.attrs["thin"])), even=True)
 
 
 def _check(of: str, found: Array, expected: Array, independent: float | None = None) -> Check:

@@ -139,10 +139,7 @@ def law_statistics(law: ThresholdedLaplace, model: SparseCodingModel, x: Array) 
     p, K = law.p_active, model.n_latents
     coactive = np.outer(p, p)
     np.fill_diagonal(coactive, p)
-    support = None
-    if K <= MOST_SUPPORT:
-        on = (np.arange(2**K)[:, None] >> np.arange(K)) & 1
-        support = dict(enumerate(np.where(on, p, law.p_zero).prod(1).tolist()))
+    support = dict(enumerate(support_probabilities(law).tolist())) if K <= MOST_SUPPORT else None
     power = float(np.sum((x - model.A @ law.mean) ** 2) + model.powers @ law.variance)
     return PosteriorStatistics.of(
         **{name: (getattr(law, name), np.zeros(K)) for name in MARGINALS},
@@ -157,9 +154,27 @@ def law_statistics(law: ThresholdedLaplace, model: SparseCodingModel, x: Array) 
     )
 
 
+def support_probabilities(law: ThresholdedLaplace) -> Array:
+    """Return the probabilities (..., 2^K) of supports of independent latents (..., K); bit i of a number is latent i."""
+    K = law.shape[-1]
+    on = (np.arange(2**K)[:, None] >> np.arange(K)) & 1
+    return np.asarray(np.where(on, law.p_active[..., None, :], law.p_zero[..., None, :]).prod(-1))
+
+
 def memory(step: float, thin: int) -> float:
     """Return the correlation of a noise voltage with itself ``thin`` steps (in tau) later: the trapezoid's."""
     return float(((1 - step / 2) / (1 + step / 2)) ** thin)
+
+
+def memory_loss(lag: float, *, even: bool = False) -> float:
+    r"""Return how many samples count as one independent sample in an average, at most: (1 + rho)/(1 - rho).
+
+    ``lag`` is the correlation of noise voltages from one sample to the next, and rho = lag, or lag^2 if that is negative: no
+    function of them is correlated by more. What is ``even`` (the same when all change their sign, as the activity of a latent
+    is, and all of the product form) has even Hermite degrees alone: rho = lag^2.
+    """
+    rho = lag**2 if even else max(lag, lag**2)
+    return (1 + rho) / (1 - rho)
 
 
 def law_null(sampler: Sampler, run: RunPlan, law: ThresholdedLaplace) -> Null:
@@ -255,8 +270,7 @@ def weigh_samples(sampler: Sampler, samples: Samples, posterior: PosteriorStatis
     if len(s) < LEAST_DRAWS:
         why = f"weights of {len(s)} samples cannot tell how bad they are. Take {LEAST_DRAWS} at least: a longer t_stop."
         return Weighted(len(s), lag, None, None, why, posterior.method)
-    rho = lag if lag > 0 else lag**2
-    longer = (1 + rho) / (1 - rho)
+    longer = memory_loss(lag)
     try:
         found = weigh(log_joint(model, sampler.x, s) - law.log_density(s).sum(1), s)
     except ReferenceRefusedError as error:

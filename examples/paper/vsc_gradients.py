@@ -21,6 +21,7 @@ from circuitlsc.model.data import bars
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.variational import ESTIMATORS, REDUCTIONS, elbo_gradients, estimate_gradients, law_of, slab_of
+from circuitlsc.validation.calibration import draw_inputs
 from examples.paper.figure_runs import Effort, Note, Progress, plain, run_all
 from examples.paper.vsc_measures import mean_se
 
@@ -118,10 +119,8 @@ def vsc_gradients_data(
     """Estimate gradients again and again; ``effort`` scales the number of repeats (``time``) and of inputs (``seeds``)."""
     effort, draws = effort or Effort(), tuple(draws)
     model = SparseCodingModel(bars(SIDE), SpikeSlab(PI, LAM, signed=True), SIGMA)
-    rng = np.random.default_rng([seed, 0])
     n = 10 * effort.seeds
-    S = model.prior.draw((n, model.n_latents), rng)
-    X = S @ model.A.T + SIGMA * rng.standard_normal((n, model.n_features))
+    S, X = draw_inputs(model, n, np.random.default_rng([seed, 0]))
     rho = np.full_like(S, np.log(HALF_WAY / LAM))
     heads = HALF_WAY * S, rho, -np.log(PI) / LAM * np.exp(-rho)
     exact = dict(zip(("mu", "rho"), data_term(model, X, *heads), strict=True))

@@ -38,6 +38,7 @@ from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import Thresholded, ThresholdedGaussian, ThresholdedLaplace
 from circuitlsc.model.variational import kappa_of
+from circuitlsc.validation.calibration import draw_inputs
 from examples.paper.figure_patches import BATCH, LAM, SIDE, SIGMA, halves
 from examples.paper.figure_runs import Effort, Note, Progress, held_out_likelihood, plain, run_all
 from examples.paper.figures import posterior_draws
@@ -320,9 +321,7 @@ def _log_p_gaussian(model: SparseCodingModel, X: Array) -> Array:
 
 def _bars(n: int, seed: int) -> tuple[SparseCodingModel, Array]:
     model = SparseCodingModel(bars(BARS), SpikeSlab(PI, LAM, signed=True), SIGMA)
-    rng = np.random.default_rng([seed, 4])
-    codes = model.prior.draw((n, model.n_latents), rng)
-    return model, codes @ model.A.T + SIGMA * rng.standard_normal((n, model.n_features))
+    return model, draw_inputs(model, n, np.random.default_rng([seed, 4]))[1]
 
 
 def _patches(

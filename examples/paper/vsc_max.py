@@ -18,6 +18,7 @@ from circuitlsc.model.data import bars
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.variational import elbo, law_of
+from circuitlsc.validation.calibration import draw_inputs
 from examples.paper.figure_runs import Effort, Note, Progress, held_out_likelihood, plain, run_all
 from examples.paper.vsc_measures import collapsed, mean_se
 
@@ -111,9 +112,7 @@ def vsc_max_data(
     effort = effort or EFFORT
     model = SparseCodingModel(bars(SIDE), SpikeSlab(PI, LAM, signed=True), SIGMA)
     steps = max(2, round(STEPS * effort.time))
-    rng = np.random.default_rng([seed, 99])
-    S = model.prior.draw((max(effort.held_out, 2), model.n_latents), rng)
-    X = S @ model.A.T + SIGMA * rng.standard_normal((len(S), model.n_features))
+    S, X = draw_inputs(model, max(effort.held_out, 2), np.random.default_rng([seed, 99]))
 
     def one(job: tuple[Way, int], progress: Progress) -> TrainedRun:
         way, k = job
