@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from circuitlsc.planning.run_plan import ALLOWANCE, RunPlan
 from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.validation.law import INFINITE, WORK, laplace_of, memory
+from circuitlsc.validation.law import INFINITE, WORK, Bias, laplace_of, memory
 from circuitlsc.validation.run_errors import Excess
 
 LAW_ROWS = 1000  # rows that are compared with their laws at most, evenly spaced among all
@@ -67,7 +66,7 @@ class RowsApart:
 
 
 @dataclass(frozen=True)
-class StreamBias:
+class StreamBias(Bias):
     """How far the laws of a stream's rows are from the exact posteriors: law minus posterior, over rows.
 
     Attributes
@@ -88,16 +87,6 @@ class StreamBias:
 
     rows: int
     refused: int
-    kl: float | None
-    kl_se: float | None
-    kl_reason: str | None
-    ess_share: float | None
-    reference: str
-    latents: tuple[dict[str, float], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what comparison.json holds under ``bias``."""
-        return {**asdict(self), "latents": list(self.latents)}
 
 
 class JudgedRows(Excess):
@@ -274,7 +263,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
     if refused > MOST_REFUSED * len(x):
         first, said = next(iter(reasons.items()))
         reason = f"log p(x) is refused for {refused} of {len(x)} rows of x, first for row {chosen[first]}: {said}"
-        return StreamBias(len(found), refused, None, None, reason, None, what, ())
+        return StreamBias(None, None, reason, None, what, (), len(found), refused)
     which, known = list(found), list(found.values())
     n, left_out = len(known), 1 - len(known) / len(sampler.x)
     bounds = elbo(model, x, *heads)[which]
@@ -296,7 +285,7 @@ def stream_bias(sampler: Sampler, law: ThresholdedLaplace, chosen: NDArray[np.in
             values = zip(("", "_se", "_rms", "_rms_se"), (mean, mean_se, rms, rms_se), strict=True)
             latent.update({f"{name}{end}": float(value[k]) for end, value in values})
     share = min(one.ess_share for one in known)
-    return StreamBias(n, refused, kl, kl_se, why, share, what, tuple(latents))
+    return StreamBias(kl, kl_se, why, share, what, tuple(latents), n, refused)
 
 
 def _over_rows(values: Array, errors: Array, left_out: float) -> tuple[Array, Array]:
