@@ -1,5 +1,7 @@
 """Whether the step of a stream matters, where op-amps of a variational circuit lag: half of it on the same path."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_law_stream import HOLD, MODEL, ROWS, network
@@ -9,7 +11,8 @@ from circuitlsc.circuit.variational import slowest_op_amp
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.validation.half_step import half_step
+from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.validation.half_step import _averages, half_step
 from circuitlsc.validation.stream_compare import compare_stream
 
 LAGS = {"op_amp": {"gbw": 1e5}}
@@ -39,6 +42,19 @@ def test_a_step_that_is_too_long_is_told_and_the_one_that_is_given_does():
     # in proportion to the step, as the change of the input takes one; and later after it there is less
     assert shorter.mean < 1.5 * found.mean * found.needed / 2.0
     assert tried(sampler, warmup=30.0).mean < found.mean
+
+
+@pytest.mark.ngspice
+def test_the_error_of_a_step_is_what_an_eighth_of_it_changes():
+    """Not what half of it changes: of an error in proportion to the step, seven eighths are gone at an eighth."""
+    sampler = built()
+    found, run = tried(sampler, warmup=4.0), replace(sampler.run_plan(seed=1, warmup=4.0), chains=1)
+    thin = sampler.tasks(run)[0].thin
+    coarse, fine = (
+        _averages(rebuilt(sampler, halvings=k), replace(run, thin=thin * 2**k), found.rows, workers=1) for k in (0, 3)
+    )
+    mean = np.sqrt((((fine - coarse)[:, 1] / MODEL.prior.slab_scale) ** 2).mean(0)).max()
+    assert found.mean == pytest.approx(8 / 7 * mean, rel=0.2)
 
 
 @pytest.mark.ngspice
