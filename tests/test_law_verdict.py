@@ -7,7 +7,7 @@ import pytest
 
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler, judge
 from circuitlsc.cli.outcome import outcome
-from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.encoder import Encoder, Heads
 from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.model.variational import best_law
 from circuitlsc.reference.exact import enumerate_supports
@@ -151,6 +151,10 @@ def test_rare_states_are_among_the_errors():
     np.testing.assert_allclose(drawn.p_active[3], 3e-5)
     off = (drawn.draw(100_000, rng)[:, 0] == 0).sum()
     assert 0 < off < 12
+    rare = constant(Heads(np.full(4, 12.0), np.full(4, -3.0), np.full(4, 1e-7)))
+    sampler = build_sampler(MODEL, X, dynamics="variational", encoder=rare)
+    null = law_null(sampler, RunPlan(t_stop=20_000.0, chains=2, seed=5), law_of_run(sampler))
+    assert (null.averages[:, :4] < 1).any(0).all()
 
 
 @pytest.fixture(scope="module")
