@@ -107,6 +107,10 @@ class CircuitLearner(SlowSettings):
 
     def __post_init__(self) -> None:
         self._check()
+        if self.memory is not None:
+            raise InputError(
+                f"CircuitLearner: memory = {self.memory!r}, but software alone learns with one. Give None."
+            )
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
         if self.nonideal is not None and self.level != "device":
