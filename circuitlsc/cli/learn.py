@@ -124,6 +124,8 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
     if where == "software":
         learner = config.software()
         lines += [f"NOTE: {said}" for said in (learner.concern, learner.few_visits) if said]
+    elif said := config.in_circuit().few_visits:
+        lines.append(f"NOTE: {said}")
     if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
         lines.append(
             f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from circuitlsc.config.read import load_encoder, read_dictionary, read_nonideal, read_prior
+from circuitlsc.config.read import load_encoder, read_dictionary, read_features, read_nonideal, read_prior
 from circuitlsc.config.registry import LEARNING, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
@@ -24,8 +24,6 @@ from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.learning.start import overcomplete, random_weights
 from circuitlsc.learning.variational import LEARNABLE, VariationalLearner
-from circuitlsc.model.dynamics import Dynamics
-from circuitlsc.model.features import FEATURES
 from circuitlsc.model.prior import Prior
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
@@ -155,13 +153,14 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         raise tables["prior"].fail("kind", f' has none, {spike}. Give kind = "spike-slab", with pi < 1.')
     start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma})
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
-    batch, stages = learning.value("batch") or (BATCH if where == "software" else 1), _stage_tables(learning)
+    memory = _read_memory(tables, data, source, where)
+    together = BATCH if memory is None else min(BATCH, memory.size)
+    batch, stages = learning.value("batch") or (together if where == "software" else 1), _stage_tables(learning)
     if where == "circuit" and len(stages) > 1:
         one = "but a circuit's time constants are its capacitors: it has one"
         raise InputError(f"{path}: learning.stages has several stages, {one}. Give one.")
     if where == "circuit" and batch != 1:
         raise learning.fail("batch", ", but a circuit is shown one input at a time. Give 1, or leave it out.")
-    memory = _read_memory(tables, data, source, where)
     shown = source if memory is None else named(path, lambda: memory.of(source, learning.value("seed"), batch))
     config = LearnConfig(
         truth=truth,
@@ -270,10 +269,9 @@ def _read_memory(
             only = "and learning has one with memory = true alone. Add that to [learning], or remove the table"
             raise InputError(f"{learning.path}: [dynamics] says how a memory works, {only}.")
         return None
-    dynamics: Dynamics = replace(table, values={"kind": "amortised", **table.values}).read()
-    features, there = None, SET[where]
-    if (name := dynamics.features) and name not in FEATURES and not name.startswith("relu:"):
-        features = table.array("features", name, matrix=True)
+    table = replace(table, values={"kind": "amortised", **table.values})
+    dynamics, features = read_features(table, table.read())
+    there = SET[where]
     if isinstance(source, Rows) and "set" not in learning.values:
         there = min(there, len(source.X))
     return named(learning.path, lambda: Memory(learning.value("set") or there, dynamics, features))

@@ -173,4 +173,5 @@ class Remembered:
 
     def settings(self) -> Mapping[str, Any]:
         """Return what makes two sets the same."""
-        return {"kind": "remembered", "X": fingerprint(self.X), "in_turn": self.in_turn}
+        phi = fingerprint(self.features.phi)
+        return {"kind": "remembered", "X": fingerprint(self.X), "phi": phi, "in_turn": self.in_turn}
