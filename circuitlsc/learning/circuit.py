@@ -408,8 +408,8 @@ class CircuitLearner(SlowSettings):
             kept = {"z": z, "others": others, "spent": kept["spent"] + cost}
             if path is not None:
                 save_checkpoint(path, settings, kept)
-        u = kept["z"][-1:, : self.model.n_latents] if self.remembered is None else self._recalled(kept["others"])
-        return learning_result(self, kept["z"], u, settings, kept["spent"])
+        u = None if self.remembered is None else self._recalled(kept["others"])
+        return learning_result(self, kept["z"], settings, kept["spent"], u)
 
     @property
     def few_visits(self) -> str | None:
@@ -512,9 +512,12 @@ def parameters(learner: CircuitLearner, z: Array) -> tuple[Array, Array, Array, 
 
 
 def learning_result(
-    learner: CircuitLearner, z: Array, states: Array, settings: Mapping[str, Any], spent: Array
+    learner: CircuitLearner, z: Array, settings: Mapping[str, Any], spent: Array, remembered: Array | None = None
 ) -> LearningRun:
-    """Return the result of a run from its states (n, K + slow variables) at the end of each input, and u at its end."""
+    """Return the result of a run from its states (n, K + slow variables) at the end of each input.
+
+    ``remembered`` are the states of all inputs at the end, (N, K), if there is a memory.
+    """
     A, u0, lam, sigma = parameters(learner, z)
     n, k = len(z), learner.model.n_latents
     pi = np.minimum(np.exp(-lam * u0), 1.0)
@@ -538,4 +541,6 @@ def learning_result(
     last = slice(n - max(1, round(LAST * n)), n)
     numbers = np.stack([pi, lam, sigma], axis=1)
     average, final = (A[last].mean(axis=0), numbers[last].mean(axis=0)), (np.array(A[-1]), numbers[-1])
-    return LearningRun(Learned.of(learner, average, final, settings), history, states.copy())
+    return LearningRun(
+        Learned.of(learner, average, final, settings), history, u[-1:].copy() if remembered is None else remembered
+    )

@@ -1,0 +1,145 @@
+"""The circuit that learns with a memory: against its twin, with other features, interrupted, and what it reports."""
+
+import functools
+
+import numpy as np
+import pytest
+from test_learning_circuit import CHIP, states_of
+from test_learning_circuit import learner as without
+
+from circuitlsc import Dynamics, InputError
+from circuitlsc.circuit.cells.memory import DeviceMemory
+from circuitlsc.circuit.cells.plastic import Multipliers
+from circuitlsc.drawing.learning import learning_path_figure
+from circuitlsc.learning import Memory, Stage
+from circuitlsc.learning import circuit as module
+from circuitlsc.learning.memory import FewVisitsWarning
+from circuitlsc.nonideal.nonidealities import Nonidealities
+
+INPUTS = 8
+STAGE = Stage.of_inputs(INPUTS, hold=0.6, step=0.02, tau_A=40.0, tau_u0=50.0, tau_lam=15.0, tau_sigma=70.0)
+PLASTIC = Nonidealities(plastic=CHIP.plastic, seed=3)
+CASES = {
+    "one-hot": {},
+    "orthogonal": {"learn": ("A", "pi")},
+    "relu:10": {},
+    "sigma": {"learn": ("pi", "lam", "sigma"), "signed": True},
+    "device": {"level": "device", "nonideal": PLASTIC},
+    "relu:10-device": {"level": "device", "nonideal": PLASTIC},
+}
+pytestmark = [
+    pytest.mark.ngspice,
+    pytest.mark.filterwarnings("ignore::circuitlsc.learning.memory.FewVisitsWarning"),
+]
+
+
+def learner(name="one-hot", **given):
+    kind = name.removesuffix("-device")
+    features = kind if kind in ("one-hot", "orthogonal", "relu:10") else "one-hot"
+    memory = Memory(4, Dynamics(kind="amortised", features=features))
+    return without(**{"stage": STAGE, "memory": memory, **CASES.get(name, {}), **given})
+
+
+@functools.cache
+def ran(name):
+    """Return a case and its run: one simulation, for every test."""
+    made = learner(name)
+    return made, made.run()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("one-hot", "orthogonal", "device") else ()) for n in CASES]
+)
+def test_circuit_learns_what_its_twin_learns(name):
+    made, run = ran(name)
+    z, twin = states_of(run), made.twin_states(INPUTS)
+    assert z.shape == twin.shape
+    np.testing.assert_allclose(z, twin, rtol=0, atol=2e-6)
+    assert np.abs(z[-1, 4:] - z[0, 4:]).max() > 1e-2, "it learns"
+
+
+def test_other_features_learn_the_same_on_the_same_noise():
+    """The states of one-hot features and those that rectifiers and dual vectors make are the same, up to rounding."""
+    (_, one), (_, rectified) = ran("one-hot"), ran("relu:10")
+    np.testing.assert_allclose(states_of(one), states_of(rectified), rtol=0, atol=5e-6)
+    np.testing.assert_allclose(one.u, rectified.u, rtol=0, atol=1e-5)
+    assert one.u.shape == (4, 4)
+    assert np.abs(states_of(one) - states_of(without(stage=STAGE).run()))[-1, 4:].max() > 1e-3  # without a memory
+
+
+def test_a_state_waits_while_others_are_on():
+    """What all inputs are recalled as is what was read at the ends of their last visits, but for the half step of a switch."""
+    made, run = ran("relu:10")
+    u, rows = states_of(run)[:, :4], made.visits
+    last = [np.flatnonzero(rows == row)[-1] for row in range(4)]
+    np.testing.assert_allclose(run.u[rows[-1]], u[-1], rtol=0, atol=1e-6)
+    assert np.abs(run.u - u[last]).max() < 5 * STAGE.step
+    assert np.abs(run.u - u[np.roll(last, 1)]).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    "nonideal",
+    [
+        {"plastic": {"leak_resistance": 1e8}},
+        {"plastic": {"gain_error": 0.1}},
+        {"plastic": {"capacitance_mismatch": 0.2}},
+    ],
+    ids=["leak", "gain", "capacitors"],
+)
+def test_plastic_parts_are_those_of_both_kinds_of_synapses(nonideal):
+    made = learner("device", nonideal=Nonidealities(**nonideal, seed=3))
+    memory = next(cell for cell in made.graph.cells if isinstance(cell, DeviceMemory))
+    (name, value), errors = (
+        *nonideal["plastic"].items(),
+        [c.errors for c in made.graph.cells if isinstance(c, Multipliers)],
+    )
+    if name == "leak_resistance":
+        assert memory.leak_rate == pytest.approx(made.tau / (value * made.c_int))
+    elif name == "gain_error":
+        assert len(errors) == 5  # read, write; forward, backward, Hebbian
+        assert all(np.std(gain) / np.mean(gain) == pytest.approx(value, rel=0.5) for gain, _, _ in errors)
+    else:
+        assert np.std(memory.capacitor_factors) == pytest.approx(value, rel=0.6)
+    held = learner("sigma", signed=False, level="device", nonideal=Nonidealities(**nonideal, seed=3))
+    assert any(isinstance(cell, DeviceMemory) for cell in held.graph.cells)  # A is held, a memory has synapses anyway
+
+
+@pytest.mark.parametrize("part", [{"integrator": {"output_resistance": 1e8}}, {"noise": {"temperature_mismatch": 0.1}}])
+def test_parts_that_a_memory_has_not_are_refused(part):
+    with pytest.raises(InputError, match=r"with a memory capacitors are those of \[nonideal.plastic\]"):
+        learner("device", nonideal=Nonidealities(**part))
+
+
+def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 3 * 30 * (16 + 4 + 40))  # pieces of three inputs
+    whole, path = learner("relu:10").run(), tmp_path / "run.npz"
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_):
+        raise Stopped
+
+    save = module.save_checkpoint
+    monkeypatch.setattr(module, "save_checkpoint", lambda *given: (save(*given), stop()))
+    with pytest.raises(Stopped):
+        learner("relu:10").run(checkpoint=path)
+    monkeypatch.setattr(module, "save_checkpoint", save)
+    resumed = learner("relu:10").run(checkpoint=path)
+    np.testing.assert_array_equal(states_of(resumed), states_of(whole))
+    np.testing.assert_array_equal(resumed.u, whole.u)
+    other = learner("relu:10", memory=Memory(4, Dynamics(kind="amortised", features="orthogonal")))
+    with pytest.raises(InputError, match="was written by a run with memory = "):
+        other.run(checkpoint=path)
+
+
+def test_what_it_reports():
+    made = learner("relu:10")
+    assert "memory         4 inputs by 10 features (relu:10), conditioning" in made.report()
+    assert "each input is on 2 times" in made.report()
+    deck = made.deck()
+    assert "4 rows of 0.6 tau each in turn, 8 in all" in deck
+    with pytest.raises(InputError, match="the way of a signal through it is not drawn"):
+        learning_path_figure(made)
+    with pytest.warns(FewVisitsWarning, match="each of the 4 inputs remembered is on 0.25 times"):
+        learner(stage=Stage.of_inputs(1, hold=0.1, step=0.02, tau_A=40.0)).run()
