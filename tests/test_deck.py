@@ -191,7 +191,7 @@ def test_wrapping_breaks_at_blanks_and_commas_only():
 def test_saves_only_what_is_read(name):
     text, sampler = unwrapped(regenerate.text(name)), regenerate.sampler(name)
     (saved,) = re.findall(r"^\.save (.*)$", text, re.M)
-    states = sampler.graph.integrator.nodes
+    states = sampler.graph.neurons.nodes
     code = [n.replace("u", "s") for n in states] if "s_0" in text else []
     assert saved.split() == [f"v({n})" for n in (*states, *code)]
     assert re.findall(r"^\.meas tran mean_(\w+) avg", text, re.M) == (code or list(states))

@@ -28,7 +28,10 @@ X = BARS.draw(np.random.default_rng(5))[1]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "sgld"}, "dynamics.kind = 'sgld' is not one of langevin, gradient, lca, underdamped, variational."),
+        (
+            {"kind": "sgld"},
+            "dynamics.kind = 'sgld' is not one of langevin, gradient, lca, underdamped, amortised, variational.",
+        ),
         ({"threshold": "firm"}, "dynamics.threshold = 'firm' is not one of soft, hard."),
         (
             {"threshold": "hard"},

@@ -191,11 +191,11 @@ def test_a_current_flows_somewhere(graph):
 
 def test_vectors_of_states_have_letters(graph):
     with refused("the graph holds no vector of neurons u, but one is needed."):
-        _ = graph.integrator
+        _ = graph.neurons
     assert graph.noise is None
     second = graph.add(Integrator("two", 3, start=np.zeros(3), symbol="v"))
     with refused("the graph holds no vector of neurons u, but one is needed."):
-        _ = graph.integrator
+        _ = graph.neurons
     first = graph.add(Integrator("one", 2, start=np.zeros(2)))
     assert graph.integrators == (first, second)
     assert (first.nodes, second.nodes) == (("u_0", "u_1"), ("v_0", "v_1", "v_2"))

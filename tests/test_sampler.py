@@ -22,7 +22,10 @@ def refused(message):
         ({"tolerance": 0.0}, "tolerance = 0.0, but Newton's iteration needs one in (0, 0.01]."),
         ({"tolerance": 0.1}, "tolerance = 0.1, but Newton's iteration needs one in (0, 0.01]."),
         ({"tolerance": np.nan}, "tolerance = nan, but Newton's iteration needs one in (0, 0.01]."),
-        ({"dynamics": "sgd"}, "dynamics.kind = 'sgd' is not one of langevin, gradient, lca, underdamped, variational."),
+        (
+            {"dynamics": "sgd"},
+            "dynamics.kind = 'sgd' is not one of langevin, gradient, lca, underdamped, amortised, variational.",
+        ),
         ({"hold": 5.0}, "hold = 5.0 belongs to several observations, and x is one. Leave it out."),
         ({"tau": 0.0}, "tau = 0.0, but a scale must be a finite number > 0 (SI units)."),
         ({"c_int": -1e-12}, "c_int = -1e-12, but a scale must be a finite number > 0 (SI units)."),

@@ -102,9 +102,9 @@ def learner(name: str) -> Any:
 
 
 def told(value: Any) -> Any:
-    """Return a task as JSON has it."""
+    """Return a task as JSON has it, and as the store's key does: without what it had not then, and has not now."""
     if isinstance(value, Mapping):
-        return {key: told(v) for key, v in value.items()}
+        return {key: told(v) for key, v in value.items() if not (key == "written" and not v)}
     if isinstance(value, (np.ndarray, list, tuple)):
         return [told(v) for v in value]
     return value

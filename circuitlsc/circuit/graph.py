@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wires
+from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wires, WrittenNoise
 from circuitlsc.circuit.cells.noise import SUPPLY
 from circuitlsc.errors import InputError, NetlistError
 from circuitlsc.io.arrays import Array
@@ -79,19 +79,20 @@ class SignalFlowGraph:
 
     @property
     def integrators(self) -> tuple[Integrator, ...]:
-        """The vectors of states: the neurons u first, then their momenta p, or whatever else a system has, by its letter."""
+        """The vectors of states: the neurons u first, if they are states, then momenta p, or whatever else, by its letter."""
         return tuple(sorted((c for c in self.cells if isinstance(c, Integrator)), key=lambda c: c.letter != "u"))
 
     @property
-    def integrator(self) -> Integrator:
-        """The neurons u, whose voltages are the samples; those of other vectors are observed beside them."""
-        if not self.integrators or self.integrators[0].letter != "u":
+    def neurons(self) -> Cell:
+        """The neurons u, whose voltages are the samples: integrators, or what is read from a memory."""
+        found = next((cell for cell in self.cells if cell.letter == "u"), None)
+        if found is None:
             raise NetlistError("the graph holds no vector of neurons u, but one is needed.")
-        return self.integrators[0]
+        return found
 
     def held(self, scaling: Scaling) -> list[State]:
         """Return the capacitors beside the neurons', from which a run is taken up again too."""
-        return [s for cell in self.cells if cell is not self.integrator for s in cell.states(scaling)]
+        return [s for cell in self.cells if cell is not self.neurons for s in cell.states(scaling)]
 
     @property
     def noises(self) -> tuple[Noise, ...]:
@@ -173,28 +174,58 @@ class Twin:
         self.places: dict[str, slice | None] = {cell.name: place for cell, place in self._states}
         self.places.update(dict.fromkeys(cell.name for cell in self._order))
         self.size = int(ends[-1])
-        self.n_latents = graph.integrator.size
+        self._first = states[0].size  # the neurons, or a memory
         self._eye = np.eye(self.size)
         #: which states are not slow (`circuitlsc.circuit.cells.plastic.Slow`)
         self.fast = np.concatenate([np.arange(self.size)[place] for cell, place in self._states if not cell.slow])
         self.temperature = noises[0].temperature if noises else 0.0
         self._spread = np.zeros((sum(len(noise.sources) for noise in noises), self.size))
         self._mean, first = np.zeros(self.size), 0
+        #: noise through write lines: its cell, which increments are its own, where they go, and the cells behind the lines
+        self._written: list[tuple[WrittenNoise, slice, slice, list[Cell]]] = []
         for noise in noises:
             columns = self.places[graph.outputs(noise)[0][0].name]
-            self._spread[first : first + len(noise.sources), columns] = noise.mix
+            assert columns is not None
+            own = slice(first, first + len(noise.sources))
+            self._spread[own, columns] = noise.mix
             self._mean[columns] = noise.evaluate({})
+            if isinstance(noise, WrittenNoise):
+                behind = nx.ancestors(open_loop, noise.name)
+                lines = [cell for cell in self._order if cell.name in behind]
+                self._written.append((noise, own, columns, lines))
             first += len(noise.sources)
 
     def full_state(self, u: Array) -> Array:
-        """Return states z (..., size) with the neurons at u (..., n_latents), and the others where they start."""
+        """Return states z (..., size) with the first vector (neurons, or a memory) at u (..., n), others where they start."""
         u = np.asarray(u, dtype=float)
         others = [np.broadcast_to(cell.start, (*u.shape[:-1], cell.size)) for cell, _ in self._states[1:]]
         return np.concatenate([u, *others], axis=-1)
 
-    def spread(self, increments: Array) -> Array:
-        """Return what increments of the noise sources (n, n_sources) add to the state, (n, size)."""
-        return np.asarray(increments @ self._spread)
+    def spread(self, increments: Array, x: Mapping[str, Array] | None = None) -> Array:
+        """Return what increments of the noise sources (n, n_sources) add to the state, (n, size).
+
+        ``x`` holds the streamed inputs at the end of each increment, (n, n_inputs) by cell: noise through a write line follows
+        them.
+        """
+        out = np.asarray(increments @ self._spread)
+        for noise, own, columns, lines in self._written:
+            out[:, columns] += increments[:, own][:, noise.neurons] * self._gains(noise, lines, x)
+        return out
+
+    @property
+    def through_lines(self) -> bool:
+        """Whether noise reaches states through write lines."""
+        return bool(self._written)
+
+    def write_gains(self, x: Mapping[str, Array] | None) -> Array:
+        """Return what a unit of each neuron's noise adds to each state through write lines, (n, n_states) for inputs x."""
+        return np.concatenate([self._gains(noise, lines, x) for noise, _, _, lines in self._written], axis=-1)
+
+    def _gains(self, noise: WrittenNoise, lines: list[Cell], x: Mapping[str, Array] | None) -> Array:
+        values: dict[str, Array] = {}
+        for cell in lines:
+            self._evaluate(cell, values, x)
+        return noise.gains(values[self._inputs[noise.name]["v"]])
 
     def signals(self, z: Array, x: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Return the output of every cell by name, for states z (..., size)."""
@@ -206,7 +237,7 @@ class Twin:
     def _complete(self, z: Array) -> Array:
         """Return states z (..., size), with the others where they start if only the neurons are given."""
         z = np.asarray(z, dtype=float)
-        return self.full_state(z) if z.shape[-1] == self.n_latents != self.size else z
+        return self.full_state(z) if z.shape[-1] == self._first != self.size else z
 
     def drift(self, z: Array, x: Mapping[str, Array] | None = None) -> Array:
         """Return the drift of states z (..., size), in units per tau."""

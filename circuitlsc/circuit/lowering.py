@@ -96,7 +96,7 @@ def lower(graph: SignalFlowGraph, scaling: Scaling, *, step: float, title: str =
 
 def lower_to_subcircuit(graph: SignalFlowGraph, scaling: Scaling, *, step: float, name: str) -> SubCircuit:
     """Return the same circuit as one subcircuit with the pins ``u_0 .. u_K-1``, to be put into a larger one."""
-    pins = graph.integrator.nodes
+    pins = graph.neurons.nodes
     check_name("name", name)
     whole = SubCircuit(name, *pins, **{k: repr(v) for k, v in parameters(graph, scaling, step).items()})
     fill(whole, graph, scaling)

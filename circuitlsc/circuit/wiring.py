@@ -117,7 +117,7 @@ def add_noise(
 
 def force(
     graph: SignalFlowGraph,
-    state: Integrator,
+    state: Cell,
     model: SparseCodingModel,
     x: ArrayLike,
     how: Wiring,
@@ -154,7 +154,7 @@ def residual_gradient(graph: SignalFlowGraph, code: Cell, model: SparseCodingMod
 
 
 def gate_of(
-    graph: SignalFlowGraph, state: Integrator, e: Cell, tables: PriorCells, how: Wiring, *, apart: bool = False
+    graph: SignalFlowGraph, state: Cell, e: Cell, tables: PriorCells, how: Wiring, *, apart: bool = False
 ) -> Gate:
     """Add the cell that turns e and u into the force."""
     given = {"comparator": tables.comparator, "prior": tables.prior, "stiffness": tables.stiffness, "apart": apart}
@@ -192,6 +192,7 @@ def negated(graph: SignalFlowGraph, source: Cell, name: str, hardware: Hardware,
         "r": cells.NegatedResidual,
         "x": cells.NegatedObservation,
         "h": cells.NegatedHidden,
+        "phi": cells.NegatedHidden,
     }[source.quantity]
     return graph.add(inverter(name, source.size, source=source.quantity, hardware=hardware, **given), v=source)
 

@@ -19,6 +19,8 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.data import load_dictionary
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.features import FEATURES as KINDS
+from circuitlsc.model.features import is_kind
 from circuitlsc.model.prior import Prior, bounds
 from circuitlsc.model.prior_io import PRIORS, prior_keys
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -60,6 +62,8 @@ class Config:
         Of a variational circuit.
     encoded : EncoderKeys or None
         What ``[encoder]`` said of it, with an absolute path.
+    features : array, shape (n_rows, n_features of an input), or None
+        Those of the file that ``[dynamics] features`` names.
     """
 
     model: SparseCodingModel
@@ -73,12 +77,21 @@ class Config:
     timing: RunKeys
     encoder: Encoder | None = None
     encoded: EncoderKeys | None = None
+    features: Array | None = None
 
     def circuit(self) -> dict[str, Any]:
         """Return the arguments of `build_sampler` beyond the model and its input."""
         timing = {name: getattr(self.timing, name) for name in ("hold", "interpolate", "step")}
         encoder = {"encoder": self.encoder, "source": self.encoded.source} if self.encoded else {}
-        return {"dynamics": self.dynamics, "nonideal": self.nonideal, **asdict(self.built), **timing, **encoder}
+        memory = {"order": self.timing.order, "features": self.features} if self.dynamics.remembers else {}
+        return {
+            "dynamics": self.dynamics,
+            "nonideal": self.nonideal,
+            **asdict(self.built),
+            **timing,
+            **encoder,
+            **memory,
+        }
 
     def sampler(self) -> Sampler:
         """Compile the sampler that the config describes."""
@@ -110,10 +123,11 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, "hold" in tables["run"].values)
     dynamics: Dynamics = tables["dynamics"].read()
+    dynamics, features = _read_features(tables["dynamics"], dynamics)
     encoder, encoded = _read_encoder(tables["encoder"], "encoder" in data, dynamics, model)
     timing, stream = _read_timing(tables["run"], x, dynamics)
     given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
-    if timing.t_stop is None and stream is None and not dynamics.settles:
+    if timing.t_stop is None and (stream is None or stream.order != "once") and not dynamics.settles:
         given["t_stop"] = T_STOP if dynamics.has_energy else LAW_T_STOP
     built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
@@ -137,6 +151,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         timing=timing,
         encoder=encoder,
         encoded=encoded,
+        features=features,
     )
 
 
@@ -170,6 +185,18 @@ def _read_encoder(
     return encoder, replace(keys, file=str((table.path.parent / keys.file).resolve()))
 
 
+def _read_features(table: ConfigTable, dynamics: Dynamics) -> tuple[Dynamics, Array | None]:
+    """Return the dynamics of a memory with the absolute path of its features, and these, if they come from a file."""
+    if not dynamics.remembers or is_kind(name := str(dynamics.features)):
+        return dynamics, None
+    if Path(name).suffix not in (".npy", ".npz", ".csv"):
+        wanted = ", ".join(f'"{kind}"' for kind in KINDS)
+        why = f', but {wanted} or a .npy, .npz or .csv file is wanted: features of each input, for example "relu:64".'
+        raise table.fail("features", why)
+    features = table.array("features", name, matrix=True)
+    return replace(dynamics, features=str((table.path.parent / name).resolve())), features
+
+
 def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunKeys, Stream | None]:
     """Return what ``[run]`` says, and the stream of inputs if x has rows."""
     timing: RunKeys = table.read()
@@ -177,8 +204,20 @@ def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunK
         raise table.fail(
             "hold", f" is missing: x has {len(x)} rows. Give the time that each is on, in tau, for example 20."
         )
+    if x.ndim == 1 and dynamics.remembers:
+        raise InputError(
+            f'{table.path}: dynamics.kind = "amortised" keeps the states of several inputs, and model.x is one. Give '
+            'x = "draw:4" or a file with rows, and run.hold.'
+        )
     if x.ndim == 1:
         table.refuse(("hold", "interpolate"), ", but x is one input. Give x with several rows, or remove the key.")
+    if not dynamics.remembers:
+        why = f', but dynamics.kind = "{dynamics.kind}" shows each row once. Remove it, or set kind = "amortised".'
+        table.refuse(["order"], why)
+    elif timing.interpolate != "hold":
+        raise table.fail("interpolate", ", but a memory keeps the states of inputs that stand still. Remove it.")
+    else:
+        timing = replace(timing, order=timing.order or "cyclic")
     if timing.weights and dynamics.kind != "variational":
         why = f'but dynamics.kind = "{dynamics.kind}" samples no law that could be weighted'
         raise table.fail("weights", f', {why}. Remove it, or set kind = "variational".')
@@ -188,7 +227,7 @@ def _read_timing(table: ConfigTable, x: Array, dynamics: Dynamics) -> tuple[RunK
         named(table.path, lambda: check_tolerance("run.tolerance", given, dynamics))
     elif not dynamics.settles:
         timing = replace(timing, tolerance=TOLERANCE)
-    return timing, None if timing.hold is None else Stream(x, timing.hold, timing.interpolate)
+    return timing, None if timing.hold is None else Stream(x, timing.hold, timing.interpolate, timing.order or "once")
 
 
 def check_tolerance(name: str, value: float, dynamics: Dynamics) -> float:
@@ -305,7 +344,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
         "nonideal": {"seed": config.nonideal.seed, **config.nonideal.attributes()} if config.nonideal else {},
         "run": {
             **asdict(config.timing),
-            "t_stop": None if streamed else float(run.t_stop),
+            "t_stop": None if streamed and not config.dynamics.remembers else float(run.t_stop),
             "step": sampler.plan.step,
             "warmup": float(run.warmup),
             "interpolate": config.timing.interpolate if streamed else None,

@@ -17,7 +17,7 @@ from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS
 from circuitlsc.model.prior_io import PRIORS, prior_keys
-from circuitlsc.model.stream import INTERPOLATIONS
+from circuitlsc.model.stream import INTERPOLATIONS, ORDERS
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME
@@ -79,6 +79,7 @@ class RunKeys:
     warmup: float | None = quantity(None, "tau", "a time in units of tau, >= 0 (20, at most half of each input)")
     hold: float | None = quantity(None, "tau", "a time in units of tau, for example 20, for each row of x", above=True)
     interpolate: str = choice("hold", INTERPOLATIONS, "steps between rows of x, or straight lines")
+    order: str | None = choice(None, ORDERS[1:], "the rows of a memory in turn, or in another order each time (cyclic)")
     chains: int | None = quantity(
         None, "1", "the number of chains (2; 1 for rows of x, or what settles)", low=1, whole=True
     )

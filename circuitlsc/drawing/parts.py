@@ -71,7 +71,7 @@ class Parts:
     @property
     def state(self) -> Integrator:
         """The neurons."""
-        neurons: Integrator = self.made.graph.integrator
+        neurons: Integrator = self.made.graph.neurons
         return neurons
 
     @property

@@ -194,7 +194,7 @@ class CircuitLearner(SlowSettings):
         """The deck that the engine loads into libngspice."""
         circuit = lower(self.graph, self.scaling, step=self.stage.step)
         held = (s.node for s in self.graph.held(self.scaling))
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *self.slow_nodes, *held])
+        nodes = dict.fromkeys([*self.graph.neurons.nodes, *self.slow_nodes, *held])
         tolerances = options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
         return library_deck(circuit, list(nodes), tolerances)
 
@@ -241,7 +241,7 @@ class CircuitLearner(SlowSettings):
             n_steps=(rows.stop - rows.start) * stage.hold_steps,
             n_warmup=0,
             thin=stage.hold_steps,
-            chunk=chunk_length(len(graph.integrator.nodes)),
+            chunk=chunk_length(len(graph.neurons.nodes)),
             seed=int(self.seed),
             chain=piece,
             temperature=1.0,

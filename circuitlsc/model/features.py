@@ -22,6 +22,7 @@ FEATURES = ("one-hot", "orthogonal", "relu:H")
 MOST = 4096  # features of an input
 ORTHONORMAL = 1e-9  # how far Phi^T Phi may be from 1 where inputs are written by their features
 RANK = 1e-10  # share of the largest singular value below which a direction is none
+DRAWS = 8  # times as many features are drawn: some are 0 for every input
 SPREAD = 0.5  # of a rectifier's bias, beside a drive of size 1
 
 
@@ -49,10 +50,10 @@ class Features:
 
     def __post_init__(self) -> None:
         phi = real_array("features", self.phi)
-        if phi.ndim != 2 or 0 in phi.shape or not phi.any():
-            raise InputError(
-                f"features have shape {phi.shape}, but each input has a column of H numbers, not all zero. Give (H, N)."
-            )
+        if phi.ndim != 2 or 0 in phi.shape:
+            raise InputError(f"features have shape {phi.shape}, but each input has a column of H numbers. Give (H, N).")
+        if len(dead := np.flatnonzero(~phi.any(axis=1))):
+            raise InputError(f"feature {dead[0]} is 0 for every input: nothing is read or written by it. Leave it out.")
         object.__setattr__(self, "phi", phi)
 
     @property
@@ -115,14 +116,17 @@ class Features:
         return np.swapaxes(u, -1, -2) @ self.dual.T
 
 
-def check_kind(text: str) -> str:
-    """Return ``features`` if it names a kind (a file's name does not), or raise InputError."""
-    if text in FEATURES[:2] or _size(text) is not None:
-        return text
-    raise InputError(
-        f'dynamics.features = "{text}" is none of "one-hot", "orthogonal", "relu:64" (with any number of features), and no '
-        "array of features is given with it. Give one of them."
-    )
+def is_kind(text: str) -> bool:
+    """Return whether ``features`` names a kind; a file's name does not."""
+    return text in FEATURES[:2] or _size(text) is not None
+
+
+def _check_kind(text: str) -> None:
+    if not is_kind(text):
+        raise InputError(
+            f'dynamics.features = "{text}" is none of "one-hot", "orthogonal", "relu:64" (with any number of features), and no '
+            "array of features is given with it. Give one of them."
+        )
 
 
 def _size(text: str) -> int | None:
@@ -142,7 +146,8 @@ def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features
     ----------
     kind : str
         ``"one-hot"``: Phi = 1, H = N. ``"orthogonal"``: a random orthogonal matrix, H = N. ``"relu:H"``: max(R x + c, 0) with
-        normal R and c, scaled to a mean square norm of 1. Anything else names what ``given`` holds.
+        normal R and c, of features that some input drives, scaled to a mean square norm of 1. Anything else names what
+        ``given`` holds.
     x : array, shape (N, D)
         In data units.
     given : array, shape (N, H), or None
@@ -157,7 +162,7 @@ def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features
         rows = real_array("features", given)
         if rows.ndim != 2 or len(rows) != len(x):
             raise InputError(
-                f"dynamics.features = {kind!r} holds an array of shape {rows.shape}, and x has {len(x)} inputs. Give (N, H) with "
+                f"dynamics.features = {kind!r} holds an array of shape {rows.shape}, and x has {len(x)} inputs. Give (N, H), "
                 f"N = {len(x)}: a row of features for each input."
             )
         return Features(rows.T)
@@ -165,7 +170,8 @@ def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features
         "one-hot": lambda: Features(np.eye(len(x))),
         "orthogonal": lambda: _orthogonal(len(x)),
     }
-    return kinds[kind]() if check_kind(kind) in kinds else _rectified(x, _size(kind) or 0)
+    _check_kind(kind)
+    return kinds[kind]() if kind in kinds else _rectified(x, _size(kind) or 0)
 
 
 def _orthogonal(n: int) -> Features:
@@ -175,9 +181,12 @@ def _orthogonal(n: int) -> Features:
 
 def _rectified(x: Array, h: int) -> Features:
     rng, size = np.random.default_rng([0, h]), float(np.linalg.norm(x, axis=1).mean()) or 1.0
-    weights, bias = rng.standard_normal((h, x.shape[1])) / size, SPREAD * rng.standard_normal(h)
-    square = float((np.maximum(weights @ x.T + bias[:, None], 0.0) ** 2).sum(0).mean())
-    if square == 0:
-        raise InputError(f'dynamics.features = "relu:{h}" is 0 for every input. Give more features.')
-    weights, bias = weights / np.sqrt(square), bias / np.sqrt(square)
+    drawn = rng.standard_normal((DRAWS * h, x.shape[1] + 1)) * [*np.full(x.shape[1], 1 / size), SPREAD]
+    weights, bias = drawn[:, :-1], drawn[:, -1]
+    driven = np.flatnonzero((weights @ x.T + bias[:, None] > 0).any(axis=1))[:h]
+    weights, bias = weights[driven], bias[driven]
+    if len(driven) < h:
+        raise InputError(f'dynamics.features = "relu:{h}": these inputs drive {len(driven)} only. Give another kind.')
+    scale = 1 / np.sqrt((np.maximum(weights @ x.T + bias[:, None], 0.0) ** 2).sum(0).mean())
+    weights, bias = scale * weights, scale * bias
     return Features(np.maximum(weights @ x.T + bias[:, None], 0.0), weights, bias)

@@ -81,10 +81,11 @@ def choose_run(
     stream : Stream or None
         Inputs that follow each other.
     t_stop : float or None
-        A stream of inputs fixes it; a circuit that settles ends when it has, or here (20,000 tau).
+        A stream of inputs fixes it, unless a memory visits them again and again; a circuit that settles ends when it has, or
+        here (20,000 tau).
     warmup : float or None
         Dropped at the start, or at the start of each input: 20, or half of each input if that is less; a circuit that
-        settles drops nothing.
+        settles drops nothing; of a memory 20 for each of its inputs.
     chains : int or None
         2; 1 for a stream and for a circuit that settles.
     seed, thin
@@ -95,6 +96,13 @@ def choose_run(
     InputError
         If t_stop is missing or does not fit the stream, or a number is out of range.
     """
+    if stream is not None and stream.order != "once":
+        if t_stop is None:
+            raise InputError(
+                "run() needs t_stop, the length of each chain in units of tau: that of all inputs together."
+            )
+        warmup = WARMUP * len(stream.rows) if warmup is None else warmup
+        return RunPlan(t_stop=t_stop, warmup=warmup, chains=2 if chains is None else chains, seed=seed, thin=thin)
     if stream is not None:
         whole = stream.t_stop
         if t_stop is not None and abs(t_stop - whole) > 1e-6 * whole:

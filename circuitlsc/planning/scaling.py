@@ -46,6 +46,8 @@ class Scaling:
         Resistor from each summing node to ground, ohm; a crossbar's conductances are multiples of 1/r_node.
     rails : float
         The supply is -rails .. +rails volts.
+    volt_w : float or None
+        Volts per unit of a memory's weights W; None is ``volt``.
     """
 
     volt: float = 0.1
@@ -55,9 +57,10 @@ class Scaling:
     tau: float = 1e-6
     r_node: float = 1e6
     rails: float = 2.5
+    volt_w: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name, value in self.attributes().items():
             if not is_positive(value):
                 raise InputError(f"{name} = {value!r}, but a scale must be a finite number > 0 (SI units).")
             if name == "tau" and value > LONGEST_TAU:
@@ -81,7 +84,7 @@ class Scaling:
 
         Further vectors of states are of quantity ``"u"``, whatever their letter.
         """
-        own = {"r": self.volt_r, "e": self.volt_e, "f": self.volt_e, "q": self.volt_e}
+        own = {**dict.fromkeys(("e", "f", "q", "d"), self.volt_e), "r": self.volt_r, "w": self.volt_w or self.volt}
         return own.get(quantity.removeprefix("n"), self.volt)
 
     @property
@@ -99,17 +102,18 @@ class Scaling:
         return self.c_int * self.volt**2 / (BOLTZMANN * ROOM)
 
     def attributes(self) -> dict[str, float]:
-        """Return the scales by name, for a file's attributes."""
-        return asdict(self)
+        """Return the scales by name, for a file's attributes; that of a memory where there is one."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """How large each quantity may become, in model units (an estimate from above, not a bound)."""
+    """How large each quantity may become, in model units (an estimate from above, not a bound); w of a memory, or 0."""
 
     u: float
     r: float
     e: float
+    w: float = 0.0
 
 
 def expected_ranges(model: SparseCodingModel, x: Array) -> Ranges:
@@ -201,7 +205,8 @@ def scale_for(
             f"rails are +-{rails:g} V and {HEADROOM:.0%} of them can be used. "
             f"Give volt <= {_round(fits, math.floor):g}, or rails >= {_round(volt * ranges.u / HEADROOM, math.ceil):g}."
         )
-    return replace(base, volt=volt, volt_r=min(0.1, room / ranges.r), volt_e=min(0.1, room / ranges.e))
+    volt_w = min(volt, room / ranges.w) if ranges.w > 0 else None
+    return replace(base, volt=volt, volt_r=min(0.1, room / ranges.r), volt_e=min(0.1, room / ranges.e), volt_w=volt_w)
 
 
 def _round(value: float, direction: Callable[[float], int]) -> float:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc.circuit.cells import Cell, Feedback, Held
+from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.errors import InputError
@@ -21,8 +23,9 @@ from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.features import Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
-from circuitlsc.model.stream import Stream
+from circuitlsc.model.stream import Stream, Visits
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 from circuitlsc.planning.run_plan import RunPlan
@@ -69,6 +72,8 @@ class CompiledCircuit:
         What gives each latent its law, of a variational circuit.
     source : str or None
         Where its Laplace draws come from.
+    features : Features or None
+        Of the inputs that are remembered, if they are.
     """
 
     model: SparseCodingModel
@@ -87,6 +92,7 @@ class CompiledCircuit:
     loop: str = "closed"
     encoder: Encoder | None = None
     source: str | None = None
+    features: Features | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied
@@ -104,7 +110,7 @@ class CompiledCircuit:
     @cached_property
     def system(self) -> System:
         """What the dynamics are to the circuit."""
-        return system_of(self.dynamics, self.encoder, self.source)
+        return system_of(self.dynamics, self.encoder, self.source, self.features)
 
     def read(self, u: Array) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units.
@@ -191,7 +197,7 @@ class CompiledCircuit:
         held = (state.node for state in self.integrated.held(self.scaling))
         solved = () if self._feedback is None else self._feedback[1].nodes
         seen = (node for cell in self.observed for node in cell.nodes)
-        nodes = dict.fromkeys([*self.graph.integrator.nodes, *held, *solved, *seen])
+        nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
         large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
         circuit = self.circuit if self.integrated is self.graph else self._lowered(self.integrated)
         return library_deck(circuit, list(nodes), self.options + (" klu" if large else ""))
@@ -246,7 +252,7 @@ class CompiledCircuit:
         warmup = self.system.measured_from(t_stop, warmup)
         seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
         circuit = lower(self.standalone_graph, self.scaling, step=self._held)
-        code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.integrator)
+        code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.neurons)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
         sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
@@ -261,13 +267,14 @@ class CompiledCircuit:
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold
-            header.append(f"input    {rows} rows of {hold!r} tau each, interpolate = {self.stream.interpolate}")
+            again = "" if self.stream.order == "once" else ", again and again"
+            header.append(f"input    {rows} rows of {hold!r} tau each{again}, interpolate = {self.stream.interpolate}")
         if not self.dynamics.settles:
             header.append(f"seed     {ngspice_seed(seed)} (circuitlsc seed {seed})")
         return standalone_deck(
             circuit,
             header=header,
-            nodes=self.graph.integrator.nodes,
+            nodes=self.graph.neurons.nodes,
             measured=code.nodes,
             option_line=self.options,
             seed=seed,
@@ -281,20 +288,45 @@ class CompiledCircuit:
         return self.system.what()
 
     def starts(self, chains: int, seed: int) -> Array:
-        """Return initial states (chains, n_latents): opposite modes (all off, all on), then draws from the prior."""
+        """Return initial states (chains, n_latents): opposite modes (all off, all on), then draws from the prior.
+
+        Those of a memory are weights (chains, K * H) that hold such states of its inputs (`row_starts`).
+        """
+        if self.features is not None:
+            weights = self.features.weights_of(self.row_starts(chains, seed))
+            return self._within(weights.reshape(len(weights), -1), self.scaling.volts("w"))
+        return self._starts(self.first_x[None], chains, seed)[:, 0]
+
+    def row_starts(self, chains: int, seed: int) -> Array:
+        """Return the initial states of every row of x, (chains, n_rows, n_latents)."""
+        return self._starts(np.atleast_2d(self.x), chains, seed)
+
+    def _starts(self, rows: Array, chains: int, seed: int) -> Array:
         model, chains = self.model, check_count("starts: chains", chains, 1)
-        starts = np.zeros((chains, model.n_latents))
+        starts = np.zeros((chains, len(rows), model.n_latents))
         if chains > 1:
             ridge = model.A.T @ model.A + model.variance * np.eye(model.n_latents)
-            fit = np.linalg.solve(ridge, model.A.T @ self.first_x)
-            code = fit if model.prior.signed else np.abs(fit)
-            starts[1] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)
+            for start, x in zip(starts[1], rows, strict=True):
+                fit = np.linalg.solve(ridge, model.A.T @ x)
+                code = fit if model.prior.signed else np.abs(fit)
+                start[:] = code + model.prior.threshold * np.where(code < 0, -1.0, 1.0)
         rng = np.random.default_rng([check_count("starts: seed", seed, 0), 1])
-        for c in range(2, chains):
+        for c, n in product(range(2, chains), range(len(rows))):
             code = model.prior.draw((model.n_latents,), rng)
-            starts[c] = code + np.where(code != 0, model.prior.threshold * np.sign(code), 0.0)
-        room = 0.9 * self.scaling.rails / self.scaling.volt
-        return np.clip(starts, -room, room)
+            starts[c, n] = code + np.where(code != 0, model.prior.threshold * np.sign(code), 0.0)
+        return self._within(starts, self.scaling.volt)
+
+    def _within(self, values: Array, volt: float) -> Array:
+        room = 0.9 * self.scaling.rails / volt
+        return np.clip(values, -room, room)
+
+    def visits(self, run: RunPlan) -> Visits:
+        """Return which row is on when, of a run of a memory."""
+        if self.stream is None or self.features is None:
+            raise InputError(
+                'rows are visited again and again where dynamics.kind = "amortised". This circuit has no memory.'
+            )
+        return self.stream.visits(run.t_stop, run.warmup, run.seed)
 
     def tasks(self, run: RunPlan) -> list[ChainTask]:
         """Return the chains of a run as data."""
@@ -307,6 +339,8 @@ class CompiledCircuit:
         # whole steps of the noise path: a circuit at half the step ends with the others, and keeps the same times
         n_steps, n_warmup = (round(t / (step * 2**self.halvings)) * 2**self.halvings for t in (run.t_stop, run.warmup))
         period = 0 if self.stream is None else round(self.stream.hold / step)
+        if self.features is not None:
+            n_warmup = 0  # whole cycles are dropped when the samples are labelled
         thin = run.thin or self.system.thin(self.plan, period or n_steps, n_warmup, streamed=period > 0)
         kept = ((period or n_steps) - n_warmup) // thin
         if kept < (least := 1 if period else self.system.least):
@@ -328,6 +362,9 @@ class CompiledCircuit:
                 "rows": np.concatenate([rows for _, rows in streams], axis=1),
                 "interpolate": self.stream.interpolate,
             }
+            if self.features is not None:
+                streamed |= self._remembered(streamed, self.visits(run).sequence)
+                n_steps = len(streamed["rows"]) * period
         common = ChainTask(
             deck=self.library_deck,
             observed=tuple(node for cell in self.observed for node in cell.nodes),
@@ -336,7 +373,7 @@ class CompiledCircuit:
             n_steps=n_steps,
             n_warmup=n_warmup,
             thin=thin,
-            chunk=SETTLING_CHUNK if settle > 0 else chunk_length(self.model.n_latents),
+            chunk=SETTLING_CHUNK if settle > 0 else chunk_length(self._size),
             seed=int(run.seed),
             chain=0,
             temperature=float(self.temperature),
@@ -345,8 +382,37 @@ class CompiledCircuit:
             settle=settle,
             **streamed,
         )
-        starts = enumerate(self.starts(run.chains, run.seed))
-        return [replace(common, chain=c, start=_floats(start), **self._broken(start)) for c, start in starts]
+        return [replace(common, chain=c, **self._started(s)) for c, s in enumerate(self.starts(run.chains, run.seed))]
+
+    @property
+    def _size(self) -> int:
+        """How many neurons cost as much to simulate, roughly: synapses of a memory are parts, too."""
+        return (
+            self.model.n_latents if self.features is None else math.isqrt(20 * self.model.n_latents * self.features.H)
+        )
+
+    def _started(self, start: Array) -> dict[str, Any]:
+        """Return what a task says of where it starts: the neurons, or the weights of a memory, (n,) in model units."""
+        if self.features is None:
+            return {"start": _floats(start), **self._broken(start)}
+        (memory,) = self.graph.integrators
+        volts = dict(zip(memory.nodes, start * self.scaling.volts("w"), strict=True))
+        return {
+            "held_start": _floats(np.array([volts.get(s.node, s.start) for s in self.integrated.held(self.scaling)]))
+        }
+
+    def _remembered(self, streamed: Mapping[str, Any], visits: NDArray[np.int64]) -> dict[str, Any]:
+        """Return what a task says of the rows of a memory: those of each visit, with what their noise is written by."""
+        inputs = {cell.name: cell.stream.rows for cell in self.graph.inputs_from_outside if cell.stream is not None}
+        written: list[tuple[int, int]] = []
+        rows = [streamed["rows"]]
+        if self.twin.through_lines:
+            noise = next(noise for noise in self.graph.noises if isinstance(noise, WrittenNoise))
+            gains, column = np.unique(self.twin.write_gains(inputs), axis=1, return_inverse=True)
+            rows.append(gains)
+            first = streamed["rows"].shape[1]
+            written = [(int(k), first + int(c)) for k, c in zip(noise.neurons, column.ravel(), strict=True)]
+        return {"rows": np.concatenate(rows, axis=1)[visits], "written": tuple(written)}
 
     def observing(self, task: ChainTask, nodes: tuple[str, ...]) -> ChainTask:
         """Return a chain of `tasks` that keeps the voltages of other nodes beside u: of the whole circuit."""
@@ -373,10 +439,10 @@ def _floats(values: Array) -> tuple[float, ...]:
 
 def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:
     """Return what the tasks of any circuit say of its nodes, capacitors, noise sources and scales."""
-    state, held = graph.integrator, graph.held(scaling)
+    neurons, held = graph.neurons, graph.held(scaling)
     return {
-        "nodes": state.nodes,
-        "capacitors": tuple(s.capacitor for s in (*state.states(scaling), *held)),
+        "nodes": neurons.nodes,
+        "capacitors": tuple(s.capacitor for s in (*neurons.states(scaling), *held)),
         "held": tuple(s.node for s in held),
         "held_start": tuple(s.start for s in held),
         "devices": tuple(device for noise in graph.noises for device in noise.devices()),

@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.lowering import many_objects
+from circuitlsc.circuit.memory import check_lines
 from circuitlsc.circuit.systems import FORMS
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.encoder import Encoder
+from circuitlsc.model.features import features_of, is_kind
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
@@ -55,6 +57,8 @@ def build_sampler(
     loop: str = "closed",
     encoder: Encoder | None = None,
     source: str | None = None,
+    order: str = "cyclic",
+    features: ArrayLike | None = None,
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -69,7 +73,7 @@ def build_sampler(
         Observation, in data units; several follow each other in one transient.
     dynamics : Dynamics or str
         What the circuit does with its energy, or the name of a kind: ``"langevin"``, ``"gradient"``, ``"lca"``,
-        ``"underdamped"``, ``"variational"``.
+        ``"underdamped"``, ``"amortised"``, ``"variational"``.
     hold : float or None
         How long each of several observations is on, in units of tau; the step divides it.
     interpolate : str
@@ -102,6 +106,10 @@ def build_sampler(
         What gives each latent its law: ``"variational"`` needs one, and has neither form nor loop.
     source : str or None
         Of its Laplace draws: ``"product"`` (as None is; four noise voltages for each, exact) or ``"table"`` (one).
+    order : str
+        Of the inputs that ``"amortised"`` remembers: ``"cyclic"``, or ``"random"``, another order in each cycle.
+    features : array, shape (n_rows, n), or None
+        Theirs, where ``dynamics.features`` is no kind of its own but the name of these.
 
     Returns
     -------
@@ -121,9 +129,12 @@ def build_sampler(
         tolerance = check_tolerance(tolerance)
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
-    system = system_of(dynamics, encoder, source)
+    x, stream = _observations(model, x, hold, interpolate, order if dynamics.remembers else "once")
+    made = features_of(str(dynamics.features), x, features) if dynamics.remembers and stream is not None else None
+    if features is not None and made is None:
+        raise InputError('features belong to dynamics.kind = "amortised", with x of several rows. Leave them out.')
+    system = system_of(dynamics, encoder, source, made)
     model = system.model(model)
-    x, stream = _observations(model, x, hold, interpolate)
     if nonideal is not None and level != "device":
         raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
     if isinstance(halvings, bool) or not isinstance(halvings, (int, np.integer)) or not 0 <= halvings <= 10:
@@ -165,7 +176,10 @@ def build_sampler(
         loop=loop,
         encoder=encoder,
         source=source,
+        features=made,
     )
+    if made is not None:
+        check_lines(made, sampler.scaling.volt, rails)
     with many_objects():
         check_circuit(sampler.circuit)
     return sampler
@@ -181,7 +195,7 @@ def _dividing(plan: StepPlan, hold: float) -> StepPlan:
 
 
 def _observations(
-    model: SparseCodingModel, x: ArrayLike, hold: float | None, interpolate: str
+    model: SparseCodingModel, x: ArrayLike, hold: float | None, interpolate: str, order: str
 ) -> tuple[Array, Stream | None]:
     """Return one observation (n_features,), or several (n_rows, n_features) with the stream that they make."""
     if np.ndim(x) != 2:
@@ -193,7 +207,11 @@ def _observations(
         raise InputError(
             f"x has {len(rows)} rows, and nothing says how long each is on. Give hold, in units of tau (for example 20)."
         )
-    return rows, Stream(rows, hold, interpolate)
+    if order != "once" and interpolate != "hold":
+        raise InputError(
+            f'interpolate = {interpolate!r}, but a memory keeps the states of inputs that stand still. Use "hold".'
+        )
+    return rows, Stream(rows, hold, interpolate, order)
 
 
 def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
@@ -209,4 +227,7 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
     }
     if stream is not None:
         arguments |= {"hold": stream.hold, "interpolate": stream.interpolate}
+        if sampler.features is not None:
+            named = is_kind(str(sampler.dynamics.features))
+            arguments |= {"order": stream.order, "features": None if named else sampler.features.phi.T}
     return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})

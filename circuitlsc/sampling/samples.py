@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 import math
 import platform
@@ -24,13 +25,14 @@ from numpy.typing import NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.safe_open import reason
+from circuitlsc.model.features import Features
 from circuitlsc.model.prior_io import prior_from
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling import samples_file
 from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import Draws, stacked
-from circuitlsc.sampling.samples_check import dimension
+from circuitlsc.sampling.samples_check import ROWS, dimension
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.journal import Cost
 from circuitlsc.simulator.task import ChainTask
@@ -57,6 +59,9 @@ class Samples:
     from a file whenever they are asked for. It is the file that was loaded, or, of a run that has not been saved, one
     in the folder for temporary files (``TMPDIR``), which goes when the tree does. `draws` reads them piece by piece;
     `u`, `s`, `time`, `rows` and `by_row` return whole arrays, as large as the run is long.
+
+    Of a memory (`dynamics.kind = "amortised"`) u and s have a dimension row before the others, and time has one: draw is the
+    number of a row's own draws, over all of its visits. `row_draws` reads those of a row.
     """
 
     tree: xr.DataTree
@@ -80,8 +85,34 @@ class Samples:
     def __getstate__(self) -> dict[str, Any]:
         return {"tree": self.tree.copy().load()}  # the file of a long run goes with the process that made it
 
+    @property
+    def remembered(self) -> bool:
+        """Whether the samples are those of a memory, of which each row of x has its own."""
+        return "row" in self.tree["posterior"]["s"].dims
+
+    @property
+    def draws_per_visit(self) -> int:
+        """Draws that a memory keeps each time that a row is on.
+
+        Raises
+        ------
+        InputError
+            If the samples are not those of a memory.
+        """
+        if not self.remembered:
+            raise InputError("draws_per_visit: the samples are not those of a memory. Use draws_per_row of rows.")
+        return int(self.attrs["draws_per_visit"])
+
     def draws(self, name: str = "u") -> Draws:
-        """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece."""
+        """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece.
+
+        Raises
+        ------
+        InputError
+            If nothing is called so, or the samples are those of a memory (`row_draws`).
+        """
+        if self.remembered:
+            raise InputError("draws: each row of a memory has draws of its own. Use row_draws(row), or by_row().")
         variable = self._variable("draws", name)
         return Draws(variable.shape, partial(_piece, variable))
 
@@ -98,9 +129,10 @@ class Samples:
 
     @property
     def rows(self) -> NDArray[np.int64] | None:
-        """Row of x that was on at each draw, shape (draw,); None if x is one observation."""
+        """Row of x that was on at each draw, shape (draw,); None if x is one observation, or each row has its own draws."""
         posterior = self.tree["posterior"]
-        return np.asarray(posterior["row"].to_numpy()) if "row" in posterior.coords else None
+        there = "row" in posterior.coords and not self.remembered
+        return np.asarray(posterior["row"].to_numpy()) if there else None
 
     @property
     def draws_per_row(self) -> int:
@@ -113,7 +145,7 @@ class Samples:
         """
         if "row" not in self.tree["posterior"].coords:
             raise InputError("the samples are of one input, not of rows. Use .s or .u.")
-        return self.n_draws // (int(self.tree["posterior"]["row"].variable[-1]) + 1)
+        return self.n_draws // (1 if self.remembered else int(self.tree["posterior"]["row"].variable[-1]) + 1)
 
     def by_row(self, name: str = "s") -> Array:
         """Return the draws of each input apart, shape (chain, row, draw, latent); ``name`` is u, s or p.
@@ -125,16 +157,21 @@ class Samples:
         """
         each = self.draws_per_row
         values = np.asarray(self._variable("by_row", name).values)
+        if self.remembered:
+            return values.swapaxes(0, 1)
         return values.reshape(len(values), -1, each, values.shape[-1])
 
     def row_draws(self, row: int, name: str = "s") -> Draws:
         """Return the draws of one input, (chain, draw, latent), to be read piece by piece; InputError as for `by_row`."""
         each = self.draws_per_row
+        if self.remembered:
+            variable = self._variable("row_draws", name)[row]
+            return Draws(variable.shape, partial(_piece, variable))
         return self.draws(name).part(row * each, (row + 1) * each)
 
     @property
     def time(self) -> Array:
-        """Time of each draw, shape (draw,), in units of tau."""
+        """Time of each draw, shape (draw,), in units of tau; (row, draw) of a memory."""
         return np.asarray(self.tree["posterior"]["time"].to_numpy())
 
     def times(self, first: int, stop: int) -> Array:
@@ -262,7 +299,14 @@ def _dynamics(sampler: CompiledCircuit) -> str:
 def _stream(sampler: CompiledCircuit) -> dict[str, Any]:
     """Return how the inputs follow each other, as attributes; nothing if there is one."""
     stream = sampler.stream
-    return {} if stream is None else {"hold": stream.hold, "interpolate": stream.interpolate}
+    if stream is None:
+        return {}
+    again = {} if sampler.features is None else {"order": stream.order, "features_sha256": _hash(sampler.features)}
+    return {"hold": stream.hold, "interpolate": stream.interpolate, **again}
+
+
+def _hash(features: Features) -> str:
+    return hashlib.sha256(np.ascontiguousarray(features.phi, dtype="<f8").tobytes()).hexdigest()
 
 
 def collect(
@@ -271,6 +315,8 @@ def collect(
     """Label the chains of a run; what settled early stays where it is."""
     u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
     task, beside = tasks[0], sampler.observed
+    if sampler.dynamics.remembers:
+        return _saved(sampler, run, task, results, *_by_visits(sampler, run, task, results, u))
 
     def posterior(first: int, stop: int) -> xr.Dataset:
         dims, states, others = ("chain", "draw", "latent"), u.read(first, stop), observed.read(first, stop)
@@ -295,12 +341,54 @@ def collect(
             coords["row"] = ("draw", np.arange(first, stop) // task.draws_per_row)
         return xr.Dataset(variables, coords)
 
+    return _saved(sampler, run, task, results, posterior, u.n_draws, math.prod(u.shape))
+
+
+def _by_visits(
+    sampler: CompiledCircuit, run: RunPlan, task: ChainTask, results: Sequence[ChainResult], u: Draws
+) -> tuple[samples_file.Posterior, int, int]:
+    """Return the posterior of a memory, its draws by row of x in the order of the visits; how many, and how many numbers."""
+    visits, each = sampler.visits(run), task.draws_per_row
+    chains, cycle = [r.chain for r in results], visits.order.shape[1] * each
+
+    def posterior(first: int, stop: int) -> xr.Dataset:
+        places = visits.places(first, stop, each)
+        start, end = (visits.dropped + first // each) * cycle, (visits.dropped + -(-stop // each)) * cycle
+        states = u.read(start, end)[:, places - start].swapaxes(0, 1)
+        about = {"units": "model units", "long_name": "state of the neurons"}
+        variables = {
+            "u": (ROWS, states, about),
+            "s": (ROWS, sampler.read(states), {"units": "model units", "long_name": "code"}),
+        }
+        coords = {
+            "row": np.arange(len(places)),
+            "chain": chains,
+            "draw": pd.RangeIndex(first, stop),
+            "latent": np.arange(u.shape[2]),
+            "time": (("row", "draw"), task.times(start, end)[places - start], {"units": "tau"}),
+        }
+        return xr.Dataset(variables, coords)
+
+    n_draws = visits.kept * each
+    return posterior, n_draws, len(chains) * n_draws * visits.order.shape[1] * u.shape[2]
+
+
+def _saved(
+    sampler: CompiledCircuit,
+    run: RunPlan,
+    task: ChainTask,
+    results: Sequence[ChainResult],
+    posterior: samples_file.Posterior,
+    n_draws: int,
+    numbers: int,
+) -> Samples:
+    """Return samples in memory, or in a file of their own if they are many."""
     rest = _without_posterior(sampler, run, task, results)
-    if math.prod(u.shape) <= samples_file.IN_MEMORY:
-        return Samples(xr.DataTree.from_dict({**rest, "/posterior": posterior(0, u.n_draws)}))
+    if numbers <= samples_file.IN_MEMORY:
+        return Samples(xr.DataTree.from_dict({**rest, "/posterior": posterior(0, n_draws)}))
     folder = Path(tempfile.mkdtemp(prefix="circuitlsc-samples-"))
     try:
-        samples_file.write(folder / "samples.nc", xr.DataTree.from_dict(rest), posterior, u.n_draws)
+        samples_file.write(folder / "samples.nc", xr.DataTree.from_dict(rest), posterior, n_draws)
         samples = Samples.load(folder / "samples.nc")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -339,6 +427,7 @@ def _without_posterior(
         "warmup": float(run.warmup),
         "thin": task.thin,
         "chunk": task.chunk,
+        **({"draws_per_visit": task.draws_per_row} if sampler.dynamics.remembers else {}),
         "seed": int(run.seed),
         "scaling": json.dumps(sampler.scaling.attributes(), sort_keys=True),
         # what the engine loaded; samples.nc beside a deck.cir has that deck's, too: the same cells, noise of their own

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from circuitlsc.io.hdf5 import ForeignError
 
 POSTERIOR = ("chain", "draw", "latent")
+ROWS = ("row", *POSTERIOR)  # of a memory
 NUMBERS = ("step", "width", "t_stop", "warmup", "temperature", "tolerance", "hold")  # > 0, or >= 0
-COUNTS = {"seed": 0, "thin": 1, "chunk": 1, "halvings": 0, "nonideal_seed": 0, "signed": 0}
-WORDS = ("prior", "form", "level", "interpolate", "engine_deck_sha256", "deck_sha256", "ngspice_version")
+COUNTS = {"seed": 0, "thin": 1, "chunk": 1, "halvings": 0, "nonideal_seed": 0, "signed": 0, "draws_per_visit": 1}
+_HASHES = ("engine_deck_sha256", "deck_sha256", "features_sha256")
+WORDS = ("prior", "form", "level", "interpolate", "order", "ngspice_version", *_HASHES)
 TABLES = ("nonideal", "dynamics", "scaling")  # as JSON
 _PIECE = 2**17  # draws of one chain and latent in a piece: 1 MB over all of them
 STATS = ("steps", "points", "rejected", "iterations", "wall")  # which the report shows
@@ -44,11 +46,11 @@ def check_tree(tree: xr.DataTree) -> None:
             raise ForeignError(f"{name} is missing")
     posterior, constant, stats = (tree[name].to_dataset() for name in ("posterior", "constant_data", "sample_stats"))
     x, A, sigma = tree["observed_data"].to_dataset()["x"], constant["A"], constant["sigma"]
-    shape = posterior["u"].shape
+    shape, remembered = posterior["u"].shape, posterior["u"].ndim == len(ROWS)
     for state, values in posterior.data_vars.items():
-        dims = (*POSTERIOR[:2], dimension(str(state)))
+        dims = ROWS if remembered else (*POSTERIOR[:2], dimension(str(state)))
         _check_array(f"posterior/{state}", values, [dims])
-        alike = 3 if dims == POSTERIOR else 2
+        alike = len(shape) if dims[2:] == POSTERIOR[2:] or remembered else 2
         if values.shape[:alike] != shape[:alike]:
             raise ForeignError(f"posterior/{state} has another shape than u")
     _check_array("observed_data/x", x, [("feature",), ("row", "feature")])
@@ -84,22 +86,25 @@ def _pieces(variable: xr.DataArray) -> Iterator[NDArray[Any]]:
 
 def _check_places(posterior: xr.Dataset, x: xr.DataArray) -> None:
     """Check the coordinates: chains, times, and the row of x that was on."""
-    draws = posterior["u"].shape[1]
-    for name, dim in (("chain", "chain"), ("time", "draw")):
+    draws, remembered = posterior.sizes["draw"], "row" in posterior["u"].dims
+    for name, dims in (("chain", ("chain",)), ("time", ("row", "draw") if remembered else ("draw",))):
         if name not in posterior.coords:
             raise ForeignError(f"posterior has no coordinate {name}")
-        _check_array(f"posterior/{name}", posterior[name], [(dim,)])
+        _check_array(f"posterior/{name}", posterior[name], [dims])
     chains = posterior["chain"].values
     if chains.dtype.kind not in "iu" or (np.diff(chains.astype(float)) <= 0).any() or chains[0] < 0:
         raise ForeignError("posterior/chain does not number the chains")
-    last = -math.inf
+    last: Any = -math.inf
     for time in _pieces(posterior["time"]):
-        if time[0] <= last or (np.diff(time) <= 0).any():
+        if (time[..., 0] <= last).any() or (np.diff(time) <= 0).any():
             raise ForeignError("posterior/time does not increase")
-        last = time[-1]
+        last = time[..., -1]
     if (x.ndim == 2) != ("row" in posterior.coords):
         raise ForeignError("posterior/row is missing, or there are no rows")
-    if x.ndim == 2:
+    if remembered:
+        if posterior.sizes["row"] != len(x) or not np.array_equal(posterior["row"].values, np.arange(len(x))):
+            raise ForeignError("posterior/row does not count the rows of x")
+    elif x.ndim == 2:
         _check_array("posterior/row", posterior["row"], [("draw",)])
         rows = len(x)
         first = 0

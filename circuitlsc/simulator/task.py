@@ -52,7 +52,7 @@ class ChainTask:
     halvings : int
         How often each step of the noise path is halved by a Brownian bridge: the same path, on a finer grid.
     start : tuple of float
-        Initial u, in model units.
+        Initial u, in model units; empty if the neurons are no states (``held`` has all that there are).
     settle : float
         End the run once no node moves by more than this within a chunk, in model units; 0 runs to the end.
     inputs : tuple of str
@@ -65,6 +65,9 @@ class ChainTask:
         Where the loop is broken (`planning.broken_loop`): its sources as ngspice flattens them, and the nodes they extrapolate.
     feedback_start : tuple of float
         Voltages of those nodes at the start.
+    written : tuple of (int, int)
+        Of noise through write lines, for each device: its source, and the column of ``rows`` that its increments are
+        multiplied by (those after the inputs'), in the row that the step belongs to. Empty if each device has a source.
     """
 
     deck: str
@@ -96,6 +99,7 @@ class ChainTask:
     feedback: tuple[str, ...] = ()
     feedback_nodes: tuple[str, ...] = ()
     feedback_start: tuple[float, ...] = ()
+    written: tuple[tuple[int, int], ...] = ()
 
     @property
     def steps_per_row(self) -> int:
@@ -143,7 +147,10 @@ class ChainTask:
         return digest.hexdigest()
 
     def _json(self) -> str:
-        return json.dumps({f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"})
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}
+        if not self.written:
+            del given["written"]  # tasks without it keep their names in the store
+        return json.dumps(given)
 
     def save(self, path: Path) -> None:
         """Write the task as JSON, and its rows beside it."""
@@ -157,7 +164,7 @@ class ChainTask:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for name, value in values.items():
             if isinstance(value, list):
-                values[name] = tuple(value)
+                values[name] = tuple(map(tuple, value)) if name == "written" else tuple(value)
         rows = path.with_name(ROWS)
         if rows.exists():
             values["rows"] = np.load(rows, allow_pickle=False)

@@ -111,7 +111,7 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
                 circuit.subcircuit(definition)
                 defined.add(definition.name)
         cell.emit(circuit, sampler.graph.wires(cell), scaling)
-    code = next((c for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.integrator)
+    code = next((c for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.neurons)
     for i, node in enumerate(code.nodes):
         circuit.V(f"drive_{i}", node, 0, f"dc 0 ac {float(mode[i])!r}")
     middle = rate / (2 * math.pi * scaling.tau)
@@ -173,7 +173,7 @@ def _rule(name: str, text: str, value: float, limit: float, cure: str, *, at_lea
 def _stability(sampler: Sampler) -> Rule:
     """Find the slowest mode with every gate open: errors of the crossbars must not turn it into one that grows."""
     model, n = sampler.model, sampler.model.n_latents
-    code = next((c.name for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.integrator.name)
+    code = next((c.name for c in sampler.graph.cells if c.quantity == "s"), sampler.graph.neurons.name)
     far = max(model.prior.threshold + 20 * sampler.plan.width + 1.0, sampler.ranges.u)
     start, moved = sampler.twin.signals(np.zeros((1, n))), sampler.twin.signals(far * np.eye(n))
     s = moved[code] - start[code]

@@ -65,25 +65,27 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     InputError
         If the circuit has no such vector.
     """
-    letters = {**dict.fromkeys(sampler.twin.vectors), **dict.fromkeys(cell.letter for cell in sampler.observed)}
-    if name not in letters:
+    seen = (sampler.graph.neurons, *sampler.observed)
+    letters = {**dict.fromkeys(sampler.twin.vectors), **dict.fromkeys(cell.letter for cell in seen)}
+    if name not in letters or (samples.remembered and name not in ("u", "s")):
         raise InputError(f"same_noise: name = {name!r} is not one of {', '.join(letters)}.")
-    attrs, step = samples.attrs, sampler.plan.step
-    task = sampler.tasks(samples.run_plan())[0]
+    attrs, step, run = samples.attrs, sampler.plan.step, samples.run_plan()
+    task = sampler.tasks(run)[0]
     chains, twin = samples.chains, sampler.twin
-    last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / step))
-    n_steps = min(max(n_steps, task.n_warmup + 4 * task.thin), last)
+    n_steps = _steps_compared(sampler, samples, task, n_steps)
+    order: Any = sampler.visits(run).sequence if samples.remembered else slice(None)
+    inputs = {
+        cell.name: grid_rows(cell.stream.rows[order], task.steps_per_row, 0, n_steps, cell.stream.interpolate)
+        for cell in sampler.graph.inputs_from_outside
+        if cell.stream is not None
+    }
 
     def path(chain: int) -> Array:
         if not task.sources:
             return np.zeros((n_steps, twin.size))
-        return twin.spread(task_paths(replace(task, chain=chain)).increments(n_steps))
+        increments = task_paths(replace(task, chain=chain)).increments(n_steps)
+        return twin.spread(increments, {name: rows[1:] for name, rows in inputs.items()})
 
-    inputs = {
-        cell.name: grid_rows(cell.stream.rows, task.steps_per_row, 0, n_steps, cell.stream.interpolate)
-        for cell in sampler.graph.inputs_from_outside
-        if cell.stream is not None
-    }
     increments = np.stack([path(c) for c in chains], axis=1)
     start = twin.full_state(sampler.starts(max(chains) + 1, int(attrs["seed"]))[chains])
     restarts = _restarts(samples, task, n_steps, twin) if sampler.system.parts else None
@@ -94,6 +96,10 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     z = solve(twin, start, increments, step, **given)
     which = task.kept(0, n_steps)
     z = z[which].transpose(1, 0, 2)
+    if samples.remembered:
+        return _by_row(
+            sampler, samples, _read(sampler, z, {key: rows[1:][which] for key, rows in inputs.items()}, name), name
+        )
     if name in twin.vectors:
         kept = z[..., twin.vectors[name]]
     else:
@@ -104,10 +110,33 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     return circuit, kept
 
 
+def _steps_compared(sampler: Sampler, samples: Samples, task: ChainTask, n_steps: int) -> int:
+    """Return how many steps are compared: whole cycles of a memory, the first ones after the warmup included."""
+    if samples.remembered:
+        visits = sampler.visits(samples.run_plan())
+        cycle = visits.order.shape[1] * task.steps_per_row
+        return int(cycle * min(len(visits.order), visits.dropped + max(1, n_steps // cycle)))
+    last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / sampler.plan.step))
+    return min(max(n_steps, task.n_warmup + 4 * task.thin), last)
+
+
+def _by_row(sampler: Sampler, samples: Samples, values: Array, name: str) -> tuple[Array, Array]:
+    """Return a memory's first samples and the twin's, from its values (chain, draw, n) in the order of time, row by row.
+
+    Each (chain, row * draw, n).
+    """
+    visits, each = sampler.visits(samples.run_plan()), samples.draws_per_visit
+    n = (values.shape[1] // (visits.order.shape[1] * each) - visits.dropped) * each
+    places = visits.places(0, n, each)
+    twin = values[:, places]
+    circuit = np.stack([samples.row_draws(k, name).read(0, n) for k in range(len(places))], axis=1)
+    return tuple(v.reshape(len(v), -1, v.shape[-1]) for v in (circuit, twin))  # type: ignore[return-value]
+
+
 def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) -> Array:
     """Return what the twin reads from states z (chain, draw, size): a vector that is observed, by its letter."""
     signals = sampler.twin.signals(z, inputs or None)
-    values = {cell.letter: signals[cell.name] for cell in (sampler.graph.integrator, *sampler.observed)}
+    values = {cell.letter: signals[cell.name] for cell in (sampler.graph.neurons, *sampler.observed)}
     values["s"] = sampler.code(values)
     return np.broadcast_to(values[name], (*z.shape[:2], values[name].shape[-1]))
 
@@ -128,7 +157,10 @@ def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str 
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
     circuit, twin = same_noise(sampler, samples, n_steps, name)
     d = circuit - twin
-    time = float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0])
+    if samples.remembered:
+        time = circuit.shape[1] / samples.draws_per_visit * float(samples.attrs["hold"])
+    else:
+        time = float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0])
     return PathDifference(float(np.abs(d).max()), float(np.sqrt(np.mean(d**2))), time, twin[0, :SHOWN])
 
 

@@ -17,6 +17,17 @@ from circuitlsc.circuit.cells.crossbar import Crossbar
 from circuitlsc.circuit.cells.feedback import Feedback, Held
 from circuitlsc.circuit.cells.gate import DeviceGate, Gate
 from circuitlsc.circuit.cells.integrator import DeviceIntegrator, DeviceMomentum, Integrator, Momentum
+from circuitlsc.circuit.cells.memory import (
+    DeviceMemory,
+    Drive,
+    FeatureLines,
+    Memory,
+    Neurons,
+    Read,
+    WeightNoise,
+    Write,
+    WrittenNoise,
+)
 from circuitlsc.circuit.cells.node import (
     DeviceGradient,
     DeviceInput,

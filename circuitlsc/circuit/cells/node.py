@@ -226,7 +226,8 @@ class Input(Cell):
         assert self.stream is not None
         times, rows = self.stream.corners(self.step)
         pairs = zip(times * scaling.tau, rows[:, i] * self.unit(scaling), strict=True)
-        return "PWL(" + " ".join(f"{number(t)!r} {number(v)!r}" for t, v in pairs) + ")"
+        again = "" if self.stream.order == "once" else f" r={number(times[1] * scaling.tau)!r}"
+        return "PWL(" + " ".join(f"{number(t)!r} {number(v)!r}" for t, v in pairs) + ")" + again
 
 
 @dataclass(frozen=True, eq=False)

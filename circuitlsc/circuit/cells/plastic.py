@@ -114,10 +114,12 @@ class DeviceWeights(Weights):
 class Multipliers(Cell):
     r"""One multiplier per synapse, :math:`k\,(1 + \epsilon_{ji})(p_{ji} + o_{ji})(q_{ji} + o'_{ji})`; errors at device level.
 
+    Of a dictionary, or of a memory (`circuitlsc.circuit.cells.memory`), whose rows are latents and whose columns are features.
+
     Parameters
     ----------
     n_latents : int
-        K.
+        K, the columns.
     gain : float
         k.
     hardware : Hardware or None
@@ -134,7 +136,7 @@ class Multipliers(Cell):
     source: str = field(default="r", kw_only=True)
 
     linear = True
-    #: letter of the nodes that the currents sum into: r, e or a
+    #: letter of the nodes that the currents sum into: r, e or a; u or w of a memory
     target: ClassVar[str]
     #: what the subcircuit says of itself
     text: ClassVar[str]
@@ -153,8 +155,12 @@ class Multipliers(Cell):
     def places(self) -> dict[str, NDArray[np.int64]]:
         """Where in each vector the multipliers have their element, shape (D * K,), row by row."""
         every = np.arange(self.n_features * self.n_latents)
-        pixel, latent = np.divmod(every, self.n_latents)
-        return {"a": every, "r": pixel, "s": latent, "e": latent}
+        row, column = np.divmod(every, self.n_latents)
+        return {
+            **dict.fromkeys(("a", "w"), every),
+            **dict.fromkeys(("r", "u", "d"), row),
+            **dict.fromkeys(("s", "e", "phi", "v"), column),
+        }
 
     def element(self, i: int) -> str:
         """Return the name of a multiplier: that of its pixel and its latent."""
@@ -167,7 +173,7 @@ class Multipliers(Cell):
         if self.hardware is None:
             return np.full(shape, self.gain), np.zeros(shape), np.zeros(shape)
         parts, part, scaling = self.hardware.parts, self.hardware.parts.plastic, self.hardware.scaling
-        names = [self.element(i) for i in self.places["a"]]
+        names = [self.element(i) for i in range(self.n_features * self.n_latents)]
         p, q = (scaling.volts(quantity) for quantity in self.quantities)
         return (
             self.gain * parts.factors(names, "gain", part.gain_error).reshape(shape),
@@ -181,8 +187,8 @@ class Multipliers(Cell):
         (first_port, a), (second_port, b) = ((port, inputs[port][..., self.places[port]]) for port in self.ports)
         p, q = gain * (a + first), b + second
         total = p * q
-        if self.target != "a":
-            total = total.reshape(*total.shape[:-1], -1, self.n_latents).sum(-1 if self.target == "r" else -2)
+        if self.target not in ("a", "w"):
+            total = total.reshape(*total.shape[:-1], -1, self.n_latents).sum(-2 if self.target == "e" else -1)
         sign = -1.0 if self.target == "a" else 1.0
         partials = {}
         for port, slope in ((first_port, gain * q), (second_port, p)):
@@ -194,6 +200,8 @@ class Multipliers(Cell):
         """Return the current that makes one unit of the target's sum, at k = 1: out of the capacitor of a weight."""
         if self.target == "a":
             return -scaling.drift_current
+        if self.target == "w":
+            return scaling.c_int * scaling.volts("w") / scaling.tau
         return scaling.volts(self.target) / scaling.r_node
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:

@@ -72,12 +72,16 @@ def integrate(
             inputs = None if fixed is None else np.tile(fixed, (n + 1, 1))
             if task.rows is not None:
                 inputs = grid_rows(task.rows, task.steps_per_row, counts.steps, n, task.interpolate)
-            callbacks.load(paths.increments(n), units, inputs, feedback)
+            increments = paths.increments(n)
+            if task.written:
+                assert inputs is not None
+                increments, inputs = through_lines(task, increments, inputs)
+            callbacks.load(increments, units, inputs, feedback)
             for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
                 session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
             session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
-            piece, held, points = _grid_points(session, task, n, h, u)
+            piece, held, points = _grid_points(session, task, n, h, u, held)
             if callbacks.unknown_sources:
                 raise TransientFailed("an external source of the deck has no path.")
             feedback = callbacks.feedback(n)
@@ -90,7 +94,7 @@ def integrate(
             counts.rejected = before.rejected + callbacks.rejected
             counts.iterations = before.iterations + _iterations(session)
             session.exec_command("destroy all")
-            u = piece[-1, : len(u)]
+            u = piece[-1, : len(u)]  # of neurons that are no states there are none
             kept = counts.steps >= task.n_warmup + task.thin
             settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
             carried = tuple(tuple(v.tolist()) for v in feedback or ())
@@ -102,6 +106,12 @@ def integrate(
         raise TransientFailed(diagnose(str(error), session.log)) from None
     finally:
         counts.log.extend(session.log)
+
+
+def through_lines(task: ChainTask, increments: Array, inputs: Array) -> tuple[Array, Array]:
+    """Return each device's increments (n, n_devices), times what the row of each step writes with, and the inputs alone."""
+    source, column = np.array(task.written).T
+    return increments[:, source] * inputs[1:, column], inputs[:, : len(task.inputs)]
 
 
 def operating_point(session: Any, deck: str, nodes: Sequence[str]) -> Array:
@@ -119,7 +129,7 @@ def operating_point(session: Any, deck: str, nodes: Sequence[str]) -> Array:
     return values
 
 
-def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) -> tuple[Array, Array, int]:
+def _grid_points(session: Any, task: ChainTask, n: int, h: float, u: Array, held: Array) -> tuple[Array, Array, int]:
     """Return u and what is observed at t = h, 2h, .. nh, the other capacitors' last voltages, and ngspice's time points.
 
     Raises TransientFailed if a point is missing or not finite.
@@ -132,7 +142,12 @@ def _grid_points(session: Any, task: ChainTask, n: int, h: float, start: Array) 
     if missing:
         raise TransientFailed(f"ngspice returned no vector {missing[0]!r}.")
     # ngspice says nothing if `alter` finds no such capacitor
-    first = np.array([plot[node]._data[0] if len(plot[node]._data) else 0.0 for node in task.nodes]) / task.volt
+    begun, start = task.nodes, u
+    if not len(
+        u
+    ):  # the neurons are no states: look at the capacitors that there are (a pole that starts at 0 may jump)
+        begun, start = tuple(node for node, v in zip(task.held, held, strict=True) if v), held[held != 0] / task.volt
+    first = np.array([plot[node]._data[0] if len(plot[node]._data) else 0.0 for node in begun]) / task.volt
     if len(plot["time"]._data) and not np.all(np.abs(first - start) <= STARTED * (1 + np.abs(start))):
         raise TransientFailed("the capacitors did not start from the voltages that they were given.")
     grid = np.asarray(plot["time"]._data) / h
