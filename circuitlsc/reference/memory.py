@@ -30,9 +30,9 @@ from circuitlsc.io.compiled import compiled, side_by_side
 from circuitlsc.model.dynamics import NOISES
 from circuitlsc.model.features import Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import ORDERS
 from circuitlsc.reference.replicates import LANES, Reals, _codes, _force, _Law, _seed_lanes, _uniform, kernel_law
 
-ORDERS = ("cyclic", "random")
 RATE_STEP = 0.02  # h times the fastest rate: P(active) is off by less than 0.003 (`circuitlsc.reference.sde`)
 LARGEST_STEP = 0.01  # in tau
 SPACING = 0.2  # between draws, in tau
@@ -107,7 +107,7 @@ class SoftwareMemory:
         check_number("SoftwareMemory", "leak", leak, "it must not be negative", above=False)
         for name, count, least in (("n_runs", n_runs, 1), ("seed", seed, 0)):
             check_count(f"SoftwareMemory: {name}", count, least, "")
-        for name, word, known in (("noise", noise, NOISES), ("order", order, ORDERS)):
+        for name, word, known in (("noise", noise, NOISES), ("order", order, ORDERS[1:])):
             if word not in known:
                 raise InputError(f"SoftwareMemory: {name} = {word!r} is not one of {', '.join(known)}.")
         rows = np.stack([model.check_x(row) for row in np.atleast_2d(real_array("x", x))])
