@@ -94,10 +94,10 @@ class Remembered:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        chains, draws, _ = self.u[0].shape
+        draws = self.u[0].n_draws
         if len(self.u) != len(self.x) or draws % self.visits or draws < MIN_DRAWS:
             raise InputError(
-                f"{len(self.x)} inputs have {len(self.u)} chains of {draws} samples in {self.visits} visits, but each needs as "
+                f"{len(self.x)} inputs have states of {len(self.u)}, {draws} samples a chain in {self.visits} visits, but each needs as "
                 f"many in each visit, and {MIN_DRAWS} at least. Raise t_stop, or lower thin or warmup."
             )
 
