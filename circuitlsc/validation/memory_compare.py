@@ -97,8 +97,8 @@ class Remembered:
         draws = self.u[0].n_draws
         if len(self.u) != len(self.x) or draws % self.visits or draws < MIN_DRAWS:
             raise InputError(
-                f"{len(self.x)} inputs have states of {len(self.u)}, {draws} samples a chain in {self.visits} visits, but each needs as "
-                f"many in each visit, and {MIN_DRAWS} at least. Raise t_stop, or lower thin or warmup."
+                f"{len(self.x)} inputs have states of {len(self.u)}, {draws} samples a chain in {self.visits} visits, but each "
+                f"needs as many in each visit, and {MIN_DRAWS} at least. Raise t_stop, or lower thin or warmup."
             )
 
     @classmethod
