@@ -330,8 +330,7 @@ def judge_memory(
         Share of correct memories of which an input's largest abs(z) is beyond its limit.
     """
     N, warmup = len(of.x), len(of.x) * of.dropped * of.hold
-    nulls = [_largest(each, alpha) for each in known]
-    widened = _widened(nulls, alpha)
+    widened = widening(known, alpha)
     measured, found = [], []
     for n, each in enumerate(known):
         s, active = of.u[n].map(of.model.latent), of.active(n)
@@ -380,21 +379,19 @@ def judge_memory(
     )
 
 
-def _largest(known: Expectation, alpha: float) -> tuple[Array, float]:
-    """Return the largest abs(z) of an input's replicates over their limit, and this limit."""
-    null, unit = known.null, known.null.judged.units(known.scale)
-    exact, reference = (null.judged.select(known.exact, name) for name in ("", "_mcse"))
-    errors = Excess(np.zeros_like(exact), null.deviations(exact) / unit, reference / unit, alpha=alpha)
-    return errors.largest / errors.c, errors.c
-
-
-def _widened(nulls: Sequence[tuple[Array, float]], alpha: float) -> float:
-    """Return the factor on all limits beyond which a share alpha of memories has an input."""
-    ratios = np.concatenate([ratio for ratio, _ in nulls])
-    weights = np.concatenate([np.full(len(ratio), 1 / len(ratio)) for ratio, _ in nulls])
-    order = np.argsort(-ratios, kind="stable")
+def widening(known: Sequence[Expectation], alpha: float = ALPHA) -> float:
+    """Return the factor on the limits of all inputs beyond which a share alpha of correct memories has one of them."""
+    ratios = []
+    for each in known:
+        null, unit = each.null, each.null.judged.units(each.scale)
+        exact, reference = (null.judged.select(each.exact, name) for name in ("", "_mcse"))
+        errors = Excess(np.zeros_like(exact), null.deviations(exact) / unit, reference / unit, alpha=alpha)
+        ratios.append(errors.largest / errors.c)
+    weights = np.concatenate([np.full(len(ratio), 1 / len(ratio)) for ratio in ratios])
+    together = np.concatenate(ratios)
+    order = np.argsort(-together, kind="stable")
     first = int(np.argmax(np.cumsum(weights[order]) > alpha * (1 + 1e-9)))
-    return max(1.0, float(ratios[order[first]]))
+    return max(1.0, float(together[order[first]]))
 
 
 def _decide(found: Sequence[Comparison], tolerance: float) -> dict[str, Any]:
