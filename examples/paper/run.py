@@ -1,4 +1,4 @@
-"""The figures of both papers, in software and some as circuits too: data, drawing and a few lines of text."""
+"""The figures of the papers, in software and some as circuits too: data, drawing and a few lines of text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from examples.paper.ald_hold import ald_hold_data, ald_hold_report
+from examples.paper.ald_hold_plot import ald_hold
 from examples.paper.circuit import SWEEP, circuit_activity, circuit_coefficients
 from examples.paper.figure_bars import figure4b_data, figure6_data, figure7_data
 from examples.paper.figure_norms import figure8_data
@@ -73,7 +75,7 @@ def reproduce(
     ----------
     name : str
         ``"fig3"``, ``"fig4a"``, ``"fig4b"`` or ``"fig5"`` to ``"fig9"`` (Fang et al. 2022); ``"vsc-gradients"``, ``"vsc-max"``,
-        ``"vsc-patches"`` or ``"vsc-laws"`` (in kind after Fallah & Rozell 2022).
+        ``"vsc-patches"`` or ``"vsc-laws"`` (in kind after Fallah & Rozell 2022); ``"ald-hold"`` (after Taniguchi et al. 2022).
     seed : int
         Of data and noise; the first one where there are several runs.
     circuits : bool
@@ -81,7 +83,7 @@ def reproduce(
     size, circuit_size : Size
         Of the software's and of the circuits' data: Figures 3, 4a and 5.
     effort : Effort or None
-        How long is learned, and how often: Figures 4b and 6 to 9, and all of vsc. None is the figure's own, in minutes.
+        How long is learned, and how often: Figures 4b and 6 to 9, and all of vsc and ald. None is the figure's own, in minutes.
     workers : int
         How many runs of learning, or circuits, go side by side; the numbers are the same.
     note : callable or None
@@ -160,5 +162,6 @@ FIGURES: dict[str, Callable[[Request], Made]] = {
     "vsc-max": _learned(vsc_max_data, vsc_max, vsc_max_report),
     "vsc-patches": _learned(vsc_patches_data, vsc_patches, vsc_patches_report),
     "vsc-laws": _learned(vsc_laws_data, vsc_laws, vsc_laws_report),
+    "ald-hold": _learned(ald_hold_data, ald_hold, ald_hold_report),
 }
 WITH_CIRCUITS = ("fig4a", "fig5")
