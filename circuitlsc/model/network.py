@@ -35,6 +35,18 @@ class Network:
         weights = [rng.uniform(-1.0, 1.0, (n, m)) / math.sqrt(m) for m, n in pairwise(sizes)]
         return cls(weights, [np.zeros(n) for n in sizes[1:]])
 
+    @property
+    def parameters(self) -> Array:
+        """All weights, and then all biases, in one vector."""
+        return flat(self.weights, self.biases)
+
+    def with_parameters(self, parameters: Array) -> Network:
+        """Return layers of the same sizes with other weights and biases; a vector that is longer has more behind them."""
+        pieces = [*self.weights, *self.biases]
+        ends, n = np.cumsum([0, *(piece.size for piece in pieces)]), len(self.weights)
+        parts = [parameters[a:b].reshape(p.shape) for (a, b), p in zip(pairwise(ends), pieces, strict=True)]
+        return Network(parts[:n], parts[n:])
+
     def values(self, X: ArrayLike) -> list[Array]:
         """Return the values of every layer, the input first and y last, each (..., n)."""
         values = [np.asarray(X, dtype=float)]
@@ -69,3 +81,8 @@ class Network:
             if k:
                 back = back * (values[k] > 0)
         return back
+
+
+def flat(weights: Sequence[Array], biases: Sequence[Array]) -> Array:
+    """Return weights and biases, or their gradients, in one vector."""
+    return np.concatenate([piece.ravel() for piece in (*weights, *biases)])
