@@ -131,7 +131,7 @@ def test_half_the_noise_is_half_the_temperature():
 
     here = at(np.swapaxes(W, 1, 2))
     for t in range(400):
-        step = amortised_step(W, phi, at, here, 0.04, rng, temperature=0.5, metropolis=True)
+        step = amortised_step(W, phi, here, 0.04, rng, temperature=0.5, at=at)
         W, here = step.W, step.energy
         if t >= 100 and t % 10 == 0:
             out.append(np.swapaxes(W, 1, 2))

@@ -185,7 +185,7 @@ def _anneal(
         out -= (beta[t + 1] - beta[t]) * data
         if choose:
             steps[t + 1 :] = step * math.exp(float(np.mean(taken)) - _WANTED)
-    return out
+    return np.asarray(out)
 
 
 def _averaged(log_weights: Array, more: Array | float) -> LogLikelihood:

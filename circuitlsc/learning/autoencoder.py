@@ -49,13 +49,12 @@ class Step(NamedTuple):
 def amortised_step(
     W: Array,
     phi: Array,
-    at: Callable[[Array], Energy],
     here: Energy,
     eta: float,
     rng: np.random.Generator,
     *,
     temperature: float = 1.0,
-    metropolis: bool = False,
+    at: Callable[[Array], Energy] | None = None,
 ) -> Step:
     """Take one Langevin step of the weights that make codes of features.
 
@@ -64,8 +63,6 @@ def amortised_step(
     W : array, shape (..., K, H)
         Codes over features; leading axes are chains.
     phi : array, shape (n, H)
-    at : callable
-        Energy and slopes of codes (..., n, K).
     here : Energy
         At W.
     eta : float
@@ -73,13 +70,14 @@ def amortised_step(
     rng : numpy.random.Generator
     temperature : float
         T of exp(-sum_n E_n/T).
-    metropolis : bool
-        Accept or reject: then the law is exact at every eta.
+    at : callable or None
+        Energy and slopes of codes (..., n, K), by which a step is accepted or rejected (Metropolis): then the law is exact at
+        every eta. None accepts all.
     """
     drift = eta * np.swapaxes(here.by_z, -1, -2) @ phi
     noise = math.sqrt(2 * temperature * eta) * rng.standard_normal(W.shape)
     new = W - drift + noise
-    if not metropolis:
+    if at is None:
         return Step(new, None, 1.0)
     there = at(codes(new, phi))
     back = noise - drift - eta * np.swapaxes(there.by_z, -1, -2) @ phi
@@ -162,7 +160,7 @@ def sample_amortised(
     draws = np.empty((chains, steps // thin, len(X), K))
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
         for t in range(warmup + steps // thin * thin):
-            W, energy, taken = amortised_step(W, phi, at, here, eta, rng, metropolis=metropolis)
+            W, energy, taken = amortised_step(W, phi, here, eta, rng, at=at if metropolis else None)
             here = at(codes(W, phi)) if energy is None else energy
             if t >= warmup:
                 accepted += taken
@@ -344,12 +342,12 @@ class AutoencoderLearner:
                 energy, by_generator, by_coder = coder.gradients(generator, x, noise)
                 falling = 0.5 * (1.0 + math.cos(math.pi * (done - 1) / self.steps)) + _FLOOR
                 gradient = np.concatenate([by_generator, by_coder])
-                if not (math.isfinite(energy) and np.isfinite(gradient).all()):
+                trained = trained - adam_step(moments, gradient, falling * self.rate, done)
+                if not (math.isfinite(energy) and np.isfinite(trained).all()):
                     raise InputError(
                         f"AutoencoderLearner: it diverged at step {done}: step = {self.step!r} or rate = {self.rate!r} is too "
                         "large. Lower it."
                     )
-                trained = trained - adam_step(moments, gradient, falling * self.rate, done)
                 generator = generator.with_parameters(trained[:split])
                 coder.network = coder.network.with_parameters(trained[split:])
                 total += energy
@@ -404,7 +402,9 @@ class _Langevin(_Coder):
         if not phi.any():
             raise InputError("AutoencoderLearner: every feature of a batch is 0: it diverged. Lower step or rate.")
         eta = learner.step / float(np.sum(phi**2))
-        options: dict[str, Any] = {"temperature": learner.temperature, "metropolis": learner.metropolis}
+        options: dict[str, Any] = {"temperature": learner.temperature}
+        if learner.metropolis:
+            options["at"] = lambda z: generator.energy(z, x)
         energy, by_generator, by_phi = 0.0, np.zeros(len(generator.parameters)), np.zeros_like(phi)
         for _ in range(learner.inner):
             here = generator.energy(codes(self.W, phi), x, trained=True)
@@ -412,7 +412,7 @@ class _Langevin(_Coder):
             energy += float(np.mean(here.value))
             by_generator += here.by_parameters
             by_phi += here.by_z @ self.W
-            step = amortised_step(self.W, phi, lambda z: generator.energy(z, x), here, eta, rng, **options)
+            step = amortised_step(self.W, phi, here, eta, rng, **options)
             self.W = step.W
             self.accepted += step.accepted / learner.inner
         by_layers = np.zeros(len(self.network.parameters))
