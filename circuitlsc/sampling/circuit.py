@@ -407,11 +407,17 @@ class CompiledCircuit:
         written: list[tuple[int, int]] = []
         rows = [streamed["rows"]]
         if self.twin.through_lines:
-            noise = next(noise for noise in self.graph.noises if isinstance(noise, WrittenNoise))
             gains, column = np.unique(self.twin.write_gains(inputs), axis=1, return_inverse=True)
-            rows.append(gains)
-            first = streamed["rows"].shape[1]
-            written = [(int(k), first + int(c)) for k, c in zip(noise.neurons, column.ravel(), strict=True)]
+            others = any(not isinstance(noise, WrittenNoise) for noise in self.graph.noises)
+            rows += [gains, np.ones((len(gains), 1 if others else 0))]  # what is in series with no weight is as it is
+            first, source = streamed["rows"].shape[1], 0
+            for noise in self.graph.noises:
+                if isinstance(noise, WrittenNoise):
+                    places = zip(noise.write.neurons, column.ravel(), strict=True)
+                    written += [(source + int(k), first + int(c)) for k, c in places]
+                else:
+                    written += [(source + k, first + gains.shape[1]) for k in range(len(noise.sources))]
+                source += len(noise.sources)
         return {"rows": np.concatenate(rows, axis=1)[visits], "written": tuple(written)}
 
     def observing(self, task: ChainTask, nodes: tuple[str, ...]) -> ChainTask:
