@@ -56,7 +56,7 @@ class Plan:
 def sampling_plan(
     model: SparseCodingModel, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None
 ) -> Plan:
-    """Choose or check width and step of an overdamped sampler.
+    """Choose or check width and step of an overdamped sampler: those of a typical row, or, of a memory, of the strongest.
 
     Parameters
     ----------
@@ -72,7 +72,10 @@ def sampling_plan(
         If a given width or step cannot be used.
     """
     ranges = expected_ranges(model, x)
-    plan = plan_step(model, _typical(model, x), width=width, step=step, temperature=dynamics.T)
+    # the rows of a stream pass by once; a memory comes back to each of them
+    plan = plan_step(
+        model, _typical(model, x, 1.0 if dynamics.remembers else 0.5), width=width, step=step, temperature=dynamics.T
+    )
     return Plan(plan, dynamics, ranges)
 
 
@@ -102,8 +105,8 @@ def check_atoms(model: SparseCodingModel) -> None:
         )
 
 
-def _typical(model: SparseCodingModel, x: Array) -> Array:
-    """Return x, or of many the one whose drive is the median.
+def _typical(model: SparseCodingModel, x: Array, share: float) -> Array:
+    """Return x, or of many the one whose drive is larger than that of a share of them.
 
     The step follows from the gradient at the gates. Once a latent explains a strong input it is far from its gate, and
     what is left is noise: the strongest input of a thousand would shorten every step for the few that follow its start.
@@ -111,7 +114,7 @@ def _typical(model: SparseCodingModel, x: Array) -> Array:
     if x.ndim == 1:
         return x
     drives = np.abs(x @ model.A).max(axis=1)
-    return np.asarray(x[np.argsort(drives)[len(x) // 2]])
+    return np.asarray(x[np.argsort(drives)[min(int(share * len(x)), len(x) - 1)]])
 
 
 def _with_momentum(plan: StepPlan, dynamics: Dynamics, step: float | None) -> StepPlan:
@@ -163,7 +166,7 @@ def settling_plan(
     theta : float
         Threshold between codes that are zero and others, if that may be what its comparators must resolve.
     """
-    x = _typical(model, x)
+    x = _typical(model, x, 0.5)
     size = float(np.max(np.abs(model.A.T @ x) / model.powers))  # of the code that explains x with one latent
     typical = min(model.prior.slab_scale, size) if size > 0 else model.prior.slab_scale
     best_width, best_step = MAP_WIDTH * typical, min(LARGEST_MAP_STEP, MAP_STEP / rate)

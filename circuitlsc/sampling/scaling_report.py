@@ -43,7 +43,11 @@ def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     yield "dynamics", sampler.what()
     if stream is not None:
         how = "one after the other" if stream.interpolate == "hold" else "with lines between them"
-        yield "inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}: {stream.t_stop:g} tau in all"
+        total = f": {stream.t_stop:g} tau in all"
+        if stream.order != "once":
+            total = f", {'in turn' if stream.order == 'cyclic' else 'in another order each time'}, again and again"
+            how = f"{stream.t_stop:g} tau a cycle"
+        yield "inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}{total}"
     for line in plan.explanation:
         yield "step", line
     volts = f"u, s {s.volt:.4g} V; r {s.volt_r:.4g} V; e {s.volt_e:.4g} V"

@@ -19,6 +19,7 @@ from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask
 
+CUTS = 12  # how often a memory's twin may cut the step of a switch
 RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
 SHOWN = 1000  # samples of the twin that are kept for a figure
 
@@ -90,6 +91,8 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     start = twin.full_state(sampler.starts(max(chains) + 1, int(attrs["seed"]))[chains])
     restarts = _restarts(samples, task, n_steps, twin) if sampler.system.parts else None
     given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
+    if samples.remembered:
+        given |= {"tries": CUTS, "simulator": True}  # at a switch the gradient at the gates is large
     solve = (
         partial(trapezoid, restarts=restarts) if sampler.loop != "broken" else partial(broken_trapezoid, sampler.graph)
     )

@@ -218,8 +218,14 @@ class Input(Cell):
         if not self.written:
             super().emit(netlist, wires, scaling)
             return
+        assert self.stream is not None
         for i, node in enumerate(wires.output):
-            netlist.I(self.element(i), 0, node, self.waveform(i, scaling))
+            if self.stream.order == "once":
+                netlist.I(self.element(i), 0, node, self.waveform(i, scaling))
+            else:  # ngspice repeats the waveforms of voltage sources alone
+                own = f"{self.name}_{i}"
+                netlist.V(self.element(i), own, 0, self.waveform(i, scaling))
+                netlist.VCCS(self.element(i), 0, node, own, 0, 1.0)
 
     def waveform(self, i: int, scaling: Scaling) -> str:
         """Return ``PWL(...)`` of one component of the stream."""
