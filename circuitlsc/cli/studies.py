@@ -73,7 +73,7 @@ def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Pa
 
     config = job.load()
     circuit = config.circuit()
-    check_samples_one(f"the {job.command}", circuit)
+    check_samples_one(f"the {job.command}", circuit, remembered=True)
     if (level := circuit["level"]) != "device":
         raise InputError(
             f'circuit.level = "{level}" has no parts that could be imperfect. '
@@ -89,7 +89,8 @@ def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
     from circuitlsc.studies.frame import length
 
-    run, most = asdict(config.run), max(length(config.dynamics), 2 * config.run.warmup)
+    each = len(config.x) if config.dynamics.remembers else 1
+    run, most = asdict(config.run), max(each * length(config.dynamics), 2 * config.run.warmup)
     return {**run, "t_stop": min(run["t_stop"], most) if t_stop is None else t_stop}
 
 
