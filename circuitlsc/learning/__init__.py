@@ -2,6 +2,10 @@
 
 from circuitlsc.learning.ais import LogLikelihood as LogLikelihood
 from circuitlsc.learning.ais import ais_log_likelihood as ais_log_likelihood
+from circuitlsc.learning.ais import generator_log_likelihood as generator_log_likelihood
+from circuitlsc.learning.autoencoder import AutoencoderLearner as AutoencoderLearner
+from circuitlsc.learning.autoencoder import AutoencoderRun as AutoencoderRun
+from circuitlsc.learning.autoencoder import sample_amortised as sample_amortised
 from circuitlsc.learning.circuit import CircuitLearner as CircuitLearner
 from circuitlsc.learning.classic import ClassicLearner as ClassicLearner
 from circuitlsc.learning.classic import ssc_learner as ssc_learner

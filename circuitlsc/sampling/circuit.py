@@ -437,10 +437,19 @@ def written_rows(graph: SignalFlowGraph, twin: Twin, rows: Array) -> tuple[Array
     if not twin.through_lines:
         return rows, ()
     inputs = {cell.name: cell.stream.rows for cell in graph.inputs_from_outside if cell.stream is not None}
-    noise = next(noise for noise in graph.noises if isinstance(noise, WrittenNoise))
     gains, column = np.unique(twin.write_gains(inputs), axis=1, return_inverse=True)
-    places = zip(noise.neurons, column.ravel(), strict=True)
-    return np.concatenate([rows, gains], axis=1), tuple((int(k), rows.shape[1] + int(c)) for k, c in places)
+    others = any(not isinstance(noise, WrittenNoise) for noise in graph.noises)
+    columns = [rows, gains, np.ones((len(rows), 1 if others else 0))]  # what is in series with no weight is as it is
+    written: list[tuple[int, int]] = []
+    first, source = rows.shape[1], 0
+    for noise in graph.noises:
+        if isinstance(noise, WrittenNoise):
+            places = zip(noise.write.neurons, column.ravel(), strict=True)
+            written += [(source + int(k), first + int(c)) for k, c in places]
+        else:
+            written += [(source + k, first + gains.shape[1]) for k in range(len(noise.sources))]
+        source += len(noise.sources)
+    return np.concatenate(columns, axis=1), tuple(written)
 
 
 def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:
