@@ -4,14 +4,15 @@ import functools
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 from test_learning_circuit import CHIP, states_of
 from test_learning_circuit import learner as without
 
-from circuitlsc import Dynamics, InputError
+from circuitlsc import Dynamics, InputError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit.cells.memory import DeviceMemory
 from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.drawing.learning import learning_path_figure
-from circuitlsc.learning import Memory, Stage
+from circuitlsc.learning import CircuitLearner, FromModel, Learner, Memory, Stage, random_weights
 from circuitlsc.learning import circuit as module
 from circuitlsc.learning.memory import FewVisitsWarning
 from circuitlsc.nonideal.nonidealities import Nonidealities
@@ -48,7 +49,7 @@ def ran(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("one-hot", "orthogonal", "device") else ()) for n in CASES]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n not in ("sigma", "relu:10-device") else ()) for n in CASES]
 )
 def test_circuit_learns_what_its_twin_learns(name):
     made, run = ran(name)
@@ -143,3 +144,46 @@ def test_what_it_reports():
         learning_path_figure(made)
     with pytest.warns(FewVisitsWarning, match="each of the 4 inputs remembered is on 0.25 times"):
         learner(stage=Stage.of_inputs(1, hold=0.1, step=0.02, tau_A=40.0)).run()
+
+
+# ---- as large as the issue asks for
+
+
+def sixteen(kind, stage, seed=0, **given):
+    """Return a learner of 3 x 3 bars (sigma 0.3) that remembers 16 inputs."""
+    truth = SparseCodingModel(bars(3), SpikeSlab(0.3, 1.0), 0.3)
+    X = FromModel(truth).batch(0, 16, 0)
+    given = {"A0": random_weights(9, 6, 1), "pi": 0.3, "lam": 1.0, "sigma": 0.3, "source": X, "seed": seed, **given}
+    memory = Memory(16, Dynamics(kind="amortised", features=kind))
+    return CircuitLearner(memory=memory, stage=stage, **given)
+
+
+@pytest.mark.slow
+def test_sixteen_inputs_over_500_tau():
+    """One twin, with one-hot features, is all the software that there is: rectified features learn the same."""
+    stage = Stage.of_inputs(100, hold=5.0, step=0.05, tau_A=1000.0)
+    twin = sixteen("one-hot", stage, tolerance=1e-9).twin_states(100)[:, 6:]
+    for kind in ("one-hot", "relu:64"):
+        A = sixteen(kind, stage, tolerance=1e-9).states(100)[:, 6:]
+        assert np.sqrt(np.mean((A - twin) ** 2)) < 1e-3
+        assert np.sqrt(np.mean((A[20:] - twin[:-20]) ** 2)) > 1e-2  # 100 tau later it is another dictionary
+
+
+@pytest.mark.slow
+def test_the_last_quarter_is_that_of_software():
+    """The mean weight and norm of independent runs from the truth, circuit against software, by Welch's test.
+
+    Of sixteen inputs single atoms are not known: two share what each has.
+    """
+    stage = Stage.of_inputs(600, hold=10.0, step=0.05, tau_A=1000.0)
+    start = {"A0": bars(3)}
+    circuits = np.array([sixteen("one-hot", stage, seed, **start).run().learned.A for seed in range(4)])
+    given = {"pi": 0.3, "lam": 1.0, "sigma": 0.3, "batch": 1, "memory": 16, "dtype": "float64", **start}
+    given["source"] = sixteen("one-hot", stage, **start).source
+    own = Stage.of_inputs(600, hold=10.0, step=10.0 / 1389, tau_A=1000.0)
+    software = np.array([Learner(**given, stages=[own], seed=seed).run().learned.A for seed in range(16)])
+    ours, theirs = (
+        np.stack([A.mean(axis=(1, 2)), np.linalg.norm(A, axis=1).mean(axis=1)], axis=1) for A in (circuits, software)
+    )
+    assert ttest_ind(ours, theirs, equal_var=False).pvalue.min() > 1e-3
+    assert ttest_ind(0.8 * ours, theirs, equal_var=False).pvalue.min() < 1e-3
