@@ -215,13 +215,17 @@ class CircuitLearner(SlowSettings):
         return Twin(self.graph)
 
     @cached_property
-    def first(self) -> Array:
-        """The neurons' start, shape (K,), or that of a memory's weights, row by row, (K * H,)."""
+    def first_u(self) -> Array:
+        """The neurons' start, shape (K,), or that of all the inputs that are remembered, (N, K)."""
         rng = np.random.default_rng([self.seed, 2])
         if self.remembered is None:
             return np.asarray(starts(self.model, rng))
-        u = np.stack([starts(self.model, rng) for _ in self.remembered.X])
-        return self.remembered.features.weights_of(u).ravel()
+        return np.stack([starts(self.model, rng) for _ in self.remembered.X])
+
+    @cached_property
+    def first(self) -> Array:
+        """What the capacitors start from that hold these: the neurons', or a memory's weights row by row, (K * H,)."""
+        return self.first_u if self.remembered is None else self.remembered.features.weights_of(self.first_u).ravel()
 
     @cached_property
     def library_deck(self) -> str:
