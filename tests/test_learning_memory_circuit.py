@@ -20,13 +20,20 @@ from circuitlsc.nonideal.nonidealities import Nonidealities
 INPUTS = 8
 STAGE = Stage.of_inputs(INPUTS, hold=0.6, step=0.02, tau_A=40.0, tau_u0=50.0, tau_lam=15.0, tau_sigma=70.0)
 PLASTIC = Nonidealities(plastic=CHIP.plastic, seed=3)
+ALL = Nonidealities(  # the lines of rectified features have op-amps and a crossbar
+    plastic=CHIP.plastic,
+    noise={"temperature_mismatch": 0.2, "offset": 1e-6},
+    op_amp={"offset": 1e-3},
+    crossbar={"programming_error": 0.02},
+    seed=3,
+)
 CASES = {
     "one-hot": {},
     "orthogonal": {"learn": ("A", "pi")},
     "relu:10": {},
     "sigma": {"learn": ("pi", "lam", "sigma"), "signed": True},
     "device": {"level": "device", "nonideal": PLASTIC},
-    "relu:10-device": {"level": "device", "nonideal": PLASTIC},
+    "relu:10-device": {"level": "device", "nonideal": ALL},
 }
 pytestmark = [
     pytest.mark.ngspice,
@@ -105,10 +112,16 @@ def test_plastic_parts_are_those_of_both_kinds_of_synapses(nonideal):
     assert any(isinstance(cell, DeviceMemory) for cell in held.graph.cells)  # A is held, a memory has synapses anyway
 
 
-@pytest.mark.parametrize("part", [{"integrator": {"output_resistance": 1e8}}, {"noise": {"temperature_mismatch": 0.1}}])
-def test_parts_that_a_memory_has_not_are_refused(part):
-    with pytest.raises(InputError, match=r"with a memory capacitors are those of \[nonideal.plastic\]"):
-        learner("device", nonideal=Nonidealities(**part))
+@pytest.mark.parametrize(
+    ("name", "part", "why"),
+    [
+        ("device", {"integrator": {"output_resistance": 1e8}}, r"its capacitors are those of \[nonideal.plastic\]"),
+        ("device", {"op_amp": {"offset": 1e-3}}, "a circuit that learns has no such part"),  # one-hot lines are wires
+    ],
+)
+def test_parts_that_a_memory_has_not_are_refused(name, part, why):
+    with pytest.raises(InputError, match=why):
+        learner(name, nonideal=Nonidealities(**part))
 
 
 def test_resumed_is_as_if_never_interrupted(tmp_path, monkeypatch):

@@ -470,14 +470,14 @@ class CircuitLearner(SlowSettings):
 
         Shape (n_inputs, K + number of slow variables), in model units.
         """
-        twin, stage, noise = self.twin, self.stage, self.graph.noise
-        assert noise is not None
+        twin, stage = self.twin, self.stage
+        sources = tuple(source for noise in self.graph.noises for source in noise.sources)
         z, kept = twin.full_state(self.first[None]), []
         for number, piece in enumerate(self.pieces):
             if piece.start >= n_inputs:
                 break
             steps = (min(piece.stop, n_inputs) - piece.start) * stage.hold_steps
-            paths = BrownianPaths(noise.sources, seed=int(self.seed), chain=number, step=stage.step)
+            paths = BrownianPaths(sources, seed=int(self.seed), chain=number, step=stage.step)
             inputs = {
                 cell.name: grid_rows(cell.stream.rows[self.visits[piece]], stage.hold_steps, 0, steps, "hold")
                 for cell in self.graph.inputs_from_outside
