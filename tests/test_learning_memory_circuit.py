@@ -152,6 +152,7 @@ def test_what_it_reports():
     assert "memory         4 inputs by 10 features (relu:10), conditioning" in made.report()
     assert "each input is on 2 times" in made.report()
     deck = made.deck()
+    assert "memory   4 inputs by 10 features (relu:10); w: " in deck
     assert "4 rows of 0.6 tau each in turn, 8 in all" in deck
     with pytest.raises(InputError, match="the way of a signal through it is not drawn"):
         learning_path_figure(made)

@@ -42,6 +42,7 @@ from circuitlsc.planning.scaling import Scaling, expected_ranges, scale_for
 from circuitlsc.planning.stepping import plan_step
 from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.sampling.circuit import task_fields, written_rows
+from circuitlsc.sampling.encoded import POORLY
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
@@ -333,6 +334,7 @@ class CircuitLearner(SlowSettings):
             f"units    u, s, a, u0, lam, sigma: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; "
             f"drift: {s.drift_current!r} A; tau: {s.tau!r} s",
             f"cells    comparator width {self.comparator_width!r} units; step {stage.step!r} tau",
+            *self._memory_header(),
             f"input    {self._shown(n)}",
             f"seed     {ngspice_seed(self.seed)} (circuitlsc seed {self.seed})",
         ]
@@ -347,6 +349,13 @@ class CircuitLearner(SlowSettings):
             t_start=0.75 * duration * s.tau,
             t_stop=duration * s.tau,
         )
+
+    def _memory_header(self) -> list[str]:
+        """Return the line of a deck's head that says what is remembered."""
+        if (known := self.remembered) is None:
+            return []
+        f, unit = known.features, self.scaling.volts("w")
+        return [f"memory   {f.N} inputs by {f.H} features ({known.dynamics.features}); w: {unit!r} V"]
 
     def _shown(self, n: int) -> str:
         """Say what a stand-alone deck shows."""
@@ -369,8 +378,9 @@ class CircuitLearner(SlowSettings):
             lines.append(f"tau_{name:<10} {slowness:.6g} tau: {capacitors}")
         if (known := self.remembered) is not None:
             f, kind = known.features, known.dynamics.features
+            poorly = f" (below {POORLY:g}: what parts do wrong counts for more)" if f.conditioning < POORLY else ""
             lines.append(
-                f"memory         {f.N} inputs by {f.H} features ({kind}), conditioning {f.conditioning:.3g}: "
+                f"memory         {f.N} inputs by {f.H} features ({kind}), conditioning {f.conditioning:.3g}{poorly}: "
                 f"{m.n_latents * f.H} x {s.c_int:.3g} F, {s.volts('w'):.4g} V per unit; each input is on "
                 f"{stage.n_inputs / f.N:.4g} times"
             )
