@@ -29,7 +29,7 @@ STEP = {"langevin": 0.1, "variational": 0.005, "warm-started": 0.005}  # that of
 HELD_OUT, PARTICLES = 297, 16
 EFFORT = Effort(held_out=100, sweeps=150)
 _START = -1.0  # log of the noise's size
-_MADE = 10  # pictures of every generator
+_MADE = 16  # pictures of every generator
 
 
 @dataclass(frozen=True, eq=False)
