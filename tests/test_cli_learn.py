@@ -239,3 +239,25 @@ def test_results_are_never_overwritten(software):
     out, _ = software
     done = circuitlsc("learn", "software.toml", "-o", "soft", cwd=out.parent)
     assert "exists already" in one_line(done, 2)
+
+
+MEMORY = CONFIG.format(inputs=60, hold=2, more="memory = true\nset = 6\ntau_A = 150\nseed = 1").replace(
+    "[learning]", '[dynamics]\nfeatures = "relu:20"\n[learning]'
+)
+
+
+@pytest.mark.slow
+def test_learning_with_a_memory_from_a_config(tmp_path):
+    (tmp_path / "memory.toml").write_text(MEMORY.replace('"A", "pi"', '"A"'))
+    for where in ("software", "circuit"):
+        done = circuitlsc("learn", "memory.toml", "--in", where, "-o", where, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        times = 60 if where == "software" else 10  # the six together, or one at a time
+        assert f"learned        A in {where}, 6 inputs remembered, each on {times} times" in done.stdout
+        meta = Learned.load(tmp_path / where / "learned.npz").meta
+        assert (meta["memory"]["size"], meta["memory"]["features"]) == (6, "relu:20")
+    assert "NOTE: each of the 6 inputs remembered is on 10 times, 20 tau in all" in done.stdout
+    assert "memory         6 inputs by 20 features (relu:20), conditioning" in done.stderr
+    done = circuitlsc("draw", "memory.toml", "-o", "drawn", cwd=tmp_path)
+    assert "the way of a signal through it is not drawn" in one_line(done, 2)
+    assert not (tmp_path / "drawn").exists()

@@ -100,6 +100,9 @@ FAULTS = (
     # learning
     Fault("learning of sigma against 1", "learning/kernel.py", "(power / (n * D) - sigma**2)", "(power / (n * D) - 1.0)", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
     Fault("threshold learns without sigma squared", "learning/kernel.py", "rates.u0 * push / (n * sigma**2)", "rates.u0 * push / n", "test_learning_kernel.py::test_the_kernel_is_the_plain_step[all-False-float32-serial]"),
+    Fault("a state is lost while its input is away", "learning/learner.py", "self._kept[self._shown] = self.w.u", "pass", "test_learning_memory.py::test_states_wait_while_others_are_on"),
+    Fault("all of a memory's noise after the force", "learning/kernel.py", "w.numbers[4] = 0.5 * w.numbers[2]", "w.numbers[4] = 0.0 * w.numbers[2]", "test_learning_memory.py::test_half_of_the_noise_before_the_force_samples_the_posterior_with_long_steps"),
+    Fault("an input of a memory is shown twice in a batch", "learning/memory.py", ".permutation(size)[place * n : (place + 1) * n]", ".integers(size, size=n)", "test_learning_memory.py::test_every_input_is_visited_as_often_as_the_others_and_none_twice_at_once"),
     # files, decks, configs
     Fault("a user's folder is overwritten", "io/output.py", "if folder.exists() or folder.is_symlink():", "if folder.is_symlink():", "test_cli.py::test_an_output_folder_that_exists"),
     Fault("a user's file is overwritten by a deck", "io/output.py", "if path.is_symlink() or not ours:", "if path.is_symlink():", "test_user_files.py::test_build_replaces_nothing_but_a_deck_of_ours"),

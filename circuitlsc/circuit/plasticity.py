@@ -61,7 +61,7 @@ def learning_system(
     """
     check_learnable(model, slowness)
     if (hardware := wiring.get("hardware")) is not None:
-        check_parts(hardware.parts, slowness, remembers=memory is not None)
+        check_parts(hardware.parts, slowness, None if memory is None else memory[0])
         # a corner's capacitors are all of one process
         grown = hardware.parts.corner.capacitance
         slowness = {name: tau * (grown if name != "A" else 1.0) for name, tau in slowness.items()}
@@ -131,20 +131,25 @@ def check_learnable(model: SparseCodingModel, slowness: Mapping[str, float]) -> 
         raise InputError(f"prior = {model.prior!r} has no pi to learn. Use SpikeSlab, or hold pi.")
 
 
-def check_parts(parts: Nonidealities, slowness: Mapping[str, float], *, remembers: bool = False) -> None:
-    """Raise InputError if a circuit that learns, or ``remembers``, has no part that could have an imperfection."""
+def check_parts(parts: Nonidealities, slowness: Mapping[str, float], features: Features | None = None) -> None:
+    """Raise InputError if a circuit that learns, with a memory if there are ``features``, has no part that is imperfect.
+
+    The memory's own are judged where it is wired up (`circuitlsc.circuit.memory.check_parts`).
+    """
+    there = {"integrator", "noise", "corner"}
+    if "A" in slowness or features is not None:
+        there.add("plastic")
+    if features is not None and not features.orthonormal:
+        there |= {"op_amp", "crossbar"}  # those of the lines that it is written by
     fixed = {"comparator", "multiplier", "prior"} if not {"pi", "lam"} & set(slowness) else set()
     for imperfection in parts.imperfections():
         part = imperfection.name.split(".")[0]
-        plastic = part == "plastic" and ("A" in slowness or remembers)
-        known = part == "corner" or part in fixed or plastic or (part in ("integrator", "noise") and not remembers)
+        known = part in there or part in fixed
         if known and imperfection.name != "comparator.threshold_offset":
             continue
         why = "its synapses are multipliers, those of [nonideal.plastic]"
         if part == "plastic":
             why = "A is held: its synapses are ideal conductances"
-        if part in ("integrator", "noise"):
-            why = "with a memory capacitors are those of [nonideal.plastic], and what drives their noise is ideal"
         if part in ("comparator", "multiplier", "prior"):
             why = "its threshold cells are ideal" if known else "with pi or lam learned, thresholds and gates are ideal"
         raise InputError(

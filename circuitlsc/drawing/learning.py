@@ -46,8 +46,8 @@ def learning_path_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `learning_path_schematic` saves."""
     if learner.remembered is not None:
         raise InputError(
-            "learning_path_schematic(): the neurons of this circuit are read from a memory, and its way of a signal is not drawn "
-            "yet. See the netlist that build writes, or give a learner without memory."
+            "learning_path_schematic(): the neurons are read from a memory, and the way of a signal through it is not drawn. "
+            "See the deck that build writes, or give a learner without memory."
         )
     return drawn("learning_path_schematic()", lambda sheet: _draw_learner(sheet, Parts(learner)))
 

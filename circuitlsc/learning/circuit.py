@@ -42,6 +42,7 @@ from circuitlsc.planning.scaling import Scaling, expected_ranges, scale_for
 from circuitlsc.planning.stepping import plan_step
 from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.sampling.circuit import task_fields, written_rows
+from circuitlsc.sampling.encoded import POORLY
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
@@ -215,13 +216,17 @@ class CircuitLearner(SlowSettings):
         return Twin(self.graph)
 
     @cached_property
-    def first(self) -> Array:
-        """The neurons' start, shape (K,), or that of a memory's weights, row by row, (K * H,)."""
+    def first_u(self) -> Array:
+        """The neurons' start, shape (K,), or that of all the inputs that are remembered, (N, K)."""
         rng = np.random.default_rng([self.seed, 2])
         if self.remembered is None:
             return np.asarray(starts(self.model, rng))
-        u = np.stack([starts(self.model, rng) for _ in self.remembered.X])
-        return self.remembered.features.weights_of(u).ravel()
+        return np.stack([starts(self.model, rng) for _ in self.remembered.X])
+
+    @cached_property
+    def first(self) -> Array:
+        """What the capacitors start from that hold these: the neurons', or a memory's weights row by row, (K * H,)."""
+        return self.first_u if self.remembered is None else self.remembered.features.weights_of(self.first_u).ravel()
 
     @cached_property
     def library_deck(self) -> str:
@@ -329,6 +334,7 @@ class CircuitLearner(SlowSettings):
             f"units    u, s, a, u0, lam, sigma: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; "
             f"drift: {s.drift_current!r} A; tau: {s.tau!r} s",
             f"cells    comparator width {self.comparator_width!r} units; step {stage.step!r} tau",
+            *self._memory_header(),
             f"input    {self._shown(n)}",
             f"seed     {ngspice_seed(self.seed)} (circuitlsc seed {self.seed})",
         ]
@@ -343,6 +349,13 @@ class CircuitLearner(SlowSettings):
             t_start=0.75 * duration * s.tau,
             t_stop=duration * s.tau,
         )
+
+    def _memory_header(self) -> list[str]:
+        """Return the line of a deck's head that says what is remembered."""
+        if (known := self.remembered) is None:
+            return []
+        f, unit = known.features, self.scaling.volts("w")
+        return [f"memory   {f.N} inputs by {f.H} features ({known.dynamics.features}); w: {unit!r} V"]
 
     def _shown(self, n: int) -> str:
         """Say what a stand-alone deck shows."""
@@ -365,8 +378,9 @@ class CircuitLearner(SlowSettings):
             lines.append(f"tau_{name:<10} {slowness:.6g} tau: {capacitors}")
         if (known := self.remembered) is not None:
             f, kind = known.features, known.dynamics.features
+            poorly = f" (below {POORLY:g}: what parts do wrong counts for more)" if f.conditioning < POORLY else ""
             lines.append(
-                f"memory         {f.N} inputs by {f.H} features ({kind}), conditioning {f.conditioning:.3g}: "
+                f"memory         {f.N} inputs by {f.H} features ({kind}), conditioning {f.conditioning:.3g}{poorly}: "
                 f"{m.n_latents * f.H} x {s.c_int:.3g} F, {s.volts('w'):.4g} V per unit; each input is on "
                 f"{stage.n_inputs / f.N:.4g} times"
             )
@@ -408,8 +422,8 @@ class CircuitLearner(SlowSettings):
             kept = {"z": z, "others": others, "spent": kept["spent"] + cost}
             if path is not None:
                 save_checkpoint(path, settings, kept)
-        u = kept["z"][-1:, : self.model.n_latents] if self.remembered is None else self._recalled(kept["others"])
-        return learning_result(self, kept["z"], u, settings, kept["spent"])
+        u = None if self.remembered is None else self._recalled(kept["others"])
+        return learning_result(self, kept["z"], settings, kept["spent"], u)
 
     @property
     def few_visits(self) -> str | None:
@@ -466,14 +480,14 @@ class CircuitLearner(SlowSettings):
 
         Shape (n_inputs, K + number of slow variables), in model units.
         """
-        twin, stage, noise = self.twin, self.stage, self.graph.noise
-        assert noise is not None
+        twin, stage = self.twin, self.stage
+        sources = tuple(source for noise in self.graph.noises for source in noise.sources)
         z, kept = twin.full_state(self.first[None]), []
         for number, piece in enumerate(self.pieces):
             if piece.start >= n_inputs:
                 break
             steps = (min(piece.stop, n_inputs) - piece.start) * stage.hold_steps
-            paths = BrownianPaths(noise.sources, seed=int(self.seed), chain=number, step=stage.step)
+            paths = BrownianPaths(sources, seed=int(self.seed), chain=number, step=stage.step)
             inputs = {
                 cell.name: grid_rows(cell.stream.rows[self.visits[piece]], stage.hold_steps, 0, steps, "hold")
                 for cell in self.graph.inputs_from_outside
@@ -512,9 +526,12 @@ def parameters(learner: CircuitLearner, z: Array) -> tuple[Array, Array, Array, 
 
 
 def learning_result(
-    learner: CircuitLearner, z: Array, states: Array, settings: Mapping[str, Any], spent: Array
+    learner: CircuitLearner, z: Array, settings: Mapping[str, Any], spent: Array, remembered: Array | None = None
 ) -> LearningRun:
-    """Return the result of a run from its states (n, K + slow variables) at the end of each input, and u at its end."""
+    """Return the result of a run from its states (n, K + slow variables) at the end of each input.
+
+    ``remembered`` are the states of all inputs at the end, (N, K), if there is a memory.
+    """
     A, u0, lam, sigma = parameters(learner, z)
     n, k = len(z), learner.model.n_latents
     pi = np.minimum(np.exp(-lam * u0), 1.0)
@@ -538,4 +555,6 @@ def learning_result(
     last = slice(n - max(1, round(LAST * n)), n)
     numbers = np.stack([pi, lam, sigma], axis=1)
     average, final = (A[last].mean(axis=0), numbers[last].mean(axis=0)), (np.array(A[-1]), numbers[-1])
-    return LearningRun(Learned.of(learner, average, final, settings), history, states.copy())
+    return LearningRun(
+        Learned.of(learner, average, final, settings), history, u[-1:].copy() if remembered is None else remembered
+    )

@@ -22,10 +22,11 @@ class Stage:
         How long; a whole number of steps.
     step : float
         Euler-Maruyama step h. Its bias in P(active) is about 0.05 h/sigma^2 for atoms of unit norm: below 0.003 needs
-        h <= 0.02 sigma^2 or so. Ten times that is good enough for a first stage.
+        h <= 0.02 sigma^2 or so. Ten times that is good enough for a first stage, or with a memory, whose steps are others.
     hold : float
         How long an input is shown; a whole number of steps. After a switch s is that of the last input for a few tau,
-        which biases every slow variable by about 1/hold: 10 for A and pi, 50 for lam, sigma and exact norms.
+        which biases every slow variable by about 1/hold: 10 for A and pi, 50 for lam, sigma and exact norms. With a memory
+        (`circuitlsc.learning.memory`) there is no such bias.
     tau_A, tau_u0, tau_lam, tau_sigma : float, optional
         Time constants of A, u0 (for "pi"), lam and sigma; each is needed for what is learned.
     pause : float
