@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.circuit.cells import Cell, Input, Integrator, Noise, State, Wires, WrittenNoise
+from circuitlsc.circuit.cells import Cell, DriveNoise, Input, Integrator, Noise, State, Wires, WrittenNoise
 from circuitlsc.circuit.cells.noise import SUPPLY
 from circuitlsc.errors import InputError, NetlistError
 from circuitlsc.io.arrays import Array
@@ -141,6 +141,19 @@ class SignalFlowGraph:
         return Wires(inputs, target.port_nodes(port), target.nodes)
 
 
+def at_rest(graph: SignalFlowGraph, *wanted: Cell) -> dict[str, Array]:
+    """Return what cells put out that states do not reach, once all has settled, by name: a row for each streamed input."""
+    names = {cell.name for cell in wanted}.union(*(nx.ancestors(graph.graph, cell.name) for cell in wanted))
+    values: dict[str, Array] = {}
+    for name in nx.topological_sort(graph.graph.subgraph(names)):
+        cell = graph.graph.nodes[name]["cell"]
+        if isinstance(cell, Input) and cell.stream is not None:
+            values[name] = cell.stream.rows
+        else:
+            values[name] = cell.evaluate({port: values[source.name] for port, source in graph.inputs(cell).items()})
+    return values
+
+
 class Twin:
     r"""The NumPy twin of a graph: the same tables, the same sums, evaluated by walking the graph.
 
@@ -164,7 +177,7 @@ class Twin:
         self._read: list[Cell] = []  # cells that only read them
         for name in nx.lexicographical_topological_sort(open_loop):
             other = graph.graph.nodes[name]["cell"]
-            if name not in names and not isinstance(other, Noise):
+            if name not in names and not (isinstance(other, Noise) and graph.outputs(other)[0][0].name in names):
                 (self._order if name in upstream else self._read).append(other)
         ends = np.cumsum([cell.size for cell in states])
         self._states = [(cell, slice(int(end) - cell.size, int(end))) for cell, end in zip(states, ends, strict=True)]
@@ -182,17 +195,23 @@ class Twin:
         self._spread = np.zeros((sum(len(noise.sources) for noise in noises), self.size))
         self._mean, first = np.zeros(self.size), 0
         #: noise through write lines: its cell, which increments are its own, where they go, and the cells behind the lines
-        self._written: list[tuple[WrittenNoise, slice, slice, list[Cell]]] = []
+        self._written: list[tuple[WrittenNoise | DriveNoise, slice, slice, list[Cell]]] = []
         for noise in noises:
-            columns = self.places[graph.outputs(noise)[0][0].name]
+            state = graph.outputs(noise)[0][0]
+            driven = state.name in names
+            while state.name not in names:  # noise of a drive: the memory that it is written into
+                state = graph.outputs(state)[0][0]
+            columns = self.places[state.name]
             assert columns is not None
             own = slice(first, first + len(noise.sources))
-            self._spread[own, columns] = noise.mix
-            self._mean[columns] = noise.evaluate({})
-            if isinstance(noise, WrittenNoise):
+            if driven:
+                self._mean[columns] = noise.evaluate({})
+            if isinstance(noise, (WrittenNoise, DriveNoise)):
                 behind = nx.ancestors(open_loop, noise.name)
                 lines = [cell for cell in self._order if cell.name in behind]
                 self._written.append((noise, own, columns, lines))
+            else:
+                self._spread[own, columns] = noise.mix
             first += len(noise.sources)
 
     def full_state(self, u: Array) -> Array:
@@ -209,19 +228,21 @@ class Twin:
         """
         out = np.asarray(increments @ self._spread)
         for noise, own, columns, lines in self._written:
-            out[:, columns] += increments[:, own][:, noise.neurons] * self._gains(noise, lines, x)
+            each = (increments[:, own] @ noise.mix)[:, noise.write.neurons]
+            out[:, columns] += each * self._gains(noise, lines, x)
         return out
 
     @property
     def through_lines(self) -> bool:
-        """Whether noise reaches states through write lines."""
-        return bool(self._written)
+        """Whether noise reaches states in series with them, as write lines write it."""
+        return any(isinstance(noise, WrittenNoise) for noise, *_ in self._written)
 
     def write_gains(self, x: Mapping[str, Array] | None) -> Array:
-        """Return what a unit of each neuron's noise adds to each state through write lines, (n, n_states) for inputs x."""
-        return np.concatenate([self._gains(noise, lines, x) for noise, _, _, lines in self._written], axis=-1)
+        """Return what a unit of each neuron's noise adds to each state in series with it, (n, n_states) for inputs x."""
+        series = [(noise, lines) for noise, _, _, lines in self._written if isinstance(noise, WrittenNoise)]
+        return np.concatenate([self._gains(noise, lines, x) for noise, lines in series], axis=-1)
 
-    def _gains(self, noise: WrittenNoise, lines: list[Cell], x: Mapping[str, Array] | None) -> Array:
+    def _gains(self, noise: WrittenNoise | DriveNoise, lines: list[Cell], x: Mapping[str, Array] | None) -> Array:
         values: dict[str, Array] = {}
         for cell in lines:
             self._evaluate(cell, values, x)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,21 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell
+from circuitlsc.circuit.cells.noise import noise_power
 from circuitlsc.circuit.cells.variational import rectifier_table
-from circuitlsc.circuit.graph import SignalFlowGraph
+from circuitlsc.circuit.graph import SignalFlowGraph, at_rest
+from circuitlsc.circuit.variational import SETTLES, slowest_op_amp
 from circuitlsc.circuit.wiring import Wiring, force, negated, weighted_sum
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
-from circuitlsc.model.features import Features
+from circuitlsc.model.features import RANK, Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.nonideal.hardware import Hardware
+from circuitlsc.nonideal.nonidealities import Nonidealities, ideal_value
 from circuitlsc.planning.scaling import HEADROOM
+
+CROSSTALK = 0.02  # of an input's own response, in the states of another
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +87,14 @@ def remember(graph: SignalFlowGraph, how: Wiring, n: int, features: Features, dy
         raise InputError(
             f"the features are of {features.N} inputs, and x has {len(how.stream.rows)}. Give a column for each input."
         )
+    if how.hardware is not None:
+        how = _resolved(how, how.hardware, dynamics)
+        check_parts(how.hardware.parts, dynamics)
     h = features.H
     phi, v = _lines(graph, how, features, dynamics)
     per_neuron = dynamics.noise == "neuron"
     given: dict[str, Any] = {"start": how.first(n * h), "n_features": h, "conductance": dynamics.leak}
-    given["noisy"] = not (per_neuron and how.noise == "trrandom")
+    given["noisy"] = not per_neuron or _in_series(how)
     weights = graph.add(how.part(cells.Memory, cells.DeviceMemory, "memory", n * h, **given))
     sizes: dict[str, Any] = {"rows": n, "hardware": how.hardware}
     read = graph.add(cells.Read("read", n, h, **sizes), w=weights, phi=phi)
@@ -92,21 +102,102 @@ def remember(graph: SignalFlowGraph, how: Wiring, n: int, features: Features, dy
     drive = graph.add(cells.Drive("drive", n))
     write = graph.add(cells.Write("write", n * h, h, **sizes), d=drive, v=v)
     graph.wire(write, weights, "drift")
-    common: dict[str, Any] = {"temperature": dynamics.T, "form": how.noise}
-    if not per_neuron:
-        strength = float(np.sqrt(1 / features.N))  # each input is on for one N-th of the time, weight noise always
-        noise = cells.WeightNoise("noise", n * h, capacitors=weights.capacitor_factors, strength=strength, **common)
-        graph.wire(graph.add(noise), weights, "noise")
-        return Memory(neurons, drive)
-    written = cells.WrittenNoise("noise", n, write=write, capacitors=weights.capacitor_factors, **common)
-    graph.add(written, v=v)
-    # in a deck of its own the noise is a current that is written with the gate's
-    graph.wire(written, *((weights, "noise") if how.noise == "external" else (drive, "other")))
+    if per_neuron:
+        _neuron_noise(graph, how, dynamics.T, write, weights, drive, v)
+    else:
+        _weight_noise(graph, how, dynamics.T, weights, features.N)
     return Memory(neurons, drive)
 
 
+def _weight_noise(graph: SignalFlowGraph, how: Wiring, temperature: float, weights: cells.Memory, n: int) -> None:
+    """Add noise of each weight; each of n inputs is on for one n-th of the time, weight noise always."""
+    given: dict[str, Any] = {"temperature": temperature, "form": how.noise, "capacitors": weights.capacitor_factors}
+    strength = float(np.sqrt(1 / n))
+    noise: cells.Noise
+    if (hardware := how.hardware) is None:
+        noise = cells.WeightNoise("noise", weights.size, strength=strength, **given)
+    else:
+        unit = hardware.scaling.volts("w") / hardware.scaling.volt
+        given |= {"strength": strength * unit, "unit": unit, "hardware": hardware}
+        noise = cells.ThermalWeightNoise("noise", weights.size, **given)
+    graph.wire(graph.add(noise), weights, "noise")
+
+
+def _resolved(how: Wiring, hardware: Hardware, dynamics: Dynamics) -> Wiring:
+    """Take noise of neurons for white if it forgets within half a step: a drive that rings is written into other inputs."""
+    part = hardware.parts.noise
+    if dynamics.noise == "weight" or part.capacitance == 0:
+        return how
+    rate = hardware.scaling.tau / (hardware.ohm(part.resistance) * hardware.farad(part.capacitance))
+    if rate * how.step < SETTLES:
+        return how
+    return replace(how, hardware=replace(hardware, parts=hardware.parts.changed({"noise.capacitance": 0.0})))
+
+
+def _in_series(how: Wiring) -> bool:
+    """Return whether noise of neurons is in series with the weights: white, and from outside."""
+    return how.noise == "external" and (how.hardware is None or how.hardware.parts.noise.capacitance == 0)
+
+
+def _neuron_noise(
+    graph: SignalFlowGraph,
+    how: Wiring,
+    temperature: float,
+    write: cells.Write,
+    weights: cells.Memory,
+    drive: cells.Drive,
+    v: Cell,
+) -> None:
+    """Add noise of each neuron: white, in series with what it is written into; all else, and of decks, as currents into d."""
+    n, hardware, given = drive.size, how.hardware, {"temperature": temperature, "form": how.noise}
+    part = None if hardware is None else hardware.parts.noise
+    series = _in_series(how)
+    if series or hardware is None:
+        power = np.ones(n) if hardware is None else noise_power(hardware, tuple(f"noise_{k}" for k in range(n)))
+        places: dict[str, Any] = {"write": write, "capacitors": weights.capacitor_factors, "power": power}
+        written = graph.add(cells.WrittenNoise("noise", n, **given, **places), v=v)
+        graph.wire(written, *((weights, "noise") if series else (drive, "other")))
+    if hardware is not None and part is not None and not (series and part.offset == part.flicker_corner == 0):
+        places = {"write": write, "weights": weights.capacitor_factors, "capacitors": np.ones(n), "hardware": hardware}
+        driven = cells.DriveNoise("noise_drive" if series else "noise", n, **given, **places)
+        graph.wire(graph.add(driven, v=v), drive, "other")
+
+
+def check_parts(parts: Nonidealities, dynamics: Dynamics) -> None:
+    """Raise InputError if a circuit with a memory has no part that could have an imperfection, or cannot show it."""
+    white = dynamics.noise == "neuron" and parts.noise.capacitance == 0
+    for imperfection in parts.imperfections():
+        name = imperfection.name
+        if name.startswith("integrator.") and name != "integrator.rail":
+            why = "neurons of a memory are nodes where currents add; its capacitors are those of [nonideal.plastic]"
+        elif name.startswith("transconductor."):
+            why = "there is no momentum"
+        elif white and name in ("noise.ac_corner", "noise.supply_correlation"):
+            why = "white noise reaches each weight by itself; give noise.capacitance > 0, or leave it out"
+        else:
+            continue
+        ideal = ideal_value(name)
+        raise InputError(
+            f"nonideal.{name} = {imperfection.value!r} has no place in a memory: {why}. Set it to {ideal!r}, its ideal value."
+        )
+
+
 def _lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynamics: Dynamics) -> tuple[Cell, Cell]:
-    """Add the lines phi that read, and the lines v that write."""
+    """Add the lines phi that read, and the lines v that write.
+
+    At device level, op-amps that settle within half a step are wired up as settled, as those of an encoder are
+    (`circuitlsc.circuit.variational.variational`).
+    """
+    if (hardware := how.hardware) is not None:
+        alone = SignalFlowGraph()
+        _wired_lines(alone, how, features, dynamics)
+        if slowest_op_amp(alone, hardware) * how.step >= SETTLES:
+            settled = hardware.parts.changed({"op_amp.gbw": math.inf, "op_amp.slew_rate": math.inf})
+            how = replace(how, hardware=replace(hardware, parts=settled))
+    return _wired_lines(graph, how, features, dynamics)
+
+
+def _wired_lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynamics: Dynamics) -> tuple[Cell, Cell]:
     assert how.stream is not None
     rows = features.phi.T
     phi: Cell
@@ -130,10 +221,20 @@ def _lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynamics: Dy
         phi = graph.add(part, z=layer)
     if dynamics.write == "same" or features.orthonormal:
         return phi, phi
-    v = weighted_sum(
-        graph, phi, _negative(graph, phi, how), "dual", "dual_weights", features.dual_matrix, None, how, symbol="v"
-    )
+    matrix = features.dual_matrix
+    if dynamics.dual_from == "measured":
+        inverse = np.linalg.pinv(at_rest(graph, phi)[phi.name].T, rcond=RANK)
+        matrix = inverse.T @ inverse
+    v = weighted_sum(graph, phi, _negative(graph, phi, how), "dual", "dual_weights", matrix, None, how, symbol="v")
     return phi, v
+
+
+def lines_at_rest(graph: SignalFlowGraph) -> tuple[Array, Array]:
+    """Return the lines phi and v of each input once they have settled, as the circuit has them, each (H, N)."""
+    (read,), (write,) = ([c for c in graph.cells if isinstance(c, kind)] for kind in (cells.Read, cells.Write))
+    phi, v = graph.inputs(read)["phi"], graph.inputs(write)["v"]
+    values = at_rest(graph, phi, v)
+    return values[phi.name].T, values[v.name].T
 
 
 def _negative(graph: SignalFlowGraph, source: Cell, how: Wiring) -> Cell | None:
@@ -162,3 +263,23 @@ def check_lines(features: Features, volt: float, rails: float) -> None:
 def crosstalk(phi: Array, v: Array) -> float:
     """Return max abs(Phi^T V - 1): how much the states of other inputs change while one is on, relative to its own."""
     return float(np.abs(phi.T @ v - np.eye(phi.shape[1])).max())
+
+
+def responses(graph: SignalFlowGraph) -> Array:
+    r"""Return how fast each neuron's state of an input moves while an input is on, (K, N, N); 1 if all parts are ideal.
+
+    .. math:: M^k_{mn} = \sum_h \frac{g_{kh}\,(\phi_{hm} + o_{kh})\;g'_{kh}\,(v_{hn} + o'_{kh})}{C_{kh}}
+
+    with the gains and offsets of the read and write multipliers, capacitors relative to C_int, and the lines that the
+    circuit has: m is read, n is on.
+
+    *What it does to the posterior.* Drift and noise of an input go through the same line: it moves M_nn times as far, at
+    M_nn times the temperature, of which all statistics are functions of the first order. What it does to others,
+    m != n, is of the second order: noise of another input that has no mean, M_mn^2 of its power (not in the paper).
+    """
+    (read,), (write,) = ([c for c in graph.cells if isinstance(c, kind)] for kind in (cells.Read, cells.Write))
+    (memory,) = (cell for cell in graph.cells if isinstance(cell, cells.Memory))
+    phi, v = lines_at_rest(graph)
+    (gain, _, reads), (written, _, writes) = read.errors, write.errors
+    both = gain * written / memory.capacitor_factors.reshape(gain.shape)
+    return np.asarray(np.einsum("khm,khn->kmn", both[..., None] * (phi + reads[..., None]), v + writes[..., None]))

@@ -73,7 +73,7 @@ def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Pa
 
     config = job.load()
     circuit = config.circuit()
-    check_samples_one(f"the {job.command}", circuit)
+    check_samples_one(f"the {job.command}", circuit, remembered=True)
     if (level := circuit["level"]) != "device":
         raise InputError(
             f'circuit.level = "{level}" has no parts that could be imperfect. '
@@ -89,7 +89,8 @@ def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
     """Return the run of a budget: the config's, but no longer than paired differences need."""
     from circuitlsc.studies.frame import length
 
-    run, most = asdict(config.run), max(length(config.dynamics), 2 * config.run.warmup)
+    each = len(config.x) if config.dynamics.remembers else 1
+    run, most = asdict(config.run), max(each * length(config.dynamics), 2 * config.run.warmup)
     return {**run, "t_stop": min(run["t_stop"], most) if t_stop is None else t_stop}
 
 
@@ -228,8 +229,9 @@ Figure = Annotated[
     str,
     typer.Argument(
         metavar="FIGURE",
-        help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); or vsc-gradients, vsc-max, "
-        "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022); or ald-hold, after Taniguchi et al. (2022).",
+        help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); vsc-gradients, vsc-max, "
+        "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022); or ald-points, ald-hold, lae-batch or lae-digits, "
+        "after Taniguchi et al. (2022).",
     ),
 ]
 FigureFolder = Annotated[
@@ -252,8 +254,10 @@ def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, softw
     vsc-max (their average against the best of them), vsc-patches (dictionaries of patches by the variational and by the
     sampling learner) and vsc-laws (thresholded laws beside others).
 
-    After Taniguchi et al. (2022), in software, minutes: ald-hold (a sampler with a memory beside one without, over how long
-    inputs are held).
+    After Taniguchi et al. (2022), in software, minutes each: ald-points (codes of a few points by steps of weights, against
+    exact laws), ald-hold (a sampler with a memory beside one without, over how long inputs are held), lae-batch (what
+    batches do to a Langevin autoencoder) and lae-digits (it, a variational autoencoder and warm-started Langevin steps, on
+    digits).
     """
     from importlib import import_module
 

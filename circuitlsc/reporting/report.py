@@ -332,9 +332,11 @@ def _virial(rows: tuple[Entry, ...] | None) -> str:
 
 def budget_report(budget: ErrorBudget) -> str:
     """Return an error budget as a table: changes with standard errors, prediction, and the check at half the step."""
-    latents = budget.sampler.model.n_latents
+    latents = str(budget.sampler.model.n_latents)
+    if budget.sampler.dynamics.remembers:
+        latents += f" of each of {len(budget.sampler.x)} inputs"
     columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
-    run, sampler = budget.run, budget.sampler
+    run, sampler, written = budget.run, budget.sampler, budget.sampler.dynamics.remembers
     layout = sampler.system.layout(sampler.form)
     zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[budget["ideal"].against]
     return _table(
@@ -343,6 +345,12 @@ def budget_report(budget: ErrorBudget) -> str:
         f"changes against the circuit with ideal parts on the same noise, of the latent (of {latents}) or pair that changes "
         "most; (standard error of the paired difference)",
         f"ideal: against {zero}, unpaired",
+        *(
+            [
+                "TV: mean over inputs; crosstalk: of one input in another's states, and how far its own response is from 1"
+            ]
+            * written
+        ),
         f"{run.chains} x {run.t_stop:g} tau per circuit, step {sampler.plan.step:.4g} tau, {layout}",
     )
 
@@ -367,6 +375,8 @@ def _budget_row(entry: BudgetEntry) -> list[str | None]:
         k, j = entry.latent("p_active"), entry.latent("mean")
         beyond = "" if entry.prediction_holds else ": not as predicted"
         notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
+    if entry.crosstalk is not None:
+        notes.append("crosstalk {:.2g}, own {:.2g}".format(*entry.crosstalk))
     if entry.step_agrees is not None:
         notes.append(
             "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"

@@ -6,11 +6,24 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from circuitlsc.circuit.cells import Buffer, Crossbar, Inverter, ResistorCrossbar, ThermalNoise, TransimpedanceSum
+from circuitlsc.circuit.cells import (
+    Buffer,
+    Crossbar,
+    Inverter,
+    Memory,
+    ResistorCrossbar,
+    ThermalNoise,
+    TransimpedanceSum,
+    WrittenNoise,
+)
 from circuitlsc.circuit.electrical_rules import flatten
+from circuitlsc.circuit.memory import CROSSTALK, crosstalk, lines_at_rest, responses
+from circuitlsc.model.features import Features
 from circuitlsc.model.gram import blocks
+from circuitlsc.planning.scaling import BOLTZMANN, ROOM
 from circuitlsc.sampling.circuit import CompiledCircuit
 
+FAR = 6.0  # standard deviations of what a leak holds: then rails are met once in 5e8
 LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance within 1/LAG
 
 
@@ -49,6 +62,8 @@ def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     yield from _noise_rows(sampler)
     if sampler.level == "device":
         yield from _device_rows(sampler)
+    if sampler.features is not None:
+        yield from _memory_rows(sampler, sampler.features)
     if sampler.integrated is not sampler.graph:
         yield (
             "solved once",
@@ -74,6 +89,54 @@ def _noise_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
         yield "noise", f"{f'{noise.name}: ' if len(noises) > 1 else ''}{rms}: {thermal}"
 
 
+def _memory_rows(sampler: CompiledCircuit, features: Features) -> Iterator[tuple[str, str]]:
+    """Return what a memory adds: its size, what one input writes into another, what it forgets, and what nothing holds."""
+    s, k, stream = sampler.scaling, sampler.model.n_latents, sampler.stream
+    assert stream is not None
+    (memory,) = (cell for cell in sampler.graph.cells if isinstance(cell, Memory))
+    largest = sampler.ranges.w
+    size = f"{k} x {features.H} weights, up to {largest:.3g} units = {largest * s.volts('w'):.3g} V"
+    yield "memory", f"{size}; the kernel's smallest eigenvalue is {features.conditioning:.3g} of the largest"
+    phi, v = lines_at_rest(sampler.graph)
+    own = features.phi.T @ features.dual  # 1, but where the rank is below N
+    lines, moved = crosstalk(phi, v), np.abs(responses(sampler.graph) - own)
+    others, itself = float(moved[:, ~np.eye(features.N, dtype=bool)].max(initial=0.0)), moved.diagonal(0, 1, 2).max()
+    yield (
+        "crosstalk",
+        f"max |phi v - 1| {lines:.3g} of the lines; with multipliers and capacitors {others:.3g} into others",
+    )
+    yield "crosstalk", f"an input's own response is off by {itself:.3g}: so is its temperature, in the worst latent"
+    if features.rank == features.N and max(lines, others) > CROSSTALK:
+        yield (
+            "warning",
+            f"crosstalk {max(lines, others):.3g} is above {CROSSTALK:g}: inputs move each other's states. Use better parts, "
+            'features whose dual vectors are smaller (more of them), or dual_from = "measured".',
+        )
+    rate = float(memory.conductances[0]) + s.tau / (s.leak * s.c_int)
+    away, prior = -np.expm1(-rate * (features.N - 1) * stream.hold), rate * features.N
+    held = f"a weight decays by {away:.3g} while its input is away"
+    yield "retention", f"{held} (leak {rate:.3g} / tau): a prior of precision {prior:.3g} on each u"
+    room = BOLTZMANN * ROOM / s.c_int
+    yield (
+        "kT/C",
+        f"{np.sqrt(room):.3g} V rms, were a leak's own noise to fill a weight: T {room / s.volts('w') ** 2:.2g}",
+    )
+    if sampler.dynamics.noise == "weight" and features.rank < features.H:
+        free = 1 - np.sum(features.span**2, axis=1)  # of a weight, what no input reads
+        power = 2 * sampler.temperature / features.N * float(free.max())
+        time = (s.rails / s.volts("w")) ** 2 / power
+        kept = power / (2 * rate)
+        what = f"{k * (features.H - features.rank)} modes that no input reads diffuse"
+        if np.sqrt(kept) * s.volts("w") < s.rails / FAR:
+            yield "free modes", f"{what}: the leak holds them at {np.sqrt(kept) * s.volts('w'):.3g} V rms"
+        else:
+            when = f"after {time:.3g} tau their rms is at the rails of {s.rails:g} V, after {time / 100:.3g} at a tenth of them"
+            yield (
+                "warning",
+                f'{what}: {when}. Give shorter runs, a leak, or noise = "neuron", which writes no such mode.',
+            )
+
+
 def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     """Return what a device-level circuit adds: crossbars and amplifiers, the lifted noise, the imperfections."""
     for cell in sampler.graph.cells:
@@ -87,6 +150,9 @@ def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
             colour = "white" if np.isinf(corner) else f"corner {corner:.3g} Hz"
             source = f"R_n {sampler.nonideal.noise.resistance:.4g} ohm at {cell.hardware.noise_kelvin:.4g} K"
             yield "thermal noise", f"{source}, {colour}, lifted into the neuron by g_m = {cell.gain:.4g} S"
+        elif isinstance(cell, WrittenNoise):
+            kelvin = f"of {cell.power.min():.3g} .. {cell.power.max():.3g} times the design's power"
+            yield "thermal noise", f"white, {kelvin}, as it is written into each weight"
     amps = sum(c.size for c in sampler.graph.cells if isinstance(c, (TransimpedanceSum, Inverter, Buffer)))
     yield "op-amps", f"{amps} in all"
     used = next((c.hardware.parts.op_amp for c in sampler.integrated.cells if isinstance(c, TransimpedanceSum)), None)

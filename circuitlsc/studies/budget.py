@@ -12,26 +12,29 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from circuitlsc.circuit.memory import responses
 from circuitlsc.errors import InputError
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.reference.statistics import MARGINALS
+from circuitlsc.reference.statistics import MARGINALS, PosteriorStatistics, summarize
 from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.device_law import predict_law
-from circuitlsc.studies.frame import check_samples_one, common_step, read, run_all, split_options
-from circuitlsc.studies.small_signal import Prediction, predict
+from circuitlsc.studies.frame import check_samples_one, common_step, read, read_rows, run_all, split_options
+from circuitlsc.studies.small_signal import Prediction, predict, predict_rows
 from circuitlsc.validation.compare import support_distance
 from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of
 from circuitlsc.validation.law import law_of_run, law_statistics
-from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
+from circuitlsc.validation.paired_difference import PairedDifference, paired_rows
 
 STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay")
 HALF = " at half the step"
 STEP_ALLOWANCE = 0.005  # the bias that the verdict of a run allows to width and step
 MAX_SWEEP = 1000
+_COMPARED = (*MARGINALS, *(f"{name}_mcse" for name in MARGINALS))
 STATISTICS = (*MARGINALS, "tv", "coactive")
 #: the corners of `corner_cases`: temperatures -40 and 85 C, supply, resistors, capacitors
 CORNERS = {
@@ -93,6 +96,11 @@ class BudgetEntry:
         on the step (slew rate, hysteresis, delay); of one input to a variational circuit nothing depends on it.
     against : str
         ``"ideal"``; of the ideal circuit itself ``"exact"``, the posterior, or ``"law"``, the closed form of an encoder's.
+    crosstalk : tuple of float, or None
+        Of a memory: the largest response of an input to another, and of an input to itself minus 1.
+
+    Of a memory all arrays are those of its inputs, one after the other; ``tv`` is a mean over inputs, and the largest change
+    that of any latent of any input.
     """
 
     name: str
@@ -101,6 +109,7 @@ class BudgetEntry:
     prediction: Prediction | None = None
     half_step: PairedDifference | None = None
     against: str = "ideal"
+    crosstalk: tuple[float, float] | None = None
 
     def latent(self, statistic: str) -> int:
         """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
@@ -155,6 +164,7 @@ class BudgetEntry:
             "d_p_active_unpaired_se": float(d.p_active_unpaired_se[worst["p_active"]]),
             "d_mean_unpaired_se": float(d.mean_unpaired_se[worst["mean"]]),
             "worst_latent": worst,
+            **({} if self.crosstalk is None else dict(zip(("crosstalk", "own_response"), self.crosstalk, strict=True))),
             "latents": d.to_dict(),
             "predicted": self.prediction and self.prediction.to_dict(),
             "prediction_holds": self.prediction_holds,
@@ -232,7 +242,7 @@ def error_budget(
     SimulationError
         If a circuit did not run to its end; the message names it.
     """
-    check_samples_one("the budget", options)
+    check_samples_one("the budget", options, remembered=True)
     check_model(model)
     nonideal = as_nonidealities(nonideal)
     run, machine, circuit = split_options(options)
@@ -253,15 +263,22 @@ def error_budget(
             samplers[name + HALF] = rebuilt(samplers[name], halvings=1)
     done = run_all(samplers, run, **machine)
     of = read(ideal)
-    before = done["ideal"].draws(of)
+    before = read_rows(ideal, done["ideal"])
     entries = [_of_ideal(ideal, done["ideal"])]
     for name, parts in circuits:
-        after, half = done[name].draws(of), done.get(name + HALF)
-        change = paired_difference(model, before, after, of=of)
-        energy = ideal.dynamics.has_energy
-        predicted = predict(ideal, samplers[name], before) if energy else predict_law(ideal, samplers[name])
-        at_half = None if half is None else paired_difference(model, after, half.draws(of), of=of)
-        entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half))
+        device = samplers[name]
+        after, half = read_rows(ideal, done[name]), done.get(name + HALF)
+        change = paired_rows(model, before, after, of=of)
+        predicted: Prediction | None
+        if not ideal.dynamics.has_energy:
+            predicted = predict_law(ideal, device)
+        elif ideal.dynamics.remembers:
+            predicted = predict_rows(ideal, device, before)
+        else:
+            predicted = predict(ideal, device, before[0])
+        at_half = None if half is None else paired_rows(model, after, read_rows(ideal, half), of=of)
+        written = _crosstalk(device) if ideal.dynamics.remembers else None
+        entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half, crosstalk=written))
     return ErrorBudget(tuple(entries), run, ideal)
 
 
@@ -291,20 +308,37 @@ def _parameters(name: str, parts: Nonidealities) -> dict[str, Any]:
     return {i.name: i.value for i in parts.imperfections()} | ({swept: parts.get(swept)} if equals else {})
 
 
+def _crosstalk(device: Sampler) -> tuple[float, float]:
+    """Return how far a memory's response of one input to another is from 0, and that to itself from 1, at the worst."""
+    moved, eye = responses(device.graph), np.eye(len(device.x), dtype=bool)
+    return float(np.abs(moved[:, ~eye]).max(initial=0.0)), float(np.abs(moved[:, eye] - 1).max())
+
+
 def _of_ideal(ideal: Sampler, samples: Samples) -> BudgetEntry:
     """Return how far the circuit with ideal parts is from the exact posterior, or from its encoder's law: the budget's zero."""
-    seed, energy = int(samples.attrs["seed"]), ideal.dynamics.has_energy
-    if energy:
-        exact = exact_statistics(target_of(ideal), ideal.x, seed=seed)
+    seed, energy, target = int(samples.attrs["seed"]), ideal.dynamics.has_energy, target_of(ideal)
+    if samples.remembered:
+        states = enumerate(read_rows(ideal, samples))
+        pairs = [(_row_statistics(ideal, n, u), exact_statistics(target, ideal.x[n], seed=seed)) for n, u in states]
+    elif energy:
+        pairs = [(circuit_statistics(ideal, samples), exact_statistics(target, ideal.x, seed=seed))]
     else:
-        exact = law_statistics(law_of_run(ideal), ideal.model, ideal.x)
-    found = circuit_statistics(ideal, samples)
-    moved = {name: getattr(found, name) - getattr(exact, name) for name in MARGINALS}
-    errors = {f"{n}_se": np.hypot(getattr(found, f"{n}_mcse"), getattr(exact, f"{n}_mcse")) for n in MARGINALS}
+        pairs = [(circuit_statistics(ideal, samples), law_statistics(law_of_run(ideal), ideal.model, ideal.x))]
+    both = {n: [np.concatenate([getattr(f, n) for f in side]) for side in zip(*pairs, strict=True)] for n in _COMPARED}
+    moved = {name: both[name][0] - both[name][1] for name in MARGINALS}
+    errors = {f"{name}_se": np.hypot(*both[f"{name}_mcse"]) for name in MARGINALS}
     unpaired = {f"{n}_unpaired_se": errors[f"{n}_se"] for n in ("p_active", "mean")}
     supports: dict[str, float | None] = {}
     if ideal.model.prior.sparse:
-        apart = support_distance(found, exact, seed)
-        supports = {"tv": apart.tv, "tv_se": apart.tv_floor, "tv_floor": apart.tv_floor}
+        apart = [support_distance(found, exact, seed) for found, exact in pairs]
+        known = all(a.tv is not None for a in apart)
+        tv, floor = (float(np.mean([getattr(a, n) for a in apart])) if known else None for n in ("tv", "tv_floor"))
+        supports = {"tv": tv, "tv_se": floor, "tv_floor": floor}
     change = PairedDifference(**moved, **errors, **unpaired, **supports)  # type: ignore[arg-type]
     return BudgetEntry("ideal", {}, change, against="exact" if energy else "law")
+
+
+def _row_statistics(ideal: Sampler, n: int, u: Draws) -> PosteriorStatistics:
+    """Return the statistics of one input of a memory."""
+    model = ideal.model
+    return summarize(u.map(model.latent), u.map(model.active), model=target_of(ideal), x=ideal.x[n], method="circuit")

@@ -16,8 +16,8 @@ from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.studies.frame import check_samples_one, common_step, read, run_all, split_options
-from circuitlsc.validation.paired_difference import PairedDifference, paired_difference
+from circuitlsc.studies.frame import check_samples_one, common_step, read, read_rows, run_all, split_options
+from circuitlsc.validation.paired_difference import PairedDifference, paired_rows
 
 CONFIDENCE = 0.95
 
@@ -32,7 +32,8 @@ class Chip:
         Of its errors.
     change : PairedDifference
     error, error_se : float
-        The largest change of P(active) or mean (in units of the slab) over the latents, and its standard error.
+        The largest change of P(active) or mean (in units of the slab) over the latents (and a memory's inputs), and its
+        standard error.
     verdict : str
         ``"pass"``, ``"fail"``, or ``"undecided"`` if the error is within 3 standard errors of the tolerance.
     """
@@ -131,7 +132,7 @@ def chip_yield(
     SimulationError
         If a chip's circuit did not run to its end.
     """
-    check_samples_one("the yield", options)
+    check_samples_one("the yield", options, remembered=True)
     nonideal = as_nonidealities(nonideal)
     check_count("chips", chips, 1, " is not a whole number")
     if not is_positive(tolerance):
@@ -144,9 +145,8 @@ def chip_yield(
     ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
     lot = {f"chip {s}": rebuilt(ideal, nonideal=nonideal.changed({}, seed=s)) for s in seeds}
-    of = read(ideal)
-    before, *after = (done.draws(of) for done in run_all({"ideal": ideal, **lot}, run, **machine).values())
-    changes = (paired_difference(model, before, chip, of=of) for chip in after)
+    before, *after = (read_rows(ideal, done) for done in run_all({"ideal": ideal, **lot}, run, **machine).values())
+    changes = (paired_rows(model, before, chip, of=read(ideal)) for chip in after)
     found = [_judge(model, s, change, tolerance) for s, change in zip(seeds, changes, strict=True)]
     return ChipReport(tuple(found), float(tolerance), ideal, run)
 

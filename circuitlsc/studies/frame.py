@@ -15,6 +15,7 @@ from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
 from circuitlsc.sampling.compile import build_sampler, rebuilt
+from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 
@@ -31,7 +32,7 @@ def split_options(options: Mapping[str, Any]) -> tuple[RunPlan, dict[str, Any], 
 
 
 def length(dynamics: Dynamics) -> float:
-    """Return how long a chain of a study is where nothing else is asked for, in tau."""
+    """Return how long a chain of a study is where nothing else is asked for, in tau; of a memory, over all inputs."""
     return T_STOP if dynamics.has_energy else LAW_T_STOP
 
 
@@ -49,19 +50,27 @@ def as_sampling(dynamics: Dynamics | str, why: str) -> Dynamics:
     return known
 
 
-def check_samples_one(what: str, circuit: Mapping[str, Any]) -> None:
-    """Raise InputError unless the circuit samples the posterior of one input, or an encoder's law."""
+def check_samples_one(what: str, circuit: Mapping[str, Any], *, remembered: bool = False) -> None:
+    """Raise InputError unless the circuit samples the posterior of one input (or of a memory's), or an encoder's law."""
     dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
     code = " (for one code, run the circuit with and without the imperfection)" if dynamics.settles else ""
     if dynamics.has_energy:
         as_sampling(dynamics, f"{what} compares samples of a posterior{code}")
-    if circuit.get("hold") is not None:
+    if dynamics.remembers and not remembered:
+        raise InputError(f'{what} compares samples of one input, and dynamics.kind = "amortised" has several.')
+    if circuit.get("hold") is not None and not dynamics.remembers:
         raise InputError(f"{what} compares samples of one input, and x has several. Give one of them.")
 
 
 def read(sampler: Sampler) -> str:
     """Return which samples a study reads: the states u, or, where these are noise alone, the codes s."""
     return "u" if sampler.dynamics.has_energy else "s"
+
+
+def read_rows(sampler: Sampler, samples: Samples) -> list[Draws]:
+    """Return what a study reads of each input, (n_chains, n_draws, n_latents): one, or those of a memory."""
+    of = read(sampler)
+    return [samples.row_draws(n, of) for n in range(len(sampler.x))] if samples.remembered else [samples.draws(of)]
 
 
 def common_step(
@@ -76,7 +85,8 @@ def common_step(
     if circuit.get("step") is not None:
         return base
     widths = [v.comparator.width / base.scaling.volt for v in variants if v.comparator.width is not None]
-    step = min([base.plan.step, *(base.system.plan(model, base.first_x, w, None).step.step for w in widths)])
+    x = base.x if base.dynamics.remembers else base.first_x
+    step = min([base.plan.step, *(base.system.plan(model, x, w, None).step.step for w in widths)])
     return base if step == base.plan.step else rebuilt(base, step=step)
 
 

@@ -16,6 +16,14 @@ the docstrings of the cells; here is the list:
 ``noise.temperature``, ``corner.*``         a temperature: T_K/300; R (noise of a larger resistor); 1/C
 ==========================================  ==========================================================
 
+Of a memory, whose N inputs are on for one N-th of the time each, with drives that reach the weights through write lines v:
+
+=============================================  ==========================================================
+``plastic.leak_resistance``                    N kappa/2 sum_k u_k^2 of each input, as hold goes to 0
+``plastic.offset``                             -sum_k b_k u_k, b_k = sum_h phi_h o_kh sum_m v_hm, o at the write multipliers' d
+``plastic.*``, ``noise.temperature_mismatch``  a temperature of each latent: its response to its own input, times its power
+=============================================  ==========================================================
+
 A lag theta of the loop (op-amps: the sum of noise gain/(2 pi GBW)) and a noise corner b have a formula for linear modes,
 hence for a Gaussian prior: the variance 1/a of a mode of rate a = a_l + 1/sd^2, of which a_l goes through the amplifiers,
 becomes (1 + a_l theta)/a, and b/(a (a + b)).
@@ -23,18 +31,29 @@ becomes (1 + a_l theta)/a, and b/(a (a + b)).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, ThermalNoise, TransimpedanceSum
+from circuitlsc.circuit.cells import (
+    DeviceGate,
+    DeviceIntegrator,
+    DeviceMemory,
+    ThermalNoise,
+    ThermalWeightNoise,
+    TransimpedanceSum,
+    Write,
+)
 from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.circuit.graph import Twin
+from circuitlsc.circuit.memory import lines_at_rest, responses
 from circuitlsc.io.arrays import Array
+from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import ideal_value
+from circuitlsc.planning.scaling import ROOM
 from circuitlsc.reference.statistics import mean_with_mcse
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
@@ -52,6 +71,14 @@ PREDICTED = (
     "prior.lam_error",
     "prior.lam_mismatch",
     *HEAT,
+)
+#: those of a memory's own parts
+OF_MEMORY = (
+    "plastic.leak_resistance",
+    "plastic.offset",
+    "plastic.gain_error",
+    "plastic.capacitance_mismatch",
+    "noise.temperature_mismatch",
 )
 
 
@@ -73,7 +100,7 @@ def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction
         Samples of the ideal circuit.
     """
     if ideal.dynamics.kind != "langevin":
-        return None  # the formulas are those of the overdamped circuit
+        return None  # the formulas are those of the overdamped circuit, and of a memory's rows
     names = [i.name for i in device.nonideal.imperfections()]
     linear = ideal.model.prior.linear
     if not names or not all(n in PREDICTED or (linear and n in LAGS) for n in names):
@@ -83,17 +110,52 @@ def predict(ideal: Sampler, device: Sampler, u: ArrayLike | Draws) -> Prediction
     return _from_energy(ideal, added_energy(device), Draws.of(u))
 
 
-def added_energy(device: Sampler) -> Callable[[Array], Array]:
+def predict_rows(ideal: Sampler, device: Sampler, rows: Sequence[Draws]) -> Prediction | None:
+    """Predict as `predict` does what a memory does with each of its inputs, one after the other: (n_rows * n_latents,).
+
+    The states of one input do not move those of another to first order, whatever the crosstalk is
+    (`circuitlsc.circuit.memory.responses`). What a latent's response to its own input is too large by heats that latent: the
+    formula takes all others to be as hot as it is, which is exact where atoms do not overlap, and an approximation where
+    they do.
+
+    Parameters
+    ----------
+    rows : sequence of Draws, each (n_chains, n_draws, n_latents)
+        Samples u of the ideal circuit, by row.
+    """
+    names = [i.name for i in device.nonideal.imperfections()]
+    features = ideal.features
+    if features is None or features.rank < features.N or not names:
+        return None
+    weights = ideal.dynamics.noise == "weight"
+    if weights and "noise.temperature_mismatch" in names:
+        return None  # each weight has a temperature
+    if not all(n in OF_MEMORY or (n in PREDICTED and not n.startswith("integrator.")) for n in names):
+        return None
+    if features.weights is not None and "op_amp.offset" in names:
+        return None  # the lines move, too
+    parts = device.nonideal
+    hot = parts.factors(
+        [f"noise_{k}" for k in range(ideal.model.n_latents)], "temperature", parts.noise.temperature_mismatch
+    )
+    # what all capacitors are is a temperature by itself
+    own = hot[:, None] * responses(device.graph).diagonal(0, 1, 2) * parts.corner.capacitance
+    found = [_from_energy(ideal, added_energy(device, n), u, (own[:, n] - 1, ideal.x[n])) for n, u in enumerate(rows)]
+    return Prediction(**{f.name: np.concatenate([getattr(p, f.name) for p in found]) for f in fields(Prediction)})
+
+
+def added_energy(device: Sampler, row: int = 0) -> Callable[[Array], Array]:
     """Return delta E of the imperfections, dimensionless, as a function of states (..., n_latents): shape (...).
 
-    What does not depend on the states is calculated once.
+    What does not depend on the states is calculated once. ``row`` is an input's, of a memory.
     """
     model, scaling, parts = device.model, device.scaling, device.nonideal
-    cells, noise, width = device.graph.cells, device.graph.noise, device.plan.width
+    cells, width, x = device.graph.cells, device.plan.width, np.atleast_2d(device.x)[row]
     offset = gradient_offset(device) if parts.op_amp.offset > 0 else None
-    assert noise is not None
     heated = any(parts.get(name) != ideal_value(name) for name in HEAT)
-    heat = float(noise.mix[0, 0] ** 2 * parts.corner.capacitance) if heated else 1.0
+    heat = Hardware(parts, scaling).noise_kelvin / ROOM * parts.corner.resistance / parts.corner.capacitance
+    shares = None if device.features is None else lines_at_rest(device.graph)
+    inputs = 1 if device.features is None else device.features.N
 
     def delta(u: Array) -> Array:
         s = model.latent(u, width)
@@ -104,10 +166,17 @@ def added_energy(device: Sampler) -> Callable[[Array], Array]:
                 total += s @ (shift / scaling.volt_e) + model.prior.cost(u, width) @ (prior - 1)
             elif isinstance(cell, DeviceIntegrator):
                 total += cell.leak_rate / 2 * np.sum(u**2, axis=-1) - u @ cell.offset
+            elif isinstance(cell, DeviceMemory):
+                total += inputs * cell.leak_rate / 2 * np.sum(u**2, axis=-1)
+            elif isinstance(cell, ThermalWeightNoise) and shares is not None:
+                total -= inputs * u @ (cell.drift_offset.reshape(model.n_latents, -1) @ shares[0][:, row])
             elif isinstance(cell, ThermalNoise):
                 total -= u @ cell.drift_offset
-        if heat != 1:
-            total = total - (heat - 1) * model.energy(u, device.x, width)
+            elif isinstance(cell, Write) and shares is not None:
+                phi, v = shares
+                total -= u @ (cell.errors[1] @ (phi[:, row] * v.sum(axis=1)))
+        if heated:
+            total = total - (heat - 1) * model.energy(u, x, width)
         return np.asarray(total)
 
     return delta
@@ -115,7 +184,7 @@ def added_energy(device: Sampler) -> Callable[[Array], Array]:
 
 def gradient_offset(device: Sampler) -> Array:
     """Return what the op-amps' offsets add to the gradient e, in its units, shape (n_latents,)."""
-    zero = np.zeros(device.model.n_latents)
+    zero = np.zeros(device.twin.size)
     # every stage before the gate is linear in its input: offsets are what is left if each is made to vanish
     with_offsets = device.twin.signals(zero)["gradient"]
     without = Twin(device.graph_with(nonideal=device.nonideal.changed({"op_amp.offset": 0.0})))
@@ -152,14 +221,24 @@ def _linear_modes(ideal: Sampler, device: Sampler) -> Prediction:
     return Prediction(zero, zero, zero, zero, after - before, zero)
 
 
-def _from_energy(ideal: Sampler, added: Callable[[Array], Array], u: Draws) -> Prediction:
-    model, t, delta = ideal.model, ideal.temperature, u.map(added)
+def _from_energy(
+    ideal: Sampler, added: Callable[[Array], Array], u: Draws, heat: tuple[Array, Array] | None = None
+) -> Prediction:
+    """Return what an added energy moves; ``heat`` is that of each latent, relative, and the input."""
+    model, t, width = ideal.model, ideal.temperature, ideal.plan.width
+
+    def each(states: Array) -> Array:
+        """Return the energy that acts on each latent's statistics, (..., n_latents or 1)."""
+        delta = added(states)[..., None]
+        return delta if heat is None else delta - model.energy(states, heat[1], width)[..., None] * heat[0]
+
+    delta = u.map(each)
     centre = delta.mean()
 
     def moved(statistic: Draws) -> tuple[Array, Array]:
         """Return -Cov(statistic, delta)/T and its standard error."""
         middle = statistic.mean()
-        return mean_with_mcse(statistic.map(lambda v, d: -(v - middle) * (d - centre)[..., None] / t, delta))
+        return mean_with_mcse(statistic.map(lambda v, d: -(v - middle) * (d - centre) / t, delta))
 
     s = u.map(model.latent)
     average = s.mean()

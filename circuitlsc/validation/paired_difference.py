@@ -8,7 +8,9 @@ The two chains follow the same Brownian path, so that most of their noise cancel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,6 +124,34 @@ def paired_difference(
         mean_unpaired_se=np.hypot(mean_se0, mean_se1),
         **supports,
     )
+
+
+def paired_rows(
+    model: SparseCodingModel, before: Sequence[Draws], after: Sequence[Draws], *, of: str = "u"
+) -> PairedDifference:
+    """Measure as `paired_difference` does what changed in each of several inputs, one after the other.
+
+    Arrays are (n_rows * n_latents,); ``coactive`` is that of the input where it is largest, ``tv`` the mean over inputs.
+    """
+    rows = [paired_difference(model, old, new, of=of) for old, new in zip(before, after, strict=True)]
+    if len(rows) == 1:
+        return rows[0]
+    found: dict[str, Any] = {
+        f.name: np.concatenate([getattr(row, f.name) for row in rows])
+        for f in fields(PairedDifference)
+        if isinstance(getattr(rows[0], f.name), np.ndarray)
+    }
+    if rows[0].coactive is not None:
+        worst = max(rows, key=lambda row: abs(row.coactive or 0.0))
+        found |= {"coactive": worst.coactive, "coactive_se": worst.coactive_se}
+    if rows[0].tv is not None:
+        tv, se, floor = np.array([(row.tv, row.tv_se, row.tv_floor) for row in rows], dtype=float).T
+        found |= {
+            "tv": float(tv.mean()),
+            "tv_se": float(np.sqrt(np.sum(se**2)) / len(rows)),
+            "tv_floor": float(floor.mean()),
+        }
+    return PairedDifference(**found)
 
 
 def _ever(happens: Draws) -> NDArray[np.bool_]:

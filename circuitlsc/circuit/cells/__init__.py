@@ -20,10 +20,12 @@ from circuitlsc.circuit.cells.integrator import DeviceIntegrator, DeviceMomentum
 from circuitlsc.circuit.cells.memory import (
     DeviceMemory,
     Drive,
+    DriveNoise,
     FeatureLines,
     Memory,
     Neurons,
     Read,
+    ThermalWeightNoise,
     WeightNoise,
     Write,
     WrittenNoise,

@@ -124,6 +124,16 @@ class Momentum(Integrator):
     what = "momentum (an inductor by way of a gyrator)"
 
 
+def clamp(cell: SubCircuit, hardware: Hardware) -> None:
+    """Hold u within the integrators' rails, if they have any, by a current that rises steeply beyond them."""
+    if np.isfinite(hardware.parts.integrator.rail):
+        rail, scaling = hardware.rail(hardware.parts.integrator.rail), hardware.scaling
+        knots = np.array([-1.06, -1.03, -1.0, -0.97, 0.97, 1.0, 1.03, 1.06]) * rail
+        values = np.array([-63.0, -33.0, -3.0, 0.0, 0.0, 3.0, 33.0, 63.0]) * rail
+        steep = scaling.drift_current / scaling.volt
+        cell.B("clamp", "u", 0, current_expression=Table(knots, values).spice("u", 1.0, steep))
+
+
 @dataclass(frozen=True, eq=False)
 class DeviceIntegrator(Integrator):
     r"""The neuron with a finite output resistance, an offset current, rails, and a capacitor that is not its neighbour's.
@@ -186,12 +196,7 @@ class DeviceIntegrator(Integrator):
             cell.R("friction", "u", 0, "{1/g_f}")
         if part.offset_current > 0:
             cell.I("os", 0, "u", "{i_os}")
-        if np.isfinite(part.rail):
-            rail = self.hardware.rail(part.rail)
-            knots = np.array([-1.06, -1.03, -1.0, -0.97, 0.97, 1.0, 1.03, 1.06]) * rail
-            values = np.array([-63.0, -33.0, -3.0, 0.0, 0.0, 3.0, 33.0, 63.0]) * rail
-            steep = scaling.drift_current / scaling.volt
-            cell.B("clamp", "u", 0, current_expression=Table(knots, values).spice("u", 1.0, steep))
+        clamp(cell, self.hardware)
         return (cell,)
 
     def parameters(self, scaling: Scaling) -> Mapping[str, Array]:

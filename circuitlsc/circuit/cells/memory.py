@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import SubCircuit
 
 from circuitlsc.circuit.cells.base import State, Wires, number
-from circuitlsc.circuit.cells.integrator import Integrator
+from circuitlsc.circuit.cells.integrator import Integrator, clamp
 from circuitlsc.circuit.cells.node import Sum
-from circuitlsc.circuit.cells.noise import Noise
+from circuitlsc.circuit.cells.noise import Noise, ThermalNoise
 from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.circuit.cells.variational import Observation
 from circuitlsc.io.arrays import Array
@@ -75,8 +75,9 @@ class DeviceMemory(Memory):
     .. math:: \frac{C_{kh}}{C}\,\tau\,\dot w_{kh} = d_k v_h - \kappa_L\,w_{kh}
 
     *What it does to the posterior.* A leak acts on all inputs while each is on for one N-th of the time: it adds
-    (N kappa_L/2) tr(U K^-1 U^T) to their energies, as hold goes to 0. A capacitor of another size is colder by the same factor,
-    and reads what another input wrote at another strength: Phi^T V is no longer 1.
+    N kappa_L/2 abs(u_n)^2 to the energy of each, as hold goes to 0; while an input is away its states decay by
+    exp(-kappa_L (N - 1) hold). A capacitor of another size is colder by the same factor, and makes Phi^T V another matrix than
+    1 (`circuitlsc.circuit.memory.responses`). Rails of [nonideal.integrator] clamp each weight.
 
     Parameters
     ----------
@@ -109,6 +110,7 @@ class DeviceMemory(Memory):
         cell.C("int", "u", "n", "{c}", initial_condition="{ic}")
         leak = 1 / scaling.leak + float(self.conductances[0]) * scaling.c_int / scaling.tau
         cell.R("leak", "u", 0, number(1 / leak))
+        clamp(cell, self.hardware)
         return (cell,)
 
     def parameters(self, scaling: Scaling) -> Mapping[str, Array]:
@@ -150,6 +152,16 @@ class Write(Multipliers):
     target = "w"
     text = "write multiplier: current d v into w"
 
+    def gains(self, v: Array, capacitors: Array) -> Array:
+        """Return d(dw/dt)/dd over the capacitors, (..., K * H), for write lines v (..., H): what noise of d is written by."""
+        gain, _, second = (error.ravel() for error in self.errors)
+        return np.asarray(gain * (v[..., self.places["v"]] + second) / capacitors)
+
+    @property
+    def neurons(self) -> NDArray[np.int64]:
+        """The neuron that each weight is written from, shape (K * H,)."""
+        return self.places["d"]
+
 
 @dataclass(frozen=True, eq=False)
 class WrittenNoise(Noise):
@@ -168,23 +180,20 @@ class WrittenNoise(Noise):
         The multipliers; ``size`` is K, the streams.
     capacitors : array, shape (K * H,)
         Those of the memory, relative to C_int.
+    power : array, shape (K,)
+        Noise power of each neuron's source over the design's.
     """
 
     write: Write = field(kw_only=True)
     capacitors: Array = field(kw_only=True)
+    power: Array = field(kw_only=True)
 
     ports = ("v",)
     definition = "lsc_written_noise"
 
     def gains(self, v: Array) -> Array:
-        """Return g over the capacitors, (..., K * H), for write lines v (..., H)."""
-        gain, _, second = (error.ravel() for error in self.write.errors)
-        return np.asarray(gain * (v[..., self.write.places["v"]] + second) / self.capacitors)
-
-    @property
-    def neurons(self) -> NDArray[np.int64]:
-        """The neuron whose noise each weight gets, shape (K * H,)."""
-        return self.write.places["d"]
+        """Return what a unit of each neuron's path adds to each weight, (..., K * H), for write lines v (..., H)."""
+        return self.write.gains(v, self.capacitors) * np.sqrt(self.power)[self.write.neurons]
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return the mean drift of the weights, 0."""
@@ -200,8 +209,8 @@ class WrittenNoise(Noise):
 
     @property
     def mix(self) -> Array:
-        """Zero: what a source adds depends on the row that is on (`gains`)."""
-        return np.zeros((self.size, self.write.size))
+        """What each source's path adds to each neuron's, which reaches the weights by `gains`, shape (size, size)."""
+        return np.eye(self.size)
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_written_noise``: a source at a weight's lower plate n, or a current into a neuron's d."""
@@ -251,3 +260,86 @@ class WeightNoise(Noise):
         rms = number(self.strength * scaling.volts("w") / scaling.volt)
         cell.I("n", 0, "u", f"trrandom(2 {{t_hold}} 0 {{i_rms*{rms!r}}} 0)")
         return (cell,)
+
+
+@dataclass(frozen=True, eq=False)
+class DriveNoise(ThermalNoise):
+    r"""Thermal noise of each neuron as currents into its d, from where it is written with the gate's.
+
+    .. math:: dw_{kh}/dt = (d_k + g_m V_{n,k} / I_{drift})\,v_h/\tau
+
+    Noise of a capacitance, 1/f noise and the amplifiers' offsets are voltages that a step resolves, so that the write
+    multipliers turn them into what they do. White noise is none: of the external form it is that of `WrittenNoise`, and this
+    cell holds the rest.
+
+    *What it does to the posterior.* An offset adds the drift g_m v_os to every input: the energy gains -o_k u_k. Colour
+    and temperature are those of a neuron's noise.
+
+    Parameters
+    ----------
+    write : Write
+        The multipliers; ``size`` is K.
+    weights : array, shape (K * H,)
+        The memory's capacitors, relative to C_int; a drive has none (``capacitors`` are 1).
+    """
+
+    write: Write = field(kw_only=True)
+    weights: Array = field(kw_only=True)
+
+    ports = ("v",)
+    plates = ()
+
+    def gains(self, v: Array) -> Array:
+        """Return what a unit of each neuron's path adds to each weight, (..., K * H), for write lines v (..., H)."""
+        return self.write.gains(v, self.weights)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Names of the neurons' noise, whichever of the two cells has it."""
+        return tuple(f"noise_{k}" for k in range(self.size))
+
+    @property
+    def _elsewhere(self) -> int:
+        """How many sources are those of `WrittenNoise`."""
+        return self.size if self.form == "external" and self.hardware.parts.noise.capacitance == 0 else 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Streams, without white noise that is written elsewhere."""
+        return super().sources[self._elsewhere :]
+
+    def units(self, scaling: Scaling) -> tuple[float, ...]:
+        """Return the volts of each voltage source per model unit of its path."""
+        return super().units(scaling)[self._elsewhere :]
+
+    @property
+    def mix(self) -> Array:
+        """What each source's path adds to each neuron's, as white noise, shape (n_sources, size)."""
+        return np.zeros((len(self.sources), self.size)) if self._elsewhere else super().mix
+
+    def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
+        """Return the nodes of the drive, and the supply if it makes noise."""
+        return super().pins(wires)[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalWeightNoise(ThermalNoise):
+    """Thermal noise of each weight of a memory, in units of its voltages: see `ThermalNoise`.
+
+    Parameters
+    ----------
+    unit : float
+        Volts of a unit of a weight over those of a unit of u; the strength is in the latter.
+    """
+
+    unit: float = field(kw_only=True)
+
+    @property
+    def drift_offset(self) -> Array:
+        """The drift that the offsets make, in units of a weight per tau, shape (size,)."""
+        return np.asarray(super().drift_offset / self.unit)
+
+    @property
+    def mix(self) -> Array:
+        """What each source's path adds to each weight, as white noise, shape (n_sources, size)."""
+        return np.asarray(super().mix / self.unit)

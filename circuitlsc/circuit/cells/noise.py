@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
@@ -101,6 +102,13 @@ class Noise(Cell):
         return wires.output, wires.target
 
 
+def noise_power(hardware: Hardware, elements: tuple[str, ...]) -> Array:
+    """Return the noise power of sources over the design's: temperature, its mismatch, and the resistor's corner; (n,)."""
+    parts = hardware.parts
+    hot = hardware.noise_kelvin / ROOM * parts.corner.resistance
+    return hot * parts.factors(elements, "temperature", parts.noise.temperature_mismatch)
+
+
 FLICKER_DECADES = (1, 0, -1, -2, -3, -4)  # powers of ten of the sections' rates, in 1/tau
 C_SECTION = 1e-12  # farad
 SUPPLY = "noise_supply"  # the node and the source that all share
@@ -132,23 +140,29 @@ class ThermalNoise(Noise):
     hardware: Hardware = field(kw_only=True)
     capacitors: Array = field(kw_only=True)
 
+    #: the pin of a capacitor's lower plate, if there are capacitors in series
+    plates: ClassVar[tuple[str, ...]] = ("n",)
+
     @property
     def gain(self) -> float:
         """g_m, siemens."""
         return self.hardware.noise_gain(self.temperature) * self.strength
 
     @property
+    def drawn(self) -> tuple[str, ...]:
+        """Names under which the sources' errors are drawn."""
+        return self.elements
+
+    @property
     def power(self) -> Array:
-        """Each source's noise power over the design's: temperature, its mismatch, and the resistor's corner; (size,)."""
-        parts = self.hardware.parts
-        hot = self.hardware.noise_kelvin / ROOM * parts.corner.resistance
-        return hot * parts.factors(self.elements, "temperature", parts.noise.temperature_mismatch)
+        """Each source's noise power over the design's, shape (size,)."""
+        return noise_power(self.hardware, self.drawn)
 
     @property
     def offsets(self) -> Array:
         """The amplifiers' offsets, volt, shape (size,)."""
         parts = self.hardware.parts
-        return parts.normals(self.elements, "offset", parts.noise.offset)
+        return parts.normals(self.drawn, "offset", parts.noise.offset)
 
     @property
     def drift_offset(self) -> Array:
@@ -245,21 +259,22 @@ class ThermalNoise(Noise):
         part = self.hardware.parts.noise
         external, white = self.form == "external", part.capacitance == 0
         noisy = f"thermal noise of {part.resistance:g} ohm and {part.capacitance:g} F"
-        pins = ("n", "u", "sup") if self.taken else ("n", "u")
+        pins = (*self.plates, "u", *("sup" for _ in self.taken))
         defaults = dict.fromkeys(("k_own", "k_sup", "v_os", "k_lag"), 0.0)
         cell = self.defined(f"{noisy}, lifted into u by {self.gain:.6g} S", *pins, **defaults)
         foot = "m" if self.taken else 0
         held = number(np.sqrt(2 * BOLTZMANN * ROOM / part.resistance))  # ampere, times sqrt(power/t_hold)
         heard = [f"f{k}" for k in range(len(self._sections))]  # nodes that the transconductor turns into a current
         if not white:
-            cell.V("ground" if external else "n", "n", 0, 0.0)
+            self._grounded(cell, "ground" if external else "n")
             r, c = self.hardware.ohm(part.resistance), self.hardware.farad(part.capacitance)
             self._section(cell, "n", ("v", "b", foot), r, c, f"{held!r}*k_own")
             heard.insert(0, "v")
         elif external:
-            cell.V("n", "n", foot, "external")
+            if self.plates:
+                cell.V("n", "n", foot, "external")
         else:
-            cell.V("n", "n", 0, 0.0)
+            self._grounded(cell, "n")
             cell.I("w", 0, "w", "trrandom(2 {t_hold} 0 {i_rms*k_own} 0)")
             cell.R("w", "w", 0, 1.0)  # one volt stands for one ampere
             cell.VCCS("w", 0, "u", "w", 0, 1.0)
@@ -301,6 +316,11 @@ class ThermalNoise(Noise):
             common.I("n", 0, "sup", "trrandom(2 {t_hold} 0 1.0 0)")
             common.R("n", "sup", 0, 1.0)
         return (cell, common)
+
+    def _grounded(self, cell: SubCircuit, name: str) -> None:
+        """Tie the neuron's lower plate to ground, if it has one."""
+        if self.plates:
+            cell.V(name, "n", 0, 0.0)
 
     def _section(
         self, cell: SubCircuit, name: str, nodes: tuple[str, str, str | int], r: float, c: float, held: str
