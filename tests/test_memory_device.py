@@ -19,6 +19,8 @@ from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.studies.budget import error_budget
 from circuitlsc.studies.chip_yield import chip_yield
+from circuitlsc.studies.circuit_calibration import calibrate_circuit, plan_calibration
+from circuitlsc.studies.design_rules import check_rules
 from circuitlsc.studies.frame import check_samples_one
 from circuitlsc.studies.small_signal import Prediction, predict_rows
 from circuitlsc.validation.same_noise import path_difference
@@ -229,3 +231,51 @@ def test_effects_on_a_sparse_posterior_are_as_predicted():
         assert entry.prediction_holds, entry.name
         turned = Prediction(**{k: v if k.endswith("_se") else -v for k, v in vars(entry.prediction).items()})
         assert not replace(entry, prediction=turned).prediction_holds, entry.name
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+def test_memories_are_calibrated_and_a_hotter_one_is_found_out():
+    """Memories of at most 8 inputs each; fails with chance 1 %."""
+    given = {"seed": 11, "inputs": 104, "hold": 2.0, "workers": 2}
+    right = calibrate_circuit(MODEL, dynamics=Dynamics(kind="amortised"), **given)
+    assert right.result.verdict == "agrees", right.result.reason
+    assert right.codes.shape == (104, 19, 3)
+    assert right.samples is None
+    hot = calibrate_circuit(MODEL, dynamics=Dynamics(kind="amortised", temperature=2.0), **given)
+    assert hot.result.verdict == "disagrees"
+
+
+def test_a_calibration_of_memories_keeps_what_was_asked_for():
+    given = {"dynamics": Dynamics(kind="amortised"), "inputs": 18, "draws": 6, "spacing": 2.5, "warmup": 4.0}
+    for hold, every in ((1.0, 3), (6.0, 1)):
+        plan = plan_calibration(MODEL, seed=1, hold=hold, **given)
+        assert [len(run.sampler.x) for run in plan.memories] == [6, 6, 6]
+        assert np.array_equal(plan.x, np.concatenate([run.sampler.x for run in plan.memories]))
+        assert len({run.plan.seed for run in plan.memories}) == 3
+        task, visits = plan.memories[0].sampler.tasks(plan.run)[0], plan.memories[0].sampler.visits(plan.run)
+        own = visits.kept * task.draws_per_row
+        assert plan.every == every
+        assert own >= every * 6
+        assert task.thin * task.step * every >= min(2.5, hold) - 1e-9
+        assert visits.dropped * hold >= 4.0
+    with pytest.raises(InputError, match="features of other inputs"):
+        plan_calibration(
+            MODEL, features=np.eye(3), **given | {"dynamics": Dynamics(kind="amortised", features="f.npy")}
+        )
+
+
+@pytest.mark.ngspice
+def test_design_rules_of_a_memory():
+    parts = {"plastic": {"offset": 1e-3, "leak_resistance": 1e8}, "op_amp": {"gbw": 3e7}}
+    rules = {rule.name: rule for rule in check_rules(memory(parts, "relu:8"))}
+    assert {name for name, rule in rules.items() if not rule.ok} == {
+        "op-amp lag",
+        "crosstalk",
+        "retention",
+        "lines settling",
+    }
+    assert {"stability", "phase margin", "write offset", "voltage of w", "voltage of phi", "voltage of v"} <= set(rules)
+    assert rules["retention"].value == pytest.approx(3 * 0.01)  # N kappa slab^2
+    good = check_rules(memory({"op_amp": {"gbw": 3e9}}, "relu:8"))
+    assert all(rule.ok for rule in good)

@@ -157,6 +157,7 @@ def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     yield "op-amps", f"{amps} in all"
     used = next((c.hardware.parts.op_amp for c in sampler.integrated.cells if isinstance(c, TransimpedanceSum)), None)
     if used is not None and used != sampler.nonideal.op_amp:
-        yield "op-amps", "settle within half a step, which does not resolve their poles: taken as settled"
+        whose = "those of the lines " if sampler.features is not None else ""
+        yield "op-amps", f"{whose}settle within half a step, which does not resolve their poles: taken as settled"
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
     yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"
