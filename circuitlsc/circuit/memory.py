@@ -25,6 +25,7 @@ from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import Nonidealities, ideal_value
 from circuitlsc.planning.scaling import HEADROOM
 
+RINGS = 20.0  # times a step: a rate whose lag does nothing to a loop, and which the trapezoid does not resolve
 CROSSTALK = 0.02  # of an input's own response, in the states of another
 
 
@@ -70,8 +71,28 @@ def amortised(
     ------
     InputError
         If the memory cannot be built.
+
+    Notes
+    -----
+    At device level, op-amps of the lines that settle within half a step are wired up as settled, without pole and slew rate,
+    as those of an encoder are (`circuitlsc.circuit.variational.variational`); those of the loop if they settle within a
+    twentieth of one: a trapezoid that does not resolve a pole rings, and a drive that rings is written into other inputs.
     """
-    how, graph = Wiring(**wiring), SignalFlowGraph()
+    how = Wiring(**wiring)
+    graph = _amortised(model, x, features, dynamics, how)
+    if (hardware := how.hardware) is None or math.isfinite(hardware.parts.op_amp.slew_rate):
+        return graph
+    if slowest_op_amp(graph, hardware) * how.step < RINGS:
+        return graph
+    settled = replace(hardware, parts=hardware.parts.changed({"op_amp.gbw": math.inf}))
+    return _amortised(model, x, features, dynamics, replace(how, hardware=settled))
+
+
+def _amortised(
+    model: SparseCodingModel, x: ArrayLike, features: Features, dynamics: Dynamics, how: Wiring
+) -> SignalFlowGraph:
+    """Wire up `amortised` with the parts that are given."""
+    graph = SignalFlowGraph()
     memory = remember(graph, how, model.n_latents, features, dynamics)
     graph.wire(force(graph, memory.neurons, model, x, how, apart=True), memory.drive, "crossbar")
     return graph

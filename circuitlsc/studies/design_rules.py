@@ -46,13 +46,12 @@ from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.analysis import analyse
 from circuitlsc.studies.device_law import UNPREDICTED, device_law
-from circuitlsc.studies.small_signal import gradient_offset, loop_lag
+from circuitlsc.studies.small_signal import LINES, gradient_offset, loop_lag
 
 LAG = 0.02  # of a linear mode's variance
 MARGIN = 60.0  # degrees
 OFFSET = 0.1  # of the prior's current
 OWN = 0.05  # of an input's response: its temperature
-LINES = ("features_sum", "dual")  # sums of a memory's lines
 CLIPPED = 1e-4  # of the samples, or draws
 LAW_ERROR = 0.02  # of P(active), and of mean and sd in units of the slab, by one imperfection
 NEGLIGIBLE = 0.001  # of these: no rule of its own
@@ -435,3 +434,8 @@ def _memory(sampler: Sampler) -> Iterator[Rule]:
         text = f"the slowest op-amp of the lines settles at {slowest:.3g} / tau, needed {least:.3g} / tau (half a step)"
         cure = ": an input is written by the last one's vectors for a while. Raise op_amp.gbw, or tau."
         yield _rule("lines settling", text, slowest, least, cure, at_least=True)
+    if amps and math.isfinite(limit := parts.op_amp.slew_rate):
+        moves = [np.abs(np.diff(lines, axis=1, append=lines[:, :1])).max() for lines in (phi, v)]
+        value = float(max(moves)) * scaling.volt / (sampler.plan.step * scaling.tau / 2)
+        text = f"the lines move at up to {value:.3g} V/s from input to input, the slew rate is {limit:.3g} V/s"
+        yield _rule("lines slew rate", text, value, limit, ": raise tau or the slew rate.")
