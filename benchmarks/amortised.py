@@ -2,9 +2,9 @@
 
     python benchmarks/amortised.py [--steps N] [--repeats N]
 
-K = 8 latents, ideal parts, one chain at a time on one processor: 4x4 bars for memories and L0-LSC, eight atoms of eight features
-for the circuit that learns, which has 64 synapses too (of three multipliers; a memory's have two). Runs alternate, so that all
-numbers belong to the same minutes. Prints a table, and writes AMORTISED.md beside this file if --repeats is 3 or more.
+K = 8 latents, ideal parts, one chain at a time on one processor: 4x4 bars for memories and L0-LSC, eight atoms of eight
+features for the circuit that learns, which has 64 synapses too (of three multipliers; a memory's have two). Runs alternate, so
+that all numbers belong to the same minutes. Prints a table, and writes AMORTISED.md beside this file if --repeats is 3 or more.
 """
 
 from __future__ import annotations

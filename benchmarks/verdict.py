@@ -1,8 +1,9 @@
 """How often a verdict is wrong: correct samplers that disagree, wrong ones that do not, over models, lengths and speeds.
 
-usage: verdict.py false | slow | power | advice | circuits [MODEL ...] [--seed N]      the tables of docs/method.md
+usage: verdict.py false | slow | power | advice | circuits | memories [MODEL ...] [--seed N]      the tables of docs/method.md
 Runs are software runs with another seed and a shorter step than the null's, from the circuit's starts, two chains each. Gates
 on R-hat and effective samples are off: they only ever take a verdict back. `circuits` runs circuits of every prior, gates on.
+`memories` puts correct memories together from such runs, one for each of their inputs: while it is away an input stands still.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE, RunPlan
 from circuitlsc.reference.replicates import Replicates, replicate_runs
 from circuitlsc.reference.sampled import exact_statistics
 from circuitlsc.reference.statistics import PosteriorStatistics
-from circuitlsc.validation.judge import expect, judge, known_well, tolerance_scale
+from circuitlsc.validation.judge import Expectation, expect, judge, known_well, tolerance_scale
+from circuitlsc.validation.memory_compare import IN_FULL, widening
 from circuitlsc.validation.null import Null, null_for, quantile_levels
 from circuitlsc.validation.run_errors import Errors
 
@@ -125,12 +127,12 @@ class Bench:
         # the step's bias must be far below the allowance: with one latent a drift that jumps at the threshold asks for more
         self.rate_step = 0.05 if model.n_latents > 2 else 0.01
 
-    def null(self, t_stop: float) -> Null:
-        """Return the null of runs of a length."""
+    def null(self, t_stop: float, share: float = 1.0) -> Null:
+        """Return the null of runs of a length, of a share of the usual work."""
         plan = self.sampler.plan
         return null_for(
             self.model, self.x, starts=self.starts, length=t_stop - WARMUP, warmup=WARMUP, time_scale=plan.time_scale,
-            dynamics=self.sampler.dynamics, levels=self.levels,
+            dynamics=self.sampler.dynamics, levels=self.levels, share=share,
         )  # fmt: skip
 
     def runs(
@@ -143,7 +145,7 @@ class Bench:
             **{"dynamics": self.sampler.dynamics, **options},
         )  # fmt: skip
 
-    def verdicts(self, null: Null, found: Replicates) -> Iterator[Errors]:
+    def verdicts(self, null: Null, found: Replicates, widened: float = 1.0) -> Iterator[Errors]:
         """Yield each run's errors."""
         truth, reference = null.judged.select(self.exact), null.judged.select(self.exact, "_mcse")
         n = found.marginals.shape[1] * found.marginals.shape[2] * found.per_block
@@ -151,7 +153,7 @@ class Bench:
         values = null.judged.from_averages(averages)
         for run, sums in zip(values, found.marginals, strict=True):
             slowdown = null.slowdown(sums, found.per_block)
-            yield Errors(run, truth, reference, null, scale=self.scale, slowdown=slowdown)
+            yield Errors(run, truth, reference, null, scale=self.scale, slowdown=slowdown, widened=widened)
 
     def disagree(self, null: Null, found: Replicates) -> int:
         """Return how many of the runs disagree."""
@@ -190,6 +192,33 @@ def table(names: list[str], lengths: tuple[float, ...], slower: tuple[float, ...
                 f"{name:28s} {t_stop:6g}  false of {RUNS}: {' '.join(map(str, alarms)):8s} null {null.n_runs} runs of "
                 f"{null.length:6.0f} tau, {how:12s} {took:4.1f} s", flush=True,
             )  # fmt: skip
+    print(f"in all {total} of {runs} ({100 * total / runs:.2f} %); the promise is {100 * most:g} %")
+    return total <= most * runs and worst <= 5
+
+
+def memories(names: list[str], inputs: tuple[int, ...], lengths: tuple[float, ...], seed: int, most: float) -> bool:
+    """Print false alarms of memories; return as `table` does. Lengths are of each input's own time."""
+    total = runs = worst = 0
+    for name in names:
+        model, x = models()[name]
+        rows = [x, *(model.draw(np.random.default_rng([5, i]))[1] for i in range(1, max(inputs)))]
+        benches = [Bench(model, row) for row in rows]
+        for n in inputs:
+            for t_stop in lengths:
+                begun = time.perf_counter()
+                nulls = [bench.null(t_stop, min(1.0, IN_FULL / n)) for bench in benches[:n]]
+                known = [Expectation(o, b.exact, b.levels, b.scale, 0.0) for o, b in zip(nulls, benches, strict=False)]
+                widened, took = widening(known), time.perf_counter() - begun
+                wrong = np.zeros(RUNS, bool)
+                for i, (bench, null) in enumerate(zip(benches, nulls, strict=False)):
+                    found = bench.runs(t_stop, RUNS, seed + 1000 * i)
+                    wrong |= [bool((e.excess() > e.c).any()) for e in bench.verdicts(null, found, widened)]
+                alarms = int(wrong.sum())
+                total, runs, worst = total + alarms, runs + RUNS, max(worst, alarms)
+                print(
+                    f"{name:28s} {n:3d} inputs, {t_stop:6g} each  false of {RUNS}: {alarms}, limits x {widened:.2f}, {took:4.1f} s",
+                    flush=True,
+                )
     print(f"in all {total} of {runs} ({100 * total / runs:.2f} %); the promise is {100 * most:g} %")
     return total <= most * runs and worst <= 5
 
@@ -256,7 +285,7 @@ def circuits(names: list[str], seed: int, seeds: int) -> None:
 def main() -> int:
     """Print the tables that are asked for; return 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["false", "slow", "power", "advice", "circuits"])
+    parser.add_argument("what", choices=["false", "slow", "power", "advice", "circuits", "memories"])
     parser.add_argument("models", nargs="*")
     parser.add_argument("--seed", type=int, default=77)
     parser.add_argument("--seeds", type=int, default=10, help="circuits a model")
@@ -269,6 +298,8 @@ def main() -> int:
         advice(names, options.seed)
     elif options.what == "power":
         power(options.models or ["4x4 bars", "coherent, signed", "8 x 20, signed"], options.seed)
+    elif options.what == "memories":
+        return int(not memories(names, (4, 16), LENGTHS[:2], options.seed, 0.02))
     elif options.what == "false":
         return int(not table(names, LENGTHS, (1.0,), options.seed, 0.02))
     else:

@@ -86,7 +86,7 @@ def drift(p: Parameters, u: Array, x: Array, weights: Array | None = None) -> Dr
 
 
 def take_step(p: Parameters, u: Array, x: Array, noise: Array, rates: Rates) -> tuple[Parameters, Array]:
-    """Take one Euler-Maruyama step of everything at once.
+    """Take one Euler-Maruyama step of everything at once; with half of the noise before the drift if ``rates.split``.
 
     Parameters
     ----------
@@ -106,8 +106,10 @@ def take_step(p: Parameters, u: Array, x: Array, noise: Array, rates: Rates) -> 
         Slow variables and u after the step. u0 stays >= 0 (pi <= 1), and moves with lam such that lam u0, hence pi, is left
         alone by lam's rule.
     """
-    d = drift(p, u, x)
-    u = u + rates.step * d.u + math.sqrt(2 * rates.temperature * rates.step) * noise
+    kick = math.sqrt(2 * rates.temperature * rates.step) * noise
+    before = kick / 2 if rates.split else 0 * kick
+    d = drift(p, u + before, x)
+    u = u + rates.step * d.u + kick
     A = p.A + rates.A * d.A
     if rates.normalise and rates.A:
         A = A / np.linalg.norm(A, axis=0)

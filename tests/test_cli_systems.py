@@ -194,7 +194,7 @@ def test_paper(tmp_path):
     error = one_line(circuitlsc("paper", "fig2", cwd=tmp_path), 2)
     assert (
         "'fig2' is not a figure that can be made. Give one of fig3, fig4a, fig4b, fig5, fig6, fig7, fig8, fig9, "
-        "vsc-gradients, vsc-max, vsc-patches, vsc-laws." in error
+        "vsc-gradients, vsc-max, vsc-patches, vsc-laws, ald-hold, ald-points, lae-batch, lae-digits." in error
     )
     one_line(circuitlsc("paper", "fig3", cwd=tmp_path), 2)  # the folder is there already
 

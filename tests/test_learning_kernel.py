@@ -19,12 +19,12 @@ N, D, K = 12, 7, 20
 BOUND = float(norm.isf(1e-4 / 20 / 2))  # one chance in 10,000 that right deviates fail any of (at most) 20 numbers
 
 
-def both(advance, dtype, n_steps, *, signed=False, normalise=False, start=0.6, **moves):
+def both(advance, dtype, n_steps, *, signed=False, normalise=False, split=False, start=0.6, **moves):
     """Run the kernel and NumPy with the same deviates, u0 from ``start``; return (workspace, Parameters, u)."""
     rng = np.random.default_rng(3)
     A, x = 0.5 * rng.standard_normal((D, K)), rng.standard_normal((N, D)).astype(dtype)
     u, noise = rng.laplace(size=(N, K)).astype(dtype), rng.standard_normal((n_steps, N, K)).astype(dtype)
-    rates = Rates(0.01, 1.3, *(moves.get(name, 0.0) for name in ("A", "u0", "lam", "sigma")), signed, normalise)
+    rates = Rates(0.01, 1.3, *(moves.get(name, 0.0) for name in ("A", "u0", "lam", "sigma")), signed, normalise, split)
     w = workspace(u, A, np.array([start, 1.4, 0.7]))
     advance(w, x, noise, rates)
     p, u = Parameters(A, start, 1.4, 0.7, signed), u.astype(float)
@@ -53,8 +53,16 @@ MOVES = {"A": 0.01, "u0": 0.002, "lam": 0.001, "sigma": 0.003}
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     "settings",
-    [MOVES, {}, {"A": 0.01}, {"A": 0.01, "normalise": True}, {**MOVES, "u0": 0.0}, {**MOVES, "u0": 10.0}],
-    ids=["all", "none", "A", "A-normalised", "no-pi", "pi-to-1"],
+    [
+        MOVES,
+        {},
+        {"A": 0.01},
+        {"A": 0.01, "normalise": True},
+        {**MOVES, "u0": 0.0},
+        {**MOVES, "u0": 10.0},
+        {**MOVES, "split": True},
+    ],
+    ids=["all", "none", "A", "A-normalised", "no-pi", "pi-to-1", "split"],
 )
 def test_the_kernel_is_the_plain_step(advance, dtype, signed, settings):
     tolerance = 1e-10 if dtype == "float64" else 2e-5
@@ -70,6 +78,7 @@ def test_another_step_is_noticed():
         {**MOVES, "lam": 0.0},
         {**MOVES, "sigma": 0.00301},
         {**MOVES, "signed": True},
+        {**MOVES, "split": True},
     ):
         assert error(w, *both(kernel._advance_serial, "float64", 3, **other)[1:]) > 1e-7
     assert error(w, dataclasses.replace(p, u0=p.u0 + 1e-9), u) > 1e-10

@@ -20,8 +20,11 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.graph import SignalFlowGraph
+from circuitlsc.circuit.memory import remember
 from circuitlsc.circuit.wiring import Wiring, add_noise, code_of, gate_of, neurons
 from circuitlsc.errors import InputError
+from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.features import Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
@@ -29,7 +32,12 @@ LEARNABLE = ("A", "pi", "lam", "sigma")
 
 
 def learning_system(
-    model: SparseCodingModel, *, slowness: Mapping[str, float], temperature: float = 1.0, **wiring: Any
+    model: SparseCodingModel,
+    *,
+    slowness: Mapping[str, float],
+    temperature: float = 1.0,
+    memory: tuple[Features, Dynamics] | None = None,
+    **wiring: Any,
 ) -> SignalFlowGraph:
     """Wire up a circuit that learns what ``slowness`` names, from the model's values on.
 
@@ -41,6 +49,8 @@ def learning_system(
         Time constants of "A", "pi" (of u0), "lam" and "sigma", in units of tau; what it does not name is held.
     temperature : float
         T of the samples that it learns from.
+    memory : tuple of Features and Dynamics, or None
+        Those of the stream's rows, if each is remembered: then ``start`` is W, row by row (`circuitlsc.circuit.memory`).
     **wiring
         See `circuitlsc.circuit.wiring.Wiring`; a stream of inputs is needed.
 
@@ -51,7 +61,7 @@ def learning_system(
     """
     check_learnable(model, slowness)
     if (hardware := wiring.get("hardware")) is not None:
-        check_parts(hardware.parts, slowness)
+        check_parts(hardware.parts, slowness, remembers=memory is not None)
         # a corner's capacitors are all of one process
         grown = hardware.parts.corner.capacitance
         slowness = {name: tau * (grown if name != "A" else 1.0) for name, tau in slowness.items()}
@@ -59,9 +69,15 @@ def learning_system(
     if how.stream is None:
         raise InputError("a circuit learns from a stream of inputs. Give x with several rows.")
     d, learned = model.n_features, "A" in slowness
-    state = neurons(graph, how, n)
-    add_noise(graph, state, temperature, how)
-    prior = _Prior(graph, model, slowness, how)
+    state: cells.Cell
+    moved: cells.Cell
+    if memory is None:
+        state = moved = integrators = neurons(graph, how, n)
+        add_noise(graph, integrators, temperature, how)
+    else:
+        remembered = remember(graph, how, n, *memory)
+        state, moved = remembered.neurons, remembered.drive
+    prior = _Prior(graph, model, slowness, how, apart=memory is not None)
     code = prior.code(state)
     r = graph.add(cells.Residual("residual", d))
     back: cells.Cell = r
@@ -93,7 +109,7 @@ def learning_system(
         matrix = model.connections.T * gain
         backward = graph.add(cells.Crossbar("backward", n, matrix=matrix, source=back.quantity, target="e"), v=back)
     graph.wire(backward, e, "crossbar")
-    graph.wire(prior.gate(state, e), state, "drift")
+    graph.wire(prior.gate(state, e), moved, "drift" if memory is None else "crossbar")
     prior.close(state, e)
     return graph
 
@@ -115,17 +131,20 @@ def check_learnable(model: SparseCodingModel, slowness: Mapping[str, float]) -> 
         raise InputError(f"prior = {model.prior!r} has no pi to learn. Use SpikeSlab, or hold pi.")
 
 
-def check_parts(parts: Nonidealities, slowness: Mapping[str, float]) -> None:
-    """Raise InputError if a circuit that learns has no part that could have an imperfection."""
+def check_parts(parts: Nonidealities, slowness: Mapping[str, float], *, remembers: bool = False) -> None:
+    """Raise InputError if a circuit that learns, or ``remembers``, has no part that could have an imperfection."""
     fixed = {"comparator", "multiplier", "prior"} if not {"pi", "lam"} & set(slowness) else set()
     for imperfection in parts.imperfections():
         part = imperfection.name.split(".")[0]
-        known = part in ("integrator", "noise", "corner") or part in fixed or (part == "plastic" and "A" in slowness)
+        plastic = part == "plastic" and ("A" in slowness or remembers)
+        known = part == "corner" or part in fixed or plastic or (part in ("integrator", "noise") and not remembers)
         if known and imperfection.name != "comparator.threshold_offset":
             continue
         why = "its synapses are multipliers, those of [nonideal.plastic]"
         if part == "plastic":
             why = "A is held: its synapses are ideal conductances"
+        if part in ("integrator", "noise"):
+            why = "with a memory capacitors are those of [nonideal.plastic], and what drives their noise is ideal"
         if part in ("comparator", "multiplier", "prior"):
             why = "its threshold cells are ideal" if known else "with pi or lam learned, thresholds and gates are ideal"
         raise InputError(
@@ -137,9 +156,15 @@ class _Prior:
     """Threshold, gate and rules: with the tables of a sampler, or with voltages if u0 or lam moves."""
 
     def __init__(
-        self, graph: SignalFlowGraph, model: SparseCodingModel, slowness: Mapping[str, float], how: Wiring
+        self,
+        graph: SignalFlowGraph,
+        model: SparseCodingModel,
+        slowness: Mapping[str, float],
+        how: Wiring,
+        *,
+        apart: bool,
     ) -> None:
-        self.graph, self.slowness, self.how = graph, slowness, how
+        self.graph, self.slowness, self.how, self.apart = graph, slowness, how, apart
         #: u0 and lam, those that are voltages, by the port that they feed
         self.moving: dict[str, cells.Cell] = {}
         if not {"pi", "lam"} & set(slowness):
@@ -172,12 +197,12 @@ class _Prior:
         threshold = cells.AdaptiveThreshold("threshold", state.size, self.corner)
         return self.graph.add(threshold, u=state, u0=self.moving["u0"])
 
-    def gate(self, state: cells.Integrator, e: cells.Cell) -> cells.Cell:
+    def gate(self, state: cells.Cell, e: cells.Cell) -> cells.Cell:
         """Wire up the force on the neurons."""
         if not self.moving:
-            return gate_of(self.graph, state, e, self.tables, self.how)
+            return gate_of(self.graph, state, e, self.tables, self.how, apart=self.apart)
         lam = None if "lam" in self.moving else float(self.slab.lam)
-        gate = cells.AdaptiveGate("gate", state.size, self.corner, lam)
+        gate = cells.AdaptiveGate("gate", state.size, self.corner, lam, apart=self.apart)
         return self.graph.add(gate, u=state, e=e, **self.moving)
 
     def close(self, state: cells.Cell, e: cells.Cell) -> None:

@@ -32,11 +32,12 @@ def learn(
     import warnings
 
     from circuitlsc.config import learning, table
-    from circuitlsc.learning import circuit, held_out, history, large_inputs, variational
+    from circuitlsc.learning import circuit, held_out, history, large_inputs, memory, variational
     from circuitlsc.reporting import learning_plot, plotting
     from circuitlsc.simulator.ngspice.library import find_library
 
     warnings.simplefilter("ignore", large_inputs.LargeInputsWarning)  # a line of the report
+    warnings.simplefilter("ignore", memory.FewVisitsWarning)  # so is this
     if where not in learning.WHERE:
         raise InputError(f"--in {where!r} is not one of {', '.join(learning.WHERE)}.")
     config = learning.load_learn_config(job.config, where, anywhere=job.anywhere)
@@ -107,11 +108,23 @@ def encoder_report(config: LearnConfig, made: VariationalRun) -> list[str]:
 
 def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
     """Return what was learned as a few lines: against the truth, if the data have one."""
+    from circuitlsc.learning.source import Rows
+
     stages = config.stages
     n = sum(stage.n_inputs for stage in stages) * (config.batch if where == "software" else 1)
-    lines = [f"learned        {', '.join(config.learn)} in {where}, {n} inputs, {len(stages)} stage(s)"]
+    shown = f"{n} inputs"
+    if (memory := config.memory) is not None:
+        shown = f"{memory.size} inputs remembered, each on {n / memory.size:.4g} times"
+    lines = [f"learned        {', '.join(config.learn)} in {where}, {shown}, {len(stages)} stage(s)"]
     lines += parameters_report(config, learned)
-    if where == "software" and (said := config.software().concern):
+    if memory is not None and isinstance(config.source, Rows) and (rows := len(config.source.X)) > memory.size:
+        lines.append(
+            f"NOTE: the first {memory.size} of {rows} rows are remembered, and no others shown. [learning] set says how many"
+        )
+    if where == "software":
+        learner = config.software()
+        lines += [f"NOTE: {said}" for said in (learner.concern, learner.few_visits) if said]
+    elif said := config.in_circuit().few_visits:
         lines.append(f"NOTE: {said}")
     if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
         lines.append(

@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 
 from circuitlsc.io.output import COMPARISON, MAP
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
-from circuitlsc.reporting.report import comparison_report, map_report, stream_report
+from circuitlsc.reporting.memory_plot import memory_figure
+from circuitlsc.reporting.report import comparison_report, map_report, memory_report, stream_report
 from circuitlsc.reporting.run_plot import figure, map_figure, stream_figure
 from circuitlsc.validation.judge import Expectation, expect, judge
 from circuitlsc.validation.map_result import read_map
+from circuitlsc.validation.memory_compare import compare_memory
 from circuitlsc.validation.stream_compare import compare_stream
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def outcome(
     half: HalfStep | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Judge a run by what its circuit does: settle, follow a stream of inputs, or sample one posterior.
+    """Judge a run by what its circuit does: settle, remember a set of inputs, follow a stream of them, or sample one posterior.
 
     Parameters
     ----------
@@ -87,6 +89,10 @@ def outcome(
         text = map_report(sampler, samples, made)
         return Outcome(made.verdict, MAP, made.to_dict(), text, lambda: map_figure(sampler, samples, made))
     close = tolerance or TOLERANCE
+    if sampler.dynamics.remembers:
+        kept = compare_memory(sampler, samples, tolerance=close, reference_time=reference_time, note=note)
+        text = memory_report(sampler, samples, kept)
+        return Outcome(kept.verdict, COMPARISON, kept.to_dict(), text, lambda: memory_figure(sampler, samples, kept))
     if sampler.stream is not None:
         found = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
         text = stream_report(sampler, samples, found)

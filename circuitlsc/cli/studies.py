@@ -232,8 +232,9 @@ Figure = Annotated[
     str,
     typer.Argument(
         metavar="FIGURE",
-        help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); or vsc-gradients, vsc-max, "
-        "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022).",
+        help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); vsc-gradients, vsc-max, "
+        "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022); or ald-points, ald-hold, lae-batch or lae-digits, "
+        "after Taniguchi et al. (2022).",
     ),
 ]
 FigureFolder = Annotated[
@@ -255,6 +256,11 @@ def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, softw
     In kind after Fallah & Rozell (2022), in software, minutes each: vsc-gradients (noise and bias of gradients from J draws),
     vsc-max (their average against the best of them), vsc-patches (dictionaries of patches by the variational and by the
     sampling learner) and vsc-laws (thresholded laws beside others).
+
+    After Taniguchi et al. (2022), in software, minutes each: ald-points (codes of a few points by steps of weights, against
+    exact laws), ald-hold (a sampler with a memory beside one without, over how long inputs are held), lae-batch (what
+    batches do to a Langevin autoencoder) and lae-digits (it, a variational autoencoder and warm-started Langevin steps, on
+    digits).
     """
     from importlib import import_module
 

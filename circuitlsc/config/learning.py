@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from circuitlsc.config.read import load_encoder, read_dictionary, read_nonideal, read_prior
+from circuitlsc.config.read import load_encoder, read_dictionary, read_features, read_nonideal, read_prior
 from circuitlsc.config.registry import LEARNING, StageKeys, StartKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
@@ -18,6 +18,7 @@ from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.learning.circuit import CircuitLearner
 from circuitlsc.learning.large_inputs import DRAG, drag, first_inputs, longest_step
 from circuitlsc.learning.learner import Learner
+from circuitlsc.learning.memory import Memory
 from circuitlsc.learning.natural import NaturalPatches, natural_source, van_hateren
 from circuitlsc.learning.source import FromModel, Rows, Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
@@ -31,6 +32,11 @@ L = TypeVar("L")
 TIMES = names(StageKeys)
 WHERE = ("software", "circuit")
 BATCH = 100  # of the software learner
+SET = {"software": 400, "circuit": 16}  # inputs of a memory
+HOLD = {
+    "software": 2.0,
+    "circuit": 10.0,
+}  # with a memory: none is too short, and each switch costs a circuit a few steps
 MOST_STEPS = 1e7  # of one input
 
 
@@ -50,6 +56,8 @@ class LearnConfig:
     learn : tuple of str
     stages : tuple of Stage
     seed, batch, records : int
+    memory : Memory or None
+        How many inputs are remembered.
     circuit : mapping
         Arguments of `CircuitLearner` beyond these.
     training : mapping or None
@@ -71,6 +79,7 @@ class LearnConfig:
     seed: int
     batch: int
     records: int
+    memory: Memory | None
     circuit: Mapping[str, Any]
     training: Mapping[str, Any] | None
     timeout: float | None
@@ -144,12 +153,15 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         raise tables["prior"].fail("kind", f' has none, {spike}. Give kind = "spike-slab", with pi < 1.')
     start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma})
     circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
-    batch, stages = learning.value("batch") or (BATCH if where == "software" else 1), _stage_tables(learning)
+    memory = _read_memory(tables, data, source, where)
+    together = BATCH if memory is None else min(BATCH, memory.size)
+    batch, stages = learning.value("batch") or (together if where == "software" else 1), _stage_tables(learning)
     if where == "circuit" and len(stages) > 1:
         one = "but a circuit's time constants are its capacitors: it has one"
         raise InputError(f"{path}: learning.stages has several stages, {one}. Give one.")
     if where == "circuit" and batch != 1:
         raise learning.fail("batch", ", but a circuit is shown one input at a time. Give 1, or leave it out.")
+    shown = source if memory is None else named(path, lambda: memory.of(source, learning.value("seed"), batch))
     config = LearnConfig(
         truth=truth,
         source=source,
@@ -161,6 +173,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         seed=learning.value("seed"),
         batch=batch,
         records=learning.value("records"),
+        memory=memory,
         training=None,
         circuit={**circuit, "nonideal": read_nonideal(tables["nonideal"]) if "nonideal" in data else None},
         timeout=tables["run"].value("timeout"),
@@ -172,7 +185,7 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
             config,
             training={"steps": steps, **read_training(tables["encoder"], *config.A0.shape, signed=config.signed)},
         )
-    A, X = first_inputs(config.A0, source, config.seed)
+    A, X = first_inputs(config.A0, shown, config.seed)
     return replace(config, stages=tuple(_read_stage(t, config, where, sigma, A, X) for t in stages))
 
 
@@ -188,6 +201,9 @@ def _check_method(tables: Mapping[str, ConfigTable], data: Mapping[str, Any], wh
         raise learning.fail("method", ", but an encoder is trained in software alone. Leave out --in circuit.")
     has = ', but method = "variational" takes steps, one for each batch, and has no times. Remove it; inputs counts steps.'
     learning.refuse([name for name in (*TIMES, "stages") if name != "inputs"], has)
+    learning.refuse(
+        ["memory", "set"], ', but method = "variational" remembers no codes: its encoder makes them. Remove it.'
+    )
 
 
 def read_training(table: ConfigTable, n_features: int, n_latents: int, *, signed: bool) -> dict[str, Any]:
@@ -240,6 +256,25 @@ def _read_data(model: ConfigTable, data: ConfigTable, prior: Prior) -> tuple[Spa
     if rows.ndim != 2:
         raise data.fail("source", f" has shape {rows.shape}, but inputs are rows. Give an array (n_rows, n_features).")
     return None, Rows(rows, data.value("shuffle"))
+
+
+def _read_memory(
+    tables: Mapping[str, ConfigTable], data: Mapping[str, Any], source: Source, where: str
+) -> Memory | None:
+    """Return the memory that learning has, if it has one; its dynamics are a memory's without being called so."""
+    learning, table = tables["learning"], tables["dynamics"]
+    if not learning.value("memory"):
+        learning.refuse(["set"], ", but only a memory has a set of inputs. Add memory = true, or remove it.")
+        if "dynamics" in data:
+            only = "and learning has one with memory = true alone. Add that to [learning], or remove the table"
+            raise InputError(f"{learning.path}: [dynamics] says how a memory works, {only}.")
+        return None
+    table = replace(table, values={"kind": "amortised", **table.values})
+    dynamics, features = read_features(table, table.read())
+    there = SET[where]
+    if isinstance(source, Rows) and "set" not in learning.values:
+        there = min(there, len(source.X))
+    return named(learning.path, lambda: Memory(learning.value("set") or there, dynamics, features))
 
 
 def _read_images(data: ConfigTable) -> list[Array] | None:
@@ -337,9 +372,10 @@ def _read_stage(table: ConfigTable, config: LearnConfig, where: str, sigma: floa
     learn, signed, lam = config.learn, config.signed, config.lam
     # stale samples after a switch of the input bias what is learned: of A with nonnegative codes the least
     prone = signed or bool({"pi", "lam", "sigma"} & set(learn))
-    hold = table.value("hold") or (50.0 if prone else 10.0)
-    # Euler-Maruyama's bias grows with h/sigma^2, in pi and with signed codes the most; the circuit's trapezoid has none
-    share = 0.02 if signed or "pi" in learn else 0.08
+    hold = table.value("hold") or (HOLD[where] if config.memory else 50.0 if prone else 10.0)
+    # Euler-Maruyama's bias grows with h/sigma^2, in pi and with signed codes the most; the circuit's trapezoid has none, and
+    # with a memory noise is split about the force
+    share = 0.02 if (signed or "pi" in learn) and not config.memory else 0.08
     best = min(0.05, share * sigma**2, longest_step(A, X, lam, sigma))
     step = table.value("step") or (0.05 if where == "circuit" else best)
     ratio = hold / step
@@ -355,7 +391,9 @@ def _read_stage(table: ConfigTable, config: LearnConfig, where: str, sigma: floa
             raise table.fail(name, f', but "{what}" is not in learning.learn. Add it, or remove the key.')
     pause = table.value("pause")
     if pause is None:
-        dragged = where == "software" and any(drag(A, X, lam, tau) > DRAG for tau in times.values())
+        dragged = (
+            where == "software" and not config.memory and any(drag(A, X, lam, tau) > DRAG for tau in times.values())
+        )
         pause = hold / 2 if dragged else 0.0
     if pause >= hold:
         raise table.fail(

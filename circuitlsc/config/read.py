@@ -123,7 +123,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     prior = read_prior(tables["prior"])
     model, x, source = _read_model(tables["model"], prior, "hold" in tables["run"].values)
     dynamics: Dynamics = tables["dynamics"].read()
-    dynamics, features = _read_features(tables["dynamics"], dynamics)
+    dynamics, features = read_features(tables["dynamics"], dynamics)
     encoder, encoded = _read_encoder(tables["encoder"], "encoder" in data, dynamics, model)
     timing, stream = _read_timing(tables["run"], x, dynamics)
     given = {name: getattr(timing, name) for name in ("t_stop", "warmup", "chains", "seed", "thin")}
@@ -185,7 +185,7 @@ def _read_encoder(
     return encoder, replace(keys, file=str((table.path.parent / keys.file).resolve()))
 
 
-def _read_features(table: ConfigTable, dynamics: Dynamics) -> tuple[Dynamics, Array | None]:
+def read_features(table: ConfigTable, dynamics: Dynamics) -> tuple[Dynamics, Array | None]:
     """Return the dynamics of a memory with the absolute path of its features, and these, if they come from a file."""
     if not dynamics.remembers or is_kind(name := str(dynamics.features)):
         return dynamics, None

@@ -107,7 +107,9 @@ class StageKeys:
     """Times of learning, in [learning] or in each of [[learning.stages]]; defaults are for one input at a time."""
 
     inputs: int = quantity(4000, "1", "the number of inputs, in software of batches", low=1, whole=True)
-    hold: float | None = quantity(None, "tau", "a time in tau that each input is on (10 or 50)", above=True)
+    hold: float | None = quantity(
+        None, "tau", "a time in tau that each input is on (10 or 50; memory: 2, circuit 10)", above=True
+    )
     step: float | None = quantity(None, "tau", "a step in tau (chosen for the first inputs; circuit: 0.05)", above=True)
     pause: float | None = quantity(
         None, "tau", "a time in tau, >= 0, without learning after each switch (0, or chosen)"
@@ -131,6 +133,10 @@ class LearningKeys(StageKeys):
     )
     stages: list[dict[str, Any]] | None = entry(
         None, "a list of tables of the times above: [[learning.stages]] before each", of=dict
+    )
+    memory: bool = flag(False, "a fixed set of inputs, each of which goes on with the codes that it had")
+    set: int | None = quantity(
+        None, "1", "the number of inputs remembered (400, or the rows that there are; circuit: 16)", low=1, whole=True
     )
     overcomplete: float = quantity(1.0, "1", "K over the number of atoms (of a file: of features)", above=True)
     start: Any = entry("random", '"random", "true", a file (D, K), or a table with some of A, pi, lam, sigma')
@@ -214,6 +220,7 @@ SAMPLER = {table: names(keys) for table, keys in TABLES.items() if table not in 
 LEARNING = {
     "model": ("dictionary", "sigma"),
     "prior": ("kind", "pi", "lam", "signed"),
+    "dynamics": ("kind", "features", "noise", "write"),
     "data": names(DataKeys),
     "learning": names(LearningKeys),
     "encoder": tuple(name for name in names(EncoderKeys) if name != "source"),

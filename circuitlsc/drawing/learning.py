@@ -44,6 +44,11 @@ def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
 
 def learning_path_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `learning_path_schematic` saves."""
+    if learner.remembered is not None:
+        raise InputError(
+            "learning_path_schematic(): the neurons of this circuit are read from a memory, and its way of a signal is not drawn "
+            "yet. See the netlist that build writes, or give a learner without memory."
+        )
     return drawn("learning_path_schematic()", lambda sheet: _draw_learner(sheet, Parts(learner)))
 
 

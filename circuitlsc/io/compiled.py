@@ -25,8 +25,8 @@ _REORDER = {"reassoc", "contract", "nsz"}
 class _Compiled:
     """A function that numba compiles, or reads from disk, when it is first called, by Python or by another one of these."""
 
-    def __init__(self, function: Callable[..., Any], parallel: bool, reorder: bool) -> None:
-        self._function, self._parallel, self._reorder = function, parallel, reorder
+    def __init__(self, function: Callable[..., Any], parallel: bool, reorder: bool, inline: bool) -> None:
+        self._function, self._parallel, self._reorder, self._inline = function, parallel, reorder, inline
         update_wrapper(self, function)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -39,7 +39,8 @@ class _Compiled:
         function, fastmath = self._function, _REORDER if self._reorder else False
         if self._parallel:
             function = _with_threads(function, numba.prange)
-        made = _kept(partial(numba.njit, nogil=True, parallel=self._parallel, fastmath=fastmath), function)
+        options = {"parallel": self._parallel, "fastmath": fastmath, "forceinline": self._inline}
+        made = _kept(partial(numba.njit, nogil=True, **options), function)
         return vars(self).setdefault("_compiled", made)  # that of the thread that was first
 
     @property
@@ -56,14 +57,15 @@ def _with_threads(function: Any, prange: Any) -> Any:
     return parallel
 
 
-def compiled(*, parallel: bool = False, reorder: bool = False) -> Callable[[Function], Function]:
+def compiled(*, parallel: bool = False, reorder: bool = False, inline: bool = False) -> Callable[[Function], Function]:
     """Return a decorator that compiles a function, free of the interpreter's lock.
 
-    ``prange`` is to be `range` in the function's module; if ``parallel``, numba's takes its place.
+    ``prange`` is to be `range` in the function's module; if ``parallel``, numba's takes its place. With ``inline`` it becomes
+    part of what calls it, whose arrays are then known to be apart.
     """
 
     def decorate(function: Function) -> Function:
-        return cast(Function, _Compiled(function, parallel, reorder))
+        return cast(Function, _Compiled(function, parallel, reorder, inline))
 
     return decorate
 

@@ -6,6 +6,7 @@ one reached, with noise of its own. A run that was interrupted goes on after its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower
+from circuitlsc.circuit.memory import check_lines, largest_weight
 from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, plain
@@ -27,6 +30,7 @@ from circuitlsc.learning.checkpoint import fitting, resume, save_checkpoint
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.learner import LearningRun
+from circuitlsc.learning.memory import FewVisitsWarning
 from circuitlsc.learning.settings import SlowSettings
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.model.priors import Laplace, SpikeSlab
@@ -34,10 +38,10 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream, grid_rows
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
-from circuitlsc.planning.scaling import Scaling, scale_for
+from circuitlsc.planning.scaling import Scaling, expected_ranges, scale_for
 from circuitlsc.planning.stepping import plan_step
 from circuitlsc.reference.pathwise import trapezoid
-from circuitlsc.sampling.circuit import task_fields
+from circuitlsc.sampling.circuit import task_fields, written_rows
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
@@ -74,6 +78,9 @@ class CircuitLearner(SlowSettings):
         Of inputs, noise and the start of u.
     learn : tuple of str
         Which of "A", "pi", "lam", "sigma" move.
+    memory : Memory, int or None
+        How many inputs are remembered, by which features: their states are in a memory crossbar (`circuitlsc.circuit.memory`),
+        and each goes on where it was when its input returns.
     signed : bool
         Whether codes may be negative.
     level : str
@@ -107,6 +114,7 @@ class CircuitLearner(SlowSettings):
 
     def __post_init__(self) -> None:
         self._check()
+        self._remember(1)
         if self.level not in ("ideal", "device"):
             raise InputError(f"level = {self.level!r} is not one of ideal, device.")
         if self.nonideal is not None and self.level != "device":
@@ -130,6 +138,8 @@ class CircuitLearner(SlowSettings):
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
+        if self.remembered is not None:
+            check_lines(self.remembered.features, self.scaling.volt, self.rails)
         _ = self.graph  # refuses what cannot be learned
 
     @cached_property
@@ -142,6 +152,13 @@ class CircuitLearner(SlowSettings):
     def rows(self) -> Array:
         """The inputs in the order in which they are shown, shape (n_inputs, D), in data units."""
         return np.concatenate([self._source.batch(i, 1, self.seed) for i in range(self.stage.n_inputs)])
+
+    @cached_property
+    def visits(self) -> NDArray[np.int64]:
+        """Which row of the graph's stream is on when: each of the rows once, or those of a memory again and again."""
+        if (memory := self.remembered) is None:
+            return np.arange(self.stage.n_inputs)
+        return np.concatenate([memory.visit(i, 1, self.seed) for i in range(self.stage.n_inputs)])
 
     @cached_property
     def unit_model(self) -> SparseCodingModel:
@@ -157,7 +174,11 @@ class CircuitLearner(SlowSettings):
     @cached_property
     def scaling(self) -> Scaling:
         """Volts, amperes and seconds per model unit."""
-        return scale_for(self.unit_model, self.rows, volt=self.volt, c_int=self.c_int, tau=self.tau, rails=self.rails)
+        ranges = expected_ranges(self.unit_model, self.rows)
+        if self.remembered is not None:
+            ranges = replace(ranges, w=largest_weight(self.remembered.features, ranges.u))
+        given: dict[str, Any] = {"volt": self.volt, "c_int": self.c_int, "tau": self.tau, "rails": self.rails}
+        return scale_for(self.unit_model, self.rows, **given, ranges=ranges)
 
     @property
     def slowness(self) -> dict[str, float]:
@@ -166,14 +187,18 @@ class CircuitLearner(SlowSettings):
 
     def _graph(self, noise: str, n_inputs: int | None = None) -> SignalFlowGraph:
         hardware = Hardware(self.nonideal or IDEAL, self.scaling, True) if self.level == "device" else None
+        stream, memory = Stream(self.rows[:n_inputs], self.stage.hold, "hold"), None
+        if (known := self.remembered) is not None:
+            stream, memory = Stream(known.X, self.stage.hold, "hold", "cyclic"), (known.features, known.dynamics)
         return learning_system(
             self.model,
             slowness=self.slowness,
             width=self.comparator_width,
             noise=noise,
-            start=self.first_u,
+            start=self.first,
             hardware=hardware,
-            stream=Stream(self.rows[:n_inputs], self.stage.hold, "hold"),
+            stream=stream,
+            memory=memory,
             step=self.stage.step,
         )
 
@@ -185,9 +210,18 @@ class CircuitLearner(SlowSettings):
         return graph
 
     @cached_property
-    def first_u(self) -> Array:
-        """The neurons' start, shape (K,)."""
-        return np.asarray(starts(self.model, np.random.default_rng([self.seed, 2])))
+    def twin(self) -> Twin:
+        """The NumPy twin of the circuit."""
+        return Twin(self.graph)
+
+    @cached_property
+    def first(self) -> Array:
+        """The neurons' start, shape (K,), or that of a memory's weights, row by row, (K * H,)."""
+        rng = np.random.default_rng([self.seed, 2])
+        if self.remembered is None:
+            return np.asarray(starts(self.model, rng))
+        u = np.stack([starts(self.model, rng) for _ in self.remembered.X])
+        return self.remembered.features.weights_of(u).ravel()
 
     @cached_property
     def library_deck(self) -> str:
@@ -221,7 +255,10 @@ class CircuitLearner(SlowSettings):
     @property
     def pieces(self) -> list[slice]:
         """Which inputs each piece of the transient shows."""
-        each = max(1, PIECE // (self.model.A.size + self.model.n_latents) // self.stage.hold_steps)
+        parts = self.model.A.size + self.model.n_latents
+        if self.remembered is not None:
+            parts += self.first.size
+        each = max(1, PIECE // parts // self.stage.hold_steps)
         return [slice(i, min(i + each, self.stage.n_inputs)) for i in range(0, self.stage.n_inputs, each)]
 
     def task(self, piece: int, u: Array, held: Mapping[str, float], *, stop: int | None = None) -> ChainTask:
@@ -231,14 +268,16 @@ class CircuitLearner(SlowSettings):
         """
         graph, scaling, stage = self.graph, self.scaling, self.stage
         fields = task_fields(graph, scaling)
-        rows = slice(self.pieces[piece].start, stop or self.pieces[piece].stop)
-        streams = [(cell, cell.stream.rows[rows]) for cell in graph.inputs_from_outside if cell.stream is not None]
+        shown = self.visits[self.pieces[piece].start : stop or self.pieces[piece].stop]
+        streams = [(cell, cell.stream.rows) for cell in graph.inputs_from_outside if cell.stream is not None]
+        rows = np.concatenate([values * cell.unit(scaling) for cell, values in streams], axis=1)
+        rows, written = written_rows(graph, self.twin, rows)
         return ChainTask(
             deck=self.library_deck,
             observed=self._state_names(),
             **fields | {"held_start": tuple(held.get(s.node, s.start) for s in graph.held(scaling))},
             step=stage.step,
-            n_steps=(rows.stop - rows.start) * stage.hold_steps,
+            n_steps=len(shown) * stage.hold_steps,
             n_warmup=0,
             thin=stage.hold_steps,
             chunk=chunk_length(len(graph.neurons.nodes)),
@@ -246,10 +285,11 @@ class CircuitLearner(SlowSettings):
             chain=piece,
             temperature=1.0,
             halvings=0,
-            start=tuple(float(v) for v in u),
+            start=tuple(float(v) for v in u) if self.remembered is None else (),
             period=stage.hold_steps,
             inputs=tuple(name for cell, _ in streams for name in cell.devices()),
-            rows=np.concatenate([values * cell.unit(scaling) for cell, values in streams], axis=1),
+            rows=rows[shown],
+            written=written,
         )
 
     def _state_names(self) -> tuple[str, ...]:
@@ -289,7 +329,7 @@ class CircuitLearner(SlowSettings):
             f"units    u, s, a, u0, lam, sigma: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; "
             f"drift: {s.drift_current!r} A; tau: {s.tau!r} s",
             f"cells    comparator width {self.comparator_width!r} units; step {stage.step!r} tau",
-            f"input    {n} rows of {stage.hold!r} tau each",
+            f"input    {self._shown(n)}",
             f"seed     {ngspice_seed(self.seed)} (circuitlsc seed {self.seed})",
         ]
         return standalone_deck(
@@ -303,6 +343,11 @@ class CircuitLearner(SlowSettings):
             t_start=0.75 * duration * s.tau,
             t_stop=duration * s.tau,
         )
+
+    def _shown(self, n: int) -> str:
+        """Say what a stand-alone deck shows."""
+        each = f"rows of {self.stage.hold!r} tau each"
+        return f"{n} {each}" if self.remembered is None else f"{len(self.remembered.X)} {each} in turn, {n} in all"
 
     def report(self) -> str:
         """Return scales, capacitors, and how long the circuit itself would take to learn."""
@@ -318,6 +363,13 @@ class CircuitLearner(SlowSettings):
             name, slowness = what if what != "pi" else "u0", self.slowness[what]
             capacitors = f"{sizes[what]} x {slowness * s.c_int:.3g} F (a neuron has {s.c_int:.3g} F)"
             lines.append(f"tau_{name:<10} {slowness:.6g} tau: {capacitors}")
+        if (known := self.remembered) is not None:
+            f, kind = known.features, known.dynamics.features
+            lines.append(
+                f"memory         {f.N} inputs by {f.H} features ({kind}), conditioning {f.conditioning:.3g}: "
+                f"{m.n_latents * f.H} x {s.c_int:.3g} F, {s.volts('w'):.4g} V per unit; each input is on "
+                f"{stage.n_inputs / f.N:.4g} times"
+            )
         shown, seconds = f"{stage.n_inputs} inputs of {stage.hold:.6g} tau", stage.duration * s.tau
         lines.append(f"time           {shown}: {seconds:.4g} s of the circuit, {stage.n_steps} steps here")
         return "\n".join(lines)
@@ -340,6 +392,8 @@ class CircuitLearner(SlowSettings):
             If ngspice failed.
         """
         settings, kept = self.settings(), self._begin
+        if said := self.few_visits:
+            warnings.warn(f"CircuitLearner: {said}", FewVisitsWarning, stacklevel=2)
 
         def restore(arrays: Mapping[str, Any]) -> None:
             nonlocal kept
@@ -354,7 +408,21 @@ class CircuitLearner(SlowSettings):
             kept = {"z": z, "others": others, "spent": kept["spent"] + cost}
             if path is not None:
                 save_checkpoint(path, settings, kept)
-        return learning_result(self, kept["z"], settings, kept["spent"])
+        u = kept["z"][-1:, : self.model.n_latents] if self.remembered is None else self._recalled(kept["others"])
+        return learning_result(self, kept["z"], u, settings, kept["spent"])
+
+    @property
+    def few_visits(self) -> str | None:
+        """What is wrong with how often each input of a memory is on, in one line; None if nothing is."""
+        return self._few([self.stage], 1)
+
+    def _recalled(self, others: Array) -> Array:
+        """Return the states of all the inputs that a memory remembers, (N, K), from the voltages of other capacitors."""
+        assert self.remembered is not None
+        held = dict(zip(self._state_names()[len(self.slow_nodes) :], others, strict=True))
+        W = np.array([held[node] for node in self.graph.integrators[0].nodes])
+        W = W.reshape(self.model.n_latents, -1) * self.scaling.volt / self.scaling.volts("w")
+        return (W @ self.remembered.features.phi).T
 
     @property
     def _begin(self) -> dict[str, Array]:
@@ -385,7 +453,7 @@ class CircuitLearner(SlowSettings):
                 if progress is not None:
                     progress(before * stage.hold + steps * stage.step, stage.n_inputs * stage.hold)
 
-            u = z[-1, :k] if len(z) else self.first_u
+            u = z[-1, :k] if len(z) else self.first
             held = dict(zip(self._state_names(), [*z[-1, k:], *others], strict=True)) if len(z) else {}
             task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()}, stop=stop)
             (result,) = run_chains([task], workers=1, progress=tell, **run)
@@ -398,23 +466,26 @@ class CircuitLearner(SlowSettings):
 
         Shape (n_inputs, K + number of slow variables), in model units.
         """
-        twin, stage, noise = Twin(self.graph), self.stage, self.graph.noise
+        twin, stage, noise = self.twin, self.stage, self.graph.noise
         assert noise is not None
-        z, kept = twin.full_state(self.first_u[None]), []
+        z, kept = twin.full_state(self.first[None]), []
         for number, piece in enumerate(self.pieces):
             if piece.start >= n_inputs:
                 break
             steps = (min(piece.stop, n_inputs) - piece.start) * stage.hold_steps
             paths = BrownianPaths(noise.sources, seed=int(self.seed), chain=number, step=stage.step)
             inputs = {
-                cell.name: grid_rows(cell.stream.rows[piece], stage.hold_steps, 0, steps, "hold")
+                cell.name: grid_rows(cell.stream.rows[self.visits[piece]], stage.hold_steps, 0, steps, "hold")
                 for cell in self.graph.inputs_from_outside
                 if cell.stream is not None
             }
-            noisy = twin.spread(paths.increments(steps))[:, None]
+            now = {name: rows[1:] for name, rows in inputs.items()}
+            noisy = twin.spread(paths.increments(steps), now)[:, None]
             chunk = chunk_length(self.model.n_latents)
             path = trapezoid(twin, z, noisy, stage.step, chunk=chunk, inputs=inputs, tries=CUTS, simulator=True)
-            kept.append(path[stage.hold_steps - 1 :: stage.hold_steps, 0])
+            ends = slice(stage.hold_steps - 1, None, stage.hold_steps)
+            u = twin.signals(path[ends, 0], {name: rows[ends] for name, rows in now.items()})[self.graph.neurons.name]
+            kept.append(np.concatenate([u, path[ends, 0, self.first.size :]], axis=1))
             z = path[-1]
         return np.concatenate(kept)
 
@@ -440,8 +511,10 @@ def parameters(learner: CircuitLearner, z: Array) -> tuple[Array, Array, Array, 
     return A, u0, lam, sigma
 
 
-def learning_result(learner: CircuitLearner, z: Array, settings: Mapping[str, Any], spent: Array) -> LearningRun:
-    """Return the result of a run from its states (n, K + slow variables) at the end of each input."""
+def learning_result(
+    learner: CircuitLearner, z: Array, states: Array, settings: Mapping[str, Any], spent: Array
+) -> LearningRun:
+    """Return the result of a run from its states (n, K + slow variables) at the end of each input, and u at its end."""
     A, u0, lam, sigma = parameters(learner, z)
     n, k = len(z), learner.model.n_latents
     pi = np.minimum(np.exp(-lam * u0), 1.0)
@@ -465,4 +538,4 @@ def learning_result(learner: CircuitLearner, z: Array, settings: Mapping[str, An
     last = slice(n - max(1, round(LAST * n)), n)
     numbers = np.stack([pi, lam, sigma], axis=1)
     average, final = (A[last].mean(axis=0), numbers[last].mean(axis=0)), (np.array(A[-1]), numbers[-1])
-    return LearningRun(Learned.of(learner, average, final, settings), history, u[-1:].copy())
+    return LearningRun(Learned.of(learner, average, final, settings), history, states.copy())

@@ -31,7 +31,10 @@ prange = range  # numba's in the loops that have threads
 
 
 class Rates(NamedTuple):
-    """What a step is given: h in tau, the temperature, and h/tau_x of each slow variable (0: it is held)."""
+    """What a step is given: h in tau, the temperature, and h/tau_x of each slow variable (0: it is held).
+
+    ``split`` lets half of the noise come before the force, and before the codes are read.
+    """
 
     step: float
     temperature: float
@@ -41,6 +44,7 @@ class Rates(NamedTuple):
     sigma: float
     signed: bool
     normalise: bool
+    split: bool = False
 
 
 class Workspace(NamedTuple):
@@ -62,7 +66,7 @@ class Workspace(NamedTuple):
     start: NDArray[np.int32]  # (n, blocks + 1): where the latents of each block of columns begin in a row
     gradient: Real  # (K, D)
     row_sums: Array  # (n, 4): |r|^2, sum of the push on u0, number of active latents, sum of their sizes
-    numbers: Real  # (4,): scalars in the dtype of u
+    numbers: Real  # (5,): scalars in the dtype of u
 
 
 def workspace(u: Real, A: Array, slow: Array) -> Workspace:
@@ -84,7 +88,7 @@ def workspace(u: Real, A: Array, slow: Array) -> Workspace:
         start=np.zeros((n, blocks + 1), np.int32),
         gradient=np.zeros((K, D), real),
         row_sums=np.zeros((n, 4)),
-        numbers=np.zeros(4, real),
+        numbers=np.zeros(5, real),
     )
 
 
@@ -113,10 +117,13 @@ def _row(w: Workspace, x: Real, noise: Real, n: int, signed: bool) -> None:
     u, value, latent, r = w.u[n], w.value[n], w.latent[n], w.residual[n]
     x_n, xi = x[n], noise[n]
     K, D = len(u), len(r)
-    u0, pull, amplitude, rate = w.numbers[0], w.numbers[1], w.numbers[2], w.numbers[3]
+    u0, pull, amplitude, rate, before = w.numbers[0], w.numbers[1], w.numbers[2], w.numbers[3], w.numbers[4]
     zero = u0 - u0
     blocks = w.start.shape[1] - 1
     count = 0
+    if before != zero:
+        for k in range(K):
+            u[k] += before * xi[k]
     for b in range(blocks):
         w.start[n, b] = count
         for k in range(b * K // blocks, (b + 1) * K // blocks):
@@ -194,6 +201,10 @@ def _set_numbers(w: Workspace, rates: Rates) -> None:
     w.numbers[1] = rates.step * lam
     w.numbers[2] = math.sqrt(2.0 * rates.temperature * rates.step)
     w.numbers[3] = rates.step / sigma**2
+    w.numbers[4] = 0.0
+    if rates.split:
+        w.numbers[4] = 0.5 * w.numbers[2]
+        w.numbers[2] -= w.numbers[4]
 
 
 @compiled()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from circuitlsc.io.arrays import Array
+from circuitlsc.learning.memory import Remembered
 from circuitlsc.learning.source import Source
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 
@@ -27,7 +28,7 @@ class LargeInputsWarning(UserWarning):
 def first_inputs(A: Array, source: Source, seed: int) -> tuple[Array, Array]:
     """Return a dictionary and the first inputs (n, D); a 0 of each if they cannot be used, which the learner says."""
     if A.ndim == 2 and source.n_features == len(A) and np.isfinite(A).all():
-        X = np.asarray(source.batch(0, LOOKED_AT, seed))
+        X = source.X[:LOOKED_AT] if isinstance(source, Remembered) else np.asarray(source.batch(0, LOOKED_AT, seed))
         if X.ndim == 2 and X.shape[1] == len(A) and np.isfinite(X).all():
             return A, X
     return np.zeros((1, 1)), np.zeros((1, 1))
@@ -39,8 +40,8 @@ def longest_step(A: Array, X: Array, lam: float, sigma: float) -> float:
     return JUMP * sigma**2 / (lam * drive) if drive > 0 else float("inf")
 
 
-def concern(A: Array, X: Array, lam: float, sigma: float, stage: Stage) -> str | None:
-    """Return what is wrong with a stage for inputs X (n, D), in one line, or None."""
+def concern(A: Array, X: Array, lam: float, sigma: float, stage: Stage, *, switches: bool = True) -> str | None:
+    """Return what is wrong with a stage for inputs X (n, D), in one line, or None; ``switches``: a switch finds stale codes."""
     longest = longest_step(A, X, lam, sigma)
     times = [tau for name in TIME_CONSTANTS.values() if (tau := getattr(stage, name))]
     moved = max((drag(A, X, lam, tau) for tau in times), default=0.0)
@@ -50,7 +51,7 @@ def concern(A: Array, X: Array, lam: float, sigma: float, stage: Stage) -> str |
             f"a step of {stage.step:g} tau moves u by {JUMP * stage.step / longest:.3g} slabs at a gate ({JUMP:g} is good)"
         )
         give.append(f"step <= {longest:.2g}")
-    if moved > DRAG and stage.pause == 0:
+    if switches and moved > DRAG and stage.pause == 0:
         said.append(f"a switch moves what is learned by {moved:.3g} slabs ({DRAG:g} is good)")
         give.append(f"pause = {stage.hold / 2:g}")
     if not said:

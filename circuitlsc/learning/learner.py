@@ -15,8 +15,9 @@ threshold of u, the force has no such sign, and 1(s > 0) is sign(s). Averaged ov
 slow rules are the gradient of log p(x), and the fourth is sigma^3/D times it. (2.10) is the gradient at fixed u0, along
 which pi changes with lam; here pi is held, and only active latents tell of lam. Means are over a batch of inputs.
 
-A step is Euler-Maruyama's, with ideal thresholds. Nothing is accumulated, and nothing waits: a slow variable averages
-because it is slow.
+A step is Euler-Maruyama's, with ideal thresholds. With a memory half of its noise comes before the force and half after it, and
+codes are read between: then means over codes are of second order in the step where the force is smooth (Leimkuhler and Matthews
+2013, doi:10.1093/amrx/abs010). Nothing is accumulated, and nothing waits: a slow variable averages because it is slow.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.kernel import LAM, SIGMA, Rates, Real, advance, fill, workspace
 from circuitlsc.learning.large_inputs import LargeInputsWarning, concern, first_inputs
 from circuitlsc.learning.learned import Learned
+from circuitlsc.learning.memory import FewVisitsWarning
 from circuitlsc.learning.settings import SlowSettings
 from circuitlsc.learning.source import checked_batch
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
@@ -60,7 +62,7 @@ class LearningRun:
         Against ``time`` (in tau): pi, lam, sigma, u0, ``error`` (abs(x - A s)^2 / D), ``activity``, ``size``, and for each
         latent ``norm`` and ``usage``; ``A`` at a few snapshots. `save_history` writes it.
     u : array, shape (batch, K)
-        Auxiliary variables at the end, in model units.
+        Auxiliary variables at the end, in model units; with a memory (N, K), of all the inputs.
     """
 
     learned: Learned
@@ -90,6 +92,9 @@ class Learner(SlowSettings):
         Which of "A", "pi", "lam", "sigma" move; the others are held.
     signed : bool
         Whether codes may be negative.
+    memory : Memory, int or None
+        How many inputs are remembered: when one returns, its u goes on where it was. None: each batch is new, and starts
+        from the codes of the last one. See `circuitlsc.learning.memory`.
     batch : int
         Inputs shown at once, each with its own u; slow variables follow the mean.
     temperature : float
@@ -121,6 +126,7 @@ class Learner(SlowSettings):
 
     def __post_init__(self) -> None:
         self._check(positive=("pi", "lam", "sigma"), flags=("normalise",), batch=1)
+        self._remember(self.batch)
         if self.pi > 1:
             raise InputError(f"Learner: pi = {self.pi!r}, but P(active) must lie in (0, 1]. Give 0 < pi <= 1.")
         if not (is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature >= 0):
@@ -145,9 +151,13 @@ class Learner(SlowSettings):
     @property
     def concern(self) -> str | None:
         """What is wrong with the last stage for inputs as large as the first ones, in one line; None if nothing is."""
-        return concern(
-            *first_inputs(np.asarray(self.A0), self._source, self.seed), self.lam, self.sigma, self.stages[-1]
-        )
+        inputs = first_inputs(np.asarray(self.A0), self._source, self.seed)
+        return concern(*inputs, self.lam, self.sigma, self.stages[-1], switches=self.remembered is None)
+
+    @property
+    def few_visits(self) -> str | None:
+        """What is wrong with how often each input of a memory is on, in one line; None if nothing is."""
+        return self._few(self.stages, self.batch)
 
     def settings(self) -> dict[str, Any]:
         """Return everything that the result depends on, JSON-ready."""
@@ -188,14 +198,18 @@ class Learner(SlowSettings):
         -----
         LargeInputsWarning
             If inputs are so large that the step jumps over gates, or that learning right after a switch drags what is learned.
+        FewVisitsWarning
+            If the inputs of a memory are visited too rarely.
         """
         settings = self.settings()
         if self.learn and (said := self.concern):
             warnings.warn(f"Learner: {said}", LargeInputsWarning, stacklevel=2)
+        if self.learn and (said := self.few_visits):
+            warnings.warn(f"Learner: {said}", FewVisitsWarning, stacklevel=2)
         with thread_choice() as threads:
             run = Run(self, threads)
             run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
-        return LearningRun(run.learned(settings), run.recorder.dataset(settings), np.array(run.w.u, dtype=float))
+        return LearningRun(run.learned(settings), run.recorder.dataset(settings), np.array(run.u, dtype=float))
 
 
 class Run(Resumable):
@@ -208,8 +222,14 @@ class Run(Resumable):
         n, K = learner.batch, A0.shape[1]
         u0, real = -math.log(learner.pi) / learner.lam, np.dtype(learner.dtype)
         self._learner, self._threads, self._stages = learner, threads, tuple(learner.stages)
-        u = np.random.default_rng([learner.seed, 3]).laplace(0.0, 1.0 / learner.lam, (n, K))  # the prior's
-        self.w = workspace(u.astype(real), A0, np.array([u0, learner.lam, learner.sigma]))
+        self._set = learner.remembered
+        size = n if self._set is None else len(self._set.X)
+        #: what each input's states start from, and with a memory go on from: those that are shown are in the workspace
+        self._kept: Real = (
+            np.random.default_rng([learner.seed, 3]).laplace(0.0, 1.0 / learner.lam, (size, K)).astype(real)
+        )
+        self._shown = np.arange(n)
+        self.w = workspace(self._kept[:n], A0, np.array([u0, learner.lam, learner.sigma]))
         self.rng = np.random.Generator(np.random.SFC64([learner.seed, 0]))
         self.place = np.zeros(2, int)  # stage, and step in it
         self._noise: Real = np.empty((max(1, _DEVIATES // (n * K)), n, K), real)
@@ -286,15 +306,27 @@ class Run(Resumable):
         learner, learn = self._learner, self._learner.learn if learning else ()
         A, u0, lam, sigma = (stage.rate(what) if what in learn else 0.0 for what in TIME_CONSTANTS)
         temperature = float(learner.temperature)
-        return Rates(float(stage.step), temperature, A, u0, lam, sigma, learner.signed, learner.normalise)
+        return Rates(
+            float(stage.step), temperature, A, u0, lam, sigma, learner.signed, learner.normalise, self._set is not None
+        )
 
     def _inputs(self, stage: Stage) -> Real:
         """Return the inputs that are shown now, shape (n, D)."""
         index = sum(earlier.n_inputs for earlier in self._stages[: self.stage]) + self.step // stage.hold_steps
         if self._batch is None or self._batch[0] != index:
-            learner = self._learner
-            self._batch = index, checked_batch(learner._source, index, learner.batch, learner.seed, self.w.u.dtype)
+            learner, real = self._learner, self.w.u.dtype
+            self._batch = index, checked_batch(learner._source, index, learner.batch, learner.seed, real)
+            if self._set is not None:
+                u = self.u
+                self._shown = self._set.visit(index, learner.batch, learner.seed)
+                self.w.u[...] = u[self._shown]
         return self._batch[1]
+
+    @property
+    def u(self) -> Real:
+        """The states of what is shown, (n, K), or of every input that is remembered, (N, K)."""
+        self._kept[self._shown] = self.w.u
+        return self._kept
 
     def _check(self, stage: Stage) -> None:
         w = self.w
@@ -322,7 +354,7 @@ class Run(Resumable):
 
     def state(self) -> dict[str, Any]:
         """Return the arrays that hold the state."""
-        state = {name: getattr(self.w, name) for name in ("u", "A", "slow", "sums", "usage")}
+        state = {"u": self.u, **{name: getattr(self.w, name) for name in ("A", "slow", "sums", "usage")}}
         averages = {"sum_A": self.sum_A, "average_sums": self.sums, "averaged": self.averaged}
         return {**state, **averages, "generator": self._generator["state"]["state"], "place": self.place}
 
@@ -334,6 +366,7 @@ class Run(Resumable):
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Take back what `arrays` returned; raise ValueError or KeyError if it is something else."""
         super().restore(arrays)
+        self.w.u[...] = self._kept[self._shown]
         self.w.working[...] = self.w.A
         self.rng.bit_generator.state = self._generator | {"state": {"state": arrays["generator"]}}
         if not 0 <= self.stage <= len(self._stages) or not 0 <= self.step < max(s.n_steps for s in self._stages):

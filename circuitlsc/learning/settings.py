@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import check_count, check_flag, check_positive, plain, real_array
+from circuitlsc.learning.memory import Memory, Remembered, as_memory
 from circuitlsc.learning.source import Source, as_source, fingerprint
 from circuitlsc.learning.stage import TIME_CONSTANTS, Stage
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -68,6 +69,28 @@ class SlowSettings(Settings):
 
     pi: float
     learn: tuple[str, ...] = ("A",)
+    memory: Memory | int | None = None
+
+    def _remember(self, shown: int) -> None:
+        """Keep the memory and, as the source, its inputs, ``shown`` of which are shown at a time; nothing without a memory."""
+        if self.memory is not None:
+            memory = as_memory(self.memory)
+            self._keep(memory=memory, _source=memory.of(self._source, self.seed, shown))
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """The inputs whose states are remembered, if there is a memory."""
+        return self._source if isinstance(self._source, Remembered) else None
+
+    def _few(self, stages: Sequence[Stage], shown: int) -> str | None:
+        """Return what is wrong with the number of visits of each input, ``shown`` at a time; None without a memory."""
+        visits, time = (shown * sum(values) for values in ([s.n_inputs for s in stages], [s.duration for s in stages]))
+        return None if self.remembered is None else self.remembered.few(visits, time / visits)
+
+    def settings(self) -> dict[str, Any]:
+        """Return everything that the result depends on, JSON-ready."""
+        memory = {"memory": self.memory.settings()} if isinstance(self.memory, Memory) else {}
+        return {**super().settings(), **memory}
 
     def _check_learn(self, stages: Sequence[Stage]) -> None:
         """Keep ``learn`` as a tuple of different words that can be learned, each with its time constant in every stage."""

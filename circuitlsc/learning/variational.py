@@ -26,6 +26,7 @@ from scipy.special import expit
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_number
+from circuitlsc.learning.adam import adam_step
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
@@ -33,6 +34,7 @@ from circuitlsc.learning.settings import Settings
 from circuitlsc.learning.source import Rows, Source, checked_batch, fingerprint
 from circuitlsc.model.data import MOST_OF_A_DICTIONARY
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS, Encoder, Heads
+from circuitlsc.model.network import Network
 from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.variational import ElboGradients, elbo, elbo_gradients, estimate_gradients, law_of
@@ -260,11 +262,11 @@ def first_encoder(learner: VariationalLearner, unit: float = 1.0) -> Encoder:
     (D, K), learned = np.shape(learner.A0), learner.threshold == "learned"
     sizes = (D, *learner.hidden, (3 if learned else 2) * K)
     rng = np.random.default_rng([learner.seed, _WEIGHTS])
-    weights = [rng.uniform(-1.0, 1.0, (n, m)) / math.sqrt(m) for m, n in pairwise(sizes)]
+    drawn = Network.drawn(sizes, rng)
+    weights, biases = list(drawn.weights), list(drawn.biases)
     weights[-1] *= 0.1
     weights[0] /= unit
     weights[-1][:K] /= learner.lam
-    biases = [np.zeros(n) for n in sizes[1:]]
     if not learner.signed:
         biases[-1][:K] = 0.5 / learner.lam  # else half of the rectified slab would be lost
     biases[-1][K : 2 * K] = -math.log(learner.lam * (2 if learned else 1))
@@ -276,26 +278,6 @@ def first_encoder(learner: VariationalLearner, unit: float = 1.0) -> Encoder:
         numbers=learner.numbers or {},
         rectified=not learner.signed,
     )
-
-
-def layer_gradients(encoder: Encoder, values: list[Array], raw: Array) -> tuple[list[Array], list[Array]]:
-    """Return the gradients of weights (n_out, n_in) and of biases (n_out,), summed over inputs, layer by layer.
-
-    Parameters
-    ----------
-    encoder : Encoder
-    values : list of arrays, shape (n, n_layer)
-        What `Encoder.layers` returned.
-    raw : array, shape (n, n_heads)
-        Gradient of each input's loss by the last of them.
-    """
-    weights, biases, back = [], [], raw
-    for k in reversed(range(len(encoder.weights))):
-        weights.append(back.T @ values[k])
-        biases.append(back.sum(0))
-        if k:
-            back = (back @ encoder.weights[k]) * (values[k] > 0)
-    return weights[::-1], biases[::-1]
 
 
 def threshold_slope(encoder: Encoder, rho: Array, kappa: Array) -> Array | float:
@@ -434,7 +416,7 @@ class _Run(Resumable):
         constant = -0.5 * (1.0 - weight) * D * math.log(2 * math.pi * sigma**2)
         value = weight * (float(np.mean(found.value)) + 0.5 * D * math.log(weight)) + constant
         most = _CLIP / self._head_sizes
-        by_weights, by_biases = layer_gradients(encoder, values, np.clip(weight * raw, -most, most))
+        by_weights, by_biases = encoder.network.by_layers(values, np.clip(weight * raw, -most, most))
         by_log_sigma = weight**1.5 * sigma * found.sigma - (1.0 - weight) * n * D
         by_logit_pi = weight * pi * (1.0 - pi) * found.pi
         pieces = [*by_weights, *by_biases, weight * found.A, np.array(by_log_sigma), np.array(by_logit_pi)]
@@ -454,12 +436,8 @@ class _Run(Resumable):
 
     def _step(self, gradient: Array) -> None:
         """Take a step of Adam."""
-        done, (mean, square) = self.time + 1, self.moments
-        mean += 0.1 * (gradient - mean)
-        square += 0.001 * (gradient**2 - square)
         falling = 0.5 * (1.0 + math.cos(math.pi * self.time / self.total)) + _FLOOR
-        size = np.sqrt(square / (1.0 - 0.999**done)) + 1e-8
-        self.trained -= falling * self._rates * (mean / (1.0 - 0.9**done)) / size
+        self.trained -= adam_step(self.moments, gradient, falling * self._rates, self.time + 1)
 
     def _record(self, x: Array) -> None:
         encoder, model = self.encoder(), self._model()

@@ -25,6 +25,7 @@ from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.npy import read_archive
 from circuitlsc.io.reading import reading
 from circuitlsc.model.data import MOST_NUMBERS
+from circuitlsc.model.network import Network
 
 THRESHOLDS = ("learned", "fixed", "gamma")
 OBJECTIVES = ("exact", "straight-through", "pathwise")
@@ -130,13 +131,14 @@ class Encoder:
             its, wanted = ("rectified", "signed") if signed else ("signed", "nonnegative")
             raise InputError(f"encoder: its codes are {its}, but the prior is {wanted}. Give one of the prior's sign.")
 
+    @property
+    def network(self) -> Network:
+        """Its layers."""
+        return Network(self.weights, self.biases)
+
     def layers(self, X: ArrayLike) -> list[Array]:
         """Return the values of every layer, the input first and the raw heads last, each (..., n)."""
-        values = [np.asarray(X, dtype=float)]
-        for k, (w, c) in enumerate(zip(self.weights, self.biases, strict=True)):
-            raw = values[-1] @ w.T + c
-            values.append(raw if k == len(self.weights) - 1 else np.maximum(raw, 0.0))
-        return values
+        return self.network.values(X)
 
     def heads(self, X: ArrayLike) -> Heads:
         """Return mu, rho and kappa of inputs X (..., D)."""

@@ -119,6 +119,31 @@ def gibbs(
     return chains.draw(n_sweeps // thin, thin=thin, warmup=warmup)
 
 
+def sweep_rows(model: SparseCodingModel, X: Array, s: Array, rng: Rng) -> None:
+    """Draw every latent of every row's code once, in place: a sweep of p(s | x) with s as it is.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+        With a spike-and-slab or a Laplace prior; it may differ from call to call.
+    X : array, shape (n, n_features)
+        Observations, in data units.
+    s : array, shape (n, n_latents)
+        Codes, in model units.
+    rng : Generator
+
+    Raises
+    ------
+    ReferenceRefusedError
+        If the prior has no slab.
+    """
+    if (slab := model.prior.slab) is None:
+        raise ReferenceRefusedError(f"sweep_rows: the prior {model.prior!r} has no slab. Use SpikeSlab or Laplace.")
+    drives = np.ascontiguousarray(model.drives(X))
+    target = _target(slab, np.ascontiguousarray(model.gram), drives[0], signed=model.prior.signed)
+    _sweep_rows(rng, target, drives, s)
+
+
 def check_run(caller: str, n_sweeps: int, n_chains: int, seed: int, warmup: int, thin: int) -> None:
     """Raise InputError if a number of an exact sampler's run is out of range."""
     least = {"n_chains": (n_chains, 1), "seed": (seed, 0), "warmup": (warmup, 0), "thin": (thin, 1)}
@@ -349,6 +374,13 @@ def _sweep(rng: Rng, target: _Target, beta: float, field: Array, s: Array) -> No
     for _ in range(target.n_moves):
         pair = min(int(np.searchsorted(target.cumulative, rng.random())), len(target.cumulative) - 1)
         _pair_move(rng, target, beta, field, s, target.pairs[pair, 0], target.pairs[pair, 1])
+
+
+@compiled()
+def _sweep_rows(rng: Rng, target: _Target, drives: Array, s: Array) -> None:
+    """Sweep each row of s once, with its own row of drives in place of the target's."""
+    for n in range(len(s)):
+        _sweep(rng, target, 1.0, drives[n] - target.G @ s[n], s[n])
 
 
 @compiled()

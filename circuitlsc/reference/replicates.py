@@ -253,6 +253,72 @@ def kernel_law(prior: Prior, gate_offset: float = 0.0) -> _Law:
 
 
 @compiled(reorder=True)
+def _seed_lanes(key: int, random: NDArray[np.uint32]) -> None:
+    """Seed the generator of every lane by splitmix64."""
+    z = np.uint64(key)
+    for w in range(len(random)):
+        z += np.uint64(0x9E3779B97F4A7C15)
+        mixed = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        random[w] = np.uint32((mixed ^ (mixed >> np.uint64(31))) & np.uint64(0xFFFFFFFF)) | np.uint32(1)
+
+
+@compiled(reorder=True, inline=True)
+def _uniform(random: NDArray[np.uint32], y: Reals) -> None:
+    """Draw y, uniform with mean 0 and variance 1, by xorshift; one number a lane."""
+    signs = random.view(np.int32)
+    for w in range(LANES):
+        x = random[w]
+        x = np.uint32(x ^ (x << np.uint32(13)))  # numba would go on with 64 bits
+        x = np.uint32(x ^ (x >> np.uint32(17)))
+        random[w] = np.uint32(x ^ (x << np.uint32(5)))
+    for w in range(LANES):
+        y[w] = np.float32(signs[w]) * np.float32(math.sqrt(3.0) / 2**31)
+
+
+@compiled(reorder=True, inline=True)
+def _codes(law: _Law, u: Reals, s: Reals, on: Reals) -> None:
+    """Read codes s and whether each latent is on, (K, LANES), as the dynamics have them."""
+    threshold, one, zero = np.float32(law.threshold + law.offset), np.float32(1.0), np.float32(0.0)
+    for k in range(len(u)):
+        for w in range(LANES):
+            a = abs(u[k, w]) - threshold
+            o = one if a > zero or not law.sparse else zero
+            on[k, w] = o
+            t = a * o
+            s[k, w] = math.copysign(t, u[k, w]) if law.signed else t
+
+
+@compiled(reorder=True, inline=True)
+def _force(law: _Law, gram: Reals, drive: Reals, k: int, u: Reals, s: Reals, on: Reals, f: Reals, y: Reals) -> None:
+    """Put the k-th component of grad E(u) into f, one number a lane; y is room to work in."""
+    W = LANES
+    kink, stiffness, inverse = np.float32(law.kink), np.float32(law.stiffness), np.float32(law.inverse)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    last = law.values.shape[1] - 1
+    bits = y.view(np.int32)
+    for w in range(W):
+        f[w] = -drive[k]
+    for j in range(len(u)):
+        c = gram[k, j]
+        if c != zero:
+            for w in range(W):
+                f[w] += c * s[j, w]
+    for w in range(W):
+        gate = on[k, w] if law.signed else math.copysign(on[k, w], u[k, w])
+        f[w] = f[w] * gate + math.copysign(kink, u[k, w]) + stiffness * u[k, w]
+    if last >= 0:
+        # the exponent and the first bits of the mantissa of 1 + abs(u)/unit number the cell of the table
+        for w in range(W):
+            y[w] = one + abs(u[k, w]) * inverse
+        for w in range(W):
+            cell = min((bits[w] >> 17) - (127 << 6), last)
+            part = np.float32(bits[w] & 0x1FFFF) * np.float32(1.0 / (1 << 17))
+            side = 0 if u[k, w] >= zero else 1
+            f[w] += law.values[side, cell] + part * law.slopes[side, cell]
+
+
+@compiled(reorder=True)
 def _run_lanes(
     law: _Law,
     gram: Reals,
@@ -284,31 +350,15 @@ def _run_lanes(
     v = np.zeros((K, W), np.float32)  # the momentum; without one, the last step's noise
     s, on = np.empty((K, W), np.float32), np.empty((K, W), np.float32)
     f, y = np.empty(W, np.float32), np.empty(W, np.float32)
-    bits = y.view(np.int32)
     random = np.empty(W, np.uint32)
-    signs = random.view(np.int32)
-    threshold = np.float32(law.threshold + law.offset)
-    read = threshold - np.float32(law.offset)  # where codes are read
-    kink, stiffness, inverse = np.float32(law.kink), np.float32(law.stiffness), np.float32(law.inverse)
+    read = np.float32(law.threshold + law.offset) - np.float32(law.offset)  # where codes are read
     h, amp, decay, half = moves[0], moves[1], moves[2], moves[3]
-    last = law.values.shape[1] - 1
-    z = np.uint64(key)
-    for w in range(W):
-        z += np.uint64(0x9E3779B97F4A7C15)  # splitmix64
-        mixed = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        random[w] = np.uint32((mixed ^ (mixed >> np.uint64(31))) & np.uint64(0xFFFFFFFF)) | np.uint32(1)
+    _seed_lanes(key, random)
     for k in range(K):
         for w in range(W):
             u[k, w] = starts[(first + w) % C, k]
     for it in range(-1, n_warmup + period * n_blocks):
-        for k in range(K):
-            for w in range(W):
-                a = abs(u[k, w]) - threshold
-                o = one if a > zero or not law.sparse else zero
-                on[k, w] = o
-                t = a * o
-                s[k, w] = math.copysign(t, u[k, w]) if law.signed else t
+        _codes(law, u, s, on)
         total = it + 1 - n_warmup
         block = (total - 1) // period if total > 0 else 0  # that ends with or after these steps
         done = total - block * period - rest
@@ -333,32 +383,8 @@ def _run_lanes(
                         p += 1
         row = min(max(total, 0) // period, len(drive) - 1)  # of the step that comes
         for k in range(K):
-            for w in range(W):
-                f[w] = -drive[row, k]
-            for j in range(K):
-                c = gram[k, j]
-                if c != zero:
-                    for w in range(W):
-                        f[w] += c * s[j, w]
-            for w in range(W):
-                gate = on[k, w] if law.signed else math.copysign(on[k, w], u[k, w])
-                f[w] = f[w] * gate + math.copysign(kink, u[k, w]) + stiffness * u[k, w]
-            if last >= 0:
-                # the exponent and the first bits of the mantissa of 1 + abs(u)/unit number the cell of the table
-                for w in range(W):
-                    y[w] = one + abs(u[k, w]) * inverse
-                for w in range(W):
-                    cell = min((bits[w] >> 17) - (127 << 6), last)
-                    part = np.float32(bits[w] & 0x1FFFF) * np.float32(1.0 / (1 << 17))
-                    side = 0 if u[k, w] >= zero else 1
-                    f[w] += law.values[side, cell] + part * law.slopes[side, cell]
-            for w in range(W):  # xorshift
-                x = random[w]
-                x = np.uint32(x ^ (x << np.uint32(13)))  # numba would go on with 64 bits
-                x = np.uint32(x ^ (x >> np.uint32(17)))
-                random[w] = np.uint32(x ^ (x << np.uint32(5)))
-            for w in range(W):
-                y[w] = np.float32(signs[w]) * np.float32(math.sqrt(3.0) / 2**31)
+            _force(law, gram, drive[row], k, u, s, on, f, y)
+            _uniform(random, y)
             if momentum:
                 for w in range(W):
                     p0 = v[k, w] - h * f[w]

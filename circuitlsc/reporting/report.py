@@ -21,6 +21,7 @@ from circuitlsc.validation.judge import Judgement
 from circuitlsc.validation.law import Bias, Weighted
 from circuitlsc.validation.law_stream import RowsApart, StreamBias
 from circuitlsc.validation.map_result import MapResult
+from circuitlsc.validation.memory_compare import MemoryComparison
 from circuitlsc.validation.run_errors import Entry
 from circuitlsc.validation.stream_compare import LawStreamComparison, StreamComparison
 from circuitlsc.validation.verdict import Verdict
@@ -99,14 +100,19 @@ def _ended(lines: list[str], samples: Samples, found: Verdict, notes: Sequence[s
 
 
 def _latent_table(
-    latents: Sequence[int], columns: Mapping[str, str], blocks: Mapping[str, Sequence[Sequence[float | None]]]
+    latents: Sequence[int],
+    columns: Mapping[str, str],
+    blocks: Mapping[str, Sequence[Sequence[float | None]]],
+    *,
+    called: str = "latent",
+    last: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Return a line per latent, with a block of columns for each statistic."""
+    """Return a line per latent (or what is ``called`` so), with a block of columns for each statistic; others for the last."""
     drawn = []
-    for title, rows in blocks.items():
-        lines = aligned(columns, rows)
+    for k, (title, rows) in enumerate(blocks.items(), 1):
+        lines = aligned(columns if last is None or k < len(blocks) else last, rows)
         drawn.append([f"{title:^{len(lines[0])}}", *lines])
-    first = [" " * 7, "latent ", *(f"{k:>6} " for k in latents)]
+    first = [" " * 7, f"{called:<7}", *(f"{k:>6} " for k in latents)]
     return [start + " | ".join(cells) for start, *cells in zip(first, *drawn, strict=True)]
 
 
@@ -200,6 +206,56 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> st
         *_momentum(sampler, samples),
     ]
     return _ended(lines, samples, c)
+
+
+def memory_report(sampler: Sampler, samples: Samples, c: MemoryComparison) -> str:
+    """Return the comparison of a memory as a table: an input per line with its largest differences; then the checks."""
+    names = [n for n in LABELS if n != "p_active" or sampler.model.prior.sparse]
+    shown = _worst([each.max_abs_z / each.z_limit for each in c.inputs], ALL_ROWS)
+    blocks: dict[str, list[list[float | None]]] = {}
+    for name in names:
+        entries = [[getattr(latent, name) for latent in c.inputs[n].latents] for n in shown]
+        worst = [max(each, key=lambda e: abs(e.circuit - e.exact)) for each in entries]
+        blocks[LABELS[name]] = [[e.circuit - e.exact, e.mcse] for e in worst]
+    blocks["of all statistics"] = [[c.inputs[n].max_abs_z, c.inputs[n].z_limit, c.inputs[n].ess_min] for n in shown]
+    columns = {"largest": ">+8.4f", "error": ">7.4f"}
+    last = {"|z|": ">6.2f", "limit": ">6.2f", "ESS": ">7.0f"}
+    lines = _latent_table(shown, columns, blocks, called="input", last=last)
+    if len(shown) < len(c.inputs):
+        lines.append(f"({len(shown)} of {len(c.inputs)} inputs: the largest |z|; comparison.json has all)")
+    median, least = c.ess_per_visit
+    rhat = "infinite" if c.rhat_max is None else f"{c.rhat_max:.3f}"
+    lines += [
+        "",
+        f"reference      {c.inputs[0].reference}, and software runs as long as an input's own time; the largest |z| is "
+        f"{c.largest:.2f} of its limit, which {c.n_inputs} inputs widen by {c.widened:.2f}",
+        *_within_visit(sampler, c),
+    ]
+    if c.virial is not None:
+        lines.append(
+            f"temperature    sum over inputs of <u dE/du> / (T K) {c.virial.value:.3f} ({c.virial.se:.3f}), rank of the "
+            f"features {c.virial.exact:g} (z {c.virial.z:+.2f}, limit {c.virial_limit:.2f})"
+        )
+    if c.pathwise is not None:
+        lines.append(_same_noise(sampler, c.pathwise, "{time:g} tau"))
+    lines += [
+        f"visits         {c.visits} of each of {c.n_inputs} inputs in each of {len(samples.chains)} chains, {c.hold:g} tau "
+        f"each, {c.draws_per_visit} samples kept",
+        f"               effective ones in a visit {median:.3g} (median), {least:.2g} (smallest); largest rank R-hat {rhat}",
+    ]
+    return _ended(lines, samples, c)
+
+
+def _within_visit(sampler: Sampler, c: MemoryComparison) -> list[str]:
+    """Say whether differences depend on when in a visit they are measured."""
+    if not c.within_visit:
+        return []
+    what = LABELS["p_active" if sampler.model.prior.sparse else "mean"]
+    told = (f"{w.place} {w.mean:+.2g} +- {w.mean_se:.1g} (largest |z| {w.largest:.2f})" for w in c.within_visit)
+    return [
+        f"within visits  {what} - exact, average over inputs and latents (limit of |z| {c.within_limit:.2f}):",
+        f"               {', '.join(told)}",
+    ]
 
 
 def _rows_apart(apart: RowsApart) -> list[str]:

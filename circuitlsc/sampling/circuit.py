@@ -403,22 +403,8 @@ class CompiledCircuit:
 
     def _remembered(self, streamed: Mapping[str, Any], visits: NDArray[np.int64]) -> dict[str, Any]:
         """Return what a task says of the rows of a memory: those of each visit, with what their noise is written by."""
-        inputs = {cell.name: cell.stream.rows for cell in self.graph.inputs_from_outside if cell.stream is not None}
-        written: list[tuple[int, int]] = []
-        rows = [streamed["rows"]]
-        if self.twin.through_lines:
-            gains, column = np.unique(self.twin.write_gains(inputs), axis=1, return_inverse=True)
-            others = any(not isinstance(noise, WrittenNoise) for noise in self.graph.noises)
-            rows += [gains, np.ones((len(gains), 1 if others else 0))]  # what is in series with no weight is as it is
-            first, source = streamed["rows"].shape[1], 0
-            for noise in self.graph.noises:
-                if isinstance(noise, WrittenNoise):
-                    places = zip(noise.write.neurons, column.ravel(), strict=True)
-                    written += [(source + int(k), first + int(c)) for k, c in places]
-                else:
-                    written += [(source + k, first + gains.shape[1]) for k in range(len(noise.sources))]
-                source += len(noise.sources)
-        return {"rows": np.concatenate(rows, axis=1)[visits], "written": tuple(written)}
+        rows, written = written_rows(self.graph, self.twin, streamed["rows"])
+        return {"rows": rows[visits], "written": written}
 
     def observing(self, task: ChainTask, nodes: tuple[str, ...]) -> ChainTask:
         """Return a chain of `tasks` that keeps the voltages of other nodes beside u: of the whole circuit."""
@@ -441,6 +427,29 @@ class CompiledCircuit:
 
 def _floats(values: Array) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
+
+
+def written_rows(graph: SignalFlowGraph, twin: Twin, rows: Array) -> tuple[Array, tuple[tuple[int, int], ...]]:
+    """Return rows with columns for what the noise is written by, and which source and column each device's noise has.
+
+    As `simulator.task.ChainTask` has them; ``rows`` are those of a memory's inputs, as they are streamed.
+    """
+    if not twin.through_lines:
+        return rows, ()
+    inputs = {cell.name: cell.stream.rows for cell in graph.inputs_from_outside if cell.stream is not None}
+    gains, column = np.unique(twin.write_gains(inputs), axis=1, return_inverse=True)
+    others = any(not isinstance(noise, WrittenNoise) for noise in graph.noises)
+    columns = [rows, gains, np.ones((len(rows), 1 if others else 0))]  # what is in series with no weight is as it is
+    written: list[tuple[int, int]] = []
+    first, source = rows.shape[1], 0
+    for noise in graph.noises:
+        if isinstance(noise, WrittenNoise):
+            places = zip(noise.write.neurons, column.ravel(), strict=True)
+            written += [(source + int(k), first + int(c)) for k, c in places]
+        else:
+            written += [(source + k, first + gains.shape[1]) for k in range(len(noise.sources))]
+        source += len(noise.sources)
+    return np.concatenate(columns, axis=1), tuple(written)
 
 
 def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:

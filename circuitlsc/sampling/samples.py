@@ -37,6 +37,7 @@ from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.journal import Cost
 from circuitlsc.simulator.task import ChainTask
 
+MOST_FIRST = 1_000  # draws of a memory that are kept in the order of time, too
 MOST_SHOWN = 20_000  # draws of a waveform in a picture
 
 
@@ -102,6 +103,15 @@ class Samples:
         if not self.remembered:
             raise InputError("draws_per_visit: the samples are not those of a memory. Use draws_per_row of rows.")
         return int(self.attrs["draws_per_visit"])
+
+    @property
+    def first_visits(self) -> tuple[Array, Array]:
+        """Times (draw,) in tau and u (chain, draw, latent) of a memory's first draws, in the order of time, warmup included.
+
+        At most 1,000 of them: what its twin is compared with.
+        """
+        first = self.tree["first_visits"]
+        return np.asarray(first["time"].values), np.asarray(first["u"].values)
 
     def draws(self, name: str = "u") -> Draws:
         """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece.
@@ -315,8 +325,14 @@ def collect(
     """Label the chains of a run; what settled early stays where it is."""
     u, observed = stacked([r.u for r in results]), stacked([r.observed for r in results])
     task, beside = tasks[0], sampler.observed
+    rest = _without_posterior(sampler, run, task, results)
     if sampler.dynamics.remembers:
-        return _saved(sampler, run, task, results, *_by_visits(sampler, run, task, results, u))
+        first = u.read(0, MOST_FIRST)
+        times = ("draw", task.times(0, first.shape[1]), {"units": "tau"})
+        rest["/first_visits"] = xr.Dataset(
+            {"u": (("chain", "draw", "latent"), first, {"units": "model units"}), "time": times}
+        )
+        return _saved(rest, *_by_visits(sampler, run, task, results, u))
 
     def posterior(first: int, stop: int) -> xr.Dataset:
         dims, states, others = ("chain", "draw", "latent"), u.read(first, stop), observed.read(first, stop)
@@ -341,7 +357,7 @@ def collect(
             coords["row"] = ("draw", np.arange(first, stop) // task.draws_per_row)
         return xr.Dataset(variables, coords)
 
-    return _saved(sampler, run, task, results, posterior, u.n_draws, math.prod(u.shape))
+    return _saved(rest, posterior, u.n_draws, math.prod(u.shape))
 
 
 def _by_visits(
@@ -373,17 +389,8 @@ def _by_visits(
     return posterior, n_draws, len(chains) * n_draws * visits.order.shape[1] * u.shape[2]
 
 
-def _saved(
-    sampler: CompiledCircuit,
-    run: RunPlan,
-    task: ChainTask,
-    results: Sequence[ChainResult],
-    posterior: samples_file.Posterior,
-    n_draws: int,
-    numbers: int,
-) -> Samples:
+def _saved(rest: dict[str, xr.Dataset], posterior: samples_file.Posterior, n_draws: int, numbers: int) -> Samples:
     """Return samples in memory, or in a file of their own if they are many."""
-    rest = _without_posterior(sampler, run, task, results)
     if numbers <= samples_file.IN_MEMORY:
         return Samples(xr.DataTree.from_dict({**rest, "/posterior": posterior(0, n_draws)}))
     folder = Path(tempfile.mkdtemp(prefix="circuitlsc-samples-"))

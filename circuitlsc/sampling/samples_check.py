@@ -47,6 +47,14 @@ def check_tree(tree: xr.DataTree) -> None:
     posterior, constant, stats = (tree[name].to_dataset() for name in ("posterior", "constant_data", "sample_stats"))
     x, A, sigma = tree["observed_data"].to_dataset()["x"], constant["A"], constant["sigma"]
     shape, remembered = posterior["u"].shape, posterior["u"].ndim == len(ROWS)
+    if remembered:
+        if "first_visits" not in tree.children or not {"u", "time"} <= {*tree["first_visits"].data_vars}:
+            raise ForeignError("first_visits is missing")
+        first = tree["first_visits"].to_dataset()
+        _check_array("first_visits/u", first["u"], [POSTERIOR])
+        _check_array("first_visits/time", first["time"], [("draw",)])
+        if first["u"].shape[::2] != shape[1::2]:
+            raise ForeignError("first_visits/u has another shape than u")
     for state, values in posterior.data_vars.items():
         dims = ROWS if remembered else (*POSTERIOR[:2], dimension(str(state)))
         _check_array(f"posterior/{state}", values, [dims])

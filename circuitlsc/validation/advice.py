@@ -32,6 +32,8 @@ class Times:
         What a tau of all chains takes on this machine; 0 if it is not known.
     drawn, may : float
         How long the reference was drawn (0 if it is not known), and may be drawn, in s.
+    inputs : int
+        How many inputs share this time: t_stop and warmup are those of all together.
     """
 
     t_stop: float
@@ -39,6 +41,11 @@ class Times:
     seconds: float = 0.0
     drawn: float = 0.0
     may: float = REFERENCE_TIME
+    inputs: int = 1
+
+    def own(self, t_stop: float) -> float:
+        """Return the measured time of one input in a run so long."""
+        return (t_stop - self.warmup) / self.inputs
 
     def longer(self, seconds: float) -> str:
         """Say how long the reference would have to be drawn."""
@@ -129,11 +136,11 @@ def _advise(reason: str, judged: Errors, times: Times, allowance: float, toleran
     """Return what would do, said behind the reason."""
 
     def drawn(t_stop: float, within: float) -> str:
-        known = judged.reference_time(times.drawn, within, t_stop - times.warmup)
+        known = judged.reference_time(times.drawn, within, times.own(t_stop))
         return f" and reference_time = {_round_up(known):g} ([run])" if known > times.may else ""
 
     length = judged.needed(allowance, tolerance)
-    longer = None if length is None else _round_up(times.warmup + length)
+    longer = None if length is None else _round_up(times.warmup + times.inputs * length)
     affordable = 10 * times.t_stop if times.seconds == 0 else max(10 * times.t_stop, 600 / times.seconds)
     if longer is None:
         text = f"{reason} No length reaches {tolerance:g}"
@@ -142,12 +149,11 @@ def _advise(reason: str, judged: Errors, times: Times, allowance: float, toleran
         if longer <= affordable:
             return Decision("inconclusive", f"{text}.", longer)
         if (days := longer * times.seconds / DAY) > 1:
-            text += (
-                f", {days:.2g} days on this machine: more chains on several machines (--scheduler) share them, and "
-                '[dynamics] kind = "underdamped" mixes faster'
-            )
+            text += f", {days:.2g} days on this machine: more chains on several machines (--scheduler) share them"
+            if times.inputs == 1:
+                text += ', and [dynamics] kind = "underdamped" mixes faster'
     near = _round_up(min(affordable, longer or math.inf))
-    looser = _round_up(judged.reach(near - times.warmup, allowance))
+    looser = _round_up(judged.reach(times.own(near), allowance))
     text += f"; with --tolerance {looser:g} t_stop = {near:g}{drawn(near, looser)} would do."
     return Decision("inconclusive", text, longer, looser, near)
 

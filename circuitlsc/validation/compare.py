@@ -129,6 +129,7 @@ def compare(
     slowdown: float = 1.0,
     gates: bool = True,
     alpha: float = ALPHA,
+    widened: float = 1.0,
     allowance: float = ALLOWANCE,
     tolerance: float = TOLERANCE,
 ) -> Comparison:
@@ -154,6 +155,8 @@ def compare(
         Whether a run with fewer than 100 effective samples, or R-hat above 1.05, may not agree.
     alpha : float
         Share of correct runs whose largest abs(z) is beyond the limit.
+    widened : float
+        Factor on this limit, for one of several inputs that are judged together.
     allowance, tolerance : float
         Bias allowed apart from noise (comparator width, step), and how close is close, errors included.
 
@@ -186,7 +189,7 @@ def compare(
             "Give 0 < alpha < 1 and 0 <= allowance < tolerance."
         )
     vectors = (null.judged.select(circuit), null.judged.select(exact), null.judged.select(exact, "_mcse"))
-    judged = Errors(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha)
+    judged = Errors(*vectors, null, scale=scale, slowdown=slowdown, alpha=alpha, widened=widened)
     latents, pairs = _tables(judged, circuit, exact)
     z = np.abs(judged.z)
     n_pairs = len(pairs) if null.judged.sparse else 0

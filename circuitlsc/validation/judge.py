@@ -105,9 +105,14 @@ def tolerance_scale(model: SparseCodingModel, exact: PosteriorStatistics) -> flo
     return float(min(model.prior.slab_scale, max(2 * np.max(exact.sd), likelihood)))
 
 
+def at_temperature(model: SparseCodingModel, temperature: float) -> SparseCodingModel:
+    """Return the model whose posterior is exp(-E/T)."""
+    return model if temperature == 1 else model.tempered(temperature)
+
+
 def target_of(sampler: Sampler) -> SparseCodingModel:
-    """Return the model whose posterior a sampler has: exp(-E/T)."""
-    return sampler.model if sampler.temperature == 1 else sampler.model.tempered(sampler.temperature)
+    """Return the model whose posterior a sampler has."""
+    return at_temperature(sampler.model, sampler.temperature)
 
 
 def runs_like(sampler: Sampler, run: RunPlan) -> dict[str, Any]:
@@ -168,18 +173,65 @@ def expect(
     say, x = note or (lambda _: None), sampler.x
     if not sampler.dynamics.has_energy:
         return _expect_law(sampler, run, tolerance, reference_time, say, progress)
-    target = target_of(sampler)
+    per_step = run.chains / 2 * STEP_SECONDS * max(1.0, (sampler.model.n_latents / 8) ** 2)
+    return expect_posterior(
+        sampler.model,
+        x,
+        temperature=sampler.temperature,
+        length=run.t_stop - run.warmup,
+        seed=run.seed,
+        tolerance=tolerance,
+        reference_time=reference_time,
+        seconds=per_step * run.t_stop / sampler.plan.step,
+        say=say,
+        progress=progress,
+        **runs_like(sampler, run),
+    )
+
+
+def expect_posterior(
+    model: SparseCodingModel,
+    x: Array,
+    *,
+    temperature: float,
+    length: float,
+    seed: int,
+    tolerance: float,
+    reference_time: float,
+    seconds: float = 0.0,
+    share: float = 1.0,
+    say: Note,
+    progress: Progress | None = None,
+    **alike: Any,
+) -> Expectation:
+    """Return what correct runs for one input give, and its exact posterior.
+
+    Parameters
+    ----------
+    model : SparseCodingModel
+        At temperature 1, as `null_for` takes it.
+    x : array, shape (n_features,)
+    temperature : float
+        T of exp(-E/T).
+    length : float
+        Measured time per chain, in tau.
+    seed, tolerance, reference_time, progress
+        As for `expect`.
+    seconds, share : float
+        What the run takes, and the share of the usual work that its replicates may take: as for `null_for`.
+    say : callable
+    **alike
+        Starts, warmup, dynamics and time_scale of the run.
+    """
+    target = at_temperature(model, temperature)
     say("replicate runs in software")
     levels = quantile_levels(target, x)
-    per_step = run.chains / 2 * STEP_SECONDS * max(1.0, (sampler.model.n_latents / 8) ** 2)
-    seconds, length = per_step * run.t_stop / sampler.plan.step, run.t_stop - run.warmup
     check = None if progress is None else lambda: progress(0.0, reference_time)
-    alike = runs_like(sampler, run)
-    null = null_for(sampler.model, x, length=length, levels=levels, seconds=seconds, check=check, **alike)
+    null = null_for(model, x, length=length, levels=levels, seconds=seconds, share=share, check=check, **alike)
     say("exact posterior")
     begun = time.monotonic()
     enough = known_well(null, target, tolerance)
-    how: dict[str, Any] = {"seed": run.seed, "levels": levels, "progress": progress}
+    how: dict[str, Any] = {"seed": seed, "levels": levels, "progress": progress}
     exact = exact_statistics(target, x, enough=enough, seconds=reference_time, **how)
     return Expectation(null, exact, levels, tolerance_scale(target, exact), time.monotonic() - begun)
 
@@ -245,20 +297,25 @@ def judge(
 
     say("comparison")
     seconds = float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step
-    comparison = compare(
+    comparison = compared(
+        known,
         circuit,
-        known.exact,
-        known.null,
-        scale=known.scale,
+        samples.draws("s"),
+        active_draws(sampler, samples),
         times=Times(run.t_stop, run.warmup, seconds, known.seconds, reference_time),
         seed=run.seed,
         virial=_virial(sampler, samples) if energy else None,
         pathwise=None if path is None else path.to_dict(),
-        slowdown=_slowdown(known.null, samples.draws("s"), active_draws(sampler, samples)),
         tolerance=tolerance,
     )
     weighted = weigh_samples(sampler, samples, known.posterior) if weights else None
     return Judgement(circuit, known.exact, path, reason, comparison, known.bias, weighted)
+
+
+def compared(known: Expectation, circuit: PosteriorStatistics, s: Draws, active: Draws, **how: Any) -> Comparison:
+    """Return what `compare` says of draws and their statistics; ``how`` are further arguments of it."""
+    slowdown = _slowdown(known.null, s, active)
+    return compare(circuit, known.exact, known.null, scale=known.scale, slowdown=slowdown, **how)
 
 
 def _virial(sampler: Sampler, samples: Samples) -> tuple[Array, Array]:

@@ -275,6 +275,7 @@ def null_for(
     time_scale: float = 1.0,
     levels: Array | None = None,
     seconds: float = 0.0,
+    share: float = 1.0,
     seed: int = 0,
     check: Callable[[], None] | None = None,
 ) -> Null:
@@ -296,19 +297,21 @@ def null_for(
         Judge the distribution function there in place of mean and sd (`quantile_levels`).
     seconds : float
         What the run itself takes: the null may take a fifth of it, but a minute of one processor at most.
+    share : float
+        Of the usual work, for one of many nulls.
     seed : int
     check : callable or None
         Called now and then; an error that it raises ends the simulation.
     """
-    work = max(MOST_WORK, min(SHARE * seconds, LONGEST) * MULTIPLIED)
+    first, most = share * WORK, max(share * MOST_WORK, min(SHARE * seconds, LONGEST) * MULTIPLIED)
     key = hashlib.sha256()
     for part in (model.A, starts, np.asarray(x, float), np.asarray(levels, float), *kernel_law(model.prior)):
         key.update(np.ascontiguousarray(part).tobytes() + str(np.shape(part)).encode())
-    key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, work, seed)).encode())
+    key.update(repr((model.prior, model.sigma, length, warmup, dynamics, time_scale, first, most, seed)).encode())
     name = key.hexdigest()
     if name not in _nulls:
         law = {"warmup": warmup, "dynamics": dynamics, "time_scale": time_scale, "levels": levels, "seed": seed}
-        _nulls[name] = _make(model, x, starts, length, work, {**law, "check": check})
+        _nulls[name] = _make(model, x, starts, length, (first, most), {**law, "check": check})
     _nulls[name] = _nulls.pop(name)  # the one that was used last is the last
     while len(_nulls) > _KEPT:
         del _nulls[next(iter(_nulls))]
@@ -316,9 +319,18 @@ def null_for(
 
 
 def _make(
-    model: SparseCodingModel, x: ArrayLike, starts: Array, length: float, work: float, law: dict[str, Any]
+    model: SparseCodingModel,
+    x: ArrayLike,
+    starts: Array,
+    length: float,
+    work: tuple[float, float],
+    law: dict[str, Any],
 ) -> Null:
-    """Return the null of runs from these starts; ``law`` are further arguments of `replicate_runs`."""
+    """Return the null of runs from these starts; ``work`` it takes at first, and at most.
+
+    ``law`` are further arguments of `replicate_runs`.
+    """
+    first, most = work
     warmup, time_scale, levels, seed = (law[name] for name in ("warmup", "time_scale", "levels", "seed"))
     distinct = min(len(starts), DISTINCT_STARTS)
     per_tau = cost_per_tau(model, law["dynamics"], time_scale) * distinct
@@ -326,12 +338,12 @@ def _make(
     def affordable(work: float, runs: int = FEWEST) -> float:
         return float(max(work / (runs * per_tau) - warmup, 5.0 * time_scale))
 
-    long = min(length, affordable(WORK, USUAL))
+    long = min(length, affordable(first, USUAL))
     while True:
-        runs = int(np.clip(WORK / (per_tau * (long + warmup)), FEWEST, MOST))
+        runs = int(np.clip(first / (per_tau * (long + warmup)), FEWEST, MOST))
         found = replicate_runs(model, x, starts=starts[:distinct], n_runs=runs, length=long, **law)
         coupled = _coupled(found)
-        longer = min(length, 2 * long, affordable(work))
+        longer = min(length, 2 * long, affordable(most))
         if long >= length or coupled <= COUPLED or longer < min(1.3 * long, length):
             break
         long = longer

@@ -54,22 +54,33 @@ class Excess:
     own : array
         The errors of correct runs, the larger of both sides; ``reference`` those of the reference, ``wide`` both.
     c : float
-        What the largest abs(z) of a share alpha of the replicates exceeds.
+        What the largest abs(z) of a share alpha of the replicates exceeds, times ``widened``: for one of several inputs.
     largest : array, shape (n,)
         The largest abs(z) of each replicate.
     """
 
     def __init__(
-        self, d: Array, deviations: Array, reference: Array, *, slowdown: float = 1.0, alpha: float = ALPHA
+        self,
+        d: Array,
+        deviations: Array,
+        reference: Array,
+        *,
+        slowdown: float = 1.0,
+        alpha: float = ALPHA,
+        widened: float = 1.0,
     ) -> None:
-        self.d, self.reference, self.alpha = d, reference, alpha
+        self.d, self.reference, self.alpha, self.widened = d, reference, alpha, widened
         up, down = sides(deviations)
         off = reference * np.random.default_rng(1).standard_normal(deviations.shape)  # as far as the reference may be
         self.largest = largest_z(deviations + off, np.hypot(up, reference), np.hypot(down, reference))
-        self.c = float(np.quantile(self.largest, 1 - alpha, method="higher"))
+        self.c = self._limit(self.largest)
         up, down = (math.sqrt(slowdown) * side for side in (up, down))
         self.own, self.side = np.maximum(up, down), np.hypot(np.where(d > 0, up, down), reference)
         self.wide, self.z = np.hypot(self.own, reference), d / self.side
+
+    def _limit(self, largest: Array) -> float:
+        """Return the limit on abs(z) that replicates with these largest ones set."""
+        return self.widened * float(np.quantile(largest, 1 - self.alpha, method="higher"))
 
     def excess(self, allowance: float = ALLOWANCE) -> Array:
         """Return how far each statistic is beyond the allowance, in errors: a correct run's largest is seldom above c."""
@@ -94,7 +105,7 @@ class Errors(Excess):
         Unit of mean and sd, in model units.
     slowdown : float
         How many times more slowly the run mixes than its replicates.
-    alpha : float
+    alpha, widened : float
         As for `Excess`.
     """
 
@@ -108,11 +119,12 @@ class Errors(Excess):
         scale: float,
         slowdown: float = 1.0,
         alpha: float = ALPHA,
+        widened: float = 1.0,
     ) -> None:
         self.circuit, self.exact, self.null, self.scale, self.slowdown = circuit, exact, null, scale, slowdown
         self.unit, self.names = null.judged.units(scale), null.judged.names  # what messages call the statistics
         d, deviations, reference = (v / self.unit for v in (circuit - exact, null.deviations(exact), reference))
-        super().__init__(d, deviations, reference, slowdown=slowdown, alpha=alpha)
+        super().__init__(d, deviations, reference, slowdown=slowdown, alpha=alpha, widened=widened)
 
     def entry(self, i: int) -> Entry:
         """Return a statistic with its errors, in its own unit."""
@@ -185,7 +197,7 @@ class Errors(Excess):
         reference = np.where(self.reference > 0, asked, 0.0)
         d = d + reference * np.random.default_rng(2).standard_normal(d.shape)
         up, down = np.hypot(up, reference), np.hypot(down, reference)
-        c = float(np.quantile(largest_z(d, up, down), 1 - self.alpha, method="higher"))
+        c = self._limit(largest_z(d, up, down))
         bias = np.clip(np.abs(self.d) - 2 * self.side, allowance / 2, allowance)
         within = (np.abs(d) + bias + c * np.maximum(up, down)).max(1)
         return float(np.quantile(within, _SURE, method="higher"))

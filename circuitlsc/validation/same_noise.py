@@ -57,7 +57,7 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     samples : Samples
         A run of it.
     n_steps : int
-        How far to integrate; capped at the run's length.
+        How far to integrate; capped at the run's length, or, of a memory, at that of its first visits.
     name : str
         Letter of the vector that is wanted: one of states, or of what is observed beside them.
 
@@ -73,7 +73,8 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     attrs, step, run = samples.attrs, sampler.plan.step, samples.run_plan()
     task = sampler.tasks(run)[0]
     chains, twin = samples.chains, sampler.twin
-    n_steps = _steps_compared(sampler, samples, task, n_steps)
+    end = samples.first_visits[0][-1] if samples.remembered else samples.times(samples.n_draws - 1, samples.n_draws)[0]
+    n_steps = min(max(n_steps, task.n_warmup + 4 * task.thin), int(np.rint(end / step)))
     order: Any = sampler.visits(run).sequence if samples.remembered else slice(None)
     inputs = {
         cell.name: grid_rows(cell.stream.rows[order], task.steps_per_row, 0, n_steps, cell.stream.interpolate)
@@ -99,41 +100,17 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     z = solve(twin, start, increments, step, **given)
     which = task.kept(0, n_steps)
     z = z[which].transpose(1, 0, 2)
-    if samples.remembered:
-        return _by_row(
-            sampler, samples, _read(sampler, z, {key: rows[1:][which] for key, rows in inputs.items()}, name), name
-        )
     if name in twin.vectors:
         kept = z[..., twin.vectors[name]]
     else:
         kept = _read(sampler, z, {key: rows[1:][which] for key, rows in inputs.items()}, name)
+    if samples.remembered:
+        first = samples.first_visits[1][:, : kept.shape[1]]
+        return (first if name == "u" else sampler.read(first)), kept
     circuit = samples.draws(name).read(0, kept.shape[1])
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
     return circuit, kept
-
-
-def _steps_compared(sampler: Sampler, samples: Samples, task: ChainTask, n_steps: int) -> int:
-    """Return how many steps are compared: whole cycles of a memory, the first ones after the warmup included."""
-    if samples.remembered:
-        visits = sampler.visits(samples.run_plan())
-        cycle = visits.order.shape[1] * task.steps_per_row
-        return int(cycle * min(len(visits.order), visits.dropped + max(1, n_steps // cycle)))
-    last = int(np.rint(samples.times(samples.n_draws - 1, samples.n_draws)[0] / sampler.plan.step))
-    return min(max(n_steps, task.n_warmup + 4 * task.thin), last)
-
-
-def _by_row(sampler: Sampler, samples: Samples, values: Array, name: str) -> tuple[Array, Array]:
-    """Return a memory's first samples and the twin's, from its values (chain, draw, n) in the order of time, row by row.
-
-    Each (chain, row * draw, n).
-    """
-    visits, each = sampler.visits(samples.run_plan()), samples.draws_per_visit
-    n = (values.shape[1] // (visits.order.shape[1] * each) - visits.dropped) * each
-    places = visits.places(0, n, each)
-    twin = values[:, places]
-    circuit = np.stack([samples.row_draws(k, name).read(0, n) for k in range(len(places))], axis=1)
-    return tuple(v.reshape(len(v), -1, v.shape[-1]) for v in (circuit, twin))  # type: ignore[return-value]
 
 
 def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) -> Array:
@@ -160,10 +137,8 @@ def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str 
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
     circuit, twin = same_noise(sampler, samples, n_steps, name)
     d = circuit - twin
-    if samples.remembered:
-        time = circuit.shape[1] / samples.draws_per_visit * float(samples.attrs["hold"])
-    else:
-        time = float(samples.times(circuit.shape[1] - 1, circuit.shape[1])[0])
+    last = circuit.shape[1] - 1
+    time = float((samples.first_visits[0][last:] if samples.remembered else samples.times(last, last + 1))[0])
     return PathDifference(float(np.abs(d).max()), float(np.sqrt(np.mean(d**2))), time, twin[0, :SHOWN])
 
 

@@ -21,6 +21,11 @@ def paper(name: Figure, output: FigureFolder = None, seed: FigureSeed = 0, softw
     In kind after Fallah & Rozell (2022), in software, minutes each: vsc-gradients (noise and bias of gradients from J draws),
     vsc-max (their average against the best of them), vsc-patches (dictionaries of patches by the variational and by the
     sampling learner) and vsc-laws (thresholded laws beside others).
+
+    After Taniguchi et al. (2022), in software, minutes each: ald-points (codes of a few points by steps of weights, against
+    exact laws), ald-hold (a sampler with a memory beside one without, over how long inputs are held), lae-batch (what
+    batches do to a Langevin autoencoder) and lae-digits (it, a variational autoencoder and warm-started Langevin steps, on
+    digits).
     """
     make_figure(name, output, seed, software)
 

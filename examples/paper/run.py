@@ -1,4 +1,4 @@
-"""The figures of both papers, in software and some as circuits too: data, drawing and a few lines of text."""
+"""The figures of three papers, in software and some as circuits too: data, drawing and a few lines of text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from examples.paper.ald_hold import ald_hold_data, ald_hold_report
+from examples.paper.ald_hold_plot import ald_hold
+from examples.paper.ald_plot import ald_points, lae_batch, lae_digits
+from examples.paper.ald_points import ald_points_data
+from examples.paper.ald_report import ald_points_report, lae_batch_report, lae_digits_report
 from examples.paper.circuit import SWEEP, circuit_activity, circuit_coefficients
 from examples.paper.figure_bars import figure4b_data, figure6_data, figure7_data
 from examples.paper.figure_norms import figure8_data
@@ -23,6 +28,8 @@ from examples.paper.figures_report import (
     figure8_report,
     figure9_report,
 )
+from examples.paper.lae_batch import lae_batch_data
+from examples.paper.lae_digits import lae_digits_data
 from examples.paper.plot import figure3, figure4a, figure5
 from examples.paper.vsc_gradients import vsc_gradients_data
 from examples.paper.vsc_laws import vsc_laws_data
@@ -73,7 +80,8 @@ def reproduce(
     ----------
     name : str
         ``"fig3"``, ``"fig4a"``, ``"fig4b"`` or ``"fig5"`` to ``"fig9"`` (Fang et al. 2022); ``"vsc-gradients"``, ``"vsc-max"``,
-        ``"vsc-patches"`` or ``"vsc-laws"`` (in kind after Fallah & Rozell 2022).
+        ``"vsc-patches"`` or ``"vsc-laws"`` (in kind after Fallah & Rozell 2022); ``"ald-points"``, ``"ald-hold"``,
+        ``"lae-batch"`` or ``"lae-digits"`` (after Taniguchi et al. 2022).
     seed : int
         Of data and noise; the first one where there are several runs.
     circuits : bool
@@ -81,7 +89,8 @@ def reproduce(
     size, circuit_size : Size
         Of the software's and of the circuits' data: Figures 3, 4a and 5.
     effort : Effort or None
-        How long is learned, and how often: Figures 4b and 6 to 9, and all of vsc. None is the figure's own, in minutes.
+        How long is learned, and how often: Figures 4b and 6 to 9, and all of vsc, ald and lae. None is the figure's
+        own, in minutes.
     workers : int
         How many runs of learning, or circuits, go side by side; the numbers are the same.
     note : callable or None
@@ -160,5 +169,9 @@ FIGURES: dict[str, Callable[[Request], Made]] = {
     "vsc-max": _learned(vsc_max_data, vsc_max, vsc_max_report),
     "vsc-patches": _learned(vsc_patches_data, vsc_patches, vsc_patches_report),
     "vsc-laws": _learned(vsc_laws_data, vsc_laws, vsc_laws_report),
+    "ald-hold": _learned(ald_hold_data, ald_hold, ald_hold_report),
+    "ald-points": _learned(ald_points_data, ald_points, ald_points_report),
+    "lae-batch": _learned(lae_batch_data, lae_batch, lae_batch_report),
+    "lae-digits": _learned(lae_digits_data, lae_digits, lae_digits_report),
 }
 WITH_CIRCUITS = ("fig4a", "fig5")

@@ -13,7 +13,7 @@ Fang et al. 2022, eqs. (3.9), (3.13), (2.9), (2.10), corrected (docs/learning.md
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -196,10 +196,13 @@ class AdaptiveGate(Cell):
     corner : Corner
     lam : float or None
         The rate, if it is fixed; None takes it from the port ``lam``.
+    apart : bool
+        Whether the force acts on another node than u (on what is written into a memory).
     """
 
     corner: Corner
     lam: float | None
+    apart: bool = field(default=False, kw_only=True)
 
     definition = "lsc_gate"
 
@@ -219,7 +222,9 @@ class AdaptiveGate(Cell):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_gate u e u0 (lam)``: a current out of u."""
-        cell = self.defined("comparator gate: drift current -(ds/du e + lam sign(u)) into u", *self.ports)
+        on = "p" if self.apart else "u"
+        text = f"comparator gate: drift current -(ds/du e + lam sign(u)) into {on}"
+        cell = self.defined(text, *self.ports, *("p" * self.apart))
         per_volt_e = scaling.drift_current / scaling.volt_e
         force = self.corner.spice("force", scaling, per_volt_e)
         sign = self.corner.sign
@@ -227,12 +232,12 @@ class AdaptiveGate(Cell):
             prior = f"V(lam)*{sign.spice('u', scaling.volt, scaling.drift_current / scaling.volt)}"
         else:
             prior = sign.spice("u", scaling.volt, self.lam * scaling.drift_current)
-        cell.B("g", "u", 0, current_expression=f"{prior}+V(e)*{force}")
+        cell.B("g", on, 0, current_expression=f"{prior}+V(e)*{force}")
         return (cell,)
 
     def pins(self, wires: Wires) -> tuple[tuple[str, ...], ...]:
-        """Return the inputs: the current leaves u."""
-        return super().pins(wires)[:-1]
+        """Return the inputs: the current leaves u, or the node that is apart."""
+        return super().pins(wires)[: len(self.ports) + self.apart]
 
 
 class Precision(Cell):
