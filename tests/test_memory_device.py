@@ -121,6 +121,19 @@ def test_parts_that_a_memory_does_not_have_are_refused(part, why):
         assert isinstance(noise, DriveNoise)
 
 
+def test_what_nothing_holds_is_said_with_numbers():
+    """Weight noise of more features than inputs: K (H - N) modes diffuse until a leak holds them."""
+    given = {"noise": "weight", "write": "same"}
+    report = memory({}, "relu:8", dynamics=given).report()
+    assert "15 modes that no input reads diffuse: after" in report
+    sampler = memory({}, "relu:8", dynamics={**given, "leak": 0.05})
+    (line,) = (text for text in sampler.report().splitlines() if text.startswith("free modes"))
+    span = sampler.features.span
+    rms = np.sqrt(np.max(1 - np.sum(span**2, axis=1)) / 3 / 0.05) * sampler.scaling.volts("w")  # T/(N kappa)
+    assert f"the leak holds them at {rms:.3g} V rms" in line
+    assert "crosstalk" not in report  # inputs are meant to move each other
+
+
 def test_noise_that_no_step_resolves_is_white():
     kinds = {c: type(memory({"noise": {"capacitance": c}}).graph.noises[0]) for c in (1e-16, 1e-13)}
     assert kinds == {1e-16: WrittenNoise, 1e-13: DriveNoise}

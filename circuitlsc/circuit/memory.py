@@ -110,6 +110,7 @@ def remember(graph: SignalFlowGraph, how: Wiring, n: int, features: Features, dy
         )
     if how.hardware is not None:
         how = _resolved(how, how.hardware, dynamics)
+    if how.hardware is not None:
         check_parts(how.hardware.parts, dynamics)
     h = features.H
     phi, v = _lines(graph, how, features, dynamics)
@@ -170,7 +171,8 @@ def _neuron_noise(
     v: Cell,
 ) -> None:
     """Add noise of each neuron: white, in series with what it is written into; all else, and of decks, as currents into d."""
-    n, hardware, given = drive.size, how.hardware, {"temperature": temperature, "form": how.noise}
+    given: dict[str, Any] = {"temperature": temperature, "form": how.noise}
+    n, hardware = drive.size, how.hardware
     part = None if hardware is None else hardware.parts.noise
     series = _in_series(how)
     if series or hardware is None:
@@ -236,9 +238,8 @@ def _wired_lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynami
         minus = _negative(graph, seen, how)
         given = (features.weights, features.bias, how)
         layer = weighted_sum(graph, seen, minus, "features_sum", "features_weights", *given, symbol="z")
-        part = how.part(
-            cells.Rectifier, cells.DeviceRectifier, "features", features.H, table=rectifier_table(), symbol="phi"
-        )
+        device = cells.FeatureRectifier if dynamics.write == "same" else cells.DeviceRectifier
+        part = how.part(cells.Rectifier, device, "features", features.H, table=rectifier_table(), symbol="phi")
         phi = graph.add(part, z=layer)
     if dynamics.write == "same" or features.orthonormal:
         return phi, phi
@@ -284,6 +285,11 @@ def check_lines(features: Features, volt: float, rails: float) -> None:
 def crosstalk(phi: Array, v: Array) -> float:
     """Return max abs(Phi^T V - 1): how much the states of other inputs change while one is on, relative to its own."""
     return float(np.abs(phi.T @ v - np.eye(phi.shape[1])).max())
+
+
+def independent(features: Features, dynamics: Dynamics) -> bool:
+    """Return whether an input that is on is meant to move its own states alone."""
+    return features.rank == features.N and (dynamics.write == "dual" or features.orthonormal)
 
 
 def responses(graph: SignalFlowGraph) -> Array:

@@ -34,7 +34,7 @@ from circuitlsc.circuit.cells import (
     Write,
 )
 from circuitlsc.circuit.cells.op_amp import Buffer
-from circuitlsc.circuit.memory import CROSSTALK, lines_at_rest, responses
+from circuitlsc.circuit.memory import CROSSTALK, independent, lines_at_rest, responses
 from circuitlsc.circuit.variational import SETTLES, slowest_op_amp
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
@@ -395,7 +395,7 @@ def _memory(sampler: Sampler) -> Iterator[Rule]:
     (memory,) = (cell for cell in graph.cells if isinstance(cell, Memory))
     (write,) = (cell for cell in graph.cells if isinstance(cell, Write))
     moved, own = responses(graph), np.eye(features.N, dtype=bool)
-    if features.rank == features.N:
+    if independent(features, sampler.dynamics):
         value = float(np.abs(moved[:, ~own]).max(initial=0.0))
         text = f"an input moves the states of others by {value:.3g} of its own response, limit {CROSSTALK:g}"
         cure = ": use better parts, or features with smaller dual vectors."

@@ -49,7 +49,7 @@ from circuitlsc.circuit.cells import (
 )
 from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.circuit.graph import Twin
-from circuitlsc.circuit.memory import lines_at_rest, responses
+from circuitlsc.circuit.memory import independent, lines_at_rest, responses
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import ideal_value
@@ -126,7 +126,7 @@ def predict_rows(ideal: Sampler, device: Sampler, rows: Sequence[Draws]) -> Pred
     """
     names = [i.name for i in device.nonideal.imperfections()]
     features = ideal.features
-    if features is None or features.rank < features.N or not names:
+    if features is None or not independent(features, ideal.dynamics) or not names:
         return None
     weights = ideal.dynamics.noise == "weight"
     if weights and "noise.temperature_mismatch" in names:
