@@ -232,12 +232,15 @@ def _wired_lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynami
     else:
         assert features.bias is not None
         x, d = how.stream.rows, how.stream.rows.shape[1]
-        seen = graph.add(
-            cells.Observation("observation", d, value=x[0], target="x", stream=how.stream, **how.streaming)
-        )
+        given: dict[str, Any] = {
+            "stream": how.stream,
+            "symbol": "seen",
+            **how.streaming,
+        }  # the gradient's inputs are x in decks
+        seen = graph.add(cells.Observation("observation", d, value=x[0], target="x", **given))
         minus = _negative(graph, seen, how)
-        given = (features.weights, features.bias, how)
-        layer = weighted_sum(graph, seen, minus, "features_sum", "features_weights", *given, symbol="z")
+        drawn = (features.weights, features.bias, how)
+        layer = weighted_sum(graph, seen, minus, "features_sum", "features_weights", *drawn, symbol="z")
         device = cells.FeatureRectifier if dynamics.write == "same" else cells.DeviceRectifier
         part = how.part(cells.Rectifier, device, "features", features.H, table=rectifier_table(), symbol="phi")
         phi = graph.add(part, z=layer)
