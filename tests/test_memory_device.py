@@ -8,6 +8,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from circuitlsc import Dynamics, Gaussian, SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.circuit.cells import DriveNoise, Read, Write, WrittenNoise
+from circuitlsc.circuit.electrical_rules import flatten
 from circuitlsc.circuit.memory import crosstalk, lines_at_rest, responses
 from circuitlsc.errors import InputError
 from circuitlsc.nonideal.nonidealities import Nonidealities
@@ -100,6 +101,9 @@ def test_responses_are_derivatives_of_the_twin(features):
     writes = write.partials({"d": np.zeros((3, 3)), "v": v})["d"]
     capacitors = sampler.graph.integrators[0].capacitor_factors
     both = np.einsum("mkw,nwl->klmn", reads, writes / capacitors[:, None])
+    # noise reaches each weight as the drive of its own neuron does
+    own = writes[:, np.arange(size), np.arange(size) // sampler.features.H] / capacitors
+    assert twin.write_gains(rows) == pytest.approx(own, rel=1e-12)
     assert responses(sampler.graph) == pytest.approx(np.stack([both[k, k] for k in range(3)]), rel=1e-9)
     assert np.abs(responses(memory({}, features).graph) - np.eye(3)).max() < 1e-9
 
@@ -132,6 +136,14 @@ def test_what_nothing_holds_is_said_with_numbers():
     rms = np.sqrt(np.max(1 - np.sum(span**2, axis=1)) / 3 / 0.05) * sampler.scaling.volts("w")  # T/(N kappa)
     assert f"the leak holds them at {rms:.3g} V rms" in line
     assert "crosstalk" not in report  # inputs are meant to move each other
+
+
+def test_op_amps_of_lines_that_settle_have_definitions_of_their_own():
+    """Those of the loop keep their poles: every capacitor that a run is taken up from is in the circuit."""
+    sampler = memory({"op_amp": {"gbw": 5e8}}, "relu:8")
+    poles = {s.capacitor for s in sampler.graph.held(sampler.scaling) if s.capacitor.endswith("cpole")}
+    assert len(poles) == 2 * 3  # inverters and amplifiers of the gradient
+    assert poles <= {name.lower() for name in (e.name for e in flatten(sampler.circuit))}
 
 
 def test_noise_that_no_step_resolves_is_white():
@@ -177,7 +189,8 @@ def stationary(sampler):
 )
 def test_first_order_of_a_linear_memory(model, part):
     """Mean and sd of every latent of every input move as predicted; with the sign turned they do not."""
-    ideal, device = memory({}, model=model), memory(part, model=model)
+    features = "orthogonal" if "plastic" in part else "one-hot"
+    ideal, device = memory({}, features, model=model), memory(part, features, model=model)
     (before, cov), (after, moved) = stationary(ideal), stationary(device)
     assert cov == pytest.approx(np.tile(np.linalg.inv(model.gram + np.eye(3)), (3, 1, 1)), abs=1e-8)
     z = np.random.default_rng(0).standard_normal((2, 10_000, 3))
@@ -192,6 +205,26 @@ def test_first_order_of_a_linear_memory(model, part):
         assert np.abs(found - exact).max() < 0.02 * size + 4 * error.max() + 1e-9
         seen += size > 20 * error.max() and np.abs(-found - exact).max() > size
     assert seen
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_coloured_noise_of_a_drive(rho):
+    """Noise of a capacitance, with what sources share, has the covariance of a linear system that it drives (5 %)."""
+    part = {"capacitance": 1e-13, "supply_correlation": rho}
+    sampler = memory({"noise": part}, model=LINEAR, hold=4.0)
+    u = sampler.run(t_stop=6000.0, warmup=60.0, chains=2, seed=2, workers=2).by_row("u")
+    b, rate = 10.0, LINEAR.gram + np.eye(3)
+    shared = (1 - rho) * np.eye(3) + rho
+    drift = np.block([[-rate, np.eye(3)], [np.zeros((3, 3)), -b * np.eye(3)]])
+    noise = np.zeros((6, 6))
+    noise[3:, 3:] = 2 * b**2 * shared
+    cov = solve_continuous_lyapunov(drift, -noise)[:3, :3]
+    for row in range(3):
+        assert np.cov(u[:, row].reshape(-1, 3).T) == pytest.approx(cov, abs=0.05 * np.abs(cov).max())
+    white = solve_continuous_lyapunov(-rate, -2 * shared)
+    assert np.abs(white - cov).max() > 0.1 * np.abs(cov).max()
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
