@@ -73,6 +73,7 @@ def test_fewer_features_than_inputs_write_a_projection():
         ({"given": np.pad(GIVEN, ((0, 0), (0, 1))), "features": "f.npy"}, "feature 5 is 0 for every input"),
         ({"given": 1e3 * GIVEN, "features": "f.npy"}, "the features reach"),
         ({"features": "relu:8", "dynamics": {"write": "same"}}, "not orthonormal"),
+        ({"features": "relu:8", "dynamics": {"noise": "weight"}}, "dual vectors do not make up for it"),
         ({"order": "sorted"}, "run.order = 'sorted' is not one of"),
         ({"interpolate": "linear"}, "inputs that stand still"),
         ({"loop": "broken"}, "broken"),

@@ -133,7 +133,13 @@ class Amortised(System):
                 "cannot move by themselves, and what is sampled is the posterior under the condition that U is W Phi. Give "
                 "features of rank N (as many as inputs, or more), or restricted = true."
             )
-        if dynamics.write == "same" and not features.orthonormal:
+        if dynamics.noise == "weight" and dynamics.write == "dual" and not features.orthonormal:
+            raise InputError(
+                'dynamics.noise = "weight" heats the states of an input by |phi_n|^2, and these features are not orthonormal: '
+                'dual vectors do not make up for it. Use noise = "neuron", or write = "same" (exact as hold goes to 0), or '
+                'features = "one-hot" or "orthogonal".'
+            )
+        if dynamics.write == "same" and dynamics.noise == "neuron" and not features.orthonormal:
             raise InputError(
                 'dynamics.write = "same" writes each input by its features, which are not orthonormal: the states of one input '
                 'would move with those of others. Use write = "dual", or features = "one-hot" or "orthogonal".'
