@@ -216,9 +216,9 @@ def memories(names: list[str], inputs: tuple[int, ...], lengths: tuple[float, ..
                 alarms = int(wrong.sum())
                 total, runs, worst = total + alarms, runs + RUNS, max(worst, alarms)
                 print(
-                    f"{name:28s} {n:3d} inputs, {t_stop:6g} each  false of {RUNS}: {alarms}, limits x {widened:.2f}, {took:4.1f} s",
-                    flush=True,
-                )
+                    f"{name:28s} {n:3d} inputs, {t_stop:6g} each  false of {RUNS}: {alarms}, limits x {widened:.2f}, "
+                    f"{took:4.1f} s", flush=True,
+                )  # fmt: skip
     print(f"in all {total} of {runs} ({100 * total / runs:.2f} %); the promise is {100 * most:g} %")
     return total <= most * runs and worst <= 5
 

@@ -49,6 +49,8 @@ DECKS = {
     "bars2x2-underdamped-device": (2, SpikeSlab(0.3, 1.0), "gram"),
     "bars2x2-device": (2, SpikeSlab(0.3, 1.0), "residual"),
     "bars2x2-imperfect": (2, SpikeSlab(0.3, 1.0), "residual"),
+    "bars2x2-memory": (2, SpikeSlab(0.3, 1.0), "gram"),
+    "bars2x2-memory-device": (2, SpikeSlab(0.3, 1.0), "gram"),
     "bars2x2-variational": (2, SpikeSlab(0.3, 1.0, signed=True), "gram"),
     "bars2x2-variational-device": (2, SpikeSlab(0.3, 1.0), "gram"),
 }
@@ -61,18 +63,27 @@ DYNAMICS = {
     "bars2x2-gradient-device": Dynamics(kind="gradient"),
     "bars2x2-lca-device": Dynamics(kind="lca"),
     "bars2x2-underdamped-device": Dynamics(kind="underdamped"),
+    "bars2x2-memory": Dynamics(kind="amortised"),
+    "bars2x2-memory-device": Dynamics(kind="amortised", features="relu:6", dual_from="measured"),
     "bars2x2-variational": Dynamics(kind="variational"),
     "bars2x2-variational-device": Dynamics(kind="variational"),
 }
 #: where the Laplace draws of those that have an encoder come from
 SOURCES = {"bars2x2-variational": "product", "bars2x2-variational-device": "table"}
-STREAMED = {"bars4x4-stream": 50.0}  # tau that each of four inputs is on
+#: tau that each input is on, and how many there are
+STREAMED = {"bars4x4-stream": (50.0, 4), "bars2x2-memory": (2.0, 3), "bars2x2-memory-device": (2.0, 3)}
 #: the device-level ones: ideal parts, and one of everything that can be wrong
 PARTS = {
     "bars2x2-gradient-device": Nonidealities(),
     "bars2x2-lca-device": Nonidealities(),
     "bars2x2-underdamped-device": Nonidealities(),
     "bars2x2-variational-device": Nonidealities(),
+    "bars2x2-memory-device": Nonidealities(
+        op_amp={"offset": 2e-4},
+        plastic={"leak_resistance": 1e11, "capacitance_mismatch": 0.01, "gain_error": 0.01, "offset": 5e-4},
+        noise={"capacitance": 4e-14, "temperature_mismatch": 0.02},
+        seed=1,
+    ),
     "bars2x2-device": Nonidealities(),
     "bars2x2-imperfect": Nonidealities(
         crossbar={"levels": 32, "programming_error": 0.05, "wire_resistance": 1.0, "driver_resistance": 50.0},
@@ -142,8 +153,9 @@ def sampler(name: str) -> Sampler:
     side, prior, form = DECKS[name]
     model = SparseCodingModel(bars(side), prior, SIGMA)
     rng = np.random.default_rng(MODEL_SEED)
-    hold = STREAMED.get(name)
-    x = model.draw(rng)[1] if hold is None else np.stack([model.draw(rng)[1] for _ in range(round(T_STOP / hold))])
+    hold, inputs = STREAMED.get(name, (None, 1))
+    rows = np.stack([model.draw(rng)[1] for _ in range(inputs)])
+    x = rows[0] if hold is None else rows
     parts = PARTS.get(name)
     level = "ideal" if parts is None else "device"
     dynamics = DYNAMICS.get(name, Dynamics())

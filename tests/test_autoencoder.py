@@ -195,6 +195,18 @@ def test_log_p_of_a_generator_by_annealing():
     assert np.abs((found.log_p - log_p(other, X)) / found.se).max() > BOUND
 
 
+def test_log_p_of_pixels_is_that_of_quadrature():
+    generator, x = GENERATORS["pixels"]
+    grid = np.linspace(-6, 6, 201)
+    z = np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
+    p = [np.exp(-generator.energy(z, np.broadcast_to(point, (len(z), 3))).value).sum() for point in x]
+    exact = np.log(np.array(p) * (grid[1] - grid[0]) ** 2)
+    found = generator_log_likelihood(generator, x, seed=2, n_levels=60, n_particles=200)
+    assert np.abs((found.log_p - exact) / found.se).max() < BOUND
+    assert np.abs((found.log_p - exact - 0.5) / found.se).max() > BOUND
+    assert found.se.max() < 0.1
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_a_linear_model(method):
     """Inputs along one direction: its share of the variance is what is learned."""

@@ -85,3 +85,19 @@ def test_plain_ngspice_runs_a_stream(plain_ngspice):
     first, again = (plain_ngspice(regenerate.text("bars4x4-stream", seed=3)) for _ in range(2))
     assert first == again
     assert np.isfinite(list(first.values())).all()
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+def test_plain_ngspice_samples_the_inputs_of_a_memory(plain_ngspice):
+    """Means over whole cycles of three inputs, of twelve seeds."""
+    sampler = regenerate.sampler("bars2x2-memory")
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(plain_ngspice, [regenerate.text("bars2x2-memory", seed=seed) for seed in range(12)]))
+    means = np.array([list(run.values()) for run in runs]) / sampler.scaling.volt
+    error = np.std(means, axis=0, ddof=1) / np.sqrt(12)
+    exact, wrong = (
+        np.mean([exact_statistics(sampler.model, x).mean for x in rows], axis=0) for rows in (sampler.x, -sampler.x)
+    )
+    assert (np.abs(means.mean(axis=0) - exact) <= 6.0 * error + 0.015).all(), z_scores(means, exact)
+    assert (np.abs(means.mean(axis=0) - wrong) > 6.0 * error + 0.015).any(), "negative control"

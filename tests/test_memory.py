@@ -73,6 +73,7 @@ def test_fewer_features_than_inputs_write_a_projection():
         ({"given": np.pad(GIVEN, ((0, 0), (0, 1))), "features": "f.npy"}, "feature 5 is 0 for every input"),
         ({"given": 1e3 * GIVEN, "features": "f.npy"}, "the features reach"),
         ({"features": "relu:8", "dynamics": {"write": "same"}}, "not orthonormal"),
+        ({"features": "relu:8", "dynamics": {"noise": "weight"}}, "dual vectors do not make up for it"),
         ({"order": "sorted"}, "run.order = 'sorted' is not one of"),
         ({"interpolate": "linear"}, "inputs that stand still"),
         ({"loop": "broken"}, "broken"),
@@ -196,6 +197,14 @@ def test_samples_by_row(tmp_path):
         again.check_made_by(memory("orthogonal", order="random", hold=1.0))
     with pytest.raises(InputError, match="row_draws"):
         samples.draws("u")
+
+
+def test_noise_of_weights_is_warned_of_where_visits_are_long():
+    def warned(hold):
+        return memory(dynamics={"noise": "weight"}, hold=hold).plan.warnings
+
+    assert "times what it should be at the start of a visit of 1 tau" in warned(1.0)[-1]
+    assert warned(0.005) == memory(hold=1.0).plan.warnings == ()
 
 
 def test_where_the_inputs_start():

@@ -8,6 +8,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from circuitlsc import Dynamics, Gaussian, SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.circuit.cells import DriveNoise, Read, Write, WrittenNoise
+from circuitlsc.circuit.electrical_rules import flatten
 from circuitlsc.circuit.memory import crosstalk, lines_at_rest, responses
 from circuitlsc.errors import InputError
 from circuitlsc.nonideal.nonidealities import Nonidealities
@@ -19,6 +20,8 @@ from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.studies.budget import error_budget
 from circuitlsc.studies.chip_yield import chip_yield
+from circuitlsc.studies.circuit_calibration import calibrate_circuit, plan_calibration
+from circuitlsc.studies.design_rules import check_rules
 from circuitlsc.studies.frame import check_samples_one
 from circuitlsc.studies.small_signal import Prediction, predict_rows
 from circuitlsc.validation.same_noise import path_difference
@@ -44,6 +47,7 @@ def memory(nonideal=None, features="one-hot", *, model=MODEL, hold=1.0, **change
         (WRONG, "relu:8", "neuron"),
         ({"noise": {"temperature": 360.0, "temperature_mismatch": 0.2, "offset": 1e-6}}, "one-hot", "neuron"),
         ({"noise": {"temperature_mismatch": 0.2, "offset": 1e-6, "supply_correlation": 0.3}}, "one-hot", "weight"),
+        ({"op_amp": {"gbw": 2e10, "offset": 1e-3}}, "relu:8", "neuron"),  # which settle: no step sees their poles
     ],
 )
 def test_circuit_follows_its_twin_on_the_same_noise(nonideal, features, noise):
@@ -97,6 +101,9 @@ def test_responses_are_derivatives_of_the_twin(features):
     writes = write.partials({"d": np.zeros((3, 3)), "v": v})["d"]
     capacitors = sampler.graph.integrators[0].capacitor_factors
     both = np.einsum("mkw,nwl->klmn", reads, writes / capacitors[:, None])
+    # noise reaches each weight as the drive of its own neuron does
+    own = writes[:, np.arange(size), np.arange(size) // sampler.features.H] / capacitors
+    assert twin.write_gains(rows) == pytest.approx(own, rel=1e-12)
     assert responses(sampler.graph) == pytest.approx(np.stack([both[k, k] for k in range(3)]), rel=1e-9)
     assert np.abs(responses(memory({}, features).graph) - np.eye(3)).max() < 1e-9
 
@@ -116,6 +123,27 @@ def test_parts_that_a_memory_does_not_have_are_refused(part, why):
     if "noise" in part:  # noise that a step resolves is a voltage, from which these can be taken
         (noise,) = memory({"noise": {**part["noise"], "capacitance": 1e-13}}).graph.noises
         assert isinstance(noise, DriveNoise)
+
+
+def test_what_nothing_holds_is_said_with_numbers():
+    """Weight noise of more features than inputs: K (H - N) modes diffuse until a leak holds them."""
+    given = {"noise": "weight", "write": "same"}
+    report = memory({}, "relu:8", dynamics=given).report()
+    assert "15 modes that no input reads diffuse: after" in report
+    sampler = memory({}, "relu:8", dynamics={**given, "leak": 0.05})
+    (line,) = (text for text in sampler.report().splitlines() if text.startswith("free modes"))
+    span = sampler.features.span
+    rms = np.sqrt(np.max(1 - np.sum(span**2, axis=1)) / 3 / 0.05) * sampler.scaling.volts("w")  # T/(N kappa)
+    assert f"the leak holds them at {rms:.3g} V rms" in line
+    assert "crosstalk" not in report  # inputs are meant to move each other
+
+
+def test_op_amps_of_lines_that_settle_have_definitions_of_their_own():
+    """Those of the loop keep their poles: every capacitor that a run is taken up from is in the circuit."""
+    sampler = memory({"op_amp": {"gbw": 5e8}}, "relu:8")
+    poles = {s.capacitor for s in sampler.graph.held(sampler.scaling) if s.capacitor.endswith("cpole")}
+    assert len(poles) == 2 * 3  # inverters and amplifiers of the gradient
+    assert poles <= {name.lower() for name in (e.name for e in flatten(sampler.circuit))}
 
 
 def test_noise_that_no_step_resolves_is_white():
@@ -161,7 +189,8 @@ def stationary(sampler):
 )
 def test_first_order_of_a_linear_memory(model, part):
     """Mean and sd of every latent of every input move as predicted; with the sign turned they do not."""
-    ideal, device = memory({}, model=model), memory(part, model=model)
+    features = "orthogonal" if "plastic" in part else "one-hot"
+    ideal, device = memory({}, features, model=model), memory(part, features, model=model)
     (before, cov), (after, moved) = stationary(ideal), stationary(device)
     assert cov == pytest.approx(np.tile(np.linalg.inv(model.gram + np.eye(3)), (3, 1, 1)), abs=1e-8)
     z = np.random.default_rng(0).standard_normal((2, 10_000, 3))
@@ -176,6 +205,26 @@ def test_first_order_of_a_linear_memory(model, part):
         assert np.abs(found - exact).max() < 0.02 * size + 4 * error.max() + 1e-9
         seen += size > 20 * error.max() and np.abs(-found - exact).max() > size
     assert seen
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_coloured_noise_of_a_drive(rho):
+    """Noise of a capacitance, with what sources share, has the covariance of a linear system that it drives (5 %)."""
+    part = {"capacitance": 1e-13, "supply_correlation": rho}
+    sampler = memory({"noise": part}, model=LINEAR, hold=4.0)
+    u = sampler.run(t_stop=6000.0, warmup=60.0, chains=2, seed=2, workers=2).by_row("u")
+    b, rate = 10.0, LINEAR.gram + np.eye(3)
+    shared = (1 - rho) * np.eye(3) + rho
+    drift = np.block([[-rate, np.eye(3)], [np.zeros((3, 3)), -b * np.eye(3)]])
+    noise = np.zeros((6, 6))
+    noise[3:, 3:] = 2 * b**2 * shared
+    cov = solve_continuous_lyapunov(drift, -noise)[:3, :3]
+    for row in range(3):
+        assert np.cov(u[:, row].reshape(-1, 3).T) == pytest.approx(cov, abs=0.05 * np.abs(cov).max())
+    white = solve_continuous_lyapunov(-rate, -2 * shared)
+    assert np.abs(white - cov).max() > 0.1 * np.abs(cov).max()
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
@@ -229,3 +278,54 @@ def test_effects_on_a_sparse_posterior_are_as_predicted():
         assert entry.prediction_holds, entry.name
         turned = Prediction(**{k: v if k.endswith("_se") else -v for k, v in vars(entry.prediction).items()})
         assert not replace(entry, prediction=turned).prediction_holds, entry.name
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+def test_memories_are_calibrated_and_a_hotter_one_is_found_out():
+    """Memories of at most 8 inputs each; fails with chance 1 %."""
+    given = {"seed": 11, "inputs": 104, "hold": 2.0, "workers": 2}
+    right = calibrate_circuit(MODEL, dynamics=Dynamics(kind="amortised"), **given)
+    assert right.result.verdict == "agrees", right.result.reason
+    assert right.codes.shape == (104, 19, 3)
+    assert right.samples is None
+    hot = calibrate_circuit(MODEL, dynamics=Dynamics(kind="amortised", temperature=2.0), **given)
+    assert hot.result.verdict == "disagrees"
+
+
+def test_a_calibration_of_memories_keeps_what_was_asked_for():
+    given = {"dynamics": Dynamics(kind="amortised"), "inputs": 18, "draws": 6, "spacing": 2.5, "warmup": 4.0}
+    for hold, every in ((1.0, 3), (6.0, 1)):
+        plan = plan_calibration(MODEL, seed=1, hold=hold, **given)
+        assert [len(run.sampler.x) for run in plan.memories] == [6, 6, 6]
+        assert np.array_equal(plan.x, np.concatenate([run.sampler.x for run in plan.memories]))
+        assert len({run.plan.seed for run in plan.memories}) == 3
+        task, visits = plan.memories[0].sampler.tasks(plan.run)[0], plan.memories[0].sampler.visits(plan.run)
+        own = visits.kept * task.draws_per_row
+        assert plan.every == every
+        assert own >= every * 6
+        assert task.thin * task.step * every >= min(2.5, hold) - 1e-9
+        assert visits.dropped * hold >= 4.0
+    with pytest.raises(InputError, match="features of other inputs"):
+        plan_calibration(
+            MODEL, features=np.eye(3), **given | {"dynamics": Dynamics(kind="amortised", features="f.npy")}
+        )
+
+
+@pytest.mark.ngspice
+def test_design_rules_of_a_memory():
+    parts = {"plastic": {"offset": 1e-3, "leak_resistance": 1e8}, "op_amp": {"gbw": 3e7}}
+    rules = {rule.name: rule for rule in check_rules(memory(parts, "relu:8"))}
+    assert {name for name, rule in rules.items() if not rule.ok} == {
+        "op-amp lag",
+        "crosstalk",
+        "retention",
+        "lines settling",
+    }
+    assert {"stability", "phase margin", "write offset", "voltage of w", "voltage of phi", "voltage of v"} <= set(rules)
+    assert rules["retention"].value == pytest.approx(3 * 0.01)  # N kappa slab^2
+    assert "lines slew rate" in {
+        r.name for r in check_rules(memory({"op_amp": {"slew_rate": 1e4}}, "relu:8")) if not r.ok
+    }
+    good = check_rules(memory({"op_amp": {"gbw": 3e9, "slew_rate": 1e9}}, "relu:8"), ac=False)
+    assert all(rule.ok for rule in good)

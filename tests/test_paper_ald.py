@@ -80,3 +80,14 @@ def test_batches_in_full():
     small, large = ([a.norm.mean() for a in data.of(batch, divided=False)] for batch in LEARNED_BATCHES)
     assert max(small) < 0.6
     assert max(large) < 0.85
+
+
+@pytest.mark.slow
+def test_bounds_of_digits_are_below_log_p_and_a_narrow_law_costs_most():
+    data = lae_digits_data(Effort(seeds=1, time=0.25, held_out=60, sweeps=100))
+    gaps = {}
+    for run in data.runs:
+        gaps[run.method] = run.log_p.mean() - run.bound
+        assert gaps[run.method] > -4 * run.log_p.std() / np.sqrt(len(run.log_p))
+        assert run.energy[-1] < run.energy[0]
+    assert gaps["langevin"] > gaps["variational"] + 5

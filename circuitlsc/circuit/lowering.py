@@ -49,11 +49,11 @@ def fill(netlist: Netlist, graph: SignalFlowGraph, scaling: Scaling) -> None:
         own = renamed[cell.name] = {}
         for definition in cell.subcircuits(scaling):
             name = definition.name
+            _rename(definition, own)  # one that calls another of another name is another one
             if name in defined:
                 if str(definition) == str(defined[name]):
                     continue
                 own[name] = definition._name = f"{name}_{cell.name}"  # PySpice has no setter
-            _rename(definition, own)
             defined[definition.name] = definition
             netlist.subcircuit(definition)
     for cell in graph.cells:

@@ -25,6 +25,7 @@ from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import Nonidealities, ideal_value
 from circuitlsc.planning.scaling import HEADROOM
 
+RINGS = 20.0  # times a step: a rate whose lag does nothing to a loop, and which the trapezoid does not resolve
 CROSSTALK = 0.02  # of an input's own response, in the states of another
 
 
@@ -70,8 +71,28 @@ def amortised(
     ------
     InputError
         If the memory cannot be built.
+
+    Notes
+    -----
+    At device level, op-amps of the lines that settle within half a step are wired up as settled, without pole and slew rate,
+    as those of an encoder are (`circuitlsc.circuit.variational.variational`); those of the loop if they settle within a
+    twentieth of one: a trapezoid that does not resolve a pole rings, and a drive that rings is written into other inputs.
     """
-    how, graph = Wiring(**wiring), SignalFlowGraph()
+    how = Wiring(**wiring)
+    graph = _amortised(model, x, features, dynamics, how)
+    if (hardware := how.hardware) is None or math.isfinite(hardware.parts.op_amp.slew_rate):
+        return graph
+    if slowest_op_amp(graph, hardware) * how.step < RINGS:
+        return graph
+    settled = replace(hardware, parts=hardware.parts.changed({"op_amp.gbw": math.inf}))
+    return _amortised(model, x, features, dynamics, replace(how, hardware=settled))
+
+
+def _amortised(
+    model: SparseCodingModel, x: ArrayLike, features: Features, dynamics: Dynamics, how: Wiring
+) -> SignalFlowGraph:
+    """Wire up `amortised` with the parts that are given."""
+    graph = SignalFlowGraph()
     memory = remember(graph, how, model.n_latents, features, dynamics)
     graph.wire(force(graph, memory.neurons, model, x, how, apart=True), memory.drive, "crossbar")
     return graph
@@ -89,6 +110,7 @@ def remember(graph: SignalFlowGraph, how: Wiring, n: int, features: Features, dy
         )
     if how.hardware is not None:
         how = _resolved(how, how.hardware, dynamics)
+    if how.hardware is not None:
         check_parts(how.hardware.parts, dynamics)
     h = features.H
     phi, v = _lines(graph, how, features, dynamics)
@@ -149,7 +171,8 @@ def _neuron_noise(
     v: Cell,
 ) -> None:
     """Add noise of each neuron: white, in series with what it is written into; all else, and of decks, as currents into d."""
-    n, hardware, given = drive.size, how.hardware, {"temperature": temperature, "form": how.noise}
+    given: dict[str, Any] = {"temperature": temperature, "form": how.noise}
+    n, hardware = drive.size, how.hardware
     part = None if hardware is None else hardware.parts.noise
     series = _in_series(how)
     if series or hardware is None:
@@ -209,15 +232,17 @@ def _wired_lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynami
     else:
         assert features.bias is not None
         x, d = how.stream.rows, how.stream.rows.shape[1]
-        seen = graph.add(
-            cells.Observation("observation", d, value=x[0], target="x", stream=how.stream, **how.streaming)
-        )
+        given: dict[str, Any] = {
+            "stream": how.stream,
+            "symbol": "seen",
+            **how.streaming,
+        }  # the gradient's inputs are x in decks
+        seen = graph.add(cells.Observation("observation", d, value=x[0], target="x", **given))
         minus = _negative(graph, seen, how)
-        given = (features.weights, features.bias, how)
-        layer = weighted_sum(graph, seen, minus, "features_sum", "features_weights", *given, symbol="z")
-        part = how.part(
-            cells.Rectifier, cells.DeviceRectifier, "features", features.H, table=rectifier_table(), symbol="phi"
-        )
+        drawn = (features.weights, features.bias, how)
+        layer = weighted_sum(graph, seen, minus, "features_sum", "features_weights", *drawn, symbol="z")
+        device = cells.FeatureRectifier if dynamics.write == "same" else cells.DeviceRectifier
+        part = how.part(cells.Rectifier, device, "features", features.H, table=rectifier_table(), symbol="phi")
         phi = graph.add(part, z=layer)
     if dynamics.write == "same" or features.orthonormal:
         return phi, phi
@@ -263,6 +288,11 @@ def check_lines(features: Features, volt: float, rails: float) -> None:
 def crosstalk(phi: Array, v: Array) -> float:
     """Return max abs(Phi^T V - 1): how much the states of other inputs change while one is on, relative to its own."""
     return float(np.abs(phi.T @ v - np.eye(phi.shape[1])).max())
+
+
+def independent(features: Features, dynamics: Dynamics) -> bool:
+    """Return whether an input that is on is meant to move its own states alone."""
+    return features.rank == features.N and (dynamics.write == "dual" or features.orthonormal)
 
 
 def responses(graph: SignalFlowGraph) -> Array:

@@ -91,7 +91,7 @@ def slowest_op_amp(graph: SignalFlowGraph, hardware: Hardware) -> float:
 def largest_noise_gain(graph: SignalFlowGraph) -> float:
     """Return the largest noise gain of any op-amp of an encoder: that of an inverter, or of a row of a crossbar."""
     gains = [float(np.max(np.diag(c.noise_gain))) for c in graph.cells if isinstance(c, cells.TransimpedanceSum)]
-    return max(2.0, *gains)
+    return max([2.0, *gains])
 
 
 def _feed_forward(

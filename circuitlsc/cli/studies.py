@@ -110,7 +110,8 @@ def calibrate(
     from circuitlsc.validation.calibration import calibration_report
 
     config = job.load()
-    circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate")}
+    left_out = ("interpolate",) if config.dynamics.remembers else ("hold", "interpolate")
+    circuit = {k: v for k, v in config.circuit().items() if k not in left_out}
     temperature = config.dynamics.T
     model = config.model if temperature in (0, 1) else config.model.tempered(temperature)
     asked: dict[str, Any] = {"draws": draws, "spacing": spacing, "warmup": warmup}
@@ -120,18 +121,20 @@ def calibrate(
     assert sampler.stream is not None
     made = replace(
         config,
-        x=sampler.x,
+        x=plan.x,
         run=plan.run,
         source=replace(config.source, x=out.STREAMED),
         timing=replace(config.timing, hold=sampler.stream.hold),
     )
     with job.folder(made, sampler, **asked) as (folder, where):
         with progress_lines() as line:
-            advance = line("ngspice", sampler.tasks(plan.run)[0].n_steps, "steps")
+            advance = line("ngspice", plan.steps(), "steps")
             measured = plan.measure(progress=advance, keep=job.failed, **where)
-        measured.samples.save(folder / out.SAMPLES)
-        np.save(folder / out.STREAMED, sampler.x, allow_pickle=False)
-        out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=measured.sampler.x)
+        codes = {} if measured.samples is not None else {"s": measured.codes}  # of many circuits
+        if measured.samples is not None:
+            measured.samples.save(folder / out.SAMPLES)
+        np.save(folder / out.STREAMED, plan.x, allow_pickle=False)
+        out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=plan.x, **codes)
         result = measured.result
         write_result(folder, result.to_dict(), calibration_plot.calibration_figure(result), "calibration")
     return Ended(calibration_report(result), result.verdict)

@@ -150,6 +150,10 @@ def column_voltages(sampler: Sampler, u: ArrayLike) -> dict[str, Array]:
     u = real_array("u", u)
     if u.shape != (n := sampler.model.n_latents,):
         raise InputError(f"column_voltages(): u has shape {u.shape}, but one state is needed. Pass shape ({n},).")
+    if sampler.features is not None:
+        raise InputError(
+            "column_voltages(): the states of a memory's inputs are in its weights. Use sampler.twin.signals."
+        )
     signals = sampler.twin.signals(u)
     out: dict[str, Array] = {}
     for cell in sampler.graph.cells:

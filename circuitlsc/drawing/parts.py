@@ -14,11 +14,11 @@ from circuitlsc.circuit.cells import (
     Buffer,
     Cell,
     DeviceIntegrator,
+    DeviceMemory,
     DeviceWeights,
     Gate,
     Integrator,
     Precision,
-    ThermalNoise,
     Threshold,
     Transconductor,
 )
@@ -28,6 +28,7 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.model.stream import Stream
+from circuitlsc.nonideal.hardware import Hardware
 
 Found = TypeVar("Found", bound=Cell)
 
@@ -97,7 +98,7 @@ class Parts:
     def capacitor(self, cell: Integrator, name: str = r"C_\mathrm{int}") -> str:
         """Return the label of an integrator's capacitor, nominal but for the chip's corner."""
         farad = self.made.scaling.c_int * cell.capacitor
-        if isinstance(cell, (DeviceIntegrator, DeviceWeights)):
+        if isinstance(cell, (DeviceIntegrator, DeviceMemory, DeviceWeights)):
             farad = cell.hardware.farad(farad)
         name += r" \sqrt{m}" if cell is self.momentum else ""
         return f"${name}$\n{engineering(farad, 'F')}"
@@ -279,9 +280,9 @@ def draw_state(sheet: Sheet, parts: Parts, state: Integrator, top: Point) -> tup
     return x, 3.2
 
 
-def draw_thermal_noise(sheet: Sheet, noise: ThermalNoise) -> float:
-    """Draw the thermal-noise source under the gate; return where its current joins the rail."""
-    hardware, y = noise.hardware, -4.6
+def draw_thermal_noise(sheet: Sheet, hardware: Hardware, gain: float) -> float:
+    """Draw the thermal-noise source under the gate, lifted by ``gain`` siemens; return where its current joins the rail."""
+    y = -4.6
     part = hardware.parts.noise
     sheet.text((0, y + 0.45), "thermal-noise source", vertical="bottom")
     label = f"$R_n$\n{engineering(hardware.ohm(part.resistance), 'Ω')}\n{hardware.noise_kelvin:.4g} K"
@@ -299,7 +300,7 @@ def draw_thermal_noise(sheet: Sheet, noise: ThermalNoise) -> float:
         sheet.line((x + 1.2, y), (x + 2.4, y))
         x += 2.4
     out = sheet.transconductor((x, y))
-    sheet.text((x + 0.8, y - 0.85), f"$g_m$ = {engineering(noise.gain, 'S')}", "center", "top")
+    sheet.text((x + 0.8, y - 0.85), f"$g_m$ = {engineering(gain, 'S')}", "center", "top")
     sheet.line(out, (x + 2.0, y), (x + 2.0, 0))
     sheet.dot((x + 2.0, 0))
     return x + 2.0

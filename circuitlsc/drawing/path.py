@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitlsc.circuit.cells import Backward, Crossbar, Forward, Input, Integrator, ResistorCrossbar, TransimpedanceSum
+from circuitlsc.circuit.cells import (
+    Backward,
+    Crossbar,
+    Forward,
+    Input,
+    Integrator,
+    Rectifier,
+    ResistorCrossbar,
+    TransimpedanceSum,
+)
 from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.drawing.parts import GATE, SYMBOLS, Parts, draw_code, draw_control, draw_gate, draw_neuron, draw_node
-from circuitlsc.drawing.sheet import Point, Sheet, engineering, span
+from circuitlsc.drawing.sheet import CURVE_BOX, Point, Sheet, engineering, span
 from circuitlsc.model.stream import Stream
 
 #: letters of the input and output nodes of the crossbars of `circuitlsc.circuit.systems`, and what they multiply by
@@ -32,13 +41,22 @@ def draw_signal_path(sheet: Sheet, parts: Parts) -> Point:
 
     Return the lower left corner of what was drawn.
     """
-    model, stream, momentum = parts.made.model, parts.stream, parts.momentum
-    arrays = [cell for cell in parts.made.graph.cells if isinstance(cell, CROSSBARS)]
-    residual, resistors = len(arrays) == 2, isinstance(arrays[0], ResistorCrossbar)
+    momentum = parts.momentum
     if momentum is None:
         sheet.line((draw_neuron(sheet, parts, (GATE_AT, 0)), 0), (CODE, 0))
     else:
         _draw_momentum(sheet, parts, momentum)
+    return draw_likelihood(sheet, parts, GATE_AT)
+
+
+def draw_likelihood(sheet: Sheet, parts: Parts, x: float, said: str | None = None) -> Point:
+    """Draw a loop from the code on: a stage for each crossbar, and the gradient's way back to a gate at x.
+
+    ``said`` stands for what is said of sizes and units. Return the lower left corner of what was drawn.
+    """
+    model, stream, momentum = parts.made.model, parts.stream, parts.momentum
+    arrays = [cell for cell in parts.made.graph.cells if isinstance(cell, CROSSBARS) and cell.name in NODES]
+    residual, resistors = len(arrays) == 2, isinstance(arrays[0], ResistorCrossbar)
     sheet.line(draw_code(sheet, parts, (CODE, 0)), (0, 0))
     sheet.text((-0.3, 0.3), f"${parts.code_letter}$", "center", "bottom")
     end = Stage(sheet, parts, arrays[0], _named(parts, arrays[0])).draw()
@@ -48,7 +66,7 @@ def draw_signal_path(sheet: Sheet, parts: Parts) -> Point:
         sheet.line(end, start)
         back = sheet.placed(start, -1)
         end = back.on_page(Stage(back, parts, arrays[1], _named(parts, arrays[1])).draw())
-    x, bottom = GATE_AT, (0.0 if momentum is None else SECOND) - GATE[1] / 2
+    bottom = (0.0 if momentum is None else SECOND) - GATE[1] / 2
     low = end[1] if residual else end[1] - (5.2 if stream is None else 6.3)
     low = low if momentum is None else min(low, LOWEST)
     sheet.line(end, (end[0], low), (x, low), (x, bottom), arrow="->")
@@ -59,7 +77,7 @@ def draw_signal_path(sheet: Sheet, parts: Parts) -> Point:
     if stream is not None:
         lines += _stream(parts, stream, residual)
     at, vertical = ((x + 1.4, -4.4), "top") if momentum is None else ((x - 2.2, 1.0), "bottom")
-    sheet.text(at, "\n".join(lines), vertical=vertical)
+    sheet.text(at, said or "\n".join(lines), vertical=vertical)
     return x - GATE[0] / 2, low + GHOST_ROW - ROW - 2.0
 
 
@@ -283,3 +301,16 @@ class Stage:
         self.sheet.line(out, end)
         self.sheet.text((end[0], end[1] + 0.3), f"${name}$", "center", "bottom")
         return end
+
+
+def draw_rectifier(page: Sheet, row: Sheet, parts: Parts, start: Point, name: str) -> Point:
+    """Draw the rectifier behind a row; return where the hidden unit, or the feature, is."""
+    (x, y), (w, h) = start, CURVE_BOX
+    centre = (x + 1.0 + w / 2, y)
+    row.line(start, (x + 1.0, y))
+    page.curve_box(row.on_page(centre), parts.get(Rectifier).table, 1.0)  # its curve is not mirrored
+    row.text((centre[0], y + h / 2 + 0.2), "rectifier", "center", "bottom")
+    end = (x + 2.2 + w, y)
+    row.line((x + 1.0 + w, y), end)
+    row.text((end[0], y + 0.3), f"${name}$", "center", "bottom")
+    return end

@@ -5,6 +5,7 @@ They need schemdraw (the extra ``schematic``). Lengths are schemdraw's units: a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from circuitlsc.circuit.cells import DeviceGate, Gate, ThermalNoise
+from circuitlsc.drawing.memory import draw_drive_noise, draw_memory_path, draw_synapse
 from circuitlsc.drawing.parts import Parts, draw_code, draw_state, draw_terminal, draw_thermal_noise
 from circuitlsc.drawing.path import NODES as NODES
 from circuitlsc.drawing.path import draw_signal_path
@@ -29,7 +31,8 @@ RETURN, SECOND = -3.9, -5.9  # of a second row of a neuron: the wire that leads 
 def neuron_schematic(sampler: Sampler, path: Path) -> None:
     """Draw one neuron: gate, prior, noise and leak at the integrating capacitor, and the cell that makes its code.
 
-    Of a variational circuit: the noise cell, the Laplace draw and the shifted threshold of one latent.
+    Of a memory: the neuron's drive, and one of its synapses up to the code. Of a variational circuit: the noise cell, the
+    Laplace draw and the shifted threshold of one latent.
 
     Parameters
     ----------
@@ -74,7 +77,9 @@ def neuron_figure(sampler: Sampler) -> Figure:
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
-    draw = draw_signal_path if sampler.dynamics.has_energy else draw_encoder
+    draw: Callable[[Sheet, Parts], object] = draw_signal_path if sampler.dynamics.has_energy else draw_encoder
+    if sampler.dynamics.remembers:
+        draw = draw_memory_path
     return drawn("signal_path_schematic()", lambda sheet: draw(sheet, Parts(sampler)))
 
 
@@ -83,11 +88,15 @@ def _draw_neuron(sheet: Sheet, parts: Parts) -> None:
 
     With a momentum there are two rows: the gate acts on the momentum, whose voltage drives the neuron below.
     """
-    noise, momentum = parts.find(ThermalNoise), parts.momentum
     out = _draw_force(sheet, parts)
+    if parts.dynamics.remembers:
+        joined = draw_drive_noise(sheet, parts)
+        draw_synapse(sheet, parts, out, _draw_prior(sheet, parts, 6.0 if joined is None else joined + 1.3))
+        return
+    noise, momentum = parts.find(ThermalNoise), parts.momentum
     # what hangs on the gate's node
     begin = 7.9 if momentum is None else 6.0
-    x = begin = begin if noise is None else draw_thermal_noise(sheet, noise) + 1.3
+    x = begin = begin if noise is None else draw_thermal_noise(sheet, noise.hardware, noise.gain) + 1.3
     x = _draw_prior(sheet, parts, x)
     block = (0.2, -2.2) if noise is None else None
     if momentum is not None:

@@ -24,7 +24,7 @@ from circuitlsc.circuit.cells import (
 )
 from circuitlsc.circuit.cells.variational import OneTable
 from circuitlsc.drawing.parts import Parts, draw_multiplier, draw_state, draw_terminal, draw_thermal_noise
-from circuitlsc.drawing.path import GHOST_ROW, Named, Stage
+from circuitlsc.drawing.path import GHOST_ROW, Named, Stage, draw_rectifier
 from circuitlsc.drawing.sheet import CURVE_BOX, Point, Sheet, engineering
 from circuitlsc.model.piecewise_linear import Table
 
@@ -52,7 +52,7 @@ def draw_encoder(sheet: Sheet, parts: Parts) -> None:
         named = Named(source, f"z{which}_{index}", columns, rows, f"weights: $W_{k}$", *_bias(k, index), False)
         end = Stage(row, parts, cell, named).draw()
         source, columns = f"h{which}_{index}", rows
-        end = _draw_rectifier(sheet, row, parts, end, source)
+        end = draw_rectifier(sheet, row, parts, end, source)
         start = (end[0], end[1] - TURN[0 if parts.device else 1])
         row.line(end, start)
         row = row.placed(start, -1)
@@ -70,19 +70,6 @@ def draw_encoder(sheet: Sheet, parts: Parts) -> None:
 def _bias(which: int | str, index: str) -> tuple[str, str]:
     """Return what the bias of a layer is called, and its negative."""
     return f"c_{{{which},{index}}}", f"-c_{{{which},{index}}}"
-
-
-def _draw_rectifier(page: Sheet, row: Sheet, parts: Parts, start: Point, name: str) -> Point:
-    """Draw the rectifier behind a row; return where the hidden unit is."""
-    (x, y), (w, h) = start, CURVE_BOX
-    centre = (x + 1.0 + w / 2, y)
-    row.line(start, (x + 1.0, y))
-    page.curve_box(row.on_page(centre), parts.get(Rectifier).table, 1.0)  # its curve is not mirrored
-    row.text((centre[0], y + h / 2 + 0.2), "rectifier", "center", "bottom")
-    end = (x + 2.2 + w, y)
-    row.line((x + 1.0 + w, y), end)
-    row.text((end[0], y + 0.3), f"${name}$", "center", "bottom")
-    return end
 
 
 def draw_latent(sheet: Sheet, parts: Parts) -> None:
@@ -121,7 +108,7 @@ def _draw_noise_cell(sheet: Sheet, parts: Parts) -> float:
     ohm = s.tau / (state.conductance * s.c_int)
     x, begin = 0.0, 0.0
     if noise is not None:
-        begin = draw_thermal_noise(sheet, noise)
+        begin = draw_thermal_noise(sheet, noise.hardware, noise.gain)
         ohm, x = noise.hardware.ohm(ohm), begin + 1.0
     sheet.shunt("Resistor", (x, 0), f"$R_\\tau$\n{engineering(ohm, 'Ω')}")
     last, _ = draw_state(sheet, parts, state, (x + 3.0, 0))

@@ -140,7 +140,7 @@ class SoftwareMemory:
         )
         self._law, self._gram = kernel_law(model.prior), np.ascontiguousarray(model.gram, dtype=np.float32)
         self._drive = np.asarray([model.drive(row) for row in rows], dtype=np.float32)
-        self._lines = tuple(np.ascontiguousarray(m.T, dtype=np.float32) for m in (features.phi, V))
+        self._read, self._write = (np.ascontiguousarray(m.T, dtype=np.float32) for m in (features.phi, V))
         self._gain = np.stack([gain, np.linalg.norm(features.phi, axis=0)]).astype(np.float32)
         self._random = np.empty((groups, LANES), np.uint32)
         for group in range(groups):
@@ -165,7 +165,7 @@ class SoftwareMemory:
 
         def work(group: int) -> None:
             _run_visits(
-                self._law, self._gram, self._drive, *self._lines, self._gain, orders[group].ravel(), self._moves,
+                self._law, self._gram, self._drive, self._read, self._write, self._gain, orders[group].ravel(), self._moves,
                 self._neuron, self._thin, self._W[group], self._random[group], out[group],
             )  # fmt: skip
 

@@ -376,7 +376,7 @@ def _budget_row(entry: BudgetEntry) -> list[str | None]:
         beyond = "" if entry.prediction_holds else ": not as predicted"
         notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
     if entry.crosstalk is not None:
-        notes.append("crosstalk {:.2g}, own {:.2g}".format(*entry.crosstalk))
+        notes.append("crosstalk {:.2g}, own {:.2g}".format(*np.round(entry.crosstalk, 9)))
     if entry.step_agrees is not None:
         notes.append(
             "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"

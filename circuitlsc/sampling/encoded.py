@@ -22,15 +22,19 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import Stream
+from circuitlsc.model.weight_noise import weight_noise_profile
 from circuitlsc.planning.plan import (
     Plan,
     encoded_plan,
     encoded_ranges,
 )
 from circuitlsc.planning.scaling import Ranges
+from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.dynamics import System
 
 LONGEST_HELD = 0.1  # tau: a stand-alone deck's noise is held so long at most where the step may be longer
+TOO_WIDE = 0.05  # of the variance of a mode, from where on noise of weights is warned of
 POORLY = 0.05  # conditioning of a kernel
 
 
@@ -133,7 +137,13 @@ class Amortised(System):
                 "cannot move by themselves, and what is sampled is the posterior under the condition that U is W Phi. Give "
                 "features of rank N (as many as inputs, or more), or restricted = true."
             )
-        if dynamics.write == "same" and not features.orthonormal:
+        if dynamics.noise == "weight" and dynamics.write == "dual" and not features.orthonormal:
+            raise InputError(
+                'dynamics.noise = "weight" heats the states of an input by |phi_n|^2, and these features are not orthonormal: '
+                'dual vectors do not make up for it. Use noise = "neuron", or write = "same" (exact as hold goes to 0), or '
+                'features = "one-hot" or "orthogonal".'
+            )
+        if dynamics.write == "same" and dynamics.noise == "neuron" and not features.orthonormal:
             raise InputError(
                 'dynamics.write = "same" writes each input by its features, which are not orthonormal: the states of one input '
                 'would move with those of others. Use write = "dual", or features = "one-hot" or "orthogonal".'
@@ -163,6 +173,21 @@ class Amortised(System):
                 f"{POORLY:g}: dual vectors are large, and so is what parts do wrong. Give more features.",
             )
         return warnings
+
+    def warned_of(self, stream: Stream, plan: StepPlan) -> tuple[str, ...]:
+        """Return what noise of weights does at the start of a visit, if that is much."""
+        n, rate = self.features.N, plan.fastest_mode
+        if self.dynamics.noise != "weight" or n == 1:
+            return ()
+        excess = float(weight_noise_profile(rate, stream.hold, n)) - 1
+        if excess <= TOO_WIDE:
+            return ()
+        shortest = TOO_WIDE / ((1 - 1 / n) * rate)
+        return (
+            f"noise of weights makes the variance of the fastest mode (rate {rate:.3g} / tau) {1 + excess:.3g} times what it "
+            f"should be at the start of a visit of {stream.hold:g} tau, and too small at its end. Give hold <= {shortest:.2g} "
+            f'(within {TOO_WIDE:.0%}), or noise = "neuron", which is exact.',
+        )
 
     def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
         """Wire up neurons on a memory."""

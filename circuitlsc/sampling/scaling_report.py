@@ -17,7 +17,7 @@ from circuitlsc.circuit.cells import (
     WrittenNoise,
 )
 from circuitlsc.circuit.electrical_rules import flatten
-from circuitlsc.circuit.memory import CROSSTALK, crosstalk, lines_at_rest, responses
+from circuitlsc.circuit.memory import CROSSTALK, crosstalk, independent, lines_at_rest, responses
 from circuitlsc.model.features import Features
 from circuitlsc.model.gram import blocks
 from circuitlsc.planning.scaling import BOLTZMANN, ROOM
@@ -97,21 +97,19 @@ def _memory_rows(sampler: CompiledCircuit, features: Features) -> Iterator[tuple
     largest = sampler.ranges.w
     size = f"{k} x {features.H} weights, up to {largest:.3g} units = {largest * s.volts('w'):.3g} V"
     yield "memory", f"{size}; the kernel's smallest eigenvalue is {features.conditioning:.3g} of the largest"
-    phi, v = lines_at_rest(sampler.graph)
-    own = features.phi.T @ features.dual  # 1, but where the rank is below N
-    lines, moved = crosstalk(phi, v), np.abs(responses(sampler.graph) - own)
-    others, itself = float(moved[:, ~np.eye(features.N, dtype=bool)].max(initial=0.0)), moved.diagonal(0, 1, 2).max()
-    yield (
-        "crosstalk",
-        f"max |phi v - 1| {lines:.3g} of the lines; with multipliers and capacitors {others:.3g} into others",
-    )
-    yield "crosstalk", f"an input's own response is off by {itself:.3g}: so is its temperature, in the worst latent"
-    if features.rank == features.N and max(lines, others) > CROSSTALK:
-        yield (
-            "warning",
-            f"crosstalk {max(lines, others):.3g} is above {CROSSTALK:g}: inputs move each other's states. Use better parts, "
-            'features whose dual vectors are smaller (more of them), or dual_from = "measured".',
-        )
+    if independent(features, sampler.dynamics):
+        eye = np.eye(features.N, dtype=bool)
+        lines, moved = crosstalk(*lines_at_rest(sampler.graph)), np.abs(responses(sampler.graph) - eye)
+        others, itself = float(moved[:, ~eye].max(initial=0.0)), float(moved[:, eye].max())
+        said = f"max |phi v - 1| {lines:.3g} of the lines; with multipliers and capacitors {others:.3g} into others"
+        yield "crosstalk", said
+        yield "crosstalk", f"an input's own response is off by {itself:.3g}: so is its temperature, in the worst latent"
+        if max(lines, others) > CROSSTALK:
+            yield (
+                "warning",
+                f"crosstalk {max(lines, others):.3g} is above {CROSSTALK:g}: inputs move each other's states. Use better "
+                'parts, features whose dual vectors are smaller (more of them), or dual_from = "measured".',
+            )
     rate = float(memory.conductances[0]) + s.tau / (s.leak * s.c_int)
     away, prior = -np.expm1(-rate * (features.N - 1) * stream.hold), rate * features.N
     held = f"a weight decays by {away:.3g} while its input is away"
@@ -157,6 +155,7 @@ def _device_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     yield "op-amps", f"{amps} in all"
     used = next((c.hardware.parts.op_amp for c in sampler.integrated.cells if isinstance(c, TransimpedanceSum)), None)
     if used is not None and used != sampler.nonideal.op_amp:
-        yield "op-amps", "settle within half a step, which does not resolve their poles: taken as settled"
+        whose = "those of the lines " if sampler.features is not None else ""
+        yield "op-amps", f"{whose}settle within half a step, which does not resolve their poles: taken as settled"
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
     yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: ideal parts"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from circuitlsc.circuit.memory import responses
+from circuitlsc.circuit.memory import independent, responses
 from circuitlsc.errors import InputError
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
@@ -277,7 +277,9 @@ def error_budget(
         else:
             predicted = predict(ideal, device, before[0])
         at_half = None if half is None else paired_rows(model, after, read_rows(ideal, half), of=of)
-        written = _crosstalk(device) if ideal.dynamics.remembers else None
+        written = None
+        if ideal.features is not None and independent(ideal.features, ideal.dynamics):
+            written = _crosstalk(device)
         entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half, crosstalk=written))
     return ErrorBudget(tuple(entries), run, ideal)
 

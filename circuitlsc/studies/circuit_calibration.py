@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.variational import law_of
 from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.sampling.batch import CircuitRun, run_circuits
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
@@ -21,6 +22,7 @@ from circuitlsc.studies.frame import as_sampling
 from circuitlsc.validation.calibration import Calibration, calibrate, calibrate_law, draw_inputs
 
 INPUTS, DRAWS, SPACING, WARMUP = 300, 19, 5.0, 10.0
+REMEMBERED, HOLD = 8, 1.0  # inputs of a memory, and how long each is on at a time if nothing else is given
 _MACHINE = ("workers", "executor", "timeout", "progress", "keep", "store")
 
 
@@ -47,22 +49,68 @@ class CalibrationPlan:
     def measure(self, **machine: Any) -> CircuitCalibration:
         """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
         samples = self.sampler.run(self.run, **machine)
-        rng, drawn = np.random.default_rng([self.run.seed, 3]), (self.sampler.x, samples.by_row("s")[0])
+        return self._ranked(samples.by_row("s")[0], samples)
+
+    def steps(self) -> int:
+        """Return how many steps its chains take."""
+        return self.sampler.tasks(self.run)[0].n_steps
+
+    def _ranked(self, codes: Array, samples: Samples | None) -> CircuitCalibration:
+        """Rank the true codes among those of the circuit, (n_inputs, n_draws, n_latents)."""
+        rng, drawn = np.random.default_rng([self.run.seed, 3]), (self.x, codes)
         if self.sampler.encoder is None:
             result = calibrate(self.model, self.s_true, *drawn, rng=rng)
         else:
             law = law_of(self.model, *self.sampler.encoder.heads(self.sampler.x))
             s_law = law.draw(1, np.random.default_rng([self.run.seed, 11]))[0]
             result = calibrate_law(self.model, self.s_true, s_law, *drawn, rng=rng)
-        return CircuitCalibration(**vars(self), result=result, samples=samples)
+        plan = {f.name: getattr(self, f.name) for f in fields(CalibrationPlan)}
+        return CircuitCalibration(**plan, result=result, samples=samples, codes=codes)
+
+    @property
+    def x(self) -> Array:
+        """All inputs, (n_inputs, n_features)."""
+        return self.sampler.x
+
+
+@dataclass(frozen=True, eq=False)
+class MemoriesPlan(CalibrationPlan):
+    """A calibration of memories of a few inputs each: ``sampler`` and ``run`` are those of the first one.
+
+    Attributes
+    ----------
+    memories : tuple of CircuitRun
+    draws, every : int
+        How many draws of each input are ranked, and how many of its own lie between two of these.
+    """
+
+    memories: tuple[CircuitRun, ...]
+    draws: int
+    every: int
+
+    @property
+    def x(self) -> Array:
+        """All inputs, (n_inputs, n_features)."""
+        return np.concatenate([run.sampler.x for run in self.memories])
+
+    def steps(self) -> int:
+        """Return how many steps its chains take."""
+        return sum(run.sampler.tasks(run.plan)[0].n_steps for run in self.memories)
+
+    def measure(self, *, keep: Any = None, **machine: Any) -> CircuitCalibration:
+        """Run every memory and rank the codes; ``keep`` is of no use here."""
+        done = run_circuits(self.memories, **machine)
+        kept = slice(self.every - 1, self.every * self.draws, self.every)
+        return self._ranked(np.concatenate([done[run.name].by_row("s")[0, :, kept] for run in self.memories]), None)
 
 
 @dataclass(frozen=True, eq=False)
 class CircuitCalibration(CalibrationPlan):
-    """A calibration that has run."""
+    """A calibration that has run; ``samples`` are those of one circuit, ``codes`` (n_inputs, n_draws, n_latents) of all."""
 
     result: Calibration
-    samples: Samples
+    samples: Samples | None
+    codes: Array
 
 
 def calibrate_circuit(model: SparseCodingModel, **options: Any) -> CircuitCalibration:
@@ -105,17 +153,18 @@ def plan_calibration(
     inputs, draws : int
         How many inputs, and how many samples are kept of each.
     spacing, warmup : float
-        Time between kept samples, and time after each change of the input before the first; in units of tau.
+        Time between kept samples, and time after each change of the input before the first; in units of tau. Of memories,
+        both are of the time in which an input is on.
     seed : int
         Of codes, inputs and noise.
     built : SparseCodingModel or None
         What the circuit is built from, if that is another model (a wrong one must be found out).
     dynamics : Dynamics or str
-        ``"langevin"``, ``"underdamped"`` or ``"variational"``.
+        ``"langevin"``, ``"underdamped"``, ``"amortised"`` (memories of at most 8 inputs each) or ``"variational"``.
     step : float or None
         Longest step, in units of tau; the spacing is a multiple of what is used.
     **circuit
-        Further arguments of `build_sampler`.
+        Further arguments of `build_sampler`; of memories ``hold``, too (1 tau).
 
     Raises
     ------
@@ -132,6 +181,10 @@ def plan_calibration(
     s_true, x = draw_inputs(model, inputs, np.random.default_rng([seed, 2]))
     if inputs == 1:
         raise InputError("calibrate: one input has one rank, which says nothing. Give at least 100 inputs.")
+    if dynamics.remembers:
+        given = {"dynamics": dynamics, "step": step, **circuit}
+        times = (draws, spacing, warmup)
+        return _memories(model, s_true, x, built or model, times, seed, given)
     spaces = math.ceil(warmup / spacing - 1e-9)
     given = {"dynamics": dynamics, "hold": (spaces + draws) * spacing, **circuit}
     longest = build_sampler(built or model, x, step=step, **given).plan.step
@@ -140,3 +193,33 @@ def plan_calibration(
     assert sampler.stream is not None
     run = RunPlan(t_stop=sampler.stream.t_stop, warmup=spaces * spacing, chains=1, seed=seed, thin=per_draw)
     return CalibrationPlan(model, s_true, sampler, run)
+
+
+def _memories(
+    model: SparseCodingModel,
+    s_true: Array,
+    x: Array,
+    built: SparseCodingModel,
+    times: tuple[int, float, float],
+    seed: int,
+    circuit: dict[str, Any],
+) -> MemoriesPlan:
+    """Plan memories of at most `REMEMBERED` inputs each; spacing and warmup are in the time in which an input is on."""
+    draws, spacing, warmup = times
+    hold = circuit.pop("hold", None) or HOLD
+    if circuit.pop("features", None) is not None:
+        raise InputError(
+            f"calibrate: dynamics.features = {circuit['dynamics'].features!r} holds features of other inputs than are drawn "
+            'here. Use "one-hot", "orthogonal" or "relu:H".'
+        )
+    every = max(1, math.ceil(spacing / hold - 1e-9))
+    runs = []
+    for k, rows in enumerate(np.array_split(x, math.ceil(len(x) / REMEMBERED))):
+        sampler = build_sampler(built, rows, hold=hold, **circuit)
+        period = round(hold / sampler.plan.step)
+        thin = min(period, math.ceil(spacing / sampler.plan.step - 1e-9))
+        dropped = math.ceil(warmup / hold - 1e-9)
+        cycle, cycles = len(rows) * hold, dropped + math.ceil(draws * every / (period // thin))
+        plan = RunPlan(t_stop=cycles * cycle, warmup=dropped * cycle, chains=1, seed=seed + k, thin=thin)
+        runs.append(CircuitRun(f"memory {k + 1}", sampler, plan))
+    return MemoriesPlan(model, s_true, runs[0].sampler, runs[0].plan, tuple(runs), draws, every)

@@ -6,6 +6,9 @@ The loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op
 .. math:: L(j\omega) = \frac{v^T e(j\omega)}{j\omega\tau\,(1 + j\omega t_d)}, \qquad
           \text{phase margin} = 180^\circ + \arg L \text{ where } |L| = 1
 
+A memory's loop is that of one neuron that holds still: its rules are those of the circuit without a memory, and what the lines,
+weights and multipliers of the memory ask for.
+
 A variational circuit has no loop. Its rules are what its law has: how often a voltage meets the rails, how far each
 imperfection alone moves the law (`circuitlsc.studies.device_law`), and whether what answers the noise is faster than it.
 """
@@ -19,10 +22,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc.circuit.cells import DeviceGate, DeviceIntegrator, Input, Noise, ThermalNoise, Threshold
+from circuitlsc.circuit.cells import (
+    DeviceGate,
+    DeviceIntegrator,
+    Input,
+    Memory,
+    Noise,
+    ThermalNoise,
+    Threshold,
+    TransimpedanceSum,
+    Write,
+)
 from circuitlsc.circuit.cells.op_amp import Buffer
+from circuitlsc.circuit.memory import CROSSTALK, independent, lines_at_rest, responses
 from circuitlsc.circuit.variational import SETTLES, slowest_op_amp
 from circuitlsc.io.arrays import Array
+from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.variational import law_of
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.plan import LAPLACE_WIDTH
@@ -31,11 +46,12 @@ from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.analysis import analyse
 from circuitlsc.studies.device_law import UNPREDICTED, device_law
-from circuitlsc.studies.small_signal import gradient_offset, loop_lag
+from circuitlsc.studies.small_signal import LINES, gradient_offset, loop_lag
 
 LAG = 0.02  # of a linear mode's variance
 MARGIN = 60.0  # degrees
 OFFSET = 0.1  # of the prior's current
+OWN = 0.05  # of an input's response: its temperature
 CLIPPED = 1e-4  # of the samples, or draws
 LAW_ERROR = 0.02  # of P(active), and of mean and sd in units of the slab, by one imperfection
 NEGLIGIBLE = 0.001  # of these: no rule of its own
@@ -155,6 +171,10 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
         return []
     if not sampler.dynamics.has_energy:
         return [*_settling(sampler), *_rails_of_law(sampler), *_flicker(sampler), *_law_errors(sampler)]
+    if sampler.dynamics.remembers:
+        alone = replace(sampler, dynamics=Dynamics(temperature=sampler.temperature), stream=None, features=None)
+        strongest = int(np.argmax(np.abs(sampler.x @ sampler.model.A).max(axis=1)))
+        return [*check_rules(replace(alone, x=sampler.x[strongest]), ac=ac), *_memory(sampler)]
     rules = [*_speed(sampler), *_comparators(sampler), *_voltages(sampler), *_currents(sampler)]
     if ac and sampler.dynamics.kind in ("langevin", "gradient"):
         loop = loop_gain(sampler)
@@ -364,3 +384,58 @@ def _law_errors(sampler: Sampler) -> Iterator[Rule]:
                 f"{moved['sd'] / slab:.3g} slabs, limit {LAW_ERROR:g}"
             )
             yield _rule(name, text, value, LAW_ERROR, ": lower it; circuitlsc budget measures it.")
+
+
+def _memory(sampler: Sampler) -> Iterator[Rule]:
+    """Return the rules of a memory: crosstalk, retention, offsets, voltages, and lines that settle within a step."""
+    parts, scaling, graph, prior = sampler.nonideal, sampler.scaling, sampler.graph, sampler.model.prior
+    features, stream = sampler.features, sampler.stream
+    assert features is not None
+    assert stream is not None
+    (memory,) = (cell for cell in graph.cells if isinstance(cell, Memory))
+    (write,) = (cell for cell in graph.cells if isinstance(cell, Write))
+    moved, own = responses(graph), np.eye(features.N, dtype=bool)
+    if independent(features, sampler.dynamics):
+        value = float(np.abs(moved[:, ~own]).max(initial=0.0))
+        text = f"an input moves the states of others by {value:.3g} of its own response, limit {CROSSTALK:g}"
+        cure = ": use better parts, or features with smaller dual vectors."
+        yield _rule("crosstalk", text, value, CROSSTALK, cure)
+        value = float(np.abs(moved[:, own] - 1).max())
+        text = f"an input's own response is off by {value:.3g}, limit {OWN:g}"
+        yield _rule(
+            "own response", text, value, OWN, ": so is its temperature. Use better parts, or trim the multipliers."
+        )
+    rate = float(memory.conductances[0])
+    if rate > 0:
+        value = features.N * rate * prior.slab_scale**2
+        away = -math.expm1(-rate * (features.N - 1) * stream.hold)
+        text = (
+            f"the leak {rate:.3g} / tau takes {away:.3g} of a weight while its input is away; times N and the slab squared "
+            f"it is {value:.3g}, limit {LAG:g}"
+        )
+        yield _rule(
+            "retention", text, value, LAG, ": it is a prior of its own. Raise plastic.leak_resistance, or lower tau."
+        )
+    phi, v = lines_at_rest(graph)
+    written = np.einsum("kh,hn->kn", write.errors[1], phi * v.sum(axis=1)[:, None])
+    if (value := float(np.abs(written).max())) > 0:
+        smallest = 1 / prior.slab_scale
+        text = f"the write multipliers' offsets drift by {value:.3g} / tau, limit {OFFSET:.0%} of the prior's {smallest:.3g}"
+        yield _rule("write offset", text, value, OFFSET * smallest, ": trim them.")
+    yield _voltage(sampler, "w", sampler.ranges.w * scaling.volts("w"), parts.integrator.rail)
+    for name, lines in (("phi", phi), ("v", v)):
+        made = math.inf if features.weights is None and name == "phi" else parts.op_amp.rail
+        yield _voltage(sampler, name, float(np.abs(lines).max()) * scaling.volt, made)
+    amps = [c for c in graph.cells if isinstance(c, TransimpedanceSum) and c.name in LINES]
+    if amps and math.isfinite(parts.op_amp.gbw):
+        gain = max(2.0, *(float(np.max(np.diag(c.noise_gain))) for c in amps))
+        slowest = 2 * math.pi * parts.op_amp.gbw * scaling.tau / (parts.corner.capacitance * gain)
+        least = SETTLES / sampler.plan.step
+        text = f"the slowest op-amp of the lines settles at {slowest:.3g} / tau, needed {least:.3g} / tau (half a step)"
+        cure = ": an input is written by the last one's vectors for a while. Raise op_amp.gbw, or tau."
+        yield _rule("lines settling", text, slowest, least, cure, at_least=True)
+    if amps and math.isfinite(limit := parts.op_amp.slew_rate):
+        moves = [np.abs(np.diff(lines, axis=1, append=lines[:, :1])).max() for lines in (phi, v)]
+        value = float(max(moves)) * scaling.volt / (sampler.plan.step * scaling.tau / 2)
+        text = f"the lines move at up to {value:.3g} V/s from input to input, the slew rate is {limit:.3g} V/s"
+        yield _rule("lines slew rate", text, value, limit, ": raise tau or the slew rate.")

@@ -4,6 +4,8 @@ r"""Power, energy per effective sample and speed of a device-level circuit, besi
 
 Currents come from simulated node voltages: what each op-amp and driver sources into its crossbar columns, feedback and
 inverter resistors (half of the mean of abs(I): the supply is symmetric, and what it sinks comes from the other rail).
+A memory's multipliers are biased, as gates are, at the largest current that they must deliver; its capacitors take nothing
+but what the write multipliers give them, and what holds a line beside a crossbar's driver is not counted.
 A variational circuit's samples are those of its encoder's law, not of the posterior; one of them is independent of the last
 after a step of 2 tau, in which the trapezoid forgets.
 Quiescent currents are given (``op_amp.quiescent_current``) or estimated, as the text of each row says: an op-amp needs
@@ -37,12 +39,16 @@ from circuitlsc.circuit.cells import (
     Softplus,
     ThermalNoise,
     TransimpedanceSum,
+    WrittenNoise,
 )
 from circuitlsc.circuit.cells.node import feedback_resistor
+from circuitlsc.circuit.cells.plastic import Multipliers
+from circuitlsc.circuit.memory import lines_at_rest
 from circuitlsc.circuit.variational import largest_noise_gain
 from circuitlsc.errors import InputError
 from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array
+from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.plan import FORGETFUL, LARGEST_DRAW
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Scaling
@@ -53,8 +59,9 @@ from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.engine import run_chains
+from circuitlsc.studies.frame import read_rows
 from circuitlsc.studies.small_signal import loop_lag
-from circuitlsc.validation.judge import circuit_statistics
+from circuitlsc.validation.judge import circuit_statistics, target_of
 from circuitlsc.validation.law import law_of_run
 
 OVERDRIVE = 0.2  # volt: of the transistors in an estimated quiescent current
@@ -148,7 +155,7 @@ def power(sampler: Sampler, *, seed: int = 0) -> tuple[list[PowerRow], float, fl
     Parameters
     ----------
     sampler : Sampler
-        A device-level circuit of one input; no run of it is needed.
+        A device-level circuit of one input, or a memory; no run of it is needed.
     seed : int
         Of a short run's noise.
 
@@ -201,7 +208,7 @@ def energy_report(
     say = note or (lambda _: None)
     say("currents")
     rows, watts, dissipated = power(sampler)
-    ess = circuit_statistics(sampler, samples).ess_min
+    ess = _independent(sampler, samples)
     run = samples.run_plan()
     seconds = (run.t_stop - run.warmup) * len(samples.chains) * sampler.scaling.tau
     others: tuple[Software, ...] = ()
@@ -211,6 +218,17 @@ def energy_report(
     both = (ess / seconds, watts * seconds / ess)
     draw = None if sampler.dynamics.has_energy else watts * FORGETFUL * sampler.scaling.tau
     return EnergyReport(tuple(rows), _supply(sampler), watts, dissipated, ess, seconds, *both, others, draw)
+
+
+def _independent(sampler: Sampler, samples: Samples) -> float:
+    """Return the effective sample size of the slowest statistic; of a memory the sum over its inputs."""
+    if not samples.remembered:
+        return circuit_statistics(sampler, samples).ess_min
+    model, total = sampler.model, 0.0
+    for u, x in zip(read_rows(sampler, samples), sampler.x, strict=True):
+        s, active = u.map(model.latent), u.map(model.active)
+        total += summarize(s, active, model=target_of(sampler), x=x, method="circuit").ess_min
+    return total
 
 
 def _supply(sampler: Sampler) -> float:
@@ -282,14 +300,46 @@ def _rows(sampler: Sampler, volts: dict[str, Array]) -> tuple[list[PowerRow], fl
         rows.append(_row("gates", n, n * full, sourced, supply, "quiescent: the largest current they must deliver"))
     else:
         rows += _law_rows(sampler, volts, each)
-    if noises := [noise for noise in graph.noises if isinstance(noise, ThermalNoise)]:
-        text = f"quiescent: g_m {noises[0].gain:.3g} S x 0.2 V"
-        biased = sum(noise.size * noise.gain for noise in noises) * OVERDRIVE
-        # what a noise cell's resistor takes; a neuron without one takes nothing
-        leaking = sum(c.conductance * size[n] for c in graph.integrators for n in c.nodes)
+    if sampler.features is not None:
+        rows += _memory_rows(sampler, volts)
+    if found := _transconductors(sampler):
+        count, gain = sum(n for n, _ in found), found[0][1]
+        biased = sum(n * g for n, g in found) * OVERDRIVE
+        # what a noise cell's resistor takes; a neuron without one takes nothing, a weight's leak is the write multiplier's
+        leaking = sum(c.conductance * size[n] for c in graph.integrators if c.letter != "w" for n in c.nodes)
         sourced = leaking * scaling.drift_current / scaling.volt
-        rows.append(_row("noise transconductors", sum(noise.size for noise in noises), biased, sourced, supply, text))
+        text = f"quiescent: g_m {gain:.3g} S x 0.2 V"
+        rows.append(_row("noise transconductors", count, biased, sourced, supply, text))
     return rows, dissipated
+
+
+def _transconductors(sampler: Sampler) -> list[tuple[int, float]]:
+    """Return how many amplifiers of thermal noise there are, and their gain, siemens; by noise cell."""
+    white = [noise for noise in sampler.graph.noises if isinstance(noise, WrittenNoise)]
+    if white:  # what a memory's drives would need; a cell beside it holds what is not white of the same sources
+        return [(white[0].size, Hardware(sampler.nonideal, sampler.scaling).noise_gain(sampler.temperature))]
+    return [(noise.size, noise.gain) for noise in sampler.graph.noises if isinstance(noise, ThermalNoise)]
+
+
+def _memory_rows(sampler: Sampler, volts: dict[str, Array]) -> list[PowerRow]:
+    """Return the rows of a memory's multipliers; what flows is taken from the voltages at their inputs."""
+    graph, scaling, supply, rows = sampler.graph, sampler.scaling, _supply(sampler), []
+    phi, v = lines_at_rest(graph)
+    largest = {
+        "read": sampler.ranges.w * float(np.abs(phi).max()),
+        "write": sampler.ranges.e * float(np.abs(v).max()),
+    }
+    for cell in (c for c in graph.cells if isinstance(c, Multipliers)):
+        inputs = graph.inputs(cell)
+        p, q = (
+            np.stack([volts[inputs[port].nodes[i]] for i in cell.places[port]]) / scaling.volts(quantity)
+            for port, quantity in zip(cell.ports, cell.quantities, strict=True)
+        )
+        unit, count = abs(cell.amperes(scaling)), len(p)
+        flowing = unit * float(np.abs(p * q).mean(axis=1).sum())
+        text = "quiescent: the largest current each must deliver"
+        rows.append(_row(f"{cell.name} multipliers", count, count * unit * largest[cell.name], flowing, supply, text))
+    return rows
 
 
 def _through_resistor(cell: DeviceInput, scaling: Scaling, corner: float) -> float:
@@ -341,9 +391,9 @@ def _row(part: str, count: int, quiescent: float, flowing: float, supply: float,
 def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software, ...]:
     """Time the NumPy SDE, and numba's Gibbs sampler if the prior has one, for about ``seconds`` each, one core.
 
-    Of a variational circuit: NumPy's draws of its encoder's law.
+    Of a memory: on the first of its inputs. Of a variational circuit: NumPy's draws of its encoder's law.
     """
-    model, x = sampler.model, sampler.x
+    model, x = sampler.model, sampler.x if sampler.features is None else sampler.x[0]
     out = []
 
     def measure(name: str, run: Callable[[int], Array], size: int, *, independent: bool = False) -> None:

@@ -49,7 +49,7 @@ from circuitlsc.circuit.cells import (
 )
 from circuitlsc.circuit.cells.op_amp import Buffer
 from circuitlsc.circuit.graph import Twin
-from circuitlsc.circuit.memory import lines_at_rest, responses
+from circuitlsc.circuit.memory import independent, lines_at_rest, responses
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.nonideal.nonidealities import ideal_value
@@ -59,6 +59,7 @@ from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.validation.paired_difference import Change
 
+LINES = ("features_sum", "dual")  # sums of a memory's lines, which are in no loop
 HEAT = ("noise.temperature", "corner.temperature", "corner.resistance", "corner.capacitance")
 LAGS = ("op_amp.gbw", "noise.capacitance")
 #: imperfections that add an energy, or change the temperature
@@ -125,7 +126,7 @@ def predict_rows(ideal: Sampler, device: Sampler, rows: Sequence[Draws]) -> Pred
     """
     names = [i.name for i in device.nonideal.imperfections()]
     features = ideal.features
-    if features is None or features.rank < features.N or not names:
+    if features is None or not independent(features, ideal.dynamics) or not names:
         return None
     weights = ideal.dynamics.noise == "weight"
     if weights and "noise.temperature_mismatch" in names:
@@ -200,7 +201,7 @@ def loop_lag(device: Sampler) -> float:
     gbw = device.nonideal.op_amp.gbw / device.nonideal.corner.capacitance
     total = 0.0
     for cell in device.graph.cells:
-        if isinstance(cell, TransimpedanceSum):
+        if isinstance(cell, TransimpedanceSum) and cell.name not in LINES:
             total += float(np.mean(np.diag(cell.noise_gain)))
             m = cell.crossbar.matrix
             total += 2.0 * float(np.maximum(m, 0).sum() / np.abs(m).sum())

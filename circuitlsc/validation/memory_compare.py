@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -286,25 +287,32 @@ def expect_memory(
     """Return what a correct memory would give for each input; arguments as for `compare_memory`."""
     say, N = note or (lambda _: None), len(of.x)
     share = min(1.0, IN_FULL / N)
-    return [
-        expect_posterior(
-            of.model,
-            x,
-            temperature=of.temperature,
-            starts=of.starts[:, n],
-            length=of.visits * of.hold,
-            warmup=of.dropped * of.hold,
-            dynamics=Dynamics(temperature=of.temperature),
-            time_scale=of.time_scale,
-            seed=of.seed,
-            tolerance=tolerance,
-            reference_time=share * reference_time,
-            seconds=of.seconds * of.t_stop / N,
-            share=share,
-            say=lambda what, n=n: say(f"{what}, input {n + 1} of {N}"),
+    found = []
+    for n, x in enumerate(of.x):
+        place = f"input {n + 1} of {N}"
+        found.append(
+            expect_posterior(
+                of.model,
+                x,
+                temperature=of.temperature,
+                starts=of.starts[:, n],
+                length=of.visits * of.hold,
+                warmup=of.dropped * of.hold,
+                dynamics=Dynamics(temperature=of.temperature),
+                time_scale=of.time_scale,
+                seed=of.seed,
+                tolerance=tolerance,
+                reference_time=share * reference_time,
+                seconds=of.seconds * of.t_stop / N,
+                share=share,
+                say=partial(_say, say, place),
+            )
         )
-        for n, x in enumerate(of.x)
-    ]
+    return found
+
+
+def _say(say: Callable[[str], None], place: str, what: str) -> None:
+    say(f"{what}, {place}")
 
 
 def judge_memory(

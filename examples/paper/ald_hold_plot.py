@@ -42,7 +42,9 @@ def ald_hold(data: HoldData) -> Figure:
             ax.xaxis.set_major_locator(FixedLocator(holds))
             ax.xaxis.set_minor_locator(NullLocator())
             ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        rate.legend(loc="best")
+        low, high = rate.get_ylim()
+        rate.set_ylim(low / (high / low) ** 0.35, high)  # room for the legend
+        rate.legend(loc="lower right", borderaxespad=0)
         course.legend(loc="best")
         letter(rate, "a", "effective samples")
         letter(bias, "b", "bias, and noise (dotted)")

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from circuitlsc.io.arrays import Array
 from circuitlsc.learning.autoencoder import METHODS
 from circuitlsc.reporting.plotting import COLORS, new_figure
 from examples.paper.ald_points import PointsData, Sampled
-from examples.paper.figures_plot import GOAL
+from examples.paper.figures_plot import GOAL, draw_atoms
 from examples.paper.lae_batch import LEARNED_BATCHES, BatchData
 from examples.paper.lae_digits import NAMES, DigitsData
 from examples.paper.plot import letter
@@ -144,14 +143,7 @@ def lae_digits(data: DigitsData) -> Figure:
         bounds.legend(handles=marks, handletextpad=0.1, loc="upper right", borderaxespad=0)
         axes = right.subplots(len(METHODS), 1)
         for name, ax, method in zip("cde", axes, METHODS, strict=True):
-            ax.imshow(_row(data.of(method)[0].pictures), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            letter(ax, name, f"made by the {NAMES[method]}'s generator")
+            pictures = np.clip(data.of(method)[0].pictures, -1, 1)
+            draw_atoms((pictures.T + 1) / 2, ax, columns=len(pictures) // 2)
+            letter(ax, name, f"made by the generator, {NAMES[method]}")
     return fig
-
-
-def _row(pictures: Array) -> Array:
-    """Return square pictures side by side, a white line between two."""
-    side = round(float(np.sqrt(pictures.shape[1])))
-    framed = np.pad(pictures.reshape(-1, side, side), ((0, 0), (0, 0), (0, 1)), constant_values=-1.0)
-    return np.asarray(np.concatenate(list(framed), 1)[:, :-1])

@@ -22,6 +22,7 @@ from circuitlsc.circuit.cells.memory import (
     Drive,
     DriveNoise,
     FeatureLines,
+    FeatureRectifier,
     Memory,
     Neurons,
     Read,

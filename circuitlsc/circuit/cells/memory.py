@@ -23,7 +23,7 @@ from circuitlsc.circuit.cells.integrator import Integrator, clamp
 from circuitlsc.circuit.cells.node import Sum
 from circuitlsc.circuit.cells.noise import Noise, ThermalNoise
 from circuitlsc.circuit.cells.plastic import Multipliers
-from circuitlsc.circuit.cells.variational import Observation
+from circuitlsc.circuit.cells.variational import DeviceRectifier, Observation
 from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import Scaling
@@ -33,6 +33,18 @@ class FeatureLines(Observation):
     """Features phi that come from outside, as voltages: lines that select an input, or what another circuit makes."""
 
     quantity = "phi"
+
+
+class FeatureRectifier(DeviceRectifier):
+    """A feature that no crossbar loads, from an op-amp: multipliers sense its voltage alone."""
+
+    definition = "lsc_feature"
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return ``lsc_feature z y``: a rectifier with a load."""
+        (cell,) = super().subcircuits(scaling)
+        cell.R("load", "y", 0, number(scaling.r_node))
+        return (cell,)
 
 
 @dataclass(frozen=True, eq=False)
