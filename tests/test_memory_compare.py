@@ -152,6 +152,9 @@ def test_a_circuit_with_a_memory_is_judged_and_drawn(problem, tmp_path):
     of = Remembered.of(sampler, samples)
     assert (of.visits, of.dropped, of.rank, of.t_stop) == (20, 10, 3, 90.0)
     np.testing.assert_allclose(of.starts, sampler.row_starts(2, 1), atol=1e-9)
+    np.testing.assert_allclose(
+        samples.time[0, : of.draws_per_visit] - 30.0, of.spacing * np.arange(1, 1 + of.draws_per_visit)
+    )
     made = outcome(sampler, samples, tolerance=0.05, reference_time=1.0)
     assert made.verdict == "inconclusive"
     assert made.numbers["pathwise"]["rms"] < 1e-6
