@@ -199,6 +199,14 @@ def test_samples_by_row(tmp_path):
         samples.draws("u")
 
 
+def test_noise_of_weights_is_warned_of_where_visits_are_long():
+    def warned(hold):
+        return memory(dynamics={"noise": "weight"}, hold=hold).plan.warnings
+
+    assert "times what it should be at the start of a visit of 1 tau" in warned(1.0)[-1]
+    assert warned(0.005) == memory(hold=1.0).plan.warnings == ()
+
+
 def test_where_the_inputs_start():
     sampler = memory("relu:8")
     W, U = sampler.starts(4, 0).reshape(4, 3, -1), sampler.row_starts(4, 0)

@@ -159,6 +159,7 @@ def build_sampler(
         plan = replace(plan, step=shorter, explanation=(*plan.explanation, line))
     if stream is not None:
         plan = _dividing(plan, stream.hold)
+        plan = replace(plan, warnings=(*plan.warnings, *system.warned_of(stream, plan)))
     sampler = Sampler(
         model=model,
         x=x,

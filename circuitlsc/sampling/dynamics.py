@@ -18,6 +18,7 @@ from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
 from circuitlsc.model.lca import lca_model, threshold_code
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import Stream
 from circuitlsc.planning.plan import (
     Plan,
     check_atoms,
@@ -96,6 +97,10 @@ class System:
     def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
         """Choose or check width and step, and what the dynamics leave open; raise InputError if they cannot be used."""
         return sampling_plan(model, x, self.dynamics, width=width, step=step)
+
+    def warned_of(self, stream: Stream, plan: StepPlan) -> tuple[str, ...]:
+        """Return what to warn of in how inputs follow each other."""
+        return ()
 
     def tolerance(self, width: float) -> float:
         """Return the tolerance of Newton's iteration."""

@@ -22,15 +22,19 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
+from circuitlsc.model.stream import Stream
+from circuitlsc.model.weight_noise import weight_noise_profile
 from circuitlsc.planning.plan import (
     Plan,
     encoded_plan,
     encoded_ranges,
 )
 from circuitlsc.planning.scaling import Ranges
+from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.dynamics import System
 
 LONGEST_HELD = 0.1  # tau: a stand-alone deck's noise is held so long at most where the step may be longer
+TOO_WIDE = 0.05  # of the variance of a mode, from where on noise of weights is warned of
 POORLY = 0.05  # conditioning of a kernel
 
 
@@ -169,6 +173,21 @@ class Amortised(System):
                 f"{POORLY:g}: dual vectors are large, and so is what parts do wrong. Give more features.",
             )
         return warnings
+
+    def warned_of(self, stream: Stream, plan: StepPlan) -> tuple[str, ...]:
+        """Return what noise of weights does at the start of a visit, if that is much."""
+        n, rate = self.features.N, plan.fastest_mode
+        if self.dynamics.noise != "weight" or n == 1:
+            return ()
+        excess = float(weight_noise_profile(rate, stream.hold, n)) - 1
+        if excess <= TOO_WIDE:
+            return ()
+        shortest = TOO_WIDE / ((1 - 1 / n) * rate)
+        return (
+            f"noise of weights makes the variance of the fastest mode (rate {rate:.3g} / tau) {1 + excess:.3g} times what it "
+            f"should be at the start of a visit of {stream.hold:g} tau, and too small at its end. Give hold <= {shortest:.2g} "
+            f'(within {TOO_WIDE:.0%}), or noise = "neuron", which is exact.',
+        )
 
     def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
         """Wire up neurons on a memory."""
