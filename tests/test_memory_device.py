@@ -130,6 +130,7 @@ def test_what_nothing_holds_is_said_with_numbers():
     given = {"noise": "weight", "write": "same"}
     report = memory({}, "relu:8", dynamics=given).report()
     assert "15 modes that no input reads diffuse: after" in report
+    assert "6.44e-05 V rms" in report  # sqrt(kT/C) of 1 pF
     sampler = memory({}, "relu:8", dynamics={**given, "leak": 0.05})
     (line,) = (text for text in sampler.report().splitlines() if text.startswith("free modes"))
     span = sampler.features.span
@@ -252,6 +253,8 @@ def test_budget_and_yield_of_a_memory():
     entry = offset.to_dict()
     assert (entry["crosstalk"], entry["own_response"]) == (others, own)
     assert len(entry["latents"]["p_active"]) == n
+    at = entry["worst_input"]["mean"] * MODEL.n_latents + entry["worst_latent"]["mean"]
+    assert entry["d_mean"] == offset.change.mean[at] == offset.largest("mean")[0]
     text = budget_report(budget)
     assert "of each of 3 inputs" in text
     assert f"crosstalk {others:.2g}, own {own:.2g}" in text
