@@ -14,6 +14,7 @@ from scipy.special import ndtri
 
 from circuitlsc.circuit.memory import independent, responses
 from circuitlsc.errors import InputError
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.planning.run_plan import RunPlan
@@ -251,7 +252,7 @@ def error_budget(
     nonideal = as_nonidealities(nonideal)
     run, machine, circuit = split_options(options)
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
-    circuits = variants(nonideal, asked, corners)
+    circuits = variants(nonideal, asked, corners, _with_capacitance(as_dynamics(circuit.get("dynamics", LANGEVIN))))
     if not circuits:
         raise InputError(
             "the budget is empty: no part has an imperfection, and no sweep was asked for. "
@@ -289,10 +290,21 @@ def error_budget(
     return ErrorBudget(tuple(entries), run, ideal)
 
 
-def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
-    """Return (name, parts) of every circuit beside the ideal one."""
+def _with_capacitance(dynamics: Dynamics) -> tuple[str, ...]:
+    """Return the imperfections that white noise of a memory's neurons cannot have: they are tried with noise.capacitance."""
+    return ("noise.ac_corner", "noise.supply_correlation") if dynamics.remembers and dynamics.noise == "neuron" else ()
+
+
+def variants(
+    nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool, coloured: Sequence[str] = ()
+) -> list[tuple[str, Nonidealities]]:
+    """Return (name, parts) of every circuit beside the ideal one; those of ``coloured`` have noise.capacitance, too."""
     found = nonideal.imperfections()
-    out = [(i.name, nonideal.only(i.name)) for i in found]
+    out = []
+    for i in found:
+        with_it = i.name in coloured and nonideal.noise.capacitance > 0
+        name = f"{i.name}, noise.capacitance" if with_it else i.name
+        out.append((name, nonideal.only(*name.split(", "))))
     if len(found) > 1:
         out.append(("all", nonideal))
     ideal = nonideal.only()
