@@ -180,8 +180,8 @@ def _draw_neuron(sheet: Sheet, parts: Parts, at: float) -> float:
     return _draw_weight(sheet, parts, x, LED)
 
 
-def _draw_lines(page: Sheet, sheet: Sheet, parts: Parts, crossbars: Mapping[str, Crossbar | ResistorCrossbar]) -> None:
-    """Draw what makes phi and v of an input."""
+def _draw_lines(page: Sheet, sheet: Sheet, parts: Parts, crossbars: Mapping[str, Crossbar | ResistorCrossbar]) -> float:
+    """Draw what makes phi and v of an input; return how far down that reaches."""
     read, write = crossbars.get("features_weights"), crossbars["dual_weights"]
     count, lift = f"$H$ = {parts.n_features}", 2.2 + 2.4 * (parts.device and read is not None)
     if read is None:
