@@ -160,9 +160,9 @@ def test_expectation_maximisation_finds_the_maximum_of_the_likelihood():
             return -np.log((1 - p["pi"]) * norm.pdf(X, 0, p["sigma"]) + p["pi"] * on).sum()
 
         exact = minimize(loss, [numbers[name] for name in learn], method="Nelder-Mead", options={"xatol": 1e-6}).x
-        made = gibbs_em(X, truth, learn=learn, n_sweeps=3000)
+        made = gibbs_em(X, truth, learn=learn, n_sweeps=2000)
         found = [float(np.squeeze(getattr(made, name))) for name in learn]
-        np.testing.assert_allclose(found, exact, rtol=0.03)
+        np.testing.assert_allclose(found, exact, rtol=0.04)
         assert np.max(np.abs(exact / [numbers[name] for name in learn] - 1)) > 0.03  # the truth is something else
 
 
@@ -176,8 +176,8 @@ def dictionaries(X, seed, *, memory, hold, total, reference, **given):
 
 def test_learning_with_a_memory_finds_the_likelihoods_maximum_at_a_short_hold():
     X = inputs(200)
-    reference = gibbs_em(X, MODEL, n_sweeps=2500)
-    given = {"hold": 2.0, "reference": reference, "A0": reference.A, "total": 600.0, "step": 0.0125, "tau_A": 200.0}
+    reference = gibbs_em(X, MODEL, n_sweeps=2000)
+    given = {"hold": 2.0, "reference": reference, "A0": reference.A, "total": 500.0, "step": 0.0125, "tau_A": 200.0}
     cosine, ratio = dictionaries(X, 0, memory=200, batch=50, **given)
     assert cosine > 0.999
     assert ratio == pytest.approx(1.0, abs=0.02)
@@ -221,6 +221,20 @@ def test_the_sparsity_of_400_inputs(pi, seed):
     found, expected = sparsities(pi, 400, total=2000.0, seed=seed)
     assert found == pytest.approx(expected, abs=0.01)
     assert sparsities(pi, None, total=2000.0, seed=seed)[0] < expected - 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sparsity_rate_and_noise_level_of_400_inputs(seed):
+    model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
+    X, learn = inputs(400, model), ("pi", "lam", "sigma")
+    expected = gibbs_em(X, model, learn=learn)
+    stage = Stage(duration=3000.0, step=0.02, hold=2.0, tau_u0=50.0, tau_lam=100.0, tau_sigma=50.0)
+    given = {"A0": model.A, "pi": 0.5, "lam": 1.5, "sigma": 0.7, "source": Rows(X), "learn": learn, "seed": seed}
+    for memory, right in ((400, True), (None, False)):
+        found = Learner(**given, stages=[stage], memory=memory).run().learned
+        error = [abs(getattr(found, name) - getattr(expected, name)) for name in learn]
+        assert np.all(np.array(error) < (0.01, 0.03, 0.005)) == right
 
 
 # ---- configs, and what is refused

@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
-from circuitlsc.learning.source import Rows, Source, checked_batch, fingerprint, input_rng
+from circuitlsc.learning.source import Rows, Source, checked_batch, fingerprint
 from circuitlsc.model.dynamics import Dynamics, as_dynamics
 from circuitlsc.model.features import Features, features_of
+from circuitlsc.sampling.system import system_of
 
 FEW, SHORT = 10, 50.0  # visits of an input, and the time that it is on, in tau: codes have not converged with fewer
 AMORTISED = Dynamics(kind="amortised")
@@ -138,11 +139,7 @@ class Remembered:
                 f'dynamics.features = "{kind}" have rank {features.rank}, but {features.N} inputs are remembered, each with a '
                 f'state of its own. Give at least {2 * features.N} features, "one-hot" ones, or a smaller set.'
             )
-        if self.dynamics.write == "same" and not features.orthonormal:
-            raise InputError(
-                f'dynamics.write = "same" with features = "{kind}", which are not orthonormal: what writes one state '
-                'changes others. Give write = "dual".'
-            )
+        system_of(self.dynamics, features=features)  # refuses what writes one state and changes another
 
     @property
     def n_features(self) -> int:
@@ -155,7 +152,7 @@ class Remembered:
         if self.in_turn:
             return (index * n + np.arange(n)) % size
         cycle, place = divmod(index, size // n)
-        return input_rng(seed, cycle).permutation(size)[place * n : (place + 1) * n]
+        return np.random.default_rng([seed, 5, cycle]).permutation(size)[place * n : (place + 1) * n]
 
     def few(self, visits: float, hold: float) -> str | None:
         """Return what is wrong with so many visits in all, hold tau each, in one line; None if nothing is."""
