@@ -259,5 +259,5 @@ def test_learning_with_a_memory_from_a_config(tmp_path):
     assert "NOTE: each of the 6 inputs remembered is on 10 times, 20 tau in all" in done.stdout
     assert "memory         6 inputs by 20 features (relu:20), conditioning" in done.stderr
     done = circuitlsc("draw", "memory.toml", "-o", "drawn", cwd=tmp_path)
-    assert "the way of a signal through it is not drawn" in one_line(done, 2)
-    assert not (tmp_path / "drawn").exists()
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"signal_path.svg", "synapse.svg"}

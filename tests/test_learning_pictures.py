@@ -34,7 +34,7 @@ CHIP = Nonidealities(
     corner={"resistance": 1.2, "capacitance": 0.9},
     seed=3,
 )
-LEARN = ("A", "pi", "lam", "sigma", "A pi", "A sigma", "pi sigma", "lam sigma", "A pi sigma")
+LEARN = ("A", "pi", "lam", "sigma", "A pi", "A sigma", "pi sigma", "lam sigma", "A pi sigma", "pi lam")
 
 
 @pytest.fixture(autouse=True)

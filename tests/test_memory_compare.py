@@ -152,6 +152,9 @@ def test_a_circuit_with_a_memory_is_judged_and_drawn(problem, tmp_path):
     of = Remembered.of(sampler, samples)
     assert (of.visits, of.dropped, of.rank, of.t_stop) == (20, 10, 3, 90.0)
     np.testing.assert_allclose(of.starts, sampler.row_starts(2, 1), atol=1e-9)
+    np.testing.assert_allclose(
+        samples.time[0, : of.draws_per_visit] - 30.0, of.spacing * np.arange(1, 1 + of.draws_per_visit)
+    )
     made = outcome(sampler, samples, tolerance=0.05, reference_time=1.0)
     assert made.verdict == "inconclusive"
     assert made.numbers["pathwise"]["rms"] < 1e-6
@@ -173,13 +176,13 @@ def test_circuits_of_bars_have_their_posteriors_and_wrong_ones_disagree(monkeypa
         sampler = build_sampler(model, x, dynamics=Dynamics(kind="amortised", **dynamics), hold=1.0)
         return Remembered.of(sampler, sampler.run(t_stop=t_stop, chains=2, seed=1))
 
-    right = run(8000.0, features="relu:16")
+    right = run(8000.0, features="relu:8")
     c = judge_memory(right, expect_memory(right, reference_time=20.0))
     assert c.verdict != "disagrees", c.reason
     entries = [latent.p_active for each in c.inputs for latent in each.latents]
     assert all(abs(e.circuit - e.exact) <= 0.015 + 4 * e.mcse for e in entries)
-    short = replace(right, visits=480)  # what is expected of 2,000 tau
-    short = replace(short, u=[u.part(0, 480 * right.draws_per_visit) for u in right.u])
+    first = [u.part(0, 480 * right.draws_per_visit) for u in right.u]  # what is expected of 2,000 tau
+    short = replace(right, visits=480, u=first)
     known = expect_memory(short, reference_time=20.0)
     wrong = {
         "not tempered": run(2000.0, noise="weight", temperature=4.0),

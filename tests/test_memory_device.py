@@ -18,7 +18,7 @@ from circuitlsc.reporting.study_plot import budget_figure
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.simulator.engine import run_chains
-from circuitlsc.studies.budget import error_budget
+from circuitlsc.studies.budget import error_budget, variants
 from circuitlsc.studies.chip_yield import chip_yield
 from circuitlsc.studies.circuit_calibration import calibrate_circuit, plan_calibration
 from circuitlsc.studies.design_rules import check_rules
@@ -130,6 +130,7 @@ def test_what_nothing_holds_is_said_with_numbers():
     given = {"noise": "weight", "write": "same"}
     report = memory({}, "relu:8", dynamics=given).report()
     assert "15 modes that no input reads diffuse: after" in report
+    assert "6.44e-05 V rms" in report  # sqrt(kT/C) of 1 pF
     sampler = memory({}, "relu:8", dynamics={**given, "leak": 0.05})
     (line,) = (text for text in sampler.report().splitlines() if text.startswith("free modes"))
     span = sampler.features.span
@@ -252,6 +253,8 @@ def test_budget_and_yield_of_a_memory():
     entry = offset.to_dict()
     assert (entry["crosstalk"], entry["own_response"]) == (others, own)
     assert len(entry["latents"]["p_active"]) == n
+    at = entry["worst_input"]["mean"] * MODEL.n_latents + entry["worst_latent"]["mean"]
+    assert entry["d_mean"] == offset.change.mean[at] == offset.largest("mean")[0]
     text = budget_report(budget)
     assert "of each of 3 inputs" in text
     assert f"crosstalk {others:.2g}, own {own:.2g}" in text
@@ -260,6 +263,14 @@ def test_budget_and_yield_of_a_memory():
     assert lot.chips[0].change.mean == pytest.approx(budget["all"].change.mean)
     with pytest.raises(InputError, match="has several"):
         check_samples_one("friction", {"dynamics": "amortised", "hold": 1.0})
+
+
+def test_what_white_noise_cannot_have_is_tried_with_its_capacitance():
+    parts = Nonidealities(noise={"capacitance": 1e-13, "ac_corner": 1e3})
+    tried = dict(variants(parts, [], False, ("noise.ac_corner",)))
+    assert list(tried) == ["noise.capacitance", "noise.ac_corner, noise.capacitance", "all"]
+    assert tried["noise.ac_corner, noise.capacitance"].noise == parts.noise
+    memory(tried["noise.ac_corner, noise.capacitance"])
 
 
 @pytest.mark.slow

@@ -141,19 +141,6 @@ class SignalFlowGraph:
         return Wires(inputs, target.port_nodes(port), target.nodes)
 
 
-def at_rest(graph: SignalFlowGraph, *wanted: Cell) -> dict[str, Array]:
-    """Return what cells put out that states do not reach, once all has settled, by name: a row for each streamed input."""
-    names = {cell.name for cell in wanted}.union(*(nx.ancestors(graph.graph, cell.name) for cell in wanted))
-    values: dict[str, Array] = {}
-    for name in nx.topological_sort(graph.graph.subgraph(names)):
-        cell = graph.graph.nodes[name]["cell"]
-        if isinstance(cell, Input) and cell.stream is not None:
-            values[name] = cell.stream.rows
-        else:
-            values[name] = cell.evaluate({port: values[source.name] for port, source in graph.inputs(cell).items()})
-    return values
-
-
 class Twin:
     r"""The NumPy twin of a graph: the same tables, the same sums, evaluated by walking the graph.
 

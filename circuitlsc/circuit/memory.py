@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,7 +14,7 @@ from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell
 from circuitlsc.circuit.cells.noise import noise_power
 from circuitlsc.circuit.cells.variational import rectifier_table
-from circuitlsc.circuit.graph import SignalFlowGraph, at_rest
+from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.variational import SETTLES, slowest_op_amp
 from circuitlsc.circuit.wiring import Wiring, force, negated, weighted_sum
 from circuitlsc.errors import InputError
@@ -248,17 +249,30 @@ def _wired_lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynami
         return phi, phi
     matrix = features.dual_matrix
     if dynamics.dual_from == "measured":
-        inverse = np.linalg.pinv(at_rest(graph, phi)[phi.name].T, rcond=RANK)
+        inverse = np.linalg.pinv(_at_rest(graph, phi)[phi.name].T, rcond=RANK)
         matrix = inverse.T @ inverse
     v = weighted_sum(graph, phi, _negative(graph, phi, how), "dual", "dual_weights", matrix, None, how, symbol="v")
     return phi, v
+
+
+def _at_rest(graph: SignalFlowGraph, *wanted: Cell) -> dict[str, Array]:
+    """Return what cells put out that states do not reach, once all has settled, by name: a row for each streamed input."""
+    names = {cell.name for cell in wanted}.union(*(nx.ancestors(graph.graph, cell.name) for cell in wanted))
+    values: dict[str, Array] = {}
+    for name in nx.topological_sort(graph.graph.subgraph(names)):
+        cell = graph.graph.nodes[name]["cell"]
+        if isinstance(cell, cells.Input) and cell.stream is not None:
+            values[name] = cell.stream.rows
+        else:
+            values[name] = cell.evaluate({port: values[source.name] for port, source in graph.inputs(cell).items()})
+    return values
 
 
 def lines_at_rest(graph: SignalFlowGraph) -> tuple[Array, Array]:
     """Return the lines phi and v of each input once they have settled, as the circuit has them, each (H, N)."""
     (read,), (write,) = ([c for c in graph.cells if isinstance(c, kind)] for kind in (cells.Read, cells.Write))
     phi, v = graph.inputs(read)["phi"], graph.inputs(write)["v"]
-    values = at_rest(graph, phi, v)
+    values = _at_rest(graph, phi, v)
     return values[phi.name].T, values[v.name].T
 
 

@@ -102,9 +102,9 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         result = outcome(sampler, samples, expected=known, half=half, note=say, **_judged(config))
         write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
         text = result.text
-        # rows of an energy report know of no momentum, and of no settling
-        known_parts = sampler.dynamics.kind in ("langevin", "variational")
-        if sampler.level == "device" and known_parts and sampler.stream is None:
+        # rows of an energy report know of no momentum, of no settling, and of inputs that come back, but not of those that go
+        known_parts = sampler.dynamics.kind in ("langevin", "variational") and sampler.stream is None
+        if sampler.level == "device" and (known_parts or sampler.dynamics.remembers):
             from circuitlsc.studies.energy import energy_report, energy_text
 
             energy = energy_report(sampler, samples, note=say)

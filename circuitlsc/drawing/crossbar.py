@@ -38,6 +38,7 @@ HEAD = 1.45  # from the first row up to the drivers, in row pitches
 CROWD = 24  # more nodes than this are not all labelled
 FINE = 48  # more columns than this get finer lines
 LARGEST_PITCH = 0.2  # inch
+LINES = {"features_weights": ("x", "z"), "dual_weights": (r"\phi", "v")}  # letters of the crossbars of a memory's lines
 WIDEST, TALLEST = 18.0, 5.0  # inch, of the crossbars of a figure without their colour bars
 BESIDE, ABOVE, BELOW = 1.1, 0.5, 0.12  # inch, around each crossbar: row labels and colour bar; title and column labels
 BAR_LABEL = 1.1  # inch, the length of a colour bar's label
@@ -205,14 +206,14 @@ def _draw_wires(ax: Axes, rows: int, x: Array) -> None:
 
 def _label_nodes(cell: ResistorCrossbar, ax: Axes, x: Array) -> None:
     """Name the rows by their output nodes and the pairs of columns by their input nodes; of a crowd, every so many."""
-    source, target = NODES.get(cell.name, ("in", "out"))  # any other crossbar: its pins
+    source, target = {**NODES, **LINES}.get(cell.name, ("in", "out"))  # any other crossbar: its pins
     rows, pairs = cell.matrix.shape
     right: dict[str, Any] = {"xytext": (3, 0), "va": "center_baseline"}
     above: dict[str, Any] = {"xytext": (0, 3), "va": "bottom", "ha": "center"}
     named = [(target, j, (x[-1] + 0.7, float(j)), right) for j in _some(rows)]
     named += [(source, i, ((x[2 * i] + x[2 * i + 1]) / 2, -HEAD), above) for i in _some(pairs)]
     for name, k, at, how in named:
-        name = name if len(name) == 1 else rf"\mathrm{{{name}}}"
+        name = name if len(name) == 1 or name in LINES["dual_weights"] else rf"\mathrm{{{name}}}"
         size = matplotlib.rcParams["ytick.labelsize"]
         ax.annotate(f"${name}_{{{k}}}$", at, textcoords="offset points", fontsize=size, **how)
 

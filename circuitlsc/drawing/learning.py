@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from circuitlsc.circuit.cells import Backward, Follower, Forward, Hebbian, Integrator, Weights
+from circuitlsc.drawing.memory import draw_memory_path
 from circuitlsc.drawing.parts import SYMBOLS, Parts, draw_leaky, draw_multiplier, draw_terminal
 from circuitlsc.drawing.path import draw_signal_path
 from circuitlsc.drawing.sheet import Sheet, drawn, engineering, save
@@ -44,11 +45,6 @@ def learning_path_schematic(learner: CircuitLearner, path: Path) -> None:
 
 def learning_path_figure(learner: CircuitLearner) -> Figure:
     """Return the figure that `learning_path_schematic` saves."""
-    if learner.remembered is not None:
-        raise InputError(
-            "learning_path_schematic(): the neurons are read from a memory, and the way of a signal through it is not drawn. "
-            "See the deck that build writes, or give a learner without memory."
-        )
     return drawn("learning_path_schematic()", lambda sheet: _draw_learner(sheet, Parts(learner)))
 
 
@@ -79,7 +75,8 @@ def synapse_figure(learner: CircuitLearner) -> Figure:
 
 def _draw_learner(sheet: Sheet, parts: Parts) -> None:
     """Draw the signal path, and below it a panel for each slow variable."""
-    _Panels(sheet.placed(draw_signal_path(sheet, parts)), parts).draw()
+    draw = draw_memory_path if parts.dynamics.remembers else draw_signal_path
+    _Panels(sheet.placed(draw(sheet, parts)), parts).draw()
 
 
 @dataclass(frozen=True)
@@ -97,10 +94,13 @@ class _Panels:
         active = r"\mathbf{1}(s_i \neq 0)" if parts.made.signed else r"\mathbf{1}(s_i > 0)"
         rules = {
             "u0": ("threshold", ("e_i", "u_i"), rf"e_i\,{sign}", f"$K$ = {model.n_latents}", 4.2),
+            "logpi": ("sparsity", ("e_i", "u_i"), rf"\lambda\,e_i\,{sign}", f"$K$ = {model.n_latents}", 4.6),
             "lam": ("rate", ("u_i", "u_0"), rf"{active}\,[1/\lambda - {size}]", f"$K$ = {model.n_latents}", 5.4),
             "sigma": ("noise level", ("r_j",), r"(r_j^2 - \sigma^2) / D", f"$D$ = {model.n_features}", 4.4),
         }
         for quantity, cell in parts.moves.items():
+            if quantity == "w":
+                continue  # a memory's are in the loop
             end = self._weights(x, cell) if isinstance(cell, Weights) else self._slow(x, cell, *rules[quantity])
             x = end + 2.2
 

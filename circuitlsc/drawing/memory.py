@@ -27,7 +27,7 @@ from circuitlsc.drawing.parts import (
     draw_terminal,
     draw_thermal_noise,
 )
-from circuitlsc.drawing.path import CODE, Named, Stage, draw_likelihood, draw_rectifier
+from circuitlsc.drawing.path import CODE, GHOST_ROW, Named, Stage, draw_likelihood, draw_rectifier
 from circuitlsc.drawing.sheet import Point, Sheet, engineering
 from circuitlsc.nonideal.hardware import Hardware
 
@@ -55,7 +55,7 @@ def draw_synapse(sheet: Sheet, parts: Parts, force: Point, x: float) -> None:
     sheet.text((end + 2.2, 1.6), _block(parts), vertical="top")
     noisy = parts.device and parts.dynamics.noise == "neuron"
     row = sheet.placed((0.0, -BELOW[0 if noisy else 1]))
-    row.text((0, 2.2), f"one of $H$ = {_features(parts)} synapses of neuron $i$", vertical="bottom")
+    row.text((0, 2.2), f"one of $H$ = {parts.n_features} synapses of neuron $i$", vertical="bottom")
     draw_terminal(row, (0, 0), "d_i", "right")
     node = _draw_weight(row, parts, 0.1, 1.9)
     row.line((node, 0), (node + 2.6, 0))
@@ -79,8 +79,11 @@ def draw_drive_noise(sheet: Sheet, parts: Parts) -> float | None:
     return draw_thermal_noise(sheet, hardware, hardware.noise_gain(parts.dynamics.T))
 
 
-def draw_memory_path(sheet: Sheet, parts: Parts) -> None:
-    """Draw the loop from a neuron through its memory, threshold and crossbars, and below it the lines that read and write."""
+def draw_memory_path(sheet: Sheet, parts: Parts) -> Point:
+    """Draw the loop from a neuron through its memory, threshold and crossbars, and below it the lines that read and write.
+
+    Return the lower left corner of what was drawn.
+    """
     hung = 1.0 + (2.7 if parts.device and parts.dynamics.noise == "neuron" else 0.0)
     at = CODE - 3.8 - (GATE[0] / 2 + hung + LED + 2.5 + 1.4 + _room(parts) + 1.0 + 2.5 + 2.0)
     node = _draw_neuron(sheet, parts, at)
@@ -88,27 +91,24 @@ def draw_memory_path(sheet: Sheet, parts: Parts) -> None:
     back = node + 1.9
     sheet.dot((back, 0))
     sheet.line((back, 0), (back, 3.4), (at, 3.4), (at, GATE[1] / 2), arrow="->")
-    _, low = draw_likelihood(sheet, parts, at, _block(parts))
+    left, low = draw_likelihood(sheet, parts, at, _block(parts))
     crossbars = {c.name: c for c in parts.made.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))}
     if "dual_weights" in crossbars:
-        _draw_lines(sheet, sheet.placed((at + 1.5, low - 2.4 - 1.6 * parts.device)), parts, crossbars)
-        return
+        lines = sheet.placed((at + 1.5, low - 2.4 - 1.6 * parts.device))
+        return left, lines.on_page((0.0, _draw_lines(sheet, lines, parts, crossbars)))[1]
     lines = sheet.placed((at + 15.0, -5.6))
     lines.text((0, 0), "lines that come with each input,\nwhich read and write:", vertical="top")
     lines.waveform((0.0, -2.2), "hold")
     lines.dot((1.8, -1.95), terminal=True)
     lines.text((2.1, -1.95), r"$\phi_h(t),\; v_h(t) = \phi_h(t)$")
-
-
-def _features(parts: Parts) -> int:
-    return int(parts.made.features.H)
+    return left, low
 
 
 def _block(parts: Parts) -> str:
     """Return the lines on sizes, inputs and units."""
     made, s = parts.made, parts.made.scaling
     lines = [
-        f"$K$ = {made.model.n_latents} latents, $D$ = {made.model.n_features} features of $x$, $H$ = {_features(parts)}"
+        f"$K$ = {made.model.n_latents} latents, $D$ = {made.model.n_features} features of $x$, $H$ = {parts.n_features}"
     ]
     if (stream := parts.stream) is not None:
         lines.append(
@@ -180,10 +180,10 @@ def _draw_neuron(sheet: Sheet, parts: Parts, at: float) -> float:
     return _draw_weight(sheet, parts, x, LED)
 
 
-def _draw_lines(page: Sheet, sheet: Sheet, parts: Parts, crossbars: Mapping[str, Crossbar | ResistorCrossbar]) -> None:
-    """Draw what makes phi and v of an input."""
+def _draw_lines(page: Sheet, sheet: Sheet, parts: Parts, crossbars: Mapping[str, Crossbar | ResistorCrossbar]) -> float:
+    """Draw what makes phi and v of an input; return how far down that reaches."""
     read, write = crossbars.get("features_weights"), crossbars["dual_weights"]
-    count, lift = f"$H$ = {_features(parts)}", 2.2 + 2.4 * (parts.device and read is not None)
+    count, lift = f"$H$ = {parts.n_features}", 2.2 + 2.4 * (parts.device and read is not None)
     if read is None:
         sheet.text((0, lift), "lines: features that come with the input that is on", vertical="bottom")
         sheet.waveform((-1.7, 0.7), "hold")
@@ -207,3 +207,4 @@ def _draw_lines(page: Sheet, sheet: Sheet, parts: Parts, crossbars: Mapping[str,
     row = sheet.placed((start[0], drop), 1 if read is None else -1)
     end = Stage(row, parts, write, named).draw()
     row.dot((end[0] + 0.1, end[1]), terminal=True)
+    return drop + GHOST_ROW - 2.5

@@ -34,7 +34,7 @@ Found = TypeVar("Found", bound=Cell)
 
 GATE = (4.9, 2.0)  # width and height of the gate's box
 STEM = 2.1  # length of a wire from a terminal up to what it controls
-SYMBOLS = {"a": "a_{ji}", "u0": "u_0", "lam": r"\lambda", "sigma": r"\sigma"}
+SYMBOLS = {"a": "a_{ji}", "u0": "u_0", "logpi": r"\log\pi^{-1}", "lam": r"\lambda", "sigma": r"\sigma"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,15 @@ class Parts:
 
     @property
     def dynamics(self) -> Any:
-        """What the neurons do; those of a circuit that learns sample."""
-        return getattr(self.made, "dynamics", Dynamics())
+        """What the neurons do; those of a circuit that learns sample, or are read from its memory."""
+        remembered = getattr(self.made, "remembered", None)
+        return remembered.dynamics if remembered is not None else getattr(self.made, "dynamics", Dynamics())
+
+    @property
+    def n_features(self) -> int:
+        """H, of a memory."""
+        remembered = getattr(self.made, "remembered", None)
+        return int((self.made if remembered is None else remembered).features.H)
 
     @property
     def lca(self) -> bool:

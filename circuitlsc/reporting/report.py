@@ -27,6 +27,7 @@ from circuitlsc.validation.stream_compare import LawStreamComparison, StreamComp
 from circuitlsc.validation.verdict import Verdict
 
 ALL_ROWS = 24  # more latents than this are too many to read
+MOST_NOTES = 4  # on inputs
 
 
 def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) -> str:
@@ -243,7 +244,9 @@ def memory_report(sampler: Sampler, samples: Samples, c: MemoryComparison) -> st
         f"each, {c.draws_per_visit} samples kept",
         f"               effective ones in a visit {median:.3g} (median), {least:.2g} (smallest); largest rank R-hat {rhat}",
     ]
-    return _ended(lines, samples, c)
+    notes = [f"input {n}: {note}" for n, each in enumerate(c.inputs) for note in each.notes]
+    left = [f"{len(notes) - MOST_NOTES} more are in comparison.json"] if len(notes) > MOST_NOTES else []
+    return _ended(lines, samples, c, [*notes[:MOST_NOTES], *left])
 
 
 def _within_visit(sampler: Sampler, c: MemoryComparison) -> list[str]:

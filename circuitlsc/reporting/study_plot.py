@@ -87,7 +87,9 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
         face = "C0" if entry.prediction_holds is not False else "white"
         ax.errorbar(at, value, 2 * se, fmt="o", color="C0", mfc=face, capsize=1.5, lw=0.8)
     ax.axhline(0, color="0.8", lw=0.7, zorder=0)
-    ax.set(xlabel=f"{name} ({unit_of(name)})", ylabel=TITLES[what], title=f"latent {k}")
+    row, latent = divmod(k, len(entries[0].change.mean) // entries[0].inputs)
+    whose = f"latent {k}" if entries[0].inputs == 1 else f"input {row}, latent {latent}"
+    ax.set(xlabel=f"{name} ({unit_of(name)})", ylabel=TITLES[what], title=whose)
 
 
 def sweep_figure(budget: ErrorBudget) -> Figure | None:

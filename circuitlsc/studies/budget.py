@@ -14,6 +14,7 @@ from scipy.special import ndtri
 
 from circuitlsc.circuit.memory import independent, responses
 from circuitlsc.errors import InputError
+from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
 from circuitlsc.planning.run_plan import RunPlan
@@ -98,6 +99,8 @@ class BudgetEntry:
         ``"ideal"``; of the ideal circuit itself ``"exact"``, the posterior, or ``"law"``, the closed form of an encoder's.
     crosstalk : tuple of float, or None
         Of a memory: the largest response of an input to another, and of an input to itself minus 1.
+    inputs : int
+        How many a memory has.
 
     Of a memory all arrays are those of its inputs, one after the other; ``tv`` is a mean over inputs, and the largest change
     that of any latent of any input.
@@ -110,6 +113,7 @@ class BudgetEntry:
     half_step: PairedDifference | None = None
     against: str = "ideal"
     crosstalk: tuple[float, float] | None = None
+    inputs: int = 1
 
     def latent(self, statistic: str) -> int:
         """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
@@ -152,7 +156,7 @@ class BudgetEntry:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; None for what is not available."""
         d = self.change
-        worst = {name: self.latent(name) for name in MARGINALS}
+        worst, each = {name: self.latent(name) for name in MARGINALS}, len(d.mean) // self.inputs
         return {
             "name": self.name,
             "against": self.against,
@@ -163,7 +167,8 @@ class BudgetEntry:
             "tv_floor": d.tv_floor,
             "d_p_active_unpaired_se": float(d.p_active_unpaired_se[worst["p_active"]]),
             "d_mean_unpaired_se": float(d.mean_unpaired_se[worst["mean"]]),
-            "worst_latent": worst,
+            "worst_latent": {name: k % each for name, k in worst.items()},
+            **({"worst_input": {name: k // each for name, k in worst.items()}} if self.inputs > 1 else {}),
             **({} if self.crosstalk is None else dict(zip(("crosstalk", "own_response"), self.crosstalk, strict=True))),
             "latents": d.to_dict(),
             "predicted": self.prediction and self.prediction.to_dict(),
@@ -247,7 +252,7 @@ def error_budget(
     nonideal = as_nonidealities(nonideal)
     run, machine, circuit = split_options(options)
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
-    circuits = variants(nonideal, asked, corners)
+    circuits = variants(nonideal, asked, corners, _with_capacitance(as_dynamics(circuit.get("dynamics", LANGEVIN))))
     if not circuits:
         raise InputError(
             "the budget is empty: no part has an imperfection, and no sweep was asked for. "
@@ -280,14 +285,26 @@ def error_budget(
         written = None
         if ideal.features is not None and independent(ideal.features, ideal.dynamics):
             written = _crosstalk(device)
-        entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half, crosstalk=written))
+        given: dict[str, Any] = {"crosstalk": written, "inputs": len(before)}
+        entries.append(BudgetEntry(name, _parameters(name, parts), change, predicted, at_half, **given))
     return ErrorBudget(tuple(entries), run, ideal)
 
 
-def variants(nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool) -> list[tuple[str, Nonidealities]]:
-    """Return (name, parts) of every circuit beside the ideal one."""
+def _with_capacitance(dynamics: Dynamics) -> tuple[str, ...]:
+    """Return the imperfections that white noise of a memory's neurons cannot have: they are tried with noise.capacitance."""
+    return ("noise.ac_corner", "noise.supply_correlation") if dynamics.remembers and dynamics.noise == "neuron" else ()
+
+
+def variants(
+    nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool, coloured: Sequence[str] = ()
+) -> list[tuple[str, Nonidealities]]:
+    """Return (name, parts) of every circuit beside the ideal one; those of ``coloured`` have noise.capacitance, too."""
     found = nonideal.imperfections()
-    out = [(i.name, nonideal.only(i.name)) for i in found]
+    out = []
+    for i in found:
+        with_it = i.name in coloured and nonideal.noise.capacitance > 0
+        name = f"{i.name}, noise.capacitance" if with_it else i.name
+        out.append((name, nonideal.only(*name.split(", "))))
     if len(found) > 1:
         out.append(("all", nonideal))
     ideal = nonideal.only()
@@ -337,7 +354,7 @@ def _of_ideal(ideal: Sampler, samples: Samples) -> BudgetEntry:
         tv, floor = (float(np.mean([getattr(a, n) for a in apart])) if known else None for n in ("tv", "tv_floor"))
         supports = {"tv": tv, "tv_se": floor, "tv_floor": floor}
     change = PairedDifference(**moved, **errors, **unpaired, **supports)  # type: ignore[arg-type]
-    return BudgetEntry("ideal", {}, change, against="exact" if energy else "law")
+    return BudgetEntry("ideal", {}, change, against="exact" if energy else "law", inputs=len(pairs))
 
 
 def _row_statistics(ideal: Sampler, n: int, u: Draws) -> PosteriorStatistics:

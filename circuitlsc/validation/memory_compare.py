@@ -75,6 +75,8 @@ class Remembered:
         T of exp(-E/T), and the comparators' width in model units.
     time_scale : float
         Time to diffuse over the slab, in tau.
+    spacing : float or None
+        Between draws of a visit, in tau, and before the first; None is even, up to its end.
     seconds : float
         What a tau of all chains took; 0 if it is not known.
     seed : int
@@ -91,6 +93,7 @@ class Remembered:
     temperature: float = 1.0
     width: float = 0.0
     time_scale: float = 1.0
+    spacing: float | None = None
     seconds: float = 0.0
     seed: int = 0
 
@@ -122,6 +125,7 @@ class Remembered:
             temperature=sampler.temperature,
             width=sampler.plan.width,
             time_scale=sampler.plan.time_scale,
+            spacing=float(samples.attrs["thin"]) * sampler.plan.step,
             seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
             seed=run.seed,
         )
@@ -286,8 +290,7 @@ def expect_memory(
 ) -> list[Expectation]:
     """Return what a correct memory would give for each input; arguments as for `compare_memory`."""
     say, N = note or (lambda _: None), len(of.x)
-    share = min(1.0, IN_FULL / N)
-    found = []
+    share, found = _share(of), []
     for n, x in enumerate(of.x):
         place = f"input {n + 1} of {N}"
         found.append(
@@ -309,6 +312,11 @@ def expect_memory(
             )
         )
     return found
+
+
+def _share(of: Remembered) -> float:
+    """Return the share of an input in the work and the time that a run of one input has."""
+    return min(1.0, IN_FULL / len(of.x))
 
 
 def _say(say: Callable[[str], None], place: str, what: str) -> None:
@@ -337,7 +345,7 @@ def judge_memory(
     alpha : float
         Share of correct memories of which an input's largest abs(z) is beyond its limit.
     """
-    N, warmup = len(of.x), len(of.x) * of.dropped * of.hold
+    N, warmup, share = len(of.x), len(of.x) * of.dropped * of.hold, _share(of)
     widened = widening(known, alpha)
     measured, found = [], []
     for n, each in enumerate(known):
@@ -351,7 +359,7 @@ def judge_memory(
                 circuit,
                 s,
                 active,
-                times=Times(of.t_stop, warmup, of.seconds, each.seconds, IN_FULL / max(N, IN_FULL) * reference_time, N),
+                times=Times(of.t_stop, warmup, of.seconds, each.seconds / share, reference_time, N),
                 seed=of.seed,
                 virial=virial(of.model, of.u[n], of.x[n], **how),
                 tolerance=tolerance,
@@ -467,7 +475,8 @@ def _within_visit(of: Remembered, known: Sequence[Expectation]) -> tuple[WithinV
         for place, k in at.items():
             there = values[:, :, k].astype(float)
             found[place].append((*mean_with_mcse(there), *mean_with_mcse(there.mean(-1, keepdims=True))))
-    return tuple(_place(place, (k + 1) / each * of.hold, found[place], exact, floor) for place, k in at.items())
+    spacing = of.hold / each if of.spacing is None else of.spacing
+    return tuple(_place(place, (k + 1) * spacing, found[place], exact, floor) for place, k in at.items())
 
 
 def _place(name: str, time: float, found: Sequence[tuple[Array, ...]], exact: Array, floor: Array) -> WithinVisit:
