@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from circuitlsc import Dynamics, SparseCodingModel, SpikeSlab, build_sampler
+from circuitlsc import Dynamics, SparseCodingModel, SpikeSlab, build_sampler, judge
 from circuitlsc.circuit.cells import WrittenNoise
 from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.errors import InputError
 from circuitlsc.model.features import Features, features_of
 from circuitlsc.model.stream import Stream
+from circuitlsc.sampling import compile as compiling
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.ngspice.transient import through_lines
@@ -216,6 +217,49 @@ def test_where_the_inputs_start():
     same = rebuilt(sampler, tolerance=1e-8)
     assert np.array_equal(same.features.phi, sampler.features.phi)
     assert same.stream.order == "cyclic"
+
+
+def test_an_array_of_features_stays_in_what_is_rebuilt():
+    """Its name is that of a kind, or its own: either way it is the same circuit."""
+    for features in ("one-hot", "f.npy"):
+        sampler = memory(features, given=GIVEN)
+        assert np.array_equal(rebuilt(sampler, halvings=1).features.phi, GIVEN.T)
+        assert sampler.dynamics.features == ("given" if features == "one-hot" else "f.npy")
+    with pytest.raises(InputError, match="an array of features is given too"):
+        memory("relu:8", given=GIVEN)
+
+
+def test_inputs_that_are_written_harder_take_shorter_steps():
+    rows = 3 * np.linalg.qr(GIVEN.T)[0].T
+    fast = memory("f.npy", given=rows, dynamics={"write": "same", "noise": "weight"}, hold=0.2)
+    assert fast.plan.step == pytest.approx(memory(hold=0.2).plan.step / 9, rel=0.1)
+    difference = path_difference(fast, ran(fast, t_stop=6.0, warmup=0.0), 10**6)
+    assert difference.rms < 1e-4
+
+
+def test_lines_that_meet_the_rails_are_refused_as_the_circuit_has_them(monkeypatch):
+    """Measured dual vectors of parts with errors may be much larger than ideal ones."""
+    monkeypatch.setattr(compiling, "lines_at_rest", lambda graph: (np.eye(3), 138 * np.eye(3)))
+    with pytest.raises(InputError, match="the vectors that write reach 138"):
+        memory("relu:4", dynamics={"dual_from": "measured"}, level="device")
+
+
+def test_a_memory_that_is_no_run_of_one_input():
+    sampler = memory()
+    samples = ran(sampler)
+    with pytest.raises(InputError, match="compare_memory"):
+        judge(sampler, samples)
+    with pytest.raises(InputError, match="row = 3, but x has rows"):
+        samples.row_draws(3)
+    with pytest.raises(InputError, match="'w' is not one of u"):
+        same_noise(sampler, samples, 10, "w")
+
+
+def test_what_is_asked_for_and_is_no_posterior_is_said():
+    warned = memory(dynamics={"leak": 0.3}).plan.warnings[-1]
+    assert "of precision N leak = 0.9" in warned
+    few = memory("f.npy", given=GIVEN[:, :2], dynamics={"restricted": True}).plan.warnings[-1]
+    assert "at longer holds it is not that either" in few
 
 
 def test_the_step_is_that_of_the_strongest_input():

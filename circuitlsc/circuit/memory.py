@@ -288,9 +288,9 @@ def largest_weight(features: Features, u: float) -> float:
     return float(u * np.abs(features.dual).sum(1).max())
 
 
-def check_lines(features: Features, volt: float, rails: float) -> None:
-    """Raise InputError if the lines phi and v do not fit between the rails, at volts per unit."""
-    for name, values in (("features", features.phi), ("dual vectors", features.dual)):
+def check_lines(phi: Array, v: Array, volt: float, rails: float) -> None:
+    """Raise InputError if the lines phi and v (H, N) do not fit between the rails, at volts per unit."""
+    for name, values in (("features", phi), ("vectors that write", v)):
         largest, room = float(np.abs(values).max()), HEADROOM * rails
         if largest * volt > room:
             raise InputError(

@@ -148,6 +148,8 @@ def sample_amortised(
         raise InputError(
             f"sample_amortised: x has shape {X.shape}, and features are of {features.N} inputs. Give a row for each input."
         )
+    if thin > steps:
+        raise InputError(f"sample_amortised: thin = {thin!r}, but there are {steps} steps. Give thin <= {steps}.")
     rng, K, phi = np.random.default_rng(seed), generator.n_latents, features.phi.T
     tiled = np.tile(X, (chains, 1))
 

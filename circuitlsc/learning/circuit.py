@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower
-from circuitlsc.circuit.memory import check_lines, largest_weight
+from circuitlsc.circuit.memory import check_lines, largest_weight, lines_at_rest
 from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, plain
@@ -139,9 +139,9 @@ class CircuitLearner(SlowSettings):
                 f"stage.duration = {self.stage.duration!r} is no whole number of inputs of {self.stage.hold!r} tau each. "
                 "Use Stage.of_inputs."
             )
+        graph = self.graph  # refuses what cannot be learned
         if self.remembered is not None:
-            check_lines(self.remembered.features, self.scaling.volt, self.rails)
-        _ = self.graph  # refuses what cannot be learned
+            check_lines(*lines_at_rest(graph), self.scaling.volt, self.rails)
 
     @cached_property
     def model(self) -> SparseCodingModel:
@@ -226,7 +226,10 @@ class CircuitLearner(SlowSettings):
     @cached_property
     def first(self) -> Array:
         """What the capacitors start from that hold these: the neurons', or a memory's weights row by row, (K * H,)."""
-        return self.first_u if self.remembered is None else self.remembered.features.weights_of(self.first_u).ravel()
+        if self.remembered is None:
+            return self.first_u
+        room = 0.9 * self.rails / self.scaling.volts("w")
+        return np.clip(self.remembered.features.weights_of(self.first_u).ravel(), -room, room)
 
     @cached_property
     def library_deck(self) -> str:

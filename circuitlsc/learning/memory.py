@@ -10,7 +10,7 @@ that of Taniguchi et al. 2022 (section 3.1); dual vectors, streams of single inp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.learning.source import Rows, Source, checked_batch, fingerprint
 from circuitlsc.model.dynamics import Dynamics, as_dynamics
-from circuitlsc.model.features import Features, features_of
+from circuitlsc.model.features import Features, features_of, named_features
 from circuitlsc.sampling.system import system_of
 
 FEW, SHORT = 10, 50.0  # visits of an input, and the time that it is on, in tau: codes have not converged with fewer
@@ -57,6 +57,8 @@ class Memory:
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_count("memory: size", self.size, 1))
         dynamics = as_dynamics(self.dynamics)
+        if dynamics.remembers:
+            dynamics = replace(dynamics, features=named_features(str(dynamics.features), self.features))
         object.__setattr__(self, "dynamics", dynamics)
         if not dynamics.remembers:
             raise InputError(f'memory: dynamics.kind = "{dynamics.kind}" remembers no inputs. Give "amortised".')

@@ -81,7 +81,7 @@ class Dynamics:
     leak : float or None
         Of each weight, in 1/tau.
     restricted : bool
-        Whether features of rank below N may be used: then the posterior is sampled under the condition that U is W Phi.
+        Whether features of rank below N may be used: as hold goes to 0 the posterior is sampled where U is W Phi.
     dual_from : str or None
         Of which features the dual vectors are: ``"ideal"`` (or None), or ``"measured"``, those of the circuit at rest.
 

@@ -19,6 +19,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 
 FEATURES = ("one-hot", "orthogonal", "relu:H")
+GIVEN = "given"  # an array that has no name
 MOST = 4096  # features of an input
 ORTHONORMAL = 1e-9  # how far Phi^T Phi may be from 1 where inputs are written by their features
 RANK = 1e-10  # share of the largest singular value below which a direction is none
@@ -137,6 +138,21 @@ def _size(text: str) -> int | None:
     if not 1 <= int(count) <= MOST:
         raise InputError(f'dynamics.features = "{text}" has {count} features. Give 1 to {MOST:,}.')
     return int(count)
+
+
+def named_features(kind: str, given: ArrayLike | None) -> str:
+    """Return what features are called: their kind, or "given" if there is an array and no other name of it.
+
+    Raises
+    ------
+    InputError
+        If there are an array and a kind that is another.
+    """
+    if given is None or not is_kind(kind):
+        return kind
+    if kind != FEATURES[0]:  # what is there if nothing is said
+        raise InputError(f'dynamics.features = "{kind}", and an array of features is given too. Leave one of them out.')
+    return GIVEN
 
 
 def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features:

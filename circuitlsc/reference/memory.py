@@ -134,6 +134,11 @@ class SoftwareMemory:
             dtype=np.float32,
         )
         self._n_runs, self._neuron = n_runs, noise == "neuron"
+        if not self._neuron and not features.phi.any(axis=0).all():
+            dark = int(np.flatnonzero(~features.phi.any(axis=0))[0])
+            raise InputError(
+                f"SoftwareMemory: all features of input {dark} are 0, and noise of weights does not reach it. Leave it out."
+            )
         share = 1.0 if self._neuron else 1.0 / len(rows)
         self._moves = np.array(
             [self.step, math.sqrt(2 * temperature * share * self.step), 1 - leak * self.step], dtype=np.float32

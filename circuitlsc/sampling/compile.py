@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.lowering import many_objects
-from circuitlsc.circuit.memory import check_lines
+from circuitlsc.circuit.memory import check_lines, lines_at_rest
 from circuitlsc.circuit.systems import FORMS
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.encoder import Encoder
-from circuitlsc.model.features import features_of, is_kind
+from circuitlsc.model.features import features_of, is_kind, named_features
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
@@ -109,7 +109,7 @@ def build_sampler(
     order : str
         Of the inputs that ``"amortised"`` remembers: ``"cyclic"``, or ``"random"``, another order in each cycle.
     features : array, shape (n_rows, n), or None
-        Theirs, where ``dynamics.features`` is no kind of its own but the name of these.
+        Theirs, where ``dynamics.features`` is left out, or the name of these.
 
     Returns
     -------
@@ -130,6 +130,8 @@ def build_sampler(
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
     x, stream = _observations(model, x, hold, interpolate, order if dynamics.remembers else "once")
+    if dynamics.remembers:
+        dynamics = replace(dynamics, features=named_features(str(dynamics.features), features))
     made = features_of(str(dynamics.features), x, features) if dynamics.remembers and stream is not None else None
     if features is not None and made is None:
         raise InputError('features belong to dynamics.kind = "amortised", with x of several rows. Leave them out.')
@@ -180,7 +182,7 @@ def build_sampler(
         features=made,
     )
     if made is not None:
-        check_lines(made, sampler.scaling.volt, rails)
+        check_lines(*lines_at_rest(sampler.graph), sampler.scaling.volt, rails)
     with many_objects():
         check_circuit(sampler.circuit)
     return sampler

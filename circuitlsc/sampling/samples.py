@@ -69,7 +69,7 @@ class Samples:
 
     @property
     def u(self) -> Array:
-        """State, shape (chain, draw, latent), in model units; all of it in memory (`draws` reads it in pieces)."""
+        """State, (chain, draw, latent), or of a memory (row, chain, draw, latent), in model units; all of it in memory."""
         return np.asarray(self.tree["posterior"]["u"].values)
 
     @property
@@ -171,9 +171,15 @@ class Samples:
             return values.swapaxes(0, 1)
         return values.reshape(len(values), -1, each, values.shape[-1])
 
+    @property
+    def _n_rows(self) -> int:
+        return len(self.tree["observed_data"]["x"])
+
     def row_draws(self, row: int, name: str = "s") -> Draws:
         """Return the draws of one input, (chain, draw, latent), to be read piece by piece; InputError as for `by_row`."""
         each = self.draws_per_row
+        if not 0 <= row < self._n_rows:
+            raise InputError(f"row_draws: row = {row!r}, but x has rows 0 .. {self._n_rows - 1}. Give one of them.")
         if self.remembered:
             variable = self._variable("row_draws", name)[row]
             return Draws(variable.shape, partial(_piece, variable))

@@ -108,7 +108,8 @@ def _memory_rows(sampler: CompiledCircuit, features: Features) -> Iterator[tuple
             yield (
                 "warning",
                 f"crosstalk {max(lines, others):.3g} is above {CROSSTALK:g}: inputs move each other's states. Use better "
-                'parts, features whose dual vectors are smaller (more of them), or dual_from = "measured".',
+                "parts, or features whose dual vectors are smaller (more of them); with many, dual_from = "
+                '"measured" may help.',
             )
     rate = float(memory.conductances[0]) + s.tau / (s.leak * s.c_int)
     away, prior = -np.expm1(-rate * (features.N - 1) * stream.hold), rate * features.N

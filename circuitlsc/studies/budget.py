@@ -250,7 +250,7 @@ def error_budget(
     check_samples_one("the budget", options, remembered=True)
     check_model(model)
     nonideal = as_nonidealities(nonideal)
-    run, machine, circuit = split_options(options)
+    run, machine, circuit = split_options(options, len(np.atleast_2d(x)))
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
     circuits = variants(nonideal, asked, corners, _with_capacitance(as_dynamics(circuit.get("dynamics", LANGEVIN))))
     if not circuits:

@@ -141,7 +141,7 @@ def chip_yield(
         raise InputError(
             "every chip would be the same: no part has an imperfection. Give [nonideal] parameters or a preset."
         )
-    run, machine, circuit = split_options(options)
+    run, machine, circuit = split_options(options, len(np.atleast_2d(x)))
     ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
     lot = {f"chip {s}": rebuilt(ideal, nonideal=nonideal.changed({}, seed=s)) for s in seeds}

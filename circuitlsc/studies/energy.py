@@ -210,7 +210,10 @@ def energy_report(
     rows, watts, dissipated = power(sampler)
     ess = _independent(sampler, samples)
     run = samples.run_plan()
-    seconds = (run.t_stop - run.warmup) * len(samples.chains) * sampler.scaling.tau
+    time = run.t_stop - run.warmup
+    if samples.remembered and sampler.stream is not None:
+        time = sampler.visits(run).kept * sampler.stream.t_stop  # whole cycles
+    seconds = time * len(samples.chains) * sampler.scaling.tau
     others: tuple[Software, ...] = ()
     if software:
         say("software samplers")

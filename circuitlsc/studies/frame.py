@@ -12,7 +12,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.planning.run_plan import RunPlan
+from circuitlsc.planning.run_plan import WARMUP, RunPlan
 from circuitlsc.sampling.batch import CircuitRun, Note, run_circuits
 from circuitlsc.sampling.compile import build_sampler, rebuilt
 from circuitlsc.sampling.lazy_draws import Draws
@@ -24,11 +24,16 @@ LAW_T_STOP = 40_000.0  # tau, of the noise cell, whose steps are 2: of a variati
 _RUN, _MACHINE = ("t_stop", "warmup", "chains", "seed", "thin"), ("workers", "executor", "timeout", "store", "note")
 
 
-def split_options(options: Mapping[str, Any]) -> tuple[RunPlan, dict[str, Any], dict[str, Any]]:
-    """Return what a study was given: its run, where it runs (for `run_all`), and the rest, for `build_sampler`."""
+def split_options(options: Mapping[str, Any], inputs: int = 1) -> tuple[RunPlan, dict[str, Any], dict[str, Any]]:
+    """Return what a study was given: its run, where it runs (for `run_all`), and the rest, for `build_sampler`.
+
+    ``inputs`` is how many a memory has.
+    """
     circuit = dict(options)
     run, machine = ({name: circuit.pop(name) for name in names if name in circuit} for names in (_RUN, _MACHINE))
-    return RunPlan(**{"t_stop": length(as_dynamics(circuit.get("dynamics", LANGEVIN))), **run}), machine, circuit
+    dynamics = as_dynamics(circuit.get("dynamics", LANGEVIN))
+    given = {"t_stop": length(dynamics), **({"warmup": WARMUP * inputs} if dynamics.remembers else {}), **run}
+    return RunPlan(**given), machine, circuit
 
 
 def length(dynamics: Dynamics) -> float:

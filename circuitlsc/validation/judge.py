@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
@@ -282,8 +283,10 @@ def judge(
     Raises
     ------
     InputError
-        If there are no weights: the circuit samples the posterior, or x is several inputs.
+        If there are no weights: the circuit samples the posterior, or x is several inputs; or the circuit is a memory.
     """
+    if sampler.features is not None:
+        raise InputError("judge: a memory has a posterior for each input. Use memory_compare.compare_memory.")
     if weights:
         law_of_run(sampler)
     say, run, stats = note or (lambda _: None), samples.run_plan(), samples.stats

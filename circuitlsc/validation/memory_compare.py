@@ -33,6 +33,7 @@ from scipy.stats import norm
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.features import Features
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE
 from circuitlsc.reference.mcse import MIN_DRAWS
@@ -80,6 +81,8 @@ class Remembered:
     seconds : float
         What a tau of all chains took; 0 if it is not known.
     seed : int
+    apart : str
+        Why the circuit does not sample the posteriors, in a few words, if that was asked of it; the virial says nothing then.
     """
 
     model: SparseCodingModel
@@ -96,6 +99,7 @@ class Remembered:
     spacing: float | None = None
     seconds: float = 0.0
     seed: int = 0
+    apart: str = ""
 
     def __post_init__(self) -> None:
         draws = self.u[0].n_draws
@@ -128,6 +132,7 @@ class Remembered:
             spacing=float(samples.attrs["thin"]) * sampler.plan.step,
             seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
             seed=run.seed,
+            apart=_apart(sampler.dynamics, sampler.features),
         )
 
     @property
@@ -314,6 +319,17 @@ def expect_memory(
     return found
 
 
+def _apart(dynamics: Dynamics, features: Features) -> str:
+    """Return why a memory does not sample the posteriors of its inputs at a hold that is not short; nothing if it does."""
+    if dynamics.leak:
+        return f"a leak of {dynamics.leak:g} / tau is a prior that the reference has not"
+    if features.rank < features.N:
+        return "with restricted = true states move together"
+    if dynamics.noise == "weight":
+        return "noise of weights is right as hold goes to 0 alone, and samples are taken at the ends of intervals"
+    return ""
+
+
 def _share(of: Remembered) -> float:
     """Return the share of an input in the work and the time that a run of one input has."""
     return min(1.0, IN_FULL / len(of.x))
@@ -370,8 +386,11 @@ def judge_memory(
     ess = _ess(measured, of.model.prior.sparse) / (of.u[0].shape[0] * of.visits)
     rhat = [c.rhat_max for c in found]
     within = _within_visit(of, known)
+    decided = _decide(found, tolerance)
+    if of.apart and decided["verdict"] == "disagrees":
+        decided["reason"] += f" The circuit was asked to sample another law: {of.apart}."
     return MemoryComparison(
-        **_decide(found, tolerance),
+        **decided,
         n_inputs=N,
         rank=of.rank,
         hold=of.hold,
@@ -443,7 +462,7 @@ def _ess(measured: Sequence[PosteriorStatistics], sparse: bool) -> Array:
 
 def _virial(of: Remembered) -> Number | None:
     """Return sum_n <u_n . grad E_n> / (T K), cycle by cycle, beside the rank."""
-    if of.visits < MIN_DRAWS:
+    if of.visits < MIN_DRAWS or of.apart:
         return None
     total = 0.0
     for u, x in zip(of.u, of.x, strict=True):

@@ -68,7 +68,9 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     """
     seen = (sampler.graph.neurons, *sampler.observed)
     letters = {**dict.fromkeys(sampler.twin.vectors), **dict.fromkeys(cell.letter for cell in seen)}
-    if name not in letters or (samples.remembered and name not in ("u", "s")):
+    if samples.remembered:
+        letters = {"u": None}  # the weights are not kept
+    if name not in letters:
         raise InputError(f"same_noise: name = {name!r} is not one of {', '.join(letters)}.")
     attrs, step, run = samples.attrs, sampler.plan.step, samples.run_plan()
     task = sampler.tasks(run)[0]
@@ -105,8 +107,7 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     else:
         kept = _read(sampler, z, {key: rows[1:][which] for key, rows in inputs.items()}, name)
     if samples.remembered:
-        first = samples.first_visits[1][:, : kept.shape[1]]
-        return (first if name == "u" else sampler.read(first)), kept
+        return samples.first_visits[1][:, : kept.shape[1]], kept
     circuit = samples.draws(name).read(0, kept.shape[1])
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
