@@ -130,6 +130,7 @@ def test_p_values_are_uniform_and_independent_under_the_null():
     assert false > stats.binom.ppf(1e-4, len(rows), 0.1), "Bonferroni over 4 statistics should not lose that much"
 
 
+@pytest.mark.slow  # the test above has false alarms of all statistics
 def test_false_alarms_of_a_spike_and_slab():
     # With ties, and a rank among a random number of active codes. 1000 runs of 300 inputs had 10 at 1 %.
     false, p = 0, []

@@ -217,6 +217,7 @@ def test_paper_finds_its_own_examples(tmp_path):
     assert "'fig2' is not a figure" in one_line(done, 2)
 
 
+@pytest.mark.slow  # test_paper above runs the same figure
 def test_paper_in_a_checkout(tmp_path):
     """The way without the command: as a process, and with the same options."""
 

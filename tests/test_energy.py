@@ -81,6 +81,7 @@ def test_supply_corner_scales_the_power(run):
     assert b.watts == pytest.approx(0.8 * a.watts)
 
 
+@pytest.mark.slow
 def test_software_is_timed(run, monkeypatch):
     monkeypatch.setattr("circuitlsc.studies.energy.software_speed", partial(software_speed, seconds=0.02))
     report = energy_report(*run)

@@ -107,6 +107,7 @@ def test_chains_come_back_from_a_machine_that_does_not_see_the_store(tasks, seri
     assert failed.reason == "its files do not fit their checksums: the disk or the network failed."
 
 
+@pytest.mark.slow
 def test_a_dask_worker_that_disappears(cluster, tmp_path, monkeypatch):
     """Its chain is taken up on another worker from its last chunk."""
     monkeypatch.setattr("circuitlsc.simulator.engine._LOOK", 0.05)

@@ -90,6 +90,7 @@ def eight():
     ],
     ids=["segfault", "killed"],
 )
+@pytest.mark.slow  # test_one_worker_of_eight_crashes_under_the_command_line has one of them
 def test_one_worker_of_eight_ends(number, reason, eight, tmp_path):
     """Seven results and one error; and the eighth goes on where it was."""
     tasks, store = chains(8, 1500.0), Store(tmp_path / "kept")

@@ -254,7 +254,7 @@ def test_convergence_is_told():
     assert brief.converged() is None
 
 
-@pytest.mark.parametrize("compute", [figure8_data, figure9_data])
+@pytest.mark.parametrize("compute", [figure8_data, pytest.param(figure9_data, marks=pytest.mark.slow)])
 def test_patches_are_written_and_drawn(compute, tmp_path):
     data = compute(BRIEF, pictures=pictures(), side=3)
     again = read_back(data)

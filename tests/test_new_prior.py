@@ -126,7 +126,7 @@ def test_its_force_is_the_gradient_of_its_energy(model, x, signed, width):
     assert np.abs(other.energy_grad(u, x, width) - numeric).max() > 1e-2
 
 
-@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("signed", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_references_agree(model, x, signed):
     """Quadrature, slice sampling and the Langevin equation in software, each within four standard errors."""
     model = replace(model, prior=replace(PRIOR, signed=signed))

@@ -74,6 +74,7 @@ def test_figure_3_shows_bars_and_only_one_sample_has_noise():
 # --- Figure 4a ---
 
 
+@pytest.mark.slow
 def test_activity_falls_with_lambda(data4a):
     for curve in data4a.swept:
         rise = np.diff(curve.activity)

@@ -168,6 +168,7 @@ def verdict(sampler, samples):
     return judge(sampler, samples, tolerance=0.3).comparison.verdict
 
 
+@pytest.mark.slow  # test_engine has ngspice's workers, and the tests below another simulator's
 @pytest.mark.ngspice
 def test_the_twin_runs_chains_in_worker_processes(sampler):
     steps = []

@@ -209,7 +209,9 @@ mkfifo pipe; exec 9<>pipe; exec 8>pipe 9<&-
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("ways", [("ended",), pytest.param(("closed",), marks=pytest.mark.slow)], ids=lambda w: w[0])
+@pytest.mark.parametrize(
+    "ways", [pytest.param((w,), marks=pytest.mark.slow) for w in ("ended", "closed")], ids=lambda w: w[0]
+)
 def test_how_a_command_ends_depends_on_no_reader(ways, folder):
     said = "error: standard output cannot be written to (No space left on device)"
     assert ended("run", "config.toml", "-o", "one", cwd=folder, out=ways[0], err=ways[0])[0] == 4
