@@ -504,9 +504,9 @@ def test_values_are_looked_at_before_they_count(where, message):
             vector._data = vector._data[:-1]
     h, start = task.step * task.tau, np.array(task.start)
     if message is None:
-        u, inside, points = _grid_points(session, task, 5, h, start)
+        u, inside, points = _grid_points(session, task, 5, h, start, np.zeros(1))
         np.testing.assert_allclose(u, 0.1 / task.volt)
         assert (inside, points) == (0.2, 6)
         return
     with pytest.raises(TransientFailed, match=message):
-        _grid_points(session, task, 5, h, start)
+        _grid_points(session, task, 5, h, start, np.zeros(1))

@@ -51,10 +51,10 @@ class Features:
 
     def __post_init__(self) -> None:
         phi = real_array("features", self.phi)
-        if phi.ndim != 2 or 0 in phi.shape:
-            raise InputError(f"features have shape {phi.shape}, but each input has a column of H numbers. Give (H, N).")
-        if len(dead := np.flatnonzero(~phi.any(axis=1))):
-            raise InputError(f"feature {dead[0]} is 0 for every input: nothing is read or written by it. Leave it out.")
+        if phi.ndim != 2 or 0 in phi.shape or not phi.any():
+            raise InputError(
+                f"features have shape {phi.shape}, but each input has a column of H numbers, not all 0. Give (H, N)."
+            )
         object.__setattr__(self, "phi", phi)
 
     @property
@@ -172,7 +172,7 @@ def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features
     Raises
     ------
     InputError
-        If the kind is unknown, or ``given`` does not have a row for each input.
+        If the kind is unknown, or ``given`` does not have a row for each input, or has a feature that is 0 for all of them.
     """
     if given is not None:
         rows = real_array("features", given)
@@ -181,6 +181,8 @@ def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features
                 f"dynamics.features = {kind!r} holds an array of shape {rows.shape}, and x has {len(x)} inputs. Give (N, H), "
                 f"N = {len(x)}: a row of features for each input."
             )
+        if len(dead := np.flatnonzero(~rows.any(axis=0))):
+            raise InputError(f"feature {dead[0]} is 0 for every input: nothing is read or written by it. Leave it out.")
         return Features(rows.T)
     kinds: dict[str, Callable[[], Features]] = {
         "one-hot": lambda: Features(np.eye(len(x))),

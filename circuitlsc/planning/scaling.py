@@ -60,7 +60,9 @@ class Scaling:
     volt_w: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self.attributes().items():
+        for name, value in asdict(self).items():
+            if name == "volt_w" and value is None:
+                continue
             if not is_positive(value):
                 raise InputError(f"{name} = {value!r}, but a scale must be a finite number > 0 (SI units).")
             if name == "tau" and value > LONGEST_TAU:
