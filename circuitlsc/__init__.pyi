@@ -39,3 +39,4 @@ from .studies.circuit_calibration import calibrate_circuit as calibrate_circuit
 from .studies.friction import friction_sweep as friction_sweep
 from .validation.judge import judge as judge
 from .validation.map_result import read_map as read_map
+from .validation.memory_compare import compare_memory as compare_memory

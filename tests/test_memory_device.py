@@ -111,7 +111,7 @@ def test_responses_are_derivatives_of_the_twin(features):
 @pytest.mark.parametrize(
     ("part", "why"),
     [
-        ({"integrator": {"output_resistance": 1e9}}, r"\[nonideal.plastic\]\. Set it to inf"),
+        ({"integrator": {"output_resistance": 1e9}}, r"ideal: inf.*\[nonideal.plastic\]\. Set it to its"),
         ({"transconductor": {"offset": 1e-3}}, "no momentum"),
         ({"noise": {"ac_corner": 1e3}}, "noise.capacitance > 0"),
         ({"noise": {"supply_correlation": 0.1}}, "noise.capacitance > 0"),

@@ -189,7 +189,7 @@ def _neuron_noise(
 
 def check_parts(parts: Nonidealities, dynamics: Dynamics) -> None:
     """Raise InputError if a circuit with a memory has no part that could have an imperfection, or cannot show it."""
-    white = dynamics.noise == "neuron" and parts.noise.capacitance == 0
+    white, refused = dynamics.noise == "neuron" and parts.noise.capacitance == 0, dict[str, list[str]]()
     for imperfection in parts.imperfections():
         name = imperfection.name
         if name.startswith("integrator.") and name != "integrator.rail":
@@ -200,10 +200,10 @@ def check_parts(parts: Nonidealities, dynamics: Dynamics) -> None:
             why = "white noise reaches each weight by itself; give noise.capacitance > 0, or leave it out"
         else:
             continue
-        ideal = ideal_value(name)
-        raise InputError(
-            f"nonideal.{name} = {imperfection.value!r} has no place in a memory: {why}. Set it to {ideal!r}, its ideal value."
-        )
+        refused.setdefault(why, []).append(f"nonideal.{name} = {imperfection.value!r} (ideal: {ideal_value(name)!r})")
+    if refused:
+        said = "; ".join(f"{', '.join(names)} has no place in a memory: {why}" for why, names in refused.items())
+        raise InputError(f"{said}. Set {'it' if sum(map(len, refused.values())) == 1 else 'each'} to its ideal value.")
 
 
 def _lines(graph: SignalFlowGraph, how: Wiring, features: Features, dynamics: Dynamics) -> tuple[Cell, Cell]:

@@ -21,6 +21,7 @@ from circuitlsc.io.arrays import Array, real_array
 FEATURES = ("one-hot", "orthogonal", "relu:H")
 GIVEN = "given"  # an array that has no name
 MOST = 4096  # features of an input
+LARGEST = 100_000_000  # numbers in Phi
 ORTHONORMAL = 1e-9  # how far Phi^T Phi may be from 1 where inputs are written by their features
 RANK = 1e-10  # share of the largest singular value below which a direction is none
 DRAWS = 8  # times as many features are drawn: some are 0 for every input
@@ -184,6 +185,10 @@ def features_of(kind: str, x: Array, given: ArrayLike | None = None) -> Features
         if len(dead := np.flatnonzero(~rows.any(axis=0))):
             raise InputError(f"feature {dead[0]} is 0 for every input: nothing is read or written by it. Leave it out.")
         return Features(rows.T)
+    if len(x) * max(len(x), _size(kind) or 0) > LARGEST:
+        raise InputError(
+            f'dynamics.features = "{kind}" of {len(x):,} inputs is more than {LARGEST:,} numbers. Give fewer inputs.'
+        )
     kinds: dict[str, Callable[[], Features]] = {
         "one-hot": lambda: Features(np.eye(len(x))),
         "orthogonal": lambda: _orthogonal(len(x)),

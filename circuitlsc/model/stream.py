@@ -111,9 +111,9 @@ class Stream:
         cycles, dropped = (max(0, math.ceil(t / whole - 1e-9)) for t in (t_stop, warmup))
         if cycles <= dropped:
             raise InputError(
-                f"run.t_stop = {t_stop:g} tau is {cycles} cycles of {n} inputs of {self.hold:g} tau, and "
-                f"run.warmup = {warmup:g} drops {dropped}: no sample would be left. Give t_stop > {dropped * whole:g}, or less "
-                "warmup."
+                f"run.t_stop = {t_stop:g} tau is {t_stop / whole:.3g} cycles of {n} inputs of {self.hold:g} tau each, and "
+                f"run.warmup = {warmup:g} drops {warmup / whole:.3g}, rounded up: no sample would be left. Give "
+                f"t_stop > {dropped * whole:g}, or less warmup."
             )
         order = np.tile(np.arange(n), (cycles, 1))
         if self.order == "random":

@@ -267,7 +267,7 @@ class CompiledCircuit:
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold
-            again = "" if self.stream.order == "once" else " in turn, again and again"
+            again = "" if self.stream.order == "once" else " in turn, again and again (means are over all of them)"
             header.append(f"input    {rows} rows of {hold!r} tau each{again}, interpolate = {self.stream.interpolate}")
         if not self.dynamics.settles:
             header.append(f"seed     {ngspice_seed(seed)} (circuitlsc seed {seed})")

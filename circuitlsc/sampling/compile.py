@@ -57,7 +57,7 @@ def build_sampler(
     loop: str = "closed",
     encoder: Encoder | None = None,
     source: str | None = None,
-    order: str = "cyclic",
+    order: str | None = None,
     features: ArrayLike | None = None,
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
@@ -106,8 +106,8 @@ def build_sampler(
         What gives each latent its law: ``"variational"`` needs one, and has neither form nor loop.
     source : str or None
         Of its Laplace draws: ``"product"`` (as None is; four noise voltages for each, exact) or ``"table"`` (one).
-    order : str
-        Of the inputs that ``"amortised"`` remembers: ``"cyclic"``, or ``"random"``, another order in each cycle.
+    order : str or None
+        Of the inputs that ``"amortised"`` remembers: ``"cyclic"`` (or None), or ``"random"``, another order in each cycle.
     features : array, shape (n_rows, n), or None
         Theirs, where ``dynamics.features`` is left out, or the name of these.
 
@@ -129,7 +129,11 @@ def build_sampler(
         tolerance = check_tolerance(tolerance)
     dynamics = as_dynamics(dynamics)
     check_loop(loop, level, dynamics, np.shape(x)[0] if np.ndim(x) == 2 else 1)
-    x, stream = _observations(model, x, hold, interpolate, order if dynamics.remembers else "once")
+    x, stream = _observations(model, x, hold, interpolate, (order or "cyclic") if dynamics.remembers else "once")
+    if order is not None and not dynamics.remembers:
+        raise InputError(
+            f'order = {order!r} belongs to dynamics.kind = "amortised"; others are shown each row once. Leave it out.'
+        )
     if dynamics.remembers:
         dynamics = replace(dynamics, features=named_features(str(dynamics.features), features))
     made = features_of(str(dynamics.features), x, features) if dynamics.remembers and stream is not None else None

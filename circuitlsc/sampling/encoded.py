@@ -186,7 +186,7 @@ class Amortised(System):
         elif found.conditioning < POORLY:
             warnings += (
                 f"the kernel of the features has a smallest eigenvalue of {found.conditioning:.2g} times the largest, below "
-                f"{POORLY:g}: dual vectors are large, and so is what parts do wrong. Give more features.",
+                f"{POORLY:g}: dual vectors are large, and so is what parts do wrong. Give more features, or others.",
             )
         return warnings
 

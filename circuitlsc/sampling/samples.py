@@ -23,7 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array
+from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.safe_open import reason
 from circuitlsc.model.features import Features
 from circuitlsc.model.prior_io import prior_from
@@ -113,6 +113,13 @@ class Samples:
         first = self.tree["first_visits"]
         return np.asarray(first["time"].values), np.asarray(first["u"].values)
 
+    def _in_order(self, what: str) -> None:
+        """Raise InputError if the draws are those of a memory, whose rows have draws and times of their own."""
+        if self.remembered:
+            raise InputError(
+                f"{what}: each row of a memory has draws of its own. Use row_draws(row), by_row() or time."
+            )
+
     def draws(self, name: str = "u") -> Draws:
         """Return u, s, or another vector of states (p, a momentum), (chain, draw, latent), to be read piece by piece.
 
@@ -121,8 +128,7 @@ class Samples:
         InputError
             If nothing is called so, or the samples are those of a memory (`row_draws`).
         """
-        if self.remembered:
-            raise InputError("draws: each row of a memory has draws of its own. Use row_draws(row), or by_row().")
+        self._in_order("draws")
         variable = self._variable("draws", name)
         return Draws(variable.shape, partial(_piece, variable))
 
@@ -178,7 +184,7 @@ class Samples:
     def row_draws(self, row: int, name: str = "s") -> Draws:
         """Return the draws of one input, (chain, draw, latent), to be read piece by piece; InputError as for `by_row`."""
         each = self.draws_per_row
-        if not 0 <= row < self._n_rows:
+        if check_count("row_draws: row", row, 0) >= self._n_rows:
             raise InputError(f"row_draws: row = {row!r}, but x has rows 0 .. {self._n_rows - 1}. Give one of them.")
         if self.remembered:
             variable = self._variable("row_draws", name)[row]
@@ -191,7 +197,8 @@ class Samples:
         return np.asarray(self.tree["posterior"]["time"].to_numpy())
 
     def times(self, first: int, stop: int) -> Array:
-        """Return the times of draws first .. stop - 1, in units of tau."""
+        """Return the times of draws first .. stop - 1, in units of tau; InputError of a memory, whose rows have times each."""
+        self._in_order("times")
         return np.asarray(self.tree["posterior"]["time"].variable[first:stop].values)
 
     def until(self, time: float) -> int:
@@ -200,6 +207,7 @@ class Samples:
 
     def waveform(self, stop: int, name: str = "u") -> tuple[Array, Array]:
         """Return times (draw,) and values (chain, draw, latent) of the first ``stop`` draws, or of 20,000 among them."""
+        self._in_order("waveform")
         posterior, every = self.tree["posterior"], max(1, math.ceil(stop / MOST_SHOWN))
         time, values = posterior["time"].variable[:stop:every], self._variable("waveform", name)[:, :stop:every]
         return np.asarray(time.values), np.asarray(values.values)

@@ -104,12 +104,13 @@ def _memory_rows(sampler: CompiledCircuit, features: Features) -> Iterator[tuple
         said = f"max |phi v - 1| {lines:.3g} of the lines; with multipliers and capacitors {others:.3g} into others"
         yield "crosstalk", said
         yield "crosstalk", f"an input's own response is off by {itself:.3g}: so is its temperature, in the worst latent"
+        may = sampler.dynamics.dual_from == "ideal" and features.weights is not None
+        helps = '; with many, dual_from = "measured" may help' if may else ""
         if max(lines, others) > CROSSTALK:
             yield (
                 "warning",
                 f"crosstalk {max(lines, others):.3g} is above {CROSSTALK:g}: inputs move each other's states. Use better "
-                "parts, or features whose dual vectors are smaller (more of them); with many, dual_from = "
-                '"measured" may help.',
+                f"parts, or features whose dual vectors are smaller (more of them){helps}.",
             )
     rate = float(memory.conductances[0]) + s.tau / (s.leak * s.c_int)
     away, prior = -np.expm1(-rate * (features.N - 1) * stream.hold), rate * features.N

@@ -286,7 +286,7 @@ def judge(
         If there are no weights: the circuit samples the posterior, or x is several inputs; or the circuit is a memory.
     """
     if sampler.features is not None:
-        raise InputError("judge: a memory has a posterior for each input. Use memory_compare.compare_memory.")
+        raise InputError("judge: a memory has a posterior for each input. Use circuitlsc.compare_memory.")
     if weights:
         law_of_run(sampler)
     say, run, stats = note or (lambda _: None), samples.run_plan(), samples.stats

@@ -387,7 +387,7 @@ def judge_memory(
     rhat = [c.rhat_max for c in found]
     within = _within_visit(of, known)
     decided = _decide(found, tolerance)
-    if of.apart and decided["verdict"] == "disagrees":
+    if of.apart and decided["verdict"] != "agrees":
         decided["reason"] += f" The circuit was asked to sample another law: {of.apart}."
     return MemoryComparison(
         **decided,
