@@ -11,8 +11,11 @@ from circuitlsc.cli.runner import Job, Resume, command
 from circuitlsc.cli.shared import Ended, progress_lines, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
+from circuitlsc.io.report import Facts, Report, Value
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from circuitlsc.config.learning import LearnConfig
     from circuitlsc.learning.circuit import CircuitLearner
     from circuitlsc.learning.learned import Learned
@@ -33,7 +36,7 @@ def learn(
 
     from circuitlsc.config import learning, table
     from circuitlsc.learning import circuit, held_out, history, large_inputs, memory, variational
-    from circuitlsc.reporting import learning_plot, plotting
+    from circuitlsc.reporting import learning_plot
     from circuitlsc.simulator.ngspice.library import find_library
 
     warnings.simplefilter("ignore", large_inputs.LargeInputsWarning)  # a line of the report
@@ -55,7 +58,8 @@ def learn(
         how = {"timeout": config.timeout, "keep": job.failed}
         print(learner.report(), file=sys.stderr)
     # first, so that a second run into it is refused at once
-    with out.new_folder(job.output, settings={"command": "learn", **learner.settings()}, resume=True) as folder:
+    with job.results({"command": "learn", **learner.settings()}, resume=True) as results:
+        folder = results.folder
         checkpoint = folder / out.CHECKPOINT
         if checkpoint.exists() and not resume:
             say(f"goes on from the checkpoint that an interrupted run left in {folder.name}; --resume is to say so")
@@ -78,36 +82,43 @@ def learn(
         history.save_history(course, folder / out.HISTORY)
         truth, numbers = None if config.truth is None else config.truth.A, config.true_numbers()
         figure = learning_plot.learning_figure(made.history, made.learned, config.learn, truth=truth, numbers=numbers)
-        plotting.save_figure(figure, folder / out.FIGURE)
-    if isinstance(made, variational.VariationalRun):
-        known = [] if evidence is None else held_out.evidence_report(evidence)
-        return Ended("\n".join([*encoder_report(config, made), *known, *parameters_report(config, made.learned)]))
-    return Ended(learn_report(config, made.learned, where))
+        results.draw(out.FIGURE, figure, learning_plot.CAPTION, greys="A" in config.learn)
+        results.report = (
+            encoder_report(config, made, evidence)
+            if isinstance(made, variational.VariationalRun)
+            else learn_report(config, made.learned, where)
+        )
+    return job.ended(results.report)
 
 
-def encoder_report(config: LearnConfig, made: VariationalRun) -> list[str]:
-    """Return how an encoder was trained, and how good it is, as a few lines."""
+def encoder_report(config: LearnConfig, made: VariationalRun, evidence: xr.Dataset | None) -> Report:
+    """Return how an encoder was trained, and how good it is."""
+    from circuitlsc.learning.held_out import evidence_report
+
     encoder, history = made.encoder, made.history
     sizes = [encoder.n_features, *encoder.hidden, len(encoder.biases[-1])]
     steps = int(history["time"].values[-1])
     last = history.isel(time=slice(-max(1, history.sizes["time"] // 10), None))
-    lines = [
-        f"encoder        {'-'.join(map(str, sizes))}, {steps} steps of {config.batch} inputs",
-        f"ELBO           {float(last['elbo'].mean()):.3f} nats per input (last tenth of the records)",
-        f"P(active)      {float(last['activity'].mean()):.4f}, mean over latents and inputs",
+    bound, activity = float(last["elbo"].mean()), float(last["activity"].mean())
+    facts = [
+        ("encoder", f"{'-'.join(map(str, sizes))}, {steps} steps of {config.batch} inputs"),
+        ("ELBO", f"{bound:.3f} nats per input (last tenth of the records)"),
+        ("P(active)", f"{activity:.4f}, mean over latents and inputs"),
     ]
     if "held_out" in history:
-        lines.append(f"held out       {float(history['held_out'].values[-1]):.3f} nats per input")
+        facts.append(("held out", f"{float(history['held_out'].values[-1]):.3f} nats per input"))
     if "A" in config.learn:
         norms = history["norm"].values[-1]
-        lines.append(
-            f"dead atoms     {(norms < DEAD * norms.max()).sum()} of {len(norms)} (norm below a tenth of the longest)"
-        )
-    return lines
+        dead = (norms < DEAD * norms.max()).sum()
+        facts.append(("dead atoms", f"{dead} of {len(norms)} (norm below a tenth of the longest)"))
+    if evidence is not None:
+        facts += evidence_report(evidence).rows
+    facts += _parameters(config, made.learned)
+    return Report((Facts(tuple(facts)),), summary={"ELBO": bound, "P(active)": activity})
 
 
-def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
-    """Return what was learned as a few lines: against the truth, if the data have one."""
+def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
+    """Return what was learned: against the truth, if the data have one."""
     from circuitlsc.learning.source import Rows
 
     stages = config.stages
@@ -115,26 +126,31 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> str:
     shown = f"{n} inputs"
     if (memory := config.memory) is not None:
         shown = f"{memory.size} inputs remembered, each on {n / memory.size:.4g} times"
-    lines = [f"learned        {', '.join(config.learn)} in {where}, {shown}, {len(stages)} stage(s)"]
-    lines += parameters_report(config, learned)
+    facts = [("learned", f"{', '.join(config.learn)} in {where}, {shown}, {len(stages)} stage(s)")]
+    facts += _parameters(config, learned)
+    notes: list[str] = []
     if memory is not None and isinstance(config.source, Rows) and (rows := len(config.source.X)) > memory.size:
-        lines.append(
-            f"NOTE: the first {memory.size} of {rows} rows are remembered, and no others shown. [learning] set says how many"
+        notes.append(
+            f"the first {memory.size} of {rows} rows are remembered, and no others shown. [learning] set says how many"
         )
     if where == "software":
         learner = config.software()
-        lines += [f"NOTE: {said}" for said in (learner.concern, learner.few_visits) if said]
+        notes += [said for said in (learner.concern, learner.few_visits) if said]
     elif said := config.in_circuit().few_visits:
-        lines.append(f"NOTE: {said}")
+        notes.append(said)
     if where == "circuit" and "sigma" in config.learn and learned.sigma < config.sigma / 2:
-        lines.append(
-            f"NOTE: widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
+        notes.append(
+            f"widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
             f"start = {{ sigma = {learned.sigma:.3g} }}"
         )
-    return "\n".join(lines)
+    facts += [("NOTE", said) for said in notes]
+    summary: dict[str, Value] = {
+        name: float(getattr(learned, name)) for name in ("pi", "lam", "sigma") if name in config.learn
+    }
+    return Report((Facts(tuple(facts)),), summary=summary)
 
 
-def parameters_report(config: LearnConfig, learned: Learned | None) -> list[str]:
+def _parameters(config: LearnConfig, learned: Learned | None) -> list[tuple[str, str]]:
     """Return the parameters that were learned as a few lines: against the truth, if the data have one."""
     import numpy as np
 
@@ -142,21 +158,18 @@ def parameters_report(config: LearnConfig, learned: Learned | None) -> list[str]
 
     if learned is None:
         return []
-    lines, truth = [], config.truth
+    facts, truth = [], config.truth
     if "A" in config.learn:
-        norms = np.linalg.norm(learned.A, axis=0)
-        lines.append(
-            f"dictionary     {learned.A.shape[0]} x {learned.A.shape[1]}, norms {norms.min():.3f} .. {norms.max():.3f}"
-        )
+        norms, size = np.linalg.norm(learned.A, axis=0), learned.A.shape
+        facts.append(("dictionary", f"{size[0]} x {size[1]}, norms {norms.min():.3f} .. {norms.max():.3f}"))
         if truth is not None and truth.n_latents <= learned.A.shape[1]:
             match = match_atoms(truth.A, learned.A, signed=learned.signed)
-            lines.append(
-                f"against truth  cosines {match.cosine.min():.4f} .. {match.cosine.max():.4f}, "
-                f"norms over the true ones {match.norm_ratio.min():.3f} .. {match.norm_ratio.max():.3f}"
-            )
+            cosines = f"cosines {match.cosine.min():.4f} .. {match.cosine.max():.4f}"
+            ratios = f"norms over the true ones {match.norm_ratio.min():.3f} .. {match.norm_ratio.max():.3f}"
+            facts.append(("against truth", f"{cosines}, {ratios}"))
     true = config.true_numbers() or {}
     for name in ("pi", "lam", "sigma"):
         if name in config.learn:
-            value = f"{name:<14} {getattr(learned, name):.4f}"
-            lines.append(value + (f" (truth {true[name]:.4g})" if name in true else ""))
-    return [*lines, "(averages over the last quarter)"]
+            of = f" (truth {true[name]:.4g})" if name in true else ""
+            facts.append((name, f"{getattr(learned, name):.4f}{of}"))
+    return [*facts, ("", "(averages over the last quarter)")]

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from circuitlsc.io.output import COMPARISON, MAP
+from circuitlsc.io.report import Report
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
 from circuitlsc.reporting.memory_plot import memory_figure
 from circuitlsc.reporting.report import comparison_report, map_report, memory_report, stream_report
-from circuitlsc.reporting.run_plot import figure, map_figure, stream_figure
+from circuitlsc.reporting.run_plot import figure, map_figure, statistics, stream_figure
 from circuitlsc.validation.judge import Expectation, expect, judge
-from circuitlsc.validation.map_result import read_map
-from circuitlsc.validation.memory_compare import compare_memory
-from circuitlsc.validation.stream_compare import compare_stream
+from circuitlsc.validation.map_result import MapResult, read_map
+from circuitlsc.validation.memory_compare import MemoryComparison, compare_memory
+from circuitlsc.validation.stream_compare import StreamComparison, compare_stream
 
 if TYPE_CHECKING:
+    from circuitlsc.reporting.page import Series
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
     from circuitlsc.validation.half_step import HalfStep
+
+CAPTION = (
+    "Above: voltages of the two liveliest neurons, circuit over NumPy on the same noise, and circuit minus exact of each "
+    "statistic with error bars. Below: what the circuit's samples give, beside exact (grey)."
+)
+MAP_CAPTION = (
+    "Left: neurons as they settle. Middle: objective above software's minimum. Right: the code, beside software's."
+)
+STREAM_CAPTION = "Left: codes of the first inputs. Right: circuit minus exact of each latent, averaged over inputs."
+MEMORY_CAPTION = (
+    "Above: neurons over visits of several inputs. Below: every input beside its posterior, differences within a visit, and "
+    "the largest |z| of each input."
+)
 
 
 @dataclass(frozen=True)
@@ -35,17 +51,25 @@ class Outcome:
     file : str
         Name of the JSON file that ``numbers`` belong into.
     numbers : dict
-    text : str
-        For the terminal.
+    report : Report
     draw : callable
         Returns the figure.
+    caption : str
+        What it shows.
+    series : tuple of Series
+        Numbers that stand beside those of other runs.
+    greys : bool
+        Whether the figure holds grey pictures.
     """
 
     verdict: str
     file: str
     numbers: dict[str, Any]
-    text: str
+    report: Report
     draw: Callable[[], Figure]
+    caption: str
+    series: tuple[Series, ...] = ()
+    greys: bool = False
 
 
 def prepare(sampler: Sampler, run: RunPlan, **how: Any) -> Expectation | None:
@@ -84,20 +108,22 @@ def outcome(
     note : callable or None
         Called with a few words before each part.
     """
+    made: MapResult | MemoryComparison | StreamComparison
     if sampler.dynamics.settles:
         made = read_map(sampler, samples, note=note)
-        text = map_report(sampler, samples, made)
-        return Outcome(made.verdict, MAP, made.to_dict(), text, lambda: map_figure(sampler, samples, made))
+        report, drawn = map_report(sampler, samples, made), partial(map_figure, sampler, samples, made)
+        return Outcome(made.verdict, MAP, made.to_dict(), report, drawn, MAP_CAPTION)
     close = tolerance or TOLERANCE
     if sampler.dynamics.remembers:
-        kept = compare_memory(sampler, samples, tolerance=close, reference_time=reference_time, note=note)
-        text = memory_report(sampler, samples, kept)
-        return Outcome(kept.verdict, COMPARISON, kept.to_dict(), text, lambda: memory_figure(sampler, samples, kept))
+        made = compare_memory(sampler, samples, tolerance=close, reference_time=reference_time, note=note)
+        report, drawn = memory_report(sampler, samples, made), partial(memory_figure, sampler, samples, made)
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, MEMORY_CAPTION)
     if sampler.stream is not None:
-        found = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
-        text = stream_report(sampler, samples, found)
-        return Outcome(found.verdict, COMPARISON, found.to_dict(), text, lambda: stream_figure(sampler, samples, found))
+        made = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
+        report, drawn = stream_report(sampler, samples, made), partial(stream_figure, sampler, samples, made)
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, STREAM_CAPTION)
     how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
     judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
-    result, text = judgement.comparison, comparison_report(sampler, samples, judgement)
-    return Outcome(result.verdict, COMPARISON, judgement.to_dict(), text, lambda: figure(sampler, samples, judgement))
+    found, report = judgement.comparison, comparison_report(sampler, samples, judgement)
+    drawn = partial(figure, sampler, samples, judgement)
+    return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, statistics(found))

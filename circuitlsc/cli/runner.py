@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.shared import INTERRUPTED, Anywhere, Body, ConfigArgument, Ended, fail, options_of, plain, say
+from circuitlsc.cli.results import Results
+from circuitlsc.cli.shared import (
+    INTERRUPTED,
+    Anywhere,
+    Body,
+    ConfigArgument,
+    Ended,
+    fail,
+    options_of,
+    plain,
+    said_by,
+    say,
+)
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from circuitlsc.config.read import Config
+    from circuitlsc.io.report import Report
     from circuitlsc.sampling.sampler import Sampler
 
 _LIMITS = re.compile(
@@ -38,6 +49,7 @@ class Job:
     """One call of a command: its name, and the arguments that commands share, as they were given."""
 
     command: str
+    line: str  # that repeats it
     config: ConfigArgument
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
     workers: Annotated[
@@ -83,6 +95,10 @@ class Job:
         """Where the decks of chains that failed are kept."""
         return self.output.with_name(self.output.name + ".failed")
 
+    def ended(self, report: Report) -> Ended:
+        """Return what the command says at its end."""
+        return Ended(report, page=self.output / out.PAGE)
+
     def interrupted(self) -> str:
         """Say what an interrupted command leaves."""
         if not out.partial_folder(self.output).exists():
@@ -100,7 +116,7 @@ class Job:
     @contextmanager
     def folder(
         self, config: Config, sampler: Sampler, *, resolved: str = "", **settings: Any
-    ) -> Iterator[tuple[Path, dict[str, Any]]]:
+    ) -> Iterator[tuple[Results, dict[str, Any]]]:
         """Yield the folder in which results come into being, with its config, and the arguments of what runs chains.
 
         Parameters
@@ -116,6 +132,7 @@ class Job:
         from circuitlsc.config.read import resolved_toml
         from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
+        from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
         resolved, kept = resolved or resolved_toml(config, sampler), self._store()
         begun = {
@@ -134,20 +151,21 @@ class Job:
                 workers.get_ready()  # what chains' processes need is loaded while the rest is prepared
             elif not executor.nthreads():
                 say(f"{self.scheduler} has no workers yet: waiting for the first")
-            part = stack.enter_context(out.new_folder(self.output, settings=begun, resume=self.resume))
-            chains = store.Store(Path(kept) if kept else part / out.CHAINS)
-            out.write_text(part / out.CONFIG, resolved)
+            results = stack.enter_context(self.results(begun, resume=self.resume))
+            results.simulator = NGSPICE.version()
+            chains = store.Store(Path(kept) if kept else results.folder / out.CHAINS)
+            out.write_text(results.folder / out.CONFIG, resolved)
             machine = {"workers": self.workers, "executor": executor, "store": chains}
-            yield part, {**machine, "timeout": config.timing.timeout}
+            yield results, {**machine, "timeout": config.timing.timeout}
             chains.prune()
 
-
-def write_result(folder: Path, numbers: Any, figure: Figure, name: str, picture: str = "") -> None:
-    """Write what was found: its numbers as name.json, its figure as picture.png, or of the same name."""
-    from circuitlsc.reporting.plotting import save_figure
-
-    out.write_json((folder / name).with_suffix(".json"), numbers)
-    save_figure(figure, (folder / (picture or name)).with_suffix(".png"))
+    @contextmanager
+    def results(self, settings: Mapping[str, Any], *, resume: bool) -> Iterator[Results]:
+        """Yield the folder in which results come into being; it is there in full, with its page, or not at all."""
+        with out.new_folder(self.output, settings=settings, resume=resume) as part:
+            results = Results(part, f"{self.command} {self.config.name}", self.line)
+            yield results
+            results.close()
 
 
 def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
@@ -156,12 +174,14 @@ def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
     The command has the shared arguments, too; those of what runs chains if it does. Its text is printed when the folder is
     there in full.
     """
-    _, config, output, *options = options_of(Job)
+    _, _, config, output, *options = options_of(Job)
     options = [option for option in options if chains or option.name not in CHAINS]
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> Ended | None:
-            job = Job(command=name, **{option.name: given.pop(option.name) for option in (config, output, *options)})
+            line = said_by(name, [config, output, *own, *(o for o in options if o.name not in CHAINS)], given)
+            shared = {option.name: given.pop(option.name) for option in (config, output, *options)}
+            job = Job(command=name, line=line, **shared)
             job.check()
             try:
                 return body(job, **given)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from circuitlsc.cli.runner import Job, command, write_result
+from circuitlsc.cli.runner import Job, command
 from circuitlsc.cli.shared import Anywhere, ConfigArgument, Ended, Line, plain, print_rules, progress_lines, say
 from circuitlsc.errors import InputError, SimulationError, printable
 from circuitlsc.io import output as out
@@ -82,35 +82,38 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
     tasks = sampler.tasks(plan)  # refuses a run that is too short before anything is written
     if not sampler.dynamics.has_energy:
         slab_of(sampler.model)  # and a law that can be compared with no posterior
-    with job.folder(config, sampler) as (folder, where):
+    with job.folder(config, sampler) as (results, where):
         print(sampler.report(), file=sys.stderr)
         print_rules(sampler)
         deck = sampler.deck(t_stop=plan.t_stop, warmup=plan.warmup, seed=plan.seed)
-        out.write_text(folder / out.DECK, deck)
+        out.write_text(results.folder / out.DECK, deck)
         total = sum(task.n_steps for task in tasks)
         if found := where["store"].steps(tasks, sampler.solved_once):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
         with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
             samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
-            samples.save(folder / out.SAMPLES)
+            samples.save(results.folder / out.SAMPLES)
             known = expected()
         from circuitlsc.cli.outcome import outcome
         from circuitlsc.validation.half_step import half_step
 
         half = half_step(sampler, plan, note=say, **where)
         result = outcome(sampler, samples, expected=known, half=half, note=say, **_judged(config))
-        write_result(folder, result.numbers, result.draw(), result.file, out.FIGURE)
-        text = result.text
+        results.write(result.file, result.numbers)
+        results.draw(out.FIGURE, result.draw(), result.caption, greys=result.greys)
+        results.series = result.series
+        report = result.report
         # rows of an energy report know of no momentum, of no settling, and of inputs that come back, but not of those that go
         known_parts = sampler.dynamics.kind in ("langevin", "variational") and sampler.stream is None
         if sampler.level == "device" and (known_parts or sampler.dynamics.remembers):
             from circuitlsc.studies.energy import energy_report, energy_text
 
             energy = energy_report(sampler, samples, note=say)
-            out.write_json(folder / out.ENERGY, energy.to_dict())
-            text += "\n\n" + energy_text(energy)
-    return Ended(text, result.verdict)
+            results.write(out.ENERGY, energy.to_dict())
+            report += energy_text(energy)
+        results.report = report
+    return job.ended(report)
 
 
 def _with_tolerance(config: Config, tolerance: float | None) -> Config:
@@ -214,8 +217,7 @@ def compare(
         expected = _expected(config, sampler, line, Event())
     half = half_step(sampler, config.run, note=say)
     result = outcome(sampler, samples, expected=expected, half=half, note=say, **_judged(config))
-    shown = text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.text
-    return Ended(shown, result.verdict)
+    return Ended(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.report, result.verdict)
 
 
 @command("draw", chains=False)

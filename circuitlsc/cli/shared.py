@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import shlex
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
@@ -14,6 +16,7 @@ import typer
 from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError, printable
 
 if TYPE_CHECKING:
+    from circuitlsc.io.report import Report
     from circuitlsc.sampling.sampler import Sampler
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -77,10 +80,30 @@ def fail(message: object, code: int) -> NoReturn:
 
 
 class Ended(NamedTuple):
-    """What a command says at its end, and the verdict, or another word for failure, that its exit code stands for."""
+    """What a command says at its end, and where its results are.
 
-    text: str
-    verdict: str = "agrees"
+    Attributes
+    ----------
+    said : Report or str
+    verdict : str
+        What the exit code stands for, or another word for failure; empty: the report's.
+    page : pathlib.Path or None
+        The file to open.
+    """
+
+    said: Report | str
+    verdict: str = ""
+    page: Path | None = None
+
+    def text(self) -> str:
+        """Return what is said, no wider than the terminal (80 characters where there is none, and no $COLUMNS)."""
+        return self.said if isinstance(self.said, str) else self.said.text(shutil.get_terminal_size().columns)
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        verdict = self.verdict or ("" if isinstance(self.said, str) else self.said.verdict)
+        return EXIT_CODES.get(verdict or "agrees", FAILED)
 
 
 Body = Callable[..., Ended | None]
@@ -104,6 +127,20 @@ def options_of(call: Callable[..., Any]) -> list[inspect.Parameter]:
     return [argument.replace(kind=inspect.Parameter.KEYWORD_ONLY) for argument in arguments]
 
 
+def said_by(name: str, options: list[inspect.Parameter], given: Mapping[str, Any]) -> str:
+    """Return the line that calls a command with what it was given; defaults are left out."""
+    words = ["circuitlsc", name]
+    for option in options:
+        value, info = given[option.name], option.annotation.__metadata__[0]
+        if isinstance(info, typer.models.ArgumentInfo):
+            words.append(str(value))
+        elif value is not None and value != option.default:
+            called = info.default  # to typer, the first name
+            for each in value if isinstance(value, list) else [value]:
+                words += [called] if each is True else [called, str(each)]
+    return shlex.join(words)
+
+
 def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable[[Body], Body]:
     """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code."""
 
@@ -112,8 +149,11 @@ def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable
             with one_line_errors():
                 _check_numbers(own, given)
                 if (ended := body(**given)) is not None:
-                    print(ended.text)
-                    raise typer.Exit(EXIT_CODES.get(ended.verdict, FAILED))
+                    print(ended.text())
+                    if ended.page is not None:
+                        shown = printable(str(ended.page), None)
+                        print(f"results are in {ended.page.parent}; open {shown}", file=sys.stderr)
+                    raise typer.Exit(ended.code)
 
         own = options_of(body) if options is None else options
         call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]

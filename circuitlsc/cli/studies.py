@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Job, command, write_result
+from circuitlsc.cli.runner import Job, command
 from circuitlsc.cli.shared import Ended, plain, print_rules, progress_lines, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 
 if TYPE_CHECKING:
+    from circuitlsc.cli.results import Results
     from circuitlsc.config.read import Config
 
 TStop = Annotated[
@@ -36,16 +37,18 @@ def budget(
     t_stop: TStop = None,
 ) -> Ended:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
-    from circuitlsc.reporting import plotting, report, study_plot
+    from circuitlsc.reporting import report, study_plot
     from circuitlsc.studies import budget as study
 
     sweeps = [study.parse_sweep(text) for text in sweep or ()]
-    with imperfect(job, t_stop, sweeps=sweep, corners=corners) as (folder, circuit, how):
+    with imperfect(job, t_stop, sweeps=sweep, corners=corners) as (results, circuit, how):
         measured = study.error_budget(*circuit, sweeps=sweeps, corners=corners, **how)
-        write_result(folder, measured.to_list(), study_plot.budget_figure(measured), "budget")
+        results.write("budget.json", measured.to_list())
+        results.draw("budget.png", study_plot.budget_figure(measured), study_plot.BUDGET_CAPTION)
         if (swept := study_plot.sweep_figure(measured)) is not None:
-            plotting.save_figure(swept, folder / "sweep.png")
-    return Ended(report.budget_report(measured))
+            results.draw("sweep.png", swept, study_plot.SWEEP_CAPTION)
+        results.report = report.budget_report(measured)
+    return job.ended(results.report)
 
 
 @command("yield")
@@ -59,14 +62,18 @@ def chip_yield(
     from circuitlsc.reporting import report, study_plot
     from circuitlsc.studies import chip_yield as study
 
-    with imperfect(job, t_stop, chips=chips, tolerance=tolerance) as (folder, circuit, how):
+    with imperfect(job, t_stop, chips=chips, tolerance=tolerance) as (results, circuit, how):
         measured = study.chip_yield(*circuit, chips=chips, tolerance=tolerance, **how)
-        write_result(folder, measured.to_dict(), study_plot.chips_figure(measured), "chips")
-    return Ended(report.chips_report(measured))
+        results.write("chips.json", measured.to_dict())
+        results.draw("chips.png", study_plot.chips_figure(measured), study_plot.CHIPS_CAPTION)
+        results.report = report.chips_report(measured)
+    return job.ended(results.report)
 
 
 @contextmanager
-def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Path, tuple[Any, ...], dict[str, Any]]]:
+def imperfect(
+    job: Job, t_stop: float | None, **asked: Any
+) -> Iterator[tuple[Results, tuple[Any, ...], dict[str, Any]]]:
     """Yield the folder of a study of imperfections, its model, input and parts, and the arguments of run and circuit."""
     from circuitlsc.nonideal.nonidealities import IDEAL
     from circuitlsc.studies.frame import check_samples_one
@@ -80,9 +87,9 @@ def imperfect(job: Job, t_stop: float | None, **asked: Any) -> Iterator[tuple[Pa
             'Set level = "device" in [circuit], and give the imperfections in [nonideal].'
         )
     parts, length, sampler = circuit.pop("nonideal") or IDEAL, short_run(config, t_stop), config.sampler()
-    with job.folder(config, sampler, run=length, **asked) as (folder, where):
+    with job.folder(config, sampler, run=length, **asked) as (results, where):
         print_rules(sampler)
-        yield folder, (config.model, config.x, parts), {"note": say, **length, **where, **circuit}
+        yield results, (config.model, config.x, parts), {"note": say, **length, **where, **circuit}
 
 
 def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
@@ -126,7 +133,8 @@ def calibrate(
         source=replace(config.source, x=out.STREAMED),
         timing=replace(config.timing, hold=sampler.stream.hold),
     )
-    with job.folder(made, sampler, **asked) as (folder, where):
+    with job.folder(made, sampler, **asked) as (results, where):
+        folder = results.folder
         with progress_lines() as line:
             advance = line("ngspice", plan.steps(), "steps")
             measured = plan.measure(progress=advance, keep=job.failed, **where)
@@ -136,8 +144,10 @@ def calibrate(
         np.save(folder / out.STREAMED, plan.x, allow_pickle=False)
         out.write_arrays(folder / out.INPUTS, s_true=measured.s_true, x=plan.x, **codes)
         result = measured.result
-        write_result(folder, result.to_dict(), calibration_plot.calibration_figure(result), "calibration")
-    return Ended(calibration_report(result), result.verdict)
+        results.write("calibration.json", result.to_dict())
+        results.draw("calibration.png", calibration_plot.calibration_figure(result), calibration_plot.CAPTION)
+        results.report = calibration_report(result)
+    return job.ended(results.report)
 
 
 @command("friction")
@@ -158,11 +168,13 @@ def friction(
     circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate", "step")}
     run = short_run(config, t_stop)
     del run["thin"]  # the sweep keeps what each of its circuits needs
-    with job.folder(config, config.sampler(), run=run, frictions=frictions) as (folder, where):
+    with job.folder(config, config.sampler(), run=run, frictions=frictions) as (results, where):
         how = {**run, **where, **circuit}
         measured = friction.friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
-        write_result(folder, measured.to_dict(), study_plot.friction_figure(measured), "friction")
-    return Ended(report.friction_report(measured))
+        results.write("friction.json", measured.to_dict())
+        results.draw("friction.png", study_plot.friction_figure(measured), study_plot.FRICTION_CAPTION)
+        results.report = report.friction_report(measured)
+    return job.ended(results.report)
 
 
 @command("compare-samplers")
@@ -207,12 +219,12 @@ def compare_samplers(
         settings["file"] = [fingerprint(layer) for layer in (*given.weights, *given.biases)]
     words = [f"--{name} {value}" for name, value in options.items()] + [f"--sigma {level!r}" for level in sigmas]
     resolved = asked.resolved(f"circuitlsc compare-samplers {out.CONFIG} {' '.join(words)}")
-    with job.folder(config, config.sampler(), resolved=resolved, **settings) as (folder, where):
+    with job.folder(config, config.sampler(), resolved=resolved, **settings) as (results, where):
         with progress_lines() as line:
             encoders = {
                 level: asked.encoder
                 if asked.encoder is not None and level == own
-                else trained(learner, level, folder, where["store"], line)
+                else trained(learner, level, results.folder, where["store"], line)
                 for level, learner in learners.items()
             }
             say("the best law of each input")
@@ -224,8 +236,10 @@ def compare_samplers(
                 say(f"{there} of {total} steps were found in {where['store'].folder}")
             advance = line("ngspice", total, "steps")
             measured = study.measure(benches, seed=seed, note=say, progress=advance, **where)
-        write_result(folder, measured.to_dict(), reporting.samplers_figure(measured), "samplers")
-    return Ended(reporting.samplers_report(measured))
+        results.write("samplers.json", measured.to_dict())
+        results.draw("samplers.png", reporting.samplers_figure(measured), reporting.CAPTION)
+        results.report = reporting.samplers_report(measured)
+    return job.ended(results.report)
 
 
 Figure = Annotated[

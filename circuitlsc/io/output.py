@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DECK, SAMPLES, COMPARISON, FIGURE = "deck.cir", "samples.nc", "comparison.json", "figure.png"
 CONFIG = "config.resolved.toml"
+REPORT, PAGE = "report.json", "report.html"  # what the page shows, and the page
 MAP = "map.json"  # of a circuit that settles
 ENERGY = "energy.json"  # of a device-level run
 INPUTS = "inputs.npz"  # of a calibration

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from circuitlsc.errors import ReferenceRefusedError
+from circuitlsc.io.report import Facts
 from circuitlsc.learning.variational import VariationalLearner, VariationalRun, set_aside
 from circuitlsc.model.encoder import Heads
 from circuitlsc.model.priors import SpikeSlab
@@ -73,20 +74,25 @@ def held_out_evidence(learner: VariationalLearner, made: VariationalRun, *, inpu
     )
 
 
-def evidence_report(found: xr.Dataset) -> list[str]:
+def evidence_report(found: xr.Dataset) -> Facts:
     """Return log p(x), the bound and their difference as a few lines; how many inputs were refused is said."""
     known = found.where(np.isfinite(found["log_p"]), drop=True)
     n, used = found.sizes["held_out_input"], known.sizes["held_out_input"]
     refused = f"{n - used} of {n} held-out inputs refused, less than 1 % of their draws are effective"
     if not used:
-        return [f"log p(x)       {refused}"]
+        return Facts((("log p(x)", refused),))
     log_p, gap = known["log_p"].values, (known["log_p"] - known["log_p_elbo"]).values
     se = float(np.sqrt(np.sum(known["log_p_se"].values ** 2))) / used
     spread = f" +- {float(np.std(gap, ddof=1)) / math.sqrt(used):.3f} over inputs" if used > 1 else ""
     share = known["log_p_ess_share"].values
-    return [
-        f"log p(x)       {log_p.mean():.3f} +- {se:.3f} nats per input, mean of {used} held-out ones (by weighted draws, "
-        f"{100 * share.min():.1f} to {100 * share.max():.1f} % effective{f'; {refused}' if used < n else ''})",
-        f"KL             {gap.mean():.3f}{spread}: log p(x) - ELBO of these ({log_p.mean() - gap.mean():.3f}), what the "
-        "encoder's law costs",
-    ]
+    by = f"{100 * share.min():.1f} to {100 * share.max():.1f} % effective{f'; {refused}' if used < n else ''}"
+    bound = f"log p(x) - ELBO of these ({log_p.mean() - gap.mean():.3f}), what the encoder's law costs"
+    return Facts(
+        (
+            (
+                "log p(x)",
+                f"{log_p.mean():.3f} +- {se:.3f} nats per input, mean of {used} held-out ones (by weighted draws, {by})",
+            ),
+            ("KL", f"{gap.mean():.3f}{spread}: {bound}"),
+        )
+    )

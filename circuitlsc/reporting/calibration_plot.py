@@ -13,6 +13,10 @@ from scipy import stats
 from circuitlsc.reporting.plotting import COLORS, new_figure, numbers
 from circuitlsc.validation.calibration import Calibration, LawCalibration, RankStatistic
 
+CAPTION = (
+    "Above: ranks of the truth among the circuit's draws; uniform, within the grey band, if these are draws of the posterior. "
+    "Below: all latents together, and how far each statistic is off."
+)
 BIN_LEVEL = 0.99
 BAND, EDGE = "0.88", "0.35"  # greys of what noise alone explains
 LATENTS = "0.5"

@@ -14,6 +14,11 @@ from circuitlsc.learning.learned import Learned
 from circuitlsc.learning.match import match_atoms
 from circuitlsc.reporting.plotting import new_figure
 
+CAPTION = (
+    "What is learned against time: dictionaries as pictures, norms of atoms, and numbers; dashed is the truth, if data have "
+    "one."
+)
+
 LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$", "error": "$|x - A s|^2 / D$"}
 MOST_ATOMS = 400  # drawn
 

@@ -15,15 +15,19 @@ from typing import Any
 import matplotlib
 import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from circuitlsc.io.arrays import Array
 
 STYLE = str(files("circuitlsc.reporting") / "circuitlsc.mplstyle")
 #: The style's, by value: "C0" would be looked up when a figure is saved, outside the style. Okabe and Ito's, without yellow.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B")
+MOST_POINTS = 5000  # drawn as vectors
 LABELS = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
 
 
@@ -59,7 +63,26 @@ def plot_against(exact: Array, circuit: Array, ax: Axes, error: Array | None = N
 
 
 def save_figure(fig: Figure, path: Path) -> None:
-    """Write a figure as PNG, without a date in it."""
+    """Write a figure as PNG or SVG, without a date in it.
+
+    An SVG has no background, so that a page shows its own, and what has more than 5,000 points as pixels.
+    """
+    vector = path.suffix == ".svg"
+    metadata = {"Date": None, "Creator": "circuitlsc"} if vector else {"Software": "circuitlsc"}
+    if vector:
+        for artist in fig.findobj():
+            if _points(artist) > MOST_POINTS:
+                artist.set_rasterized(True)
     # its resolution, and colours that are looked up when they are drawn
-    with matplotlib.style.context(STYLE, after_reset=True):
-        fig.savefig(path, metadata={"Software": "circuitlsc"})
+    with matplotlib.style.context([STYLE, {"svg.hashsalt": "circuitlsc"}], after_reset=True):
+        fig.savefig(path, metadata=metadata, transparent=vector)
+
+
+def _points(artist: Artist) -> int:
+    """Return of how many points a part of a figure consists."""
+    if isinstance(artist, Line2D):
+        return int(np.shape(artist.get_xydata())[0])
+    if isinstance(artist, Collection):
+        lengths = [np.shape(path.vertices)[0] for path in artist.get_paths()]
+        return max(int(np.shape(artist.get_offsets())[0]), sum(lengths))
+    return 0

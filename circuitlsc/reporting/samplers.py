@@ -1,19 +1,23 @@
-"""A comparison of samplers, as a figure and as a table: errors against time per input, and from when on the exact one wins."""
+"""A comparison of samplers, as a figure and as tables: errors against time per input, and from when on the exact one wins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter, StrMethodFormatter
 
-from circuitlsc.io.aligned import aligned
+from circuitlsc.io.report import Facts, Note, Report, Table
 from circuitlsc.reporting.plotting import COLORS, new_figure
 from circuitlsc.studies.convergence import Crossing
 from circuitlsc.studies.sampler_comparison import FAST, SLOW, NoiseLevel, SamplerComparison
 
+CAPTION = (
+    "Errors against time per input, with bands that hold 95 % of a bootstrap over inputs; dotted: the bias of a law, which "
+    "is left of infinitely many samples."
+)
 NAMES = {
     SLOW: "L0-LSC",
     "amortised": "variational, amortised",
@@ -91,41 +95,42 @@ def samplers_figure(found: SamplerComparison) -> Figure:
     return fig
 
 
-def samplers_report(found: SamplerComparison) -> str:
-    """Return the comparison as tables, one for each noise level."""
+def samplers_report(found: SamplerComparison) -> Report:
+    """Return the comparison: tables for each noise level, and what they mean."""
     of = "supports" if found.supports else "each latent's activity, summed"
-    lines = []
-    for level in found.levels:
-        lines += [*_level(level, found), ""]
-    lines += [
+    said = (
         f"{found.inputs} inputs, {found.hold:g} tau each, K = {found.n_latents}. Time is in tau of the neuron (L0-LSC) and of "
-        "the noise cell, equal here:",
-        "a noise cell r times as fast makes its errors r times as early. rms: error of P(active); KL: plug-in, of",
-        f"{of}; both of all samples since an input's onset, their noise included, and as their bias what is left of",
-        "infinitely many (r = inf). Law's KL: of the codes' law from the posterior, log p(x) - ELBO, in nats; it is too small",
-        "where inputs are left out because their log p(x) is refused. Last column: the r from which the rms error at the end",
-        "of the hold is as small as L0-LSC's; beyond 1 it is extrapolated, the noise of r times as many samples being 1/r.",
-        "Brackets hold 95 % of a bootstrap over inputs; none: not within the hold, or at no r; <=: from the first point on.",
-        *_read(found),
-        *_circuits(found),
-        "done",
-    ]
-    return "\n".join(lines)
+        "the noise cell, equal here: a noise cell r times as fast makes its errors r times as early. rms: error of P(active); "
+        f"KL: plug-in, of {of}; both of all samples since an input's onset, their noise included, and as their bias what is "
+        "left of infinitely many (r = inf). Law's KL: of the codes' law from the posterior, log p(x) - ELBO, in nats; it is "
+        "too small where inputs are left out because their log p(x) is refused. Last column: the r from which the rms error "
+        "at the end of the hold is as small as L0-LSC's; beyond 1 it is extrapolated, the noise of r times as many samples "
+        "being 1/r. Brackets hold 95 % of a bootstrap over inputs; none: not within the hold, or at no r; <=: from the first "
+        "point on."
+    )
+    tables = [block for level in found.levels for block in _level(level, found)]
+    ends = {
+        f"{NAMES[name]}, sigma {level.sigma:g}": course.rms[-1]
+        for level in found.levels
+        for name, course in level.samplers.items()
+    }
+    summary = {f"rms at the end, {name}": value for name, value in ends.items()}
+    return Report((*tables, Note(f"{said}\n{_read(found)}"), Facts(tuple(_circuits(found)))), summary=summary)
 
 
-def _read(found: SamplerComparison) -> list[str]:
+def _read(found: SamplerComparison) -> str:
     """Say how often circuits are read, and what averages know less for it."""
     fast, slow = (found.levels[0].samplers[name].spacing for name in ("amortised", SLOW))
     known = f"Variational circuits are read every {fast:g} tau, L0-LSC every {slow:.2g}."
     if fast < FORGETS:
-        return [known]
-    return [
-        f"{known} Averages over all of the time know at",
-        f"least twice as much as samples of a variational circuit {fast:g} tau apart: times at r = 1 favour L0-LSC.",
-    ]
+        return known
+    return (
+        f"{known} Averages over all of the time know at least twice as much as samples of a variational circuit "
+        f"{fast:g} tau apart: times at r = 1 favour L0-LSC."
+    )
 
 
-def _level(level: NoiseLevel, found: SamplerComparison) -> list[str]:
+def _level(level: NoiseLevel, found: SamplerComparison) -> Iterator[Table | Note]:
     shown = _nearest(level.times, (*SHOWN, found.hold))
     columns = {f"sigma {level.sigma:g}": "<24"}
     for what in ("rms", "KL"):
@@ -136,14 +141,10 @@ def _level(level: NoiseLevel, found: SamplerComparison) -> list[str]:
         numbers = [getattr(course, what)[k] for what in ("rms", "kl") for k in shown]
         law = None if course.law_kl is None else f"{course.law_kl:.3f} +- {course.law_kl_se:.3f}"
         rows.append([NAMES[name], *numbers, course.bias_rms, course.bias_kl, law, _remark(name, level)])
-    lines = aligned(columns, rows)
-    lines += ["", *_wins(level)]
-    lines.append(
-        f"posteriors by {level.reference}, P(active) known to {level.reference_error:.1g}"
-        if level.reference_error
-        else f"posteriors by {level.reference}"
-    )
-    return lines
+    yield Table.of(columns, rows)
+    yield _wins(level)
+    known = f", P(active) known to {level.reference_error:.1g}" if level.reference_error else ""
+    yield Note(f"posteriors by {level.reference}{known}")
 
 
 def _remark(name: str, level: NoiseLevel) -> str:
@@ -160,8 +161,8 @@ def _remark(name: str, level: NoiseLevel) -> str:
     return ", ".join(words)
 
 
-def _wins(level: NoiseLevel) -> list[str]:
-    """Return from when on L0-LSC is better, and from which speed on it is not at the end, a line for each of the others."""
+def _wins(level: NoiseLevel) -> Table:
+    """Return from when on L0-LSC is better, and from which speed on it is not at the end, a row for each of the others."""
     units = {"rms": "tau", "rms_limit": "tau, r = inf", "rms_joule": "J"}
     units |= {what.replace("rms", "kl"): unit for what, unit in units.items()}
     there = [what for what in units if any(what in level.wins[name] for name in FAST)]
@@ -175,7 +176,7 @@ def _wins(level: NoiseLevel) -> list[str]:
         [NAMES[name], *(_when(level.wins[name].get(what)) for what in there), _when(level.speeds[name])]
         for name in FAST
     ]
-    return aligned(columns, rows)
+    return Table.of(columns, rows)
 
 
 def _when(found: Crossing | None) -> str | None:
@@ -187,9 +188,9 @@ def _when(found: Crossing | None) -> str | None:
     return f"{'<= ' if found.value and found.reason else ''}{value} ({low} .. {high})"
 
 
-def _circuits(found: SamplerComparison) -> list[str]:
+def _circuits(found: SamplerComparison) -> list[tuple[str, str]]:
     """Say whether each circuit sampled what it should, and why there is no energy."""
-    lines = ["circuits       P(active) averaged over inputs, off from what it should be by"]
+    said = ["P(active) averaged over inputs, off from what it should be by"]
     for level in found.levels:
         words = []
         for name, course in level.samplers.items():
@@ -197,10 +198,11 @@ def _circuits(found: SamplerComparison) -> list[str]:
             odd = "" if check.follows else f" (IT DID NOT FOLLOW {check.of.upper()})"
             scatter = "" if check.scatter is None else f", scatter {check.scatter:.2f} of 1"
             words.append(f"{NAMES[name]} {check.largest:.2g} +- {check.se:.1g}{scatter}{odd}")
-        lines.append(f"               sigma {level.sigma:g}: {'; '.join(words)}")
+        said.append(f"sigma {level.sigma:g}: {'; '.join(words)}")
     first = found.levels[0].samplers
-    lines += [
-        f"law's KL       none of {NAMES[name]}, sigma {level.sigma:g}: {course.law_kl_reason}"
+    facts = [("circuits", "\n".join(said))]
+    facts += [
+        ("law's KL", f"none of {NAMES[name]}, sigma {level.sigma:g}: {course.law_kl_reason}")
         for level in found.levels
         for name, course in level.samplers.items()
         if course.law_kl_reason
@@ -209,8 +211,8 @@ def _circuits(found: SamplerComparison) -> list[str]:
     for reason in dict.fromkeys(unknown.values()):
         whose = [name for name, why in unknown.items() if why == reason]
         of = "" if len(whose) == len(first) else f" of {', '.join(whose)}"
-        lines.append(f"energy         not known{of}: {reason}")
-    return lines
+        facts.append(("energy", f"not known{of}: {reason}"))
+    return facts
 
 
 def _nearest(times: Sequence[float], wanted: Sequence[float]) -> list[int]:

@@ -15,6 +15,16 @@ from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
 from circuitlsc.studies.chip_yield import ChipReport
 from circuitlsc.studies.friction import FrictionSweep
 
+BUDGET_CAPTION = (
+    "What each imperfection changes, alone and all together, with two standard errors of the paired difference: of the latent "
+    "or pair that changes most."
+)
+SWEEP_CAPTION = "One parameter alone, over its values, beside what a formula predicts; filled points follow it."
+CHIPS_CAPTION = "Every chip's largest error with two standard errors, sorted, and the tolerance."
+FRICTION_CAPTION = (
+    "Left: effective samples per tau over friction. Right: the largest |z| against exact, which friction leaves alone."
+)
+
 TITLES = {
     "p_active": "change of P(active)",
     "mean": "change of mean of s (units)",

@@ -46,8 +46,8 @@ from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.circuit.memory import lines_at_rest
 from circuitlsc.circuit.variational import largest_noise_gain
 from circuitlsc.errors import InputError
-from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.report import Note, Report, Table
 from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.plan import FORGETFUL, LARGEST_DRAW
 from circuitlsc.planning.run_plan import RunPlan
@@ -426,18 +426,19 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
     return tuple(out)
 
 
-def energy_text(report: EnergyReport) -> str:
-    """Return the report as a table."""
+def energy_text(report: EnergyReport) -> Report:
+    """Return power and speed as a table and a few lines."""
     columns = {"part": "<24", "number": ">6", "quiescent A": ">12.3g", "sourced A": ">11.3g", "W": ">10.3g", "": ""}
     rows = map(attrgetter("part", "count", "quiescent", "sourced", "watts", "text"), report.rows)
     total = f"of it {report.dissipated:.3g} W heat in the crossbars"
-    lines = aligned(columns, [*rows, (f"all, at {report.supply:g} V", "", "", "", report.watts, total)])
+    all_parts = (f"all, at {report.supply:g} V", "", "", "", report.watts, total)
     speed = f"effective samples per second of physical time {report.ess_per_second:.3g}"
-    lines.append(f"{speed}, energy per effective sample {report.joule_per_sample:.3g} J")
+    lines = [f"{speed}, energy per effective sample {report.joule_per_sample:.3g} J"]
     if report.joule_per_draw is not None:
         lines.append(
             f"samples of the encoder's law, not of the posterior: an independent one in a step of 2 tau, "
             f"{report.joule_per_draw:.3g} J"
         )
     lines += [f"{s.name} on this machine: {s.ess_per_second:.3g} effective samples per second" for s in report.software]
-    return "\n".join(lines)
+    summary = {"W": report.watts, "J per effective sample": report.joule_per_sample}
+    return Report((Table.of(columns, [*rows, all_parts]), Note("\n".join(lines))), summary=summary)

@@ -33,8 +33,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtr, chdtrc, ndtr, ndtri
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.aligned import aligned
 from circuitlsc.io.arrays import Array, as_generator, check_count, real_array
+from circuitlsc.io.report import Facts, Note, Report, Table, p_text
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.reference.statistics import residual_power
 from circuitlsc.validation.verdict import Outcome, Verdict
@@ -340,38 +340,39 @@ def rank_values(truth: ArrayLike, draws: ArrayLike, rng: np.random.Generator | i
     return np.asarray((rank + rng.random(len(truth))) / (among.sum(1) + 1))
 
 
-def calibration_report(c: Calibration) -> str:
-    """Return a calibration as a table: a row for each statistic, then how much it would see, and the verdict."""
+def calibration_report(c: Calibration) -> Report:
+    """Return a calibration: a row for each statistic, then how much it would see, and the verdict."""
     shown, nonzero = (_worst(rows) for rows in (c.latents, c.nonzero))
     columns = {"statistic": "<18", "inputs": ">6", "mean rank": ">9.3f", "shift": ">+7.3f", "spread": ">7.3f"}
-    columns |= {"p": ">8", "adjusted": ">8"}
-    lines = aligned(columns, map(_cells, (*shown, *c.joint, *nonzero)))
-    if isinstance(c, LawCalibration):
-        lines = [
-            "The circuit against its law, judged: ranks of draws of the law among the circuit's draws",
-            *lines,
-            "",
-            "The law against the posterior, not judged: ranks of true codes among the circuit's draws",
-            *aligned(columns, map(_cells, _same(c.bias.statistics, (*shown, *c.joint, *nonzero)))),
-        ]
-    if len(shown) < c.n_latents:
-        lines.append(f"({len(shown)} of {c.n_latents} latents: the smallest p)")
-    correlation = "unknown" if c.correlation is None else f"{c.correlation:.2f}"
-    lines += [
-        "",
-        "right          mean rank 0.5, shift 0, spread 1 (in posterior standard deviations)",
-        f"inputs         {c.n_inputs}, with {c.n_draws} draws each; correlation from draw to draw {correlation}",
-        f"power          {_DETECTED:.0%} for a shift of {c.detectable_shift:.2g}, or a spread wrong by "
-        f"{c.detectable_spread:.0%}, of one statistic",
-        f"false alarms   {c.alpha:.2g} over all {len(c.statistics)} statistics",
-        *(
-            [f"bias           of the law, no fault of the circuit: {c.bias.reason}"]
-            if isinstance(c, LawCalibration)
-            else []
+    columns |= {"p": ">9", "adjusted": ">9"}
+    rows = (*shown, *c.joint, *nonzero)
+    blocks: list[Table | Note] = [Table.of(columns, map(_cells, rows))]
+    facts = [
+        ("right", "mean rank 0.5, shift 0, spread 1 (in posterior standard deviations)"),
+        (
+            "inputs",
+            f"{c.n_inputs}, with {c.n_draws} draws each; correlation from draw to draw "
+            f"{'unknown' if c.correlation is None else f'{c.correlation:.2f}'}",
         ),
-        f"verdict        {c.verdict}: {c.reason}",
+        (
+            "power",
+            f"{_DETECTED:.0%} for a shift of {c.detectable_shift:.2g}, or a spread wrong by "
+            f"{c.detectable_spread:.0%}, of one statistic",
+        ),
+        ("false alarms", f"{c.alpha:.2g} over all {len(c.statistics)} statistics"),
     ]
-    return "\n".join(lines)
+    if isinstance(c, LawCalibration):
+        own = "The circuit against its law, judged: ranks of draws of the law among the circuit's draws"
+        other = "The law against the posterior, not judged: ranks of true codes among the circuit's draws"
+        blocks = [
+            Table.of(columns, map(_cells, rows), own),
+            Table.of(columns, map(_cells, _same(c.bias.statistics, rows)), other),
+        ]
+        facts.append(("bias", f"of the law, no fault of the circuit: {c.bias.reason}"))
+    if len(shown) < c.n_latents:
+        blocks.append(Note(f"({len(shown)} of {c.n_latents} latents: the smallest p)"))
+    summary = {"inputs": c.n_inputs, "smallest adjusted p": c.p_value, "shift that would show": c.detectable_shift}
+    return Report((*blocks, Facts(tuple(facts))), c.verdict, c.reason, summary)
 
 
 def _cells(row: RankStatistic) -> tuple[str | float | None, ...]:
@@ -473,7 +474,7 @@ def _correlation(s: Array) -> float | None:
 
 
 def _short(p: float) -> str:
-    return "< 1e-99" if p < 1e-99 else f"{p:.2g}"
+    return p_text(p).removeprefix("= ")
 
 
 def _judge(

@@ -1,0 +1,190 @@
+"""The page of a results folder: report.html, one file that asks for nothing else, made from report.json and what is beside it.
+
+report.json holds what a page shows and no other file does. The page can be made again from a folder, and several folders can
+be put on one (`reporting.pages`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from circuitlsc.errors import InputError, printable
+from circuitlsc.io import output as out
+from circuitlsc.io.markup import TEMPLATES, render
+from circuitlsc.io.report import Report
+from circuitlsc.io.safe_open import decode, read_regular, reason
+from circuitlsc.reporting.terms import meanings
+
+FORMAT = 1
+_MOST = 2**24  # bytes of a file that a page is made from
+_SHOWN_DECK = 300_000  # characters of a deck that a page holds
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a folder, as a file beside the page.
+
+    Attributes
+    ----------
+    file : str
+        Its name, an SVG.
+    caption : str
+        What it shows: a sentence or two.
+    greys : bool
+        Whether it holds grey pictures, whose black stays black on a dark page.
+    """
+
+    file: str
+    caption: str
+    greys: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbers of a run that stand beside those of other runs: circuit and exact, of each latent.
+
+    Attributes
+    ----------
+    title : str
+        Series of one title are drawn into one panel.
+    x : str
+        What the numbers belong to, such as ``"latent"``.
+    values, errors, exact : list
+        Of the circuit, their standard errors, and what they should be; the latter two may be empty.
+    """
+
+    title: str
+    x: str
+    values: list[float]
+    errors: list[float] = field(default_factory=list)
+    exact: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page of a results folder shows.
+
+    Attributes
+    ----------
+    title : str
+        What was done, with the config's name.
+    command : str
+        The line that repeats it.
+    report : Report
+    pictures : tuple of Picture
+    versions : mapping from str to str
+        Of what calculated.
+    series : tuple of Series
+    views : mapping
+        Data of what can be looked at interactively (`reporting.views`).
+    """
+
+    title: str
+    command: str
+    report: Report
+    pictures: tuple[Picture, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    series: tuple[Series, ...] = ()
+    views: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write report.json and report.html into a folder that has everything else."""
+        out.write_json(folder / out.REPORT, {"format": FORMAT, **asdict(self), "report": self.report.to_dict()})
+        out.write_text(folder / out.PAGE, page_html(self, folder))
+
+
+def load_page(folder: Path) -> Page:
+    """Read report.json of a results folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it holds something else.
+    """
+    path = folder / out.REPORT
+    try:
+        data = json.loads(read_regular(path, _MOST))
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise InputError(f"{path} is of another version of circuitlsc. Run it again with this one.")
+        return Page(
+            title=str(data["title"]),
+            command=str(data["command"]),
+            report=Report.from_dict(data["report"]),
+            pictures=tuple(Picture(**each) for each in data["pictures"]),
+            versions={str(name): str(said) for name, said in data["versions"].items()},
+            series=tuple(Series(**each) for each in data["series"]),
+            views=dict(data["views"]),
+        )
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist: {folder} is no folder of results, or one of an earlier version. Run it again."
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        why = reason(error) if isinstance(error, OSError) else "it is no report of circuitlsc"
+        raise InputError(f"{path} cannot be read ({why}). Make it again.") from None
+
+
+def page_html(page: Page, folder: Path) -> str:
+    """Return the page of a folder; every text of its files is shown as text, and its figures cannot run anything."""
+    config = next((text for name in (out.CONFIG, out.GIVEN) if (text := _text(folder / name)) is not None), "")
+    deck = _text(folder / out.DECK) or ""
+    shown = deck if len(deck) <= _SHOWN_DECK else deck[:_SHOWN_DECK].rpartition("\n")[0]
+    return _html(
+        "page.html.jinja",
+        page=page,
+        report=page.report,
+        images=[(picture, _data_url(folder / picture.file)) for picture in page.pictures],
+        config=config,
+        deck=shown,
+        deck_lines=len(deck.splitlines()) if shown is not deck else 0,
+        seeds=list(_seeds(config)),
+        files=sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")),
+        terms=meanings(page.report),
+    )
+
+
+def _html(template: str, **values: Any) -> str:
+    """Return a page with our style and script, which are all that it may run, and no network."""
+    style, script = (files("circuitlsc").joinpath(TEMPLATES, name).read_text() for name in ("page.css", "page.js"))
+    allowed = {"style": style, "script": script}
+    hashes = {name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for name, text in allowed.items()}
+    return render(template, style=style, script=script, hashes=hashes, **values)
+
+
+def _data_url(path: Path) -> str:
+    """Return a figure as an address that holds it; as an image it can neither run a script nor ask for a file."""
+    try:
+        return "data:image/svg+xml;base64," + base64.b64encode(read_regular(path, _MOST)).decode()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}). Make the results again.") from None
+
+
+def _text(path: Path) -> str | None:
+    """Return the text of a file that may be missing."""
+    try:
+        return decode(read_regular(path, _MOST))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}). Make the results again.") from None
+
+
+def _seeds(config: str) -> Iterator[tuple[str, str]]:
+    """Yield the seeds of a config by their names."""
+    try:
+        tables = tomllib.loads(config)
+    except (ValueError, RecursionError):
+        return
+    for table, keys in tables.items():
+        if isinstance(keys, dict) and "seed" in keys:
+            yield f"{table}.seed", printable(str(keys["seed"]))
