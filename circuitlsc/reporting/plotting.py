@@ -83,6 +83,6 @@ def _points(artist: Artist) -> int:
     if isinstance(artist, Line2D):
         return int(np.shape(artist.get_xydata())[0])
     if isinstance(artist, Collection):
-        lengths = [np.shape(path.vertices)[0] for path in artist.get_paths()]
+        lengths = [int(np.shape(path.vertices)[0]) for path in artist.get_paths()]
         return max(int(np.shape(artist.get_offsets())[0]), sum(lengths))
     return 0
