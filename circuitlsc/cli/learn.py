@@ -143,7 +143,7 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
             f"widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
             f"start = {{ sigma = {learned.sigma:.3g} }}"
         )
-    facts += [("NOTE", said) for said in notes]
+    facts += [("note", said) for said in notes]
     summary: dict[str, Value] = {
         name: float(getattr(learned, name)) for name in ("pi", "lam", "sigma") if name in config.learn
     }
