@@ -21,6 +21,7 @@ from circuitlsc.validation.memory_compare import MemoryComparison, compare_memor
 from circuitlsc.validation.stream_compare import StreamComparison, compare_stream
 
 if TYPE_CHECKING:
+    from circuitlsc.io.arrays import Array
     from circuitlsc.reporting.page import Series
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
@@ -60,6 +61,10 @@ class Outcome:
         Numbers that stand beside those of other runs.
     greys : bool
         Whether the figure holds grey pictures.
+    letter : str
+        What waveforms are of, u or s.
+    twin : array, shape (n_draws, n_latents), or None
+        The same of the first chain, by NumPy on the same noise.
     """
 
     verdict: str
@@ -70,6 +75,8 @@ class Outcome:
     caption: str
     series: tuple[Series, ...] = ()
     greys: bool = False
+    letter: str = "u"
+    twin: Array | None = None
 
 
 def prepare(sampler: Sampler, run: RunPlan, **how: Any) -> Expectation | None:
@@ -121,9 +128,12 @@ def outcome(
     if sampler.stream is not None:
         made = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
         report, drawn = stream_report(sampler, samples, made), partial(stream_figure, sampler, samples, made)
-        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, STREAM_CAPTION)
+        letter = "u" if sampler.dynamics.has_energy else "s"
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, STREAM_CAPTION, letter=letter)
     how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
     judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
     found, report = judgement.comparison, comparison_report(sampler, samples, judgement)
     drawn = partial(figure, sampler, samples, judgement)
-    return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, statistics(found))
+    seen: dict[str, Any] = {"twin": None if judgement.path is None else judgement.path.twin}
+    seen |= {"series": statistics(found), "letter": "s" if judgement.bias else "u"}
+    return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, **seen)

@@ -94,8 +94,10 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
             samples.save(results.folder / out.SAMPLES)
+            results.simulator = results.simulator.replace("ngspice", f"ngspice {samples.attrs['ngspice_version']}")
             known = expected()
         from circuitlsc.cli.outcome import outcome
+        from circuitlsc.reporting.views import views
         from circuitlsc.validation.half_step import half_step
 
         half = half_step(sampler, plan, note=say, **where)
@@ -103,6 +105,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         results.write(result.file, result.numbers)
         results.draw(out.FIGURE, result.draw(), result.caption, greys=result.greys)
         results.series = result.series
+        results.views = views(sampler, samples, letter=result.letter, twin=result.twin)
         report = result.report
         # rows of an energy report know of no momentum, of no settling, and of inputs that come back, but not of those that go
         known_parts = sampler.dynamics.kind in ("langevin", "variational") and sampler.stream is None

@@ -35,6 +35,7 @@ _HEAD = 1000  # bytes in which it does
 _MOST = 2**24  # bytes of the settings of an interrupted run
 BEGUN, CHAINS, COMPLETED, _LOCK = "begun.json", "chains", "samples.completed.nc", ".lock"
 CHECKPOINT = "checkpoint.npz"  # of `learn`
+PASSING = frozenset({BEGUN, CHAINS, COMPLETED, CHECKPOINT, _LOCK})  # gone when a folder is there in full
 
 
 def check_free(folder: Path) -> None:

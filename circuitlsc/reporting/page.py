@@ -23,10 +23,38 @@ from circuitlsc.io.markup import TEMPLATES, render
 from circuitlsc.io.report import LARGEST, Report
 from circuitlsc.io.safe_open import decode, read_regular, reason
 from circuitlsc.reporting.terms import meanings
+from circuitlsc.reporting.views import checked
 
 FORMAT = 1
 _MOST = 2**24  # bytes of a file that a page is made from
 _SHOWN_DECK = 300_000  # characters of a deck that a page holds
+#: what the files of a folder are, by name or by how the name ends
+FILES = {
+    out.CONFIG: "the config with every default written out, files by their full paths",
+    out.GIVEN: "the config as it was given",
+    out.DECK: "a stand-alone netlist: ngspice -b deck.cir runs it",
+    out.SAMPLES: "the samples, netCDF: circuitlsc.Samples.load, xarray.open_datatree",
+    out.COMPARISON: "every number of the comparison, and the verdict",
+    out.MAP: "the code that the circuit settled on, software's, objectives and times",
+    out.ENERGY: "power of every part, and energy per independent sample",
+    out.INPUTS: "the inputs that were drawn, and the codes that they come from",
+    out.STREAMED: "the inputs, as the config names them",
+    out.LEARNED: "what was learned: model.dictionary of a config can name it",
+    out.ENCODER: "the encoder: encoder.file of a config can name it",
+    out.HISTORY: "the course of learning, netCDF",
+    out.REPORT: "what this page shows and no other file holds",
+    out.PAGE: "this page",
+    "budget.json": "every row of the budget",
+    "chips.json": "every chip",
+    "calibration.json": "ranks, tests and the verdict",
+    "friction.json": "every row of the sweep",
+    "samplers.json": "every number of the comparison of samplers",
+}
+KINDS = {
+    ".png": "a figure of this page, as pixels",
+    ".svg": "a figure of this page, as vectors",
+    ".npz": "an encoder that was trained for this comparison",
+}
 
 
 @dataclass(frozen=True)
@@ -41,11 +69,14 @@ class Picture:
         What it shows: a sentence or two.
     greys : bool
         Whether it holds grey pictures, whose black stays black on a dark page.
+    panels : str
+        Labels of its axes, for whoever does not see it.
     """
 
     file: str
     caption: str
     greys: bool = False
+    panels: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +120,8 @@ class Page:
     series : tuple of Series
     views : mapping
         Data of what can be looked at interactively (`reporting.views`).
+    again : str
+        The line that repeats it in the folder itself; empty if nothing does.
     """
 
     title: str
@@ -98,6 +131,7 @@ class Page:
     versions: Mapping[str, str] = field(default_factory=dict)
     series: tuple[Series, ...] = ()
     views: Mapping[str, Any] = field(default_factory=dict)
+    again: str = ""
 
     def save(self, folder: Path) -> None:
         """Write report.json and report.html into a folder that has everything else."""
@@ -125,7 +159,8 @@ def load_page(folder: Path) -> Page:
             pictures=tuple(map(_picture, data["pictures"])),
             versions={str(name): str(said) for name, said in data["versions"].items()},
             series=tuple(map(_series, data["series"])),
-            views=dict(data["views"]),
+            views=checked(data["views"]),
+            again=str(data["again"]),
         )
     except FileNotFoundError:
         raise InputError(
@@ -169,14 +204,16 @@ def page_html(page: Page, folder: Path) -> str:
     return html(
         "page.html.jinja",
         page=page,
+        title=printable(page.title),
         report=page.report,
         images=[(picture, _data_url(folder / picture.file)) for picture in page.pictures],
         config=config,
         deck=shown,
         deck_lines=len(deck.splitlines()) if shown is not deck else 0,
         seeds=list(_seeds(config)),
-        files=sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")),
+        files=list(_contents(folder)),
         terms=meanings(page.report),
+        scripts=("page.js", "views.js") if page.views else ("page.js",),
     )
 
 
@@ -185,12 +222,21 @@ def config_text(folder: Path) -> str:
     return next((text for name in (out.CONFIG, out.GIVEN) if (text := _text(folder / name)) is not None), "")
 
 
-def html(template: str, **values: Any) -> str:
-    """Return a page with our style and script, which are all that it may run, and no network."""
-    style, script = (files("circuitlsc").joinpath(TEMPLATES, name).read_text() for name in ("page.css", "page.js"))
+def html(template: str, *, scripts: tuple[str, ...] = ("page.js",), **values: Any) -> str:
+    """Return a page with our style and scripts, which are all that it may run, and no network."""
+    ours = files("circuitlsc") / TEMPLATES
+    style, script = (ours / "page.css").read_text(), "\n".join((ours / name).read_text() for name in scripts)
     allowed = {"style": style, "script": script}
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for name, text in allowed.items()}
     return render(template, style=style, script=script, hashes=hashes, **values)
+
+
+def _contents(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names of the files of a folder with what they are."""
+    there = {path.name for path in folder.iterdir() if not path.name.startswith(".")} | {out.PAGE}
+    for name in sorted(there - out.PASSING):
+        said = FILES.get(name) or next((text for end, text in KINDS.items() if name.endswith(end)), "")
+        yield printable(name), said
 
 
 def data_url(svg: bytes) -> str:
