@@ -110,11 +110,13 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         # rows of an energy report know of no momentum, of no settling, and of inputs that come back, but not of those that go
         known_parts = sampler.dynamics.kind in ("langevin", "variational") and sampler.stream is None
         if sampler.level == "device" and (known_parts or sampler.dynamics.remembers):
+            from circuitlsc.reporting.series import of_energy
             from circuitlsc.studies.energy import energy_report, power_report
 
             energy = energy_report(sampler, samples, note=say)
             results.write(out.ENERGY, energy.to_dict())
             report += power_report(energy)
+            results.series += of_energy(energy)
         results.report = report
     return job.ended(report)
 

@@ -129,8 +129,8 @@ class Table:
         """Yield the lines of the first column, and of each group or column that is not in one."""
         start = 0
         grouped = any(name for name, _ in self.groups)
-        spans = [n for name, n in self.groups for n in ((n,) if name else (1,) * n)]
-        for span in spans:
+        spans = [n for name, n in self.groups for n in ((n,) if name else (1, n - 1) if grouped else (1,) * n)]
+        for span in filter(None, spans):
             columns = self.columns[start : start + span]
             shown = [c.lines([row[start + n] for row in self.rows]) for n, c in enumerate(columns)]
             head, *lines = map(" ".join, zip(*shown, strict=True))

@@ -19,7 +19,9 @@ from circuitlsc.reporting.runs import Run
 
 MOST_PANELS = 12
 MOST_NAME = 30  # characters of a name in a figure
-BESIDE_CAPTION = "What runs have in common, with two standard errors: circuit minus exact where exact is known, else the circuit's number."
+BESIDE_CAPTION = (
+    "Circuit minus exact, or where there is no exact the number itself, of each run, with two standard errors."
+)
 SWEEP_CAPTION = "The numbers of the table over {key}, the only key with numbers in which the runs differ."
 
 
@@ -98,7 +100,7 @@ def sweep_figure(runs: Sequence[Run], key: str) -> Figure | None:
             x = run.config[key]
             if isinstance(value, (int, float)) and isinstance(x, (int, float)):
                 numbers.setdefault(name, []).append((float(x), float(value)))
-    shown = {name: sorted(pairs) for name, pairs in numbers.items() if len({y for _, y in pairs}) > 1}
+    shown = {name: sorted(pairs) for name, pairs in numbers.items() if _moves(pairs)}
     titles = list(shown)[:MOST_PANELS]
     if not titles:
         return None
@@ -109,9 +111,16 @@ def sweep_figure(runs: Sequence[Run], key: str) -> Figure | None:
         for title, ax in zip(titles, axes, strict=False):
             ax.plot(*zip(*shown[title], strict=True), "o-", ms=3.5, lw=0.8, color="C0")
             ax.set(title=_name(title), xlabel=_name(key))
+            ax.locator_params(axis="x", nbins=5)
         for ax in axes[len(titles) :]:
             ax.remove()
     return fig
+
+
+def _moves(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Return whether numbers move by more than 1 %, and not as what they are drawn over."""
+    values = [y for _, y in pairs]
+    return max(values) - min(values) > 0.01 * max(map(abs, values)) and any(x != y for x, y in pairs)
 
 
 def _name(text: str) -> str:
