@@ -195,7 +195,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> Re
     facts: list[Fact] = []
     if tables:
         shown = _worst([max(abs(row.z) for row in each) for each in zip(*tables.values(), strict=True)], ALL_ROWS)
-        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "SE": ">7.4f", "z": ">+6.2f"}
+        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
         fields = attrgetter("circuit", "exact", "se", "z")
         groups = {title: (columns, [fields(rows[k]) for k in shown]) for title, rows in tables.items()}
         blocks = [Table.grouped("latent", shown, groups), *_some(shown, c.mean, "the largest |z|")]
@@ -339,7 +339,7 @@ def budget_report(budget: ErrorBudget) -> Report:
     latents = str(budget.sampler.model.n_latents)
     if budget.sampler.dynamics.remembers:
         latents += f" of each of {len(budget.sampler.x)} inputs"
-    columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
+    columns = {"imperfection": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
     run, sampler, written = budget.run, budget.sampler, budget.sampler.dynamics.remembers
     layout = sampler.system.layout(sampler.form)
     zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[budget["ideal"].against]
@@ -411,5 +411,5 @@ def friction_report(sweep: FrictionSweep) -> Report:
         f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped circuit"
     )
     summary = {"best friction": best.friction, "ESS per tau": best.ess_per_tau, "relative": best.relative}
-    table = Table.of({**columns, "max |z|": ">8.2f", "error": ">8.4f"}, rows)
+    table = Table.of({**columns, "largest |z|": ">11.2f", "largest error": ">13.4f"}, rows)
     return Report((table, Note(below)), summary=summary)
