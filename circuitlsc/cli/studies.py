@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, command
-from circuitlsc.cli.shared import Ended, plain, print_rules, progress_lines, say
+from circuitlsc.cli.shared import Ended, plain, print_rules, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
+from circuitlsc.io.progress import progress_lines
 
 if TYPE_CHECKING:
     from circuitlsc.cli.results import Results
@@ -89,7 +90,7 @@ def imperfect(
     parts, length, sampler = circuit.pop("nonideal") or IDEAL, short_run(config, t_stop), config.sampler()
     with job.folder(config, sampler, run=length, **asked) as (results, where):
         print_rules(sampler)
-        yield results, (config.model, config.x, parts), {"note": say, **length, **where, **circuit}
+        yield results, (config.model, config.x, parts), {"note": say, "progress": True, **length, **where, **circuit}
 
 
 def short_run(config: Config, t_stop: float | None) -> dict[str, Any]:
@@ -135,9 +136,7 @@ def calibrate(
     )
     with job.folder(made, sampler, **asked) as (results, where):
         folder = results.folder
-        with progress_lines() as line:
-            advance = line("ngspice", plan.steps(), "steps")
-            measured = plan.measure(progress=advance, keep=job.failed, **where)
+        measured = plan.measure(progress=True, keep=job.failed, **where)
         codes = {} if measured.samples is not None else {"s": measured.codes}  # of many circuits
         if measured.samples is not None:
             measured.samples.save(folder / out.SAMPLES)
@@ -170,7 +169,8 @@ def friction(
     del run["thin"]  # the sweep keeps what each of its circuits needs
     with job.folder(config, config.sampler(), run=run, frictions=frictions) as (results, where):
         how = {**run, **where, **circuit}
-        measured = friction.friction_sweep(config.model, config.x, frictions=frictions or None, note=say, **how)
+        given: dict[str, Any] = {"frictions": frictions or None, "note": say, "progress": True}
+        measured = friction.friction_sweep(config.model, config.x, **given, **how)
         results.write("friction.json", measured.to_dict())
         results.draw("friction.png", study_plot.friction_figure(measured), study_plot.FRICTION_CAPTION)
         results.report = report.friction_report(measured)
@@ -234,8 +234,7 @@ def compare_samplers(
             total = sum(chain.n_steps for chain in chains)
             if there := where["store"].steps(chains):
                 say(f"{there} of {total} steps were found in {where['store'].folder}")
-            advance = line("ngspice", total, "steps")
-            measured = study.measure(benches, seed=seed, note=say, progress=advance, **where)
+            measured = study.measure(benches, seed=seed, note=say, progress=True, **where)
         results.write("samplers.json", measured.to_dict())
         results.draw("samplers.png", reporting.samplers_figure(measured), reporting.CAPTION)
         results.report = reporting.samplers_report(measured)

@@ -14,7 +14,7 @@ ELBO_w and w times its divergence.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from scipy.special import expit
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_number
+from circuitlsc.io.progress import Progress
 from circuitlsc.learning.adam import adam_step
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
@@ -232,7 +233,7 @@ class VariationalLearner(Settings):
     def run(
         self,
         *,
-        progress: Callable[[float, float], None] | None = None,
+        progress: Progress = None,
         checkpoint: Path | str | None = None,
         every: float = 60.0,
     ) -> VariationalRun:
@@ -246,7 +247,7 @@ class VariationalLearner(Settings):
             At Ctrl-C, after the checkpoint is written.
         """
         settings, run = self.settings(), _Run(self)
-        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
+        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, unit="steps", told_every=0.1)
         learned = run.learned(settings) if self.learn else None
         return VariationalRun(run.encoder(meta=settings), learned, run.recorder.dataset(settings, "steps"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.io.progress import Progress
 from circuitlsc.planning.run_plan import RunPlan, choose_run
 from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import stacked
@@ -55,7 +56,7 @@ class Sampler(CompiledCircuit):
         workers: int | None = None,
         executor: Any = None,
         timeout: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
         keep: Path | None = None,
         store: Store | None = None,
         simulator: Simulator = NGSPICE,
@@ -74,8 +75,9 @@ class Sampler(CompiledCircuit):
             Runs the chains elsewhere, for example on a Dask cluster.
         timeout : float or None
             Seconds after which a chain is stopped.
-        progress : callable or None
-            Called as ``progress(chain, steps_done)``.
+        progress : bool, callable or None
+            True shows a bar with the time left, False none, and None one in a Jupyter notebook only. A callable is called as
+            ``progress(chain, steps_done)``.
         keep : pathlib.Path or None
             Folder for the deck of a chain that fails.
         store : Store or None

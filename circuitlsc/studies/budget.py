@@ -236,9 +236,9 @@ def error_budget(
     step_check : bool
         Run slew rate, hysteresis and delay at half the step too.
     **options
-        ``t_stop``, ``warmup``, ``chains``, ``seed``, ``thin``, ``workers``, ``executor``, ``timeout``, ``store`` as for
-        `Sampler.run`, times in units of tau (t_stop is 4000 if not given, 40,000 of a variational circuit); ``note`` is called
-        with a few words as each circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
+        ``t_stop``, ``warmup``, ``chains``, ``seed``, ``thin``, ``workers``, ``executor``, ``timeout``, ``store``, ``progress``
+        as for `Sampler.run`, times in units of tau (t_stop is 4000 if not given, 40,000 of a variational circuit); ``note`` is
+        called with a few words as each circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
 
     Raises
     ------

@@ -51,10 +51,6 @@ class CalibrationPlan:
         samples = self.sampler.run(self.run, **machine)
         return self._ranked(samples.by_row("s")[0], samples)
 
-    def steps(self) -> int:
-        """Return how many steps its chains take."""
-        return self.sampler.tasks(self.run)[0].n_steps
-
     def _ranked(self, codes: Array, samples: Samples | None) -> CircuitCalibration:
         """Rank the true codes among those of the circuit, (n_inputs, n_draws, n_latents)."""
         rng, drawn = np.random.default_rng([self.run.seed, 3]), (self.x, codes)
@@ -92,10 +88,6 @@ class MemoriesPlan(CalibrationPlan):
     def x(self) -> Array:
         """All inputs, (n_inputs, n_features)."""
         return np.concatenate([run.sampler.x for run in self.memories])
-
-    def steps(self) -> int:
-        """Return how many steps its chains take."""
-        return sum(run.sampler.tasks(run.plan)[0].n_steps for run in self.memories)
 
     def measure(self, *, keep: Any = None, **machine: Any) -> CircuitCalibration:
         """Run every memory and rank the codes; ``keep`` is of no use here."""

@@ -30,6 +30,7 @@ from scipy import stats
 
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array, check_count, is_positive
+from circuitlsc.io.progress import Progress
 from circuitlsc.model.encoder import Encoder, Heads
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import ThresholdedLaplace
@@ -254,7 +255,7 @@ def compare_samplers(
     langevin: Mapping[str, Any] | None = None,
     variational: Mapping[str, Any] | None = None,
     note: Note | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     **machine: Any,
 ) -> SamplerComparison:
     """Run L0-LSC and variational circuits on the same inputs at several noise levels, and compare their errors.
@@ -278,8 +279,8 @@ def compare_samplers(
         variational ones is 0.25 tau if it is not given.
     note : callable or None
         Called with a few words before each part.
-    progress : callable or None
-        Called as ``progress(number, steps_done)`` with the number of each chain, as `chains_of` has them.
+    progress : bool, callable or None
+        As for `circuitlsc.sampling.batch.run_circuits`; chains are numbered as `chains_of` has them.
     **machine
         ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.simulator.engine.run_all_chains`.
 
@@ -381,7 +382,7 @@ def measure(
     *,
     seed: int = 0,
     note: Note | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     **machine: Any,
 ) -> SamplerComparison:
     """Run all circuits, and compare their errors; arguments as for `compare_samplers`."""
