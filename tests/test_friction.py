@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from circuitlsc import Dynamics, Gaussian, InputError, Laplace, SparseCodingModel, friction_sweep
-from circuitlsc.reporting.report import friction_report
 from circuitlsc.reporting.study_plot import friction_figure
 
 pytestmark = pytest.mark.ngspice
@@ -32,7 +31,7 @@ def test_the_best_friction_is_faster_than_diffusion(prior):
     numbers = sweep.to_dict()
     assert numbers["best_friction"] == sweep.best.friction
     assert numbers["speed_up"] == sweep.best.relative
-    assert "overdamped" in friction_report(sweep)
+    assert "overdamped" in str(sweep.report())
     assert len(friction_figure(sweep).axes) == 2
 
 

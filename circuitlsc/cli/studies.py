@@ -38,7 +38,7 @@ def budget(
     t_stop: TStop = None,
 ) -> Ended:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
-    from circuitlsc.reporting import report, study_plot
+    from circuitlsc.reporting import study_plot
     from circuitlsc.studies import budget as study
 
     sweeps = [study.parse_sweep(text) for text in sweep or ()]
@@ -48,7 +48,7 @@ def budget(
         results.draw("budget.png", study_plot.budget_figure(measured), study_plot.BUDGET_CAPTION)
         if (swept := study_plot.sweep_figure(measured)) is not None:
             results.draw("sweep.png", swept, study_plot.SWEEP_CAPTION)
-        results.report = report.budget_report(measured)
+        results.report = measured.report()
     return job.ended(results.report)
 
 
@@ -60,14 +60,14 @@ def chip_yield(
     t_stop: TStop = None,
 ) -> Ended:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
-    from circuitlsc.reporting import report, study_plot
+    from circuitlsc.reporting import study_plot
     from circuitlsc.studies import chip_yield as study
 
     with imperfect(job, t_stop, chips=chips, tolerance=tolerance) as (results, circuit, how):
         measured = study.chip_yield(*circuit, chips=chips, tolerance=tolerance, **how)
         results.write("chips.json", measured.to_dict())
         results.draw("chips.png", study_plot.chips_figure(measured), study_plot.CHIPS_CAPTION)
-        results.report = report.chips_report(measured)
+        results.report = measured.report()
     return job.ended(results.report)
 
 
@@ -158,7 +158,7 @@ def friction(
     t_stop: TStop = None,
 ) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
-    from circuitlsc.reporting import report, study_plot
+    from circuitlsc.reporting import study_plot
     from circuitlsc.studies import frame, friction
 
     config = job.load()
@@ -173,7 +173,7 @@ def friction(
         measured = friction.friction_sweep(config.model, config.x, **given, **how)
         results.write("friction.json", measured.to_dict())
         results.draw("friction.png", study_plot.friction_figure(measured), study_plot.FRICTION_CAPTION)
-        results.report = report.friction_report(measured)
+        results.report = measured.report()
     return job.ended(results.report)
 
 

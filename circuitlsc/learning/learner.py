@@ -35,6 +35,8 @@ import xarray as xr
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_number, plain
 from circuitlsc.io.progress import Progress
+from circuitlsc.io.report import Report
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.kernel import LAM, SIGMA, Rates, Real, advance, fill, workspace
@@ -52,7 +54,7 @@ _LAST = 0.75  # where the average begins, as a share of the run
 
 
 @dataclass(frozen=True, eq=False)
-class LearningRun:
+class LearningRun(Shown):
     """The result of `Learner.run`.
 
     Attributes
@@ -69,6 +71,12 @@ class LearningRun:
     learned: Learned
     history: xr.Dataset
     u: Array
+
+    def _line(self) -> str:
+        return f"{self.learned!r}, {counted(self.history.sizes['time'], 'record')}"
+
+    def _shows(self) -> Report:
+        return self.learned._shows()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

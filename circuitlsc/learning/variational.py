@@ -27,6 +27,8 @@ from scipy.special import expit
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_number
 from circuitlsc.io.progress import Progress
+from circuitlsc.io.report import Facts, Report
+from circuitlsc.io.shown import Shown
 from circuitlsc.learning.adam import adam_step
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
@@ -58,7 +60,7 @@ _HELD = {"held_out": ("nats", "ELBO of a held-out input, mean")}
 
 
 @dataclass(frozen=True, eq=False)
-class VariationalRun:
+class VariationalRun(Shown):
     """The result of `VariationalLearner.run`.
 
     Attributes
@@ -77,6 +79,14 @@ class VariationalRun:
     encoder: Encoder
     learned: Learned | None
     history: xr.Dataset
+
+    def _line(self) -> str:
+        return f"{self.encoder!r}, ELBO {float(self.history['elbo'][-1]):.4g} nats per input"
+
+    def _shows(self) -> Report:
+        said = Report((Facts((("ELBO", f"{float(self.history['elbo'][-1]):.4g} nats per input"),)),))
+        shown = self.encoder._shows() + said
+        return shown if self.learned is None else shown + self.learned._shows()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,7 @@ from circuitlsc.planning.run_plan import RunPlan, choose_run
 from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import stacked
 from circuitlsc.sampling.samples import Samples, collect
-from circuitlsc.sampling.scaling_report import scaling_report
+from circuitlsc.sampling.scaling_report import scaling_report, scaling_rows
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
@@ -137,3 +137,6 @@ class Sampler(CompiledCircuit):
     def report(self) -> str:
         """Return the scaling report: step and width with their reasons, currents, voltages, conductances, noise."""
         return scaling_report(self)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        return scaling_rows(self)

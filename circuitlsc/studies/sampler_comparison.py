@@ -31,6 +31,8 @@ from scipy import stats
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array, check_count, is_positive
 from circuitlsc.io.progress import Progress
+from circuitlsc.io.report import Facts, Report, Table
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.encoder import Encoder, Heads
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import ThresholdedLaplace
@@ -191,7 +193,7 @@ class NoiseLevel:
 
 
 @dataclass(frozen=True)
-class SamplerComparison:
+class SamplerComparison(Shown):
     """What `compare_samplers` returns, and samplers.json holds.
 
     Attributes
@@ -215,6 +217,18 @@ class SamplerComparison:
     supports: bool
     level: str
     tau: float
+
+    def _line(self) -> str:
+        levels = ", ".join(f"{level.sigma:g}" for level in self.levels)
+        return (
+            f"{self.inputs} inputs of {self.hold:g} tau, {self.n_latents} latents, {self.level} level, sigma {levels}"
+        )
+
+    def _shows(self) -> Report:
+        columns = {"sigma": ">8.4g", "sampler": "<12", "rms at the end": ">15.4f", "its bias": ">10.4f"}
+        each = [(level.sigma, name, course) for level in self.levels for name, course in level.samplers.items()]
+        rows = [(sigma, name, course.rms[-1], course.bias_rms) for sigma, name, course in each]
+        return Report((Facts((("compared", self._line()),)), Table.of(columns, rows)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, dicts, strings and finite numbers only."""
