@@ -6,7 +6,7 @@ import inspect
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
@@ -23,7 +23,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -104,6 +104,11 @@ class Ended(NamedTuple):
         """The exit code."""
         verdict = self.verdict or ("" if isinstance(self.said, str) else self.said.verdict)
         return EXIT_CODES.get(verdict or "agrees", FAILED)
+
+
+def completed(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return what a shell's completion asks for: those of the words that begin as what was typed."""
+    return lambda incomplete: [word for word in words() if word.startswith(incomplete)]
 
 
 Body = Callable[..., Ended | None]
