@@ -55,7 +55,7 @@ def test_an_encoder_alone(trained):
     assert lines["ELBO"].startswith(f"{float(last['elbo'].mean()):.3f} nats per input")
     assert lines["P(active)"].startswith(f"{float(last['activity'].mean()):.4f},")
     assert f"held out       {float(history['held_out'].values[-1]):.3f} nats per input" in done.stdout
-    assert "40/40 steps" in done.stderr
+    assert "40 of 40 steps" in done.stderr
     assert lines["log"].startswith(f"p(x)       {float(history['log_p'].mean()):.3f} +- ")
     known = int(np.isfinite(history["log_p"]).sum())
     assert 20 < known <= 30

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from circuitlsc.cli.runner import Job, command
-from circuitlsc.cli.shared import Anywhere, ConfigArgument, Ended, Line, plain, print_rules, progress_lines, say
+from circuitlsc.cli.shared import Anywhere, ConfigArgument, Ended, plain, print_rules, say
 from circuitlsc.errors import InputError, SimulationError, printable
 from circuitlsc.io import output as out
+from circuitlsc.io.progress import Line, progress_lines
 from circuitlsc.io.safe_open import reason
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         if found := where["store"].steps(tasks, sampler.solved_once):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
         with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
-            samples = _simulate(sampler, plan, job, progress=line("ngspice", total, "steps"), **where)
+            samples = _simulate(sampler, plan, job, progress=True, **where)
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
             samples.save(results.folder / out.SAMPLES)
             results.simulator = results.simulator.replace("ngspice", f"ngspice {samples.attrs['ngspice_version']}")

@@ -243,7 +243,7 @@ class Report:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return render("report.html.jinja", report=self)
+        return render("report.html.jinja", title="", report=self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for a file."""
