@@ -9,6 +9,7 @@ import matplotlib.style
 import numpy as np
 import pytest
 from PIL.PngImagePlugin import PngImageFile
+from reports import text_of
 
 from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.reporting.plotting import COLORS, STYLE, described, distinct_colors, new_figure, save_figure
@@ -51,7 +52,7 @@ def test_figure_and_report(model, labels, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert "u (model units) over time (tau)" in described(fig)
     looked_at(views(sampler, samples, twin=judgement.path.twin), sampler, samples)
-    text = str(comparison_report(sampler, samples, judgement))
+    text = text_of(comparison_report(sampler, samples, judgement))
     assert f"verdict        {judgement.comparison.verdict}" in text
     rows = [line for line in text.splitlines() if line[:7].strip().isdecimal()]
     assert len(rows) == model.n_latents if model.n_latents <= 24 else 12 <= len(rows) <= 18

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, Resume, command
-from circuitlsc.cli.shared import Ended, progress_lines, say
+from circuitlsc.cli.shared import Ended, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 from circuitlsc.io.report import Facts, Report, Value
@@ -49,10 +49,9 @@ def learn(
         find_library()
     learner: CircuitLearner | Learner | VariationalLearner
     if config.training is not None:
-        learner, total, unit = config.variational(), int(config.training["steps"]), "steps"
+        learner = config.variational()
     else:
         learner = config.in_circuit() if where == "circuit" else config.software()
-        total, unit = round(sum(stage.duration for stage in config.stages)), "tau"
     how: dict[str, Any] = {}
     if isinstance(learner, circuit.CircuitLearner):
         how = {"timeout": config.timeout, "keep": job.failed}
@@ -63,9 +62,7 @@ def learn(
         checkpoint = folder / out.CHECKPOINT
         if checkpoint.exists() and not resume:
             say(f"goes on from the checkpoint that an interrupted run left in {folder.name}; --resume is to say so")
-        with progress_lines() as line:
-            advance = line(where, total, unit)
-            made = learner.run(checkpoint=checkpoint, progress=lambda done, _: advance(0, round(done)), **how)
+        made = learner.run(checkpoint=checkpoint, progress=True, **how)
         course, evidence = made.history, None
         if isinstance(learner, variational.VariationalLearner):
             assert isinstance(made, variational.VariationalRun)
@@ -145,7 +142,7 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
             f"widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
             f"start = {{ sigma = {learned.sigma:.3g} }}"
         )
-    facts += [("NOTE", said) for said in notes]
+    facts += [("note", said) for said in notes]
     summary: dict[str, Value] = {
         name: float(getattr(learned, name)) for name in ("pi", "lam", "sigma") if name in config.learn
     }

@@ -14,7 +14,8 @@ from circuitlsc.io.report import Report
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
 from circuitlsc.reporting.memory_plot import memory_figure
 from circuitlsc.reporting.report import comparison_report, map_report, memory_report, stream_report
-from circuitlsc.reporting.run_plot import figure, map_figure, statistics, stream_figure
+from circuitlsc.reporting.run_plot import figure, map_figure, stream_figure
+from circuitlsc.reporting.series import of_map, of_memory, of_run, of_stream
 from circuitlsc.validation.judge import Expectation, expect, judge
 from circuitlsc.validation.map_result import MapResult, read_map
 from circuitlsc.validation.memory_compare import MemoryComparison, compare_memory
@@ -119,21 +120,22 @@ def outcome(
     if sampler.dynamics.settles:
         made = read_map(sampler, samples, note=note)
         report, drawn = map_report(sampler, samples, made), partial(map_figure, sampler, samples, made)
-        return Outcome(made.verdict, MAP, made.to_dict(), report, drawn, MAP_CAPTION)
+        return Outcome(made.verdict, MAP, made.to_dict(), report, drawn, MAP_CAPTION, of_map(made))
     close = tolerance or TOLERANCE
     if sampler.dynamics.remembers:
         made = compare_memory(sampler, samples, tolerance=close, reference_time=reference_time, note=note)
         report, drawn = memory_report(sampler, samples, made), partial(memory_figure, sampler, samples, made)
-        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, MEMORY_CAPTION)
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, MEMORY_CAPTION, of_memory(made))
     if sampler.stream is not None:
         made = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
         report, drawn = stream_report(sampler, samples, made), partial(stream_figure, sampler, samples, made)
         letter = "u" if sampler.dynamics.has_energy else "s"
-        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, STREAM_CAPTION, letter=letter)
+        shown = (STREAM_CAPTION, of_stream(made))
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, *shown, letter=letter)
     how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
     judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
     found, report = judgement.comparison, comparison_report(sampler, samples, judgement)
     drawn = partial(figure, sampler, samples, judgement)
     seen: dict[str, Any] = {"twin": None if judgement.path is None else judgement.path.twin}
-    seen |= {"series": statistics(found), "letter": "s" if judgement.bias else "u"}
+    seen |= {"series": of_run(found), "letter": "s" if judgement.bias else "u"}
     return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, **seen)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +30,7 @@ class Results:
         The command that repeats it, and what does so in the folder itself (empty: nothing does).
     report : Report or None
         What was found: given before the end.
-    series : sequence of Series
+    series : tuple of Series
         Numbers that stand beside those of other runs.
     views : dict
         Data of interactive views.
@@ -44,7 +43,7 @@ class Results:
     line: str
     again: str
     report: Report | None = None
-    series: Sequence[Series] = ()
+    series: tuple[Series, ...] = ()
     views: dict[str, Any] = field(default_factory=dict)
     simulator: str = ""
     _pictures: list[Picture] = field(default_factory=list)

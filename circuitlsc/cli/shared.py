@@ -1,4 +1,4 @@
-"""What the commands share: the application, arguments, one-line errors, progress."""
+"""What the commands share: the application, arguments, one-line errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import inspect
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
@@ -23,7 +23,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -106,6 +106,11 @@ class Ended(NamedTuple):
         return EXIT_CODES.get(verdict or "agrees", FAILED)
 
 
+def completed(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return what a shell's completion asks for: those of the words that begin as what was typed."""
+    return lambda incomplete: [word for word in words() if word.startswith(incomplete)]
+
+
 Body = Callable[..., Ended | None]
 
 
@@ -175,33 +180,3 @@ def print_rules(sampler: Sampler) -> None:
 def say(text: str) -> None:
     """Say on stderr what is being done."""
     print(f"  {text} ...", file=sys.stderr)
-
-
-Advance = Callable[[int, int], None]
-Line = Callable[[str, int, str], Advance]
-
-
-@contextmanager
-def progress_lines() -> Iterator[Line]:
-    """Show what is being done on stderr, a line each with its share and time left (their ends if it is no terminal).
-
-    Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.
-    """
-    from rich import progress
-    from rich.console import Console
-
-    done_of_total = (progress.BarColumn(bar_width=30), progress.MofNCompleteColumn(), "{task.fields[unit]}")
-    times = (progress.TimeElapsedColumn(), "left", progress.TimeRemainingColumn())
-    with progress.Progress("{task.description}", *done_of_total, *times, console=Console(stderr=True)) as bar:
-
-        def line(name: str, total: int, unit: str) -> Advance:
-            done: dict[int, int] = {}
-            task = bar.add_task(name, total=total, unit=unit)
-
-            def advance(part: int, steps: int) -> None:
-                done[part] = steps
-                bar.update(task, completed=sum(done.values()))
-
-            return advance
-
-        yield line
