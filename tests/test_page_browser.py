@@ -222,6 +222,42 @@ def test_mouse_moves_and_zooms(show):
     assert browser.execute_script("return scrollY") == at
 
 
+def test_fingers_move_zoom_and_choose(show):
+    browser = show(width=400)
+    plot, said = find(browser, ".plot")[0], find(browser, "output")[0]
+
+    def touch(kind, *points):
+        at = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
+
+    def box(element):
+        browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", element)
+        return browser.execute_script("return Object.values(arguments[0].getBoundingClientRect().toJSON())", element)[
+            :4
+        ]
+
+    def points():
+        return find(browser, ".plot g path[class^=c]")[0].get_attribute("d")
+
+    x, y, width, height = box(plot)
+    middle = y + height / 2
+    before = points()
+    touch("Start", (x + 300, middle))
+    touch("Move", (x + 200, middle))
+    touch("End")
+    moved = points()
+    assert moved != before
+    assert len(moved) == pytest.approx(len(before), rel=0.1)  # as many points
+    touch("Start", (x + 150, middle), (x + 250, middle))
+    touch("Move", (x + 50, middle), (x + 350, middle))
+    touch("End")
+    assert len(points()) < 0.7 * len(moved)
+    x, y, width, height = box(find(browser, ".map canvas")[0])
+    touch("Start", (x + 0.9 * width, y + 0.2 * height))
+    touch("End")
+    assert said.text == "row e_0, column s_2: -2 µS"
+
+
 def test_crossbar_by_keyboard_and_mouse(show):
     browser = show()
     map_ = tab_to(browser, "e.classList.contains('map')")
