@@ -86,7 +86,7 @@ class Samples(Shown):
                 f"{counted(sizes['chain'], 'chain')} of {a['t_stop']:g} tau, warmup {a['warmup']:g} tau, seed {a['seed']}",
             ),
             ("draws", f"{sizes['draw']:,} of each chain, one in {a['thin']} steps"),
-            ("simulated by", str(a.get("ngspice_version", "unknown"))),
+            ("simulator", f"version {a.get('ngspice_version', 'unknown')}"),
         ]
         block, codes = Facts(tuple(facts)), self.tree["posterior"]["s"]
         several = "row" in self.tree["posterior"].coords
