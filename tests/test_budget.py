@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit import lowering
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.reporting.report import budget_report, chips_report
 from circuitlsc.reporting.study_plot import budget_figure, chips_figure, sweep_figure
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.studies.budget import BudgetEntry, error_budget, parse_sweep, variants
@@ -108,7 +108,7 @@ def test_a_result_that_depends_on_the_step_is_called_so(budget):
 
 @pytest.mark.ngspice
 def test_report_and_figures(budget):
-    text = budget_report(budget)
+    text = text_of(budget.report())
     for entry in budget.entries:
         assert entry.name in text
     assert "same at half the step" in text
@@ -216,5 +216,5 @@ def test_chips():
     assert chip_yield(model, x, nonideal, chips=2, t_stop=200, seed=1, tolerance=10.0).chip_yield == 1
     assert chip_yield(model, x, nonideal, chips=2, t_stop=200, seed=1, tolerance=1e-6).chip_yield == 0
     assert json.loads(json.dumps(report.to_dict()))["n_chips"] == 4
-    assert "yield" in chips_report(report)
+    assert "yield" in text_of(report.report())
     assert "yield" in chips_figure(report).axes[0].get_title(loc="left")

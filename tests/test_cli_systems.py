@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reports import results_in
 from test_cli import circuitlsc, circuitlsc_process, one_line
 
 import circuitlsc as package
@@ -50,7 +51,7 @@ def test_a_circuit_that_settles(kind, level, tmp_path):
     done = circuitlsc("run", name, "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "verdict        agrees: the objective is at" in done.stdout
-    files = {p.name for p in (tmp_path / "out").iterdir()}
+    files = results_in(tmp_path / "out")
     assert files == {"deck.cir", "samples.nc", "map.json", "figure.png", "config.resolved.toml"}
     result = json.loads((tmp_path / "out" / "map.json").read_text())
     assert {"code", "objective", "reference_objective", "settling_time", "settled", "verdict"} <= set(result)
@@ -112,7 +113,7 @@ def test_calibrate(tmp_path):
     name = write(tmp_path, 'kind = "langevin"', "t_stop = 1000.0")
     done = circuitlsc("calibrate", name, "-o", "out", "--inputs", "120", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr  # fails with chance 1 %
-    files = {p.name for p in (tmp_path / "out").iterdir()}
+    files = results_in(tmp_path / "out")
     assert files == {"calibration.json", "calibration.png", "inputs.npz", "x.npy", "samples.nc", "config.resolved.toml"}
     result = json.loads((tmp_path / "out" / "calibration.json").read_text())
     assert result["verdict"] == "agrees"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import results_in
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import InputError, Learned, SparseCodingModel, SpikeSlab, bars, build_sampler
@@ -88,7 +89,7 @@ def test_run(folder):
     """Samples are those of Python."""
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
     assert done.returncode in (0, 4), done.stderr
-    files = {p.name for p in (folder / "out").iterdir()}
+    files = results_in(folder / "out")
     assert files == {"deck.cir", "samples.nc", "comparison.json", "figure.png", "config.resolved.toml"}
     config, samples = load_config(folder / "config.toml"), Samples.load(folder / "out" / "samples.nc")
     model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)

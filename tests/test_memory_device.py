@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 from scipy.linalg import solve_continuous_lyapunov
 
 from circuitlsc import Dynamics, Gaussian, SparseCodingModel, SpikeSlab, build_sampler
@@ -13,7 +14,6 @@ from circuitlsc.circuit.memory import crosstalk, lines_at_rest, responses
 from circuitlsc.errors import InputError
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.run_plan import RunPlan
-from circuitlsc.reporting.report import budget_report
 from circuitlsc.reporting.study_plot import budget_figure
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.lazy_draws import Draws
@@ -255,7 +255,7 @@ def test_budget_and_yield_of_a_memory():
     assert len(entry["latents"]["p_active"]) == n
     at = entry["worst_input"]["mean"] * MODEL.n_latents + entry["worst_latent"]["mean"]
     assert entry["d_mean"] == offset.change.mean[at] == offset.largest("mean")[0]
-    text = budget_report(budget)
+    text = text_of(budget.report())
     assert "of each of 3 inputs" in text
     assert f"crosstalk {others:.2g}, own {own:.2g}" in text
     assert len(budget_figure(budget).axes) == 4

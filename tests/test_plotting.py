@@ -4,6 +4,7 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.reporting.plotting import COLORS, STYLE, distinct_colors, save_figure
@@ -43,7 +44,7 @@ def test_figure_and_report(model, labels, tmp_path):
     # a figure of its own: to lay one out a second time starts from where the first ended
     save_figure(figure(sampler, samples, judgement), tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    text = comparison_report(sampler, samples, judgement)
+    text = text_of(comparison_report(sampler, samples, judgement))
     assert f"verdict        {judgement.comparison.verdict}" in text
     rows = [line for line in text.splitlines() if line[:7].strip().isdecimal()]
     assert len(rows) == model.n_latents if model.n_latents <= 24 else 12 <= len(rows) <= 18

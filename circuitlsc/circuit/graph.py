@@ -13,6 +13,8 @@ from circuitlsc.circuit.cells import Cell, DriveNoise, Input, Integrator, Noise,
 from circuitlsc.circuit.cells.noise import SUPPLY
 from circuitlsc.errors import InputError, NetlistError
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.report import Report, Table
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.simulator.ngspice.deck import check_name
 
@@ -21,7 +23,7 @@ SHADOWS = frozenset({"s", "p", "chain", "draw", "latent", "time", "row"})
 AnyCell = TypeVar("AnyCell", bound=Cell)
 
 
-class SignalFlowGraph:
+class SignalFlowGraph(Shown):
     """A directed graph of about ten vector cells, whatever the size of the model; edges carry vectors into ports.
 
     Built by the functions of `circuitlsc.circuit.systems`; ``graph`` is a plain networkx DiGraph (node attribute ``cell``,
@@ -71,6 +73,19 @@ class SignalFlowGraph:
                 f"{source.name!r} cannot feed it too."
             )
         self.graph.add_edge(source.name, target.name, port=port)
+
+    def _line(self) -> str:
+        states = ", ".join(f"{cell.size} {cell.letter}" for cell in self.integrators)
+        wires = counted(self.graph.number_of_edges(), "wire")
+        return f"{counted(len(self.graph), 'cell')}, {wires}, states: {states or 'none'}"
+
+    def _shows(self) -> Report:
+        columns = {"cell": "<16", "kind": "<24", "size": ">6.0f", "fed by": ""}
+        rows = []
+        for cell in self.cells:
+            fed = ", ".join(f"{port}: {source.name}" for port, source in self.inputs(cell).items())
+            rows.append((cell.name, type(cell).__name__, cell.size, fed))
+        return Report((Table.of(columns, rows),))
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuitlsc.cli.shared import Line, say
+from circuitlsc.cli.shared import say
 from circuitlsc.errors import InputError
+from circuitlsc.io.progress import Line
 from circuitlsc.learning.source import FromModel
 from circuitlsc.learning.variational import VariationalLearner
 from circuitlsc.model.encoder import Encoder
@@ -48,7 +49,7 @@ def trained(learner: VariationalLearner, sigma: float, folder: Path, store: Stor
                 found.save(own)
                 return found
     advance = line(f"encoder, sigma {sigma:g}", learner.steps, "steps")
-    made = learner.run(progress=lambda done, _: advance(0, round(done))).encoder
+    made = learner.run(progress=lambda done, _: advance(0, done)).encoder
     store.make()
     kept.mkdir(exist_ok=True)
     for path in (own, common):

@@ -1,4 +1,4 @@
-"""What the commands share: the application, arguments, one-line errors, progress."""
+"""What the commands share: the application, arguments, one-line errors."""
 
 from __future__ import annotations
 
@@ -180,33 +180,3 @@ def print_rules(sampler: Sampler) -> None:
 def say(text: str) -> None:
     """Say on stderr what is being done."""
     print(f"  {text} ...", file=sys.stderr)
-
-
-Advance = Callable[[int, int], None]
-Line = Callable[[str, int, str], Advance]
-
-
-@contextmanager
-def progress_lines() -> Iterator[Line]:
-    """Show what is being done on stderr, a line each with its share and time left (their ends if it is no terminal).
-
-    Yields ``line(name, total, unit)``, which returns ``advance(part, done)``: how much of ``total`` a part (a chain) has done.
-    """
-    from rich import progress
-    from rich.console import Console
-
-    done_of_total = (progress.BarColumn(bar_width=30), progress.MofNCompleteColumn(), "{task.fields[unit]}")
-    times = (progress.TimeElapsedColumn(), "left", progress.TimeRemainingColumn())
-    with progress.Progress("{task.description}", *done_of_total, *times, console=Console(stderr=True)) as bar:
-
-        def line(name: str, total: int, unit: str) -> Advance:
-            done: dict[int, int] = {}
-            task = bar.add_task(name, total=total, unit=unit)
-
-            def advance(part: int, steps: int) -> None:
-                done[part] = steps
-                bar.update(task, completed=sum(done.values()))
-
-            return advance
-
-        yield line

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_flag, check_number, check_positive, real_array
+from circuitlsc.io.progress import Progress, told_whole
 from circuitlsc.learning.adam import adam_step
 from circuitlsc.model.features import Features
 from circuitlsc.model.generator import Energy, Generator
@@ -315,13 +316,13 @@ class AutoencoderLearner:
             raise InputError(f"{owner}: hidden = {self.hidden!r} leaves no features. Give a layer, or more.")
         object.__setattr__(self, "hidden", sizes)
 
-    def run(self, *, progress: Callable[[float, float], None] | None = None) -> AutoencoderRun:
+    def run(self, *, progress: Progress = None) -> AutoencoderRun:
         """Train.
 
         Parameters
         ----------
-        progress : callable or None
-            Called now and then with the steps that are done and that there are.
+        progress : bool, callable or None
+            As for `Learner.run`; a callable is called now and then with the steps that are done and that there are.
 
         Raises
         ------
@@ -339,7 +340,8 @@ class AutoencoderLearner:
         records: list[tuple[int, float]] = []
         order, each = np.random.default_rng([self.seed, _BATCHES]), max(1, self.steps // self.records)
         noise = np.random.default_rng([self.seed, _NOISE])
-        with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        steps, over = self.steps, np.errstate(over="ignore", invalid="ignore")  # reported below
+        with told_whole(progress, "learning", steps, "steps") as tell, over:
             for done, x in enumerate(_batches(self._X, self.batch, self.steps, order), 1):
                 energy, by_generator, by_coder = coder.gradients(generator, x, noise)
                 falling = 0.5 * (1.0 + math.cos(math.pi * (done - 1) / self.steps)) + _FLOOR
@@ -358,8 +360,8 @@ class AutoencoderLearner:
                 if done % each == 0:
                     records.append((done, total / each))
                     total = 0.0
-                    if progress is not None:
-                        progress(done, self.steps)
+                if tell is not None and (done % each == 0 or done == steps):
+                    tell(done, steps)
         step, course = np.array(records).T
         return AutoencoderRun(
             generator.with_parameters(average / kept), coder.encoder(), step, course, coder.accepted / self.steps

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.npy import read_archive
+from circuitlsc.io.progress import Progress, told_whole
 from circuitlsc.io.reading import reading
 from circuitlsc.learning.history import Recorder
 from circuitlsc.model.data import MOST_NUMBERS
@@ -72,7 +73,8 @@ def run_to_end(
     *,
     checkpoint: Path | str | None,
     every: float,
-    progress: Callable[[float, float], None] | None,
+    progress: Progress,
+    unit: str,
     told_every: float = 0.0,
 ) -> None:
     """Go on from a checkpoint if there is one, up to the end; arguments as for `Learner.run`.
@@ -83,6 +85,8 @@ def run_to_end(
         At its beginning.
     settings : mapping
         Everything that the result depends on, JSON-ready.
+    unit : str
+        What the run's time counts.
     told_every : float
         Seconds between calls of ``progress``.
 
@@ -94,17 +98,20 @@ def run_to_end(
         At Ctrl-C, after the checkpoint is written.
     """
     path = resume(checkpoint, settings, run.restore)
-    saved = told = time.monotonic()
-    with interrupt_flag(path is not None) as interrupted:
+    saved = last = time.monotonic()
+    with (
+        told_whole(progress, "learning", run.total, unit, run.time) as tell,
+        interrupt_flag(path is not None) as interrupted,
+    ):
         while run.time != run.total:
             run.advance()
             now = time.monotonic()
             if path is not None and (now - saved >= every or run.time == run.total or interrupted()):
                 save_checkpoint(path, settings, run.arrays())
                 saved = time.monotonic()
-            if progress is not None and (now - told >= told_every or run.time == run.total):
-                progress(run.time, run.total)
-                told = now
+            if tell is not None and (now - last >= told_every or run.time == run.total):
+                tell(run.time, run.total)
+                last = now
             if interrupted():
                 raise KeyboardInterrupt
 

@@ -26,6 +26,7 @@ from circuitlsc.circuit.plasticity import learning_system, starts
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, plain
 from circuitlsc.io.output import GENERATED
+from circuitlsc.io.progress import Progress, told_whole
 from circuitlsc.learning.checkpoint import fitting, resume, save_checkpoint
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
@@ -394,7 +395,7 @@ class CircuitLearner(SlowSettings):
     def run(
         self,
         *,
-        progress: Callable[[float, float], None] | None = None,
+        progress: Progress = None,
         checkpoint: Path | str | None = None,
         timeout: float | None = None,
         keep: Path | None = None,
@@ -420,11 +421,13 @@ class CircuitLearner(SlowSettings):
                 raise ValueError("z")
 
         path = resume(checkpoint, settings, restore)
-        shown = self._show(kept["z"], kept["others"], progress=progress, timeout=timeout, keep=keep)
-        for z, others, cost in shown:
-            kept = {"z": z, "others": others, "spent": kept["spent"] + cost}
-            if path is not None:
-                save_checkpoint(path, settings, kept)
+        hold = self.stage.hold
+        done, total = len(kept["z"]) * hold, self.stage.n_inputs * hold
+        with told_whole(progress, "learning", total, "tau", done) as tell:
+            for z, others, cost in self._show(kept["z"], kept["others"], tell=tell, timeout=timeout, keep=keep):
+                kept = {"z": z, "others": others, "spent": kept["spent"] + cost}
+                if path is not None:
+                    save_checkpoint(path, settings, kept)
         u = None if self.remembered is None else self._recalled(kept["others"])
         return learning_result(self, kept["z"], settings, kept["spent"], u)
 
@@ -453,7 +456,7 @@ class CircuitLearner(SlowSettings):
         others: Array,
         n_inputs: int | None = None,
         *,
-        progress: Callable[[float, float], None] | None = None,
+        tell: Callable[[float, float], None] | None = None,
         **run: Any,
     ) -> Iterator[tuple[Array, Array, Array]]:
         """Go on from the last of states z, up to n_inputs inputs.
@@ -466,14 +469,14 @@ class CircuitLearner(SlowSettings):
             if stop <= max(len(z), piece.start):
                 continue
 
-            def tell(_: int, steps: int, before: int = piece.start) -> None:
-                if progress is not None:
-                    progress(before * stage.hold + steps * stage.step, stage.n_inputs * stage.hold)
+            def advance(_: int, steps: int, before: int = piece.start) -> None:
+                if tell is not None:
+                    tell(before * stage.hold + steps * stage.step, stage.n_inputs * stage.hold)
 
             u = z[-1, :k] if len(z) else self.first
             held = dict(zip(self._state_names(), [*z[-1, k:], *others], strict=True)) if len(z) else {}
             task = self.task(number, u, {node: v * self.scaling.volt for node, v in held.items()}, stop=stop)
-            (result,) = run_chains([task], workers=1, progress=tell, **run)
+            (result,) = run_chains([task], workers=1, progress=advance, **run)
             ends = np.concatenate([result.u, result.observed], axis=1)
             z, others = np.concatenate([z, ends[:, :width]]), ends[-1, width:]
             yield z, others, np.array([result.wall, result.steps])

@@ -8,7 +8,7 @@ normalisation (2.15) atoms grow on and on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.progress import Progress
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.learned import Learned
@@ -120,7 +121,7 @@ class ClassicLearner(Settings):
     def run(
         self,
         *,
-        progress: Callable[[float, float], None] | None = None,
+        progress: Progress = None,
         checkpoint: Path | str | None = None,
         every: float = 60.0,
     ) -> LearningRun:
@@ -134,7 +135,7 @@ class ClassicLearner(Settings):
             At Ctrl-C, after the checkpoint is written.
         """
         settings, run = self.settings(), _Run(self)
-        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress)
+        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, unit="updates")
         held = np.array([self.pi, self.lam, self.sigma])
         learned = Learned.of(self, (run.mean_A / run.places[2], held), (run.A, held), settings)
         return LearningRun(learned, run.recorder.dataset(settings, "updates"), run.s)

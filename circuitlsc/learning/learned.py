@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.npy import read_archive
 from circuitlsc.io.reading import reading
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.data import MOST_NUMBERS
 from circuitlsc.model.priors import Laplace, SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -24,7 +25,7 @@ _NUMBERS = ("pi", "lam", "sigma", "pi_final", "lam_final", "sigma_final")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Learned:
+class Learned(Shown):
     """The parameters that a run has learned.
 
     Attributes
@@ -51,6 +52,21 @@ class Learned:
     sigma_final: float
     signed: bool
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def _line(self) -> str:
+        D, K = self.A.shape
+        numbers = f"pi={self.pi:.4g}, lam={self.lam:.4g}, sigma={self.sigma:.4g}"
+        return f"{D} features, {K} latents, {numbers}{', signed' if self.signed else ''}"
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        norms = np.linalg.norm(self.A, axis=0)
+        yield (
+            "dictionary",
+            f"{self.A.shape[0]} features, {self.A.shape[1]} latents, norms {norms.min():.4g} .. {norms.max():.4g}",
+        )
+        for name in ("pi", "lam", "sigma"):
+            yield name, f"{getattr(self, name):.4g} ({getattr(self, name + '_final'):.4g} at the end)"
+        yield "codes", "signed" if self.signed else "nonnegative"
 
     @classmethod
     def of(

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ import xarray as xr
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_number, plain
+from circuitlsc.io.progress import Progress
+from circuitlsc.io.report import Report
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
 from circuitlsc.learning.kernel import LAM, SIGMA, Rates, Real, advance, fill, workspace
@@ -51,7 +54,7 @@ _LAST = 0.75  # where the average begins, as a share of the run
 
 
 @dataclass(frozen=True, eq=False)
-class LearningRun:
+class LearningRun(Shown):
     """The result of `Learner.run`.
 
     Attributes
@@ -68,6 +71,12 @@ class LearningRun:
     learned: Learned
     history: xr.Dataset
     u: Array
+
+    def _line(self) -> str:
+        return f"{self.learned!r}, {counted(self.history.sizes['time'], 'record')}"
+
+    def _shows(self) -> Report:
+        return self.learned._shows()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,7 +175,7 @@ class Learner(SlowSettings):
     def run(
         self,
         *,
-        progress: Callable[[float, float], None] | None = None,
+        progress: Progress = None,
         checkpoint: Path | str | None = None,
         every: float = 60.0,
     ) -> LearningRun:
@@ -174,8 +183,9 @@ class Learner(SlowSettings):
 
         Parameters
         ----------
-        progress : callable, optional
-            Called as ``progress(done, total)``, times in tau, about ten times a second.
+        progress : bool, callable or None
+            True shows a bar with the time left, False none, and None one in a Jupyter notebook only. A callable is called as
+            ``progress(done, total)``, times in tau, about ten times a second.
         checkpoint : path, optional
             File to go on from if it exists, and to write to: every so often, at Ctrl-C and at the end. A run that
             was interrupted, and then run again with the same settings, has the result of one that was not, to the
@@ -208,7 +218,7 @@ class Learner(SlowSettings):
             warnings.warn(f"Learner: {said}", FewVisitsWarning, stacklevel=2)
         with thread_choice() as threads:
             run = Run(self, threads)
-            run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
+            run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, unit="tau", told_every=0.1)
         return LearningRun(run.learned(settings), run.recorder.dataset(settings), np.array(run.u, dtype=float))
 
 

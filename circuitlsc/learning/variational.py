@@ -14,7 +14,7 @@ ELBO_w and w times its divergence.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,9 @@ from scipy.special import expit
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, check_number
+from circuitlsc.io.progress import Progress
+from circuitlsc.io.report import Facts, Report
+from circuitlsc.io.shown import Shown
 from circuitlsc.learning.adam import adam_step
 from circuitlsc.learning.checkpoint import Resumable, run_to_end
 from circuitlsc.learning.history import Recorder
@@ -57,7 +60,7 @@ _HELD = {"held_out": ("nats", "ELBO of a held-out input, mean")}
 
 
 @dataclass(frozen=True, eq=False)
-class VariationalRun:
+class VariationalRun(Shown):
     """The result of `VariationalLearner.run`.
 
     Attributes
@@ -76,6 +79,14 @@ class VariationalRun:
     encoder: Encoder
     learned: Learned | None
     history: xr.Dataset
+
+    def _line(self) -> str:
+        return f"{self.encoder!r}, ELBO {float(self.history['elbo'][-1]):.4g} nats per input"
+
+    def _shows(self) -> Report:
+        said = Report((Facts((("ELBO", f"{float(self.history['elbo'][-1]):.4g} nats per input"),)),))
+        shown = self.encoder._shows() + said
+        return shown if self.learned is None else shown + self.learned._shows()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -232,7 +243,7 @@ class VariationalLearner(Settings):
     def run(
         self,
         *,
-        progress: Callable[[float, float], None] | None = None,
+        progress: Progress = None,
         checkpoint: Path | str | None = None,
         every: float = 60.0,
     ) -> VariationalRun:
@@ -246,7 +257,7 @@ class VariationalLearner(Settings):
             At Ctrl-C, after the checkpoint is written.
         """
         settings, run = self.settings(), _Run(self)
-        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, told_every=0.1)
+        run_to_end(run, settings, checkpoint=checkpoint, every=every, progress=progress, unit="steps", told_every=0.1)
         learned = run.learned(settings) if self.learn else None
         return VariationalRun(run.encoder(meta=settings), learned, run.recorder.dataset(settings, "steps"))
 

@@ -14,12 +14,14 @@ kind                  equation                                                  
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import check_flag, is_number, is_positive
 from circuitlsc.io.declared import choice, flag, quantity, word
+from circuitlsc.io.shown import Shown
 
 #: the kinds, each with the parameters that no other has; `circuitlsc.sampling.system.SYSTEMS` says what each does
 KINDS: dict[str, tuple[str, ...]] = {
@@ -47,7 +49,7 @@ MAP_KINDS = ("gradient", "lca")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dynamics:
+class Dynamics(Shown):
     r"""Which system of the paper a circuit is.
 
     .. math:: m\,\tau\,dv = -(\nabla E + \gamma v)\,dt + \sqrt{2\gamma T\tau}\,dW, \qquad \tau\,du = v\,dt
@@ -106,6 +108,16 @@ class Dynamics:
     leak: float | None = quantity(None, "1/tau", "a number >= 0, the leak of a memory's weights (0)")
     restricted: bool = flag(False, "fewer features than inputs, with what is sampled then")
     dual_from: str | None = choice(None, DUAL_FROM, "dual vectors of ideal features, or of the circuit's (ideal)")
+
+    def _line(self) -> str:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ", ".join(
+            f"{f.name}={given[f.name]!r}" for f in fields(self) if f.name == "kind" or given[f.name] != f.default
+        )
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        for name, value in self.numbers().items():
+            yield name, str(value)
 
     def __post_init__(self) -> None:
         options = {"kind": KINDS, "threshold": THRESHOLDS, "noise": NOISES, "write": WRITES, "dual_from": DUAL_FROM}

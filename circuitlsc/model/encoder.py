@@ -11,7 +11,7 @@ kappa = lam/b; one that is drawn from Gamma(alpha, beta) for every sample has P 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.io.npy import read_archive
 from circuitlsc.io.reading import reading
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.data import MOST_NUMBERS
 from circuitlsc.model.network import Network
 
@@ -45,7 +46,7 @@ class Heads(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Encoder:
+class Encoder(Shown):
     """A network with rectified hidden layers, and what its outputs stand for.
 
     Parameters
@@ -74,6 +75,20 @@ class Encoder:
     numbers: Mapping[str, float] = field(default_factory=dict)
     rectified: bool = False
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def _line(self) -> str:
+        signs = ", rectified" if self.rectified else ""
+        return f"{self._sizes()}, {self.n_latents} latents, {self.threshold} threshold{signs}"
+
+    def _sizes(self) -> str:
+        """Return the sizes of inputs and layers, as "16-32-24"."""
+        return "-".join(map(str, (self.n_features, *self.hidden, len(self.biases[-1]))))
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield "layers", self._sizes()
+        yield "latents", str(self.n_latents)
+        yield "threshold", ", ".join([self.threshold, *(f"{name} {value:g}" for name, value in self.numbers.items())])
+        yield "codes", "nonnegative" if self.rectified else "signed"
 
     def __post_init__(self) -> None:
         weights = tuple(real_array(f"encoder: weights[{k}]", w) for k, w in enumerate(self.weights))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from circuitlsc.io.arrays import Array, as_generator, check_flag, check_number
+from circuitlsc.io.shown import Tabled
 from circuitlsc.model.piecewise_linear import Table, crowded_knots
 
 FAR = 1e12  # times slab_scale: where tables of a heavy tail end
@@ -82,7 +83,7 @@ class Slab(NamedTuple):
     lam: float
 
 
-class Prior(ABC):
+class Prior(Tabled, ABC):
     r"""The prior of one latent; what is not abstract holds for every smooth cost. Functions act elementwise, in model units.
 
     Signed codes are the state itself, :math:`s = u`; nonnegative ones are its smooth absolute value, and the cost goes
@@ -109,6 +110,11 @@ class Prior(ABC):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     #: Whether codes may be negative.
     signed: bool
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        for name, meta in self.parameters().items():
+            yield name, f"{getattr(self, name)!s}, {meta['text']}"
+        yield "codes", "signed" if self.signed else "nonnegative"
 
     def __post_init__(self) -> None:
         owner = type(self).__name__

@@ -7,6 +7,7 @@ r"""The sparse-coding model: dictionary, prior, noise level; energy and its grad
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.prior import Prior
 
 
 @dataclass(frozen=True, eq=False)
-class SparseCodingModel:
+class SparseCodingModel(Shown):
     r"""Sparse-coding model x = A s + n with n ~ N(0, sigma^2 I) and an independent prior on each s_i.
 
     .. math:: E(u; x) = \frac{|x - A\,s(u)|^2}{2\sigma^2} + \sum_i c(u_i), \qquad p(u | x) \propto e^{-E/T}
@@ -79,6 +81,24 @@ class SparseCodingModel:
             )
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "sigma", float(self.sigma))  # a NumPy scalar would show in decks and messages
+
+    def _line(self) -> str:
+        return f"{self.n_features} features, {self.n_latents} latents, {self.prior!r}, sigma={self.sigma:.6g}"
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        norms = np.sqrt(self.powers)
+        unit = self.A / norms
+        yield (
+            "dictionary",
+            f"{self.n_features} features, {self.n_latents} latents, norms {norms.min():.4g} .. {norms.max():.4g}",
+        )
+        if self.n_latents > 1:
+            yield (
+                "coherence",
+                f"{np.abs(unit.T @ unit - np.eye(self.n_latents)).max():.3g}, the largest |cosine| of two atoms",
+            )
+        yield "prior", repr(self.prior)
+        yield "sigma", f"{self.sigma:.6g}, of the noise in the data"
 
     @property
     def n_features(self) -> int:

@@ -19,6 +19,8 @@ from scipy.special import ndtri
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.nearest import nearest
+from circuitlsc.io.report import Note, Report, Table
+from circuitlsc.io.shown import LINE, Shown, counted
 from circuitlsc.nonideal.parameters import PARTS, Parts
 from circuitlsc.nonideal.presets import PRESETS
 
@@ -52,7 +54,7 @@ class Imperfection:
 
 
 @dataclass(frozen=True, init=False)
-class Nonidealities(Parts):
+class Nonidealities(Parts, Shown):
     """The imperfections of every part of a circuit.
 
     Parameters
@@ -88,6 +90,21 @@ class Nonidealities(Parts):
         for key in PARTS:
             object.__setattr__(self, key, _part(key, given.get(key, {})))
         object.__setattr__(self, "seed", seed)
+
+    def _line(self) -> str:
+        whole = ", ".join([*(f"{part}={values!r}" for part, values in self.attributes().items()), f"seed={self.seed}"])
+        if len(whole) + len(type(self).__name__) + 2 <= LINE:
+            return whole
+        names = [i.name for i in self.imperfections()]
+        return f"{counted(len(names), 'imperfection')}, seed={self.seed}: {', '.join(names)}"
+
+    def _shows(self) -> Report:
+        columns = {"parameter": "<28", "value": ">12", "unit": "<10", "what it is": ""}
+        rows = [
+            (f"{part}.{f.name}", str(value), f.metadata["unit"], f.metadata["text"])
+            for part, f, value in self._changes()
+        ]
+        return Report((Table.of(columns, rows), Note(f"seed {self.seed}")))
 
     @classmethod
     def preset(cls, name: str, *, seed: int = 0) -> Nonidealities:

@@ -10,13 +10,14 @@ The residual r and the gradient e have voltage scales of their own, so that neit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 BOLTZMANN = 1.380649e-23
@@ -29,7 +30,7 @@ HEADROOM = 0.8  # share of the rails that the expected extremes may use
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scaling:
+class Scaling(Shown):
     """The scale of every quantity in the circuit; all SI.
 
     Parameters
@@ -58,6 +59,20 @@ class Scaling:
     r_node: float = 1e6
     rails: float = 2.5
     volt_w: float | None = None
+
+    def _line(self) -> str:
+        return ", ".join(f"{name}={value:.6g}" for name, value in self.attributes().items())
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        units = {
+            "volt": "V per unit of u and s",
+            "volt_r": "V per unit of r",
+            "volt_e": "V per unit of e",
+            "c_int": "F",
+        }
+        units |= {"tau": "s", "r_node": "ohm", "rails": "V", "volt_w": "V per unit of W"}
+        for name, value in self.attributes().items():
+            yield name, f"{value:.6g} {units[name]}"
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -18,12 +18,14 @@ corner at 0 included, is added to :math:`g'_{max} e_{max}`, and its curvature aw
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
@@ -35,7 +37,7 @@ RINGING = 4.0  # a h beyond which the fastest mode changes sign from step to ste
 
 
 @dataclass(frozen=True)
-class StepPlan:
+class StepPlan(Shown):
     """Width and step of a run, and how they came about.
 
     Attributes
@@ -58,6 +60,25 @@ class StepPlan:
     time_scale: float
     explanation: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def _line(self) -> str:
+        numbers = {
+            "width": self.width,
+            "step": self.step,
+            "fastest_mode": self.fastest_mode,
+            "time_scale": self.time_scale,
+        }
+        said = ", ".join(f"{name}={value:.6g}" for name, value in numbers.items())
+        return said + (f", {counted(len(self.warnings), 'warning')}" if self.warnings else "")
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        yield "width", f"{self.width:.6g} model units"
+        yield "step", f"{self.step:.6g} tau"
+        yield "fastest mode", f"{self.fastest_mode:.6g} / tau"
+        yield "time scale", f"{self.time_scale:.6g} tau"
+        yield "why", "\n".join(self.explanation)
+        for warning in self.warnings:
+            yield "WARNING", warning
 
 
 def fastest_mode(model: SparseCodingModel, temperature: float = 1.0) -> float:

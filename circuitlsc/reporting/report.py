@@ -1,4 +1,4 @@
-"""Reports: the comparison of samples, budgets, lots of chips, sweeps of friction."""
+"""Reports: the comparison of samples with what they should be."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from circuitlsc.io.report import Facts, Note, Report, Table, Value, p_text
-from circuitlsc.reference.statistics import MARGINALS, mean_with_mcse
+from circuitlsc.io.report import Facts, Note, Report, Table, p_text
+from circuitlsc.reference.statistics import mean_with_mcse
 from circuitlsc.reporting.plotting import LABELS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
-from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
-from circuitlsc.studies.chip_yield import ChipReport
-from circuitlsc.studies.friction import FrictionSweep
 from circuitlsc.validation.compare import Comparison, Latent
 from circuitlsc.validation.judge import Judgement
 from circuitlsc.validation.law import Bias, Weighted
@@ -195,7 +192,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> Re
     facts: list[Fact] = []
     if tables:
         shown = _worst([max(abs(row.z) for row in each) for each in zip(*tables.values(), strict=True)], ALL_ROWS)
-        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "SE": ">7.4f", "z": ">+6.2f"}
+        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
         fields = attrgetter("circuit", "exact", "se", "z")
         groups = {title: (columns, [fields(rows[k]) for k in shown]) for title, rows in tables.items()}
         blocks = [Table.grouped("latent", shown, groups), *_some(shown, c.mean, "the largest |z|")]
@@ -332,84 +329,3 @@ def _virial(rows: tuple[Entry, ...] | None) -> str:
     values = [row.circuit for row in rows]
     worst = max(rows, key=lambda row: abs(row.z))
     return f"{min(values):.3f} .. {max(values):.3f} (1 is right; largest |z| {abs(worst.z):.2f})"
-
-
-def budget_report(budget: ErrorBudget) -> Report:
-    """Return an error budget: changes with standard errors, prediction, and the check at half the step."""
-    latents = str(budget.sampler.model.n_latents)
-    if budget.sampler.dynamics.remembers:
-        latents += f" of each of {len(budget.sampler.x)} inputs"
-    columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
-    run, sampler, written = budget.run, budget.sampler, budget.sampler.dynamics.remembers
-    layout = sampler.system.layout(sampler.form)
-    zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[budget["ideal"].against]
-    crosstalk = (
-        "TV: mean over inputs; crosstalk: of one input in another's states, and how far its own response is from 1"
-    )
-    below = [
-        "changes against the circuit with ideal parts on the same noise, of the latent "
-        f"(of {latents}) or pair that changes most; (standard error of the paired difference)",
-        f"ideal: against {zero}, unpaired",
-        *([crosstalk] if written else []),
-        f"{run.chains} x {run.t_stop:g} tau per circuit, step {sampler.plan.step:.4g} tau, {layout}",
-    ]
-    rows = [_budget_row(entry) for entry in budget.entries]
-    summary: dict[str, Value] = {}
-    if (worst := next((e for e in budget.entries if e.name == "all"), None)) is not None:
-        summary = {
-            f"{name} of all": worst.largest(what)[0] for what, name in (("p_active", "dP(active)"), ("mean", "dmean"))
-        }
-    table = Table.of({**columns, "notes": ""}, rows)
-    return Report((table, Note("\n".join(below))), summary=summary)
-
-
-def _budget_row(entry: BudgetEntry) -> list[str | None]:
-    def cell(what: str) -> str | None:
-        value, se = entry.largest(what)
-        return None if value is None else f"{value:+.4f} ({se:.4f})"
-
-    name = entry.name
-    if len(entry.parameters) == 1 and "=" not in name:
-        ((_, value),) = entry.parameters.items()
-        name += f" = {value:.4g}" if isinstance(value, (int, float)) else f" = {value}"
-    notes = []
-    if entry.parameters and not any(getattr(entry.change, statistic).any() for statistic in MARGINALS):
-        notes.append("no effect at all: the circuit does not depend on it")
-    elif (p := entry.prediction) is not None:
-        k, j = entry.latent("p_active"), entry.latent("mean")
-        beyond = "" if entry.prediction_holds else ": not as predicted"
-        notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
-    if entry.crosstalk is not None:
-        notes.append("crosstalk {:.2g}, own {:.2g}".format(*np.round(entry.crosstalk, 9)))
-    if entry.step_agrees is not None:
-        notes.append(
-            "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"
-        )
-    return [name, *map(cell, ("p_active", "mean", "tv", "coactive")), "; ".join(notes)]
-
-
-def chips_report(report: ChipReport) -> Report:
-    """Return a lot of chips, and the yield."""
-    low, high = report.interval
-    columns = {"chip": ">6", "largest error": ">14.4f", "s.e.": ">8.4f", "verdict": ""}
-    rows = [(c.seed, c.error, c.error_se, c.verdict) for c in report.chips]
-    found = (
-        f"yield {report.passed} of {len(report.chips)} within {report.tolerance:g} of the ideal circuit in every P(active), "
-        f"and mean in units of the slab; 95 % interval {low:.0%} to {high:.0%}"
-    )
-    summary = {"chips": len(report.chips), "yield": report.passed / len(report.chips), "tolerance": report.tolerance}
-    return Report((Table.of(columns, rows), Note(found)), summary=summary)
-
-
-def friction_report(sweep: FrictionSweep) -> Report:
-    """Return a sweep of friction."""
-    columns = {"friction": ">10.4g", "ESS per tau": ">12.3f", "relative": ">9.2f", "step": ">9.4f", "us/step": ">8.1f"}
-    best, measured = sweep.best, attrgetter("ess_per_tau", "relative", "step", "us_per_step", "max_abs_z", "max_error")
-    rows = [(row.friction or "overdamped", *measured(row)) for row in sweep.rows]
-    below = (
-        f"mass {sweep.mass:.4g} tau, {sweep.t_stop:g} tau per chain; ESS of the slowest statistic; against {sweep.reference}\n"
-        f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped circuit"
-    )
-    summary = {"best friction": best.friction, "ESS per tau": best.ess_per_tau, "relative": best.relative}
-    table = Table.of({**columns, "max |z|": ">8.2f", "error": ">8.4f"}, rows)
-    return Report((table, Note(below)), summary=summary)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.io.progress import Progress
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
@@ -33,7 +34,7 @@ def run_circuits(
     runs: Sequence[CircuitRun],
     *,
     note: Note | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     simulator: Simulator = NGSPICE,
     **machine: Any,
 ) -> dict[str, Samples]:
@@ -44,8 +45,9 @@ def run_circuits(
     runs : sequence of CircuitRun
     note : callable or None
         Called with a circuit's name as its last chain ends.
-    progress : callable or None
-        Called as ``progress(number, steps_done)``; chains of all circuits are numbered in their order.
+    progress : bool, callable or None
+        As for `Sampler.run`, over the steps of all circuits. A callable is called as ``progress(number, steps_done)``; chains
+        of all circuits are numbered in their order.
     simulator : Simulator
         What runs the chains.
     **machine
@@ -72,15 +74,13 @@ def run_circuits(
         contents += [simulator.prepare(run.sampler)] * len(chains)
     left = Counter(names)
 
-    def advance(number: int, steps: int) -> None:
-        if progress is not None:
-            progress(number, steps)
-        if steps == tasks[number].n_steps:
-            left[names[number]] -= 1
-            if note is not None and left[names[number]] == 0:
-                note(names[number])
+    def tell(number: int) -> None:
+        left[names[number]] -= 1
+        if note is not None and left[names[number]] == 0:
+            note(names[number])
 
-    outcomes = run_all_chains(tasks, progress=advance, simulator=simulator, contents=contents, **machine)
+    how: dict[str, Any] = {"simulator": simulator, "contents": contents, **machine}
+    outcomes = run_all_chains(tasks, progress=progress, ended=tell, **how)
     out: dict[str, Samples] = {}
     failed: list[tuple[str, SimulationError, ChainTask]] = []
     for run in runs:

@@ -21,6 +21,7 @@ from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
@@ -40,7 +41,7 @@ KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU 
 
 
 @dataclass(frozen=True, eq=False)
-class CompiledCircuit:
+class CompiledCircuit(Shown):
     """A circuit that samples or settles, compiled: graph, netlist, decks, and its chains as data.
 
     Attributes
@@ -93,6 +94,14 @@ class CompiledCircuit:
     encoder: Encoder | None = None
     source: str | None = None
     features: Features | None = None
+
+    def _line(self) -> str:
+        kind, model, step = self.dynamics.kind, self.model, f"step {self.plan.step:.4g} tau"
+        inputs = f", {len(self.x)} inputs" if self.x.ndim == 2 else ""
+        size = f"{model.n_features} features, {model.n_latents} latents{inputs}"
+        return (
+            f"{kind}, {size}, {self.level} level, {self.system.layout(self.form)}, {step}, tau {self.scaling.tau:.4g} s"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "circuit"}  # PySpice's cannot be copied

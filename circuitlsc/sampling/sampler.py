@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.errors import InputError, SimulationError
+from circuitlsc.io.progress import Progress
 from circuitlsc.planning.run_plan import RunPlan, choose_run
 from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import stacked
 from circuitlsc.sampling.samples import Samples, collect
-from circuitlsc.sampling.scaling_report import scaling_report
+from circuitlsc.sampling.scaling_report import scaling_report, scaling_rows
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
@@ -55,7 +56,7 @@ class Sampler(CompiledCircuit):
         workers: int | None = None,
         executor: Any = None,
         timeout: float | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = None,
         keep: Path | None = None,
         store: Store | None = None,
         simulator: Simulator = NGSPICE,
@@ -74,8 +75,9 @@ class Sampler(CompiledCircuit):
             Runs the chains elsewhere, for example on a Dask cluster.
         timeout : float or None
             Seconds after which a chain is stopped.
-        progress : callable or None
-            Called as ``progress(chain, steps_done)``.
+        progress : bool, callable or None
+            True shows a bar with the time left, False none, and None one in a Jupyter notebook only. A callable is called as
+            ``progress(chain, steps_done)``.
         keep : pathlib.Path or None
             Folder for the deck of a chain that fails.
         store : Store or None
@@ -135,3 +137,6 @@ class Sampler(CompiledCircuit):
     def report(self) -> str:
         """Return the scaling report: step and width with their reasons, currents, voltages, conductances, noise."""
         return scaling_report(self)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        return scaling_rows(self)

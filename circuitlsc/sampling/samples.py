@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
+from circuitlsc.io.report import Facts, Report, Table
 from circuitlsc.io.safe_open import reason
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.model.features import Features
 from circuitlsc.model.prior_io import prior_from
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -38,11 +40,12 @@ from circuitlsc.simulator.journal import Cost
 from circuitlsc.simulator.task import ChainTask
 
 MOST_FIRST = 1_000  # draws of a memory that are kept in the order of time, too
+MOST_LATENTS = 24  # that a table of a notebook has
 MOST_SHOWN = 20_000  # draws of a waveform in a picture
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class Samples(Shown):
     """The samples of a run, with everything that is needed to judge them.
 
     Attributes
@@ -66,6 +69,32 @@ class Samples:
     """
 
     tree: xr.DataTree
+
+    def _line(self) -> str:
+        sizes, a = self.tree["posterior"].sizes, self.attrs
+        size = " x ".join(counted(sizes[name], name) for name in ("row", "chain", "draw", "latent") if name in sizes)
+        return f"{size}, {a['t_stop']:g} tau each, {a.get('level', 'ideal')} level, seed {a['seed']}"
+
+    def _shows(self) -> Report:
+        sizes, a = self.tree["posterior"].sizes, self.attrs
+        facts = [
+            ("model", repr(self.model())),
+            *((name, str(a[name])) for name in ("dynamics", "level", "form") if name in a),
+            (
+                "run",
+                f"{counted(sizes['chain'], 'chain')} of {a['t_stop']:g} tau, warmup {a['warmup']:g} tau, seed {a['seed']}",
+            ),
+            ("draws", f"{sizes['draw']:,} of each chain, one in {a['thin']} steps"),
+            ("simulated by", str(a.get("ngspice_version", "unknown"))),
+        ]
+        block, codes = Facts(tuple(facts)), self.tree["posterior"]["s"]
+        several = "row" in self.tree["posterior"].coords
+        if several or codes.size > samples_file.IN_MEMORY or sizes["latent"] > MOST_LATENTS:
+            return Report((block,))
+        s = np.asarray(codes.values).reshape(-1, sizes["latent"])
+        columns = {"latent": ">6.0f", "s is not 0": ">10.4f", "mean": ">9.4f", "sd": ">9.4f"}
+        rows = zip(range(sizes["latent"]), (s != 0).mean(0), s.mean(0), s.std(0), strict=True)
+        return Report((block, Table.of(columns, rows)))
 
     @property
     def u(self) -> Array:

@@ -29,10 +29,11 @@ LAG = 50  # closed-loop bandwidth over fastest mode that keeps a mode's variance
 
 def scaling_report(sampler: CompiledCircuit) -> str:
     """Return how model units became volts, amperes and seconds, and what the hardware would have to do."""
-    return "\n".join(f"{name:<14} {text}" for name, text in _rows(sampler))
+    return "\n".join(f"{name:<14} {text}" for name, text in scaling_rows(sampler))
 
 
-def _rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
+def scaling_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the report, each with its label."""
     s, plan, model, ranges, stream = sampler.scaling, sampler.plan, sampler.model, sampler.ranges, sampler.stream
     conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])

@@ -14,6 +14,7 @@ from typing import Any
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.io.arrays import check_positive
 from circuitlsc.io.output import write_text
+from circuitlsc.io.progress import Advance, Progress, told
 from circuitlsc.simulator.chain import ChainResult, Done, Job, simulate, take
 from circuitlsc.simulator.executors import Pool, open_pool
 from circuitlsc.simulator.journal import read_steps
@@ -22,7 +23,6 @@ from circuitlsc.simulator.simulator import Simulator, check_found, check_simulat
 from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import ChainTask
 
-Progress = Callable[[int, int], None]  # number of the task, steps done
 _POLL, _LOOK = 0.02, 0.1  # seconds between looks at whether chains have ended, and at their journals
 
 
@@ -66,7 +66,8 @@ def run_all_chains(
     workers: int | None = None,
     executor: Any = None,
     timeout: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = False,
+    ended: Callable[[int], None] | None = None,
     store: Store | None = None,
     simulator: Simulator = NGSPICE,
     contents: Sequence[bytes] = (),
@@ -85,8 +86,11 @@ def run_all_chains(
         Where to run instead.
     timeout : float or None
         Seconds after which a chain is stopped.
-    progress : callable or None
-        Called as ``progress(number_of_the_task, steps_done)``: a few times a second, with all steps as the chain ends.
+    progress : bool, callable or None
+        True shows a bar with the time left, None does so in a Jupyter notebook only. A callable is called as
+        ``progress(number_of_the_task, steps_done)``: a few times a second, with all steps as the chain ends.
+    ended : callable or None
+        Called with the number of a task as its chain ends.
     store : Store or None
         Where chains are kept, to be taken up again or found again; None keeps nothing.
     simulator : Simulator
@@ -115,10 +119,12 @@ def run_all_chains(
             key: Job(task, key, place, token, timeout, simulator.path, extra)
             for key, task, extra in zip(keys, tasks, wanted, strict=True)
         }
-        ended = _run(pool, jobs, progress, keys)
+        total, found = sum(task.n_steps for task in tasks), sum(read_steps(kept.folder / key) for key in keys)
+        with told(progress, simulator.name.removeprefix("lib"), total, "steps", found) as tell:
+            ends = _run(pool, jobs, keys, tell, ended or (lambda _: None))
         results = {
             key: end if isinstance(end, SimulationError) else take(kept.folder / key, jobs[key].task, end.files)
-            for key, end in ended.items()
+            for key, end in ends.items()
         }
     return [results[key] for key in keys]
 
@@ -148,15 +154,20 @@ def _folder(store: Store | None) -> Iterator[Store]:
 
 
 def _run(
-    pool: Pool, jobs: dict[str, Job], progress: Progress | None, keys: Sequence[str]
+    pool: Pool,
+    jobs: dict[str, Job],
+    keys: Sequence[str],
+    progress: Advance | None,
+    tell_end: Callable[[int], None],
 ) -> dict[str, Done | SimulationError]:
     """Submit every job and wait; an interrupt, or an error of ``progress``, stops them all."""
-    stop, told = threading.Event(), dict.fromkeys(jobs, 0)
+    stop, known = threading.Event(), dict.fromkeys(jobs, 0)
+    numbers = {key: [n for n, other in enumerate(keys) if other == key] for key in jobs}
 
     def tell(key: str, steps: int) -> None:
-        if progress is not None and steps != told[key]:
-            told[key] = steps
-            for number in [n for n, other in enumerate(keys) if other == key]:
+        if progress is not None and steps != known[key]:
+            known[key] = steps
+            for number in numbers[key]:
                 progress(number, steps)
 
     extra = [stop] if pool.here else []
@@ -173,6 +184,8 @@ def _run(
                     ended[key] = _outcome(futures[key], jobs[key].task)
                     if isinstance(ended[key], Done):
                         tell(key, jobs[key].task.n_steps)
+                        for number in numbers[key]:
+                            tell_end(number)
                 elif look and (steps := read_steps(Path(jobs[key].store) / key)) < jobs[key].task.n_steps:
                     tell(key, steps)
     except BaseException:

@@ -14,6 +14,8 @@ from scipy.special import ndtri
 
 from circuitlsc.circuit.memory import independent, responses
 from circuitlsc.errors import InputError
+from circuitlsc.io.report import Note, Report, Table, Value
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities, ideal_value, split_name
@@ -78,7 +80,7 @@ def parse_sweep(text: str) -> Sweep:
 
 
 @dataclass(frozen=True, eq=False)
-class BudgetEntry:
+class BudgetEntry(Shown):
     """What one circuit does differently from the ideal one.
 
     Attributes
@@ -114,6 +116,10 @@ class BudgetEntry:
     against: str = "ideal"
     crosstalk: tuple[float, float] | None = None
     inputs: int = 1
+
+    def _line(self) -> str:
+        changes = [(title, *self.largest(name)) for name, title in (("p_active", "dP(active)"), ("mean", "dmean"))]
+        return f"{self.name}: " + ", ".join(f"{title} {value:+.4f} ({se:.4f})" for title, value, se in changes)
 
     def latent(self, statistic: str) -> int:
         """Return the latent whose ``p_active``, ``mean`` or ``sd`` changes most."""
@@ -179,7 +185,7 @@ class BudgetEntry:
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorBudget:
+class ErrorBudget(Shown):
     """All entries of a budget, and what they were measured with.
 
     Attributes
@@ -202,6 +208,49 @@ class ErrorBudget:
         """Return what budget.json holds."""
         return [entry.to_dict() for entry in self.entries]
 
+    def _line(self) -> str:
+        run, whole = self.run, [entry for entry in self.entries if entry.name == "all"]
+        worst = "".join(f", {entry._line()}" for entry in whole)
+        return f"{counted(len(self.entries), 'circuit')}, {run.chains} x {run.t_stop:g} tau each{worst}"
+
+    def _shows(self) -> Report:
+        return self.report()
+
+    def report(self) -> Report:
+        """Return an error budget: changes with standard errors, prediction, and the check at half the step."""
+        latents = str(self.sampler.model.n_latents)
+        if self.sampler.dynamics.remembers:
+            latents += f" of each of {len(self.sampler.x)} inputs"
+        columns = {
+            "imperfection": "<34",
+            "dP(active)": ">18",
+            "dmean": ">18",
+            "TV of supports": ">17",
+            "dP(both)": ">17",
+        }
+        run, sampler, written = self.run, self.sampler, self.sampler.dynamics.remembers
+        layout = sampler.system.layout(sampler.form)
+        zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[self["ideal"].against]
+        crosstalk = (
+            "TV: mean over inputs; crosstalk: of one input in another's states, and how far its own response is from 1"
+        )
+        below = [
+            "changes against the circuit with ideal parts on the same noise, of the latent "
+            f"(of {latents}) or pair that changes most; (standard error of the paired difference)",
+            f"ideal: against {zero}, unpaired",
+            *([crosstalk] if written else []),
+            f"{run.chains} x {run.t_stop:g} tau per circuit, step {sampler.plan.step:.4g} tau, {layout}",
+        ]
+        rows = [_row(entry) for entry in self.entries]
+        summary: dict[str, Value] = {}
+        if (worst := next((e for e in self.entries if e.name == "all"), None)) is not None:
+            summary = {
+                f"{name} of all": worst.largest(what)[0]
+                for what, name in (("p_active", "dP(active)"), ("mean", "dmean"))
+            }
+        table = Table.of({**columns, "notes": ""}, rows)
+        return Report((table, Note("\n".join(below))), summary=summary)
+
     def sweeps(self) -> dict[str, list[BudgetEntry]]:
         """Return the entries of each sweep, by parameter."""
         out: dict[str, list[BudgetEntry]] = {}
@@ -209,6 +258,31 @@ class ErrorBudget:
             if "=" in entry.name and not entry.name.startswith("all, "):
                 out.setdefault(entry.name.partition("=")[0], []).append(entry)
         return out
+
+
+def _row(entry: BudgetEntry) -> list[str | None]:
+    def cell(what: str) -> str | None:
+        value, se = entry.largest(what)
+        return None if value is None else f"{value:+.4f} ({se:.4f})"
+
+    name = entry.name
+    if len(entry.parameters) == 1 and "=" not in name:
+        ((_, value),) = entry.parameters.items()
+        name += f" = {value:.4g}" if isinstance(value, (int, float)) else f" = {value}"
+    notes = []
+    if entry.parameters and not any(getattr(entry.change, statistic).any() for statistic in MARGINALS):
+        notes.append("no effect at all: the circuit does not depend on it")
+    elif (p := entry.prediction) is not None:
+        k, j = entry.latent("p_active"), entry.latent("mean")
+        beyond = "" if entry.prediction_holds else ": not as predicted"
+        notes.append(f"{p.method}: {p.p_active[k]:+.4f}, {p.mean[j]:+.4f}{beyond}")
+    if entry.crosstalk is not None:
+        notes.append("crosstalk {:.2g}, own {:.2g}".format(*np.round(entry.crosstalk, 9)))
+    if entry.step_agrees is not None:
+        notes.append(
+            "same at half the step" if entry.step_agrees else "DIFFERENT at half the step: depends on the step"
+        )
+    return [name, *map(cell, ("p_active", "mean", "tv", "coactive")), "; ".join(notes)]
 
 
 def error_budget(
@@ -236,9 +310,9 @@ def error_budget(
     step_check : bool
         Run slew rate, hysteresis and delay at half the step too.
     **options
-        ``t_stop``, ``warmup``, ``chains``, ``seed``, ``thin``, ``workers``, ``executor``, ``timeout``, ``store`` as for
-        `Sampler.run`, times in units of tau (t_stop is 4000 if not given, 40,000 of a variational circuit); ``note`` is called
-        with a few words as each circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
+        ``t_stop``, ``warmup``, ``chains``, ``seed``, ``thin``, ``workers``, ``executor``, ``timeout``, ``store``, ``progress``
+        as for `Sampler.run`, times in units of tau (t_stop is 4000 if not given, 40,000 of a variational circuit); ``note`` is
+        called with a few words as each circuit is done; all others (``form``, ``tau``, ``volt``, ...) as for `build_sampler`.
 
     Raises
     ------

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import check_count, is_positive
+from circuitlsc.io.report import Note, Report, Table
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities, as_nonidealities
 from circuitlsc.planning.run_plan import RunPlan
@@ -23,7 +25,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Chip:
+class Chip(Shown):
     """One chip against the circuit with ideal parts, on the same noise.
 
     Attributes
@@ -44,9 +46,12 @@ class Chip:
     error_se: float
     verdict: str
 
+    def _line(self) -> str:
+        return f"{self.seed}: {self.verdict}, largest error {self.error:.4f} ({self.error_se:.4f})"
+
 
 @dataclass(frozen=True, eq=False)
-class ChipReport:
+class ChipReport(Shown):
     """All chips, and the yield.
 
     Attributes
@@ -80,6 +85,26 @@ class ChipReport:
 
         ci = binomtest(self.passed, len(self.chips)).proportion_ci(CONFIDENCE, method="wilson")
         return float(ci.low), float(ci.high)
+
+    def _line(self) -> str:
+        low, high = self.interval
+        passed = f"{self.passed} of {counted(len(self.chips), 'chip')} within {self.tolerance:g}"
+        return f"{passed}, 95 % interval of the yield {low:.0%} to {high:.0%}"
+
+    def _shows(self) -> Report:
+        return self.report()
+
+    def report(self) -> Report:
+        """Return a lot of chips, and the yield."""
+        low, high = self.interval
+        columns = {"chip": ">6", "largest error": ">14.4f", "s.e.": ">8.4f", "verdict": ""}
+        rows = [(c.seed, c.error, c.error_se, c.verdict) for c in self.chips]
+        found = (
+            f"yield {self.passed} of {len(self.chips)} within {self.tolerance:g} of the ideal circuit in every P(active), "
+            f"and mean in units of the slab; 95 % interval {low:.0%} to {high:.0%}"
+        )
+        summary = {"chips": len(self.chips), "yield": self.passed / len(self.chips), "tolerance": self.tolerance}
+        return Report((Table.of(columns, rows), Note(found)), summary=summary)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count, is_positive
+from circuitlsc.io.report import Report
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.variational import law_of
@@ -19,7 +21,7 @@ from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.frame import as_sampling
-from circuitlsc.validation.calibration import Calibration, calibrate, calibrate_law, draw_inputs
+from circuitlsc.validation.calibration import Calibration, calibrate, calibrate_law, calibration_report, draw_inputs
 
 INPUTS, DRAWS, SPACING, WARMUP = 300, 19, 5.0, 10.0
 REMEMBERED, HOLD = 8, 1.0  # inputs of a memory, and how long each is on at a time if nothing else is given
@@ -27,7 +29,7 @@ _MACHINE = ("workers", "executor", "timeout", "progress", "keep", "store")
 
 
 @dataclass(frozen=True, eq=False)
-class CalibrationPlan:
+class CalibrationPlan(Shown):
     """A calibration before it runs: codes, the circuit with its inputs, and how long each is on.
 
     Attributes
@@ -46,14 +48,13 @@ class CalibrationPlan:
     sampler: Sampler
     run: RunPlan
 
+    def _line(self) -> str:
+        return f"{len(self.s_true)} inputs, {self.sampler!r}"
+
     def measure(self, **machine: Any) -> CircuitCalibration:
         """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
         samples = self.sampler.run(self.run, **machine)
         return self._ranked(samples.by_row("s")[0], samples)
-
-    def steps(self) -> int:
-        """Return how many steps its chains take."""
-        return self.sampler.tasks(self.run)[0].n_steps
 
     def _ranked(self, codes: Array, samples: Samples | None) -> CircuitCalibration:
         """Rank the true codes among those of the circuit, (n_inputs, n_draws, n_latents)."""
@@ -93,10 +94,6 @@ class MemoriesPlan(CalibrationPlan):
         """All inputs, (n_inputs, n_features)."""
         return np.concatenate([run.sampler.x for run in self.memories])
 
-    def steps(self) -> int:
-        """Return how many steps its chains take."""
-        return sum(run.sampler.tasks(run.plan)[0].n_steps for run in self.memories)
-
     def measure(self, *, keep: Any = None, **machine: Any) -> CircuitCalibration:
         """Run every memory and rank the codes; ``keep`` is of no use here."""
         done = run_circuits(self.memories, **machine)
@@ -111,6 +108,12 @@ class CircuitCalibration(CalibrationPlan):
     result: Calibration
     samples: Samples | None
     codes: Array
+
+    def _line(self) -> str:
+        return self.result._line()
+
+    def _shows(self) -> Report:
+        return calibration_report(self.result)
 
 
 def calibrate_circuit(model: SparseCodingModel, **options: Any) -> CircuitCalibration:

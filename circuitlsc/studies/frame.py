@@ -21,7 +21,8 @@ from circuitlsc.sampling.samples import Samples
 
 T_STOP = 4000.0  # tau per chain: paired differences need less than a comparison with the exact posterior
 LAW_T_STOP = 40_000.0  # tau, of the noise cell, whose steps are 2: of a variational circuit
-_RUN, _MACHINE = ("t_stop", "warmup", "chains", "seed", "thin"), ("workers", "executor", "timeout", "store", "note")
+_RUN = ("t_stop", "warmup", "chains", "seed", "thin")
+_MACHINE = ("workers", "executor", "timeout", "store", "note", "progress")
 
 
 def split_options(options: Mapping[str, Any], inputs: int = 1) -> tuple[RunPlan, dict[str, Any], dict[str, Any]]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
+from circuitlsc.io.report import Note, Report, Table
+from circuitlsc.io.shown import Shown, counted
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.statistics import PosteriorStatistics, floored_mcse
@@ -62,7 +65,7 @@ class FrictionRow:
 
 
 @dataclass(frozen=True)
-class FrictionSweep:
+class FrictionSweep(Shown):
     """A sweep of friction.
 
     Attributes
@@ -85,6 +88,36 @@ class FrictionSweep:
     def best(self) -> FrictionRow:
         """The row of the friction that mixes fastest."""
         return max(self.rows[1:], key=lambda row: row.ess_per_tau)
+
+    def _line(self) -> str:
+        frictions, best = counted(len(self.rows) - 1, "friction"), self.best
+        return f"{frictions}, {self.t_stop:g} tau each, best {best.friction:.4g}: {best.relative:.2f} times the overdamped ESS"
+
+    def _shows(self) -> Report:
+        return self.report()
+
+    def report(self) -> Report:
+        """Return a sweep of friction."""
+        columns = {
+            "friction": ">10.4g",
+            "ESS per tau": ">12.3f",
+            "relative": ">9.2f",
+            "step": ">9.4f",
+            "us/step": ">8.1f",
+        }
+        best, measured = (
+            self.best,
+            attrgetter("ess_per_tau", "relative", "step", "us_per_step", "max_abs_z", "max_error"),
+        )
+        rows = [(row.friction or "overdamped", *measured(row)) for row in self.rows]
+        below = (
+            f"mass {self.mass:.4g} tau, {self.t_stop:g} tau per chain; ESS of the slowest statistic; against {self.reference}\n"
+            f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped "
+            "circuit"
+        )
+        summary = {"best friction": best.friction, "ESS per tau": best.ess_per_tau, "relative": best.relative}
+        table = Table.of({**columns, "largest |z|": ">11.2f", "largest error": ">13.4f"}, rows)
+        return Report((table, Note(below)), summary=summary)
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, dicts, strings and finite numbers only."""

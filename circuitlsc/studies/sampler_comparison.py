@@ -30,6 +30,9 @@ from scipy import stats
 
 from circuitlsc.errors import InputError, ReferenceRefusedError
 from circuitlsc.io.arrays import Array, check_count, is_positive
+from circuitlsc.io.progress import Progress
+from circuitlsc.io.report import Facts, Report, Table
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.encoder import Encoder, Heads
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.thresholded import ThresholdedLaplace
@@ -190,7 +193,7 @@ class NoiseLevel:
 
 
 @dataclass(frozen=True)
-class SamplerComparison:
+class SamplerComparison(Shown):
     """What `compare_samplers` returns, and samplers.json holds.
 
     Attributes
@@ -214,6 +217,18 @@ class SamplerComparison:
     supports: bool
     level: str
     tau: float
+
+    def _line(self) -> str:
+        levels = ", ".join(f"{level.sigma:g}" for level in self.levels)
+        return (
+            f"{self.inputs} inputs of {self.hold:g} tau, {self.n_latents} latents, {self.level} level, sigma {levels}"
+        )
+
+    def _shows(self) -> Report:
+        columns = {"sigma": ">8.4g", "sampler": "<12", "rms at the end": ">15.4f", "its bias": ">10.4f"}
+        each = [(level.sigma, name, course) for level in self.levels for name, course in level.samplers.items()]
+        rows = [(sigma, name, course.rms[-1], course.bias_rms) for sigma, name, course in each]
+        return Report((Facts((("compared", self._line()),)), Table.of(columns, rows)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, dicts, strings and finite numbers only."""
@@ -254,7 +269,7 @@ def compare_samplers(
     langevin: Mapping[str, Any] | None = None,
     variational: Mapping[str, Any] | None = None,
     note: Note | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     **machine: Any,
 ) -> SamplerComparison:
     """Run L0-LSC and variational circuits on the same inputs at several noise levels, and compare their errors.
@@ -278,8 +293,8 @@ def compare_samplers(
         variational ones is 0.25 tau if it is not given.
     note : callable or None
         Called with a few words before each part.
-    progress : callable or None
-        Called as ``progress(number, steps_done)`` with the number of each chain, as `chains_of` has them.
+    progress : bool, callable or None
+        As for `circuitlsc.sampling.batch.run_circuits`; chains are numbered as `chains_of` has them.
     **machine
         ``workers``, ``executor``, ``timeout``, ``store`` as for `circuitlsc.simulator.engine.run_all_chains`.
 
@@ -381,7 +396,7 @@ def measure(
     *,
     seed: int = 0,
     note: Note | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = None,
     **machine: Any,
 ) -> SamplerComparison:
     """Run all circuits, and compare their errors; arguments as for `compare_samplers`."""

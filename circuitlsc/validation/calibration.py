@@ -125,6 +125,9 @@ class Calibration(Verdict):
     correlation: float | None
     statistics: tuple[RankStatistic, ...]
 
+    def _shows(self) -> Report:
+        return calibration_report(self)
+
     @property
     def latents(self) -> tuple[RankStatistic, ...]:
         """The statistics of single latents."""

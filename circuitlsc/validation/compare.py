@@ -20,12 +20,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.report import Report, Table
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE
 from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
 from circuitlsc.validation.advice import Decision, Times, decide
@@ -34,6 +36,7 @@ from circuitlsc.validation.run_errors import ALPHA, RESOLUTION, Entry, Errors
 
 #: A total variation that noise alone makes larger than this says nothing: it is refused.
 MAX_TV_FLOOR = 0.5
+_SHOWN = ("circuit", "exact", "mcse", "z")
 
 _Measured = tuple[float, float]  # a value and its MCSE
 
@@ -114,6 +117,13 @@ class Comparison(Decision):
     residual_power: Entry
     virial: tuple[Entry, ...] | None
     pathwise: Mapping[str, float | None]
+
+    def _shows(self) -> Report:
+        columns, fields = {"circuit": ">8.4f", "exact": ">8.4f", "error": ">7.4f", "z": ">+6.2f"}, attrgetter(*_SHOWN)
+        names = {"p_active": "P(active)", "mean": "mean", "sd": "sd"}
+        groups = {title: (columns, [fields(getattr(k, n)) for k in self.latents]) for n, title in names.items()}
+        report = super()._shows()
+        return replace(report, blocks=(Table.grouped("latent", range(len(self.latents)), groups), *report.blocks))
 
 
 def compare(

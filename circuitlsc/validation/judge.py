@@ -11,6 +11,8 @@ import numpy as np
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.report import Report
+from circuitlsc.io.shown import Shown
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
 from circuitlsc.reference.sampled import exact_statistics
@@ -65,7 +67,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Shown):
     """A comparison, and the statistics behind it.
 
     Attributes
@@ -88,6 +90,12 @@ class Judgement:
     comparison: Comparison
     bias: Bias | None = None
     weighted: Weighted | None = None
+
+    def _line(self) -> str:
+        return f"{self.comparison.verdict}: {self.comparison.reason}"
+
+    def _shows(self) -> Report:
+        return self.comparison._shows()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what comparison.json holds."""

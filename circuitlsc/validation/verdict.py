@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
+
+from circuitlsc.io.report import Report
+from circuitlsc.io.shown import Shown
 
 Outcome = Literal["agrees", "disagrees", "inconclusive"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Shown):
     """A verdict and why.
 
     Attributes
@@ -23,6 +27,20 @@ class Verdict:
 
     verdict: Outcome
     reason: str
+
+    def _line(self) -> str:
+        return f"{self.verdict}: {self.reason}"
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, (bool, int, str)) and f.name not in ("verdict", "reason"):
+                yield f.name.replace("_", " "), str(value)
+            elif isinstance(value, float):
+                yield f.name.replace("_", " "), f"{value:.4g}"
+
+    def _shows(self) -> Report:
+        return replace(super()._shows(), verdict=self.verdict, reason=self.reason)
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, dicts, strings and finite numbers only."""
