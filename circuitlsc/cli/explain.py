@@ -19,6 +19,7 @@ from circuitlsc.io.nearest import nearest
 if TYPE_CHECKING:
     from circuitlsc.config.describe import Key
 
+KEYS = "config.md"  # the page of what is declared, which is shown as it is declared
 EXIT = "Exit codes"  # the section that has them
 _SPACES = "    "
 
@@ -43,13 +44,13 @@ def words() -> list[str]:
                 *PRIORS,
                 *_classes(),
                 *TERMS,
-                *(section.title for section in sections()),
+                *(section.title for section in sections() if section.page != KEYS),
             )
         )
     ]
 
 
-@plain("explain")
+@plain("explain", ignore_unknown_options=True)  # a message may have one
 def explain(
     asked: Annotated[
         list[str],
@@ -98,7 +99,7 @@ def _exactly(text: str, width: int) -> Iterator[str]:
             yield f"{term} (in reports)\n{_wrapped(meaning, width)}"
     codes = small.removeprefix("exit code ").removeprefix("exit ")
     for section in titled([EXIT] if codes in ("0", "1", "2", "3", "4", "130") else [text]):
-        if section.page != "config.md":  # its tables are those above
+        if section.page != KEYS:
             yield f"{section.title} ({section.page})\n\n{section.plain(width)}"
 
 

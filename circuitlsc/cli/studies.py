@@ -243,7 +243,10 @@ def compare_samplers(
 
 
 #: figures of papers, as `examples.paper.run` makes them
-FIGURES = "fig3 fig4a fig4b fig5 fig6 fig7 fig8 fig9 vsc-gradients vsc-max vsc-patches vsc-laws ald-points ald-hold lae-batch lae-digits"
+FIGURES = (
+    "fig3 fig4a fig4b fig5 fig6 fig7 fig8 fig9 vsc-gradients vsc-max vsc-patches vsc-laws "
+    "ald-points ald-hold lae-batch lae-digits"
+)
 Figure = Annotated[
     str,
     typer.Argument(

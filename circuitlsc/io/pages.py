@@ -98,9 +98,10 @@ def _passages() -> tuple[tuple[Section, str, frozenset[str]], ...]:
     """Return paragraphs and rows of tables, with their section and their words."""
     found = []
     for section in sections():
-        for block in re.split(r"\n\s*\n|\n(?=\|)", section.text):
-            if block.strip() and not set(block) <= set("|- \n"):
-                found.append((section, block, _stems(block)))
+        for block in re.split(r"\n\s*\n", section.text):
+            head, rows = (block.splitlines()[:2], block.splitlines()[2:]) if block.startswith("|") else ([], [block])
+            for row in filter(str.strip, rows):
+                found.append((section, "\n".join([*head, row]), _stems(row)))
     return tuple(found)
 
 
@@ -147,7 +148,7 @@ def _paragraph(lines: list[str], width: int) -> list[str]:
 
 def _row(head: list[str], cells: list[str], width: int) -> Iterator[str]:
     """Yield a row of a table: its first cell, and the others below, each after its title."""
-    yield cells[0]
+    yield from textwrap.wrap(cells[0], width, break_long_words=False, break_on_hyphens=False)
     for title, cell in zip(head[1:], cells[1:], strict=False):
         said = f"{title}: {cell}" if title and len(head) > 2 else cell
         if cell:
