@@ -74,6 +74,7 @@ def test_commands_and_exit_codes():
             "run",
             "compare",
             "compare-samplers",
+            "report",
             "learn",
             "calibrate",
             "friction",
