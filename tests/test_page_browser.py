@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import pytest
 from hostile_page import EVIL, NAMES, hostile_folder
@@ -135,6 +136,37 @@ def tab_to(browser, what):
         if browser.execute_script(f"return ((e) => {what})(document.activeElement)"):
             return browser.switch_to.active_element
     raise AssertionError(f"no element has the focus of which is true: {what}")
+
+
+FOCUS = "a[href], button, input, select, summary, [tabindex='0']"
+
+
+@pytest.mark.parametrize("name", ["hostile", "run"])
+def test_everything_is_reached_in_order_and_seen(show, name):
+    browser = show(name)
+    every = browser.execute_script(f"window.every = [...document.querySelectorAll(`{FOCUS}`)]; return every.length")
+    reached = []
+    for _ in range(every):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        at, outline = browser.execute_script(
+            "const e = document.activeElement; return [every.indexOf(e), getComputedStyle(e).outlineStyle]"
+        )
+        if at < 0:
+            break
+        assert outline != "none", browser.execute_script("return document.activeElement.outerHTML.slice(0, 100)")
+        reached.append(at)
+    folded = browser.execute_script(
+        "return every.filter((e) => e.tagName !== 'SUMMARY' && e.closest('details')).map((e) => every.indexOf(e))"
+    )
+    assert reached == sorted({*range(every)} - {*folded})
+    assert len(reached) > 20
+
+
+def test_headings_are_in_order(show):
+    levels = show().execute_script("return [...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(b - a for a, b in pairwise(levels)) == 1
 
 
 def test_tables_sort_by_keyboard(show):
