@@ -117,7 +117,8 @@ def encoder_report(config: LearnConfig, made: VariationalRun, evidence: xr.Datas
     if evidence is not None:
         facts += evidence_report(evidence).rows
     facts += _parameters(config, made.learned)
-    return Report((Facts(tuple(facts)),), summary={"ELBO": bound, "P(active)": activity})
+    found = f"ELBO {bound:.3f} nats per input after {steps} steps"
+    return Report((Facts(tuple(facts)),), reason=found, summary={"ELBO": bound, "P(active)": activity})
 
 
 def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
@@ -146,11 +147,12 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
             f"widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
             f"start = {{ sigma = {learned.sigma:.3g} }}"
         )
+    found = "; ".join(said for label, said in facts if label in ("learned", "against truth"))
     facts += [("note", said) for said in notes]
     summary: dict[str, Value] = {
         name: float(getattr(learned, name)) for name in ("pi", "lam", "sigma") if name in config.learn
     }
-    return Report((Facts(tuple(facts)),), summary=summary)
+    return Report((Facts(tuple(facts)),), reason=f"learned {found}", summary=summary)
 
 
 def _parameters(config: LearnConfig, learned: Learned | None) -> list[tuple[str, str]]:

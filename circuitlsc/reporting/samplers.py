@@ -115,7 +115,15 @@ def samplers_report(found: SamplerComparison) -> Report:
         for name, course in level.samplers.items()
     }
     summary = {f"rms at the end, {name}": value for name, value in ends.items()}
-    return Report((*tables, Note(f"{said}\n{_read(found)}"), Facts(tuple(_circuits(found)))), summary=summary)
+    blocks = (*tables, Note(f"{said}\n{_read(found)}"), Facts(tuple(_circuits(found))))
+    return Report(blocks, reason="; ".join(map(_best, found.levels)), summary=summary)
+
+
+def _best(level: NoiseLevel) -> str:
+    """Say which sampler is the most accurate at the end of the hold."""
+    name, course = min(level.samplers.items(), key=lambda item: item[1].rms[-1])
+    ends = f"{level.times[-1]:.4g} tau the most accurate is {NAMES[name]}, with an rms error of P(active) of"
+    return f"sigma {level.sigma:g}: after {ends} {course.rms[-1]:.3f}"
 
 
 def _read(found: SamplerComparison) -> str:
