@@ -85,7 +85,7 @@ def learn(
         history.save_history(course, folder / out.HISTORY)
         truth, numbers = None if config.truth is None else config.truth.A, config.true_numbers()
         figure = learning_plot.learning_figure(made.history, made.learned, config.learn, truth=truth, numbers=numbers)
-        results.draw(out.FIGURE, figure, learning_plot.CAPTION, greys="A" in config.learn)
+        results.draw(out.FIGURE, figure, learning_plot.CAPTION)
         results.report = (
             encoder_report(config, made, evidence)
             if isinstance(made, variational.VariationalRun)
