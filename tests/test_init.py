@@ -4,24 +4,30 @@ import re
 import shlex
 import tomllib
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from circuitlsc.cli.init import examples, systems
+from circuitlsc.cli import init, learn, studies
+from circuitlsc.cli.init import examples
 from circuitlsc.cli.main import app
 from circuitlsc.config.describe import tables
-from circuitlsc.config.learning import load_learn_config
+from circuitlsc.config.learning import WHERE, load_learn_config
 from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.config.registry import LEARNING, SAMPLER
 from circuitlsc.config.start import SMALL, Start
+from circuitlsc.config.template import SYSTEMS
 from circuitlsc.io.atomic import new_files
 from circuitlsc.learning.variational import first_encoder
+from circuitlsc.model.dynamics import KINDS
 from circuitlsc.model.prior_io import PRIORS
 from circuitlsc.model.survey import survey
 from circuitlsc.sampling.compile import LEVELS
+from examples.paper.run import FIGURES
 
+START = (Path(__file__).parents[1] / "docs" / "start.md").read_text()
 DEFAULT = re.compile(r"^# (?=\w+ = )", re.MULTILINE)  # before a key
 
 
@@ -63,7 +69,7 @@ def meant(path):
 
 
 COMBINED = [
-    *product(systems(), ["ideal"], [None]),
+    *product(init.SYSTEMS.split(), ["ideal"], [None]),
     *product(["langevin", "underdamped", "lca", "amortised", "variational"], ["device"], [None]),
     *product(["langevin"], ["ideal"], PRIORS),
 ]
@@ -217,6 +223,32 @@ def test_examples_are_copied(tmp_path, name):
     assert done.exit_code == 0, done.output
     assert (tmp_path / f"{name}.toml").read_text() == examples()[name]
     assert f"circuitlsc {'learn' if 'learn' in name else 'run'} " in done.stdout
+
+
+def test_completion_knows_what_there_is():
+    """Shells ask for values; a command line that answers them loads no NumPy, so the words stand there once more."""
+    assert init.SYSTEMS.split() == [*sorted(KINDS, key=init.SYSTEMS.split().index), *SYSTEMS]
+    assert init.LEVELS.split() == [*LEVELS]
+    assert init.PRIORS.split() == [*PRIORS]
+    assert learn.WHERE.split() == [*WHERE]
+    assert {*studies.FIGURES.split()} == {*FIGURES}
+    assert all(f"`{name}`" in START or f" {name}" in START for name in (*KINDS, *SYSTEMS, *PRIORS))
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("init --system l", ["langevin", "lca"]),
+        ("init --example b", ["bars4x4"]),
+        ("learn x --in c", ["circuit"]),
+        ("paper lae", ["lae-batch", "lae-digits"]),
+        ("explain run.t_", ["run.t_stop"]),
+    ],
+)
+def test_values_are_completed(typed, offered):
+    env = {"_CIRCUITLSC_COMPLETE": "complete_bash", "COMP_WORDS": f"circuitlsc {typed}"}
+    done = CliRunner().invoke(app, [], prog_name="circuitlsc", env={**env, "COMP_CWORD": str(len(typed.split()))})
+    assert done.stdout.split() == offered
 
 
 def test_an_example_that_is_not_there():

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
 
 EXAMPLES = "examples"  # of the package
+#: what options know, for a shell's completion, which is to be quick; the config layer says what they are
+SYSTEMS = "langevin underdamped gradient lca variational amortised LSC L0-LSC DSC LCA"
+LEVELS = "ideal device"
+PRIORS = "spike-slab laplace gaussian cauchy square-root table"
 PILOT = 2000  # steps that are timed
 PATIENCE = 20.0  # s that they may take
 
@@ -30,28 +34,6 @@ def examples() -> dict[str, str]:
     """Return the texts of the examples by their names."""
     there = files("circuitlsc").joinpath(EXAMPLES).iterdir()
     return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in sorted(there, key=lambda f: f.name)}
-
-
-def systems() -> list[str]:
-    """Return the names that --system knows."""
-    from circuitlsc.config.template import SYSTEMS
-    from circuitlsc.model.dynamics import KINDS
-
-    return [*KINDS, *SYSTEMS]
-
-
-def levels() -> list[str]:
-    """Return the levels of a circuit."""
-    from circuitlsc.sampling.compile import LEVELS
-
-    return [*LEVELS]
-
-
-def priors() -> list[str]:
-    """Return the kinds of priors."""
-    from circuitlsc.model.prior_io import PRIORS
-
-    return [*PRIORS]
 
 
 @plain("init")
@@ -65,13 +47,13 @@ def init(
             "--system",
             metavar="KIND",
             help="langevin (default), underdamped, gradient, lca, variational or amortised; or LSC, L0-LSC, DSC, LCA.",
-            autocompletion=completed(systems),
+            autocompletion=completed(SYSTEMS.split),
         ),
     ] = None,
     level: Annotated[
         str,
         typer.Option(
-            "--level", metavar="ideal|device", help="Ideal elements, or parts.", autocompletion=completed(levels)
+            "--level", metavar="ideal|device", help="Ideal elements, or parts.", autocompletion=completed(LEVELS.split)
         ),
     ] = "ideal",
     prior: Annotated[
@@ -80,7 +62,7 @@ def init(
             "--prior",
             metavar="KIND",
             help="spike-slab (default), laplace, gaussian, cauchy, square-root or table.",
-            autocompletion=completed(priors),
+            autocompletion=completed(PRIORS.split),
         ),
     ] = None,
     dictionary: Annotated[

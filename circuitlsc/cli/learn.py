@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, Resume, command
-from circuitlsc.cli.shared import Ended, say
+from circuitlsc.cli.shared import Ended, completed, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 from circuitlsc.io.report import Facts, Report, Value
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from circuitlsc.learning.learner import Learner
     from circuitlsc.learning.variational import VariationalLearner, VariationalRun
 
+WHERE = "software circuit"
 DEAD = 0.1  # of the longest atom's norm
 
 
 @command("learn", chains=False, kept=out.GIVEN)
 def learn(
     job: Job,
-    where: Annotated[str, typer.Option("--in", metavar="software|circuit", help="What learns.")] = "software",
+    where: Annotated[
+        str,
+        typer.Option("--in", metavar="software|circuit", help="What learns.", autocompletion=completed(WHERE.split)),
+    ] = "software",
     resume: Resume = False,
 ) -> Ended:
     """Learn a dictionary, its sparsity and noise level, or an encoder; an interrupted run goes on with --resume."""

@@ -16,13 +16,13 @@ from typing import Any, NoReturn, TextIO, cast
 
 from typer import Typer
 
-from circuitlsc.cli import init, learn, report, sampling, studies
+from circuitlsc.cli import explain, init, learn, report, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "init", "learn", "main", "report", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "init", "learn", "main", "report", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = "init build run compare report compare-samplers calibrate friction learn budget yield paper draw check doctor"
+ORDER = "init run report explain build compare compare-samplers calibrate friction learn budget yield paper draw check doctor"
 
 _EARLY = "interrupted; nothing was written"
 

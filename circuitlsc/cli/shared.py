@@ -146,8 +146,11 @@ def said_by(name: str, options: list[inspect.Parameter], given: Mapping[str, Any
     return shlex.join(words)
 
 
-def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable[[Body], Body]:
-    """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code."""
+def plain(name: str, options: list[inspect.Parameter] | None = None, **settings: Any) -> Callable[[Body], Body]:
+    """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code.
+
+    ``settings`` are those of its Click context.
+    """
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> None:
@@ -163,7 +166,7 @@ def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable
         own = options_of(body) if options is None else options
         call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
         call.__doc__ = body.__doc__
-        app.command(name)(call)
+        app.command(name, context_settings=settings)(call)
         return body
 
     return register

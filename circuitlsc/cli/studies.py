@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, command
-from circuitlsc.cli.shared import Ended, plain, print_rules, say
+from circuitlsc.cli.shared import Ended, completed, plain, print_rules, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 from circuitlsc.io.progress import progress_lines
@@ -242,10 +242,16 @@ def compare_samplers(
     return job.ended(results.report)
 
 
+#: figures of papers, as `examples.paper.run` makes them
+FIGURES = (
+    "fig3 fig4a fig4b fig5 fig6 fig7 fig8 fig9 vsc-gradients vsc-max vsc-patches vsc-laws "
+    "ald-points ald-hold lae-batch lae-digits"
+)
 Figure = Annotated[
     str,
     typer.Argument(
         metavar="FIGURE",
+        autocompletion=completed(FIGURES.split),
         help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); vsc-gradients, vsc-max, "
         "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022); or ald-points, ald-hold, lae-batch or lae-digits, "
         "after Taniguchi et al. (2022).",

@@ -79,8 +79,8 @@ def sampler_tables(kind: str, level: str, prior: str, dictionary: str, sigma: fl
         "circuit": {"level": level},
     }
     if kind == "amortised":
-        made["model"]["x"] = "draw:4"
-        made["run"] = {"hold": 5.0}
+        made["model"]["x"] = "draw:2"
+        made["run"] = {"hold": 5.0, "tolerance": 0.05}
     if kind == "variational":
         made["encoder"] = {"file": "encoder/encoder.npz"}
     return made
