@@ -20,6 +20,8 @@ from circuitlsc.reporting.runs import differing, load_runs
 from circuitlsc.reporting.terms import unexplained
 
 EVIL = "</script></pre></style>'\"><script>alert(1)</script><img src=x onerror=alert(1)><!-- {{7*7}} $x^2$ & \x1b[31m\n\ud800"
+WORD = "plain words, as many as those " * 5  # as long as those, which a table wraps
+A = "a run whose name is as long as the first one"
 NAMES = ("evil <script>alert(1)<!-- '\"\n%41# $x$ &amp;", "javascript:alert(1)", "_under", "\udcff ä")
 
 
@@ -83,7 +85,7 @@ def folders(tmp_path_factory):
     """Return harmless folders, and hostile ones of the same shape."""
     top = tmp_path_factory.mktemp("results")
     made = []
-    for word, names in (("word", "abcd"), (EVIL, NAMES)):
+    for word, names in ((WORD, (A, *"bcd")), (EVIL, NAMES)):
         cases = zip(names, (100, 200, 300, 400), ("agrees", "disagrees", "", word), strict=True)
         made.append([results(top / n, word, config=config(word, t), verdict=v, z=1000.0 / t) for n, t, v in cases])
     return made
@@ -92,7 +94,7 @@ def folders(tmp_path_factory):
 def test_a_page_of_a_stranger_is_text(folders):
     harmless, hostile = (Skeleton(page_html(load_page(f[1]), f[1])) for f in folders)
     assert hostile.tags == harmless.tags
-    assert harmless.said.count("word") > 15
+    assert harmless.said.count(WORD) > 15
     assert hostile.said.count("<img src=x onerror=alert(1)>") > 15
     assert not any(value.startswith("javascript") for value in hostile.values)
 
@@ -119,26 +121,27 @@ def test_runs_side_by_side(folders, tmp_path):
     report = runs_report(runs)
     assert differing(runs) == ["run.t_stop"]
     (table,) = report.blocks
+    cut = WORD[:57] + "..."
     assert [column.title for column in table.columns] == [
         "run",
         "command",
         "verdict",
         "run.t_stop",
         "largest |z|",
-        "word",
+        cut,
     ]
     assert [row[:5] for row in table.rows[:2]] == [
-        ("a", "word", "agrees", 100, 10.0),
-        ("b", "word", "disagrees", 200, 5.0),
+        (A, cut, "agrees", 100, 10.0),
+        ("b", cut, "disagrees", 200, 5.0),
     ]
-    assert unexplained(report) == ["run.t_stop", "word"]
+    assert unexplained(report) == ["run.t_stop", cut]
     assert report.verdict == "disagrees"
-    assert report.reason == "1 of 3 agree; disagrees: b; word: d; of 1 nothing is judged."
+    assert report.reason == f"1 of 3 agree; disagrees: b; {cut}: d; of 1 nothing is judged."
     images = pages_plot.pictures(runs, differing(runs))
     assert [picture.file for picture, _ in images] == ["beside.svg", "sweep.svg"]
     beside = pages_plot.beside_figure(runs)
-    assert [ax.get_title("left") for ax in beside.axes] == ["P(active)", "word"]
-    assert [text.get_text() for text in beside.legends[0].get_texts()] == ["a", "b", "c", "d"]
+    assert [ax.get_title("left") for ax in beside.axes] == ["P(active)", WORD[:27] + "..."]
+    assert [text.get_text() for text in beside.legends[0].get_texts()] == [A[:27] + "...", "b", "c", "d"]
     (ax,) = pages_plot.sweep_figure(runs, "run.t_stop").axes  # of all that has numbers
     assert ax.get_title("left") == "largest |z|"
     assert ax.lines[0].get_xydata().tolist() == [[100, 10], [200, 5], [300, pytest.approx(10 / 3)], [400, 2.5]]
