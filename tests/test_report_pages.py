@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +13,7 @@ import pytest
 from reports import results_in
 from test_cli import circuitlsc, one_line
 
+from circuitlsc.config import registry
 from circuitlsc.io.report import Facts, Note, Report, Table
 from circuitlsc.reporting import pages_plot
 from circuitlsc.reporting.page import Page, Picture, Series, load_page, page_html
@@ -161,6 +163,12 @@ def test_differences_of_configs():
     assert pages_plot.swept(some, ["run.step", "circuit.level"]) == "run.step"
     assert pages_plot.swept(some, ["circuit.level"]) is None
     assert pages_plot.swept([one, other, some[0]], ["a"]) is None
+
+
+def test_keys_that_follow_are_those_that_may_be_auto():
+    tables = {"circuit": registry.CircuitKeys, "run": registry.RunKeys}
+    auto = [f"{t}.{key.name}" for t, keys in tables.items() for key in fields(keys) if key.metadata.get("auto")]
+    assert sorted(auto) == list(pages_plot.FOLLOW)
 
 
 def test_names_in_figures_are_no_mathematics():
