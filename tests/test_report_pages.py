@@ -199,10 +199,10 @@ def test_a_page_replaces_nothing_but_a_page(folders, tmp_path):
 
 def test_folders_that_are_none(folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    for name, why in (("nowhere", "does not exist"), ("empty", "is no folder of results"), ("file", "cannot be read")):
-        (tmp_path / "file").touch()
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "empty", "file"):
         said = one_line(circuitlsc("report", folders[0][0], name, "-o", "page.html", cwd=tmp_path), 2)
-        assert why in said
+        assert f"{name} is no folder of results" in said
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "file"}
 
 
