@@ -16,6 +16,8 @@ from circuitlsc import SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.cli.results import Results
 from circuitlsc.io import output as out
+from circuitlsc.reporting.pages import runs_html
+from circuitlsc.reporting.runs import load_runs
 from circuitlsc.reporting.views import views
 
 pytestmark = [pytest.mark.slow, pytest.mark.ngspice]
@@ -54,7 +56,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Return the pages of a folder of hostile texts, and of a run."""
+    """Return the pages of a folder of hostile texts, of a run, and of both."""
     folder = tmp_path_factory.mktemp("pages")
     model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.7)
     sampler = build_sampler(model, [1.0, 0.0, 1.0, 0.5])
@@ -64,8 +66,16 @@ def pages(tmp_path_factory):
     results = Results(folder / "run", "run bars", "circuitlsc run bars.toml -o run", "", report=made.report)
     results.views = views(sampler, samples, letter=made.letter, twin=made.twin)
     results.draw(out.FIGURE, made.draw(), made.caption)
+    results.series = made.series
     results.close()
-    return {"hostile": hostile_folder(folder / "hostile"), "run": folder / "run" / out.PAGE}
+    made = {
+        "hostile": hostile_folder(folder / "hostile"),
+        "run": folder / "run" / out.PAGE,
+        "several": folder / "s.html",
+    }
+    runs = load_runs([made["hostile"].parent, made["run"].parent], made["several"])
+    made["several"].write_text(runs_html(runs, f"circuitlsc report {EVIL}"))
+    return made
 
 
 @pytest.fixture
@@ -87,7 +97,7 @@ def find(browser, selector):
     return browser.find_elements("css selector", selector)
 
 
-@pytest.mark.parametrize("name", ["hostile", "run"])
+@pytest.mark.parametrize("name", ["hostile", "run", "several"])
 def test_no_request_and_no_complaint(browser, show, pages, name):
     browser.get_log("performance")
     browser.get_log("browser")
@@ -113,7 +123,7 @@ def test_hostile_texts_are_texts(show):
 
 
 @pytest.mark.parametrize("width", [360, 700, 1000])
-@pytest.mark.parametrize("name", ["hostile", "run"])
+@pytest.mark.parametrize("name", ["hostile", "run", "several"])
 def test_page_itself_never_scrolls_sideways(show, name, width):
     browser = show(name, width)
     for each in find(browser, "details"):
