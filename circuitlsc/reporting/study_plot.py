@@ -99,7 +99,7 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
         ax.legend(loc="best")
     for at, entry in zip(x, entries, strict=True):
         value, se = (getattr(entry.change, name)[k] for name in (what, f"{what}_se"))
-        face = "C0" if entry.prediction_holds is not False else "white"
+        face = "C0" if entry.prediction_holds is not False else "none"
         ax.errorbar(at, value, 2 * se, fmt="o", color="C0", mfc=face, capsize=1.5, lw=0.8)
     ax.axhline(0, color="0.8", lw=0.7, zorder=0)
     row, latent = divmod(k, len(entries[0].change.mean) // entries[0].inputs)
