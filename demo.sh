@@ -13,6 +13,6 @@ else
     rm -rf demo-output
 fi
 code=0
-.venv/bin/circuitlsc run examples/bars4x4.toml -o "$out" || code=$?
-if [ -d "$out" ]; then say "Figure, samples, deck and comparison are in $out/ (figure.png, samples.nc, deck.cir, comparison.json)"; fi
+.venv/bin/circuitlsc run circuitlsc/examples/bars4x4.toml -o "$out" || code=$?
+if [ -d "$out" ]; then say "Open $out/report.html; beside it: figure.png, samples.nc, deck.cir, comparison.json"; fi
 exit "$code"

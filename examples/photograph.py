@@ -1,16 +1,17 @@
-"""Learn a dictionary from a photograph, and write it and a noisy patch for examples/photograph.toml.
+"""Learn a dictionary from a photograph, and write it and a noisy patch beside the config that names them.
 
-usage: python examples/photograph.py [FOLDER]           (needs: pip install 'circuitlsc[photograph]')
-then:  circuitlsc run examples/photograph.toml -o photo
+usage: python examples/photograph.py [FOLDER]           (needs: pip install -e '.[photograph]')
+then:  circuitlsc run photograph/photograph.toml -o photograph-output
 
-FOLDER, by default examples/photograph/, gets dictionary.npy (64 x 64), x.npy (the patch that the circuit sees) and
-clean.npy (what it was before the noise).
+FOLDER, by default photograph/, gets dictionary.npy (64 x 64), x.npy (the patch that the circuit sees), clean.npy (what it
+was before the noise) and photograph.toml.
 """
 
 import argparse
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from circuitlsc import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.model.images import _extra, camera, draw_patches, whiten
 
+CONFIG = "photograph.toml"
 SIZE = 8  # pixels a side of a patch
 ATOMS = 64
 NOISE = 0.9  # sd of the added noise; the patches have 1
@@ -124,7 +126,7 @@ def _repeatable() -> Iterator[None]:
 def main() -> None:
     """Write the files, and print the numbers that the config needs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).with_suffix(""), metavar="FOLDER")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("photograph"), metavar="FOLDER")
     parser.add_argument("--patches", type=int, default=40_000, help="to draw (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of patches, learning and noise (default: %(default)s)")
     args = parser.parse_args()
@@ -153,7 +155,8 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     for name, array in (("dictionary", A), ("x", x), ("clean", clean)):
         np.save(args.folder / f"{name}.npy", array)
-    print(f"dictionary.npy, x.npy and clean.npy are in {args.folder}")
+    (args.folder / CONFIG).write_bytes(files("circuitlsc").joinpath("examples", CONFIG).read_bytes())
+    print(f"dictionary.npy, x.npy, clean.npy and {CONFIG} are in {args.folder}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from circuitlsc import (
     bars,
     build_sampler,
 )
-from circuitlsc.io.output import write_deck
+from circuitlsc.io import output
 from circuitlsc.learning import CircuitLearner, Stage
 from circuitlsc.learning.stage import TIME_CONSTANTS
 from circuitlsc.model.encoder import Encoder
@@ -172,5 +172,5 @@ def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:
 
 if __name__ == "__main__":
     for name in (*DECKS, *LEARNERS):
-        write_deck(FOLDER / f"{name}.cir", text(name))
+        output.DECKS.write(FOLDER / f"{name}.cir", text(name))
         print(f"netlists/{name}.cir")

@@ -71,6 +71,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             (pytest.fail if REQUIRED else pytest.skip)(str(error))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def wide_terminal() -> Iterator[None]:
+    """Let no report that is printed be wrapped, here and in processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "1000")
+        yield
+
+
 @pytest.fixture(params=list(PRIORS.values()), ids=list(PRIORS))
 def prior(request: pytest.FixtureRequest) -> Prior:
     """Every prior."""

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.circuit import lowering
@@ -107,7 +108,7 @@ def test_a_result_that_depends_on_the_step_is_called_so(budget):
 
 @pytest.mark.ngspice
 def test_report_and_figures(budget):
-    text = str(budget.report())
+    text = text_of(budget.report())
     for entry in budget.entries:
         assert entry.name in text
     assert "same at half the step" in text
@@ -215,5 +216,5 @@ def test_chips():
     assert chip_yield(model, x, nonideal, chips=2, t_stop=200, seed=1, tolerance=10.0).chip_yield == 1
     assert chip_yield(model, x, nonideal, chips=2, t_stop=200, seed=1, tolerance=1e-6).chip_yield == 0
     assert json.loads(json.dumps(report.to_dict()))["n_chips"] == 4
-    assert "yield" in str(report.report())
+    assert "yield" in text_of(report.report())
     assert "yield" in chips_figure(report).axes[0].get_title(loc="left")

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+from reports import text_of
 from scipy import stats
 from scipy.signal import lfilter
 
@@ -280,7 +281,7 @@ def test_to_dict_report_and_figure(tmp_path):
         c = run(model, s_true, x, model.prior.draw((40, draws, model.n_latents), rng))
         assert json.loads(json.dumps(c.to_dict(), allow_nan=False)) == c.to_dict()
         assert c.to_dict()["statistics"][0]["name"] == "latent 0"
-        text = calibration_report(c)
+        text = text_of(calibration_report(c))
         assert sum(line.startswith(("latent ", *JOINT)) for line in text.splitlines()) == rows
         assert text.endswith(f"verdict        {c.verdict}: {c.reason}")
         assert ("(12 of 40 latents: the smallest p)" in text) == (model is crowd)
@@ -296,7 +297,7 @@ def test_a_sampler_that_is_always_off_has_a_report_and_a_figure(tmp_path, inputs
     s_true, x = inputs
     c = run(BARS, s_true, x, np.zeros((300, L, 8)))
     assert c.verdict == "disagrees"
-    row = next(line for line in calibration_report(c).splitlines() if line.startswith("active size"))
+    row = next(line for line in text_of(calibration_report(c)).splitlines() if line.startswith("active size"))
     assert row.split() == ["active", "size", "0", "-", "-", "-", "1", "1"]
     save_figure(calibration_figure(c), tmp_path / "off.png")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reports import text_of
 from test_law_stream import MODEL as LINES
 from test_law_stream import network
 
@@ -69,10 +70,10 @@ def test_a_variational_circuit_is_judged_by_its_law_and_its_bias_is_told():
     c = variational(network(), seed=21)
     assert c.result.verdict == "agrees", c.result.reason  # fails with chance 1 %
     assert len(c.result.bias.statistics) == len(c.result.statistics)
-    said = calibration_report(c.result)
-    assert "judged: ranks of draws of the law among the circuit's draws" in said
-    assert "not judged: ranks of true codes among the circuit's draws" in said
-    assert "bias           of the law, no fault of the circuit: " in said
+    text = text_of(calibration_report(c.result))
+    assert "judged: ranks of draws of the law among the circuit's draws" in text
+    assert "not judged: ranks of true codes among the circuit's draws" in text
+    assert "bias           of the law, no fault of the circuit: " in text
     assert len(calibration_figure(c.result).axes) == 6
     # of a law that is far from the posterior the circuit is as right, and the bias is seen
     far = variational(network(eta=-4.0), seed=21)

@@ -5,6 +5,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from reports import results_in
 from test_cli import FILES, circuitlsc, one_line
 
 from circuitlsc.sampling.samples import Samples
@@ -42,7 +43,7 @@ def test_run(tmp_path):
     config(tmp_path, 'preset = "rram"\nop_amp.gbw = 1e7', 'form = "residual"')
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path)
     assert done.returncode in (3, 4), done.stderr
-    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES | {"energy.json"}
+    assert results_in(tmp_path / "out") == FILES | {"energy.json"}
     assert "WARNING        op-amp lag" in done.stderr
     assert "energy per effective sample" in done.stdout
     energy = json.loads((tmp_path / "out" / "energy.json").read_text())
@@ -67,7 +68,7 @@ def test_budget(tmp_path):
     done = circuitlsc("budget", "config.toml", "-o", "out", "--sweep", "op_amp.offset=0:2e-3:2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     files = {"budget.json", "budget.png", "sweep.png", "config.resolved.toml"}
-    assert {p.name for p in (tmp_path / "out").iterdir()} == files
+    assert results_in(tmp_path / "out") == files
     entries = json.loads((tmp_path / "out" / "budget.json").read_text())
     names = ["ideal", "crossbar.programming_error", "op_amp.offset", "all", "op_amp.offset=0", "op_amp.offset=0.002"]
     assert [e["name"] for e in entries] == names
@@ -82,7 +83,7 @@ def test_yield(tmp_path):
     config(tmp_path)
     done = circuitlsc("yield", "config.toml", "-o", "out", "--chips", "3", "--t-stop", "200", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"chips.json", "chips.png", "config.resolved.toml"}
+    assert results_in(tmp_path / "out") == {"chips.json", "chips.png", "config.resolved.toml"}
     report = json.loads((tmp_path / "out" / "chips.json").read_text())
     assert [c["seed"] for c in report["chips"]] == [2, 3, 4]
     assert f"yield {report['passed']} of 3" in done.stdout

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from reports import results_in
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import Learned, bars, match_atoms
@@ -73,7 +74,7 @@ def circuit(folder):
 
 def test_software_writes_what_it_has_learned(software):
     out, done = software
-    assert {p.name for p in out.iterdir()} == {"config.toml", "learned.npz", "history.nc", "figure.png"}
+    assert results_in(out) == {"config.toml", "learned.npz", "history.nc", "figure.png"}
     assert not (out.parent / "soft.partial").exists()
     learned, history = Learned.load(out / "learned.npz"), load_history(out / "history.nc")
     assert learned.A.shape == (4, 4)
@@ -98,7 +99,7 @@ def test_a_learned_dictionary_is_a_model(software):
 
 def test_a_circuit_writes_its_deck_too(circuit):
     out, done = circuit
-    assert {p.name for p in out.iterdir()} == {"config.toml", "deck.cir", "learned.npz", "history.nc", "figure.png"}
+    assert results_in(out) == {"config.toml", "deck.cir", "learned.npz", "history.nc", "figure.png"}
     built = circuitlsc("build", "circuit.toml", cwd=out.parent)
     assert built.returncode == 0, built.stderr
     assert built.stdout == (out / "deck.cir").read_text()
@@ -130,7 +131,7 @@ def go_on(done, asked, folder, whole):
     line = "goes on from the checkpoint that an interrupted run left in out.partial; --resume is to say so"
     assert (line in done.stderr) != asked
     assert sorted(p.name for p in folder.iterdir()) == ["config.toml", "out"]
-    assert "checkpoint.npz" not in {p.name for p in (folder / "out").iterdir()}
+    assert "checkpoint.npz" not in results_in(folder / "out")
     mine, its = (Learned.load(p / "learned.npz") for p in (folder / "out", whole))
     for name in ("A", "A_final", "pi", "pi_final"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(its, name))
@@ -256,7 +257,7 @@ def test_learning_with_a_memory_from_a_config(tmp_path):
         assert f"learned        A in {where}, 6 inputs remembered, each on {times} times" in done.stdout
         meta = Learned.load(tmp_path / where / "learned.npz").meta
         assert (meta["memory"]["size"], meta["memory"]["features"]) == (6, "relu:20")
-    assert "NOTE: each of the 6 inputs remembered is on 10 times, 20 tau in all" in done.stdout
+    assert "note           each of the 6 inputs remembered is on 10 times, 20 tau in all" in done.stdout
     assert "memory         6 inputs by 20 features (relu:20), conditioning" in done.stderr
     done = circuitlsc("draw", "memory.toml", "-o", "drawn", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

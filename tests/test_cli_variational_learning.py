@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reports import results_in
 from test_cli import circuitlsc, one_line
 
 from circuitlsc import Learned, bars
@@ -45,7 +46,7 @@ def trained(tmp_path_factory):
 
 def test_an_encoder_alone(trained):
     out, done = trained
-    assert {p.name for p in out.iterdir()} == {"config.toml", "encoder.npz", "history.nc", "figure.png"}
+    assert results_in(out) == {"config.toml", "encoder.npz", "history.nc", "figure.png"}
     encoder, history = Encoder.load(out / "encoder.npz"), load_history(out / "history.nc")
     assert (encoder.n_features, encoder.hidden, encoder.n_latents, encoder.rectified) == (4, (8, 6), 4, False)
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
@@ -69,7 +70,7 @@ def test_a_dictionary_with_its_encoder(trained, tmp_path):
     write(tmp_path, 'learn = ["A", "sigma"]', 'file = "old.npz"\nrate = 0.001')
     done = circuitlsc("learn", "config.toml", "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    names = {p.name for p in (tmp_path / "out").iterdir()}
+    names = results_in(tmp_path / "out")
     assert names == {"config.toml", "encoder.npz", "learned.npz", "history.nc", "figure.png"}
     learned = Learned.load(tmp_path / "out" / "learned.npz")
     assert learned.A.shape == (4, 4)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 from scipy.linalg import solve_continuous_lyapunov
 from scipy.special import expit, ndtr, ndtri
 from test_variational_circuit import KIND, MODEL, D, P, constant, network
@@ -225,7 +226,7 @@ def test_what_does_nothing_is_said_to_do_nothing(budget):
     entry = budget["comparator.delay"]
     assert not any(getattr(entry.change, name).any() for name in MARGINALS)
     assert entry.half_step is None
-    lines = [line for line in str(budget.report()).splitlines() if line.startswith("comparator.delay")]
+    lines = [line for line in text_of(budget.report()).splitlines() if line.startswith("comparator.delay")]
     assert "no effect at all: the circuit does not depend on it" in lines[0]
 
 
@@ -237,7 +238,7 @@ def test_the_ideal_circuit_is_compared_with_the_law(budget):
     for name in MARGINALS:
         change, se = (getattr(entry.change, f"{name}{end}") for end in ("", "_se"))
         assert np.all(np.abs(change) < 4 * se + 1e-3)
-    text = str(budget.report())
+    text = text_of(budget.report())
     assert "ideal: against the closed form of the encoder's law, unpaired" in text
     assert "the law: " in text
     assert len(budget_figure(budget).axes) == 4

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc import (
     Cauchy,
@@ -18,7 +19,7 @@ from circuitlsc import (
 )
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.nonideal.nonidealities import Nonidealities
-from circuitlsc.studies.energy import EnergyReport, energy_report, energy_text, power, probe, software_speed
+from circuitlsc.studies.energy import EnergyReport, energy_report, power, power_report, probe, software_speed
 
 pytestmark = pytest.mark.ngspice
 REPORT = EnergyReport((), 5.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, ())
@@ -86,7 +87,7 @@ def test_software_is_timed(run, monkeypatch):
     monkeypatch.setattr("circuitlsc.studies.energy.software_speed", partial(software_speed, seconds=0.02))
     report = energy_report(*run)
     assert [s.ess_per_second > 0 for s in report.software] == [True, True]
-    text = energy_text(report)
+    text = text_of(power_report(report))
     assert "energy per effective sample" in text
     assert "numba Gibbs" in text
 
@@ -97,7 +98,7 @@ def test_a_prior_without_conditionals_is_timed_without_gibbs():
         sampler = build_sampler(SparseCodingModel(np.eye(2), prior, 1.0), np.ones(2), level="device")
         report = replace(REPORT, software=software_speed(sampler, seconds=0.01))
         assert [s.name for s in report.software] == ["NumPy Euler-Maruyama, 200 chains"]
-        assert "Gibbs" not in energy_text(report)
+        assert "Gibbs" not in text_of(power_report(report))
 
 
 def test_ideal_level_has_no_power(bars_model, bars_x, run):
@@ -173,8 +174,8 @@ def test_energy_of_a_variational_run(monkeypatch):
     assert report.joule_per_sample == pytest.approx(report.joule_per_draw, rel=0.3)
     assert report.ess_per_second == pytest.approx(5e5, rel=0.3)
     assert [s.name for s in report.software] == ["NumPy draws of the encoder's law"]
-    text = energy_text(report)
+    text = text_of(power_report(report))
     assert "samples of the encoder's law, not of the posterior: an independent one in a step of 2 tau" in text
     assert json.loads(json.dumps(report.to_dict()))["joule_per_draw"] == report.joule_per_draw
     assert replace(REPORT).joule_per_draw is None
-    assert "law" not in energy_text(REPORT)
+    assert "law" not in text_of(power_report(REPORT))

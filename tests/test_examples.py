@@ -3,7 +3,6 @@
 import importlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +16,8 @@ from circuitlsc.config.read import load_config
 from circuitlsc.config.table import read_toml
 from circuitlsc.learning import Learner, NaturalPatches, match_atoms
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "circuitlsc" / "examples"
 LEARNING = sorted(path for path in EXAMPLES.glob("*.toml") if "learning" in read_toml(path))
 CONFIGS = sorted(set(EXAMPLES.glob("*.toml")) - set(LEARNING))
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
@@ -25,20 +25,19 @@ REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 
 @pytest.fixture(scope="module")
 def photograph(tmp_path_factory):
-    """Return a copy of the photograph's config beside the files that its script wrote, and what it printed."""
+    """Return the folder that the photograph's script wrote, and what it printed."""
     for module in ("skimage", "sklearn"):
         (importlib.import_module if REQUIRED else pytest.importorskip)(module)
     folder = tmp_path_factory.mktemp("examples")
-    shutil.copy(EXAMPLES / "photograph.toml", folder)
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "photograph.py", folder / "photograph", "--patches", "4000"],
+        [sys.executable, ROOT / "examples" / "photograph.py", "--patches", "4000"],
         cwd=folder,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    return folder, done.stdout
+    return folder / "photograph", done.stdout
 
 
 def test_there_are_examples():
@@ -95,7 +94,7 @@ def test_example_of_natural_patches_learns():
 
 def test_script_of_the_photograph_writes_its_files(photograph):
     folder, _ = photograph
-    files = {path.stem: np.load(path) for path in (folder / "photograph").iterdir()}
+    files = {path.stem: np.load(path) for path in folder.glob("*.npy")}
     assert {name: array.shape for name, array in files.items()} == {"dictionary": (64, 64), "x": (64,), "clean": (64,)}
     np.testing.assert_allclose(np.linalg.norm(files["dictionary"], axis=0), 1)
     assert np.std(files["x"] - files["clean"]) == pytest.approx(0.9, rel=0.3)

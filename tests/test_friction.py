@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc import Dynamics, Gaussian, InputError, Laplace, SparseCodingModel, friction_sweep
 from circuitlsc.reporting.study_plot import friction_figure
@@ -31,7 +32,7 @@ def test_the_best_friction_is_faster_than_diffusion(prior):
     numbers = sweep.to_dict()
     assert numbers["best_friction"] == sweep.best.friction
     assert numbers["speed_up"] == sweep.best.relative
-    assert "overdamped" in str(sweep.report())
+    assert "overdamped" in text_of(sweep.report())
     assert len(friction_figure(sweep).axes) == 2
 
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc.cli.learn import learn_report
 from circuitlsc.config.learning import parse_learn_config
@@ -58,7 +59,7 @@ def test_a_config_chooses_them(tmp_path):
     assert large.pause == pytest.approx(10.0, abs=large.step)
     assert config(255).software().concern is None
     given = config(255, step=0.02, pause=0)
-    text = learn_report(given, learner(1).run().learned, "software")
+    text = text_of(learn_report(given, learner(1).run().learned, "software"))
     assert text.splitlines()[-1].startswith(
-        "NOTE: inputs are large beside sigma and the slab: a step of 0.02 tau moves u by"
+        "note           inputs are large beside sigma and the slab: a step of 0.02 tau moves u by"
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import test_learning_recovery
 from learning_rules import Parameters, take_step
+from reports import text_of
 from scipy.optimize import minimize
 from scipy.stats import exponnorm, norm
 from test_learning_recovery import LEVEL, worst
@@ -345,10 +346,11 @@ def test_the_report_says_what_was_remembered(load):
         sigma_final=0.5,
         signed=False,
     )
-    said = learn_report(config, learned, "software")
+    said = text_of(learn_report(config, learned, "software"))
     assert "learned        A in software, 12 inputs remembered, each on 20 times, 1 stage(s)" in said
-    assert "NOTE: the first 12 of 30 rows are remembered, and no others shown" in said
+    assert "note           the first 12 of 30 rows are remembered, and no others shown" in said
     assert "is on 20 times, 40 tau in all (10 and 50 are good)" in said
-    said = learn_report(load("memory = true\nset = 12\ninputs = 24", "circuit", head=DATA), learned, "circuit")
+    circuit = load("memory = true\nset = 12\ninputs = 24", "circuit", head=DATA)
+    said = text_of(learn_report(circuit, learned, "circuit"))
     assert "12 inputs remembered, each on 2 times" in said
     assert "is on 2 times, 20 tau in all" in said

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 from scipy.linalg import solve_continuous_lyapunov
 
 from circuitlsc import Dynamics, Gaussian, SparseCodingModel, SpikeSlab, build_sampler
@@ -254,7 +255,7 @@ def test_budget_and_yield_of_a_memory():
     assert len(entry["latents"]["p_active"]) == n
     at = entry["worst_input"]["mean"] * MODEL.n_latents + entry["worst_latent"]["mean"]
     assert entry["d_mean"] == offset.change.mean[at] == offset.largest("mean")[0]
-    text = str(budget.report())
+    text = text_of(budget.report())
     assert "of each of 3 inputs" in text
     assert f"crosstalk {others:.2g}, own {own:.2g}" in text
     assert len(budget_figure(budget).axes) == 4

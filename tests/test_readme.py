@@ -74,6 +74,7 @@ def test_commands_and_exit_codes():
             "run",
             "compare",
             "compare-samplers",
+            "report",
             "learn",
             "calibrate",
             "friction",
@@ -108,9 +109,10 @@ def test_dask_cluster_of_the_readme(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (tmp_path / "examples").mkdir()
-    config = (ROOT / "examples" / "bars4x4.toml").read_text()
-    (tmp_path / "examples" / "bars4x4.toml").write_text(re.sub(r"t_stop = \S+", "t_stop = 200", config))
+    example = tmp_path / "circuitlsc" / "examples" / "bars4x4.toml"
+    example.parent.mkdir(parents=True)
+    config = (ROOT / "circuitlsc" / "examples" / "bars4x4.toml").read_text()
+    example.write_text(re.sub(r"t_stop = \S+", "t_stop = 200", config))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     shell = subprocess.Popen(
         ["bash", "-c", commands.replace("8786", str(port)) + "\necho exit $?\nkill %1 %2\nwait"],
@@ -127,7 +129,7 @@ def test_dask_cluster_of_the_readme(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
     assert re.search(r"^exit [04]$", out, re.MULTILINE), err
-    here = load_config(tmp_path / "examples" / "bars4x4.toml")
+    here = load_config(example)
     samples = here.sampler().run(here.run)
     assert Samples.load(tmp_path / "out-dask" / "samples.nc").u.tobytes() == samples.u.tobytes()
 

@@ -215,11 +215,12 @@ def test_log_p_of_held_out_inputs(monkeypatch):
     monkeypatch.setattr(variational, "log_evidence", refuse)
     few = held_out.held_out_evidence(small, made, inputs=3)
     assert few["log_p"].isnull().values.tolist() == [True, False, False]
-    said = held_out.evidence_report(few)
-    assert "mean of 2 held-out ones" in said[0]
-    assert "1 of 3 held-out inputs refused, less than 1 % of their draws are effective" in said[0]
+    (log_p, said), (gap, _) = held_out.evidence_report(few).rows
+    assert (log_p, gap) == ("log p(x)", "KL")
+    assert "mean of 2 held-out ones" in said
+    assert "1 of 3 held-out inputs refused, less than 1 % of their draws are effective" in said
     none = held_out.evidence_report(few.isel(held_out_input=[0]))
-    assert none == ["log p(x)       1 of 1 held-out inputs refused, less than 1 % of their draws are effective"]
+    assert none.rows == (("log p(x)", "1 of 1 held-out inputs refused, less than 1 % of their draws are effective"),)
 
 
 @pytest.mark.slow

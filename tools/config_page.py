@@ -5,15 +5,12 @@ usage: config_page.py
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from circuitlsc.config.registry import LEARNING, SAMPLER, TABLES, StageKeys, StartKeys
-from circuitlsc.model.prior_io import PRIORS
-from circuitlsc.nonideal.parameters import PARTS
+from circuitlsc.config.describe import STAGES, Key, prior_keys, tables
+from circuitlsc.config.registry import LEARNING, SAMPLER
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "config.md"
 HEAD = """# Keys of a config
@@ -35,16 +32,14 @@ Its `kind`, and the keys that this has ([equations](systems.md)).
 def page() -> str:
     """Return the page."""
     parts = [HEAD.format(sampler=listed(SAMPLER), learning=listed(LEARNING))]
-    for name, keys in TABLES.items():
-        if name == "prior":
-            parts += [HEAD_OF_PRIORS, "\n".join([*priors(), ""])]
-            continue
-        parts.append(section(f"[{name}]", keys, marks(name)))
-        if name == "nonideal":
-            parts += [section(f"[nonideal.{key}]", part, {}, level=3) for key, part in PARTS.items()]
-    times = ", ".join(f"`{f.name}`" for f in fields(StageKeys))
-    parts.append(f"### [[learning.stages]]\n\nEach stage has {times}, as in `[learning]`.\n")
-    parts.append(section("[learning.start]", StartKeys, {}, level=3))
+    for table, (what, keys) in tables().items():
+        if table == "prior":
+            parts += [HEAD_OF_PRIORS, "\n".join([*map(row, prior_keys()), ""])]
+        elif table == STAGES:
+            times = ", ".join(f"`{key.name}`" for key in keys)
+            parts.append(f"### [[{table}]]\n\nEach stage has {times}, as in `[learning]`.\n")
+        else:
+            parts.append(section(table, what, keys))
     return "\n".join(parts)
 
 
@@ -54,65 +49,18 @@ def listed(tables: Mapping[str, Any]) -> str:
     return f"{', '.join(names)} and {last}"
 
 
-def marks(table: str) -> dict[str, str]:
-    """Return what is said of the keys that only one kind of config has, of a table that both have."""
-    if table not in LEARNING or table not in SAMPLER:
-        return {}
-    sampler, learning = dict.fromkeys(SAMPLER[table]), dict.fromkeys(LEARNING[table])
-    only = {key: " (not of `learn`)" for key in sampler if key not in learning}
-    return only | {key: " (of `learn` alone)" for key in learning if key not in sampler}
-
-
-def section(title: str, keys: Any, marked: Mapping[str, str], *, level: int = 2) -> str:
+def section(table: str, what: str, keys: Iterable[Key]) -> str:
     """Return a table of declared keys under its title."""
-    what = " ".join(keys.__doc__.partition("\n\n")[0].split())
-    lines = [f"{'#' * level} {title}", "", what, "", "| key | value | default | unit | what |", "|---|---|---|---|---|"]
-    for f in fields(keys):
-        meta = f.metadata
-        unit = "-" if meta["unit"] in ("", "1") else meta["unit"]
-        row = (f"`{f.name}`", value(meta), default(meta), unit, meta["text"] + marked.get(f.name, ""))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    return "\n".join([*lines, ""])
+    title = f"{'#' * (3 if '.' in table else 2)} [{table}]"
+    lines = [title, "", what, "", "| key | value | default | unit | what |", "|---|---|---|---|---|"]
+    return "\n".join([*lines, *map(row, keys), ""])
 
 
-def priors() -> Iterator[str]:
-    """Yield the rows of what kinds of priors declare."""
-    for kind, cls in PRIORS.items():
-        for name, meta in cls.parameters().items():
-            shown = "chosen" if meta["default"] is None else default(meta)
-            yield f"| `{kind}` | `{name}` | {value(meta)} | {shown} | {meta['unit']} | {meta['text']} |"
-        if "file" in cls.config_keys():
-            yield f"| `{kind}` | `file` | text | must be given | - | a file with two columns, s and its cost |"
-        if "signed" in cls.config_keys():
-            signed = {f.name: f.default for f in fields(cls)}["signed"]  # type: ignore[arg-type]
-            yield f"| `{kind}` | `signed` | true or false | {str(signed is not False).lower()} | - | codes on both sides of 0 |"
-
-
-def value(meta: Mapping[str, Any]) -> str:
-    """Return what a key takes."""
-    kind = meta.get("kind", "number")
-    if kind == "choice":
-        return ", ".join(f'`"{word}"`' for word in meta["options"])
-    if kind != "number":
-        return {"flag": "true or false", "word": "text", "entry": "as it says"}[kind]
-    bound = "" if meta["low"] == -math.inf else f" {'>' if meta['above'] else '>='} {meta['low']:g}"
-    high = f", <= {meta['high']:g}" if meta["high"] < math.inf else ""
-    what = "whole number" if meta["whole"] else "three numbers" if meta["three"] else "number"
-    return what + bound + high + (', or `"auto"`' if meta["auto"] else "")
-
-
-def default(meta: Mapping[str, Any]) -> str:
-    """Return the default of a key."""
-    given = meta["default"]
-    if given is MISSING:
-        return "must be given"
-    if given is None:
-        return '`"auto"`' if meta.get("auto") else "-"
-    if isinstance(given, bool):
-        return str(given).lower()
-    if given == ():
-        return "none"
-    return f'`"{given}"`' if isinstance(given, str) else f"{given:g}"
+def row(key: Key) -> str:
+    """Return the row of a key; that of a prior begins with its kind."""
+    kind = [f"`{key.prior}`"] if key.prior else []
+    cells = (*kind, f"`{key.name}`", key.value("`"), key.default("`"), key.unit, key.text)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":

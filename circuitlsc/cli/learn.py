@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, Resume, command
-from circuitlsc.cli.shared import Ended, say
+from circuitlsc.cli.shared import Ended, completed, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 from circuitlsc.io.report import Facts, Report, Value
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from circuitlsc.learning.learner import Learner
     from circuitlsc.learning.variational import VariationalLearner, VariationalRun
 
+WHERE = "software circuit"
 DEAD = 0.1  # of the longest atom's norm
 
 
-@command("learn", chains=False)
+@command("learn", chains=False, kept=out.GIVEN)
 def learn(
     job: Job,
-    where: Annotated[str, typer.Option("--in", metavar="software|circuit", help="What learns.")] = "software",
+    where: Annotated[
+        str,
+        typer.Option("--in", metavar="software|circuit", help="What learns.", autocompletion=completed(WHERE.split)),
+    ] = "software",
     resume: Resume = False,
 ) -> Ended:
     """Learn a dictionary, its sparsity and noise level, or an encoder; an interrupted run goes on with --resume."""
@@ -70,6 +74,8 @@ def learn(
             if (evidence := held_out.held_out_evidence(learner, made)) is not None:
                 course = course.assign(evidence.data_vars)
         out.write_text(folder / out.GIVEN, given)
+        if table.names_files(job.config):
+            results.again = ""  # the config in the folder is as it was given, and names none of another folder
         if isinstance(learner, circuit.CircuitLearner):
             out.write_text(folder / out.DECK, learner.deck())
         if isinstance(made, variational.VariationalRun):
@@ -140,7 +146,7 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
             f"widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
             f"start = {{ sigma = {learned.sigma:.3g} }}"
         )
-    facts += [("NOTE", said) for said in notes]
+    facts += [("note", said) for said in notes]
     summary: dict[str, Value] = {
         name: float(getattr(learned, name)) for name in ("pi", "lam", "sigma") if name in config.learn
     }

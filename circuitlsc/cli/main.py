@@ -16,13 +16,13 @@ from typing import Any, NoReturn, TextIO, cast
 
 from typer import Typer
 
-from circuitlsc.cli import learn, sampling, studies
+from circuitlsc.cli import explain, init, learn, report, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "learn", "main", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "init", "learn", "main", "report", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = "build run compare compare-samplers calibrate friction learn budget yield paper draw check doctor"
+ORDER = "init run report explain build compare compare-samplers calibrate friction learn budget yield paper draw check doctor"
 
 _EARLY = "interrupted; nothing was written"
 

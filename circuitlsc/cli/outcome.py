@@ -14,13 +14,15 @@ from circuitlsc.io.report import Report
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
 from circuitlsc.reporting.memory_plot import memory_figure
 from circuitlsc.reporting.report import comparison_report, map_report, memory_report, stream_report
-from circuitlsc.reporting.run_plot import figure, map_figure, statistics, stream_figure
+from circuitlsc.reporting.run_plot import figure, map_figure, stream_figure
+from circuitlsc.reporting.series import of_map, of_memory, of_run, of_stream
 from circuitlsc.validation.judge import Expectation, expect, judge
 from circuitlsc.validation.map_result import MapResult, read_map
 from circuitlsc.validation.memory_compare import MemoryComparison, compare_memory
 from circuitlsc.validation.stream_compare import StreamComparison, compare_stream
 
 if TYPE_CHECKING:
+    from circuitlsc.io.arrays import Array
     from circuitlsc.reporting.page import Series
     from circuitlsc.sampling.sampler import Sampler
     from circuitlsc.sampling.samples import Samples
@@ -60,6 +62,10 @@ class Outcome:
         Numbers that stand beside those of other runs.
     greys : bool
         Whether the figure holds grey pictures.
+    letter : str
+        What waveforms are of, u or s.
+    twin : array, shape (n_draws, n_latents), or None
+        The same of the first chain, by NumPy on the same noise.
     """
 
     verdict: str
@@ -70,6 +76,8 @@ class Outcome:
     caption: str
     series: tuple[Series, ...] = ()
     greys: bool = False
+    letter: str = "u"
+    twin: Array | None = None
 
 
 def prepare(sampler: Sampler, run: RunPlan, **how: Any) -> Expectation | None:
@@ -112,18 +120,22 @@ def outcome(
     if sampler.dynamics.settles:
         made = read_map(sampler, samples, note=note)
         report, drawn = map_report(sampler, samples, made), partial(map_figure, sampler, samples, made)
-        return Outcome(made.verdict, MAP, made.to_dict(), report, drawn, MAP_CAPTION)
+        return Outcome(made.verdict, MAP, made.to_dict(), report, drawn, MAP_CAPTION, of_map(made))
     close = tolerance or TOLERANCE
     if sampler.dynamics.remembers:
         made = compare_memory(sampler, samples, tolerance=close, reference_time=reference_time, note=note)
         report, drawn = memory_report(sampler, samples, made), partial(memory_figure, sampler, samples, made)
-        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, MEMORY_CAPTION)
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, MEMORY_CAPTION, of_memory(made))
     if sampler.stream is not None:
         made = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
         report, drawn = stream_report(sampler, samples, made), partial(stream_figure, sampler, samples, made)
-        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, STREAM_CAPTION)
+        letter = "u" if sampler.dynamics.has_energy else "s"
+        shown = (STREAM_CAPTION, of_stream(made))
+        return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, *shown, letter=letter)
     how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
     judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
     found, report = judgement.comparison, comparison_report(sampler, samples, judgement)
     drawn = partial(figure, sampler, samples, judgement)
-    return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, statistics(found))
+    seen: dict[str, Any] = {"twin": None if judgement.path is None else judgement.path.twin}
+    seen |= {"series": of_run(found), "letter": "s" if judgement.bias else "u"}
+    return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, **seen)

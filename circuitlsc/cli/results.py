@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,11 +26,11 @@ class Results:
     folder : pathlib.Path
     title : str
         What is done.
-    line : str
-        The command that repeats it.
+    line, again : str
+        The command that repeats it, and what does so in the folder itself (empty: nothing does).
     report : Report or None
         What was found: given before the end.
-    series : sequence of Series
+    series : tuple of Series
         Numbers that stand beside those of other runs.
     views : dict
         Data of interactive views.
@@ -42,8 +41,9 @@ class Results:
     folder: Path
     title: str
     line: str
+    again: str
     report: Report | None = None
-    series: Sequence[Series] = ()
+    series: tuple[Series, ...] = ()
     views: dict[str, Any] = field(default_factory=dict)
     simulator: str = ""
     _pictures: list[Picture] = field(default_factory=list)
@@ -55,12 +55,12 @@ class Results:
     def draw(self, name: str, figure: Figure, caption: str, *, greys: bool = False) -> None:
         """Write a figure as PNG of that name, and as SVG for the page; what else is given is as for `Picture`."""
         from circuitlsc.reporting.page import Picture
-        from circuitlsc.reporting.plotting import save_figure
+        from circuitlsc.reporting.plotting import described, save_figure
 
         path = self.folder / name
         save_figure(figure, path)
         save_figure(figure, path.with_suffix(".svg"))
-        self._pictures.append(Picture(path.with_suffix(".svg").name, caption, greys))
+        self._pictures.append(Picture(path.with_suffix(".svg").name, caption, greys, described(figure)))
 
     def close(self) -> None:
         """Write the page."""
@@ -69,5 +69,6 @@ class Results:
         assert self.report is not None, "a command says what it found"
         versions = {name: version(name) for name in ("circuitlsc", "numpy")}
         versions |= {"Python": platform.python_version(), **({"simulator": self.simulator} if self.simulator else {})}
-        page = Page(self.title, self.line, self.report, tuple(self._pictures), versions, tuple(self.series), self.views)
+        shown = (tuple(self._pictures), versions, tuple(self.series), self.views, self.again)
+        page = Page(self.title, self.line, self.report, *shown)
         page.save(self.folder)

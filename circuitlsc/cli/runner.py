@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LIMITS = re.compile(
     r"^(#|(timeout|tolerance|reference_time|weights) = ).*\n?", re.MULTILINE
 )  # samples do not depend on them
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}$")
 CACHE = ".circuitlsc-cache"  # beside the results
 CACHE_VARIABLE = "CIRCUITLSC_CACHE"
 
@@ -50,6 +51,7 @@ class Job:
 
     command: str
     line: str  # that repeats it
+    again: str  # that repeats it in the folder of its results
     config: ConfigArgument
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUTDIR", help="New folder for the results.")]
     workers: Annotated[
@@ -152,7 +154,7 @@ class Job:
             elif not executor.nthreads():
                 say(f"{self.scheduler} has no workers yet: waiting for the first")
             results = stack.enter_context(self.results(begun, resume=self.resume))
-            results.simulator = NGSPICE.version()
+            results.simulator = _HASH.sub(r"(library \1)", NGSPICE.version())
             chains = store.Store(Path(kept) if kept else results.folder / out.CHAINS)
             out.write_text(results.folder / out.CONFIG, resolved)
             machine = {"workers": self.workers, "executor": executor, "store": chains}
@@ -163,25 +165,27 @@ class Job:
     def results(self, settings: Mapping[str, Any], *, resume: bool) -> Iterator[Results]:
         """Yield the folder in which results come into being; it is there in full, with its page, or not at all."""
         with out.new_folder(self.output, settings=settings, resume=resume) as part:
-            results = Results(part, f"{self.command} {self.config.name}", self.line)
+            results = Results(part, f"{self.command} {self.config.name}", self.line, self.again)
             yield results
             results.close()
 
 
-def command(name: str, *, chains: bool = True) -> Callable[[Body], Body]:
+def command(name: str, *, chains: bool = True, kept: str = out.CONFIG) -> Callable[[Body], Body]:
     """Register a command that writes a folder: a function of a job, and of the options that it alone has.
 
     The command has the shared arguments, too; those of what runs chains if it does. Its text is printed when the folder is
-    there in full.
+    there in full. ``kept`` is the config in the folder, from which it can be repeated there.
     """
-    _, _, config, output, *options = options_of(Job)
+    _, _, _, config, output, *options = options_of(Job)
     options = [option for option in options if chains or option.name not in CHAINS]
+    in_folder = {"config": Path(kept), "output": Path("again"), "anywhere": True}
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> Ended | None:
-            line = said_by(name, [config, output, *own, *(o for o in options if o.name not in CHAINS)], given)
+            said = [config, output, *own, *(o for o in options if o.name not in CHAINS)]
+            line, again = (said_by(name, said, given | there) for there in ({}, in_folder))
             shared = {option.name: given.pop(option.name) for option in (config, output, *options)}
-            job = Job(command=name, line=line, **shared)
+            job = Job(command=name, line=line, again=again, **shared)
             job.check()
             try:
                 return body(job, **given)

@@ -49,7 +49,7 @@ def build(
 
     output = None if output == Path("-") else output
     if output is not None:
-        out.check_deck_file(output)  # before there is work that would be lost
+        out.DECKS.check(output)  # before there is work that would be lost
     if (made := _learner(config, anywhere)) is not None:
         deck, report = made.deck(), made.report()
     else:
@@ -59,7 +59,7 @@ def build(
     if output is None:
         sys.stdout.write(deck)
     else:
-        out.write_deck(output, deck)
+        out.DECKS.write(output, deck)
     print(report, file=sys.stderr)
 
 
@@ -95,8 +95,10 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
             samples = _simulate(sampler, plan, job, progress=True, **where)
             samples.tree.attrs["deck_sha256"] = fingerprint(deck)
             samples.save(results.folder / out.SAMPLES)
+            results.simulator = results.simulator.replace("ngspice", f"ngspice {samples.attrs['ngspice_version']}")
             known = expected()
         from circuitlsc.cli.outcome import outcome
+        from circuitlsc.reporting.views import views
         from circuitlsc.validation.half_step import half_step
 
         half = half_step(sampler, plan, note=say, **where)
@@ -104,15 +106,18 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         results.write(result.file, result.numbers)
         results.draw(out.FIGURE, result.draw(), result.caption, greys=result.greys)
         results.series = result.series
+        results.views = views(sampler, samples, letter=result.letter, twin=result.twin)
         report = result.report
         # rows of an energy report know of no momentum, of no settling, and of inputs that come back, but not of those that go
         known_parts = sampler.dynamics.kind in ("langevin", "variational") and sampler.stream is None
         if sampler.level == "device" and (known_parts or sampler.dynamics.remembers):
-            from circuitlsc.studies.energy import energy_report, energy_text
+            from circuitlsc.reporting.series import of_energy
+            from circuitlsc.studies.energy import energy_report, power_report
 
             energy = energy_report(sampler, samples, note=say)
             results.write(out.ENERGY, energy.to_dict())
-            report += energy_text(energy)
+            report += power_report(energy)
+            results.series += of_energy(energy)
         results.report = report
     return job.ended(report)
 

@@ -6,7 +6,7 @@ import inspect
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
@@ -23,7 +23,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 EXIT_CODES = {"agrees": 0, "disagrees": 3, "inconclusive": 4}
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -106,6 +106,11 @@ class Ended(NamedTuple):
         return EXIT_CODES.get(verdict or "agrees", FAILED)
 
 
+def completed(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return what a shell's completion asks for: those of the words that begin as what was typed."""
+    return lambda incomplete: [word for word in words() if word.startswith(incomplete)]
+
+
 Body = Callable[..., Ended | None]
 
 
@@ -141,8 +146,11 @@ def said_by(name: str, options: list[inspect.Parameter], given: Mapping[str, Any
     return shlex.join(words)
 
 
-def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable[[Body], Body]:
-    """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code."""
+def plain(name: str, options: list[inspect.Parameter] | None = None, **settings: Any) -> Callable[[Body], Body]:
+    """Register a command: a function of its options. Its text is printed; an error with a message is one line and a code.
+
+    ``settings`` are those of its Click context.
+    """
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> None:
@@ -158,7 +166,7 @@ def plain(name: str, options: list[inspect.Parameter] | None = None) -> Callable
         own = options_of(body) if options is None else options
         call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
         call.__doc__ = body.__doc__
-        app.command(name)(call)
+        app.command(name, context_settings=settings)(call)
         return body
 
     return register

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from circuitlsc.cli.runner import Job, command
-from circuitlsc.cli.shared import Ended, plain, print_rules, say
+from circuitlsc.cli.shared import Ended, completed, plain, print_rules, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
 from circuitlsc.io.progress import progress_lines
@@ -38,7 +38,7 @@ def budget(
     t_stop: TStop = None,
 ) -> Ended:
     """Measure what each imperfection of [nonideal] does to the posterior: alone, and all together, on the same noise."""
-    from circuitlsc.reporting import study_plot
+    from circuitlsc.reporting import series, study_plot
     from circuitlsc.studies import budget as study
 
     sweeps = [study.parse_sweep(text) for text in sweep or ()]
@@ -48,7 +48,7 @@ def budget(
         results.draw("budget.png", study_plot.budget_figure(measured), study_plot.BUDGET_CAPTION)
         if (swept := study_plot.sweep_figure(measured)) is not None:
             results.draw("sweep.png", swept, study_plot.SWEEP_CAPTION)
-        results.report = measured.report()
+        results.report, results.series = measured.report(), series.of_budget(measured)
     return job.ended(results.report)
 
 
@@ -60,14 +60,14 @@ def chip_yield(
     t_stop: TStop = None,
 ) -> Ended:
     """Run many chips of one design on the same noise, and say how many stay within a tolerance of the ideal circuit."""
-    from circuitlsc.reporting import study_plot
+    from circuitlsc.reporting import series, study_plot
     from circuitlsc.studies import chip_yield as study
 
     with imperfect(job, t_stop, chips=chips, tolerance=tolerance) as (results, circuit, how):
         measured = study.chip_yield(*circuit, chips=chips, tolerance=tolerance, **how)
         results.write("chips.json", measured.to_dict())
         results.draw("chips.png", study_plot.chips_figure(measured), study_plot.CHIPS_CAPTION)
-        results.report = measured.report()
+        results.report, results.series = measured.report(), series.of_chips(measured)
     return job.ended(results.report)
 
 
@@ -113,7 +113,7 @@ def calibrate(
     """Draw codes and inputs from the model, run the circuit on them, and test whether the true codes' ranks are uniform."""
     import numpy as np
 
-    from circuitlsc.reporting import calibration_plot
+    from circuitlsc.reporting import calibration_plot, series
     from circuitlsc.studies import circuit_calibration as study
     from circuitlsc.validation.calibration import calibration_report
 
@@ -145,7 +145,7 @@ def calibrate(
         result = measured.result
         results.write("calibration.json", result.to_dict())
         results.draw("calibration.png", calibration_plot.calibration_figure(result), calibration_plot.CAPTION)
-        results.report = calibration_report(result)
+        results.report, results.series = calibration_report(result), series.of_calibration(result)
     return job.ended(results.report)
 
 
@@ -158,7 +158,7 @@ def friction(
     t_stop: TStop = None,
 ) -> Ended:
     """Count effective samples per tau over friction, with momentum and without (a circuit of the same bandwidth)."""
-    from circuitlsc.reporting import study_plot
+    from circuitlsc.reporting import series, study_plot
     from circuitlsc.studies import frame, friction
 
     config = job.load()
@@ -173,7 +173,7 @@ def friction(
         measured = friction.friction_sweep(config.model, config.x, **given, **how)
         results.write("friction.json", measured.to_dict())
         results.draw("friction.png", study_plot.friction_figure(measured), study_plot.FRICTION_CAPTION)
-        results.report = measured.report()
+        results.report, results.series = measured.report(), series.of_friction(measured)
     return job.ended(results.report)
 
 
@@ -196,6 +196,7 @@ def compare_samplers(
     from circuitlsc.learning.source import fingerprint
     from circuitlsc.learning.variational import first_encoder
     from circuitlsc.reporting import samplers as reporting
+    from circuitlsc.reporting import series
     from circuitlsc.studies import sampler_comparison as study
 
     asked = load_comparison_config(job.config, anywhere=job.anywhere)
@@ -237,14 +238,20 @@ def compare_samplers(
             measured = study.measure(benches, seed=seed, note=say, progress=True, **where)
         results.write("samplers.json", measured.to_dict())
         results.draw("samplers.png", reporting.samplers_figure(measured), reporting.CAPTION)
-        results.report = reporting.samplers_report(measured)
+        results.report, results.series = reporting.samplers_report(measured), series.of_samplers(measured)
     return job.ended(results.report)
 
 
+#: figures of papers, as `examples.paper.run` makes them
+FIGURES = (
+    "fig3 fig4a fig4b fig5 fig6 fig7 fig8 fig9 vsc-gradients vsc-max vsc-patches vsc-laws "
+    "ald-points ald-hold lae-batch lae-digits"
+)
 Figure = Annotated[
     str,
     typer.Argument(
         metavar="FIGURE",
+        autocompletion=completed(FIGURES.split),
         help="fig3, fig4a, fig4b, fig5, fig6, fig7, fig8 or fig9 of Fang et al. (2022); vsc-gradients, vsc-max, "
         "vsc-patches or vsc-laws, in kind after Fallah & Rozell (2022); or ald-points, ald-hold, lae-batch or lae-digits, "
         "after Taniguchi et al. (2022).",

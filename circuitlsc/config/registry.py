@@ -139,7 +139,10 @@ class LearningKeys(StageKeys):
         None, "1", "the number of inputs remembered (400, or the rows that there are; circuit: 16)", low=1, whole=True
     )
     overcomplete: float = quantity(1.0, "1", "K over the number of atoms (of a file: of features)", above=True)
-    start: Any = entry("random", '"random", "true", a file (D, K), or a table with some of A, pi, lam, sigma')
+    start: Any = entry(
+        None,
+        '"random", "true", a file (D, K), or a table with some of A, pi, lam, sigma (random; true if A is not learned)',
+    )
     seed: int = quantity(0, "1", "the seed of the start, the data and the noise", whole=True)
     batch: int | None = quantity(None, "1", "the inputs at a time (100; circuit: 1)", low=1, whole=True)
     records: int = quantity(400, "1", "the number of records of the history", low=1, whole=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,14 +40,26 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:  # tomllib's own, and Python's of a number with thousands of digits
         why = "its lists or tables are nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise InputError(f"{path} is not valid TOML: {why}.") from None
-    waiting: list[Any] = [data]
+    if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in _values(data)):
+        raise InputError(f"{path} is not valid TOML: it has a whole number of more than 64 bits.")
+    return data
+
+
+def names_files(path: Path) -> bool:
+    """Return whether a config names files by where they are from its own folder."""
+    texts = (value for value in _values(read_toml(path)) if isinstance(value, str) and "\0" not in value)
+    return any(not Path(text).is_absolute() and (path.parent / text).is_file() for text in texts)
+
+
+def _values(data: Any) -> Iterator[Any]:
+    """Yield everything that is in tables and lists, however deep, but those themselves."""
+    waiting = [data]
     while waiting:
         value = waiting.pop()
         if isinstance(value, (dict, list)):
             waiting.extend(value.values() if isinstance(value, dict) else value)
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise InputError(f"{path} is not valid TOML: it has a whole number of more than 64 bits.")
-    return data
+        else:
+            yield value
 
 
 def read_tables(

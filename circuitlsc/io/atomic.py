@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -62,3 +63,50 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         os.fsync(folder)  # the new name, too
     finally:
         os.close(folder)
+
+
+@contextmanager
+def new_files(folder: Path) -> Iterator[Path]:
+    """Yield a folder in ``folder`` (made if missing) whose files (no links, no folders) get there at the end: all, or none.
+
+    Raises
+    ------
+    InputError
+        If there is a file of one of their names, or the folder cannot be made or written to.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    beside = folder / f".circuitlsc.{os.getpid()}.part"
+    given: list[Path] = []
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            beside.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be made, or written to ({error.strerror}). Give the name of another folder."
+            ) from None
+        yield beside
+        files = sorted(path for path in beside.iterdir() if path.is_file() and not path.is_symlink())
+        there = [path.name for path in files if os.path.lexists(folder / path.name)]
+        try:
+            for path in files if not there else ():
+                os.link(path, folder / path.name)  # unlike a renamed file, it replaces none
+                given.append(folder / path.name)
+        except FileExistsError as error:
+            there = [Path(error.filename2).name]
+        if there:
+            verb = "exists" if len(there) == 1 else "exist"
+            raise InputError(
+                f"{', '.join(there)} {verb} in {folder} already, and nothing is overwritten. Give another folder, or move "
+                f"{'it' if len(there) == 1 else 'them'}."
+            )
+        made.clear()
+    except BaseException:
+        for path in given:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()

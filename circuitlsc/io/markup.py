@@ -21,4 +21,5 @@ def _environment() -> Environment:
 
 def render(template: str, **values: Any) -> str:
     """Return a template of ``circuitlsc/io/templates`` with values in it; text in them is shown as text."""
-    return _environment().get_template(template).render(values)
+    text = _environment().get_template(template).render(values)
+    return text.encode(errors="backslashreplace").decode()  # names of files may hold what is no text

@@ -19,6 +19,8 @@ Value: TypeAlias = float | str | None
 
 LABEL = 15  # characters of a line's label, with its blanks
 _PLACE = re.compile(r"([<>])\+?(\d+)")
+_FORM = re.compile(r"([<>]\+?\d{1,2}(\.\d[efg])?)?")  # of a file
+LARGEST = 1e308  # of numbers in a file
 _BAR = " | "  # between groups of columns
 
 
@@ -41,6 +43,12 @@ class Column:
             form = _PLACE.sub(r"\1\2", form).partition(".")[0]
         text = format(shown, form) if form else f"  {shown}" * bool(padded) or str(shown)
         return text if padded else text.strip()
+
+    def lines(self, values: Sequence[Value]) -> list[str]:
+        """Return title and cells, all as wide as the widest."""
+        cells = [self.cell(value) for value in (self.title, *values)]
+        width = max(map(len, cells))
+        return [f"{cell:{'>' if self.numeric else '<'}{width}}" for cell in cells]
 
     @property
     def numeric(self) -> bool:
@@ -121,12 +129,11 @@ class Table:
         """Yield the lines of the first column, and of each group or column that is not in one."""
         start = 0
         grouped = any(name for name, _ in self.groups)
-        spans = [n for name, n in self.groups for n in ((n,) if name else (1,) * n)]
-        for span in spans:
-            here = slice(start, start + span)
-            columns = self.columns[here]
-            lines = [" ".join(c.cell(v) for c, v in zip(columns, row[here], strict=True)) for row in self.rows]
-            head = " ".join(c.cell(c.title) for c in columns)
+        spans = [n for name, n in self.groups for n in ((n,) if name else (1, n - 1) if grouped else (1,) * n)]
+        for span in filter(None, spans):
+            columns = self.columns[start : start + span]
+            shown = [c.lines([row[start + n] for row in self.rows]) for n, c in enumerate(columns)]
+            head, *lines = map(" ".join, zip(*shown, strict=True))
             if grouped:
                 name = columns[0].group
                 head = head if start else f"{self.columns[0].title:<{len(head)}}"
@@ -221,12 +228,11 @@ class Report:
     def text(self, width: int | None = None) -> str:
         """Return the report for a terminal: blocks, then the verdict; no line is longer than a width, if words allow it."""
         lines: list[str] = []
-        *blocks, last = self.blocks
+        blocks = list(self.blocks)
         if self.verdict:
-            said = (("verdict", f"{self.verdict}: {self.reason}"),)
-            blocks += [Facts(last.rows + said)] if isinstance(last, Facts) else [last, Facts(said)]
-        else:
-            blocks.append(last)
+            above = blocks.pop() if blocks and isinstance(blocks[-1], Facts) else Facts(())
+            assert isinstance(above, Facts)
+            blocks.append(Facts((*above.rows, ("verdict", f"{self.verdict}: {self.reason}"))))
         for n, block in enumerate(blocks):
             if n and (isinstance(block, Table) or isinstance(blocks[n - 1], Table)):
                 lines.append("")
@@ -258,10 +264,9 @@ def _block(data: Mapping[str, Any]) -> Block:
     if data["kind"] == "facts":
         return Facts(tuple((str(label), str(said)) for label, said in data["rows"]))
     columns = tuple(Column(*(str(each[name]) for name in ("title", "form", "group"))) for each in data["columns"])
-    for column in columns:
-        column.cell(0.0)  # a format that is none
     rows = tuple(tuple(map(_value, row)) for row in data["rows"])
-    if data["kind"] != "table" or any(len(row) != len(columns) for row in rows):
+    formats = all(_FORM.fullmatch(column.form) for column in columns)
+    if data["kind"] != "table" or not columns or not formats or any(len(row) != len(columns) for row in rows):
         raise ValueError("no table")
     return Table(columns, rows, str(data["title"]))
 
@@ -271,6 +276,8 @@ def _values(data: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _value(value: Any) -> Value:
+    if isinstance(value, (int, float)) and not -LARGEST < value < LARGEST:
+        raise ValueError("no finite number")
     if not (value is None or isinstance(value, (int, float, str))):
         raise TypeError("no value of a table")
     return value

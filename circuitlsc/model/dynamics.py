@@ -93,7 +93,9 @@ class Dynamics(Shown):
         If a value is out of range, or belongs to another kind.
     """
 
-    kind: str = choice("langevin", tuple(KINDS), "the system: two sample, and two settle on one code")
+    kind: str = choice(
+        "langevin", tuple(KINDS), 'the system: "gradient" and "lca" settle on one code, the others sample'
+    )
     temperature: float | None = quantity(None, "1", "a number >= 0, T of exp(-E/T) (1, or 0 for what settles)")
     friction: float | None = quantity(None, "1", "a number > 0, the friction of a momentum (chosen)", above=True)
     mass: float | None = quantity(None, "tau", "a number > 0, the mass of a momentum (chosen)", above=True)

@@ -6,6 +6,7 @@ are two Monte-Carlo standard errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -21,6 +22,7 @@ from matplotlib.collections import Collection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from circuitlsc.io.arrays import Array
@@ -28,7 +30,9 @@ from circuitlsc.io.arrays import Array
 STYLE = str(files("circuitlsc.reporting") / "circuitlsc.mplstyle")
 #: The style's, by value: "C0" would be looked up when a figure is saved, outside the style. Okabe and Ito's, without yellow.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B")
-MOST_POINTS = 5000  # drawn as vectors
+MOST_POINTS = 5000  # of one axes, drawn as vectors
+_MARKUP = re.compile(r"\$|\\(?:mathrm)?|[{}]")
+_SIGNS = {r"\langle": "<", r"\rangle": ">", r"\pm": "±"}
 SMALL = 1e-4  # of a logarithmic axis: below, labels are powers of ten
 DECADES = 2.1  # of one, up to which 2 and 5 of a decade are labelled, too
 FEWEST, MOST_NUMBERED = 4, 12  # latents across axes: room for so many at least, and each with its number
@@ -94,23 +98,53 @@ def plot_against(exact: Array, circuit: Array, ax: Axes, error: Array | None = N
 def save_figure(fig: Figure, path: Path) -> None:
     """Write a figure as PNG or SVG, without a date in it.
 
-    An SVG has no background, so that a page shows its own, and what has more than 5,000 points as pixels.
+    An SVG has no background, so that a page shows its own, and of each of its axes at most 5,000 points as vectors.
     """
     vector = path.suffix == ".svg"
     metadata = {"Date": None, "Creator": "circuitlsc"} if vector else {"Software": "circuitlsc"}
     if vector:
-        for artist in fig.findobj():
-            if _points(artist) > MOST_POINTS:
-                artist.set_rasterized(True)
+        for ax in fig.axes:
+            _rasterize(ax)
     # its resolution, and colours that are looked up when they are drawn
     with matplotlib.style.context([STYLE, {"svg.hashsalt": "circuitlsc"}], after_reset=True):
         fig.savefig(path, metadata=metadata, transparent=vector)
 
 
+def described(fig: Figure) -> str:
+    """Return what the axes of a figure show, by their labels: for whoever does not see it."""
+    panels = [_panel(ax) for ax in fig.axes]
+    return "; ".join(dict.fromkeys(panel for panel in panels if panel))
+
+
+def _panel(ax: Axes) -> str:
+    across, up, title = (_words(text) for text in (ax.get_xlabel(), ax.get_ylabel(), ax.get_title("left")))
+    shown = f"{up} over {across}" if across and up else across or up
+    return f"{title}: {shown}" if title and shown else title or shown
+
+
+def _words(text: str) -> str:
+    """Return a label without its mathematical markup."""
+    for markup, sign in _SIGNS.items():
+        text = text.replace(markup, sign)
+    return " ".join(_MARKUP.sub("", text).split())
+
+
+def _rasterize(ax: Axes) -> None:
+    """Draw so many parts as pixels, those with the most points first, that no more than 5,000 points are left."""
+    parts = sorted(((n, artist) for artist in ax.findobj() if (n := _points(artist))), key=lambda part: part[0])
+    total = 0
+    for n, artist in parts:
+        total += n
+        if total > MOST_POINTS:
+            artist.set_rasterized(True)
+
+
 def _points(artist: Artist) -> int:
-    """Return of how many points a part of a figure consists."""
+    """Return of how many points a part of a figure consists; of a picture none, which is pixels anyway."""
     if isinstance(artist, Line2D):
         return int(np.shape(artist.get_xydata())[0])
+    if isinstance(artist, Patch):
+        return int(np.shape(artist.get_path().vertices)[0])
     if isinstance(artist, Collection):
         lengths = [int(np.shape(path.vertices)[0]) for path in artist.get_paths()]
         return max(int(np.shape(artist.get_offsets())[0]), sum(lengths))

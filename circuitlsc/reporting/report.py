@@ -192,7 +192,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> Re
     facts: list[Fact] = []
     if tables:
         shown = _worst([max(abs(row.z) for row in each) for each in zip(*tables.values(), strict=True)], ALL_ROWS)
-        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "SE": ">7.4f", "z": ">+6.2f"}
+        columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
         fields = attrgetter("circuit", "exact", "se", "z")
         groups = {title: (columns, [fields(rows[k]) for k in shown]) for title, rows in tables.items()}
         blocks = [Table.grouped("latent", shown, groups), *_some(shown, c.mean, "the largest |z|")]

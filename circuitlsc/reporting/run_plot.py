@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from circuitlsc.io.arrays import Array
-from circuitlsc.reporting.page import Series
 from circuitlsc.reporting.plotting import (
     LABELS,
     distinct_colors,
@@ -179,13 +178,6 @@ def plot_supports(exact: dict[int, float], circuit: dict[int, float], n_latents:
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set(xlabel="probability", ylabel="active latents")
-
-
-def statistics(comparison: Comparison) -> tuple[Series, ...]:
-    """Return the judged statistics of each latent, to stand beside those of other runs."""
-    names = [name for name in LABELS if name != "p_active" or any(row.p_active.exact < 1 for row in comparison.latents)]
-    rows = {name: _entries(comparison, name, "circuit", "mcse", "exact").tolist() for name in names}
-    return tuple(Series(LABELS[name], "latent", *row) for name, row in rows.items())
 
 
 def map_figure(sampler: Sampler, samples: Samples, result: MapResult) -> Figure:

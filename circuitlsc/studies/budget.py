@@ -221,7 +221,13 @@ class ErrorBudget(Shown):
         latents = str(self.sampler.model.n_latents)
         if self.sampler.dynamics.remembers:
             latents += f" of each of {len(self.sampler.x)} inputs"
-        columns = {"circuit": "<34", "dP(active)": ">18", "dmean": ">18", "TV of supports": ">17", "dP(both)": ">17"}
+        columns = {
+            "imperfection": "<34",
+            "dP(active)": ">18",
+            "dmean": ">18",
+            "TV of supports": ">17",
+            "dP(both)": ">17",
+        }
         run, sampler, written = self.run, self.sampler, self.sampler.dynamics.remembers
         layout = sampler.system.layout(sampler.form)
         zero = {"exact": "the exact posterior", "law": "the closed form of the encoder's law"}[self["ideal"].against]
@@ -237,11 +243,10 @@ class ErrorBudget(Shown):
         ]
         rows = [_row(entry) for entry in self.entries]
         summary: dict[str, Value] = {}
-        if (worst := next((e for e in self.entries if e.name == "all"), None)) is not None:
-            summary = {
-                f"{name} of all": worst.largest(what)[0]
-                for what, name in (("p_active", "dP(active)"), ("mean", "dmean"))
-            }
+        if imperfect := [entry for entry in self.entries if entry.parameters and "=" not in entry.name]:
+            both = imperfect[-1]  # all of them, or the only one
+            names = {"p_active": "dP(active)", "mean": "dmean"}
+            summary = {f"{name} of all": both.largest(what)[0] for what, name in names.items()}
         table = Table.of({**columns, "notes": ""}, rows)
         return Report((table, Note("\n".join(below))), summary=summary)
 

@@ -426,7 +426,7 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
     return tuple(out)
 
 
-def energy_text(report: EnergyReport) -> Report:
+def power_report(report: EnergyReport) -> Report:
     """Return power and speed as a table and a few lines."""
     columns = {"part": "<24", "number": ">6", "quiescent A": ">12.3g", "sourced A": ">11.3g", "W": ">10.3g", "": ""}
     rows = map(attrgetter("part", "count", "quiescent", "sourced", "watts", "text"), report.rows)

@@ -116,7 +116,7 @@ class FrictionSweep(Shown):
             "circuit"
         )
         summary = {"best friction": best.friction, "ESS per tau": best.ess_per_tau, "relative": best.relative}
-        table = Table.of({**columns, "max |z|": ">8.2f", "error": ">8.4f"}, rows)
+        table = Table.of({**columns, "largest |z|": ">11.2f", "largest error": ">13.4f"}, rows)
         return Report((table, Note(below)), summary=summary)
 
     def to_dict(self) -> dict[str, Any]:
