@@ -240,7 +240,7 @@ class Report:
             lines += block.text(width)
         return "\n".join(lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
