@@ -13,6 +13,7 @@ import typer
 
 from circuitlsc.cli.shared import completed, plain, say
 from circuitlsc.errors import InputError, MissingSimulatorError, SimulationError, printable
+from circuitlsc.io import output as out
 from circuitlsc.io.nearest import nearest
 from circuitlsc.io.report import Facts, Report
 
@@ -110,11 +111,10 @@ def _next(folder: Path, names: list[str], commands: list[tuple[str, str, str]]) 
         f"{', '.join(names[:-1]) + ' and ' if names[1:] else ''}{names[-1]} {'are' if names[1:] else 'is'} in {where}"
     )
     print("next:")
-    for command, config, out in commands:
-        print(
-            "    " + printable(shlex.join(["circuitlsc", command, str(folder / config), "-o", str(folder / out)]), None)
-        )
-    print("    open " + printable(shlex.quote(str(folder / commands[-1][2] / "report.html")), None))
+    for command, config, made in commands:
+        words = ["circuitlsc", command, str(folder / config), "-o", str(folder / made)]
+        print("    " + printable(shlex.join(words), None))
+    print(f"then open {printable(str(folder / commands[-1][2] / out.PAGE), None)} in a browser")
 
 
 def _copy_example(folder: Path, name: str) -> None:

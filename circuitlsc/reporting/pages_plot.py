@@ -63,7 +63,7 @@ def beside_figure(runs: Sequence[Run]) -> Figure | None:
         axes = fig.subplots(down, across, squeeze=False).ravel()
         for title, ax in zip(titles, axes, strict=False):
             found = [(n, series) for n, run in enumerate(runs) for series in run.page.series if series.title == title]
-            plot_beside(found, len(runs), colors, ax)
+            plot_beside(found, colors, ax)
         for ax in axes[len(titles) :]:
             ax.remove()
         handles = [axes[0].plot([], [], "o", ms=3.5, color=color)[0] for color in colors]
@@ -71,13 +71,13 @@ def beside_figure(runs: Sequence[Run]) -> Figure | None:
     return fig
 
 
-def plot_beside(found: Sequence[tuple[int, Series]], n: int, colors: Sequence[str], ax: Axes) -> None:
-    """Draw series of one title, each with the number of its run out of n: those of each place beside each other."""
+def plot_beside(found: Sequence[tuple[int, Series]], colors: Sequence[str], ax: Axes) -> None:
+    """Draw series of one title, each with the number of its run, which has a colour: all beside each other at each place."""
     names = list(dict.fromkeys(name for _, series in found for name in series.names))
     less = any(series.exact for _, series in found)
-    for run, series in found:
+    for n, (run, series) in enumerate(found):
         places = [names.index(name) for name in series.names] or range(len(series.values))
-        x = [place + 0.6 * ((run + 0.5) / n - 0.5) for place in places]
+        x = [place + 0.6 * ((n + 0.5) / len(found) - 0.5) for place in places]
         exact = series.exact or [0.0] * len(series.values)
         y = [value - known for value, known in zip(series.values, exact, strict=True)]
         errors = [2 * error for error in series.errors] or None

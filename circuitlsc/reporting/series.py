@@ -68,11 +68,13 @@ def of_map(result: MapResult) -> tuple[Series, ...]:
 
 
 def of_budget(budget: ErrorBudget) -> tuple[Series, ...]:
-    """Return what each imperfection changes."""
+    """Return what each imperfection changes; none if there is none."""
     made = []
+    if not (entries := [entry for entry in budget.entries if entry.parameters]):
+        return ()
     for what, title in (("p_active", "dP(active)"), ("mean", "dmean")):
-        values, errors = zip(*(entry.largest(what) for entry in budget.entries), strict=True)
-        names = [entry.name for entry in budget.entries]
+        values, errors = zip(*(entry.largest(what) for entry in entries), strict=True)
+        names = [entry.name for entry in entries]
         made.append(Series(title, "imperfection", list(values), list(errors), names=names))
     return tuple(made)
 
@@ -112,4 +114,4 @@ def of_samplers(found: SamplerComparison) -> tuple[Series, ...]:
 
 def of_energy(report: EnergyReport) -> tuple[Series, ...]:
     """Return what each kind of part draws from the supply."""
-    return (Series("W", "part", [row.watts for row in report.rows], names=[row.part for row in report.rows]),)
+    return (Series("power (W)", "part", [row.watts for row in report.rows], names=[row.part for row in report.rows]),)

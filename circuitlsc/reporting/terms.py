@@ -150,6 +150,10 @@ TERMS = {
     "energy": "Why the energy per input is not known.",
     # numbers beside those of other runs
     "limit of |z|": "What the largest |z| exceeds by chance in one of a hundred correct runs.",
+    "run": "A folder of results: its name leads to its own page.",
+    "command": "What was done, with which config.",
+    "config": "Keys in which the configs of the runs differ.",
+    "numbers": "What each run found.",
     "fault that would show": "How large a fault of any statistic must be to be found by this run.",
     "smallest ESS": "Effective sample size of the statistic that is known worst.",
     "tau per chain": "Length of each chain, in tau, warmup included.",

@@ -243,11 +243,10 @@ class ErrorBudget(Shown):
         ]
         rows = [_row(entry) for entry in self.entries]
         summary: dict[str, Value] = {}
-        if (worst := next((e for e in self.entries if e.name == "all"), None)) is not None:
-            summary = {
-                f"{name} of all": worst.largest(what)[0]
-                for what, name in (("p_active", "dP(active)"), ("mean", "dmean"))
-            }
+        if imperfect := [entry for entry in self.entries if entry.parameters and "=" not in entry.name]:
+            both = imperfect[-1]  # all of them, or the only one
+            names = {"p_active": "dP(active)", "mean": "dmean"}
+            summary = {f"{name} of all": both.largest(what)[0] for what, name in names.items()}
         table = Table.of({**columns, "notes": ""}, rows)
         return Report((table, Note("\n".join(below))), summary=summary)
 
