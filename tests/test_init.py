@@ -96,6 +96,9 @@ def test_a_config_of_learning_is_read_and_the_same_without_its_marks(tmp_path, s
     written(tmp_path, system, learn=True)
     path = tmp_path / "learn.toml"
     said = meant(path)
+    if system != "variational":
+        assert load_learn_config(path, "circuit").in_circuit().level == "ideal"
+        assert "other kinds: laplace (lam, signed)\n" in path.read_text()
     path.write_text(DEFAULT.sub("", path.read_text()))
     assert meant(path) == said
 
