@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,6 +112,8 @@ def _next(folder: Path, names: list[str], commands: list[tuple[str, str, str]]) 
     print(
         f"{', '.join(names[:-1]) + ' and ' if names[1:] else ''}{names[-1]} {'are' if names[1:] else 'is'} in {where}"
     )
+    if not commands:
+        return
     print("next:")
     for command, config, made in commands:
         words = ["circuitlsc", command, str(folder / config), "-o", str(folder / made)]
@@ -126,8 +130,10 @@ def _copy_example(folder: Path, name: str) -> None:
     file, text = f"{name}.toml", there[name]
     with new_files(folder) as part:
         (part / file).write_text(text, "utf-8")
-    print("\n".join(line for line in text.splitlines()[:3] if line.startswith("#")))
-    _next(folder, [file], [("learn" if "[learning]" in text else "run", file, name)])
+    print("\n".join(takewhile(lambda line: line.startswith("#"), text.splitlines())))
+    tables = tomllib.loads(text)
+    made = any(str(value).endswith(".npy") for value in tables["model"].values())  # by what its first lines say
+    _next(folder, [file], [] if made else [("learn" if "learning" in tables else "run", file, name)])
 
 
 def _meaning(found: Survey, config: Config | None) -> Report:

@@ -112,6 +112,7 @@ def config_text(given: Tables, head: str, parse: Callable[[Mapping[str, Any]], o
     known : mapping
         Tables with what is chosen for keys that are left out.
     """
+    parse(given)  # what fails below fails for the key that is tried
     learning = "learning" in given
     mine = LEARNING if learning else SAMPLER
     example = "learning.hold" if learning else "run.t_stop"
