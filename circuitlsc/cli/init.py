@@ -29,7 +29,8 @@ EXAMPLES = "examples"  # of the package
 SYSTEMS = "langevin underdamped gradient lca variational amortised LSC L0-LSC DSC LCA"
 LEVELS = "ideal device"
 PRIORS = "spike-slab laplace gaussian cauchy square-root table"
-PILOT = 2000  # steps that are timed
+PILOT = 2000  # steps that are timed, at most
+FEWEST, WORK = 50, 2e6  # of a large circuit: as many as that many entries of two crossbars are, and no fewer
 PATIENCE = 20.0  # s that they may take
 
 
@@ -159,18 +160,20 @@ def _time(config: Config, sampler: Sampler) -> str:
         return f"step {step:.3g} tau; a run ends when the state rests, at {run.t_stop:g} tau at the latest"
     steps = round(run.t_stop / step)
     length = f"{run.chains} chains of {run.t_stop:g} tau are {run.chains} x {steps:,} steps"
-    say(f"{PILOT} steps, to see how long they take")
-    pilot = replace(run, t_stop=min(run.t_stop, PILOT * step), warmup=0.0, thin=None)
+    D, K = config.model.A.shape
+    timed = max(FEWEST, min(PILOT, round(WORK / (K * (D + K)))))
+    say(f"{timed} steps, to see how long they take")
+    pilot = replace(run, t_stop=min(run.t_stop, timed * step), warmup=0.0, thin=None)
     try:
         stats = sampler.run(pilot, timeout=PATIENCE).stats
     except MissingSimulatorError:
         return f"{length}; how long they take was not measured, as libngspice is missing: circuitlsc doctor"
     except SimulationError:
-        least = _duration(steps / PILOT * PATIENCE)
-        return f"{length}: longer than {least} ({PILOT} had not ended after {PATIENCE:g} s)"
+        least = _duration(steps / timed * PATIENCE)
+        return f"{length}: longer than {least} ({timed} had not ended after {PATIENCE:g} s)"
     each = float((stats["wall"] / stats["steps"]).mean())
     rounds = -(-run.chains // min(run.chains, processors()))
-    return f"{length}, {1e6 * each:.3g} us each (measured on {PILOT}): {_duration(steps * each * rounds)} in ngspice"
+    return f"{length}, {1e6 * each:.3g} us each (measured on {timed}): {_duration(steps * each * rounds)} in ngspice"
 
 
 def _duration(seconds: float) -> str:
