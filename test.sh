@@ -6,7 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/setup.sh
-setup libngspice0 ngspice -- -e '.[photograph,notebook,schematic,cluster]' --group dev
+browser=() # in which the slow tests open pages
+[ "${1:-}" != "--slow" ] || browser=(chromium chromium-driver)
+setup libngspice0 ngspice "${browser[@]}" -- -e '.[photograph,notebook,schematic,cluster,arviz]' --group dev
 # pycairo, which badcrossbar draws with, needs a compiler and libcairo's headers; the tests only calculate
 .venv/bin/python -c 'import importlib.metadata as m; m.version("badcrossbar")' 2>/dev/null ||
     .venv/bin/python -m pip install --quiet --no-deps 'badcrossbar==1.1.0' >&2

@@ -25,6 +25,8 @@ def results_in(folder):
     """Return the names of what is in a folder of results but for its page and the figures of that, which are there."""
     page = load_page(folder)
     checked(page.report)
+    assert page.report.summary, "what stands beside other runs"
+    assert page.series or page.title.startswith("learn")
     names = {path.name for path in folder.iterdir()}
     figures = {picture.file for picture in page.pictures}
     assert names >= PAGE | figures

@@ -336,5 +336,5 @@ def test_bad_input_is_refused(change, message):
 
 @pytest.mark.parametrize("n", [0, 2.5, True])
 def test_a_number_of_inputs_is_an_integer(n):
-    with pytest.raises(InputError, match=rf"^draw_inputs: n = {n} is not a number of inputs\. Give an integer >= 1\.$"):
+    with pytest.raises(InputError, match=rf"^draw: n = {n} is not a number of inputs\. Give an integer >= 1\.$"):
         draw_inputs(BARS, n, np.random.default_rng(0))

@@ -73,10 +73,17 @@ def test_one_word_switches_the_system(warmup, tmp_path):
         done = circuitlsc("run", name, "-o", kind, cwd=tmp_path)
         assert done.returncode in (0, 4), done.stderr
         assert "verdict" in done.stdout
+        assert "samples.nc" in results_in(tmp_path / kind)
         samples = Samples.load(tmp_path / kind / "samples.nc")
         assert ("p" in samples.tree["posterior"]) == (kind == "underdamped")
         sampler = load_config(tmp_path / kind / "config.resolved.toml").sampler()
         samples.check_made_by(sampler)
+    folders = [path.name for path in tmp_path.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    done = circuitlsc("report", *folders, "-o", "page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.html").read_text()
+    assert [page.count(f'<a href="{name}/report.html">') for name in folders] == [1] * len(folders)
+    assert page.count("<figure") >= 1
 
 
 def test_a_stream_of_inputs(tmp_path):
@@ -85,6 +92,7 @@ def test_a_stream_of_inputs(tmp_path):
     assert done.returncode in (0, 4), done.stderr
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert result["n_rows"] == result["compared_rows"] == 40
+    assert "comparison.json" in results_in(tmp_path / "out")
     assert result["verdict"] in ("agrees", "inconclusive")
     assert result["pathwise"]["rms"] < 1e-5
     samples = Samples.load(tmp_path / "out" / "samples.nc")
@@ -107,6 +115,7 @@ def test_rows_of_a_file(kind, tmp_path):
         result = json.loads((tmp_path / "out" / "map.json").read_text())
         assert np.shape(result["code"]) == (12, 4)
         assert len(result["settling_time"]) == 12
+        assert "map.json" in results_in(tmp_path / "out")
 
 
 def test_calibrate(tmp_path):
@@ -136,6 +145,7 @@ def test_friction(tmp_path):
     result = json.loads((tmp_path / "out" / "friction.json").read_text())
     assert [row["friction"] for row in result["rows"]] == [None, 0.2, 1.0]
     assert (tmp_path / "out" / "friction.png").stat().st_size > 5000
+    assert results_in(tmp_path / "out") == {"friction.json", "friction.png", "config.resolved.toml"}
     error = one_line(circuitlsc("friction", name, "-o", "bad", "--friction", "-1", cwd=tmp_path), 2)
     assert "dynamics.friction = -1.0, but it must be a finite number > 0." in error
 

@@ -207,6 +207,7 @@ def test_budget(folder):
     )
     done = circuitlsc("budget", "config.toml", "-o", "budget", cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert "budget.json" in results_in(folder / "budget")
     ideal, offset, delay, _ = json.loads((folder / "budget" / "budget.json").read_text())
     assert [entry["against"] for entry in (ideal, offset)] == ["law", "ideal"]
     assert offset["predicted"]["mean_se"] == [0.0] * 4
@@ -300,6 +301,7 @@ def test_weights(folder):
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=folder)
     assert done.returncode in (0, 4), done.stderr
     assert "weighted       by p(x, s)/q(s), " in done.stdout
+    assert "comparison.json" in results_in(folder / "out")
     found = json.loads((folder / "out" / "comparison.json").read_text())
     weighted = found["weighted"]
     assert weighted["n"] == 1490
@@ -318,6 +320,7 @@ def test_rows_are_run_and_judged(folder):
     assert done.returncode == 4, done.stderr  # a few samples, and op-amps that lag
     found = json.loads((folder / "out" / "comparison.json").read_text())
     assert (found["n_rows"], found["compared_rows"], found["draws_per_row"]) == (5, 5, 5)
+    assert "comparison.json" in results_in(folder / "out")
     assert found["bias"]["rows"] + found["bias"]["refused"] == 5
     assert found["half_step"]["rows"] == 5
     assert "of the encoder's laws, no fault of the circuit" in done.stdout
@@ -342,6 +345,7 @@ def test_calibrate(folder):
     assert done.returncode == 4, done.stderr
     found = json.loads((folder / "out" / "calibration.json").read_text())
     assert found["verdict"] == "inconclusive"
+    assert "calibration.json" in results_in(folder / "out")
     assert set(found["bias"]) == {"reason", "p_value", "statistics"}
     assert "bias           of the law, no fault of the circuit" in done.stdout
 

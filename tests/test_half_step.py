@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 from test_law_stream import HOLD, MODEL, ROWS, network
 
 from circuitlsc import build_sampler
@@ -88,5 +89,5 @@ def test_the_verdict_is_left_open():
     assert result.verdict == "inconclusive"
     assert result.numbers["half_step"]["needed"] == pytest.approx(found.needed)
     assert "As the circuit was run: " in result.numbers["reason"]
-    assert f"Give run.step = {found.needed:.2g}" in result.text
+    assert f"Give run.step = {found.needed:.2g}" in text_of(result.report)
     np.testing.assert_allclose([v.z for v in alone.mean], [row["z"] for row in result.numbers["mean"]])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 from scipy.stats import binom, norm
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, build_sampler
@@ -70,8 +71,10 @@ def test_report_figure_and_file(made, judged, monkeypatch):
     assert found.numbers == judged.to_dict()
     assert found.numbers["bias"]["rows"] + found.numbers["bias"]["refused"] == N
     assert set(found.numbers["rows_apart"]) >= {"p_active", "mean", "largest_row", "z"}
-    assert "of the encoder's laws, no fault of the circuit, over" in found.text
-    assert "each input     differs from its law" in found.text
+    said = text_of(found.report)
+    assert "of the encoder's laws, no fault of the circuit, over" in said
+    assert "each input     differs from its law" in said
+    assert [len(series.values) for series in found.series] == [len(judged.mean)] * 2
     assert len(found.draw().axes) == 4
 
 

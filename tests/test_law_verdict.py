@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler, judge
 from circuitlsc.cli.outcome import outcome
@@ -53,7 +54,7 @@ def test_a_right_circuit_agrees_and_its_bias_is_told(made):
     assert 0 < numbers["kl"] < 2
     assert numbers["kl_reason"] is None
     result = outcome(sampler, samples, tolerance=0.1)
-    assert "of the encoder's law, no fault of the circuit: KL from the posterior" in result.text
+    assert "of the encoder's law, no fault of the circuit: KL from the posterior" in text_of(result.report)
     assert result.numbers["bias"] == numbers
     axes = result.draw().axes
     assert len(axes) == 5

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reports import text_of
 from scipy.stats import binom
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars, build_sampler
@@ -159,8 +160,13 @@ def test_a_circuit_with_a_memory_is_judged_and_drawn(problem, tmp_path):
     assert made.verdict == "inconclusive"
     assert made.numbers["pathwise"]["rms"] < 1e-6
     assert len(made.numbers["inputs"]) == 3
+    text = text_of(made.report)
     for said in ("sum over inputs of <u dE/du>", "within visits", "20 of each of 3 inputs in each of 2 chains"):
-        assert said in made.text
+        assert said in text
+    first = made.series[0]
+    latents = [[entry["latents"][k]["p_active"] for entry in made.numbers["inputs"]] for k in range(model.n_latents)]
+    assert first.values == pytest.approx([np.mean([row["circuit"] for row in rows]) for rows in latents])
+    assert first.errors == pytest.approx([np.sqrt(np.sum([row["mcse"] ** 2 for row in rows])) / 3 for rows in latents])
     save_figure(made.draw(), tmp_path / "memory.png")
     assert (tmp_path / "memory.png").stat().st_size > 30_000
 

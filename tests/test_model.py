@@ -101,6 +101,17 @@ def test_without_a_spike_every_latent_is_active(prior):
     assert SparseCodingModel(np.eye(3), prior, 0.5).active(np.array([-1.0, 0.0, 2.0])).all()
 
 
+def test_many_draws_are_rows_of_one_model():
+    model = SparseCodingModel(np.arange(1.0, 7).reshape(3, 2), SpikeSlab(pi=0.3, lam=1.0), 0.5)
+    (s, x), (one, seen) = model.draw(4, 50), model.draw(4)
+    assert (s.shape, x.shape, one.shape, seen.shape) == ((50, 2), (50, 3), (2,), (3,))
+    assert np.abs((x - s @ model.A.T) / 0.5).std() < 1.5
+    np.testing.assert_array_equal(x, model.draw(np.random.default_rng(4), 50)[1])
+    for n in (0, 1.5, True):
+        with pytest.raises(InputError, match=rf"^draw: n = {n} is not a number of inputs\. Give an integer >= 1\.$"):
+            model.draw(4, n)
+
+
 def test_draws_follow_the_prior(prior):
     """P(active), and mean and variance of the size, each within 5 standard errors."""
     if not prior.conditionals:  # against their density, in test_cost_priors

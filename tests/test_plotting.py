@@ -1,15 +1,21 @@
 """Every kind of figure is drawn, with the panels that belong to it."""
 
+import base64
+import io
+import re
+
 import matplotlib
 import matplotlib.style
 import numpy as np
 import pytest
+from PIL.PngImagePlugin import PngImageFile
 from reports import text_of
 
 from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.reporting.plotting import COLORS, STYLE, distinct_colors, save_figure
+from circuitlsc.reporting.plotting import COLORS, STYLE, described, distinct_colors, new_figure, save_figure
 from circuitlsc.reporting.report import comparison_report
 from circuitlsc.reporting.run_plot import figure, map_figure
+from circuitlsc.reporting.views import checked, views
 from circuitlsc.validation.judge import judge
 from circuitlsc.validation.map_result import read_map
 
@@ -44,6 +50,8 @@ def test_figure_and_report(model, labels, tmp_path):
     # a figure of its own: to lay one out a second time starts from where the first ended
     save_figure(figure(sampler, samples, judgement), tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert "u (model units) over time (tau)" in described(fig)
+    looked_at(views(sampler, samples, twin=judgement.path.twin), sampler, samples)
     text = text_of(comparison_report(sampler, samples, judgement))
     assert f"verdict        {judgement.comparison.verdict}" in text
     rows = [line for line in text.splitlines() if line[:7].strip().isdecimal()]
@@ -70,3 +78,70 @@ def test_no_two_curves_of_a_panel_have_one_colour():
 
 def legend_of(ax):
     return ax.get_legend().get_texts(), ax.get_legend().get_lines()
+
+
+def looked_at(seen, sampler, samples):
+    """Waveforms are the first chain's, liveliest first, and crossbars the circuit's, as far as a page can hold them."""
+    assert checked(seen) == seen
+    first, *others = seen["waveforms"]["traces"]
+    assert len(others) == min(8, sampler.model.n_latents) - 1
+    u, k = samples.u[0], int(first["name"].removeprefix("u_"))
+    assert k == np.argmax(u[:2000].std(axis=0))
+    np.testing.assert_allclose(first["values"], u[:2000, k], rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(first["twin"], first["values"][: len(first["twin"])], rtol=1e-3, atol=1e-3)
+    assert len(first["twin"]) > 80
+    prior = sampler.model.prior
+    levels = {1: prior.threshold, -1: -prior.threshold} if prior.sparse else {}
+    wanted = [level for sign, level in levels.items() if sign > 0 or prior.signed]
+    assert seen["waveforms"]["levels"] == pytest.approx(wanted, rel=1e-3)
+    (crossbar,) = seen["crossbars"]
+    cell = next(cell for cell in sampler.graph.cells if cell.name == crossbar["name"])
+    g = np.array(crossbar["values"]) * crossbar["siemens"]
+    np.testing.assert_allclose(g, cell.conductances(sampler.scaling), rtol=1e-3, atol=1e-15)
+    assert (crossbar["rows"][1], crossbar["columns"][2]) == ("e_1", "s_2" if prior.sparse else "u_2")
+
+
+def test_views_of_parts_and_of_what_is_too_large():
+    model = SparseCodingModel(np.eye(130, 2), Gaussian(1.0), 0.5)
+    sampler = build_sampler(model, np.zeros(130), level="device", form="gram")
+    samples = sampler.run(t_stop=30.0, chains=1)
+    (crossbar,) = views(sampler, samples)["crossbars"]
+    assert crossbar["columns"] == ["+s_0", "-s_0", "+s_1", "-s_1"]
+    cell = next(cell for cell in sampler.graph.cells if cell.name == crossbar["name"])
+    g = np.array(crossbar["values"]) * crossbar["siemens"]
+    np.testing.assert_allclose(g, cell.conductances_siemens, rtol=1e-3)
+    wide = build_sampler(model, np.zeros(130), form="residual")
+    seen = views(wide, samples)
+    assert seen["crossbars"] == []
+    assert seen["left_out"] == ["forward (130 x 2)", "backward (2 x 130)"]
+
+
+DRAWN = {
+    "a long line": (lambda ax, y: ax.plot(y), True),
+    "lines": (lambda ax, y: [ax.plot(part) for part in y.reshape(6, -1)], True),
+    "markers": (lambda ax, y: ax.plot(y, "."), True),
+    "bars": (lambda ax, y: ax.bar(np.arange(1100), y[:1100]), True),
+    "collection": (lambda ax, y: ax.fill_between(np.arange(len(y)), y), True),
+    "scatter": (lambda ax, y: ax.scatter(y, y), True),
+    "mesh": (lambda ax, y: ax.pcolormesh(y.reshape(60, -1)), True),
+    "few": (lambda ax, y: ax.plot(y[:4000]), False),
+}
+
+
+@pytest.mark.parametrize("what", DRAWN)
+def test_many_points_are_pixels(what, tmp_path):
+    draw, pixels = DRAWN[what]
+    with new_figure(2, 2) as fig:
+        draw(fig.subplots(), np.random.default_rng(0).random(6000))
+    save_figure(fig, tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    paths = re.findall(r' d="([^"]*)"', re.sub(r"<defs>.*?</defs>", "", text, flags=re.DOTALL))
+    vectors = sum(len(re.findall("[ML]", path)) for path in paths) + text.count("<use")
+    assert vectors < 6000
+    images = re.findall(
+        r'<image href="data:image/png;base64,\s*([^"]*)"[^>]* width="([^"]*)"', text.replace("xlink:", "")
+    )
+    assert bool(images) == pixels
+    for data, points in images:
+        width = PngImageFile(io.BytesIO(base64.b64decode(data))).width
+        assert width == pytest.approx(float(points) / 72 * 200, abs=1.5)

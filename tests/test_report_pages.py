@@ -147,12 +147,17 @@ def test_runs_side_by_side(folders, tmp_path):
 def test_differences_of_configs():
     class Of:
         def __init__(self, command, **config):
-            self.command, self.config = command, config
+            self.command, self.config = command, {key.replace("_", ".", 1): value for key, value in config.items()}
 
     one, two, other = Of("run", a=1, b=2), Of("run", a=1, c=3), Of("learn", a=2, d=4)
     assert differing([one, two]) == ["b", "c"]
     assert differing([one, other]) == ["a"]
     assert differing([one, one]) == []
+    some = [Of("run", model_sigma=0.4 + n, run_step=0.01 + n, circuit_level=f"{n}") for n in range(3)]
+    assert pages_plot.swept(some, differing(some)) == "model.sigma"
+    assert pages_plot.swept(some, ["run.step", "circuit.level"]) == "run.step"
+    assert pages_plot.swept(some, ["circuit.level"]) is None
+    assert pages_plot.swept([one, other, some[0]], ["a"]) is None
 
 
 def test_names_in_figures_are_no_mathematics():

@@ -1,5 +1,5 @@
 # Sourced by demo.sh and test.sh: installs what is missing, and says so first. Needs Debian or Ubuntu, python3 and git.
-# usage: setup PACKAGE ... -- PIP_ARGUMENT ...   (PACKAGE: libngspice0, ngspice)
+# usage: setup PACKAGE ... -- PIP_ARGUMENT ...   (PACKAGE: libngspice0, ngspice, chromium, chromium-driver)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -28,6 +28,7 @@ for name in (os.environ.get("NGSPICE_LIBRARY_PATH"), ctypes.util.find_library("n
 sys.exit(1)
 PY
         ;;
+    chromium-driver) command -v chromedriver >/dev/null ;;
     python3-venv) "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac

@@ -22,7 +22,7 @@ from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 __all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "init", "learn", "main", "report", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = "init run explain build compare report compare-samplers calibrate friction learn budget yield paper draw check doctor"
+ORDER = "init run report explain build compare compare-samplers calibrate friction learn budget yield paper draw check doctor"
 
 _EARLY = "interrupted; nothing was written"
 

@@ -12,6 +12,7 @@ EXTRAS = {
     "notebook": "notebooks",
     "schematic": "circuitlsc draw",
     "cluster": "--scheduler",
+    "arviz": "ArviZ on samples.to_arviz()",
 }
 
 

@@ -103,9 +103,7 @@ class FromModel:
 
     def batch(self, index: int, n: int, seed: int) -> Array:
         """Return the index-th batch of n inputs."""
-        rng, model = input_rng(seed, index), self.model
-        s = model.prior.draw((n, model.n_latents), rng)
-        return np.asarray(s @ model.A.T + model.sigma * rng.standard_normal((n, model.n_features)))
+        return self.model.draw(input_rng(seed, index), n)[1]
 
     def settings(self) -> dict[str, Any]:
         """Return what makes two sources the same."""

@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array, as_generator, check_positive, is_finite, is_number, real_array, without_rounding
+from circuitlsc.io.arrays import (
+    Array,
+    as_generator,
+    check_count,
+    check_positive,
+    is_finite,
+    is_number,
+    real_array,
+    without_rounding,
+)
 from circuitlsc.io.shown import Shown
 from circuitlsc.model.prior import Prior
 
@@ -239,11 +248,33 @@ class SparseCodingModel(Shown):
             )
         return x
 
-    def draw(self, rng: np.random.Generator | int) -> tuple[Array, Array]:
-        """Draw (s, x) from the model: s (n_latents,) from the prior, x (n_features,) = A s + noise; a seed will do for rng."""
+    def draw(self, rng: np.random.Generator | int, n: int | None = None) -> tuple[Array, Array]:
+        """Draw codes s from the prior, and inputs x = A s + noise.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator or int
+            Or the seed of one.
+        n : int or None
+            How many; None draws one, without a dimension for it.
+
+        Returns
+        -------
+        s : array, shape (n_latents,) or (n, n_latents)
+            In model units.
+        x : array, shape (n_features,) or (n, n_features)
+            In data units.
+
+        Raises
+        ------
+        InputError
+            If rng is neither, or n is no whole number >= 1.
+        """
         rng = as_generator("draw: rng", rng)
-        s = self.prior.draw((self.n_latents,), rng)
-        return s, np.asarray(self.A @ s + self.sigma * rng.standard_normal(self.n_features))
+        rows = () if n is None else (check_count("draw: n", n, 1, " is not a number of inputs"),)
+        s = self.prior.draw((*rows, self.n_latents), rng)
+        clean = self.A @ s if n is None else s @ self.A.T  # equal but for the order of sums
+        return s, np.asarray(clean + self.sigma * rng.standard_normal((*rows, self.n_features)))
 
 
 def check_model(model: SparseCodingModel) -> None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy import stats
 
+from circuitlsc.io.report import p_text
 from circuitlsc.reporting.plotting import COLORS, new_figure, numbers
 from circuitlsc.validation.calibration import Calibration, LawCalibration, RankStatistic
 
@@ -37,7 +38,7 @@ def plot_ranks(row: RankStatistic, color: str, ax: Axes, label: str = RANK) -> N
         ax.axhline(level, color=EDGE, lw=0.8, ls=dash, zorder=3)
     top = max(high, *row.histogram)
     ax.set(xlim=(0, 1), ylim=(0, 1.12 * top if top else 1.0), xticks=[0, 0.5, 1], xticklabels=["0", "0.5", "1"])
-    ax.set(xlabel=label, title=f"{row.name}\nadjusted p {_p(row)}")
+    ax.set(xlabel=label, title=f"{row.name}\nadjusted p {p_text(row.p_adjusted)}")
     ax.locator_params(axis="y", nbins=5, integer=True)
 
 
@@ -132,9 +133,3 @@ def calibration_figure(c: Calibration) -> Figure:
 def _rank(c: Calibration) -> str:
     """Return what is ranked: a true code, or, of a circuit with a law of its own, a draw of that."""
     return OF_THE_LAW if isinstance(c, LawCalibration) else RANK
-
-
-def _p(row: RankStatistic) -> str:
-    if row.p_adjusted < 1e-99:
-        return "< 1e-99"
-    return f"= {row.p_adjusted:.1g}" if row.p_adjusted < 0.1 else f"= {row.p_adjusted:.2g}"

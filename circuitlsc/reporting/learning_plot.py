@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.learned import Learned
@@ -21,6 +22,7 @@ CAPTION = (
 
 LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$", "error": "$|x - A s|^2 / D$"}
 MOST_ATOMS = 400  # drawn
+SMOOTHED = 50  # windows of a record, over each of which a mean is drawn
 
 
 def mosaic(A: Array, *, columns: int | None = None, gap: int = 1) -> Array:
@@ -67,9 +69,22 @@ def plot_norms(history: xr.Dataset, ax: Axes) -> None:
     ax.set(xlabel=_progress(history), ylabel="norm of each atom", ylim=(0, None))
 
 
+def plot_course(time: ArrayLike, values: ArrayLike, ax: Axes, color: str, label: str | None = None) -> None:
+    """Draw a record over time; of one that is long, pale, with its running mean over a fiftieth of it."""
+    at, v = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
+    window = len(v) // SMOOTHED
+    if window < 2:
+        ax.plot(at, v, color=color, label=label)
+        return
+    ax.plot(at, v, color=color, lw=0.5, alpha=0.35)
+    mean = np.convolve(v, np.full(window, 1 / window), "valid")
+    first = (window - 1) // 2
+    ax.plot(at[first : first + len(mean)], mean, color=color, label=label)
+
+
 def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None = None) -> None:
     """Draw pi, lam or sigma against time, with its true value as a dashed line; or the error."""
-    ax.plot(history["time"], history[name], color="C0")
+    plot_course(history["time"], history[name], ax, "C0")
     if truth is not None:
         ax.axhline(truth, color="k", ls="--", lw=0.8, label="truth")
         ax.legend()
@@ -78,9 +93,9 @@ def plot_parameter(history: xr.Dataset, name: str, ax: Axes, truth: float | None
 
 def plot_bound(history: xr.Dataset, ax: Axes) -> None:
     """Draw the ELBO of an input against steps: of training, and of held-out inputs if there are some."""
-    ax.plot(history["time"], history["elbo"], color="C0", lw=0.8, alpha=0.6, label="training")
+    plot_course(history["time"], history["elbo"], ax, "C0", "training")
     if "held_out" in history:
-        ax.plot(history["time"], history["held_out"], color="C1", label="held out")
+        plot_course(history["time"], history["held_out"], ax, "C1", "held out")
     shown = history["elbo"].values[len(history["elbo"]) // 50 :]  # the first ones can be far below
     least, best = float(np.min(shown)), float(np.max(shown))
     ax.set(xlabel=_progress(history), ylabel="ELBO (nats per input)", ylim=(least - 0.1 * (best - least or 1.0), None))

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlsc.reporting.plotting import LABELS, distinct_colors, legend_above, new_figure, plot_against
+from circuitlsc.reporting.plotting import LABELS, distinct_colors, legend_above, new_figure, plot_against, probable
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.memory_compare import MemoryComparison
@@ -47,7 +47,8 @@ def plot_trace(sampler: Sampler, samples: Samples, comparison: MemoryComparison,
     if sampler.model.prior.sparse:
         for level in (-sampler.model.prior.threshold, sampler.model.prior.threshold):
             ax.axhline(level, color="0.7", lw=0.7, zorder=0)
-    ax.set(xlabel=r"time ($\tau$); dotted: kept while other inputs are on", ylabel=f"$u_{{{k}}}$ (model units)")
+    few = f"the first {rows} of {comparison.n_inputs} inputs; " if rows < comparison.n_inputs else ""
+    ax.set(xlabel=rf"time ($\tau$); {few}dotted: kept while other inputs are on", ylabel=f"$u_{{{k}}}$ (model units)")
     legend_above(ax)
 
 
@@ -55,7 +56,7 @@ def plot_inputs(comparison: MemoryComparison, name: str, ax: Axes) -> None:
     """Draw a statistic of every latent of every input, circuit against exact, with two errors of correct runs."""
     entries = [getattr(latent, name) for c in comparison.inputs for latent in c.latents]
     exact, circuit, error = np.array([(e.exact, e.circuit, e.mcse) for e in entries]).T
-    plot_against(exact, circuit, ax, 2 * error)
+    plot_against(exact, circuit, ax, probable(circuit, 2 * error) if name == "p_active" else 2 * error)
     ax.set(xlabel=f"{LABELS[name]}, exact", ylabel=f"{LABELS[name]}, circuit")
 
 

@@ -18,11 +18,12 @@ from circuitlsc.reporting.plotting import distinct_colors, new_figure, save_figu
 from circuitlsc.reporting.runs import Run
 
 MOST_PANELS = 12
+FOLLOW = ("circuit.volt", "circuit.width", "run.step", "run.thin")  # are chosen by the others if they are not given
 MOST_NAME = 30  # characters of a name in a figure
 BESIDE_CAPTION = (
     "Circuit minus exact, or where there is no exact the number itself, of each run, with two standard errors."
 )
-SWEEP_CAPTION = "The numbers of the table over {key}, the only key with numbers in which the runs differ."
+SWEEP_CAPTION = "The numbers of the table over {key}, the only key with numbers in which the runs were made to differ."
 
 
 def pictures(runs: Sequence[Run], keys: Sequence[str]) -> list[tuple[Picture, str]]:
@@ -37,10 +38,16 @@ def pictures(runs: Sequence[Run], keys: Sequence[str]) -> list[tuple[Picture, st
     made = []
     if (figure := beside_figure(runs)) is not None:
         made.append((Picture("beside.svg", BESIDE_CAPTION), _address(figure)))
-    numeric = [key for key in keys if all(isinstance(run.config.get(key), (int, float)) for run in runs)]
-    if len(numeric) == 1 and (figure := sweep_figure(runs, numeric[0])) is not None:
-        made.append((Picture("sweep.svg", SWEEP_CAPTION.format(key=_name(numeric[0]))), _address(figure)))
+    if (key := swept(runs, keys)) is not None and (figure := sweep_figure(runs, key)) is not None:
+        made.append((Picture("sweep.svg", SWEEP_CAPTION.format(key=_name(key))), _address(figure)))
     return made
+
+
+def swept(runs: Sequence[Run], keys: Sequence[str]) -> str | None:
+    """Return the only key with numbers in which configs differ, but for those that follow from it; None if there is none."""
+    numeric = [key for key in keys if all(isinstance(run.config.get(key), (int, float)) for run in runs)]
+    given = [key for key in numeric if key not in FOLLOW] or numeric
+    return given[0] if len(given) == 1 else None
 
 
 def _address(figure: Figure) -> str:

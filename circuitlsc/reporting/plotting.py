@@ -59,6 +59,11 @@ def numbers(rows: Iterable[Any], *names: str) -> Array:
     return np.array([[getattr(row, name) for name in names] for row in rows], dtype=float).T
 
 
+def probable(value: Array, error: Array) -> Array:
+    """Return error bars (below, above) of probabilities, cut where these end."""
+    return np.stack([np.minimum(error, value), np.minimum(error, 1 - value)]).clip(0)
+
+
 def plot_against(exact: Array, circuit: Array, ax: Axes, error: Array | None = None) -> None:
     """Draw numbers of the circuit over those that they should be, with the line on which they are equal."""
     ends = [min(exact.min(), circuit.min()), max(exact.max(), circuit.max())]

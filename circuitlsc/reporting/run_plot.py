@@ -11,7 +11,15 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from circuitlsc.io.arrays import Array
-from circuitlsc.reporting.plotting import LABELS, distinct_colors, legend_above, new_figure, numbers, plot_against
+from circuitlsc.reporting.plotting import (
+    LABELS,
+    distinct_colors,
+    legend_above,
+    new_figure,
+    numbers,
+    plot_against,
+    probable,
+)
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.compare import Comparison
@@ -87,8 +95,9 @@ def plot_statistic(
 ) -> None:
     """Draw one statistic (``"p_active"``, ``"mean"`` or ``"sd"``) of every latent: circuit, and ``called``: exact, software."""
     circuit, exact, sde, mcse = _entries(comparison, name, "circuit", "exact", "sde", "mcse")
+    error = probable(circuit, 2 * mcse) if name == "p_active" else 2 * mcse
     if len(exact) > CROWD:
-        plot_against(exact, circuit, ax, 2 * mcse)
+        plot_against(exact, circuit, ax, error)
         ax.plot(exact, sde, "kx", ms=2.5, mew=0.6, label=called[1])
         ax.legend(loc="upper left")
         ax.set(xlabel=f"{LABELS[name]}, {called[0]}", ylabel=f"{LABELS[name]}, circuit")
@@ -96,7 +105,7 @@ def plot_statistic(
     k = np.arange(len(exact))
     ax.bar(k, exact, width=0.8, color="0.85", label=called[0])
     ax.plot(k + 0.18, sde, "kx", ms=4, mew=0.8, label=called[1])
-    ax.errorbar(k - 0.12, circuit, 2 * mcse, fmt="o", ms=3.5, color="C0", label="circuit")
+    ax.errorbar(k - 0.12, circuit, error, fmt="o", ms=3.5, color="C0", label="circuit")
     ax.set(xlabel="latent", ylabel=LABELS[name])
     ax.set_xticks(k if len(k) <= 12 else k[::4])
 

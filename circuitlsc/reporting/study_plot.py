@@ -25,6 +25,8 @@ FRICTION_CAPTION = (
     "Left: effective samples per tau over friction. Right: the largest |z| against exact, which friction leaves alone."
 )
 
+MANY = 40  # chips
+
 TITLES = {
     "p_active": "change of P(active)",
     "mean": "change of mean of s (units)",
@@ -121,14 +123,21 @@ def chips_figure(report: ChipReport) -> Figure:
     low, high = report.interval
     with new_figure(5.0, 2.8) as fig:
         ax = fig.subplots()
-        for k, chip in enumerate(chips):
-            ax.errorbar(k + 1, chip.error, 2 * chip.error_se, fmt="o", color=COLORS[chip.verdict], capsize=1.5, lw=0.8)
+        for verdict, color in COLORS.items():
+            some = [(k, c.error, 2 * c.error_se) for k, c in enumerate(chips, 1) if c.verdict == verdict]
+            if some:
+                at, error, bar = np.transpose(some)
+                below = np.minimum(bar, error)  # no error is smaller than 0
+                size = 4 if len(chips) <= MANY else 2.5
+                ax.errorbar(at, error, [below, bar], fmt="o", ms=size, color=color, capsize=1.5, lw=0.8, label=verdict)
         ax.axhline(report.tolerance, color="k", ls="--", lw=0.8)
         place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
         ax.text(1.0, report.tolerance, "tolerance", color="0.2", **place)
         ax.set(xlabel="chip, sorted", ylabel="largest error of P(active), mean", ylim=(0, None))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xlim(0.5, len(chips) + 0.5)
         ax.set_title(f"yield {report.passed} of {len(chips)} (95 % interval {low:.0%} to {high:.0%})")
+        ax.legend(loc="upper left")
     return fig
 
 

@@ -46,7 +46,7 @@ def _waveforms(sampler: Sampler, samples: Samples, letter: str, twin: Array | No
     else:
         stop = min(samples.n_draws, MOST_POINTS)
         time, values = samples.times(0, stop), samples.draws(letter).read(0, stop)[0]
-    lively = np.sort(np.argsort(-values.std(axis=0), kind="stable")[:MOST_TRACES])
+    lively = np.argsort(-values.std(axis=0), kind="stable")[:MOST_TRACES]
     own: Array = np.empty((0, values.shape[1])) if twin is None else twin[: len(values)]
     prior, scaling = samples.model().prior, sampler.scaling
     threshold = prior.threshold if prior.sparse and letter == "u" else 0.0

@@ -32,6 +32,7 @@ from circuitlsc.model.prior_io import prior_from
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling import samples_file
+from circuitlsc.sampling.arviz_tree import arviz_tree
 from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.sampling.lazy_draws import Draws, stacked
 from circuitlsc.sampling.samples_check import ROWS, dimension
@@ -85,7 +86,7 @@ class Samples(Shown):
                 f"{counted(sizes['chain'], 'chain')} of {a['t_stop']:g} tau, warmup {a['warmup']:g} tau, seed {a['seed']}",
             ),
             ("draws", f"{sizes['draw']:,} of each chain, one in {a['thin']} steps"),
-            ("simulated by", str(a.get("ngspice_version", "unknown"))),
+            ("simulator", f"version {a.get('ngspice_version', 'unknown')}"),
         ]
         block, codes = Facts(tuple(facts)), self.tree["posterior"]["s"]
         several = "row" in self.tree["posterior"].coords
@@ -272,6 +273,29 @@ class Samples(Shown):
     def x(self) -> Array:
         """Observation, shape (feature,), or (row, feature) if several followed each other."""
         return np.asarray(self.tree["observed_data"]["x"].values)
+
+    def to_arviz(self, *, every: int = 1) -> xr.DataTree:
+        """Return the samples as ArviZ takes them: its statistics and plots know the names of groups and dimensions.
+
+        Group ``posterior`` has u, s and other states with dimensions chain, draw, latent; of several inputs, which follow each
+        other or are remembered, draws are those of each, with a dimension row. ``sample_stats`` has the cost of each chain
+        and, of one input to a circuit with an energy, ``lp``, the log density of u up to a constant; ``observed_data`` x,
+        ``constant_data`` A, sigma and the prior.
+
+        All of it is in memory, at 8 bytes a number: of a long run, take fewer draws. ``arviz_stats.summary`` and all
+        else that takes a tree needs the extra ``arviz``.
+
+        Parameters
+        ----------
+        every : int
+            Keep one draw in so many.
+
+        Raises
+        ------
+        InputError
+            If the circuit settles instead of sampling.
+        """
+        return arviz_tree(self.tree, self.model(), every)
 
     def check_made_by(self, sampler: CompiledCircuit) -> None:
         """Raise InputError unless the samples came from this sampler's deck."""

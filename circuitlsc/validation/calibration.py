@@ -201,9 +201,7 @@ def draw_inputs(model: SparseCodingModel, n: int, rng: np.random.Generator | int
         If n is not a positive integer.
     """
     check_model(model)
-    n, rng = check_count("draw_inputs: n", n, 1, " is not a number of inputs"), as_generator("draw_inputs: rng", rng)
-    s = model.prior.draw((n, model.n_latents), rng)
-    return s, np.asarray(s @ model.A.T + model.sigma * rng.standard_normal((n, model.n_features)))
+    return model.draw(rng, check_count("draw: n", n, 1, " is not a number of inputs"))
 
 
 def calibrate(

@@ -57,6 +57,8 @@
   const waveforms = (section, data) => {
     const { time, traces, levels, hold } = data;
     const [first, last] = [time[0], time[time.length - 1]];
+    const gaps = time.slice(1).map((t, k) => t - time[k]);
+    const gap = 2.5 * [...gaps].sort((a, b) => a - b)[Math.floor(gaps.length / 2)]; // a longer one is not drawn over
     const shown = traces.map((_, k) => k < FIRST);
     const twins = traces.some((trace) => trace.twin.length);
     const state = { from: first, to: time[Math.min(START, time.length) - 1], si: false, twin: false };
@@ -120,7 +122,10 @@
       const start = Math.max(0, time.findIndex((t) => t >= state.from) - 1);
       const stop = time.findLastIndex((t) => t <= state.to) + 2;
       const path = (values) =>
-        values.slice(start, stop).map((v, k) => `${k ? "L" : "M"}${x(time[start + k]).toFixed(1)} ${y(v).toFixed(1)}`);
+        values.slice(start, stop).map((v, k) => {
+          const joined = k && gaps[start + k - 1] < gap;
+          return `${joined ? "L" : "M"}${x(time[start + k]).toFixed(1)} ${y(v).toFixed(1)}`;
+        });
       for (const k of kept) line(within, `c${k}`, path(traces[k].values).join(""));
       if (state.twin) for (const k of kept) line(within, "twin", path(traces[k].twin).join(""));
     };
