@@ -45,6 +45,12 @@ def test_there_are_examples():
     assert {path.name for path in LEARNING} == {"learn3x3.toml", "learn_natural.toml"}
 
 
+def test_examples_name_nothing_that_a_wheel_lacks():
+    for path in [*CONFIGS, *LEARNING]:
+        named = re.findall(r".*(?:docs/|pip install|examples/).*", path.read_text())
+        assert all("in a checkout of the sources" in line for line in named), path
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_example_loads(path, request):
     if path.stem == "photograph":

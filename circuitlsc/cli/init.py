@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tomllib
 from dataclasses import replace
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,7 @@ import typer
 
 from circuitlsc.cli.shared import completed, plain, say
 from circuitlsc.errors import InputError, MissingSimulatorError, SimulationError, printable
+from circuitlsc.io import output as out
 from circuitlsc.io.nearest import nearest
 from circuitlsc.io.report import Facts, Report
 
@@ -26,7 +29,8 @@ EXAMPLES = "examples"  # of the package
 SYSTEMS = "langevin underdamped gradient lca variational amortised LSC L0-LSC DSC LCA"
 LEVELS = "ideal device"
 PRIORS = "spike-slab laplace gaussian cauchy square-root table"
-PILOT = 2000  # steps that are timed
+PILOT = 2000  # steps that are timed, at most
+FEWEST, WORK = 50, 2e6  # of a large circuit: as many as that many entries of two crossbars are, and no fewer
 PATIENCE = 20.0  # s that they may take
 
 
@@ -109,12 +113,13 @@ def _next(folder: Path, names: list[str], commands: list[tuple[str, str, str]]) 
     print(
         f"{', '.join(names[:-1]) + ' and ' if names[1:] else ''}{names[-1]} {'are' if names[1:] else 'is'} in {where}"
     )
+    if not commands:
+        return
     print("next:")
-    for command, config, out in commands:
-        print(
-            "    " + printable(shlex.join(["circuitlsc", command, str(folder / config), "-o", str(folder / out)]), None)
-        )
-    print("    open " + printable(shlex.quote(str(folder / commands[-1][2] / "report.html")), None))
+    for command, config, made in commands:
+        words = ["circuitlsc", command, str(folder / config), "-o", str(folder / made)]
+        print("    " + printable(shlex.join(words), None))
+    print(f"then open {printable(str(folder / commands[-1][2] / out.PAGE), None)} in a browser")
 
 
 def _copy_example(folder: Path, name: str) -> None:
@@ -126,8 +131,10 @@ def _copy_example(folder: Path, name: str) -> None:
     file, text = f"{name}.toml", there[name]
     with new_files(folder) as part:
         (part / file).write_text(text, "utf-8")
-    print("\n".join(line for line in text.splitlines()[:3] if line.startswith("#")))
-    _next(folder, [file], [("learn" if "[learning]" in text else "run", file, name)])
+    print("\n".join(takewhile(lambda line: line.startswith("#"), text.splitlines())))
+    tables = tomllib.loads(text)
+    made = any(str(value).endswith(".npy") for value in tables["model"].values())  # by what its first lines say
+    _next(folder, [file], [] if made else [("learn" if "learning" in tables else "run", file, name)])
 
 
 def _meaning(found: Survey, config: Config | None) -> Report:
@@ -153,18 +160,20 @@ def _time(config: Config, sampler: Sampler) -> str:
         return f"step {step:.3g} tau; a run ends when the state rests, at {run.t_stop:g} tau at the latest"
     steps = round(run.t_stop / step)
     length = f"{run.chains} chains of {run.t_stop:g} tau are {run.chains} x {steps:,} steps"
-    say(f"{PILOT} steps, to see how long they take")
-    pilot = replace(run, t_stop=min(run.t_stop, PILOT * step), warmup=0.0, thin=None)
+    D, K = config.model.A.shape
+    timed = max(FEWEST, min(PILOT, round(WORK / (K * (D + K)))))
+    say(f"{timed} steps, to see how long they take")
+    pilot = replace(run, t_stop=min(run.t_stop, timed * step), warmup=0.0, thin=None)
     try:
         stats = sampler.run(pilot, timeout=PATIENCE).stats
     except MissingSimulatorError:
         return f"{length}; how long they take was not measured, as libngspice is missing: circuitlsc doctor"
     except SimulationError:
-        least = _duration(steps / PILOT * PATIENCE)
-        return f"{length}: longer than {least} ({PILOT} had not ended after {PATIENCE:g} s)"
+        least = _duration(steps / timed * PATIENCE)
+        return f"{length}: longer than {least} ({timed} had not ended after {PATIENCE:g} s)"
     each = float((stats["wall"] / stats["steps"]).mean())
     rounds = -(-run.chains // min(run.chains, processors()))
-    return f"{length}, {1e6 * each:.3g} us each (measured on {PILOT}): {_duration(steps * each * rounds)} in ngspice"
+    return f"{length}, {1e6 * each:.3g} us each (measured on {timed}): {_duration(steps * each * rounds)} in ngspice"
 
 
 def _duration(seconds: float) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 from circuitlsc.config.learning import LearnConfig, parse_learn_config
 from circuitlsc.config.read import Config, parse_config, resolved_toml
 from circuitlsc.config.template import check_level, chosen, config_text, learn_tables, sampler_tables
-from circuitlsc.errors import printable
+from circuitlsc.errors import InputError, printable
 from circuitlsc.io import output as out
 from circuitlsc.io.arrays import Array
 from circuitlsc.learning.variational import first_encoder
-from circuitlsc.model.data import load_dictionary
+from circuitlsc.model.data import MOST_OF_A_DICTIONARY, load_array, load_dictionary
 from circuitlsc.model.priors import Gaussian
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.survey import Survey, survey
@@ -77,41 +78,45 @@ class Start:
         InputError
             If something cannot be read, or does not go together.
         """
+        small = (
+            part / "small"
+        )  # a stand-in: which keys suit a config does not depend on its dictionary, which may be large
+        small.mkdir()
+        self._write_cost(part, small)
         name, A = self._dictionary(part, folder)
+        replace(self, dictionary=None)._dictionary(small, small)
         found = survey(A)
-        if self.prior == "table":
-            s = np.linspace(-6, 6, 121)
-            rows = (f"{a:.6g},{np.log(np.cosh(a)):.6g}" for a in s)
-            out.write_text(part / COST, "\n".join(["s,cost", *rows, ""]))
-        how = (self.kind, self.level, self.prior, name, SIGMA if self.dictionary is None else found.sigma)
+        sigma = SIGMA if self.dictionary is None else found.sigma
+        how = (self.kind, self.level, self.prior)
         if self.learn or self.kind == "variational":
-            tables = learn_tables(*how)
+            tables = learn_tables(*how, name, sigma)
+            for place, asked in ((part, tables), (small, learn_tables(*how, DICTIONARY, SIGMA))):
+                config = _read_learn(asked, place)
+                if self.kind == "variational":
+                    (place / ENCODER).mkdir()
+                    encoder = first_encoder(config.variational())
+                    encoder.save(place / ENCODER / out.ENCODER)  # for a look, until there is a better
+            few = {"set": 2} if self.kind == "amortised" else {}
 
-            def parse_learn(data: Mapping[str, Any]) -> LearnConfig:
-                return parse_learn_config(data, part / LEARN, "software", anywhere=True)
+            def try_learn(data: Mapping[str, Any]) -> LearnConfig:
+                return _read_learn(_of_small({**data, "learning": {**few, **data["learning"]}}), small)
 
-            def parse_quickly(data: Mapping[str, Any]) -> LearnConfig:
-                few = {"set": 2} if "memory" in tables["learning"] else {}
-                return parse_learn({**data, "learning": {**few, **data["learning"]}})
-
-            asked = parse_learn(tables)
-            if self.kind == "variational":
-                (part / ENCODER).mkdir()
-                first_encoder(asked.variational()).save(
-                    part / ENCODER / out.ENCODER
-                )  # for a look, until there is a better
-            out.write_text(part / LEARN, config_text(tables, self._head(LEARN), parse_quickly, {}))
+            out.write_text(part / LEARN, config_text(tables, self._head(LEARN), try_learn, {}))
         if self.learn:
             return found, None
-        tables = sampler_tables(*how)
+        tables = sampler_tables(*how, name, sigma)
+        sampled = _read(tables, part)
+        known = tomllib.loads(resolved_toml(sampled, sampled.sampler()))
+        text = config_text(tables, self._head(CONFIG), lambda data: _read(_of_small(data), small), known)
+        out.write_text(part / CONFIG, text)
+        return found, sampled
 
-        def parse(data: Mapping[str, Any]) -> Config:
-            return parse_config(data, part / CONFIG, anywhere=True)
-
-        config = parse(tables)
-        known = tomllib.loads(resolved_toml(config, config.sampler()))
-        out.write_text(part / CONFIG, config_text(tables, self._head(CONFIG), parse, known))
-        return found, config
+    def _write_cost(self, *places: Path) -> None:
+        """Write the table of a cost, log cosh s, where that is the prior."""
+        s = np.linspace(-6, 6, 121)
+        rows = [f"{a:.6g},{np.log(np.cosh(a)):.6g}" for a in s]
+        for place in places if self.prior == "table" else ():
+            out.write_text(place / COST, "\n".join(["s,cost", *rows, ""]))
 
     def _head(self, config: str) -> str:
         """Return the first lines of a config."""
@@ -132,15 +137,31 @@ class Start:
             rows = (",".join(f"{value:g}" for value in row) for row in SMALL)
             out.write_text(part / DICTIONARY, "\n".join([*rows, ""]))
             return DICTIONARY, load_dictionary(DICTIONARY, part)
-        A = load_dictionary(given, Path())
-        SparseCodingModel(A, Gaussian(1.0), 1.0)  # refuses zero atoms, and what is none
         if given.startswith("bars:"):
-            return given, A
+            return given, load_dictionary(given, part)
+        A = load_array(Path(given), "--dictionary", prefer="A", matrix=True, most=MOST_OF_A_DICTIONARY)
+        SparseCodingModel(A, Gaussian(1.0), 1.0)  # refuses zero atoms, and what is none
         path, here = Path(given).resolve(), folder.resolve()
-        if not path.is_relative_to(here):
-            (part / path.name).write_bytes(path.read_bytes())
-            return path.name, A
-        name = path.relative_to(here)
+        inside = path.is_relative_to(here)
+        name = path.relative_to(here) if inside else Path(path.name)
+        if (part / name).exists():
+            raise InputError(f"--dictionary {given!r} has the name of a file that is written. Rename it.")
         (part / name).parent.mkdir(parents=True, exist_ok=True)
-        (part / name).symlink_to(path)  # it is there already: for the reader, which looks beside the config
+        if inside:
+            (part / name).symlink_to(path)  # it is there already: for the reader, which looks beside the config
+        else:
+            shutil.copyfile(path, part / name)
         return str(name), A
+
+
+def _read(tables: Mapping[str, Any], folder: Path) -> Config:
+    return parse_config(tables, folder / CONFIG, anywhere=True)
+
+
+def _read_learn(tables: Mapping[str, Any], folder: Path) -> LearnConfig:
+    return parse_learn_config(tables, folder / LEARN, "software", anywhere=True)
+
+
+def _of_small(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables with the stand-in's dictionary."""
+    return {**tables, "model": {**tables["model"], "dictionary": DICTIONARY}}

@@ -32,8 +32,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(
-            f"{path} does not exist. Give the path of a config file; the smallest has [model] dictionary, sigma and "
-            "[prior] kind, lam, pi."
+            f"{path} does not exist. Give the path of a config file; circuitlsc init writes one."
         ) from None
     except (OSError, UnicodeError) as error:
         raise InputError(f"{path} cannot be read ({reason(error)}). Give a TOML file in UTF-8.") from None

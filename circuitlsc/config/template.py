@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import tomli_w
@@ -112,6 +112,7 @@ def config_text(given: Tables, head: str, parse: Callable[[Mapping[str, Any]], o
     known : mapping
         Tables with what is chosen for keys that are left out.
     """
+    parse(given)  # what fails below fails for the key that is tried
     learning = "learning" in given
     mine = LEARNING if learning else SAMPLER
     example = "learning.hold" if learning else "run.t_stop"
@@ -119,8 +120,10 @@ def config_text(given: Tables, head: str, parse: Callable[[Mapping[str, Any]], o
 
     def reads(table: str, values: Mapping[str, Any]) -> bool:
         top, _, part = table.partition(".")
-        if part and values:
-            return True  # a part's defaults are ideal, and suit any circuit that has parts
+        if top == "nonideal" and (part or not values):
+            return (
+                given.get("circuit", {}).get("level") == "device"
+            )  # a part's defaults are ideal, and suit any circuit
         there = {**given.get(top, {})}
         try:
             parse({**given, top: {**there, part: values} if part else {**there, **values}})
@@ -130,8 +133,10 @@ def config_text(given: Tables, head: str, parse: Callable[[Mapping[str, Any]], o
 
     for table, (what, keys) in tables().items():
         top, _, part = table.partition(".")
-        if top not in mine or not (part or (keys := [key for key in keys if key.name in mine[top]])):
+        if top not in mine:
             continue
+        kinds = {key.prior for key in keys} - {key.prior for key in keys if key.name not in mine[top]}  # in full
+        keys = [key for key in keys if part or key.name in mine[top]]
         lines.append("")
         if table == STAGES:
             lines += _comment("[[learning.stages]], several of them in place of the times above", _names(keys))
@@ -140,6 +145,8 @@ def config_text(given: Tables, head: str, parse: Callable[[Mapping[str, Any]], o
         else:
             lines += _line(f"[{table}]", what.replace("`", ""))
             lines += _keys(table, keys, given.get(table, {}), known.get(table, {}), reads)
+            if table == "prior":
+                lines += _other_priors(keys, kinds - {given[table]["kind"]})
     return "\n".join([*lines, ""])
 
 
@@ -178,12 +185,15 @@ def _keys(
             yield from _line(f"#   {key.name}:", told + of)
         else:
             yield from _line(f"# {toml_line(key.name, default)}", told)
-    if kind:
-        others: dict[str, list[str]] = {}
-        for key in keys:
-            if key.prior and key.prior != kind:
-                others.setdefault(key.prior, []).append(key.name)
-        yield from _comment("other kinds:", "; ".join(f"{k} ({', '.join(names)})" for k, names in others.items()))
+
+
+def _other_priors(keys: list[Key], kinds: Collection[str]) -> list[str]:
+    """Return what other kinds of priors there are, with their keys."""
+    others: dict[str, list[str]] = {}
+    for key in keys:
+        if key.prior in kinds and key.prior:
+            others.setdefault(key.prior, []).append(key.name)
+    return _comment("other kinds:", "; ".join(f"{kind} ({', '.join(names)})" for kind, names in others.items()))
 
 
 def _told(key: Key) -> str:

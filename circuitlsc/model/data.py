@@ -87,7 +87,8 @@ def load_array(
         bars = ', or "bars:4"' if what.endswith("dictionary") else ""
         raise InputError(f"{what} = {str(path)!r} {ends}. Give .npy, .npz or .csv{bars}.")
     if not path.is_file():
-        raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path relative to the config file.")
+        to = "" if what.startswith("--") else " relative to the config file"
+        raise InputError(f"{what} = {str(path)!r} is not a file that exists. Give a path{to}.")
     try:
         array = read_array(path, suffix, prefer=prefer, matrix=matrix, most=most)
     except PickledError:
