@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import tomllib
 from dataclasses import replace
-from importlib.resources import files
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +33,8 @@ PATIENCE = 20.0  # s that they may take
 
 def examples() -> dict[str, str]:
     """Return the texts of the examples by their names."""
+    from importlib.resources import files  # not for a command line that says its help
+
     there = files("circuitlsc").joinpath(EXAMPLES).iterdir()
     return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in sorted(there, key=lambda f: f.name)}
 
@@ -123,6 +122,9 @@ def _next(folder: Path, names: list[str], commands: list[tuple[str, str, str]]) 
 
 
 def _copy_example(folder: Path, name: str) -> None:
+    import tomllib
+    from itertools import takewhile
+
     from circuitlsc.io.atomic import new_files
 
     there = examples()

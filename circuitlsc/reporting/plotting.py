@@ -108,6 +108,7 @@ def save_figure(fig: Figure, path: Path) -> None:
     # its resolution, and colours that are looked up when they are drawn
     with matplotlib.style.context([STYLE, {"svg.hashsalt": "circuitlsc"}], after_reset=True):
         fig.savefig(path, metadata=metadata, transparent=vector)
+    fig.set_layout_engine("none")  # it is laid out: another file of it has everything in the same places
 
 
 def described(fig: Figure) -> str:
