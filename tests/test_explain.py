@@ -72,6 +72,14 @@ def test_priors_presets_verdicts_terms_and_errors(shown):
     assert "a word, a config or a file that cannot be" in flat(said("2"))
 
 
+def test_words_of_keys_systems_and_commands(shown):
+    assert '"residual" is a word of circuit.form' in shown["residual"]
+    assert "result: samples of exp(-E/T)" in flat(shown["underdamped"])
+    assert 'kind = "gradient" in [dynamics], with kind = "laplace" in [prior]' in flat(shown["DSC"])
+    assert "circuitlsc draw (a command" in shown["draw"]
+    assert "start.md: inconclusive" in said("R-hat")
+
+
 @pytest.mark.parametrize(
     ("message", "key", "place"),
     [
