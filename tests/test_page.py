@@ -13,10 +13,13 @@ import pytest
 from hostile_page import EVIL, hostile_folder, page, waveforms
 
 from circuitlsc import InputError
+from circuitlsc.cli.results import Results
 from circuitlsc.config.table import names_files
 from circuitlsc.io import output as out
 from circuitlsc.io.markup import TEMPLATES
+from circuitlsc.io.report import Note, Report
 from circuitlsc.reporting.page import load_page, page_html
+from circuitlsc.reporting.plotting import new_figure
 from circuitlsc.reporting.views import LARGEST, checked
 
 VOID = {"meta", "link", "img", "br", "col", "input"}
@@ -260,3 +263,18 @@ def test_contrast():
                 assert contrast(theme[name], ground) >= 3, (name, theme)
     used = set(re.findall(r"(?<!-)(?:color|background|fill|stroke): (#\w+|[a-z]+)", style))
     assert used <= {"#ffffff", "inherit", "none", "currentcolor", "var"}, used
+
+
+def test_grey_pictures_are_marked(tmp_path):
+    results = Results(tmp_path, "run", "circuitlsc run", "", report=Report((Note("n"),)))
+    for name, draw in (
+        ("greys.png", lambda ax: ax.imshow([[0, 1]], cmap="gray")),
+        ("lines.png", lambda ax: ax.plot([1])),
+    ):
+        with new_figure(1, 1) as fig:
+            draw(fig.subplots())
+        results.draw(name, fig, "caption")
+    results.close()
+    assert [picture.greys for picture in load_page(tmp_path).pictures] == [True, False]
+    classes = [attrs.get("class") for attrs, _ in Elements((tmp_path / out.PAGE).read_text()).all("figure")]
+    assert classes == ["greys", None]

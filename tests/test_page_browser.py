@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import pytest
 from hostile_page import EVIL, NAMES, hostile_folder
@@ -15,6 +16,8 @@ from circuitlsc import SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.cli.results import Results
 from circuitlsc.io import output as out
+from circuitlsc.reporting.pages import runs_html
+from circuitlsc.reporting.runs import load_runs
 from circuitlsc.reporting.views import views
 
 pytestmark = [pytest.mark.slow, pytest.mark.ngspice]
@@ -53,7 +56,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Return the pages of a folder of hostile texts, and of a run."""
+    """Return the pages of a folder of hostile texts, of a run, and of both."""
     folder = tmp_path_factory.mktemp("pages")
     model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.7)
     sampler = build_sampler(model, [1.0, 0.0, 1.0, 0.5])
@@ -63,8 +66,16 @@ def pages(tmp_path_factory):
     results = Results(folder / "run", "run bars", "circuitlsc run bars.toml -o run", "", report=made.report)
     results.views = views(sampler, samples, letter=made.letter, twin=made.twin)
     results.draw(out.FIGURE, made.draw(), made.caption)
+    results.series = made.series
     results.close()
-    return {"hostile": hostile_folder(folder / "hostile"), "run": folder / "run" / out.PAGE}
+    made = {
+        "hostile": hostile_folder(folder / "hostile"),
+        "run": folder / "run" / out.PAGE,
+        "several": folder / "s.html",
+    }
+    runs = load_runs([made["hostile"].parent, made["run"].parent], made["several"])
+    made["several"].write_text(runs_html(runs, f"circuitlsc report {EVIL}"))
+    return made
 
 
 @pytest.fixture
@@ -86,7 +97,7 @@ def find(browser, selector):
     return browser.find_elements("css selector", selector)
 
 
-@pytest.mark.parametrize("name", ["hostile", "run"])
+@pytest.mark.parametrize("name", ["hostile", "run", "several"])
 def test_no_request_and_no_complaint(browser, show, pages, name):
     browser.get_log("performance")
     browser.get_log("browser")
@@ -112,7 +123,7 @@ def test_hostile_texts_are_texts(show):
 
 
 @pytest.mark.parametrize("width", [360, 700, 1000])
-@pytest.mark.parametrize("name", ["hostile", "run"])
+@pytest.mark.parametrize("name", ["hostile", "run", "several"])
 def test_page_itself_never_scrolls_sideways(show, name, width):
     browser = show(name, width)
     for each in find(browser, "details"):
@@ -135,6 +146,37 @@ def tab_to(browser, what):
         if browser.execute_script(f"return ((e) => {what})(document.activeElement)"):
             return browser.switch_to.active_element
     raise AssertionError(f"no element has the focus of which is true: {what}")
+
+
+FOCUS = "a[href], button, input, select, summary, [tabindex='0']"
+
+
+@pytest.mark.parametrize("name", ["hostile", "run"])
+def test_everything_is_reached_in_order_and_seen(show, name):
+    browser = show(name)
+    every = browser.execute_script(f"window.every = [...document.querySelectorAll(`{FOCUS}`)]; return every.length")
+    reached = []
+    for _ in range(every):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        at, outline = browser.execute_script(
+            "const e = document.activeElement; return [every.indexOf(e), getComputedStyle(e).outlineStyle]"
+        )
+        if at < 0:
+            break
+        assert outline != "none", browser.execute_script("return document.activeElement.outerHTML.slice(0, 100)")
+        reached.append(at)
+    folded = browser.execute_script(
+        "return every.filter((e) => e.tagName !== 'SUMMARY' && e.closest('details')).map((e) => every.indexOf(e))"
+    )
+    assert reached == sorted({*range(every)} - {*folded})
+    assert len(reached) > 20
+
+
+def test_headings_are_in_order(show):
+    levels = show().execute_script("return [...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(b - a for a, b in pairwise(levels)) == 1
 
 
 def test_tables_sort_by_keyboard(show):
@@ -220,6 +262,42 @@ def test_mouse_moves_and_zooms(show):
     webdriver.ActionChains(browser).scroll_from_origin(ScrollOrigin.from_element(plot), 0, -200).perform()
     assert path() != moved
     assert browser.execute_script("return scrollY") == at
+
+
+def test_fingers_move_zoom_and_choose(show):
+    browser = show(width=400)
+    plot, said = find(browser, ".plot")[0], find(browser, "output")[0]
+
+    def touch(kind, *points):
+        at = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
+
+    def box(element):
+        browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", element)
+        return browser.execute_script("return Object.values(arguments[0].getBoundingClientRect().toJSON())", element)[
+            :4
+        ]
+
+    def points():
+        return find(browser, ".plot g path[class^=c]")[0].get_attribute("d")
+
+    x, y, width, height = box(plot)
+    middle = y + height / 2
+    before = points()
+    touch("Start", (x + 300, middle))
+    touch("Move", (x + 200, middle))
+    touch("End")
+    moved = points()
+    assert moved != before
+    assert len(moved) == pytest.approx(len(before), rel=0.1)  # as many points
+    touch("Start", (x + 150, middle), (x + 250, middle))
+    touch("Move", (x + 50, middle), (x + 350, middle))
+    touch("End")
+    assert len(points()) < 0.7 * len(moved)
+    x, y, width, height = box(find(browser, ".map canvas")[0])
+    touch("Start", (x + 0.9 * width, y + 0.2 * height))
+    touch("End")
+    assert said.text == "row e_0, column s_2: -2 µS"
 
 
 def test_crossbar_by_keyboard_and_mouse(show):

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import matplotlib
 import matplotlib.style
@@ -12,10 +13,22 @@ from PIL.PngImagePlugin import PngImageFile
 from reports import text_of
 
 from circuitlsc import Gaussian, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
-from circuitlsc.reporting.plotting import COLORS, STYLE, described, distinct_colors, new_figure, save_figure
+from circuitlsc.reporting.learning_plot import plot_course
+from circuitlsc.reporting.plotting import (
+    COLORS,
+    STYLE,
+    described,
+    distinct_colors,
+    new_figure,
+    numbered,
+    probable,
+    save_figure,
+)
 from circuitlsc.reporting.report import comparison_report
 from circuitlsc.reporting.run_plot import figure, map_figure
+from circuitlsc.reporting.study_plot import chips_figure
 from circuitlsc.reporting.views import checked, views
+from circuitlsc.studies.chip_yield import Chip, ChipReport
 from circuitlsc.validation.judge import judge
 from circuitlsc.validation.map_result import read_map
 
@@ -78,6 +91,51 @@ def test_no_two_curves_of_a_panel_have_one_colour():
 
 def legend_of(ax):
     return ax.get_legend().get_texts(), ax.get_legend().get_lines()
+
+
+@pytest.mark.parametrize("n", [1, 3, 12, 13, 72, 1000])
+def test_latents_have_whole_numbers_apart_from_each_other(n):
+    with new_figure(3.0, 2.0) as fig:
+        ax = fig.subplots()
+        numbered(ax, n)
+    fig.draw_without_rendering()
+    low, high = ax.get_xlim()
+    shown = [tick.label1 for tick in ax.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert all(float(label.get_text()).is_integer() for label in shown)
+    assert len(shown) == n if n <= 12 else 4 <= len(shown) <= 12
+    boxes = [label.get_window_extent() for label in shown]
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+    assert high - low >= 4, "a single bar is no wall"
+
+
+def test_error_bars_of_probabilities_end_at_0_and_1():
+    below, above = probable(np.array([0.01, 0.5, 0.99]), np.array([0.1, 0.1, 0.1]))
+    np.testing.assert_allclose(below, [0.01, 0.1, 0.1])
+    np.testing.assert_allclose(above, [0.1, 0.1, 0.01])
+
+
+def test_a_lot_of_chips_is_told_apart():
+    """Every verdict that is there has a name beside its colour, and no chip lies between two numbers."""
+    for errors in ([0.001], [0.001, 0.02, 0.5], np.linspace(0, 0.1, 200)):
+        verdicts = ["pass" if e < 0.01 else "undecided" if e < 0.03 else "fail" for e in errors]
+        chips = tuple(Chip(k, None, float(e), 0.004, v) for k, (e, v) in enumerate(zip(errors, verdicts, strict=True)))
+        fig = chips_figure(ChipReport(chips, 0.02, None, None))
+        ax = fig.axes[0]
+        assert {text.get_text() for text in ax.get_legend().get_texts()} == {"tolerance", *verdicts}
+        assert all(float(x).is_integer() for x in ax.get_xticks())
+        assert ax.get_ylim()[0] == 0
+
+
+def test_a_long_record_has_a_running_mean():
+    rng = np.random.default_rng(0)
+    with new_figure(3.0, 2.0) as fig:
+        short, long = fig.subplots(1, 2)
+        plot_course(np.arange(80), rng.random(80), short, "C0", "error")
+        plot_course(np.arange(1000), rng.random(1000), long, "C0", "error")
+    assert len(short.lines) == 1
+    raw, mean = (line.get_ydata() for line in long.lines)
+    assert np.std(mean) < 0.4 * np.std(raw)
+    assert np.mean(mean) == pytest.approx(np.mean(raw), abs=0.02)
 
 
 def looked_at(seen, sampler, samples):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +13,7 @@ import pytest
 from reports import results_in
 from test_cli import circuitlsc, one_line
 
+from circuitlsc.config import registry
 from circuitlsc.io.report import Facts, Note, Report, Table
 from circuitlsc.reporting import pages_plot
 from circuitlsc.reporting.page import Page, Picture, Series, load_page, page_html
@@ -20,6 +22,8 @@ from circuitlsc.reporting.runs import differing, load_runs
 from circuitlsc.reporting.terms import unexplained
 
 EVIL = "</script></pre></style>'\"><script>alert(1)</script><img src=x onerror=alert(1)><!-- {{7*7}} $x^2$ & \x1b[31m\n\ud800"
+WORD = "plain words, as many as those " * 5  # as long as those, which a table wraps
+A = "a run whose name is as long as the first one"
 NAMES = ("evil <script>alert(1)<!-- '\"\n%41# $x$ &amp;", "javascript:alert(1)", "_under", "\udcff ä")
 
 
@@ -83,7 +87,7 @@ def folders(tmp_path_factory):
     """Return harmless folders, and hostile ones of the same shape."""
     top = tmp_path_factory.mktemp("results")
     made = []
-    for word, names in (("word", "abcd"), (EVIL, NAMES)):
+    for word, names in ((WORD, (A, *"bcd")), (EVIL, NAMES)):
         cases = zip(names, (100, 200, 300, 400), ("agrees", "disagrees", "", word), strict=True)
         made.append([results(top / n, word, config=config(word, t), verdict=v, z=1000.0 / t) for n, t, v in cases])
     return made
@@ -92,7 +96,7 @@ def folders(tmp_path_factory):
 def test_a_page_of_a_stranger_is_text(folders):
     harmless, hostile = (Skeleton(page_html(load_page(f[1]), f[1])) for f in folders)
     assert hostile.tags == harmless.tags
-    assert harmless.said.count("word") > 15
+    assert harmless.said.count(WORD) > 15
     assert hostile.said.count("<img src=x onerror=alert(1)>") > 15
     assert not any(value.startswith("javascript") for value in hostile.values)
 
@@ -119,26 +123,27 @@ def test_runs_side_by_side(folders, tmp_path):
     report = runs_report(runs)
     assert differing(runs) == ["run.t_stop"]
     (table,) = report.blocks
+    cut = WORD[:57] + "..."
     assert [column.title for column in table.columns] == [
         "run",
         "command",
         "verdict",
         "run.t_stop",
         "largest |z|",
-        "word",
+        cut,
     ]
     assert [row[:5] for row in table.rows[:2]] == [
-        ("a", "word", "agrees", 100, 10.0),
-        ("b", "word", "disagrees", 200, 5.0),
+        (A, cut, "agrees", 100, 10.0),
+        ("b", cut, "disagrees", 200, 5.0),
     ]
-    assert unexplained(report) == ["run.t_stop", "word"]
+    assert unexplained(report) == ["run.t_stop", cut]
     assert report.verdict == "disagrees"
-    assert report.reason == "1 of 3 agree; disagrees: b; word: d; of 1 nothing is judged."
+    assert report.reason == f"1 of 3 agree; disagrees: b; {cut}: d; of 1 nothing is judged."
     images = pages_plot.pictures(runs, differing(runs))
     assert [picture.file for picture, _ in images] == ["beside.svg", "sweep.svg"]
     beside = pages_plot.beside_figure(runs)
-    assert [ax.get_title("left") for ax in beside.axes] == ["P(active)", "word"]
-    assert [text.get_text() for text in beside.legends[0].get_texts()] == ["a", "b", "c", "d"]
+    assert [ax.get_title("left") for ax in beside.axes] == ["P(active)", WORD[:27] + "..."]
+    assert [text.get_text() for text in beside.legends[0].get_texts()] == [A[:27] + "...", "b", "c", "d"]
     (ax,) = pages_plot.sweep_figure(runs, "run.t_stop").axes  # of all that has numbers
     assert ax.get_title("left") == "largest |z|"
     assert ax.lines[0].get_xydata().tolist() == [[100, 10], [200, 5], [300, pytest.approx(10 / 3)], [400, 2.5]]
@@ -158,6 +163,12 @@ def test_differences_of_configs():
     assert pages_plot.swept(some, ["run.step", "circuit.level"]) == "run.step"
     assert pages_plot.swept(some, ["circuit.level"]) is None
     assert pages_plot.swept([one, other, some[0]], ["a"]) is None
+
+
+def test_keys_that_follow_are_those_that_may_be_auto():
+    tables = {"circuit": registry.CircuitKeys, "run": registry.RunKeys}
+    auto = [f"{t}.{key.name}" for t, keys in tables.items() for key in fields(keys) if key.metadata.get("auto")]
+    assert sorted(auto) == list(pages_plot.FOLLOW)
 
 
 def test_names_in_figures_are_no_mathematics():
@@ -188,10 +199,10 @@ def test_a_page_replaces_nothing_but_a_page(folders, tmp_path):
 
 def test_folders_that_are_none(folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    for name, why in (("nowhere", "does not exist"), ("empty", "is no folder of results"), ("file", "cannot be read")):
-        (tmp_path / "file").touch()
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "empty", "file"):
         said = one_line(circuitlsc("report", folders[0][0], name, "-o", "page.html", cwd=tmp_path), 2)
-        assert why in said
+        assert f"{name} is no folder of results" in said
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "file"}
 
 

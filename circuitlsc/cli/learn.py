@@ -85,7 +85,7 @@ def learn(
         history.save_history(course, folder / out.HISTORY)
         truth, numbers = None if config.truth is None else config.truth.A, config.true_numbers()
         figure = learning_plot.learning_figure(made.history, made.learned, config.learn, truth=truth, numbers=numbers)
-        results.draw(out.FIGURE, figure, learning_plot.CAPTION, greys="A" in config.learn)
+        results.draw(out.FIGURE, figure, learning_plot.CAPTION)
         results.report = (
             encoder_report(config, made, evidence)
             if isinstance(made, variational.VariationalRun)
@@ -116,8 +116,10 @@ def encoder_report(config: LearnConfig, made: VariationalRun, evidence: xr.Datas
         facts.append(("dead atoms", f"{dead} of {len(norms)} (norm below a tenth of the longest)"))
     if evidence is not None:
         facts += evidence_report(evidence).rows
-    facts += _parameters(config, made.learned)
-    return Report((Facts(tuple(facts)),), summary={"ELBO": bound, "P(active)": activity})
+    parameters, summary = _parameters(config, made.learned)
+    found = f"ELBO {bound:.3f} nats per input after {steps} steps"
+    summary = {"ELBO": bound, "P(active)": activity, **summary}
+    return Report((Facts((*facts, *parameters)),), reason=found, summary=summary)
 
 
 def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
@@ -130,7 +132,7 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
     if (memory := config.memory) is not None:
         shown = f"{memory.size} inputs remembered, each on {n / memory.size:.4g} times"
     facts = [("learned", f"{', '.join(config.learn)} in {where}, {shown}, {len(stages)} stage(s)")]
-    facts += _parameters(config, learned)
+    parameters, summary = _parameters(config, learned)
     notes: list[str] = []
     if memory is not None and isinstance(config.source, Rows) and (rows := len(config.source.X)) > memory.size:
         notes.append(
@@ -146,33 +148,36 @@ def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
             f"widths and voltages are those of the sigma it started from, {config.sigma:.4g}; start again from "
             f"start = {{ sigma = {learned.sigma:.3g} }}"
         )
+    facts += parameters
+    found = "; ".join(said for label, said in facts if label in ("learned", "against truth"))
     facts += [("note", said) for said in notes]
-    summary: dict[str, Value] = {
-        name: float(getattr(learned, name)) for name in ("pi", "lam", "sigma") if name in config.learn
-    }
-    return Report((Facts(tuple(facts)),), summary=summary)
+    return Report((Facts(tuple(facts)),), reason=f"learned {found}", summary=summary)
 
 
-def _parameters(config: LearnConfig, learned: Learned | None) -> list[tuple[str, str]]:
-    """Return the parameters that were learned as a few lines: against the truth, if the data have one."""
+def _parameters(config: LearnConfig, learned: Learned | None) -> tuple[list[tuple[str, str]], dict[str, Value]]:
+    """Return the parameters that were learned as a few lines, and as numbers: against the truth, if the data have one."""
     import numpy as np
 
     from circuitlsc.learning.match import match_atoms
 
     if learned is None:
-        return []
+        return [], {}
     facts, truth = [], config.truth
+    summary: dict[str, Value] = {}
     if "A" in config.learn:
         norms, size = np.linalg.norm(learned.A, axis=0), learned.A.shape
         facts.append(("dictionary", f"{size[0]} x {size[1]}, norms {norms.min():.3f} .. {norms.max():.3f}"))
+        summary = {"smallest norm": float(norms.min()), "largest norm": float(norms.max())}
         if truth is not None and truth.n_latents <= learned.A.shape[1]:
             match = match_atoms(truth.A, learned.A, signed=learned.signed)
             cosines = f"cosines {match.cosine.min():.4f} .. {match.cosine.max():.4f}"
             ratios = f"norms over the true ones {match.norm_ratio.min():.3f} .. {match.norm_ratio.max():.3f}"
             facts.append(("against truth", f"{cosines}, {ratios}"))
+            summary["smallest cosine"] = float(match.cosine.min())
     true = config.true_numbers() or {}
     for name in ("pi", "lam", "sigma"):
         if name in config.learn:
             of = f" (truth {true[name]:.4g})" if name in true else ""
             facts.append((name, f"{getattr(learned, name):.4f}{of}"))
-    return [*facts, ("", "(averages over the last quarter)")]
+            summary[name] = float(getattr(learned, name))
+    return [*facts, ("", "(averages over the last quarter)")], summary

@@ -60,8 +60,6 @@ class Outcome:
         What it shows.
     series : tuple of Series
         Numbers that stand beside those of other runs.
-    greys : bool
-        Whether the figure holds grey pictures.
     letter : str
         What waveforms are of, u or s.
     twin : array, shape (n_draws, n_latents), or None
@@ -75,7 +73,6 @@ class Outcome:
     draw: Callable[[], Figure]
     caption: str
     series: tuple[Series, ...] = ()
-    greys: bool = False
     letter: str = "u"
     twin: Array | None = None
 

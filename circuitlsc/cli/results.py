@@ -52,14 +52,15 @@ class Results:
         """Write numbers as JSON."""
         out.write_json(self.folder / name, numbers)
 
-    def draw(self, name: str, figure: Figure, caption: str, *, greys: bool = False) -> None:
-        """Write a figure as PNG of that name, and as SVG for the page; what else is given is as for `Picture`."""
+    def draw(self, name: str, figure: Figure, caption: str) -> None:
+        """Write a figure as PNG of that name, and as SVG for the page."""
         from circuitlsc.reporting.page import Picture
         from circuitlsc.reporting.plotting import described, save_figure
 
         path = self.folder / name
         save_figure(figure, path)
         save_figure(figure, path.with_suffix(".svg"))
+        greys = any(ax.images for ax in figure.axes)
         self._pictures.append(Picture(path.with_suffix(".svg").name, caption, greys, described(figure)))
 
     def close(self) -> None:

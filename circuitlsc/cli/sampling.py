@@ -104,7 +104,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         half = half_step(sampler, plan, note=say, **where)
         result = outcome(sampler, samples, expected=known, half=half, note=say, **_judged(config))
         results.write(result.file, result.numbers)
-        results.draw(out.FIGURE, result.draw(), result.caption, greys=result.greys)
+        results.draw(out.FIGURE, result.draw(), result.caption)
         results.series = result.series
         results.views = views(sampler, samples, letter=result.letter, twin=result.twin)
         report = result.report

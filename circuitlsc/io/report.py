@@ -121,7 +121,8 @@ class Table:
             del waiting[:1]
             while waiting and (width is None or _width([*shown, waiting[0]]) <= width):
                 shown.append(waiting.pop(0))
-            parts.append(_joined(shown))
+            part = _joined(shown)
+            parts.append(part if part[0] else part[1:])  # without a line for groups if there are none
         lines = [line for part in parts for line in ("", *part)]
         return [self.title, *lines[1:]] if self.title else lines[1:]
 
@@ -239,7 +240,7 @@ class Report:
             lines += block.text(width)
         return "\n".join(lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from circuitlsc.io.markup import render
-from circuitlsc.io.report import Facts, Report
+from circuitlsc.io.report import Facts, Note, Report
 
 LINE = 120  # characters that a line has at most
 
@@ -38,6 +38,9 @@ class Shown(Tabled):
     def _line(self) -> str:
         """Return what says most, separated by commas."""
         raise NotImplementedError
+
+    def _shows(self) -> Report:
+        return super()._shows() if any(self._facts()) else Report((Note(self._line()),))
 
     def __repr__(self) -> str:
         name = type(self).__name__

@@ -22,6 +22,7 @@ CAPTION = (
 
 LABELS = {"pi": r"$\pi$", "lam": r"$\lambda$", "sigma": r"$\sigma$", "error": "$|x - A s|^2 / D$"}
 MOST_ATOMS = 400  # drawn
+IN_A_ROW = 4  # panels
 SMOOTHED = 50  # windows of a record, over each of which a mean is drawn
 
 
@@ -135,8 +136,13 @@ def learning_figure(
         *(["elbo"] if "elbo" in history else []),
     ]
     panels = [*pictures, *curves]
-    with new_figure(2.6 * len(panels), 2.5) as fig:
-        axes = dict(zip(panels, np.atleast_1d(fig.subplots(1, len(panels))), strict=True))
+    rows = 1 if len(panels) <= IN_A_ROW else 2
+    columns = math.ceil(len(panels) / rows)
+    with new_figure(2.6 * columns, 2.5 * rows) as fig:
+        places = fig.subplots(rows, columns, squeeze=False).ravel()
+        axes = dict(zip(panels, places, strict=False))
+        for unused in places[len(panels) :]:
+            unused.remove()
         if learned is not None and pictures:
             plot_dictionary(history["A"].values[0], axes["start"]).set_title("start")
             plot_dictionary(learned.A, axes["learned"]).set_title(_agreement(learned, truth))

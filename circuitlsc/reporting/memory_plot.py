@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlsc.reporting.plotting import LABELS, distinct_colors, legend_above, new_figure, plot_against, probable
+from circuitlsc.reporting.plotting import (
+    LABELS,
+    distinct_colors,
+    legend_above,
+    new_figure,
+    numbered,
+    plot_against,
+    probable,
+)
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.memory_compare import MemoryComparison
@@ -73,7 +81,7 @@ def plot_within_visit(comparison: MemoryComparison, name: str, ax: Axes) -> None
     )
     ax.set(xlabel="within a visit", ylabel=f"{LABELS[name]}: circuit - exact")
     if comparison.within_visit:
-        ax.legend(loc="best")
+        legend_above(ax, ncols=2)
 
 
 def plot_limits(comparison: MemoryComparison, ax: Axes) -> None:
@@ -81,6 +89,5 @@ def plot_limits(comparison: MemoryComparison, ax: Axes) -> None:
     ratio = [c.max_abs_z / c.z_limit for c in comparison.inputs]
     ax.plot(np.arange(len(ratio)), ratio, "o", ms=3.5, color="C0")
     ax.axhline(1, color="0.6", lw=0.8, ls=":")
-    ax.set(xlabel="input", ylabel="largest |z| / limit", ylim=(0, 1.1 * max(1.0, *ratio)))
-    if len(ratio) <= 12:
-        ax.set_xticks(range(len(ratio)))
+    numbered(ax, len(ratio), "input")
+    ax.set(ylabel="largest |z| / limit", ylim=(0, 1.1 * max(1.0, *ratio)))

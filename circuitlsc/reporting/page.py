@@ -162,7 +162,7 @@ def load_page(folder: Path) -> Page:
             views=checked(data["views"]),
             again=str(data["again"]),
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} does not exist: {folder} is no folder of results, or one of an earlier version. Run it again."
         ) from None

@@ -71,7 +71,7 @@ def _sentence(runs: Sequence[Run]) -> str:
 
 
 def _column(title: str, values: Sequence[Value], group: str) -> Column:
-    """Return the column of some values: numbers to four digits, to the right."""
+    """Return the column of some values: numbers to the right, to four digits, of configs to six."""
     numbers = [value for value in values if isinstance(value, (int, float))]
-    digits = "" if all(isinstance(value, int) for value in numbers) else ".4g"
+    digits = "" if all(isinstance(value, int) for value in numbers) else ".6g" if group == "config" else ".4g"
     return Column(shown(title), f">8{digits}" if numbers else "<8", group)

@@ -23,6 +23,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatterMathtext, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from circuitlsc.io.arrays import Array
 
@@ -32,6 +33,9 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 MOST_POINTS = 5000  # of one axes, drawn as vectors
 _MARKUP = re.compile(r"\$|\\(?:mathrm)?|[{}]")
 _SIGNS = {r"\langle": "<", r"\rangle": ">", r"\pm": "±"}
+SMALL = 1e-4  # of a logarithmic axis: below, labels are powers of ten
+DECADES = 2.1  # of one, up to which 2 and 5 of a decade are labelled, too
+FEWEST, MOST_NUMBERED = 4, 12  # latents across axes: room for so many at least, and each with its number
 LABELS = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
 
 
@@ -57,6 +61,26 @@ def legend_above(ax: Axes, **options: Any) -> None:
 def numbers(rows: Iterable[Any], *names: str) -> Array:
     """Return fields of many rows, None as nan: a line for each name."""
     return np.array([[getattr(row, name) for name in names] for row in rows], dtype=float).T
+
+
+def numbered(ax: Axes, n: int, what: str = "latent") -> None:
+    """Write the numbers of n latents, or others, below the axes: whole, and apart from each other."""
+    middle, half = (n - 1) / 2, max(n, FEWEST) / 2 + 0.2
+    ax.set(xlabel=what, xlim=(middle - half, middle + half))
+    if n <= MOST_NUMBERED:
+        ax.set_xticks(range(n))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+
+
+def decades(ax: Axes) -> None:
+    """Label logarithmic axes so that labels do not touch: decades, and 2 and 5 of each where there are few."""
+    for axis, scale, ends in ((ax.xaxis, ax.get_xscale(), ax.get_xlim()), (ax.yaxis, ax.get_yscale(), ax.get_ylim())):
+        if scale == "log":
+            near = np.log10(ends[1] / ends[0]) < DECADES
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}") if ends[0] > SMALL else LogFormatterMathtext())
+            axis.set_minor_formatter(NullFormatter())
 
 
 def probable(value: Array, error: Array) -> Array:

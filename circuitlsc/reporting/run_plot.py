@@ -16,6 +16,7 @@ from circuitlsc.reporting.plotting import (
     distinct_colors,
     legend_above,
     new_figure,
+    numbered,
     numbers,
     plot_against,
     probable,
@@ -106,8 +107,8 @@ def plot_statistic(
     ax.bar(k, exact, width=0.8, color="0.85", label=called[0])
     ax.plot(k + 0.18, sde, "kx", ms=4, mew=0.8, label=called[1])
     ax.errorbar(k - 0.12, circuit, error, fmt="o", ms=3.5, color="C0", label="circuit")
-    ax.set(xlabel="latent", ylabel=LABELS[name])
-    ax.set_xticks(k if len(k) <= 12 else k[::4])
+    numbered(ax, len(k))
+    ax.set_ylabel(LABELS[name])
 
 
 def plot_difference(comparison: Comparison, ax: Axes, called: str = "exact") -> None:
@@ -130,8 +131,8 @@ def plot_difference(comparison: Comparison, ax: Axes, called: str = "exact") -> 
         ax.axhline(sign * level, color="0.6", lw=0.8, ls=":")
     ax.axhline(0, color="0.6", lw=0.7, zorder=0)
     scaled = "" if comparison.scale == 1 else f" (mean, sd: / {comparison.scale:.3g})"
-    ax.set(xlabel="latent", ylabel=f"z = (circuit - {called}) / SE" if crowd else f"circuit - {called}{scaled}")
-    ax.set_xticks(k if len(k) <= 12 else k[:: max(1, len(k) // 8)])
+    numbered(ax, len(k))
+    ax.set_ylabel(f"z = (circuit - {called}) / SE" if crowd else f"circuit - {called}{scaled}")
     reach = max(abs(v) for v in ax.get_ylim())
     ax.set_ylim(-1.3 * reach, 1.3 * reach)
     ax.legend(ncols=3, loc="upper left", columnspacing=0.8, handletextpad=0.1)
@@ -232,11 +233,13 @@ def plot_objective(at: ArrayLike, gap: Array, ax: Axes, style: str = "-") -> Non
 def plot_code(row: Settled, ax: Axes) -> None:
     """Draw the code of the circuit over that of software."""
     k = np.arange(len(row.code))
-    ax.vlines(k, 0, row.reference.code, color="0.8", lw=4, label="software", zorder=1)
-    ax.plot(k, row.code, "o", ms=3.5, color="C0", label="circuit")
+    thick = min(1.0, CROWD / len(k))  # of a line and a point, beside those of a few latents
+    ax.vlines(k, 0, row.reference.code, color="0.8", lw=max(1.2, 4 * thick), label="software", zorder=1)
+    ax.plot(k, row.code, "o", ms=max(1.5, 3.5 * thick), color="C0", label="circuit")
     ax.axhline(0, color="0.4", lw=0.6, zorder=0)
-    ax.set(xlabel="latent", ylabel="code s (model units)")
-    ax.legend(loc="best")
+    numbered(ax, len(k))
+    ax.set_ylabel("code s (model units)")
+    legend_above(ax)
 
 
 def plot_many(result: MapResult, ax: Axes) -> None:
@@ -282,7 +285,8 @@ def plot_differences(rows: tuple[MeanDifference, ...], what: str, limit: float, 
     d, se = numbers(rows, "difference", "se")
     ax.axhline(0, color="0.4", lw=0.6, zorder=0)
     ax.errorbar(k, d, limit * se, fmt="o", ms=3, lw=0.8, color="C0")
-    ax.set(xlabel="latent", ylabel=f"{what}: circuit - {exact}")
+    numbered(ax, len(k))
+    ax.set_ylabel(f"{what}: circuit - {exact}")
 
 
 def plot_bias(bias: StreamBias, name: str, ax: Axes) -> None:
@@ -293,5 +297,6 @@ def plot_bias(bias: StreamBias, name: str, ax: Axes) -> None:
     ax.axhline(0, color="0.4", lw=0.6)
     ax.errorbar(k, mean, 2 * se, fmt="o", ms=3, lw=0.8, color="C1", label="mean over inputs")
     reach = 1.5 * float(max(rms.max(), (np.abs(mean) + 2 * se).max()))
-    ax.set(xlabel="latent", ylabel=f"{LABELS[name]}: law - posterior", ylim=(-reach, reach))
+    numbered(ax, len(k))
+    ax.set(ylabel=f"{LABELS[name]}: law - posterior", ylim=(-reach, reach))
     ax.legend(loc="upper left")

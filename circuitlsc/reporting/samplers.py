@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter, StrMethodFormatter
 
 from circuitlsc.io.report import Facts, Note, Report, Table
-from circuitlsc.reporting.plotting import COLORS, new_figure
+from circuitlsc.reporting.plotting import COLORS, decades, new_figure
 from circuitlsc.studies.convergence import Crossing
 from circuitlsc.studies.sampler_comparison import FAST, SLOW, NoiseLevel, SamplerComparison
 
@@ -32,9 +31,7 @@ STYLES = {
 }
 BIAS = {"-": ":", "--": (0, (1, 4))}  # dots for the bias of what has a line, or dashes
 SHOWN = (10.0, 100.0, 1000.0)  # tau, and the hold
-SMALL = 1e-4  # of an axis: below, labels are powers of ten
 FORGETS = 2.0  # tau: samples of a variational circuit that are so far apart are independent
-DECADES = 1.6  # of an axis, up to which 2 and 5 of a decade are labelled, too
 
 
 def plot_errors(level: NoiseLevel, what: str, ax: Axes, tau_watts: float | None = None) -> None:
@@ -62,11 +59,7 @@ def plot_errors(level: NoiseLevel, what: str, ax: Axes, tau_watts: float | None 
         )
         ax.plot(x, getattr(course, what), color=color, ls=dash, lw=1.4, label=NAMES[name])
     ax.set(xscale="log", yscale="log")
-    for axis, ends in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
-        near = np.log10(ends[1] / ends[0]) < DECADES
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if near else (1.0,)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}") if ends[0] > SMALL else LogFormatterMathtext())
-        axis.set_minor_formatter(NullFormatter())
+    decades(ax)
 
 
 def samplers_figure(found: SamplerComparison) -> Figure:
@@ -115,7 +108,15 @@ def samplers_report(found: SamplerComparison) -> Report:
         for name, course in level.samplers.items()
     }
     summary = {f"rms at the end, {name}": value for name, value in ends.items()}
-    return Report((*tables, Note(f"{said}\n{_read(found)}"), Facts(tuple(_circuits(found)))), summary=summary)
+    blocks = (*tables, Note(f"{said}\n{_read(found)}"), Facts(tuple(_circuits(found))))
+    return Report(blocks, reason="; ".join(map(_best, found.levels)), summary=summary)
+
+
+def _best(level: NoiseLevel) -> str:
+    """Say which sampler is the most accurate at the end of the hold."""
+    name, course = min(level.samplers.items(), key=lambda item: item[1].rms[-1])
+    ends = f"{level.times[-1]:.4g} tau the most accurate is {NAMES[name]}, with an rms error of P(active) of"
+    return f"sigma {level.sigma:g}: after {ends} {course.rms[-1]:.3f}"
 
 
 def _read(found: SamplerComparison) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from circuitlsc.nonideal.nonidealities import unit_of
-from circuitlsc.reporting.plotting import new_figure, numbers
+from circuitlsc.reporting.plotting import MOST_NUMBERED, decades, legend_above, new_figure, numbers
 from circuitlsc.studies.budget import BudgetEntry, ErrorBudget
 from circuitlsc.studies.chip_yield import ChipReport
 from circuitlsc.studies.friction import FrictionSweep
@@ -25,7 +25,7 @@ FRICTION_CAPTION = (
     "Left: effective samples per tau over friction. Right: the largest |z| against exact, which friction leaves alone."
 )
 
-MANY = 40  # chips
+FEW, MANY = 3, 40  # chips
 
 TITLES = {
     "p_active": "change of P(active)",
@@ -42,10 +42,12 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
 
     P(active), mean and co-activation are those of the latent (or pair) that changes most.
     """
-    values, errors = np.transpose([e.largest(what) for e in entries]).astype(float)
+    values, errors = np.transpose([e.largest(what) for e in entries]).astype(float).round(12)  # rounding is no change
     y = np.arange(len(entries))
     colors = ["C1" if e.name == "all" else "C0" for e in entries]
-    ax.barh(y, values, xerr=2 * errors, color=colors, height=0.65, error_kw={"lw": 0.8, "capsize": 1.5})
+    below = np.minimum(2 * errors, values) if what == "tv" else 2 * errors  # it is never negative
+    bars = {"lw": 0.8, "capsize": 1.5}
+    ax.barh(y, values, xerr=[below, 2 * errors], color=colors, height=0.65, error_kw=bars)
     ax.axvline(0, color="0.3", lw=0.7)
     ax.set(yticks=y, title=TITLES[what], ylim=(len(entries) - 0.4, -0.6))
     ax.set_yticklabels([_label(e) for e in entries])
@@ -53,7 +55,6 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     if what == "tv":
         (floors,) = numbers((e.change for e in entries), "tv_floor")
         ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, label="what noise alone makes")
-        ax.legend(loc="upper right", bbox_to_anchor=(1, -0.12 - 0.3 / len(entries)), borderaxespad=0)
 
 
 def _label(entry: BudgetEntry) -> str:
@@ -77,6 +78,8 @@ def budget_figure(budget: ErrorBudget) -> Figure:
         axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for what, ax in zip(panels, axes, strict=True):
             plot_budget(entries, what, ax)
+        if "tv" in panels:
+            fig.legend(loc="outside lower right")
     return fig
 
 
@@ -96,12 +99,13 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
         ax.legend(loc="best")
     for at, entry in zip(x, entries, strict=True):
         value, se = (getattr(entry.change, name)[k] for name in (what, f"{what}_se"))
-        face = "C0" if entry.prediction_holds is not False else "white"
+        face = "C0" if entry.prediction_holds is not False else "none"
         ax.errorbar(at, value, 2 * se, fmt="o", color="C0", mfc=face, capsize=1.5, lw=0.8)
     ax.axhline(0, color="0.8", lw=0.7, zorder=0)
     row, latent = divmod(k, len(entries[0].change.mean) // entries[0].inputs)
     whose = f"latent {k}" if entries[0].inputs == 1 else f"input {row}, latent {latent}"
-    ax.set(xlabel=f"{name} ({unit_of(name)})", ylabel=TITLES[what], title=whose)
+    unit = unit_of(name)
+    ax.set(xlabel=name if unit == "1" else f"{name} ({unit})", ylabel=TITLES[what], title=whose)
 
 
 def sweep_figure(budget: ErrorBudget) -> Figure | None:
@@ -128,16 +132,18 @@ def chips_figure(report: ChipReport) -> Figure:
             if some:
                 at, error, bar = np.transpose(some)
                 below = np.minimum(bar, error)  # no error is smaller than 0
-                size = 4 if len(chips) <= MANY else 2.5
-                ax.errorbar(at, error, [below, bar], fmt="o", ms=size, color=color, capsize=1.5, lw=0.8, label=verdict)
-        ax.axhline(report.tolerance, color="k", ls="--", lw=0.8)
-        place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-        ax.text(1.0, report.tolerance, "tolerance", color="0.2", **place)
+                style: dict[str, Any] = {"capsize": 1.5, "lw": 0.8} if len(chips) <= MANY else {"ms": 2, "lw": 0.5}
+                ax.errorbar(at, error, [below, bar], fmt="o", color=color, label=verdict, **style)
+        ax.axhline(report.tolerance, color="k", ls="--", lw=0.8, label="tolerance")
         ax.set(xlabel="chip, sorted", ylabel="largest error of P(active), mean", ylim=(0, None))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlim(0.5, len(chips) + 0.5)
+        room = max(len(chips), FEW) / 2
+        ax.set_xlim((len(chips) + 1) / 2 - room, (len(chips) + 1) / 2 + room)
+        if len(chips) <= MOST_NUMBERED:
+            ax.set_xticks(range(1, len(chips) + 1))
+        else:
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(f"yield {report.passed} of {len(chips)} (95 % interval {low:.0%} to {high:.0%})")
-        ax.legend(loc="upper left")
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
@@ -150,8 +156,9 @@ def friction_figure(sweep: FrictionSweep) -> Figure:
         plot_friction(sweep, "max_abs_z", second, "o")
         second.axhline(4, color="0.6", lw=0.8, ls=":", label="4 standard errors")
         second.set(ylabel="largest |z| against exact", ylim=(0, None))
-        first.legend()
-        second.legend()
+        for ax in (first, second):
+            decades(ax)
+            legend_above(ax, ncols=2)
     return fig
 
 

@@ -243,12 +243,19 @@ class ErrorBudget(Shown):
         ]
         rows = [_row(entry) for entry in self.entries]
         summary: dict[str, Value] = {}
+        found = ""
         if imperfect := [entry for entry in self.entries if entry.parameters and "=" not in entry.name]:
             both = imperfect[-1]  # all of them, or the only one
             names = {"p_active": "dP(active)", "mean": "dmean"}
             summary = {f"{name} of all": both.largest(what)[0] for what, name in names.items()}
+            said_of = {"p_active": "P(active)", "mean": "the mean of s"}
+            changes = ("{} by {:+.3g} +- {:.1g}".format(said, *both.largest(n)) for n, said in said_of.items())
+            who = "all imperfections together change" if both.name == "all" else f"{both.name} changes"
+            found = (
+                f"{who} {' and '.join(changes)}, in the latent that changes most, against ideal parts on the same noise"
+            )
         table = Table.of({**columns, "notes": ""}, rows)
-        return Report((table, Note("\n".join(below))), summary=summary)
+        return Report((table, Note("\n".join(below))), reason=found, summary=summary)
 
     def sweeps(self) -> dict[str, list[BudgetEntry]]:
         """Return the entries of each sweep, by parameter."""

@@ -104,7 +104,7 @@ class ChipReport(Shown):
             f"and mean in units of the slab; 95 % interval {low:.0%} to {high:.0%}"
         )
         summary = {"chips": len(self.chips), "yield": self.passed / len(self.chips), "tolerance": self.tolerance}
-        return Report((Table.of(columns, rows), Note(found)), summary=summary)
+        return Report((Table.of(columns, rows), Note(found)), reason=found, summary=summary)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

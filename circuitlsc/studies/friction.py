@@ -110,14 +110,14 @@ class FrictionSweep(Shown):
             attrgetter("ess_per_tau", "relative", "step", "us_per_step", "max_abs_z", "max_error"),
         )
         rows = [(row.friction or "overdamped", *measured(row)) for row in self.rows]
-        below = (
-            f"mass {self.mass:.4g} tau, {self.t_stop:g} tau per chain; ESS of the slowest statistic; against {self.reference}\n"
+        run = f"mass {self.mass:.4g} tau, {self.t_stop:g} tau per chain; ESS of the slowest statistic; against {self.reference}"
+        found = (
             f"best friction {best.friction:.4g}: {best.relative:.2f} times the effective samples per tau of the overdamped "
             "circuit"
         )
         summary = {"best friction": best.friction, "ESS per tau": best.ess_per_tau, "relative": best.relative}
         table = Table.of({**columns, "largest |z|": ">11.2f", "largest error": ">13.4f"}, rows)
-        return Report((table, Note(below)), summary=summary)
+        return Report((table, Note(f"{run}\n{found}")), reason=found, summary=summary)
 
     def to_dict(self) -> dict[str, Any]:
         """Return lists, dicts, strings and finite numbers only."""

@@ -34,7 +34,7 @@ from scipy.special import chdtr, chdtrc, ndtr, ndtri
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, as_generator, check_count, real_array
-from circuitlsc.io.report import Facts, Note, Report, Table, p_text
+from circuitlsc.io.report import Facts, Note, Report, Table, Value, p_text
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.reference.statistics import residual_power
 from circuitlsc.validation.verdict import Outcome, Verdict
@@ -372,7 +372,12 @@ def calibration_report(c: Calibration) -> Report:
         facts.append(("bias", f"of the law, no fault of the circuit: {c.bias.reason}"))
     if len(shown) < c.n_latents:
         blocks.append(Note(f"({len(shown)} of {c.n_latents} latents: the smallest p)"))
-    summary = {"inputs": c.n_inputs, "smallest adjusted p": c.p_value, "shift that would show": c.detectable_shift}
+    p = c.p_value or _short(0.0)  # too small for a double
+    summary: dict[str, Value] = {
+        "inputs": c.n_inputs,
+        "smallest adjusted p": p,
+        "shift that would show": c.detectable_shift,
+    }
     return Report((*blocks, Facts(tuple(facts))), c.verdict, c.reason, summary)
 
 

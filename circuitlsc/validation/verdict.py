@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from circuitlsc.io.report import Report
+from circuitlsc.io.report import Report, p_text
 from circuitlsc.io.shown import Shown
 
 Outcome = Literal["agrees", "disagrees", "inconclusive"]
@@ -36,6 +36,8 @@ class Verdict(Shown):
             value = getattr(self, f.name)
             if isinstance(value, (bool, int, str)) and f.name not in ("verdict", "reason"):
                 yield f.name.replace("_", " "), str(value)
+            elif f.name == "p_value":
+                yield "p value", p_text(value).removeprefix("= ")
             elif isinstance(value, float):
                 yield f.name.replace("_", " "), f"{value:.4g}"
 

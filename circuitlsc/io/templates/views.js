@@ -49,9 +49,9 @@
     const rough = (high - low) / most;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = power * [1, 2, 5, 10].find((times) => times * power >= rough);
-    const found = [];
-    for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(Number((k * step).toPrecision(12)));
-    return found;
+    const first = Math.ceil(low / step);
+    const all = Array.from({ length: Math.ceil(most) + 1 }, (_, k) => Number(((first + k) * step).toPrecision(12)));
+    return all.filter((value) => value <= high);
   };
 
   const waveforms = (section, data) => {
