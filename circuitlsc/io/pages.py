@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+KEYS = "config.md"  # the page of what is declared, which is better asked for what it declares
+FIRST = "start.md"  # the page for a first look
 _HEADING = re.compile(r"^(#+) (.*)$")
 _FENCE = "```"
 _TABLE = re.compile(r"^\|(.*)\|\s*$")
@@ -88,6 +90,17 @@ def nearest_passage(message: str) -> tuple[Section, str] | None:
     return best[:2]
 
 
+def passages_on(word: str) -> list[tuple[Section, str]]:
+    """Return the rows of tables that begin with a word; if there are none, the shortest paragraph that has it."""
+    rows = re.compile(rf"^\|\s*`?{re.escape(word)}`?\s*\|", re.MULTILINE | re.IGNORECASE)
+    found = [(section, text) for section, text, _ in _passages() if rows.search(text)]
+    if found:
+        return found
+    anywhere = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])", re.IGNORECASE)
+    having = [(section, text) for section, text, _ in _passages() if anywhere.search(text) and not text.startswith("|")]
+    return sorted(having, key=lambda each: (each[0].page != FIRST, len(each[1])))[:1]
+
+
 def _stems(text: str) -> frozenset[str]:
     """Return the beginnings of a text's longer words: "crashes" and "crashed" are one."""
     return frozenset(word[:6] for word in _WORD.findall(text.lower()))
@@ -98,6 +111,8 @@ def _passages() -> tuple[tuple[Section, str, frozenset[str]], ...]:
     """Return paragraphs and rows of tables, with their section and their words."""
     found = []
     for section in sections():
+        if section.page == KEYS:
+            continue
         for block in re.split(r"\n\s*\n", section.text):
             head, rows = (block.splitlines()[:2], block.splitlines()[2:]) if block.startswith("|") else ([], [block])
             for row in filter(str.strip, rows):
