@@ -16,7 +16,7 @@ from circuitlsc import errors
 from circuitlsc.cli.explain import _exactly, words
 from circuitlsc.cli.main import app
 from circuitlsc.config.describe import tables
-from circuitlsc.io import pages
+from circuitlsc.io import docs
 from circuitlsc.model.prior_io import PRIORS
 from circuitlsc.nonideal.presets import PRESETS
 from circuitlsc.reporting.terms import TERMS
@@ -107,8 +107,8 @@ def test_what_is_not_known_is_said(word, near):
 
 
 def test_lines_find_room():
-    for section in pages.sections():
-        for line in section.plain(72).splitlines():
+    for section in docs.sections():
+        for line in section.as_text(72).splitlines():
             code = line.startswith("    ") and line.strip() in section.text
             assert len(line) <= 72 or code or " " not in line.strip(), (section.place, line)
 
@@ -116,7 +116,7 @@ def test_lines_find_room():
 def test_marks_of_markdown_are_left_out():
     paragraphs = "See **[method](method.md#a)** and `x`:\n\n- one\n  goes on\n- two\n\n    code **as** it is\n\n"
     text = paragraphs + "| a | b | c |\n|---|---|---|\n| 1 | \\|z\\| | 3 |\n"
-    assert pages.plain(text, 80).splitlines() == [
+    assert docs.as_text(text, 80).splitlines() == [
         "See method and x:",
         "",
         "- one goes on",

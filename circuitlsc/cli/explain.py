@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ from circuitlsc import errors
 from circuitlsc.cli.shared import EXIT_CODES, Ended, app, completed, plain
 from circuitlsc.errors import InputError, printable
 from circuitlsc.io.nearest import nearest
+from circuitlsc.io.wrapped import wrapped
 
 if TYPE_CHECKING:
     from circuitlsc.config.describe import Key
@@ -27,7 +27,7 @@ def words() -> list[str]:
     """Return the words that are known: keys, tables, their words, presets, commands, verdicts, errors, terms and titles."""
     from circuitlsc.config.describe import tables
     from circuitlsc.config.template import SYSTEMS
-    from circuitlsc.io.pages import KEYS, sections
+    from circuitlsc.io.docs import KEYS, sections
     from circuitlsc.model.prior_io import PRIORS
     from circuitlsc.reporting.terms import TERMS
 
@@ -81,7 +81,7 @@ def _exactly(text: str, width: int) -> Iterator[str]:
     """Yield what there is about a word or a title."""
     from circuitlsc.config.describe import tables
     from circuitlsc.config.template import SYSTEMS
-    from circuitlsc.io.pages import KEYS, plain, titled
+    from circuitlsc.io.docs import KEYS, as_text, titled
     from circuitlsc.model.prior_io import PRIORS
     from circuitlsc.reporting.terms import TERMS
 
@@ -93,14 +93,14 @@ def _exactly(text: str, width: int) -> Iterator[str]:
     yield from _keys([key for _, keys in found.values() for key in keys if text in (key.name, key.path)], width)
     if small in PRIORS:
         keys = [key for key in found["prior"][1] if key.prior == small]
-        title, what = f'[prior] kind = "{small}"', plain(_first(PRIORS[small].__doc__), width)
+        title, what = f'[prior] kind = "{small}"', as_text(_first(PRIORS[small].__doc__), width)
         yield _table(title, what, [replace(key, prior="") for key in keys], width)
     options = [
         key for _, keys in found.values() for key in keys if text in key.meta.get("options", ()) and text not in PRIORS
     ]
     if options:
         yield from (f'"{text}" is a word of {each}' for each in _keys(options, width))
-        yield from (said for said in _passages(text, width, rows=True))
+        yield from _passages(text, width, rows=True)
     for name, (kind, prior) in SYSTEMS.items():
         if name.lower() == small:
             said = f'kind = "{kind}" in [dynamics], with kind = "{prior}" in [prior]: circuitlsc init --system {name}'
@@ -115,16 +115,16 @@ def _exactly(text: str, width: int) -> Iterator[str]:
     codes = small.removeprefix("exit code ").removeprefix("exit ")
     for section in titled([EXIT] if codes in ("0", "1", "2", "3", "4", "130") else [text]):
         if section.page != KEYS:
-            yield f"{section.title} ({section.page})\n\n{section.plain(width)}"
+            yield f"{section.title} ({section.page})\n\n{section.as_text(width)}"
 
 
 def _passages(text: str, width: int, *, rows: bool = False) -> Iterator[str]:
     """Yield what stands on a word in the docs, or its rows of tables alone."""
-    from circuitlsc.io.pages import passages_on, plain
+    from circuitlsc.io.docs import as_text, passages_on
 
     for section, passage in passages_on(text):
         if passage.startswith("|") or not rows:
-            yield f"in the docs ({section.place})\n\n{plain(passage, width)}"
+            yield f"in the docs ({section.place})\n\n{as_text(passage, width)}"
 
 
 def _commands() -> dict[str, str]:
@@ -135,7 +135,7 @@ def _commands() -> dict[str, str]:
 def _of_message(text: str, width: int) -> Iterator[str]:
     """Yield what there is about an error message: the keys and tables that it names, and the passage nearest to it."""
     from circuitlsc.config.describe import tables
-    from circuitlsc.io.pages import nearest_passage, plain
+    from circuitlsc.io.docs import as_text, nearest_passage
 
     found = tables()
     named = {*re.findall(r"[a-zA-Z_]+(?:\.\w+)+", text)}
@@ -148,7 +148,7 @@ def _of_message(text: str, width: int) -> Iterator[str]:
         yield f"{option}\n{_SPACES}an option: circuitlsc COMMAND -h says what it takes"
     if (near := nearest_passage(text)) is not None:
         section, passage = near
-        yield f"nearest in the docs ({section.place})\n\n{plain(passage, width)}"
+        yield f"nearest in the docs ({section.place})\n\n{as_text(passage, width)}"
 
 
 def _ends(name: str, path: str) -> bool:
@@ -175,9 +175,7 @@ def _table(title: str, what: str, keys: list[Key], width: int) -> str:
     for key in keys:
         unit = "" if key.unit == "-" else f" {key.unit}"
         of = f"{key.prior}: " if key.prior else ""
-        lines += textwrap.wrap(
-            f"{of}{key.name}  {key.meta['text']}; default {key.default()}{unit}", width, subsequent_indent=_SPACES
-        )
+        lines += wrapped(f"{of}{key.name}  {key.meta['text']}; default {key.default()}{unit}", width, then=_SPACES)
     return "\n".join(lines)
 
 
@@ -196,5 +194,4 @@ def _first(doc: str | None) -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
-    how = {"initial_indent": _SPACES, "subsequent_indent": _SPACES}
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, **how)  # type: ignore[arg-type]
+    return "\n".join(wrapped(text, width, _SPACES, _SPACES))

@@ -129,8 +129,8 @@ class Start:
         }
         command, _, folder = next(each for each in self.commands if each[1] == config)
         if self.kind == "variational":
-            what["learn"] = "An encoder for the dictionary, trained before the circuit runs"
-        of = f" in {printable(self.dictionary or DICTIONARY)}" if command == "run" or self.kind == "variational" else ""
+            what["learn"] = "An encoder, trained before its circuit runs, for the dictionary"
+        of = f" in {printable(self.dictionary or DICTIONARY)}" if what[command].endswith("the dictionary") else ""
         return f"{what[command]}{of}:\n  circuitlsc {command} {config} -o {folder}"
 
     def _dictionary(self, part: Path, folder: Path) -> tuple[str, Array]:

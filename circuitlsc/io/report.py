@@ -7,13 +7,13 @@ its tables, and a file keeps them.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any, TypeAlias
 
 from circuitlsc.io.markup import render
+from circuitlsc.io.wrapped import wrapped
 
 Value: TypeAlias = float | str | None
 
@@ -194,8 +194,7 @@ class Note:
 def _wrapped(text: str, width: int | None, first: str = "", then: str = "") -> list[str]:
     if width is None or len(first) + len(text) <= width:
         return [(first + text).rstrip()]
-    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, max(width, 2 * LABEL), initial_indent=first, subsequent_indent=then, **how)
+    return wrapped(text, max(width, 2 * LABEL), first, then)
 
 
 Block: TypeAlias = Table | Facts | Note

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+
+from circuitlsc.io.wrapped import wrapped
 
 KEYS = "config.md"  # the page of what is declared, which is better asked for what it declares
 FIRST = "start.md"  # the page for a first look
@@ -46,9 +47,9 @@ class Section:
         """Where it stands."""
         return f"{self.page}: {self.title}"
 
-    def plain(self, width: int) -> str:
-        """Return it for a terminal of a width: links as their texts, tables row by row, code as it is."""
-        return "\n".join(_lines(self.text, width)).strip("\n")
+    def as_text(self, width: int) -> str:
+        """Return it for a terminal, as `as_text` does."""
+        return as_text(self.text, width)
 
 
 def folder() -> Path:
@@ -120,8 +121,8 @@ def _passages() -> tuple[tuple[Section, str, frozenset[str]], ...]:
     return tuple(found)
 
 
-def plain(text: str, width: int) -> str:
-    """Return Markdown for a terminal of a width."""
+def as_text(text: str, width: int) -> str:
+    """Return Markdown for a terminal of a width: links as their texts, tables row by row, code as it is."""
     return "\n".join(_lines(text, width)).strip("\n")
 
 
@@ -158,17 +159,16 @@ def _lines(text: str, width: int) -> Iterator[str]:
 def _paragraph(lines: list[str], width: int) -> list[str]:
     text = _inline(" ".join(line.strip() for line in lines))
     hang = "  " if lines[0].lstrip().startswith("- ") else ""
-    return textwrap.wrap(text, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    return wrapped(text, width, "", hang)
 
 
 def _row(head: list[str], cells: list[str], width: int) -> Iterator[str]:
     """Yield a row of a table: its first cell, and the others below, each after its title."""
-    yield from textwrap.wrap(cells[0], width, break_long_words=False, break_on_hyphens=False)
+    yield from wrapped(cells[0], width)
     for title, cell in zip(head[1:], cells[1:], strict=False):
         said = f"{title}: {cell}" if title and len(head) > 2 else cell
         if cell:
-            how = {"initial_indent": " " * _INDENT, "subsequent_indent": " " * (_INDENT + 2)}
-            yield from textwrap.wrap(said, width, break_long_words=False, break_on_hyphens=False, **how)  # type: ignore[arg-type]
+            yield from wrapped(said, width, " " * _INDENT, " " * (_INDENT + 2))
 
 
 def _inline(text: str) -> str:
