@@ -114,7 +114,7 @@ class Table:
 
     def text(self, width: int | None = None) -> list[str]:
         """Return lines no longer than a width: columns, or groups of them, that find no room stand below, under their keys."""
-        key, *waiting = self._blocks()
+        key, *waiting = self._blocks(width)
         parts: list[list[str]] = []
         while waiting or not parts:
             shown = [key, *waiting[:1]]
@@ -126,22 +126,26 @@ class Table:
         lines = [line for part in parts for line in ("", *part)]
         return [self.title, *lines[1:]] if self.title else lines[1:]
 
-    def _blocks(self) -> Iterator[list[str]]:
-        """Yield the lines of the first column, and of each group or column that is not in one."""
+    def _blocks(self, width: int | None) -> Iterator[list[str]]:
+        """Yield the lines of the first column, and of each group, as far as it finds room, or column that is in none."""
+        cells = [column.lines([row[n] for row in self.rows]) for n, column in enumerate(self.columns)]
+        titles = [column.group for column in self.columns]
+
+        def fits(start: int, stop: int) -> bool:
+            return width is None or sum(len(each[0]) + 1 for each in (cells[0], *cells[start:stop])) <= width + 1
+
         start = 0
-        grouped = any(name for name, _ in self.groups)
-        spans = [n for name, n in self.groups for n in ((n,) if name else (1, n - 1) if grouped else (1,) * n)]
-        for span in filter(None, spans):
-            columns = self.columns[start : start + span]
-            shown = [c.lines([row[start + n] for row in self.rows]) for n, c in enumerate(columns)]
-            head, *lines = map(" ".join, zip(*shown, strict=True))
-            if grouped:
-                name = columns[0].group
+        while start < len(cells):
+            stop = start + 1
+            while start and any(titles) and titles[start] in titles[stop : stop + 1] and fits(start, stop + 1):
+                stop += 1
+            head, *lines = map(" ".join, zip(*cells[start:stop], strict=True))
+            if any(titles):
                 head = head if start else f"{self.columns[0].title:<{len(head)}}"
-                yield [f"{name:^{len(head)}}", head, *lines]
+                yield [f"{titles[start]:^{len(head)}}", head, *lines]
             else:
                 yield [head, *lines]
-            start += span
+            start = stop
 
 
 def p_text(p: float) -> str:
