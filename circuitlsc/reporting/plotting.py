@@ -36,7 +36,6 @@ _SIGNS = {r"\langle": "<", r"\rangle": ">", r"\pm": "±"}
 SMALL = 1e-4  # of a logarithmic axis: below, labels are powers of ten
 DECADES = 2.1  # of one, up to which 2 and 5 of a decade are labelled, too
 FEWEST, MOST_NUMBERED = 4, 12  # latents across axes: room for so many at least, and each with its number
-LABELS = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
 
 
 @contextmanager
