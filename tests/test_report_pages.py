@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from reports import results_in
 from test_cli import circuitlsc, one_line
-from typer.testing import CliRunner
 
-from circuitlsc.cli.main import app
 from circuitlsc.config import registry
 from circuitlsc.io.report import Facts, Note, Report, Table
 from circuitlsc.reporting import pages_plot
@@ -200,9 +198,9 @@ def test_a_page_replaces_nothing_but_a_page(folders, tmp_path):
     assert "2 runs side by side" in (tmp_path / "page.html").read_text()
 
 
-def test_where_a_page_is_is_text(folders):
-    done = CliRunner().invoke(app, ["report", str(folders[1][0])])
-    assert done.exit_code == 0, done.output
+def test_where_a_page_is_is_text(folders, tmp_path):
+    done = circuitlsc("report", folders[1][0], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "results are in " in done.stderr
     assert done.stderr.count("\n") == 1, "the folder's name has a newline"
 
@@ -216,6 +214,7 @@ def test_folders_that_are_none(folders, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "file"}
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_real_files_of_such_names(tmp_path):
     """Config, dictionary and folder whose names hold what HTML, a shell and an address would obey."""
