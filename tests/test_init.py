@@ -1,5 +1,6 @@
 """init: what it writes is what the reader takes, says every key, and touches nothing that is there."""
 
+import os
 import re
 import shlex
 import tomllib
@@ -19,6 +20,7 @@ from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.config.registry import LEARNING, SAMPLER
 from circuitlsc.config.start import SMALL, Start
 from circuitlsc.config.template import SYSTEMS
+from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import new_files
 from circuitlsc.learning.variational import first_encoder
 from circuitlsc.model.dynamics import KINDS
@@ -71,7 +73,7 @@ def meant(path):
 COMBINED = [
     *product(init.SYSTEMS.split(), ["ideal"], [None]),
     *product(["langevin", "underdamped", "lca", "amortised", "variational"], ["device"], [None]),
-    *product(["langevin"], ["ideal"], PRIORS),
+    *product(["langevin"], ["ideal"], init.PRIORS.split()),
 ]
 
 
@@ -139,6 +141,29 @@ def test_what_is_there_is_left_alone(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"A.csv": "mine", "other": "mine"}
     (tmp_path / "config.toml").symlink_to("nowhere")
     assert "A.csv, config.toml exist in" in error(tmp_path)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path, monkeypatch, links):
+    def link(path, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", link)
+
+    def give(folder, *names):
+        with new_files(folder) as part:
+            for name in names:
+                (part / name).write_text("ours")
+
+    give(tmp_path / "a", "first")
+    assert (tmp_path / "a" / "first").read_text() == "ours"
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)  # it appears after that look
+    (tmp_path / "b").write_text("theirs")
+    with pytest.raises(InputError if links else FileExistsError):
+        give(tmp_path, "a_file", "b")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+    assert (tmp_path / "b").read_text() == "theirs"
 
 
 def test_what_cannot_be_leaves_nothing(tmp_path):
@@ -236,11 +261,12 @@ def test_completion_knows_what_there_is():
     """Shells ask for values; a command line that answers them loads no NumPy, so the words stand there once more."""
     assert init.SYSTEMS.split() == [*sorted(KINDS, key=init.SYSTEMS.split().index), *SYSTEMS]
     assert init.LEVELS.split() == [*LEVELS]
-    assert init.PRIORS.split() == [*PRIORS]
+    assert init.PRIORS.split() == [kind for kind, cls in PRIORS.items() if cls.__module__.startswith("circuitlsc.")]
     assert learn.WHERE.split() == [*WHERE]
     assert {*studies.FIGURES.split()} == {*FIGURES}
     assert all(
-        f"`{name}`" in START or f" {name}" in START for name in {*KINDS, *SYSTEMS, *PRIORS} - {"langevin", "spike-slab"}
+        f"`{name}`" in START or f" {name}" in START
+        for name in {*KINDS, *SYSTEMS, *init.PRIORS.split()} - {"langevin", "spike-slab"}
     )
 
 

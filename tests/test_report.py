@@ -32,7 +32,7 @@ def test_a_table_stands_in_one_where_there_is_room():
     assert len(TABLE.text(max(map(len, lines)) - 1)) > len(lines)
 
 
-@pytest.mark.parametrize("width", [10, 60, 80, 100])
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_groups_that_find_no_room_stand_below(width):
     lines, key = TABLE.text(width), 6
     one = key + len("  circuit    exact   error      z")
@@ -41,6 +41,16 @@ def test_groups_that_find_no_room_stand_below(width):
     assert [line.split()[0] for line in lines if line[:key].strip().isdecimal()] == ["0", "1"] * (lines.count("") + 1)
     words = " ".join(lines).split()
     assert [words.count(word) for word in ("circuit", "0.4515", "-1.06")] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("width", [10, 24])
+def test_a_group_that_is_too_wide_goes_on_below(width):
+    lines = TABLE.text(width)
+    assert max(map(len, lines)) <= max(width, 6 + 1 + len("mean of s"))
+    assert lines.count("") == (12 if width == 10 else 6) - 1
+    words = " ".join(lines).split()
+    assert [words.count(word) for word in ("circuit", "0.4515", "-1.06")] == [3, 3, 3]
+    assert words.count("P(active)") == (4 if width == 10 else 2)
 
 
 def test_columns_without_groups_stand_below_one_by_one():

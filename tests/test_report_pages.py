@@ -200,7 +200,25 @@ def test_a_page_replaces_nothing_but_a_page(folders, tmp_path):
         done = circuitlsc("report", *some[:n], "-o", "page.html", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert "disagrees" in done.stdout
+    assert done.stderr == "open page.html\n"
     assert "2 runs side by side" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_page_is_opened_in_a_browser(folders, tmp_path, monkeypatch, there):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or there)
+    done = circuitlsc("report", folders[0][0], "-o", "a page.html", "--open", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert opened == [(tmp_path / "a page.html").as_uri()]
+    assert ("no browser was found" in done.stderr) is not there
+
+
+def test_where_a_page_is_is_text(folders, tmp_path):
+    done = circuitlsc("report", folders[1][0], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "results are in " in done.stderr
+    assert done.stderr.count("\n") == 1, "the folder's name has a newline"
 
 
 def test_folders_that_are_none(folders, tmp_path):
@@ -212,6 +230,7 @@ def test_folders_that_are_none(folders, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"empty", "file"}
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_real_files_of_such_names(tmp_path):
     """Config, dictionary and folder whose names hold what HTML, a shell and an address would obey."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -12,22 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from circuitlsc import errors
-from circuitlsc.cli.shared import EXIT_CODES, Ended, completed, plain
+from circuitlsc.cli.shared import EXIT_CODES, Ended, app, completed, plain
 from circuitlsc.errors import InputError, printable
 from circuitlsc.io.nearest import nearest
+from circuitlsc.io.wrapped import wrapped
 
 if TYPE_CHECKING:
     from circuitlsc.config.describe import Key
 
-KEYS = "config.md"  # the page of what is declared, which is shown as it is declared
 EXIT = "Exit codes"  # the section that has them
 _SPACES = "    "
 
 
 def words() -> list[str]:
-    """Return the words that are known: keys, tables, kinds of priors, presets, verdicts, errors, terms and titles."""
+    """Return the words that are known: keys, tables, their words, presets, commands, verdicts, errors, terms and titles."""
     from circuitlsc.config.describe import tables
-    from circuitlsc.io.pages import sections
+    from circuitlsc.config.template import SYSTEMS
+    from circuitlsc.io.docs import KEYS, sections
     from circuitlsc.model.prior_io import PRIORS
     from circuitlsc.reporting.terms import TERMS
 
@@ -42,6 +42,9 @@ def words() -> list[str]:
                 *(key.name for key in keys),
                 *(table.rpartition(".")[2] for table in found),
                 *PRIORS,
+                *(option for key in keys for option in key.meta.get("options", ())),
+                *SYSTEMS,
+                *_commands(),
                 *_classes(),
                 *TERMS,
                 *(section.title for section in sections() if section.page != KEYS),
@@ -64,9 +67,8 @@ def explain(
     """Say what the docs say of a key, a verdict, an error message or a term."""
     width = max(40, shutil.get_terminal_size().columns)
     text = " ".join(asked).strip()
-    found = list(_exactly(text.strip("[]'\"` "), width))
-    if not found and " " in text:
-        found = list(_of_message(text, width))
+    word = text.strip("[]'\"` ")
+    found = list(_exactly(word, width)) or list(_of_message(text, width) if " " in text else _passages(word, width))
     if not found:
         near = nearest(text, words())
         raise InputError(
@@ -78,7 +80,8 @@ def explain(
 def _exactly(text: str, width: int) -> Iterator[str]:
     """Yield what there is about a word or a title."""
     from circuitlsc.config.describe import tables
-    from circuitlsc.io.pages import plain, titled
+    from circuitlsc.config.template import SYSTEMS
+    from circuitlsc.io.docs import KEYS, as_text, titled
     from circuitlsc.model.prior_io import PRIORS
     from circuitlsc.reporting.terms import TERMS
 
@@ -90,8 +93,20 @@ def _exactly(text: str, width: int) -> Iterator[str]:
     yield from _keys([key for _, keys in found.values() for key in keys if text in (key.name, key.path)], width)
     if small in PRIORS:
         keys = [key for key in found["prior"][1] if key.prior == small]
-        title, what = f'[prior] kind = "{small}"', plain(_first(PRIORS[small].__doc__), width)
+        title, what = f'[prior] kind = "{small}"', as_text(_first(PRIORS[small].__doc__), width)
         yield _table(title, what, [replace(key, prior="") for key in keys], width)
+    options = [
+        key for _, keys in found.values() for key in keys if text in key.meta.get("options", ()) and text not in PRIORS
+    ]
+    if options:
+        yield from (f'"{text}" is a word of {each}' for each in _keys(options, width))
+        yield from _passages(text, width, rows=True)
+    for name, (kind, prior) in SYSTEMS.items():
+        if name.lower() == small:
+            said = f'kind = "{kind}" in [dynamics], with kind = "{prior}" in [prior]: circuitlsc init --system {name}'
+            yield f"{name} (a system of the paper)\n{_wrapped(said, width)}"
+    if does := _commands().get(text):
+        yield f"circuitlsc {text} (a command; -h says its options)\n{_wrapped(does, width)}"
     if text in _classes():
         yield f"{text}\n{_wrapped(_first(getattr(errors, text).__doc__), width)}"
     for term, meaning in TERMS.items():
@@ -100,13 +115,27 @@ def _exactly(text: str, width: int) -> Iterator[str]:
     codes = small.removeprefix("exit code ").removeprefix("exit ")
     for section in titled([EXIT] if codes in ("0", "1", "2", "3", "4", "130") else [text]):
         if section.page != KEYS:
-            yield f"{section.title} ({section.page})\n\n{section.plain(width)}"
+            yield f"{section.title} ({section.page})\n\n{section.as_text(width)}"
+
+
+def _passages(text: str, width: int, *, rows: bool = False) -> Iterator[str]:
+    """Yield what stands on a word in the docs, or its rows of tables alone."""
+    from circuitlsc.io.docs import as_text, passages_on
+
+    for section, passage in passages_on(text):
+        if passage.startswith("|") or not rows:
+            yield f"in the docs ({section.place})\n\n{as_text(passage, width)}"
+
+
+def _commands() -> dict[str, str]:
+    """Return the commands, and what each does."""
+    return {str(each.name): _first(each.callback.__doc__) for each in app.registered_commands if each.callback}
 
 
 def _of_message(text: str, width: int) -> Iterator[str]:
     """Yield what there is about an error message: the keys and tables that it names, and the passage nearest to it."""
     from circuitlsc.config.describe import tables
-    from circuitlsc.io.pages import nearest_passage, plain
+    from circuitlsc.io.docs import as_text, nearest_passage
 
     found = tables()
     named = {*re.findall(r"[a-zA-Z_]+(?:\.\w+)+", text)}
@@ -119,7 +148,7 @@ def _of_message(text: str, width: int) -> Iterator[str]:
         yield f"{option}\n{_SPACES}an option: circuitlsc COMMAND -h says what it takes"
     if (near := nearest_passage(text)) is not None:
         section, passage = near
-        yield f"nearest in the docs ({section.place})\n\n{plain(passage, width)}"
+        yield f"nearest in the docs ({section.place})\n\n{as_text(passage, width)}"
 
 
 def _ends(name: str, path: str) -> bool:
@@ -146,9 +175,7 @@ def _table(title: str, what: str, keys: list[Key], width: int) -> str:
     for key in keys:
         unit = "" if key.unit == "-" else f" {key.unit}"
         of = f"{key.prior}: " if key.prior else ""
-        lines += textwrap.wrap(
-            f"{of}{key.name}  {key.meta['text']}; default {key.default()}{unit}", width, subsequent_indent=_SPACES
-        )
+        lines += wrapped(f"{of}{key.name}  {key.meta['text']}; default {key.default()}{unit}", width, then=_SPACES)
     return "\n".join(lines)
 
 
@@ -167,5 +194,4 @@ def _first(doc: str | None) -> str:
 
 
 def _wrapped(text: str, width: int) -> str:
-    how = {"initial_indent": _SPACES, "subsequent_indent": _SPACES}
-    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, **how)  # type: ignore[arg-type]
+    return "\n".join(wrapped(text, width, _SPACES, _SPACES))

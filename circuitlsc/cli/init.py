@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import tomllib
 from dataclasses import replace
-from importlib.resources import files
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +33,8 @@ PATIENCE = 20.0  # s that they may take
 
 def examples() -> dict[str, str]:
     """Return the texts of the examples by their names."""
+    from importlib.resources import files  # not for a command line that says its help
+
     there = files("circuitlsc").joinpath(EXAMPLES).iterdir()
     return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in sorted(there, key=lambda f: f.name)}
 
@@ -116,13 +115,16 @@ def _next(folder: Path, names: list[str], commands: list[tuple[str, str, str]]) 
     if not commands:
         return
     print("next:")
-    for command, config, made in commands:
-        words = ["circuitlsc", command, str(folder / config), "-o", str(folder / made)]
-        print("    " + printable(shlex.join(words), None))
-    print(f"then open {printable(str(folder / commands[-1][2] / out.PAGE), None)} in a browser")
+    lines = [[command, folder / config, "-o", folder / made] for command, config, made in commands]
+    for words in (*lines, ["report", folder / commands[-1][2], "--open"]):
+        print("    " + printable(shlex.join(["circuitlsc", *map(str, words)]), None))
+    print(f"(the last one opens {out.PAGE} in a browser)")
 
 
 def _copy_example(folder: Path, name: str) -> None:
+    import tomllib
+    from itertools import takewhile
+
     from circuitlsc.io.atomic import new_files
 
     there = examples()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +63,9 @@ class Results:
 
     def close(self) -> None:
         """Write the page."""
+        import platform
+        from importlib.metadata import version
+
         from circuitlsc.reporting.page import Page
 
         assert self.report is not None, "a command says what it found"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 import typer
 
 from circuitlsc.errors import CircuitLSCError, InputError, MissingSimulatorError, printable
+from circuitlsc.io.output import PAGE
 
 if TYPE_CHECKING:
     from circuitlsc.io.report import Report
@@ -159,8 +160,9 @@ def plain(name: str, options: list[inspect.Parameter] | None = None, **settings:
                 if (ended := body(**given)) is not None:
                     print(ended.text())
                     if ended.page is not None:
-                        shown = printable(str(ended.page), None)
-                        print(f"results are in {ended.page.parent}; open {shown}", file=sys.stderr)
+                        folder, page = (printable(str(path), None) for path in (ended.page.parent, ended.page))
+                        where = f"results are in {folder}; " if ended.page.name == PAGE else ""
+                        print(f"{where}open {page}", file=sys.stderr)
                     raise typer.Exit(ended.code)
 
         own = options_of(body) if options is None else options

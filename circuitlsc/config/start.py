@@ -26,6 +26,7 @@ from circuitlsc.model.survey import Survey, survey
 CONFIG, LEARN, DICTIONARY, COST = "config.toml", "learn.toml", "A.csv", "cost.csv"
 ENCODER, LEARNED, OUT = "encoder", "learned", "out"  # folders of results
 SIGMA = 0.5  # of unit norms
+SEED = 2  # of an input that leaves much open: codes (0, 0, 0.51, 0.71)
 #: five pixels, four atoms of two neighbours each: unit norms, and neighbours have a pixel in common
 SMALL = ((0.8, 0, 0, 0), (0.6, 0.6, 0, 0), (0, 0.8, 0.6, 0), (0, 0, 0.8, 0.6), (0, 0, 0, 0.8))
 
@@ -105,6 +106,8 @@ class Start:
         if self.learn:
             return found, None
         tables = sampler_tables(*how, name, sigma)
+        if self.dictionary is None and "x" not in tables["model"]:
+            tables["model"]["seed"] = SEED
         sampled = _read(tables, part)
         known = tomllib.loads(resolved_toml(sampled, sampled.sampler()))
         text = config_text(tables, self._head(CONFIG), lambda data: _read(_of_small(data), small), known)
@@ -126,8 +129,8 @@ class Start:
         }
         command, _, folder = next(each for each in self.commands if each[1] == config)
         if self.kind == "variational":
-            what["learn"] = "An encoder for the dictionary, trained before the circuit runs"
-        of = f" in {printable(self.dictionary or DICTIONARY)}" if command == "run" or self.kind == "variational" else ""
+            what["learn"] = "An encoder, trained before its circuit runs, for the dictionary"
+        of = f" in {printable(self.dictionary or DICTIONARY)}" if what[command].endswith("the dictionary") else ""
         return f"{what[command]}{of}:\n  circuitlsc {command} {config} -o {folder}"
 
     def _dictionary(self, part: Path, folder: Path) -> tuple[str, Array]:

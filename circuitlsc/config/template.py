@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from circuitlsc.config.registry import AUTO, LEARNING, SAMPLER
 from circuitlsc.errors import InputError
 from circuitlsc.io.declared import REQUIRED
 from circuitlsc.io.nearest import nearest
+from circuitlsc.io.wrapped import wrapped
 from circuitlsc.model.dynamics import KINDS
 from circuitlsc.model.prior_io import PRIORS
 from circuitlsc.sampling.compile import LEVELS
@@ -211,14 +211,11 @@ def _line(start: str, told: str) -> list[str]:
     """Return a line with its comment, which goes on below where it finds no room."""
     mark = "" if start.startswith("#  ") else "# "
     first, then = (f"{begun:<{_COLUMN}} {mark}" for begun in (start, "#"))
-    return textwrap.wrap(told, _WIDTH, initial_indent=first, subsequent_indent=then, **_HOW)
+    return wrapped(told, _WIDTH, first, then)
 
 
 def _comment(title: str, said: str) -> list[str]:
-    return textwrap.wrap(f"{title} {said}", _WIDTH, initial_indent="# ", subsequent_indent="#   ", **_HOW)
-
-
-_HOW: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "drop_whitespace": True}
+    return wrapped(f"{title} {said}", _WIDTH, "# ", "#   ")
 
 
 def _names(keys: list[Key]) -> str:

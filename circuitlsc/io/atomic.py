@@ -88,12 +88,18 @@ def new_files(folder: Path) -> Iterator[Path]:
         yield beside
         files = sorted(path for path in beside.iterdir() if path.is_file() and not path.is_symlink())
         there = [path.name for path in files if os.path.lexists(folder / path.name)]
-        try:
-            for path in files if not there else ():
-                os.link(path, folder / path.name)  # unlike a renamed file, it replaces none
-                given.append(folder / path.name)
-        except FileExistsError as error:
-            there = [Path(error.filename2).name]
+        for path in files if not there else ():
+            target = folder / path.name
+            try:
+                os.link(path, target)  # unlike a renamed file, it replaces none
+                given.append(target)
+            except FileExistsError:
+                there = [target.name]
+                break
+            except OSError:  # a file system without links
+                with target.open("xb") as file:
+                    given.append(target)
+                    file.write(path.read_bytes())
         if there:
             verb = "exists" if len(there) == 1 else "exist"
             raise InputError(

@@ -7,13 +7,13 @@ its tables, and a file keeps them.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any, TypeAlias
 
 from circuitlsc.io.markup import render
+from circuitlsc.io.wrapped import wrapped
 
 Value: TypeAlias = float | str | None
 
@@ -125,7 +125,7 @@ class Table:
 
     def text(self, width: int | None = None) -> list[str]:
         """Return lines no longer than a width: columns, or groups of them, that find no room stand below, under their keys."""
-        key, *waiting = self._blocks()
+        key, *waiting = self._blocks(width)
         parts: list[list[str]] = []
         while waiting or not parts:
             shown = [key, *waiting[:1]]
@@ -137,22 +137,26 @@ class Table:
         lines = [line for part in parts for line in ("", *part)]
         return [self.title, *lines[1:]] if self.title else lines[1:]
 
-    def _blocks(self) -> Iterator[list[str]]:
-        """Yield the lines of the first column, and of each group or column that is not in one."""
+    def _blocks(self, width: int | None) -> Iterator[list[str]]:
+        """Yield the lines of the first column, and of each group, as far as it finds room, or column that is in none."""
+        cells = [column.lines([row[n] for row in self.rows]) for n, column in enumerate(self.columns)]
+        titles = [column.group for column in self.columns]
+
+        def fits(start: int, stop: int) -> bool:
+            return width is None or sum(len(each[0]) + 1 for each in (cells[0], *cells[start:stop])) <= width + 1
+
         start = 0
-        grouped = any(name for name, _ in self.groups)
-        spans = [n for name, n in self.groups for n in ((n,) if name else (1, n - 1) if grouped else (1,) * n)]
-        for span in filter(None, spans):
-            columns = self.columns[start : start + span]
-            shown = [c.lines([row[start + n] for row in self.rows]) for n, c in enumerate(columns)]
-            head, *lines = map(" ".join, zip(*shown, strict=True))
-            if grouped:
-                name = columns[0].group
+        while start < len(cells):
+            stop = start + 1
+            while start and any(titles) and titles[start] in titles[stop : stop + 1] and fits(start, stop + 1):
+                stop += 1
+            head, *lines = map(" ".join, zip(*cells[start:stop], strict=True))
+            if any(titles):
                 head = head if start else f"{self.columns[0].title:<{len(head)}}"
-                yield [f"{name:^{len(head)}}", head, *lines]
+                yield [f"{titles[start]:^{len(head)}}", head, *lines]
             else:
                 yield [head, *lines]
-            start += span
+            start = stop
 
 
 def p_text(p: float) -> str:
@@ -205,8 +209,7 @@ class Note:
 def _wrapped(text: str, width: int | None, first: str = "", then: str = "") -> list[str]:
     if width is None or len(first) + len(text) <= width:
         return [(first + text).rstrip()]
-    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, max(width, 2 * LABEL), initial_indent=first, subsequent_indent=then, **how)
+    return wrapped(text, max(width, 2 * LABEL), first, then)
 
 
 Block: TypeAlias = Table | Facts | Note

@@ -71,7 +71,7 @@ class Survey:
             rows.append(("coherence", which if self.coherence > 0 else "0: all atoms are orthogonal"))
         of = " (without the zeros)" if self.rank < K else ""
         rows.append(("rank", f"{self.rank} of {K}; condition number of A^T A: {self.condition:.3g}{of}"))
-        return Facts((*rows, *(("NOTE", note) for note in self.notes)))
+        return Facts((*rows, *(("note", note) for note in self.notes)))
 
 
 def survey(A: Array) -> Survey:
@@ -122,8 +122,8 @@ def _notes(A: Array, norms: Array, coherence: float, pair: tuple[int, int], alik
     if alike:
         more = f" ({alike} such pairs)" if alike > 1 else ""
         notes.append(
-            f"latents {pair[0]} and {pair[1]} are one atom, up to a factor{more}: data cannot tell them apart, and each is "
-            "active for the other half of the time. Remove one of them, unless that is meant"
+            f"latents {pair[0]} and {pair[1]} are one atom, up to a factor{more}: data cannot tell them apart, and they "
+            "explain an input in turns. Remove one of them, unless that is meant"
         )
     elif coherence > ALIKE:
         notes.append(

@@ -35,6 +35,7 @@ N_BATCHES = 128
 MIN_VISITS, MIN_VISITS_ESS = 1000.0, 100.0
 #: What is measured on each latent.
 MARGINALS = ("p_active", "mean", "sd")
+LABELS = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}  # of them, in reports and figures
 
 
 @dataclass(frozen=True, eq=False)

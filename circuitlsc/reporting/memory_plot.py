@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from circuitlsc.reference.statistics import LABELS
 from circuitlsc.reporting.plotting import (
-    LABELS,
     distinct_colors,
     legend_above,
     new_figure,

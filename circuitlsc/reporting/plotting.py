@@ -37,7 +37,6 @@ _SIGNS = {r"\langle": "<", r"\rangle": ">", r"\pm": "±"}
 SMALL = 1e-4  # of a logarithmic axis: below, labels are powers of ten
 DECADES = 2.1  # of one, up to which 2 and 5 of a decade are labelled, too
 FEWEST, MOST_NUMBERED = 4, 12  # latents across axes: room for so many at least, and each with its number
-LABELS = {"p_active": "P(active)", "mean": "mean of s", "sd": "sd of s"}
 
 
 @contextmanager
@@ -110,6 +109,7 @@ def save_figure(fig: Figure, path: Path) -> None:
     # its resolution, and colours that are looked up when they are drawn
     with matplotlib.style.context([STYLE, {"svg.hashsalt": "circuitlsc"}], after_reset=True):
         fig.savefig(path, metadata=metadata, transparent=vector)
+    fig.set_layout_engine("none")  # it is laid out: another file of it has everything in the same places
 
 
 def described(fig: Figure) -> str:

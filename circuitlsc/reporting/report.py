@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.io.report import Facts, Note, Report, Table, p_text
-from circuitlsc.reference.statistics import mean_with_mcse
-from circuitlsc.reporting.plotting import LABELS
+from circuitlsc.reference.statistics import LABELS, mean_with_mcse
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.validation.compare import Comparison, Latent

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from circuitlsc.io.arrays import Array
+from circuitlsc.reference.statistics import LABELS
 from circuitlsc.reporting.plotting import (
-    LABELS,
     distinct_colors,
     legend_above,
     new_figure,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from circuitlsc.reference.statistics import LABELS
 from circuitlsc.reporting.page import Series
-from circuitlsc.reporting.plotting import LABELS
 
 if TYPE_CHECKING:
     from circuitlsc.studies.budget import ErrorBudget

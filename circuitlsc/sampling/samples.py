@@ -93,7 +93,7 @@ class Samples(Shown):
         if several or codes.size > samples_file.IN_MEMORY or sizes["latent"] > MOST_LATENTS:
             return Report((block,))
         s = np.asarray(codes.values).reshape(-1, sizes["latent"])
-        columns = {"latent": ">6.0f", "s is not 0": ">10.4f", "mean": ">9.4f", "sd": ">9.4f"}
+        columns = {"latent": ">6.0f", "P(active)": ">10.4f", "mean of s": ">9.4f", "sd of s": ">9.4f"}
         rows = zip(range(sizes["latent"]), (s != 0).mean(0), s.mean(0), s.std(0), strict=True)
         return Report((block, Table.of(columns, rows)))
 

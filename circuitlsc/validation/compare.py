@@ -29,7 +29,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.report import Report, Table
 from circuitlsc.planning.run_plan import ALLOWANCE, TOLERANCE
-from circuitlsc.reference.statistics import MAX_SUPPORT_LATENTS, PosteriorStatistics
+from circuitlsc.reference.statistics import LABELS, MAX_SUPPORT_LATENTS, PosteriorStatistics
 from circuitlsc.validation.advice import Decision, Times, decide
 from circuitlsc.validation.null import Null
 from circuitlsc.validation.run_errors import ALPHA, RESOLUTION, Entry, Errors
@@ -120,8 +120,7 @@ class Comparison(Decision):
 
     def _shows(self) -> Report:
         columns, fields = {"circuit": ">8.4f", "exact": ">8.4f", "error": ">7.4f", "z": ">+6.2f"}, attrgetter(*_SHOWN)
-        names = {"p_active": "P(active)", "mean": "mean", "sd": "sd"}
-        groups = {title: (columns, [fields(getattr(k, n)) for k in self.latents]) for n, title in names.items()}
+        groups = {title: (columns, [fields(getattr(k, n)) for k in self.latents]) for n, title in LABELS.items()}
         report = super()._shows()
         return replace(report, blocks=(Table.grouped("latent", range(len(self.latents)), groups), *report.blocks))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from circuitlsc.io.wrapped import wrapped
+
+KEYS = "config.md"  # the page of what is declared, which is better asked for what it declares
+FIRST = "start.md"  # the page for a first look
 _HEADING = re.compile(r"^(#+) (.*)$")
 _FENCE = "```"
 _TABLE = re.compile(r"^\|(.*)\|\s*$")
@@ -44,9 +47,9 @@ class Section:
         """Where it stands."""
         return f"{self.page}: {self.title}"
 
-    def plain(self, width: int) -> str:
-        """Return it for a terminal of a width: links as their texts, tables row by row, code as it is."""
-        return "\n".join(_lines(self.text, width)).strip("\n")
+    def as_text(self, width: int) -> str:
+        """Return it for a terminal, as `as_text` does."""
+        return as_text(self.text, width)
 
 
 def folder() -> Path:
@@ -88,6 +91,17 @@ def nearest_passage(message: str) -> tuple[Section, str] | None:
     return best[:2]
 
 
+def passages_on(word: str) -> list[tuple[Section, str]]:
+    """Return the rows of tables that begin with a word; if there are none, the shortest paragraph that has it."""
+    rows = re.compile(rf"^\|\s*`?{re.escape(word)}`?\s*\|", re.MULTILINE | re.IGNORECASE)
+    found = [(section, text) for section, text, _ in _passages() if rows.search(text)]
+    if found:
+        return found
+    anywhere = re.compile(rf"(?<![\w-]){re.escape(word)}(?![\w-])", re.IGNORECASE)
+    having = [(section, text) for section, text, _ in _passages() if anywhere.search(text) and not text.startswith("|")]
+    return sorted(having, key=lambda each: (each[0].page != FIRST, len(each[1])))[:1]
+
+
 def _stems(text: str) -> frozenset[str]:
     """Return the beginnings of a text's longer words: "crashes" and "crashed" are one."""
     return frozenset(word[:6] for word in _WORD.findall(text.lower()))
@@ -98,6 +112,8 @@ def _passages() -> tuple[tuple[Section, str, frozenset[str]], ...]:
     """Return paragraphs and rows of tables, with their section and their words."""
     found = []
     for section in sections():
+        if section.page == KEYS:
+            continue
         for block in re.split(r"\n\s*\n", section.text):
             head, rows = (block.splitlines()[:2], block.splitlines()[2:]) if block.startswith("|") else ([], [block])
             for row in filter(str.strip, rows):
@@ -105,8 +121,8 @@ def _passages() -> tuple[tuple[Section, str, frozenset[str]], ...]:
     return tuple(found)
 
 
-def plain(text: str, width: int) -> str:
-    """Return Markdown for a terminal of a width."""
+def as_text(text: str, width: int) -> str:
+    """Return Markdown for a terminal of a width: links as their texts, tables row by row, code as it is."""
     return "\n".join(_lines(text, width)).strip("\n")
 
 
@@ -143,17 +159,16 @@ def _lines(text: str, width: int) -> Iterator[str]:
 def _paragraph(lines: list[str], width: int) -> list[str]:
     text = _inline(" ".join(line.strip() for line in lines))
     hang = "  " if lines[0].lstrip().startswith("- ") else ""
-    return textwrap.wrap(text, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    return wrapped(text, width, "", hang)
 
 
 def _row(head: list[str], cells: list[str], width: int) -> Iterator[str]:
     """Yield a row of a table: its first cell, and the others below, each after its title."""
-    yield from textwrap.wrap(cells[0], width, break_long_words=False, break_on_hyphens=False)
+    yield from wrapped(cells[0], width)
     for title, cell in zip(head[1:], cells[1:], strict=False):
         said = f"{title}: {cell}" if title and len(head) > 2 else cell
         if cell:
-            how = {"initial_indent": " " * _INDENT, "subsequent_indent": " " * (_INDENT + 2)}
-            yield from textwrap.wrap(said, width, break_long_words=False, break_on_hyphens=False, **how)  # type: ignore[arg-type]
+            yield from wrapped(said, width, " " * _INDENT, " " * (_INDENT + 2))
 
 
 def _inline(text: str) -> str:
