@@ -17,6 +17,7 @@ from circuitlsc.learning import checkpoint, load_history
 from circuitlsc.learning import circuit as learning_circuit
 from circuitlsc.learning.checkpoint import save_checkpoint
 from circuitlsc.learning.learner import Learner
+from circuitlsc.reporting.page import load_page
 
 pytestmark = pytest.mark.ngspice
 
@@ -100,6 +101,7 @@ def test_a_learned_dictionary_is_a_model(software):
 def test_a_circuit_writes_its_deck_too(circuit):
     out, done = circuit
     assert results_in(out) == {"config.toml", "deck.cir", "learned.npz", "history.nc", "figure.png"}
+    assert load_page(out).versions["simulator"].startswith("ngspice")
     built = circuitlsc("build", "circuit.toml", cwd=out.parent)
     assert built.returncode == 0, built.stderr
     assert built.stdout == (out / "deck.cir").read_text()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Job, Resume, command
+from circuitlsc.cli.runner import Job, Resume, command, simulator
 from circuitlsc.cli.shared import Ended, completed, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
@@ -77,6 +77,7 @@ def learn(
         if table.names_files(job.config):
             results.again = ""  # the config in the folder is as it was given, and names none of another folder
         if isinstance(learner, circuit.CircuitLearner):
+            results.simulator = simulator()
             out.write_text(folder / out.DECK, learner.deck())
         if isinstance(made, variational.VariationalRun):
             made.encoder.save(folder / out.ENCODER)

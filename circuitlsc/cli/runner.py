@@ -134,7 +134,6 @@ class Job:
         from circuitlsc.config.read import resolved_toml
         from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
-        from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
         resolved, kept = resolved or resolved_toml(config, sampler), self._store()
         begun = {
@@ -154,7 +153,7 @@ class Job:
             elif not executor.nthreads():
                 say(f"{self.scheduler} has no workers yet: waiting for the first")
             results = stack.enter_context(self.results(begun, resume=self.resume))
-            results.simulator = _HASH.sub(r"(library \1)", NGSPICE.version())
+            results.simulator = simulator()
             chains = store.Store(Path(kept) if kept else results.folder / out.CHAINS)
             out.write_text(results.folder / out.CONFIG, resolved)
             machine = {"workers": self.workers, "executor": executor, "store": chains}
@@ -168,6 +167,13 @@ class Job:
             results = Results(part, f"{self.command} {self.config.name}", self.line, self.again)
             yield results
             results.close()
+
+
+def simulator() -> str:
+    """Return what simulates, with the beginning of its library's hash."""
+    from circuitlsc.simulator.ngspice.simulator import NGSPICE
+
+    return _HASH.sub(r"(library \1)", NGSPICE.version())
 
 
 def command(name: str, *, chains: bool = True, kept: str = out.CONFIG) -> Callable[[Body], Body]:
