@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import text_of
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
@@ -116,6 +117,8 @@ def test_report_and_figures(budget):
     assert len(figure.axes) == 4
     assert len(figure.axes[0].patches) == len(budget.entries) - 1 - 2  # no bar for ideal and for the sweep
     assert len(sweep_figure(budget).axes) == 2
+    assert illegible(figure) == []
+    assert illegible(sweep_figure(budget)) == []
 
 
 def test_corners():

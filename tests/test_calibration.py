@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import text_of
 from scipy import stats
 from scipy.signal import lfilter
@@ -290,6 +291,7 @@ def test_to_dict_report_and_figure(tmp_path):
         assert fig.axes[-1].get_title(loc="left") == f"verdict: {c.verdict}"
         for name in ("a.png", "b.png"):
             save_figure(calibration_figure(c), tmp_path / name)
+        assert illegible(calibration_figure(c)) == []
         assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import results_in, text_of
 from scipy.signal import lfilter
 from test_cli import circuitlsc, one_line
@@ -253,7 +254,9 @@ def test_errors_against_energy_are_those_against_time():
 
 
 def test_figure_and_table(found):
-    assert len(samplers_figure(found).axes) == 2
+    one = samplers_figure(found)
+    assert len(one.axes) == 2
+    assert illegible(one) == []
     lines = text_of(samplers_report(found)).splitlines()
     assert lines[0].split()[:2] == ["sigma", "0.5"]
     assert "rms at 120" in lines[0]
@@ -263,6 +266,7 @@ def test_figure_and_table(found):
     both = replace(found, levels=(replace(level, samplers=powered), replace(level, samplers=powered, sigma=0.8)))
     figure = samplers_figure(both)
     assert len(figure.axes) == 6
+    assert illegible(figure) == []
     assert figure.axes[-1].get_xlabel() == "energy per input (J)"
     assert len(figure.axes[-1].lines) == 4  # of the best law nothing is known; one of the others has a bias
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import text_of
 
 from circuitlsc import Dynamics, Gaussian, InputError, Laplace, SparseCodingModel, friction_sweep
 from circuitlsc.reporting.study_plot import friction_figure
+from circuitlsc.studies.friction import FrictionRow, FrictionSweep
 
 pytestmark = pytest.mark.ngspice
 
@@ -34,6 +36,13 @@ def test_the_best_friction_is_faster_than_diffusion(prior):
     assert numbers["speed_up"] == sweep.best.relative
     assert "overdamped" in text_of(sweep.report())
     assert len(friction_figure(sweep).axes) == 2
+
+
+def test_the_figure_of_a_sweep_holds_its_words_and_points():
+    rows = [FrictionRow(gamma, 2.0, 0.7, 0.01, 20.0, 4.6, 0.01, 0.0) for gamma in (None, 0.04, 0.1, 0.5, 3.0)]
+    fig = friction_figure(FrictionSweep(tuple(rows), 0.1, 60.0, "enumeration"))
+    assert illegible(fig) == []
+    assert fig.axes[1].get_ylim()[1] > 4.6 * 1.05, "no point touches the edge"
 
 
 def test_momentum_has_no_advantage_where_there_is_one_rate_only():

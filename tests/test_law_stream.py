@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import text_of
 from scipy.stats import binom, norm
 
@@ -76,6 +77,7 @@ def test_report_figure_and_file(made, judged, monkeypatch):
     assert "each input     differs from its law" in said
     assert [len(series.values) for series in found.series] == [len(judged.mean)] * 2
     assert len(found.draw().axes) == 4
+    assert illegible(found.draw()) == []
 
 
 @pytest.mark.ngspice

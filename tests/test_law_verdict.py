@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import text_of
 
 from circuitlsc import InputError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler, judge
@@ -56,7 +57,9 @@ def test_a_right_circuit_agrees_and_its_bias_is_told(made):
     result = outcome(sampler, samples, tolerance=0.1)
     assert "of the encoder's law, no fault of the circuit: KL from the posterior" in text_of(result.report)
     assert result.numbers["bias"] == numbers
-    axes = result.draw().axes
+    fig = result.draw()
+    assert illegible(fig) == []
+    axes = fig.axes
     assert len(axes) == 5
     legends = [text.get_text() for ax in axes if ax.get_legend() for text in ax.get_legend().get_texts()]
     assert {"law", "draws of the law"} <= set(legends)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from legible import illegible
 
 from circuitlsc import InputError, bars
 from circuitlsc.learning.stage import Stage
@@ -263,6 +264,7 @@ def test_patches_are_written_and_drawn(compute, tmp_path):
     assert isinstance(again, kind)
     draw, report = (figure8, figure8_report) if kind is Figure8Data else (figure9, figure9_report)
     save_figure(draw(again), tmp_path / "figure.png")
+    assert illegible(draw(again)) == []
     assert (tmp_path / "figure.png").stat().st_size > 20_000
     assert "held-out log p(x)" in report(again)
     summary = again.to_dict()["summaries"][0]

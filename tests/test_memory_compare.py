@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import text_of
 from scipy.stats import binom
 
@@ -168,6 +169,7 @@ def test_a_circuit_with_a_memory_is_judged_and_drawn(problem, tmp_path):
     assert first.values == pytest.approx([np.mean([row["circuit"] for row in rows]) for rows in latents])
     assert first.errors == pytest.approx([np.sqrt(np.sum([row["mcse"] ** 2 for row in rows])) / 3 for rows in latents])
     save_figure(made.draw(), tmp_path / "memory.png")
+    assert illegible(made.draw()) == []
     assert (tmp_path / "memory.png").stat().st_size > 30_000
 
 

@@ -9,6 +9,7 @@ import matplotlib
 import matplotlib.style
 import numpy as np
 import pytest
+from legible import illegible
 from PIL.PngImagePlugin import PngImageFile
 from reports import text_of
 
@@ -59,6 +60,7 @@ def test_figure_and_report(model, labels, tmp_path):
     fig = figure(sampler, samples, judgement)
     shown = {ax.get_ylabel().split(" (mean")[0] for ax in fig.axes}
     assert labels <= shown, shown
+    assert illegible(figure(sampler, samples, judgement)) == []
     save_figure(fig, tmp_path / "a.png")
     # a figure of its own: to lay one out a second time starts from where the first ended
     save_figure(figure(sampler, samples, judgement), tmp_path / "b.png")
@@ -77,7 +79,9 @@ def test_no_two_curves_of_a_panel_have_one_colour():
     x = np.array([2.0, -3, 0, 1, 4, -1, 5, 6, 7])
     sampler = build_sampler(model, x, dynamics="gradient")
     samples = sampler.run(t_stop=100.0, chains=1)
-    ax = map_figure(sampler, samples, read_map(sampler, samples)).axes[0]
+    fig = map_figure(sampler, samples, read_map(sampler, samples))
+    assert illegible(fig) == []
+    ax = fig.axes[0]
     named = {text.get_text(): line.get_color() for text, line in zip(*legend_of(ax), strict=True)}
     assert list(named) == [f"$u_{{{k}}}$" for k in (0, 1, 3, 4, 5, 6, 7, 8)]
     assert len(set(named.values())) == 8
@@ -124,6 +128,7 @@ def test_a_lot_of_chips_is_told_apart():
         assert {text.get_text() for text in ax.get_legend().get_texts()} == {"tolerance", *verdicts}
         assert all(float(x).is_integer() for x in ax.get_xticks())
         assert ax.get_ylim()[0] == 0
+        assert illegible(fig) == []
 
 
 def test_a_long_record_has_a_running_mean():

@@ -243,3 +243,21 @@ def test_a_title_with_a_number_has_the_meaning_of_its_words():
 
 def test_meanings_are_sentences():
     assert all(text.endswith(".") and len(text) < 400 and text.isascii() for text in TERMS.values())
+
+
+def test_a_table_upright_has_a_column_for_each_row():
+    table = Table(
+        (Column("run", "<8"), Column("z", ">8.3f", "numbers"), Column("said", "")),
+        (("a", 1.0, "yes"), ("b", None, "no"), ("c", 0.5, None)),
+    )
+    first, second = table.upright(2)
+    assert [column.title for column in first.columns] == ["run", "a", "b"]
+    assert first.rows == (("z", "1.000", "-"), ("said", "yes", "no"))
+    assert [column.title for column in second.columns] == ["run", "c"]
+    assert second.rows == (
+        (
+            "z",
+            "0.500",
+        ),
+        ("said", "-"),
+    )

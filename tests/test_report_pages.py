@@ -10,12 +10,13 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from legible import illegible
 from reports import results_in
 from test_cli import circuitlsc, one_line
 
 from circuitlsc.config import registry
 from circuitlsc.io.report import Facts, Note, Report, Table
-from circuitlsc.reporting import pages_plot
+from circuitlsc.reporting import pages, pages_plot
 from circuitlsc.reporting.page import Page, Picture, Series, load_page, page_html
 from circuitlsc.reporting.pages import runs_html, runs_report
 from circuitlsc.reporting.runs import differing, load_runs
@@ -101,12 +102,15 @@ def test_a_page_of_a_stranger_is_text(folders):
     assert not any(value.startswith("javascript") for value in hostile.values)
 
 
-def test_runs_of_strangers_are_text_and_their_links_lead_to_them(folders, tmp_path):
-    pages = []
+@pytest.mark.parametrize("most", [5, 6])
+def test_runs_of_strangers_are_text_and_their_links_lead_to_them(most, folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "MOST_COLUMNS", most)  # on paper the table of six stands upright, or not
+    made = []
     for each in folders:
         runs = load_runs(each, tmp_path / "page.html")
-        pages.append(Skeleton(runs_html(runs, "circuitlsc report")))
-    harmless, hostile = pages
+        made.append(Skeleton(runs_html(runs, "circuitlsc report")))
+    harmless, hostile = made
+    assert {"on-screen", "on-paper"} & set(hostile.values) == ({"on-screen", "on-paper"} if most == 5 else set())
     assert hostile.tags == harmless.tags
     links = [link for link in hostile.links if not link.startswith("data:")]
     assert len(links) == len(NAMES)
@@ -144,7 +148,9 @@ def test_runs_side_by_side(folders, tmp_path):
     beside = pages_plot.beside_figure(runs)
     assert [ax.get_title("left") for ax in beside.axes] == ["P(active)", WORD[:27] + "..."]
     assert [text.get_text() for text in beside.legends[0].get_texts()] == [A[:27] + "...", "b", "c", "d"]
-    (ax,) = pages_plot.sweep_figure(runs, "run.t_stop").axes  # of all that has numbers
+    sweep = pages_plot.sweep_figure(runs, "run.t_stop")
+    assert [illegible(fig) for fig in (beside, sweep)] == [[], []]
+    (ax,) = sweep.axes  # of all that has numbers
     assert ax.get_title("left") == "largest |z|"
     assert ax.lines[0].get_xydata().tolist() == [[100, 10], [200, 5], [300, pytest.approx(10 / 3)], [400, 2.5]]
 
@@ -196,6 +202,16 @@ def test_a_page_replaces_nothing_but_a_page(folders, tmp_path):
     assert "disagrees" in done.stdout
     assert done.stderr == "open page.html\n"
     assert "2 runs side by side" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_page_is_opened_in_a_browser(folders, tmp_path, monkeypatch, there):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or there)
+    done = circuitlsc("report", folders[0][0], "-o", "a page.html", "--open", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert opened == [(tmp_path / "a page.html").as_uri()]
+    assert ("no browser was found" in done.stderr) is not there
 
 
 def test_where_a_page_is_is_text(folders, tmp_path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from legible import illegible
 
 from circuitlsc import InputError, SparseCodingModel, SpikeSlab, bars
 from circuitlsc.errors import ReferenceRefusedError
@@ -250,7 +251,9 @@ def test_the_history_is_written_and_read(trained, tmp_path):
 
 def test_the_figure_shows_both_bounds(trained):
     """Against steps: of training and held out, as the history has them; of an encoder alone no dictionary."""
-    error, bound = learning_figure(trained.history, None, ()).axes
+    fig = learning_figure(trained.history, None, ())
+    assert illegible(fig) == []
+    error, bound = fig.axes
     assert (error.get_xlabel(), bound.get_xlabel(), bound.get_ylabel()) == ("steps", "steps", "ELBO (nats per input)")
     for line, name in zip(bound.lines, ("elbo", "held_out"), strict=True):
         np.testing.assert_array_equal(line.get_xydata().T, [trained.history["time"], trained.history[name]])

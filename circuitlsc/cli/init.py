@@ -115,10 +115,10 @@ def _next(folder: Path, names: list[str], commands: list[tuple[str, str, str]]) 
     if not commands:
         return
     print("next:")
-    for command, config, made in commands:
-        words = ["circuitlsc", command, str(folder / config), "-o", str(folder / made)]
-        print("    " + printable(shlex.join(words), None))
-    print(f"then open {printable(str(folder / commands[-1][2] / out.PAGE), None)} in a browser")
+    lines = [[command, folder / config, "-o", folder / made] for command, config, made in commands]
+    for words in (*lines, ["report", folder / commands[-1][2], "--open"]):
+        print("    " + printable(shlex.join(["circuitlsc", *map(str, words)]), None))
+    print(f"(the last one opens {out.PAGE} in a browser)")
 
 
 def _copy_example(folder: Path, name: str) -> None:

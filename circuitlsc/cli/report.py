@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ def report(
             help="Page to write (an earlier one is replaced); default: OUTDIR's own.",
         ),
     ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> Ended:
     """Put several runs on one page: a sweep, corners, other systems; or make the page of one folder again."""
     if len(folders) > 1 and output is None:
@@ -38,10 +40,17 @@ def report(
 
     if len(folders) == 1:
         page = load_page(folders[0])
-        out.PAGES.write(path, page_html(page, folders[0]))
         verdict = f"{page.report.verdict}: " * bool(page.report.verdict)
-        return Ended(printable(f"{page.title}: {verdict}{page.report.reason}", None), page=path)
-    runs = load_runs(folders, path)
-    command = shlex.join(["circuitlsc", "report", *map(str, folders), "-o", str(output)])
-    out.PAGES.write(path, runs_html(runs, command))
-    return Ended(runs_report(runs), "agrees", path)
+        ended = Ended(printable(f"{page.title}: {verdict}{page.report.reason}", None), page=path)
+        html = page_html(page, folders[0])
+    else:
+        runs = load_runs(folders, path)
+        ended = Ended(runs_report(runs), "agrees", path)
+        html = runs_html(runs, shlex.join(["circuitlsc", "report", *map(str, folders), "-o", str(output)]))
+    out.PAGES.write(path, html)
+    if show:
+        import webbrowser
+
+        if not webbrowser.open(path.absolute().as_uri()):
+            print("no browser was found that could open it", file=sys.stderr)
+    return ended

@@ -198,7 +198,12 @@ def _check_method(tables: Mapping[str, ConfigTable], data: Mapping[str, Any], wh
             raise InputError(f"{learning.path}: [encoder] says how an encoder is trained, {only}.")
         return
     if where == "circuit":
-        raise learning.fail("method", ", but an encoder is trained in software alone. Leave out --in circuit.")
+        software = "by circuitlsc learn without --in circuit"
+        used = '[dynamics] kind = "variational" and [encoder] file'
+        raise learning.fail(
+            "method",
+            f", but an encoder is trained in software alone, {software}. The circuit that uses it is that of {used}.",
+        )
     has = ', but method = "variational" takes steps, one for each batch, and has no times. Remove it; inputs counts steps.'
     learning.refuse([name for name in (*TIMES, "stages") if name != "inputs"], has)
     learning.refuse(

@@ -111,6 +111,17 @@ class Table:
         """Titles of groups with the number of their columns, in order."""
         return [(name, len([*each])) for name, each in groupby(column.group for column in self.columns)]
 
+    def upright(self, most: int) -> list[Table]:
+        """Return the same with a column for each row, at most so many in a table, and a row for each column: for paper."""
+        first, *others = self.columns
+        tables = []
+        for start in range(0, len(self.rows), most):
+            some = self.rows[start : start + most]
+            columns = (Column(first.title, "<8"), *(Column(first.cell(row[0], padded=False), ">8") for row in some))
+            cells = ((c.title, *(c.cell(row[k], padded=False) for row in some)) for k, c in enumerate(others, 1))
+            tables.append(Table(columns, tuple(cells), self.title))
+        return tables
+
     def text(self, width: int | None = None) -> list[str]:
         """Return lines no longer than a width: columns, or groups of them, that find no room stand below, under their keys."""
         key, *waiting = self._blocks(width)

@@ -12,6 +12,8 @@ from circuitlsc.reporting.pages_plot import pictures
 from circuitlsc.reporting.runs import Run, differing, plain, shown
 from circuitlsc.reporting.terms import meanings
 
+MOST_COLUMNS, MOST_UPRIGHT = 8, 5  # on paper: of a table, and of runs beside each other if it has more
+
 
 def runs_report(runs: Sequence[Run]) -> Report:
     """Return runs as a table, a row for each, and how many of them agree."""
@@ -44,11 +46,14 @@ def runs_html(runs: Sequence[Run], command: str) -> str:
         The line that makes it.
     """
     report = runs_report(runs)
+    (table,) = (block for block in report.blocks if isinstance(block, Table))
     return html(
         "pages.html.jinja",
         title=f"{len(runs)} runs side by side",
         command=command,
         report=report,
+        table=table,
+        on_paper=table.upright(MOST_UPRIGHT) if len(table.columns) > MOST_COLUMNS else [],
         runs=runs,
         links=[run.link for run in runs],
         images=pictures(runs, differing(runs)),

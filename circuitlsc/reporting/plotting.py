@@ -30,6 +30,7 @@ from circuitlsc.io.arrays import Array
 STYLE = str(files("circuitlsc.reporting") / "circuitlsc.mplstyle")
 #: The style's, by value: "C0" would be looked up when a figure is saved, outside the style. Okabe and Ito's, without yellow.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8C564B")
+LUMA, BRIGHTEST = (0.2126, 0.7152, 0.0722), 0.5  # of colours out of a map: yellow is not seen on white
 MOST_POINTS = 5000  # of one axes, drawn as vectors
 _MARKUP = re.compile(r"\$|\\(?:mathrm)?|[{}]")
 _SIGNS = {r"\langle": "<", r"\rangle": ">", r"\pm": "±"}
@@ -46,10 +47,11 @@ def new_figure(width: float, height: float) -> Iterator[Figure]:
 
 
 def distinct_colors(n: int) -> list[str]:
-    """Return n colours, no two alike: the style's, or as many out of a colour map if these do not do."""
+    """Return n colours, no two alike: the style's, or as many out of a colour map, not too bright for white."""
     if n <= len(COLORS):
         return list(COLORS[:n])
-    return [to_hex(color) for color in matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, n))]
+    colors = matplotlib.colormaps["turbo"](np.linspace(0.03, 0.97, n))[:, :3]
+    return [to_hex(color * min(1.0, BRIGHTEST / (color @ LUMA))) for color in colors]
 
 
 def legend_above(ax: Axes, **options: Any) -> None:

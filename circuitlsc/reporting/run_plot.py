@@ -74,7 +74,10 @@ def plot_waveforms(samples: Samples, judgement: Judgement, latents: list[int], a
     shown = samples.until(float(samples.times(0, 1)[0]) + SHOWN_TAU)
     time, u = samples.times(0, shown), samples.draws(letter).read(0, shown)[0]
     for color, k in zip(distinct_colors(len(latents)), latents, strict=True):
-        ax.plot(time, u[:, k], color=color, label=f"circuit, ${letter}_{{{k}}}$")
+        apart: dict[str, Any] = (
+            {"marker": ".", "lw": 0.5} if letter == "s" else {}
+        )  # samples that are independent of each other
+        ax.plot(time, u[:, k], color=color, label=f"circuit, ${letter}_{{{k}}}$", **apart)
         if judgement.path is not None:
             twin = judgement.path.twin[:shown, k]
             label = "NumPy, same noise" if k == latents[-1] else None

@@ -84,7 +84,7 @@ def samplers_figure(found: SamplerComparison) -> Figure:
             ax.set_ylabel(text)
         axes[0, 0].plot([], [], color="0.4", ls=":", lw=0.8, label="bias of a law")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        fig.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 2 * len(found.levels)))
     return fig
 
 

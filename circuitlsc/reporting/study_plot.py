@@ -54,7 +54,8 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     ax.locator_params(axis="x", nbins=5)
     if what == "tv":
         (floors,) = numbers((e.change for e in entries), "tv_floor")
-        ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, label="what noise alone makes")
+        ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, zorder=3)
+        ax.set_xlabel("black: what noise alone makes")
 
 
 def _label(entry: BudgetEntry) -> str:
@@ -78,8 +79,6 @@ def budget_figure(budget: ErrorBudget) -> Figure:
         axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for what, ax in zip(panels, axes, strict=True):
             plot_budget(entries, what, ax)
-        if "tv" in panels:
-            fig.legend(loc="outside lower right")
     return fig
 
 
@@ -106,6 +105,7 @@ def plot_sweep(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     whose = f"latent {k}" if entries[0].inputs == 1 else f"input {row}, latent {latent}"
     unit = unit_of(name)
     ax.set(xlabel=name if unit == "1" else f"{name} ({unit})", ylabel=TITLES[what], title=whose)
+    ax.locator_params(axis="x", nbins=5)
 
 
 def sweep_figure(budget: ErrorBudget) -> Figure | None:
@@ -155,7 +155,7 @@ def friction_figure(sweep: FrictionSweep) -> Figure:
         first.set(yscale="log", ylabel=r"effective samples per $\tau$")
         plot_friction(sweep, "max_abs_z", second, "o")
         second.axhline(4, color="0.6", lw=0.8, ls=":", label="4 standard errors")
-        second.set(ylabel="largest |z| against exact", ylim=(0, None))
+        second.set(ylabel="largest |z| against exact", ylim=(0, 1.1 * max(4.0, *(row.max_abs_z for row in sweep.rows))))
         for ax in (first, second):
             decades(ax)
             legend_above(ax, ncols=2)
