@@ -130,8 +130,8 @@ TERMS = {
     # energy
     "number": "How many there are of a part.",
     "quiescent A": "Supply current of all of them at rest, in ampere; its estimate stands at the end of the row.",
-    "sourced A": "Current that they deliver on average, in ampere.",
-    "W": "Supply voltage times both currents, in watt.",
+    "sourced A": "Current that a rail sources for their loads on average, in ampere: half of what flows.",
+    "W": "Supply voltage (from rail to rail) times both currents, in watt.",
     # samplers
     "rms at": "Error of P(active), root mean square over latents and inputs, after that time (tau) since an input's "
     "onset.",
