@@ -19,8 +19,9 @@ from typing import Any
 
 from circuitlsc.errors import InputError, printable
 from circuitlsc.io import output as out
+from circuitlsc.io.arrays import is_finite
 from circuitlsc.io.markup import TEMPLATES, render
-from circuitlsc.io.report import LARGEST, Report
+from circuitlsc.io.report import Report
 from circuitlsc.io.safe_open import decode, read_regular, reason
 from circuitlsc.reporting.terms import meanings
 from circuitlsc.reporting.views import checked
@@ -184,7 +185,7 @@ def _picture(data: Mapping[str, Any]) -> Picture:
 def _series(data: Mapping[str, Any]) -> Series:
     series = Series(**data)
     numbers = (series.values, series.errors, series.exact)
-    finite = all(type(n) in (int, float) and -LARGEST < n < LARGEST for values in numbers for n in values)
+    finite = all(type(n) in (int, float) and is_finite(n) for values in numbers for n in values)
     lengths = {len(each) for each in (*numbers, series.names) if each} | {len(series.values)}
     texts = all(isinstance(each, str) for each in (series.title, series.x, *series.names))
     if not finite or len(lengths) > 1 or not texts:
@@ -269,11 +270,10 @@ def _text(path: Path) -> str | None:
 
 
 def _seeds(config: str) -> Iterator[tuple[str, str]]:
-    """Yield the seeds of a config by their names."""
+    """Yield the seeds of a config by their names; of what is no config, nothing."""
     try:
-        tables = tomllib.loads(config)
-    except (ValueError, RecursionError):
+        for table, keys in tomllib.loads(config).items():
+            if isinstance(keys, dict) and "seed" in keys:
+                yield printable(f"{table}.seed"), printable(str(keys["seed"]))
+    except (ValueError, RecursionError):  # a number of too many digits, too
         return
-    for table, keys in tables.items():
-        if isinstance(keys, dict) and "seed" in keys:
-            yield f"{table}.seed", printable(str(keys["seed"]))
