@@ -204,6 +204,7 @@ def test_what_an_interrupt_leaves_is_gone_on_with(software, circuit, tmp_path, m
     assert not (tmp_path / "out").exists()
     refuse_what_differs(arguments, tmp_path, tmp_path / "out.partial" / "checkpoint.npz", text)
     go_on(circuitlsc(*arguments, *["--resume"] * asked, cwd=tmp_path), asked, tmp_path, whole)
+    assert load_page(tmp_path / "out").command == f"circuitlsc learn config.toml -o out{f' --in {where}' * asked}"
 
 
 @pytest.mark.parametrize(

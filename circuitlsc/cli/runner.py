@@ -188,7 +188,7 @@ def command(name: str, *, chains: bool = True, kept: str = out.CONFIG) -> Callab
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> Ended | None:
-            said = [config, output, *own, *(o for o in options if o.name not in CHAINS)]
+            said = [config, output, *(o for o in (*own, *options) if o.name not in CHAINS)]
             line, again = (said_by(name, said, given | there) for there in ({}, in_folder))
             shared = {option.name: given.pop(option.name) for option in (config, output, *options)}
             job = Job(command=name, line=line, again=again, **shared)
