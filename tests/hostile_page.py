@@ -51,7 +51,9 @@ def page() -> Page:
 def hostile_folder(folder: Path) -> Path:
     """Return the page of a folder that is made for it."""
     folder.mkdir()
-    (folder / out.CONFIG).write_text(f"[run]\nseed = 7\ntext = '''{EVIL}'''\n# {'long ' * 200}\n")
+    (folder / out.CONFIG).write_text(
+        f"[run]\nseed = 7\ntext = '''{EVIL}'''\n# {'long ' * 200}\n[x]\nseed = 0x{'f' * 5000}\n"
+    )
     (folder / out.DECK).write_text(f"* {EVIL}\nr1 a 0 1\n")
     (folder / 'x"<b>\n.txt').touch()
     for name in ("a.svg", "b.svg"):

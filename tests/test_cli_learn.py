@@ -17,6 +17,7 @@ from circuitlsc.learning import checkpoint, load_history
 from circuitlsc.learning import circuit as learning_circuit
 from circuitlsc.learning.checkpoint import save_checkpoint
 from circuitlsc.learning.learner import Learner
+from circuitlsc.reporting.page import load_page
 
 pytestmark = pytest.mark.ngspice
 
@@ -100,6 +101,7 @@ def test_a_learned_dictionary_is_a_model(software):
 def test_a_circuit_writes_its_deck_too(circuit):
     out, done = circuit
     assert results_in(out) == {"config.toml", "deck.cir", "learned.npz", "history.nc", "figure.png"}
+    assert load_page(out).versions["simulator"].startswith("ngspice")
     built = circuitlsc("build", "circuit.toml", cwd=out.parent)
     assert built.returncode == 0, built.stderr
     assert built.stdout == (out / "deck.cir").read_text()
@@ -202,6 +204,7 @@ def test_what_an_interrupt_leaves_is_gone_on_with(software, circuit, tmp_path, m
     assert not (tmp_path / "out").exists()
     refuse_what_differs(arguments, tmp_path, tmp_path / "out.partial" / "checkpoint.npz", text)
     go_on(circuitlsc(*arguments, *["--resume"] * asked, cwd=tmp_path), asked, tmp_path, whole)
+    assert load_page(tmp_path / "out").command == f"circuitlsc learn config.toml -o out{f' --in {where}' * asked}"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from circuitlsc.io.markup import TEMPLATES
 from circuitlsc.io.report import Note, Report
 from circuitlsc.reporting.page import load_page, page_html
 from circuitlsc.reporting.plotting import new_figure
-from circuitlsc.reporting.views import LARGEST, checked
+from circuitlsc.reporting.views import WIDEST, checked
 
 VOID = {"meta", "link", "img", "br", "col", "input"}
 
@@ -152,7 +152,7 @@ def wrong(**changes):
         wrong(crossbars=[{**page().views["crossbars"][1], "values": [[1.0]]}]),
         wrong(crossbars=[{**page().views["crossbars"][1], "name": 3}]),
         wrong(crossbars={}),
-        wrong(left_out=["x"] * (LARGEST + 1)),
+        wrong(left_out=["x"] * (WIDEST + 1)),
         wrong(left_out=["x" * 201]),
         {"waveforms": waveforms()},
     ],

@@ -73,7 +73,6 @@ def test_commands_and_exit_codes():
             "report",
             "compare",
             "compare-samplers",
-            "report",
             "learn",
             "calibrate",
             "friction",

@@ -14,10 +14,10 @@ from circuitlsc.cli.shared import completed, plain, say
 from circuitlsc.errors import InputError, MissingSimulatorError, SimulationError, printable
 from circuitlsc.io import output as out
 from circuitlsc.io.nearest import nearest
-from circuitlsc.io.report import Facts, Report
 
 if TYPE_CHECKING:
     from circuitlsc.config.read import Config
+    from circuitlsc.io.report import Report
     from circuitlsc.model.survey import Survey
     from circuitlsc.sampling.sampler import Sampler
 
@@ -102,7 +102,9 @@ def init(
                 print(_meaning(found, config).text(shutil.get_terminal_size().columns))
         except InputError as error:  # it names files that are gone in a moment
             raise InputError(str(error).replace(f"{part}/", "")) from None
-        names = sorted(path.name for path in part.iterdir() if path.is_file() and not path.is_symlink())
+        names = sorted(
+            printable(path.name, None) for path in part.iterdir() if path.is_file() and not path.is_symlink()
+        )
     _next(folder, names, start.commands)
 
 
@@ -141,6 +143,8 @@ def _copy_example(folder: Path, name: str) -> None:
 
 def _meaning(found: Survey, config: Config | None) -> Report:
     """Return what a dictionary of the user's is and, of a config of a sampler, what follows for its circuit and its time."""
+    from circuitlsc.io.report import Facts, Report
+
     rows = [
         *found.facts().rows,
         ("sigma", f"{found.sigma:g}, half of the median norm; set it to the noise level of your x"),

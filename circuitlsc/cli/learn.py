@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from circuitlsc.cli.runner import Job, Resume, command
+from circuitlsc.cli.runner import Job, Resume, command, simulator
 from circuitlsc.cli.shared import Ended, completed, say
 from circuitlsc.errors import InputError
 from circuitlsc.io import output as out
-from circuitlsc.io.report import Facts, Report, Value
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from circuitlsc.config.learning import LearnConfig
+    from circuitlsc.io.report import Report, Value
     from circuitlsc.learning.circuit import CircuitLearner
     from circuitlsc.learning.learned import Learned
     from circuitlsc.learning.learner import Learner
@@ -77,6 +77,7 @@ def learn(
         if table.names_files(job.config):
             results.again = ""  # the config in the folder is as it was given, and names none of another folder
         if isinstance(learner, circuit.CircuitLearner):
+            results.simulator = simulator()
             out.write_text(folder / out.DECK, learner.deck())
         if isinstance(made, variational.VariationalRun):
             made.encoder.save(folder / out.ENCODER)
@@ -96,6 +97,7 @@ def learn(
 
 def encoder_report(config: LearnConfig, made: VariationalRun, evidence: xr.Dataset | None) -> Report:
     """Return how an encoder was trained, and how good it is."""
+    from circuitlsc.io.report import Facts, Report
     from circuitlsc.learning.held_out import evidence_report
 
     encoder, history = made.encoder, made.history
@@ -124,6 +126,7 @@ def encoder_report(config: LearnConfig, made: VariationalRun, evidence: xr.Datas
 
 def learn_report(config: LearnConfig, learned: Learned, where: str) -> Report:
     """Return what was learned: against the truth, if the data have one."""
+    from circuitlsc.io.report import Facts, Report
     from circuitlsc.learning.source import Rows
 
     stages = config.stages

@@ -40,20 +40,17 @@ def report(
 
     if len(folders) == 1:
         page = load_page(folders[0])
-        out.PAGES.write(path, page_html(page, folders[0]))
-        _open(path, show)
         verdict = f"{page.report.verdict}: " * bool(page.report.verdict)
-        return Ended(printable(f"{page.title}: {verdict}{page.report.reason}", None), page=path)
-    runs = load_runs(folders, path)
-    command = shlex.join(["circuitlsc", "report", *map(str, folders), "-o", str(output)])
-    out.PAGES.write(path, runs_html(runs, command))
-    _open(path, show)
-    return Ended(runs_report(runs), "agrees", path)
+        ended = Ended(printable(f"{page.title}: {verdict}{page.report.reason}", None), page=path)
+        html = page_html(page, folders[0])
+    else:
+        runs = load_runs(folders, path)
+        ended = Ended(runs_report(runs), "agrees", path)
+        html = runs_html(runs, shlex.join(["circuitlsc", "report", *map(str, folders), "-o", str(output)]))
+    out.PAGES.write(path, html)
+    if show:
+        import webbrowser
 
-
-def _open(path: Path, asked: bool) -> None:
-    """Open a page in a browser, if that was asked for and there is one."""
-    import webbrowser
-
-    if asked and not webbrowser.open(path.absolute().as_uri()):
-        print("no browser was found that could open it", file=sys.stderr)
+        if not webbrowser.open(path.absolute().as_uri()):
+            print("no browser was found that could open it", file=sys.stderr)
+    return ended

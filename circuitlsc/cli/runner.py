@@ -134,7 +134,6 @@ class Job:
         from circuitlsc.config.read import resolved_toml
         from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
-        from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
         resolved, kept = resolved or resolved_toml(config, sampler), self._store()
         begun = {
@@ -154,7 +153,7 @@ class Job:
             elif not executor.nthreads():
                 say(f"{self.scheduler} has no workers yet: waiting for the first")
             results = stack.enter_context(self.results(begun, resume=self.resume))
-            results.simulator = _HASH.sub(r"(library \1)", NGSPICE.version())
+            results.simulator = simulator()
             chains = store.Store(Path(kept) if kept else results.folder / out.CHAINS)
             out.write_text(results.folder / out.CONFIG, resolved)
             machine = {"workers": self.workers, "executor": executor, "store": chains}
@@ -170,6 +169,13 @@ class Job:
             results.close()
 
 
+def simulator() -> str:
+    """Return what simulates, with the beginning of its library's hash."""
+    from circuitlsc.simulator.ngspice.simulator import NGSPICE
+
+    return _HASH.sub(r"(library \1)", NGSPICE.version())
+
+
 def command(name: str, *, chains: bool = True, kept: str = out.CONFIG) -> Callable[[Body], Body]:
     """Register a command that writes a folder: a function of a job, and of the options that it alone has.
 
@@ -182,7 +188,7 @@ def command(name: str, *, chains: bool = True, kept: str = out.CONFIG) -> Callab
 
     def register(body: Body) -> Body:
         def call(**given: Any) -> Ended | None:
-            said = [config, output, *own, *(o for o in options if o.name not in CHAINS)]
+            said = [config, output, *(o for o in (*own, *options) if o.name not in CHAINS)]
             line, again = (said_by(name, said, given | there) for there in ({}, in_folder))
             shared = {option.name: given.pop(option.name) for option in (config, output, *options)}
             job = Job(command=name, line=line, again=again, **shared)

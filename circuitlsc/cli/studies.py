@@ -75,7 +75,7 @@ def chip_yield(
 def imperfect(
     job: Job, t_stop: float | None, **asked: Any
 ) -> Iterator[tuple[Results, tuple[Any, ...], dict[str, Any]]]:
-    """Yield the folder of a study of imperfections, its model, input and parts, and the arguments of run and circuit."""
+    """Yield the results of a study of imperfections, its model, input and parts, and the arguments of run and circuit."""
     from circuitlsc.nonideal.nonidealities import IDEAL
     from circuitlsc.studies.frame import check_samples_one
 

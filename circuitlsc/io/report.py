@@ -21,7 +21,6 @@ LABEL = 15  # characters of a line's label, with its blanks
 _PLACE = re.compile(r"([<>])\+?(\d+)")
 _FORM = re.compile(r"([<>]\+?\d{1,2}(\.\d[efg])?)?")  # of a file
 LARGEST = 1e308  # of numbers in a file
-_BAR = " | "  # between groups of columns
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Column:
         form, shown = self.form, "-" if value is None else value
         if isinstance(shown, str) or not form:
             form = _PLACE.sub(r"\1\2", form).partition(".")[0]
-        text = format(shown, form) if form else f"  {shown}" * bool(padded) or str(shown)
+        text = format(shown, form) if form else f"  {shown}"
         return text if padded else text.strip()
 
     def lines(self, values: Sequence[Value]) -> list[str]:
@@ -175,9 +174,8 @@ def _width(blocks: Sequence[Sequence[str]]) -> int:
 
 def _joined(blocks: Sequence[Sequence[str]]) -> list[str]:
     """Return blocks of lines beside each other, with a bar between groups of columns."""
-    bar = _BAR if len(blocks[0]) > 1 and not blocks[0][0].strip() else " "
-    first, *others = zip(*blocks, strict=True)
-    return [(line[0] + bar[:2].strip("|") + bar.join(line[1:])).rstrip() for line in (first, *others)]
+    bar = " | " if len(blocks[0]) > 1 and not blocks[0][0].strip() else " "
+    return [f"{line[0]} {bar.join(line[1:])}".rstrip() for line in zip(*blocks, strict=True)]
 
 
 @dataclass(frozen=True)

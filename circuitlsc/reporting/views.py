@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from circuitlsc.sampling.samples import Samples
 
 MOST_TRACES, MOST_POINTS = 8, 2_000
-LARGEST = 128  # rows and columns of a crossbar that a page holds
+WIDEST = 128  # rows and columns of a crossbar that a page holds
 MOST_CROSSBARS = 8
 _DIGITS = 4
 _TEXT = 200  # characters of a name
@@ -79,7 +79,7 @@ def _crossbars(sampler: Sampler) -> dict[str, Any]:
             columns = [sign + node for node in sampler.graph.inputs(cell)["v"].nodes for sign in "+-"]
         else:
             continue
-        if max(g.shape) > LARGEST or len(shown) == MOST_CROSSBARS:
+        if max(g.shape) > WIDEST or len(shown) == MOST_CROSSBARS:
             others.append(f"{cell.name} ({g.shape[0]} x {g.shape[1]})")
             continue
         unit = 10.0 ** (3 * math.floor(math.log10(float(np.abs(g).max()) or 1.0) / 3))
@@ -151,13 +151,13 @@ def _crossbar(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": _name(data["name"]), "rows": rows, "columns": columns, "siemens": unit, "values": values}
 
 
-def _some(data: Any, most: int = LARGEST) -> list[Any]:
+def _some(data: Any, most: int = WIDEST) -> list[Any]:
     if not isinstance(data, list) or len(data) > most:
         raise ValueError("no list, or a longer one than there can be")
     return data
 
 
-def _numbers(data: Any, most: int = LARGEST) -> list[float]:
+def _numbers(data: Any, most: int = WIDEST) -> list[float]:
     numbers = _some(data, most)
     if not all(type(value) in (int, float) and is_finite(value) for value in numbers):
         raise ValueError("something else than finite numbers")
