@@ -27,7 +27,7 @@ from circuitlsc.io import install
 from circuitlsc.io import lock as locks
 from circuitlsc.io.install import how_to_install
 from circuitlsc.io.lock import claim
-from circuitlsc.io.output import new_folder
+from circuitlsc.io.output import new_folder, write_text
 from circuitlsc.learning.history import load_history, save_history
 from circuitlsc.sampling.samples import Samples
 
@@ -282,3 +282,16 @@ def test_no_message_advises_what_an_install_may_lack():
     for source in package.rglob("*.py"):
         text = source.read_text()
         assert not re.search(r"circuitlsc\[|see examples/|\.venv/bin|\./test\.sh|pip install -e", text), source
+
+
+def test_a_file_that_finds_no_room_is_named(tmp_path, monkeypatch):
+    """A write that fails knows no name of its own."""
+
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as error:
+        write_text(tmp_path / "page.html", "ours")
+    assert error.value.filename == str(tmp_path / "page.html")
+    assert not any(tmp_path.iterdir())

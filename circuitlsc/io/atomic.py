@@ -51,13 +51,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     ------
     InputError
         If there is a folder, a device or a pipe of that name.
+    OSError
+        If it cannot be written, with its name.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file, and would be replaced by one. Give the name of a file.")
-    with written_beside(path) as beside, beside.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with written_beside(path) as beside, beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # as of a write, which knows no name
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     folder = os.open(path.absolute().parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the new name, too
