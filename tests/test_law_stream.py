@@ -1,5 +1,6 @@
 """Rows of x that a variational circuit samples one after the other: judged by their laws, and their bias told."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +9,13 @@ from legible import illegible
 from reports import text_of
 from scipy.stats import binom, norm
 
-from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, build_sampler
+from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, bars, build_sampler
 from circuitlsc.cli.outcome import outcome
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.thresholded import ThresholdedLaplace
 from circuitlsc.reference.exact import enumerate_supports, log_evidence
 from circuitlsc.validation import law_stream, stream_compare
+from circuitlsc.validation.judge import judge
 from circuitlsc.validation.law import INFINITE, bias_of, law_of_run
 from circuitlsc.validation.law_stream import RowLaws, correct_runs, laws_of_rows, row_means, stream_bias
 from circuitlsc.validation.stream_compare import compare_stream
@@ -247,3 +249,14 @@ def test_few_correct_streams_are_called_wrong(monkeypatch):
 def test_only_a_stream_has_rows():
     with pytest.raises(InputError, match="the sampler has one input"):
         compare_stream(replace(built(), stream=None, x=ROWS[0]), None)
+
+
+@pytest.mark.parametrize(
+    ("how", "instead"),
+    [({"dynamics": "gradient"}, "circuitlsc.read_map"), ({"hold": 20}, "stream_compare.compare_stream")],
+)
+def test_judge_names_who_judges_other_runs(how, instead):
+    model = SparseCodingModel(bars(2), Laplace(lam=1.0), sigma=0.5)
+    x = np.ones((3, 4)) if "hold" in how else np.ones(4)
+    with pytest.raises(InputError, match=re.escape(instead)):
+        judge(build_sampler(model, x, **how), None)

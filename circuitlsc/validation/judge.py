@@ -291,10 +291,18 @@ def judge(
     Raises
     ------
     InputError
-        If there are no weights: the circuit samples the posterior, or x is several inputs; or the circuit is a memory.
+        If there are no weights, as the circuit samples the posterior; or the circuit settles, is a memory or follows a stream,
+        which other functions read.
     """
     if sampler.features is not None:
         raise InputError("judge: a memory has a posterior for each input. Use circuitlsc.compare_memory.")
+    if sampler.dynamics.settles:
+        raise InputError("judge: a circuit that settles on one code has no samples. Use circuitlsc.read_map.")
+    if sampler.stream is not None:
+        raise InputError(
+            f"judge: x has {len(sampler.x)} rows, and samples of each a law of its own. Use "
+            "circuitlsc.validation.stream_compare.compare_stream."
+        )
     if weights:
         law_of_run(sampler)
     say, run, stats = note or (lambda _: None), samples.run_plan(), samples.stats
