@@ -178,7 +178,8 @@ def test_wrong_configs_in_one_line(tmp_path, learning, encoder, says):
 def test_what_belongs_to_another_method_is_refused(tmp_path):
     write(tmp_path)
     text = (tmp_path / "config.toml").read_text()
-    refused(tmp_path, "an encoder is trained in software alone", "--in", "circuit")
+    said = "trained in software alone, by circuitlsc learn without --in circuit. The circuit that uses it is that of"
+    refused(tmp_path, said, "--in", "circuit")
     for old, new, says in (
         ('method = "variational"', "", '[encoder] says how an encoder is trained, and [learning] method = "langevin"'),
         ('kind = "spike-slab"\npi = 0.3', 'kind = "laplace"', "prior.kind = 'laplace' has none"),

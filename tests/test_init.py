@@ -191,6 +191,11 @@ def test_names_of_folders_are_text(tmp_path):
     command = done.stdout.split("next:\n    ")[1].splitlines()[0]
     assert "\\n" in command
     assert "<script>" in command
+    np.save(tmp_path / "A\n\x1b[31m.npy", np.eye(2))
+    done = call(tmp_path / "named", "--dictionary", tmp_path / "A\n\x1b[31m.npy")
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.stdout
+    assert "A\\n\\x1b[31m.npy and config.toml are in" in done.stdout
 
 
 @pytest.mark.ngspice

@@ -188,6 +188,8 @@ def test_names_in_figures_are_no_mathematics():
 def test_a_page_replaces_nothing_but_a_page(folders, tmp_path):
     some = [str(folder) for folder in folders[0][:2]]
     assert "have no page in common" in one_line(circuitlsc("report", *some, cwd=tmp_path), 2)
+    assert "standard output" in one_line(circuitlsc("report", *some, "-o", "-", cwd=tmp_path), 2)
+    assert "is given twice" in one_line(circuitlsc("report", some[0], *some, "-o", "page.html", cwd=tmp_path), 2)
     (tmp_path / "mine.html").write_text("<!doctype html><title>mine</title>")
     assert "is no page that circuitlsc generated" in one_line(
         circuitlsc("report", *some, "-o", "mine.html", cwd=tmp_path), 2

@@ -102,7 +102,9 @@ def init(
                 print(_meaning(found, config).text(shutil.get_terminal_size().columns))
         except InputError as error:  # it names files that are gone in a moment
             raise InputError(str(error).replace(f"{part}/", "")) from None
-        names = sorted(path.name for path in part.iterdir() if path.is_file() and not path.is_symlink())
+        names = sorted(
+            printable(path.name, None) for path in part.iterdir() if path.is_file() and not path.is_symlink()
+        )
     _next(folder, names, start.commands)
 
 

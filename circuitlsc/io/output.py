@@ -44,12 +44,13 @@ def check_free(folder: Path) -> None:
         raise InputError(
             f"-o {folder} exists already, and results are never overwritten. Give a new name, or remove it."
         )
-    if str(folder) == "-":
-        raise InputError("-o - would be standard output, and this command writes a folder. Give the name of a new one.")
-    _check_parent(folder)
+    _check_name(folder, "a folder")
 
 
-def _check_parent(path: Path) -> None:
+def _check_name(path: Path, what: str) -> None:
+    """Raise InputError if nothing can be written to a path: it means standard output, or its folder does not take it."""
+    if str(path) == "-":
+        raise InputError(f"-o - would be standard output, and this command writes {what}. Give the name of a new one.")
     parent = path.absolute().parent
     if not parent.is_dir():
         raise InputError(f"-o {path}: the folder {parent} does not exist. Make it first.")
@@ -80,7 +81,7 @@ class Generated:
         """Raise InputError unless one can be written to ``path``: nothing is there yet, or one that we generated."""
         if path.is_dir():
             raise InputError(f"-o {path} is a folder. Give the name of a file, for example {path / self.example}.")
-        _check_parent(path)
+        _check_name(path, f"a {self.kind}")
         if not path.exists() and not path.is_symlink():
             return
         try:

@@ -18,7 +18,7 @@ SMOOTHING = 0.05  # of the scale 1/lam^2: as sharp as comparators are wide; the 
 
 @dataclass(frozen=True)
 class Cauchy(Prior):
-    r"""Heavy-tailed prior :math:`C(s) = \lambda\log(1 + (s/a)^2)` with scale a: a Student t, s = a t_nu / sqrt(nu).
+    r"""Heavy-tailed prior C(s) = lam log(1 + (s/a)^2) with scale a: a Student t, s = a t_nu / sqrt(nu).
 
     .. math:: p(s) \propto (1 + (s/a)^2)^{-\lambda}, \qquad \nu = 2\lambda - 1
 

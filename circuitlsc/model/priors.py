@@ -193,7 +193,7 @@ class Laplace(SlabPrior):
 
 @dataclass(frozen=True)
 class Gaussian(Prior):
-    r"""Gaussian prior, s = u and :math:`c(u) = u^2 / (2\,\mathrm{sd}^2)`: linear cells, and a closed form.
+    r"""Gaussian prior, s = u and c(u) = u^2 / (2 sd^2): linear cells, and a closed form.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class Survey:
         D, K = self.shape
         times = "complete" if K == D else f"overcomplete, {K / D:.3g} times" if K > D else "fewer latents than features"
         rows = [
-            ("dictionary", f"{D} x {K}: x has {D} features, the circuit {K} neurons ({times})"),
+            ("dictionary", f"{D} x {K}: x has {D} features, the circuit {K} neuron{'s' * (K > 1)} ({times})"),
             ("norms", f"{self.norms.min():.4g} .. {self.norms.max():.4g}, median {np.median(self.norms):.4g}"),
             ("entries", f"{self.low:.4g} .. {self.high:.4g}{' (nonnegative)' if self.low >= 0 else ''}"),
         ]

@@ -25,7 +25,7 @@ KNOTS = 8001  # of a tabulated function, over its whole reach
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class CustomPrior(Prior):
-    r"""A cost of your own, :math:`p(s) \propto e^{-C(s)}`, kept as a table: knots, C and C' there, cubic in between.
+    r"""A cost of your own, p(s) ~ exp(-C(s)), kept as a table: knots, C and C' there, cubic in between.
 
     Beyond its reach the cost goes on along its last slope, so that the tail is exponential. A constant added to the cost
     changes nothing.

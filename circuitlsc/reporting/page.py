@@ -157,7 +157,7 @@ def load_page(folder: Path) -> Page:
             title=str(data["title"]),
             command=str(data["command"]),
             report=Report.from_dict(data["report"]),
-            pictures=tuple(map(_picture, data["pictures"])),
+            pictures=_pictures(data["pictures"]),
             versions={str(name): str(said) for name, said in data["versions"].items()},
             series=tuple(map(_series, data["series"])),
             views=checked(data["views"]),
@@ -174,12 +174,14 @@ def load_page(folder: Path) -> Page:
         raise InputError(f"{path} cannot be read ({why}). Make it again.") from None
 
 
-def _picture(data: Mapping[str, Any]) -> Picture:
-    """Return a picture of a file beside report.json, and of no other."""
-    picture = Picture(**data)
-    if not isinstance(picture.file, str) or not picture.file.endswith(".svg") or "/" in picture.file:
-        raise ValueError("no figure of the folder")
-    return picture
+def _pictures(data: list[Mapping[str, Any]]) -> tuple[Picture, ...]:
+    """Return pictures of files beside report.json, and of no others, each once."""
+    pictures = tuple(Picture(**each) for each in data)
+    files = [picture.file for picture in pictures]
+    ours = all(isinstance(file, str) and file.endswith(".svg") and "/" not in file for file in files)
+    if not ours or len(set(files)) < len(files):
+        raise ValueError("no figures of the folder")
+    return pictures
 
 
 def _series(data: Mapping[str, Any]) -> Series:
@@ -188,7 +190,7 @@ def _series(data: Mapping[str, Any]) -> Series:
     finite = all(type(n) in (int, float) and is_finite(n) for values in numbers for n in values)
     lengths = {len(each) for each in (*numbers, series.names) if each} | {len(series.values)}
     texts = all(isinstance(each, str) for each in (series.title, series.x, *series.names))
-    if not finite or len(lengths) > 1 or not texts:
+    if not finite or len(lengths) > 1 or not texts or any(error < 0 for error in series.errors):
         raise ValueError("no numbers that belong together")
     return series
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from circuitlsc.errors import printable
+from circuitlsc.errors import InputError, printable
 from circuitlsc.io import output as out
 from circuitlsc.io.report import LARGEST, Value
 from circuitlsc.reporting.page import Page, config_text, load_page
@@ -57,10 +57,13 @@ def load_runs(folders: Sequence[Path], page: Path) -> list[Run]:
     Raises
     ------
     InputError
-        If one is none.
+        If one is none, or stands there twice.
     """
+    places = [folder.resolve() for folder in folders]
+    if (twice := next((n for n, place in enumerate(places) if place in places[:n]), None)) is not None:
+        raise InputError(f"{folders[twice]} is given twice. Give each folder once.")
     pages = [load_page(folder) for folder in folders]
-    names = [folder.resolve().name for folder in folders]
+    names = [place.name for place in places]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     start = page.absolute().parent

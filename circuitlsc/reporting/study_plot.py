@@ -55,7 +55,7 @@ def plot_budget(entries: list[BudgetEntry], what: str, ax: Axes) -> None:
     if what == "tv":
         (floors,) = numbers((e.change for e in entries), "tv_floor")
         ax.plot(floors, y, "|", color="k", ms=7, mew=1.2, zorder=3)
-        ax.set_xlabel("black: what noise alone makes")
+        ax.set_xlabel("| what noise alone makes")
 
 
 def _label(entry: BudgetEntry) -> str:

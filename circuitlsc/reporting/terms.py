@@ -44,7 +44,8 @@ TERMS = {
     "ESS": "Effective sample size: as many independent samples would know the slowest statistic as well.",
     # lines of a run
     "reference": "How the truth is known, and how far the largest |z| is from its limit: what correct runs exceed in "
-    "one case of a hundred. p is the share of correct runs whose largest |z| is as large.",
+    "one case of a hundred. p is the share of correct runs whose largest |z| is as large as this one's once 0.005, the bias "
+    "that a time step may have, is taken off every difference: it is what is judged, and can be 1 beyond the limit.",
     "errors": "Where standard errors come from: software runs like this one, modes that such runs miss included. A "
     "fault of the smaller size would show in the statistic that is known best, of the larger one in any.",
     "tolerance": "How close to exact is close: a run agrees if every difference and its error together are within it.",

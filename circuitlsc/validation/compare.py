@@ -81,13 +81,13 @@ class Comparison(Decision):
     """What `compare` returns and comparison.json holds: finite numbers, and None for what is not available.
 
     ``t_stop`` and ``t_stop_needed`` are in tau, per chain; ``needed_tolerance`` is what a run of ``needed_t_stop`` would reach
-    if ``t_stop_needed`` is far away. ``p_value`` is the share of correct runs whose largest abs(z) is as large
-    (``z_limit`` is c, ``max_abs_z`` is over all judged statistics). ``detectable`` is the smallest fault that the run could
-    have shown: of the statistic that is known best, and of the one that is known worst. ``slowdown`` is how many times more
-    slowly than the ideal SDE the run mixes. ``notes`` say in words which modes runs of this length hardly visit.
-    ``rhat_max`` is None if R-hat is infinite (every chain stands still) or unknown, ``ess_exact`` if the reference is exact.
-    ``virial`` has one entry per latent, with exact value 1. ``pathwise`` is the difference of circuit and NumPy on one noise
-    path: ``max_abs`` and ``rms`` in model units, over ``time`` tau.
+    if ``t_stop_needed`` is far away. ``p_value`` is the share of correct runs whose largest abs(z) is as large as what is left
+    of this one's without the allowance (``z_limit`` is c, ``max_abs_z`` is over all judged statistics). ``detectable`` is the
+    smallest fault that the run could have shown: of the statistic that is known best, and of the one that is known worst.
+    ``slowdown`` is how many times more slowly than the ideal SDE the run mixes. ``notes`` say in words which modes runs of
+    this length hardly visit. ``rhat_max`` is None if R-hat is infinite (every chain stands still) or unknown, ``ess_exact`` if
+    the reference is exact. ``virial`` has one entry per latent, with exact value 1. ``pathwise`` is the difference of circuit
+    and NumPy on one noise path: ``max_abs`` and ``rms`` in model units, over ``time`` tau.
     """
 
     notes: tuple[str, ...]
