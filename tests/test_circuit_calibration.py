@@ -17,9 +17,8 @@ BARS = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 0.5)
 pytestmark = pytest.mark.ngspice
 
 
-@pytest.mark.parametrize(
-    ("form", "seed", "inputs"), [pytest.param("gram", 11, 300, marks=pytest.mark.slow), ("residual", 12, 120)]
-)
+@pytest.mark.slow  # test_cli_systems and a notebook calibrate, too
+@pytest.mark.parametrize(("form", "seed", "inputs"), [("gram", 11, 300), ("residual", 12, 120)])
 def test_the_right_circuit_is_calibrated(form, seed, inputs):
     c = calibrate_circuit(BARS, seed=seed, form=form, inputs=inputs)  # fails with chance 1 %, alpha
     assert c.result.verdict == "agrees", c.result.reason

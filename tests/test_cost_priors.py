@@ -462,7 +462,7 @@ CIRCUITS = {
 @pytest.mark.ngspice
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n in ("square-root", "custom") else pytest.mark.slow) for n in CIRCUITS],
+    [pytest.param(n, marks=() if n == "custom" else pytest.mark.slow) for n in CIRCUITS],
 )
 def test_the_circuit_samples_the_posterior(name):
     """Two correlated latents, sigma other than 1: same noise as NumPy to 1e-5, and moments of the quadrature."""

@@ -49,7 +49,7 @@ def elements(text):
 
 # the noise sources of imperfect parts take four times the steps
 # bars4x4-residual is bars4x4-gram, of which test_both_forms_are_one_circuit makes sure
-LONG = ("bars2x2-imperfect", "bars2x2-gram", "bars4x4-residual", "bars4x4-gram", "bars4x4-gaussian")
+LONG = ("bars2x2-imperfect", "bars2x2-gram", "bars4x4-residual", "bars4x4-gram", "bars4x4-gaussian", "bars2x2-device")
 QUICK = pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in NAMES])
 
 

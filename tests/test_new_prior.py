@@ -126,7 +126,8 @@ def test_its_force_is_the_gradient_of_its_energy(model, x, signed, width):
     assert np.abs(other.energy_grad(u, x, width) - numeric).max() > 1e-2
 
 
-@pytest.mark.parametrize("signed", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("signed", [True, False])
 def test_references_agree(model, x, signed):
     """Quadrature, slice sampling and the Langevin equation in software, each within four standard errors."""
     model = replace(model, prior=replace(PRIOR, signed=signed))
@@ -170,6 +171,7 @@ def test_the_command_line_runs_it(folder):
     assert table == {"kind": "log-cosh", "strength": 0.8, "corner": 0.4, "signed": True}
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_the_device_level_agrees_and_a_wrong_prior_does_not(folder):
     config = load_config(folder / "device.toml")

@@ -88,6 +88,7 @@ def test_large_signals_are_beyond_the_prediction(alone):
     assert np.abs(large.change.mean).max() > np.abs(middle.change.mean).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_lag_and_corner_of_a_linear_circuit():
     """A mode's variance is (1 + a_l lag)/a behind op-amps, and b/(a (a + b)) behind a noise source of corner b."""

@@ -295,6 +295,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     assert (tmp_path / "out.partial" / "thesis.tex").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_resume_without_anything_to_resume_just_runs(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=100, seed=1))
     assert circuitlsc("run", "config.toml", "-o", "out", "--resume", cwd=tmp_path).returncode in (0, 4)

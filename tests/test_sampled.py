@@ -121,6 +121,7 @@ def test_blocks_merge_to_the_statistics_of_all_draws(batches):
             np.testing.assert_allclose(mcse, known, rtol=0.45, err_msg=name)
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_repetitions():
     """Of correlated draws, of which the blocks know nothing."""
     found = [exact_statistics(SIX, X6, seed=100 + r, enough=lambda f: float(f.n_draws < 32_000) * 2) for r in range(80)]
