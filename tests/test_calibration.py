@@ -289,10 +289,10 @@ def test_to_dict_report_and_figure(tmp_path):
         fig = calibration_figure(c)
         assert len(fig.axes) == panels
         assert fig.axes[-1].get_title(loc="left") == f"verdict: {c.verdict}"
-        for name in ("a.png", "b.png"):
-            save_figure(calibration_figure(c), tmp_path / name)
-        assert illegible(calibration_figure(c)) == []
-        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+        assert illegible(fig) == []
+    for name in ("a.png", "b.png"):
+        save_figure(calibration_figure(c), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_a_sampler_that_is_always_off_has_a_report_and_a_figure(tmp_path, inputs):

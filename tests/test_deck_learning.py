@@ -45,13 +45,8 @@ def twin_means(learner):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "bars2x2-learning-device" else pytest.mark.slow)
-        for name in regenerate.LEARNERS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", regenerate.LEARNERS)
 def test_a_deck_without_noise_learns_what_its_twin_does(name, tmp_path):
     learner = regenerate.learner(name)
     measured = means(quiet(regenerate.text(name)), tmp_path)

@@ -199,6 +199,7 @@ def limited(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "circuitlsc", "run", "config.toml", "-o", "out", "--no-cache"]

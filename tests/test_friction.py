@@ -45,6 +45,7 @@ def test_the_figure_of_a_sweep_holds_its_words_and_points():
     assert fig.axes[1].get_ylim()[1] > 4.6 * 1.05, "no point touches the edge"
 
 
+@pytest.mark.slow
 def test_momentum_has_no_advantage_where_there_is_one_rate_only():
     """As many samples per tau are kept of all: with fewer the overdamped circuit's own would be the limit."""
     model = SparseCodingModel(np.eye(3), Gaussian(1.0), 0.1)

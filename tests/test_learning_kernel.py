@@ -119,6 +119,7 @@ print(hashlib.sha256(run.learned.A.tobytes() + run.u.tobytes()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_bit():
     """100 inputs x 100 latents: enough for the kernel with threads."""
     assert kernel._PARALLEL_FROM <= 100 * 100

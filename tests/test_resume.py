@@ -264,6 +264,7 @@ def test_a_resumed_run_has_to_be_the_same_run(tmp_path):
     assert "begun.json cannot be read (" in line
 
 
+@pytest.mark.slow
 def test_a_run_that_took_too_long_may_take_longer(tmp_path):
     """As its message says: the timeout is no part of what the samples depend on, and nor is how they are judged."""
     text = CONFIG.format(t_stop=1500, seed=1)

@@ -222,6 +222,7 @@ def test_settled_code_is_the_lasso(kind, trial):
         assert settled.rows[0].same_support
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_a_wrong_lam_does_not_settle_on_the_lasso():
     """The negative control of the test above."""
