@@ -1,0 +1,73 @@
+r"""The two halves of a neuron with a nonnegative code: its threshold, and the gate that makes the force.
+
+.. math:: a(u) = p_0 + n_0 = \sqrt{u^2 + 4 w^2}, \qquad s = f(a - u_0), \qquad
+          I = -\left[f'(a - u_0)\,e + \lambda\right]\frac{p_0 - n_0}{p_0 + n_0}
+
+with w = I_0/I_1 of both splitters. e is split into e+ and e-, tails of two pairs that the threshold steers; each stands under
+a pair that the sign steers; lam joins the first.
+"""
+
+from __future__ import annotations
+
+from circuitlsc.circuit.transistor.cells.converter import converter
+from circuitlsc.circuit.transistor.cells.mirror import mirror
+from circuitlsc.circuit.transistor.cells.pair import pair
+from circuitlsc.circuit.transistor.cells.splitter import splitter
+from circuitlsc.circuit.transistor.parts import Mos, TransistorCell, Use
+
+#: of both halves: what the first hands to the second
+LOGS = ("p0", "n0", "s1", "c1")
+
+
+def threshold(ohm: float, units: int = 4) -> TransistorCell:
+    """Return the first half: pins u, ps (gate line of the code s), and the log voltages of sign and threshold.
+
+    Parameters
+    ----------
+    ohm : float
+        Of the converter's resistor.
+    units : int
+        Of the line ``ps``: a mirror of so many units copies s.
+    """
+    parts = (
+        Use("vi", converter(ohm), ("u", "x0")),
+        Use("s0", splitter(), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr0")),
+        # the sum of both halves leaves x1, and u0 enters it: what is left is u0 - a
+        Mos("a1", "n", "x1", "p0", "vr0", 8, 1),
+        Mos("a2", "n", "x1", "n0", "vr0", 8, 1),
+        *mirror("p", "th", "pth", "x1"),
+        Use("s1", splitter(units), ("x1", "c1", "s1", "ps", "bn", "bp", "vr1")),
+    )
+    rest = {"x0": 0.4, "x1": 0.45, "pn0": 1.35}
+    return TransistorCell(
+        "threshold", "threshold: s = f(a(u) - u0), a current of the line ps", ("u", "ps", *LOGS), parts, rest
+    )
+
+
+def gate() -> TransistorCell:
+    """Return the second half: pins u (its current's node), e (a current into it), and the log voltages."""
+    parts = (
+        Use("se", splitter(), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
+        Mos("tp", "n", "tp", "ep", "vss", 8, 1),
+        Mos("tn", "n", "tn", "en", "vss", 8, 1),
+        Use("gp", pair(), ("t0", "vdd", "s1", "c1", "tp")),
+        Use("gn", pair(), ("t0n", "vdd", "s1", "c1", "tn")),
+        Mos("lam", "n", "t0", "nlam", "vss", 2, 4),
+        Use("p0", pair(), ("oa", "ob", "p0", "n0", "t0")),
+        Use("p0n", pair(), ("ob", "oa", "p0", "n0", "t0n")),
+        # what comes out of oa leaves u, what comes out of ob enters it
+        *mirror("p", "oa", "oa", "oa"),
+        *mirror("p", "oa2", "oa", "ya"),
+        *mirror("p", "ob", "ob", "ob"),
+        *mirror("p", "ob2", "ob", "u"),
+        *mirror("n", "ya", "ya", "ya"),
+        *mirror("n", "ya2", "ya", "u"),
+    )
+    rest = {"ep": -0.85, "en": -0.85, "pne": 1.35, "tp": -0.95, "tn": -0.95, "t0": -0.55, "t0n": -0.55}
+    rest |= {"oa": 1.35, "ob": 1.35, "ya": -0.8}
+    text = "gate: current -(f'(a - u0) e + lam) sign(u) into u"
+    return TransistorCell("gate", text, ("u", "e", *LOGS), parts, rest)
+
+
+#: where the pins of both halves rest, volt
+REST = {"ps": 1.35, "p0": 0.05, "n0": 0.05, "c1": -0.35, "s1": -0.45, "e": 0.4}

@@ -1,0 +1,146 @@
+r"""What a neuron's cells do at rest: one slow transient over a staircase of u and e, from one operating point.
+
+Sweeps of ``.dc`` would look for an operating point again at every step. Here time is long (a second per stair, and no
+capacitor holds more than milliseconds): what is read at the end of each stair is the DC transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PySpice.Spice.Netlist import Circuit
+
+from circuitlsc.circuit.transistor.cells import neuron
+from circuitlsc.circuit.transistor.cells.mirror import copy
+from circuitlsc.circuit.transistor.parts import (
+    BELOW,
+    Chip,
+    TransistorCell,
+    definition_name,
+    subcircuits,
+)
+from circuitlsc.circuit.transistor.process import include_lines, models
+from circuitlsc.errors import SimulationError
+from circuitlsc.io.arrays import Array
+from circuitlsc.simulator.analysis import analyse
+
+RAMP, HELD = 0.5, 0.45  # seconds: from one stair to the next, and on it
+READ = 0.05  # before its end
+OPTIONS = ".options gmin=1e-15 abstol=1e-14 reltol=1e-5 vntol=1e-7 itl1=300 itl2=300 itl4=100 trtol=1e9 method=gear"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a staircase gave, in ampere.
+
+    Attributes
+    ----------
+    u : array, shape (n_u,)
+        Volt.
+    e : array, shape (n_e,)
+        Ampere.
+    drift : array, shape (n_neurons, n_e, n_u)
+        Into u.
+    code : array, shape (n_neurons, n_lines, n_u)
+        Current of each gate line of s into a sink, at the first e.
+    supply : array, shape (n_e, n_u)
+        From vdd, of all neurons and the bias block.
+    """
+
+    u: Array
+    e: Array
+    drift: Array
+    code: Array
+    supply: Array
+
+
+def put_cell(
+    circuit: Circuit, cell: TransistorCell, name: str, pins: Sequence[str], chip: Chip, known: set[str]
+) -> None:
+    """Put an instance of a cell into a circuit, with the definitions that are not there yet, and its `.nodeset` lines."""
+    for definition in subcircuits(cell, name, chip):
+        if str(definition.name) not in known:
+            known.add(str(definition.name))
+            circuit.subcircuit(definition)
+    circuit.X(name, definition_name(cell, name, chip), *pins, *cell.lines)
+
+
+def waveform(values: Array) -> str:
+    """Return a PWL waveform that holds each value for one stair."""
+    times = np.arange(1, len(values) + 1, dtype=float)
+    points = [f"{t - RAMP:.9g} {v:.12g} {t + HELD:.9g} {v:.12g}" for t, v in zip(times, values, strict=True)]
+    return f"PWL(0 {values[0]:.12g} " + "\n+ ".join(points) + ")"
+
+
+def measure(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: Array,
+    e: Array,
+    *,
+    n: int = 1,
+    units: int = 4,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+    chip: Chip | None = None,
+) -> Measured:
+    """Return what n neurons of a chip do at each u (V) and e (A).
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point, or did not reach the last stair.
+    """
+    chip = chip or Chip()
+    deck, times, order = _deck(bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip)
+    found = analyse(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
+    t = np.real(found["time"])
+    if not len(t) or t[-1] < times[-1]:
+        raise SimulationError(
+            f"ngspice stopped at stair {len(t)} of {len(times)} of a staircase ({corner}, {celsius:g} C).",
+            0,
+        )
+
+    def read(name: str) -> Array:
+        values = np.interp(times, t, np.real(found[name]))
+        if not np.isfinite(values).all():
+            raise SimulationError(f"{name} is not finite on a staircase in {corner} at {celsius:g} C.", 0)
+        out = np.empty(len(values))
+        out[order] = values
+        return out.reshape(len(e), len(u))
+
+    drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
+    code = np.stack([np.stack([-read(f"vs_{i}#branch")[0]]) for i in range(n)])
+    return Measured(u, e, drift, code, -read("vdd#branch"))
+
+
+def _deck(  # type: ignore[no-untyped-def]
+    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip
+) -> tuple[str, Array, NDArray[np.int64]]:
+    circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
+    circuit.V("dd", "vdd", 0, supply - BELOW)
+    circuit.V("ss", "vss", 0, -BELOW)
+    order = np.arange(len(e) * len(u)).reshape(len(e), len(u))
+    order[1::2] = order[1::2, ::-1]  # up, and down again: no jump of u
+    places = order.ravel()
+    put_cell(circuit, bias, "bias", (), chip, known)
+    nodesets = dict(bias.nodesets("xbias")) | {line: bias.rest[line] for line in bias.rest}
+    for i in range(n):
+        pins = {pin: f"{pin}_{i}" for pin in (*threshold.pins, *gate.pins)}
+        put_cell(circuit, threshold, f"threshold_{i}", [pins[p] for p in threshold.pins], chip, known)
+        put_cell(circuit, gate, f"gate_{i}", [pins[p] for p in gate.pins], chip, known)
+        circuit.V(f"u_{i}", f"u_{i}", 0, waveform(np.tile(u, len(e))[places]))
+        circuit.I(f"e_{i}", 0, f"e_{i}", waveform(np.repeat(e, len(u))[places]))
+        put_cell(circuit, copy("p", units), f"read_{i}", (f"ps_{i}", f"r_{i}"), chip, known)
+        circuit.V(f"s_{i}", f"r_{i}", 0, 0.4)
+        nodesets |= dict(threshold.nodesets(f"xthreshold_{i}")) | dict(gate.nodesets(f"xgate_{i}"))
+        nodesets |= {f"{pin}_{i}": v for pin, v in neuron.REST.items()} | {f"u_{i}": 0.0}
+    sets = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in nodesets.items())
+    saved = " ".join([*(f"i(vu_{i})" for i in range(n)), *(f"i(vs_{i})" for i in range(n)), "i(vdd)"])
+    lines = [str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, f".save {saved}", ".end", ""]
+    return "\n".join(lines), np.arange(1, len(places) + 1, dtype=float) + HELD - READ, places
