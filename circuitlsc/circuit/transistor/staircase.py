@@ -16,6 +16,7 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.mirror import copy
 from circuitlsc.circuit.transistor.cells.neuron import CODE_LINES
+from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import (
     BELOW,
     Chip,
@@ -26,7 +27,6 @@ from circuitlsc.circuit.transistor.parts import (
 from circuitlsc.circuit.transistor.process import include_lines, models
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
-from circuitlsc.simulator.analysis import analyse
 
 RAMP, HELD = 0.5, 0.45  # seconds: from one stair to the next, and on it
 READ = 0.05  # before its end
@@ -102,8 +102,8 @@ def measure(
     """
     chip = chip or Chip()
     deck, times, order = _deck(bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip)
-    found = analyse(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
-    t = np.real(found["time"])
+    found = analysed(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
+    t = found["time"]
     if not len(t) or t[-1] < times[-1]:
         raise SimulationError(
             f"ngspice stopped at stair {len(t)} of {len(times)} of a staircase ({corner}, {celsius:g} C).",
@@ -111,7 +111,7 @@ def measure(
         )
 
     def read(name: str) -> Array:
-        values = np.interp(times, t, np.real(found[name]))
+        values = np.interp(times, t, found[name])
         if not np.isfinite(values).all():
             raise SimulationError(f"{name} is not finite on a staircase in {corner} at {celsius:g} C.", 0)
         out = np.empty(len(values))
