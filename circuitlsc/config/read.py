@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.config.registry import SAMPLER, CircuitKeys, EncoderKeys, ModelKeys, NonidealKeys, RunKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
-from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.data import load_dictionary
