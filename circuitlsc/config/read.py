@@ -138,7 +138,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
     if "transistor" in data and built.level != "transistor":
         raise InputError(
-            f'{path}: [transistor] needs circuit.level = "transistor", and it is "{built.level}". Set that, or remove the table.'
+            f'{path}: [transistor] needs circuit.level = "transistor", and it is "{built.level}". Set that, or remove it.'
         )
     if nonideal is not None and built.level == "ideal":
         raise InputError(

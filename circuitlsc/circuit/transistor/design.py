@@ -137,7 +137,7 @@ class Design:
     @property
     def gram(self) -> Array:
         """The matrix that the mirrors make, 1/(model unit)^2."""
-        return self.weights * self.weight_unit
+        return np.asarray(self.weights * self.weight_unit, dtype=float)
 
     def times(self, tau: float | None, c_int: float | None, rails: float | None) -> tuple[float, float, float]:
         """Return tau (s), c_int (F) and rails (V): what is given, or what follows from it.
@@ -153,8 +153,8 @@ class Design:
         wanted = per_second * tau
         if c_int is not None and not math.isclose(c_int, wanted, rel_tol=1e-3):
             raise InputError(
-                f"circuit.c_int = {c_int!r} F and tau = {tau!r} s do not belong together: a unit of drift is {self.unit_e:.3g} A "
-                f"and one of u {self.volt:.3g} V, so tau asks for {wanted:.4g} F. Leave one of them out."
+                f"circuit.c_int = {c_int!r} F and tau = {tau!r} s do not belong together: a unit of drift is "
+                f"{self.unit_e:.3g} A and one of u {self.volt:.3g} V, so tau asks for {wanted:.4g} F. Leave one of them out."
             )
         if rails is not None and not math.isclose(2 * rails, SUPPLY):
             raise InputError(
@@ -325,7 +325,7 @@ def _checked(model: SparseCodingModel, x: Array, units: int, scale: float) -> tu
     lowest = float(np.linalg.eigvalsh(weights.astype(float))[0]) * scale
     if lowest < -1e-9 * float(np.abs(gram).max()):
         raise InputError(
-            f"the weights in units of {scale:.3g} are no longer positive semidefinite (their least eigenvalue is {lowest:.3g}): "
+            f"the weights in units of {scale:.3g} are not positive semidefinite (least eigenvalue {lowest:.3g}): "
             f"the energy would have no bound. Give a transistor.weight_unit below {scale:.3g}."
         )
     return units, scale, weights

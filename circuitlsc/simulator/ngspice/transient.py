@@ -117,7 +117,7 @@ def integrate(
 
 
 def at_operating_point(deck: str) -> bool:
-    """Return whether a transient starts from the operating point around its states: of transistors, whose nodes all hold charge.
+    """Return whether a transient starts from the operating point around its states, as all nodes of transistors hold charge.
 
     A deck says so by a first guess of that point (``.nodeset``). Any other starts from the voltages of its capacitors alone.
     """
