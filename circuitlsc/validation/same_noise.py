@@ -138,12 +138,11 @@ def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin, tau: 
 def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> PathDifference:
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
     circuit, twin = same_noise(sampler, samples, n_steps, name)
-    d = circuit - twin
+    size = np.abs(circuit - twin)
     last = circuit.shape[1] - 1
     time = float((samples.first_visits[0][last:] if samples.remembered else samples.times(last, last + 1))[0])
-    return PathDifference(
-        float(np.abs(d).max()), float(np.sqrt(np.mean(d**2))), time, twin[0, :SHOWN], float(np.median(np.abs(d)))
-    )
+    rms = float(np.sqrt(np.mean(size**2)))
+    return PathDifference(float(size.max()), rms, time, twin[0, :SHOWN], float(np.median(size)))
 
 
 def try_path(

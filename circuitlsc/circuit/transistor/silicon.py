@@ -97,8 +97,8 @@ class Silicon:
         if self.full:
             code = ThresholdTransistors("threshold", n, tables, cell=sizes.threshold, chip=chip)
             e = CurrentNode("gradient", n)
-            bias = {"bias": sizes.bias, "supply": self.supply, "chip": chip}
-            gate = GateTransistors("gate", n, tables, cell=sizes.gate, **bias)
+            own: dict[str, Any] = {"cell": sizes.gate, "bias": sizes.bias, "supply": self.supply}
+            gate = GateTransistors("gate", n, tables, chip=chip, **own)
         graph.add(code, u=state)
         graph.add(e)
         self._crossbar(graph, code, e, "crossbar", 1)
