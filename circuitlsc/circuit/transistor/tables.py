@@ -8,8 +8,6 @@ from functools import cached_property
 import numpy as np
 
 from circuitlsc.circuit.transistor import staircase
-from circuitlsc.circuit.transistor.cells.bias import ideal_bias
-from circuitlsc.circuit.transistor.cells.neuron import gate, threshold
 from circuitlsc.circuit.transistor.design import SUPPLY, Design
 from circuitlsc.circuit.transistor.parts import Chip
 from circuitlsc.circuit.transistor.process import CELSIUS
@@ -45,13 +43,17 @@ class NeuronTables:
     Attributes
     ----------
     code : Table
-        s(u), as a copy of its line with all units reads it.
+        s(u), as copies of its lines with all units read it, for positive entries of the crossbar.
+    negative : Table or None
+        The same for negative entries, if there are any.
     drift : Surface
         F(u, e).
     """
 
     code: Table
+    negative: Table | None
     drift: Surface
+    scale: tuple[float, float] = (1.0, 1.0)  # slab and lam
 
     @cached_property
     def quality(self) -> dict[str, float]:
@@ -71,8 +73,6 @@ class NeuronTables:
         out["largest"], out["rms"] = float(np.max(np.abs(difference))), float(np.sqrt(np.mean(difference**2)))
         out["offset"] = float(self.code(np.zeros(1))[0])
         return out
-
-    scale: tuple[float, float] = (1.0, 1.0)  # slab and lam
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +97,16 @@ class ChipTables:
         return list(self.neurons) * n if self.alike else list(self.neurons)
 
 
-
 def characterise(sizes: Design, nonideal: Nonidealities) -> ChipTables:
     """Return the tables of a design's neurons at a corner, from ngspice or from what is kept of it."""
-    n = 1
     u, e = stairs_of(sizes)
     corner = nonideal.corner
     measured = staircase.measure(
-        ideal_bias(sizes.currents),
-        threshold(sizes.ohm, sizes.units).scaled(sizes.keys.area),
-        gate().scaled(sizes.keys.area),
+        sizes.bias,
+        sizes.threshold,
+        sizes.gate,
         u * sizes.volt,
         e * sizes.unit_e,
-        n=n,
         units=sizes.units,
         corner=corner.process,
         celsius=corner.temperature - CELSIUS,
@@ -122,9 +119,12 @@ def characterise(sizes: Design, nonideal: Nonidealities) -> ChipTables:
 def in_model_units(sizes: Design, measured: Measured) -> ChipTables:
     """Return what was measured as tables of a design."""
     u, e = measured.u / sizes.volt, measured.e / sizes.unit_e
-    neurons = tuple(
-        NeuronTables(Table(u, code[0] / sizes.unit), Surface(u, e, drift / sizes.unit_e), (1 / sizes.lam, sizes.lam))
-        for drift, code in zip(measured.drift, measured.code, strict=True)
-    )
+    neurons = []
+    for drift, code in zip(measured.drift, measured.code, strict=True):
+        line = {name: values / sizes.unit for name, values in zip(measured.lines, code, strict=True)}
+        positive = line["ps"] - line.get("nm", 0.0)
+        negative = Table(u, line["ns"] - line.get("pm", 0.0)) if "ns" in line else None
+        surface = Surface(u, e, drift / sizes.unit_e)
+        neurons.append(NeuronTables(Table(u, positive), negative, surface, (1 / sizes.lam, sizes.lam)))
     rest = float(measured.supply[len(e) // 2, int(np.argmin(np.abs(u)))])
-    return ChipTables(neurons, rest, len(neurons) == 1)
+    return ChipTables(tuple(neurons), rest, len(neurons) == 1)
