@@ -105,6 +105,11 @@ class Design:
     signed: bool = False
 
     @property
+    def crossing(self) -> float:
+        """The abs(u) where s = w: a(u) = u0, or f(u) = u0 if codes are signed, model units."""
+        return self.u0 - self.width**2 / self.u0 if self.signed else math.sqrt(self.u0**2 - 4 * self.width**2)
+
+    @property
     def negative(self) -> bool:
         """Whether an entry of the crossbar is negative."""
         return bool((self.weights < 0).any())

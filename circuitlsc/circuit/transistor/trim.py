@@ -7,8 +7,8 @@ In weak inversion a voltage v divides a current by :math:`e^{v/(n U_T)}`; so a g
 trim       devices                                                       what is made 1
 =========  ============================================================  =======================================
 ``two``    lam's mirror; both tails of e (one number)                    lam; g, the mean of both signs of u
-``full``   lam's mirror; each tail of e; each half of u; the threshold   lam; g of e > 0 and of e < 0; ds/du of
-                                                                         u > 0 and of u < 0; the crossing at u0
+``full``   lam's mirror; each tail of e; each half of u; the threshold;  lam; g of e > 0 and of e < 0; ds/du of
+           the converter's reference                                     u > 0 and of u < 0; both crossings of u0
 =========  ============================================================  =======================================
 """
 
@@ -26,7 +26,7 @@ from circuitlsc.circuit.transistor.tables import ChipTables, NeuronTables, chara
 from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import BOLTZMANN
 
-SLOPE = 1.3  # n, of both kinds in weak inversion, roughly: what it leaves is trimmed by the next pass
+SLOPE = 1.55  # n, of both kinds in weak inversion, roughly: what it leaves is trimmed by the next pass
 CHARGE = 1.602176634e-19
 PASSES = 2
 MOST = 0.1  # volt: what a trim's range is
@@ -37,31 +37,36 @@ def trimmed(sizes: Design, chip: Chip, b: Array) -> tuple[Chip, ChipTables]:
     tables = characterise(sizes, chip, b)
     if sizes.keys.trim == "none":
         return chip, tables
-    thermal = SLOPE * BOLTZMANN * chip.nonideal.corner.temperature / CHARGE
     for _ in range(PASSES):
         volts = dict(chip.trims)
         for i, neuron in enumerate(tables.of(len(sizes.weights))):
-            for path, error in _errors(sizes, neuron, i):
-                volts[path] = float(np.clip(volts.get(path, 0.0) + thermal * error, -MOST, MOST))
+            for path, more in _voltages(sizes, neuron, i, chip.nonideal.corner.temperature):
+                volts[path] = float(np.clip(volts.get(path, 0.0) + more, -MOST, MOST))
         chip = replace(chip, trims=volts)
         tables = characterise(sizes, chip, b)
     return chip, tables
 
 
-def _errors(sizes: Design, neuron: NeuronTables, i: int) -> Iterator[tuple[str, float]]:
-    """Yield devices, each with the logarithm of what its current is too large by (as a voltage at its gate would be)."""
-    q, gate = neuron.quality, f"gate_{i}"
-    yield f"{gate}.lam", math.log((q["lam negative"] + q["lam positive"]) / 2)
+def _voltages(sizes: Design, neuron: NeuronTables, i: int, kelvin: float) -> Iterator[tuple[str, float]]:
+    """Yield the devices of neuron i that are trimmed, each with the volts that its threshold is to be raised by."""
+    q, gate, threshold = neuron.quality, f"gate_{i}", f"threshold_{i}"
+    thermal = SLOPE * BOLTZMANN * kelvin / CHARGE
+    yield f"{gate}.lam", thermal * math.log((q["lam negative"] + q["lam positive"]) / 2)
     if sizes.keys.trim == "two":
         gain = math.log((q["gain negative"] + q["gain positive"]) / 2)
-        yield f"{gate}.tp", gain
-        yield f"{gate}.tn", gain
+        yield f"{gate}.tp", thermal * gain
+        yield f"{gate}.tn", thermal * gain
         return
-    yield f"{gate}.tp", math.log(q["gain e > 0"])
-    yield f"{gate}.tn", math.log(q["gain e < 0"])
+    yield f"{gate}.tp", thermal * math.log(q["gain e > 0"])
+    yield f"{gate}.tn", thermal * math.log(q["gain e < 0"])
+    crossings = []  # of what the slopes will be
     for device, side in (("a1", "positive"), ("a2", "negative")):
-        yield f"threshold_{i}.{device}", math.log(q[f"slope {side}"])
-    # u0's current is that of p-channel devices, in which a positive threshold shift makes more of it
-    crossing = (q["crossing positive"] + q["crossing negative"]) / 2
-    for device in ("th1", "th2") if sizes.signed else ("th",):
-        yield f"threshold_{i}.{device}", -math.log(crossing / sizes.u0)
+        yield f"{threshold}.{device}", thermal * math.log(q[f"slope {side}"])
+        crossings.append(q[f"crossing {side}"] * q[f"slope {side}"])
+    if sizes.signed:  # each side has a threshold of its own
+        for device, crossing in zip(("th1", "th2"), crossings, strict=True):
+            yield f"{threshold}.{device}", thermal * math.log(sizes.crossing / crossing)
+        return
+    # a p-channel device: a threshold that is raised makes it carry more
+    yield f"{threshold}.th", thermal * math.log(2 * sizes.crossing / sum(crossings))
+    yield f"{threshold}.vi.1r", (crossings[0] - crossings[1]) / 2 * sizes.volt
