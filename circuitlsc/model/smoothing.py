@@ -98,6 +98,11 @@ class Smoothing:
     share: float = 1.0
     tails: bool = False
 
+    @property
+    def said(self) -> str:
+        """What a line says after a width: nothing of the usual pair."""
+        return "" if self == LOGISTIC else f", {self.name}"
+
     def knots(self, threshold: float, width: float) -> Array:
         """Return knots that resolve corners at +-threshold, up to where the functions are nearly those of width 0."""
         if not self.tails:
