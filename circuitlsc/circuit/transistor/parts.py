@@ -20,7 +20,10 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 BELOW = 1.25  # volt from vss to the analog reference
 MICRO = 1e-6
 #: supply and bias lines: a cell that has a node of such a name is connected to it
-LINES = ("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn", "bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth")
+LINES = (
+    *("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn"),
+    *("bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "nr"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,17 @@ class Mos:
 
 @dataclass(frozen=True)
 class Resistor:
-    """A resistor between two nodes, ohm; its error is drawn by its name."""
+    """A resistor between two nodes, ohm at 27 C; its error is drawn by its name.
+
+    ``tc1`` (1/K) and ``tc2`` (1/K^2) are what it changes by with temperature.
+    """
 
     name: str
     a: str
     b: str
     ohm: float
+    tc1: float = 0.0
+    tc2: float = 0.0
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -285,7 +293,8 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 errors = "" if chip.matched else f"delvto={number(vth)!r} mulu0={number(1 - k)!r}"
                 made.M(part.name, *part.nodes, model=KINDS[part.kind].model, **sizes, **beside, raw_spice=errors)
             case Resistor():
-                made.R(part.name, *part.nodes, number(chip.resistance(place, part.ohm)))
+                drift = f"tc1={part.tc1!r} tc2={part.tc2!r}" if part.tc1 or part.tc2 else ""
+                made.R(part.name, *part.nodes, number(chip.resistance(place, part.ohm)), raw_spice=drift)
             case Capacitor():
                 made.C(part.name, *part.nodes, number(part.farad))
             case Current():
