@@ -7,7 +7,7 @@ an n-channel device is at vss, that of a p-channel one at vdd, if nothing else i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -192,6 +192,28 @@ class TransistorCell:
                 yield name, part
             elif isinstance(part, Use):
                 yield from part.cell.devices(name)
+
+    def flat(self, path: str, pins: Sequence[str]) -> Iterator[tuple[str, Mos]]:
+        """Yield every transistor as ngspice makes it flat: its name (``m.xgate_0.xse.mp``), and it between the flat nodes.
+
+        Parameters
+        ----------
+        path : str
+            Of the instance (``xgate_0``).
+        pins : sequence of str
+            The outer nodes of the pins.
+        """
+        outer = dict(zip(self.pins, pins, strict=True))
+
+        def node(name: str) -> str:
+            return outer.get(name) or (name if name == "0" or name in LINES else f"{path}.{name}")
+
+        for part in self.parts:
+            if isinstance(part, Mos):
+                d, g, s, bulk = map(node, part.nodes)
+                yield f"m.{path}.m{part.name}", replace(part, d=d, g=g, s=s, bulk=bulk)
+            elif isinstance(part, Use):
+                yield from part.cell.flat(f"{path}.x{part.name}", [node(pin) for pin in part.pins])
 
     def nodesets(self, path: str) -> Iterator[tuple[str, float]]:
         """Yield inner nodes as ngspice flattens them under an instance (``xneuron_0``), and the volts where they rest."""

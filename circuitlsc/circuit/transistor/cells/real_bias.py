@@ -23,7 +23,8 @@ from circuitlsc.errors import InputError
 
 REFERENCE = 100e-9  # ampere, from outside into ``nr``
 UNITS = 10  # of the reference's line: 10 nA each
-MOST = 20  # units of one line or copy
+MOST = 24  # units of one line or copy
+EXACT, ABOUT = 0.001, 0.01  # relative error of a ratio: of u0 and lam, and of widths
 MILLER = 1e-12  # farad, of the regulators
 
 
@@ -49,7 +50,7 @@ class Ratio:
 
 
 @cache
-def ratio(wanted: float, tolerance: float = 0.0005) -> Ratio:
+def ratio(wanted: float, tolerance: float) -> Ratio:
     """Return the ratio of fewest units that is within a relative tolerance of what is wanted.
 
     Raises
@@ -109,13 +110,13 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         *_chain("p", "lam", "nlam", currents.lam),
         Mos("dnlam", "n", "nlam", "nlam", "vss", 2, 4),
         # gates of the splitters' common-gate devices: the same devices and currents, standing on vx
-        *_chain("p", "n", "bn", currents.least, 0.01),
+        *_chain("p", "n", "bn", currents.least, exact=False),
         Mos("dbn", "n", "bn", "bn", "vx", 8, 1),
-        *_chain("n", "p", "bp", currents.least, 0.01),
+        *_chain("n", "p", "bp", currents.least, exact=False),
         Mos("dbp", "p", "bp", "bp", "vx", 16, 1),
-        *_chain("p", "ne", "bne", currents.least_e, 0.01),
+        *_chain("p", "ne", "bne", currents.least_e, exact=False),
         Mos("dbne", "n", "bne", "bne", "vx", 8, 1),
-        *_chain("n", "pe", "bpe", currents.least_e, 0.01),
+        *_chain("n", "pe", "bpe", currents.least_e, exact=False),
         Mos("dbpe", "p", "bpe", "bpe", "vx", 16, 1),
     )
     text = "bias: every current is the reference's times ratios of units; voltages of stacks of devices"
@@ -124,7 +125,7 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
 
 INNER = {
     **{"vx": 0.4, "vr0": -0.5, "vr1": -0.9, "vcp": 0.9, "vcn": -0.4},
-    **{"nr": -0.6, "pr": 1.3, "pb": 1.3, "a1": -0.9, "g1": -0.3, "a0": -0.5, "g0": 0.2},
+    **{"nr": -0.6, "pr": 1.3, "pb": 1.3, "vcb": -0.3, "a1": -0.9, "g1": -0.3, "a0": -0.5, "g0": 0.2},
     **{"tr0": 0.3, "tr1": 0.0, "or0": -0.6, "or1": -0.6, "ir0": -0.6, "ir1": -0.6},
 }
 
@@ -150,13 +151,15 @@ LONG_WIDTH = 1.0
 
 
 def _cascode_lines() -> Iterator[Part]:
-    """Yield what makes vcp and vcn: long diodes; without cascodes, so that they start from nothing."""
+    """Yield what makes vcp, vcn and the block's own vcb: long diodes; without cascodes, so that they start from nothing."""
     yield _copy("n", "cp", "nr", "vcp", 5)
     yield from _long("p", "dcp", "vcp", "vcp", "vdd", 20, 2)
     yield _copy("n", "pb", "nr", "pb", 5)
     yield _copy("p", "dpb", "pb", "pb", 5)
     yield _copy("p", "cn", "pb", "vcn", 5)
-    yield from _long("n", "dcn", "vcn", "vcn", "vss", 20, 5)
+    yield from _long("n", "dcn", "vcn", "vcn", "vss", 22, 2)
+    yield _copy("p", "cb", "pb", "vcb", 5)
+    yield from _long("n", "dcb", "vcb", "vcb", "vss", 25, 5)
 
 
 def _voltages() -> Iterator[Part]:
@@ -166,7 +169,7 @@ def _voltages() -> Iterator[Part]:
         yield Mos(f"t{r}", "n", f"g{r}", f"g{r}", f"a{r}", 8, 1)
         yield from _long("n", f"l{r}", f"a{r}", f"g{r}", foot, *length)
     yield _copy("p", "x", "pb", "vx", 5)
-    yield from _long("n", "dx", "vx", "vx", "vr0", 10, 1)
+    yield Mos("dx", "n", "vx", "vx", "vr0", 4, 1)
 
 
 def _regulator(r: str, held: str, line: str) -> Iterator[Part]:
@@ -180,20 +183,21 @@ def _regulator(r: str, held: str, line: str) -> Iterator[Part]:
     yield Capacitor(f"c{r}", f"o{r}", line, MILLER)
 
 
-def _chain(kind: str, name: str, out: str, ampere: float, tolerance: float = 0.0005) -> Iterator[Part]:
+def _chain(kind: str, name: str, out: str, ampere: float, *, exact: bool = True) -> Iterator[Part]:
     """Yield mirrors from the reference's line of a kind into a line of the other one."""
-    made = ratio(ampere / REFERENCE, tolerance)
+    made = ratio(ampere / REFERENCE, EXACT if exact else ABOUT)
     gate = {"n": "nr", "p": "pr"}[kind]
-    for step, (copies, units) in enumerate(zip(made.copies, (*made.lines, 0), strict=True)):
-        other = "n" if kind == "p" else "p"
-        to = out if step == 2 else f"{name}{step}"
+    for step, (copies, units) in enumerate(zip(made.copies[:2], made.lines, strict=True)):
+        to, other = f"{name}{step}", {"n": "p", "p": "n"}[kind]
         yield from _units(kind, f"{name}c{step}", gate, to, copies)
-        if step < 2:
-            yield from _units(other, f"{name}l{step}", to, to, units)
+        yield from _units(other, f"{name}l{step}", to, to, units)
         kind, gate = other, to
+    last = made.copies[2]
+    yield from _units(kind, f"{name}c2", gate, out, last) if exact else [_copy(kind, f"{name}c2", gate, out, last)]
 
 
 def _units(kind: str, name: str, gate: str, out: str, units: int) -> tuple[Mos, Mos]:
     """Return a branch with a cascode as wide as its units, so that those of a line and of its copies stand alike."""
     unit, cascode = mirror(kind, name, gate, out, units=units)
-    return unit, replace(cascode, w=cascode.w / 4, m=units)
+    own = {"n": "vcb", "p": "vcp"}[kind]
+    return unit, replace(cascode, g=own, w=cascode.w / 4, m=units)
