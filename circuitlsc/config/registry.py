@@ -62,9 +62,7 @@ class CircuitKeys:
     )
     volt: float | None = quantity(None, "V", "volts per model unit, for example 0.1", above=True, auto=True)
     width: float | None = quantity(None, "unit of u", "a width in model units, for example 0.05", above=True, auto=True)
-    rails: float | None = quantity(
-        None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True
-    )
+    rails: float | None = quantity(None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,8 @@ def converter(ohm: float) -> TransistorCell:
         Mos("3", "n", "k3", "d", "vss", 4, 8),
         Mos("3c", "n", "x", "vcn", "k3", 8, 1),
         Mos("c", "p", "kc", "pic", "vdd", 4, 4),
-        Mos("cc", "p", "x", "vcp", "kc", 8, 1),
+        # its source rests where the followers' ends do: the copy sees the voltage that the followers' supply sees
+        Mos("cc", "p", "x", "0", "kc", 4, 1, bulk="kc"),
     ]
     rest = {"s": 0.65, "sr": 0.65, "d": -0.7, "dr": -0.7}
     text = "voltage to current: I(x) = V(u)/R out of x"

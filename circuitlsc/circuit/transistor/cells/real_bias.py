@@ -108,7 +108,7 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         *_chain("n", "th", "pth", currents.u0),
         *mirror("p", "dpth", "pth", "pth"),
         *_chain("p", "lam", "nlam", currents.lam),
-        Mos("dnlam", "n", "nlam", "nlam", "vss", 2, 4),
+        *mirror("n", "dnlam", "nlam", "nlam"),
         # gates of the splitters' common-gate devices: the same devices and currents, standing on vx
         *_chain("p", "n", "bn", currents.least, exact=False),
         Mos("dbn", "n", "bn", "bn", "vx", 8, 1),
