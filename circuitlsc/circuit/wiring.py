@@ -131,7 +131,7 @@ def force(
 ) -> Cell:
     """Wire up -grad E_w: the code, the likelihood's gradient e, and the gate (``apart`` if it acts on a momentum)."""
     if how.silicon is not None:
-        return how.silicon.force(graph, state, model, x, how.stream, **how.streaming)
+        return how.silicon.force(graph, state, model, how.stream, **how.streaming)
     tables = tables or model.prior.cells(how.width, how.reaching(model, x))
     code = code_of(graph, state, tables.threshold, how.hardware)
     if how.form == "gram":

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
 from circuitlsc.circuit.transistor.cells.neuron import gate, threshold
 from circuitlsc.circuit.transistor.cells.signed import signed_gate, signed_threshold
-from circuitlsc.circuit.transistor.parts import TransistorCell
+from circuitlsc.circuit.transistor.crossbar import Entry, entries, input_mirrors
+from circuitlsc.circuit.transistor.parts import Placed, TransistorCell
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.declared import Declared, choice, quantity
@@ -123,6 +124,14 @@ class Design:
     def bias(self) -> TransistorCell:
         """The bias block."""
         return ideal_bias(self.currents).scaled(self.keys.area)
+
+    def entries(self, sign: int) -> list[Entry]:
+        """Return the mirrors of the crossbar's entries of one sign."""
+        return entries(self.weights, sign, signed=self.signed, area=self.keys.area)
+
+    def inputs(self, b: Array) -> list[Placed]:
+        """Return the mirrors of inputs b (n_latents,)."""
+        return input_mirrors(b, self.keys.area)
 
     @property
     def ohm(self) -> float:

@@ -7,11 +7,11 @@ an n-channel device is at vss, that of a p-channel one at vdd, if nothing else i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from PySpice.Spice.Netlist import SubCircuit
+from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import described, number
 from circuitlsc.circuit.transistor.process import KINDS
@@ -217,20 +217,24 @@ class Chip:
     ----------
     nonideal : Nonidealities
         Its seed, and its ``mosfet`` part: a factor on the process's constants.
+    trims : mapping
+        Volts in series with a device's gate, by its path: what a trim adds to its threshold.
     """
 
     nonideal: Nonidealities = IDEAL
+    trims: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def matched(self) -> bool:
         """Whether all devices of a kind are alike."""
-        return self.nonideal.mosfet.mismatch == 0
+        return self.nonideal.mosfet.mismatch == 0 and not self.trims
 
     def errors(self, path: str, mos: Mos) -> tuple[float, float]:
         """Return what a device's threshold (V) and mobility (relative) differ by."""
         part = self.nonideal.mosfet
         vth, k = (part.mismatch * sd for sd in KINDS[mos.kind].spread(mos.w, mos.l, mos.m))
-        return self.nonideal.normal(path, "threshold", vth), self.nonideal.normal(path, "mobility", k)
+        trim = self.trims.get(path, 0.0)
+        return self.nonideal.normal(path, "threshold", vth) + trim, self.nonideal.normal(path, "mobility", k)
 
     def resistance(self, path: str, ohm: float) -> float:
         """Return a resistor's value."""
@@ -296,3 +300,27 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 made.X(part.name, inner[part.name], *part.nodes)
     found[name] = made
     return name
+
+
+Placed = tuple[str, TransistorCell, tuple[str, ...]]  # an instance: its name, its cell, and the nodes at its pins
+
+
+def definitions(placed: Sequence[Placed], chip: Chip) -> dict[str, SubCircuit]:
+    """Return what instances are made of, each definition once, by name."""
+    return {str(d.name): d for name, cell, _ in placed for d in subcircuits(cell, name, chip)}
+
+
+def place(netlist: Netlist, placed: Sequence[Placed], chip: Chip) -> None:
+    """Put instances into a netlist."""
+    for name, cell, nodes in placed:
+        netlist.X(name, definition_name(cell, name, chip), *nodes, *cell.lines)
+
+
+def resting(placed: Sequence[Placed]) -> dict[str, float]:
+    """Return the volts near which nodes of instances are at the operating point, as far as they are known."""
+    found: dict[str, float] = {}
+    for name, cell, nodes in placed:
+        inner = dict(cell.nodesets(f"x{name}"))
+        pins = {f"x{name}.{pin}": node for pin, node in zip(cell.pins, nodes, strict=True)}
+        found |= {pins.get(node, node): volt for node, volt in inner.items()}
+    return found

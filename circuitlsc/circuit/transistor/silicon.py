@@ -14,7 +14,7 @@ from circuitlsc.circuit.cells import Cell
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, TabulatedGate, TabulatedThreshold
 from circuitlsc.circuit.transistor.design import SUPPLY, Design
-from circuitlsc.circuit.transistor.parts import Chip
+from circuitlsc.circuit.transistor.parts import Chip, resting
 from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
 from circuitlsc.circuit.transistor.tables import ChipTables, characterise
 from circuitlsc.circuit.transistor.transistors import (
@@ -22,17 +22,15 @@ from circuitlsc.circuit.transistor.transistors import (
     CurrentNode,
     GateTransistors,
     MirrorCrossbar,
+    MirroredInput,
     NegativeLines,
     ThresholdTransistors,
-    resting,
 )
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
-#: the lines that entries copy, and the kinds of the copies: of s+ and of s-, for positive and for negative entries
-POSITIVE, NEGATIVE = (("ps", "p"), ("nm", "n")), (("ns", "n"), ("pm", "p"))
 NEWTON = "reltol=1e-4 abstol=1e-14 vntol=1e-6 trtol=1e9 gmin=1e-15 itl1=300 itl2=300 itl4=100"
 
 
@@ -45,15 +43,18 @@ class Silicon:
     sizes : Design
     parts : Nonidealities
         The corner, and the seed and size of what devices differ by.
+    b : array, shape (n_latents,)
+        Drive of the (first) input, model units.
     """
 
     sizes: Design
     parts: Nonidealities
+    b: Array
 
     @cached_property
     def tables(self) -> ChipTables:
         """What its cells do (measured in ngspice, or known from before)."""
-        return characterise(self.sizes, self.parts)
+        return characterise(self.sizes, self.chip, self.b)
 
     @property
     def full(self) -> bool:
@@ -85,7 +86,6 @@ class Silicon:
         graph: SignalFlowGraph,
         state: Cell,
         model: SparseCodingModel,
-        x: ArrayLike,
         stream: Stream | None,
         **streaming: Any,
     ) -> Cell:
@@ -105,22 +105,30 @@ class Silicon:
         if sizes.negative:
             kind = NegativeLines if self.full else NegativeThreshold
             self._crossbar(graph, graph.add(kind("negative", n, tables, symbol="sn"), u=state), e, "other", -1)
-        rows = None if stream is None else stream.with_rows(-model.drives(stream.rows))
-        value = -model.drive(x) if rows is None else rows.rows[0]
-        current = CurrentInput if self.full else cells.Input
-        entering = current("inhibition_input", n, value=np.asarray(value), target="e", stream=rows, **streaming)
-        graph.wire(graph.add(entering), e, "input")
+        graph.wire(graph.add(self._input(model, stream, **streaming)), e, "input")
         return graph.add(gate, u=state, e=e)
+
+    def _input(self, model: SparseCodingModel, stream: Stream | None, **streaming: Any) -> cells.Input:
+        """Return what gives -b."""
+        name, n = "inhibition_input", len(self.b)
+        if stream is not None:
+            rows = stream.with_rows(-model.drives(stream.rows))
+            streamed = CurrentInput if self.full else cells.Input
+            return streamed(name, n, value=rows.rows[0], target="e", stream=rows, **streaming)
+        gains = self.tables.inputs
+        if not self.full:
+            return cells.Input(name, n, value=-self.b * gains, target="e", **streaming)
+        mirrors = self.sizes.inputs(self.b)
+        given = {"gains": gains, "mirrors": mirrors, "chip": self.chip, **streaming}
+        return MirroredInput(name, n, value=-self.b, target="e", **given)
 
     def _crossbar(self, graph: SignalFlowGraph, code: Cell, e: Cell, port: str, sign: int) -> None:
         """Wire up the entries of one sign."""
-        sizes, name = self.sizes, "inhibition" if sign > 0 else "excitation"
-        weights = np.maximum(sign * sizes.weights, 0)
-        given: dict[str, Any] = {"matrix": sign * weights * sizes.weight_unit, "source": "s", "target": "e"}
+        name = "inhibition" if sign > 0 else "excitation"
+        given: dict[str, Any] = {"matrix": self.tables.matrices[sign], "source": "s", "target": "e"}
         crossbar = cells.Crossbar(name, e.size, **given)
         if self.full:
-            lines = (POSITIVE if sign > 0 else NEGATIVE)[: 2 if sizes.signed else 1]
-            crossbar = MirrorCrossbar(name, e.size, **given, weights=weights, lines=lines, chip=self.chip)
+            crossbar = MirrorCrossbar(name, e.size, **given, entries=self.sizes.entries(sign), chip=self.chip)
         graph.wire(graph.add(crossbar, v=code), e, port)
 
     def cards(self, graph: SignalFlowGraph, *, by_name: bool = False) -> str:
@@ -137,10 +145,12 @@ class Silicon:
         sets = {**self.sizes.bias.rest}
         for cell in graph.cells:
             if isinstance(cell, ThresholdTransistors):
-                sets |= dict(resting(cell.placed(graph.wires(cell).inputs["u"])))
+                sets |= resting(cell.placed(graph.wires(cell).inputs["u"]))
+            if isinstance(cell, MirroredInput):
+                sets |= resting(cell.mirrors)
             if isinstance(cell, GateTransistors):
                 wires = graph.wires(cell)
-                sets |= dict(resting(cell.placed(wires.inputs["u"], wires.inputs["e"])))
+                sets |= resting(cell.placed(wires.inputs["u"], wires.inputs["e"]))
         folder = None if by_name else models()
         lines = [
             include_lines(corner.process, corner.temperature - CELSIUS, folder=folder),

@@ -7,12 +7,13 @@ capacitor holds more than milliseconds): what is read at the end of each stair i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 
+from circuitlsc.circuit.cells.base import number
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.mirror import copy
 from circuitlsc.circuit.transistor.cells.neuron import CODE_LINES
@@ -20,6 +21,7 @@ from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import (
     BELOW,
     Chip,
+    Placed,
     TransistorCell,
     definition_name,
     subcircuits,
@@ -51,6 +53,10 @@ class Measured:
         From vdd, of all neurons and the bias block.
     lines : tuple of str
         Of the code, as in `neuron.CODE_LINES`.
+    copies : array, shape (n_copies, n_u)
+        Current of each entry of the crossbar into its node, at the first e.
+    inputs : array, shape (n_inputs,)
+        Current of each copy of an input into its node.
     """
 
     u: Array
@@ -59,6 +65,8 @@ class Measured:
     code: Array
     supply: Array
     lines: tuple[str, ...] = ("ps",)
+    copies: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    inputs: Array = field(default_factory=lambda: np.zeros(0))
 
 
 def put_cell(
@@ -92,8 +100,26 @@ def measure(
     celsius: float = 27.0,
     supply: float = 3.3,
     chip: Chip | None = None,
+    copies: Sequence[Placed] = (),
+    inputs: Sequence[tuple[Placed, float]] = (),
 ) -> Measured:
     """Return what n neurons of a chip do at each u (V) and e (A).
+
+    Parameters
+    ----------
+    bias, threshold, gate : TransistorCell
+    u, e : array
+        Volt, ampere.
+    n, units : int
+        Neurons; units of a code's line.
+    corner : str
+    celsius, supply : float
+        Volt, in all.
+    chip : Chip or None
+    copies : sequence of Placed
+        Entries of the crossbar: cells with the pins line and out, at lines as ``ps_0``; where they go does not matter.
+    inputs : sequence of (Placed, float)
+        Copies of currents from outside, with the pins b and e, and the current (A) that is put into b (< 0: drawn from it).
 
     Raises
     ------
@@ -101,7 +127,8 @@ def measure(
         If ngspice found no operating point, or did not reach the last stair.
     """
     chip = chip or Chip()
-    deck, times, order = _deck(bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip)
+    given = (u, e, n, units, corner, celsius, supply, chip, copies, inputs)
+    deck, times, order = _deck(bias, threshold, gate, *given)
     found = analysed(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
     t = found["time"]
     if not len(t) or t[-1] < times[-1]:
@@ -121,7 +148,9 @@ def measure(
     drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
     lines = code_lines(threshold)
     code = np.stack([[SINKS[CODE_LINES[k]] * read(f"v{k}_{i}#branch")[0] for k in lines] for i in range(n)])
-    return Measured(u, e, drift, code, -read("vdd#branch"), lines)
+    entries = [read(f"v{name}#branch")[0] for name, _, _ in copies]
+    given_out = [float(np.mean(read(f"v{name}#branch"))) for (name, _, _), _ in inputs]
+    return Measured(u, e, drift, code, -read("vdd#branch"), lines, np.array(entries), np.array(given_out))
 
 
 def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
@@ -133,7 +162,7 @@ SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 
 def _deck(  # type: ignore[no-untyped-def]
-    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip
+    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, inputs
 ) -> tuple[str, Array, NDArray[np.int64]]:
     circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
     circuit.V("dd", "vdd", 0, supply - BELOW)
@@ -156,8 +185,17 @@ def _deck(  # type: ignore[no-untyped-def]
             circuit.V(f"{line}_{i}", f"r{line}_{i}", 0, 0.4)
         nodesets |= dict(threshold.nodesets(f"xthreshold_{i}")) | dict(gate.nodesets(f"xgate_{i}"))
         nodesets |= {node: rest[pin] for pin, node in pins.items() if pin in rest} | {f"u_{i}": 0.0}
+    for name, cell, (line, _) in copies:
+        put_cell(circuit, cell, name, (line, f"o{name}"), chip, known)
+        circuit.V(name, f"o{name}", 0, 0.4)
+    for (name, cell, _), ampere in inputs:
+        put_cell(circuit, cell, name, (f"b{name}", f"o{name}"), chip, known)
+        circuit.I(name, 0, f"b{name}", number(ampere))
+        circuit.V(name, f"o{name}", 0, 0.4)
+        nodesets |= {f"b{name}": cell.rest["b"]}
     sets = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in nodesets.items())
     measured = [f"i(v{pin}_{i})" for i in range(n) for pin in ("u", *code_lines(threshold))]
+    measured += [f"i(v{name})" for name, _, _ in (*copies, *(placed for placed, _ in inputs))]
     saved = " ".join([*measured, "i(vdd)"])
     lines = [str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, f".save {saved}", ".end", ""]
     return "\n".join(lines), np.arange(1, len(places) + 1, dtype=float) + HELD - READ, places

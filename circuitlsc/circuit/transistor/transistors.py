@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells import Crossbar, Gradient, Input
 from circuitlsc.circuit.cells.base import Wires, number
 from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, TabulatedGate, TabulatedThreshold
-from circuitlsc.circuit.transistor.cells.mirror import copy
-from circuitlsc.circuit.transistor.parts import BELOW, Chip, TransistorCell, definition_name, subcircuits
+from circuitlsc.circuit.transistor.crossbar import Entry
+from circuitlsc.circuit.transistor.parts import BELOW, Chip, Placed, TransistorCell, definitions, place
+from circuitlsc.io.arrays import Array
 from circuitlsc.planning.scaling import Scaling
-
-Placed = tuple[str, TransistorCell, tuple[str, ...]]  # an instance: its name, its cell, and the nodes at its pins
-
-
-def definitions(placed: Sequence[Placed], chip: Chip) -> tuple[SubCircuit, ...]:
-    """Return what instances are made of, each definition once."""
-    found = {str(d.name): d for name, cell, _ in placed for d in subcircuits(cell, name, chip)}
-    return tuple(found.values())
-
-
-def place(netlist: Netlist, placed: Sequence[Placed], chip: Chip) -> None:
-    """Put instances into a netlist."""
-    for name, cell, nodes in placed:
-        netlist.X(name, definition_name(cell, name, chip), *nodes, *cell.lines)
-
-
-def resting(placed: Sequence[Placed]) -> Iterator[tuple[str, float]]:
-    """Yield the nodes of which an operating point is known roughly, and their volts."""
-    for name, cell, nodes in placed:
-        yield from cell.nodesets(f"x{name}")  # of its pins below, by the circuit's names
-        yield from ((node, cell.rest[pin]) for pin, node in zip(cell.pins, nodes, strict=True) if pin in cell.rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +36,7 @@ class ThresholdTransistors(TabulatedThreshold):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the cell and those that it uses."""
-        return definitions(self.placed(["u"] * self.size), self.chip)
+        return tuple(definitions(self.placed(["u"] * self.size), self.chip).values())
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add the instances."""
@@ -106,7 +85,7 @@ class GateTransistors(TabulatedGate):
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the cells and those that they use."""
-        return definitions(self.placed(["u"] * self.size, ["e"] * self.size), self.chip)
+        return tuple(definitions(self.placed(["u"] * self.size, ["e"] * self.size), self.chip).values())
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add the supply, the bias block and the instances."""
@@ -128,32 +107,27 @@ class CurrentNode(Gradient):
 
 @dataclass(frozen=True, eq=False)
 class MirrorCrossbar(Crossbar):
-    """Entries of one sign as unit mirrors: of positive ones p-channel copies of s+, of negative ones n-channel copies.
+    """Entries of one sign as unit mirrors (`circuitlsc.circuit.transistor.crossbar.entries`).
 
     Parameters
     ----------
-    weights : array of int, shape (size, n_inputs)
-        Units of each entry, >= 0.
-    lines : tuple of (str, str)
-        Pin of a neuron, by whose line entries are copied, and kind of the copy: of s+ and, if codes are signed, of s-.
+    entries : sequence of Entry
     chip : Chip
     """
 
-    weights: np.ndarray = field(kw_only=True)
-    lines: tuple[tuple[str, str], ...] = field(kw_only=True)
+    entries: Sequence[Entry] = field(kw_only=True)
     chip: Chip = field(kw_only=True)
 
     def placed(self, targets: Sequence[str]) -> list[Placed]:
         """Return the instances that drive these nodes."""
         return [
-            (f"{self.name}_{j}_{i}_{pin}", copy(kind, int(self.weights[j, i])), (line_of(pin, i), targets[j]))
-            for j, i in zip(*map(np.ndarray.tolist, np.nonzero(self.weights)), strict=True)
-            for pin, kind in self.lines
+            (entry.name, entry.cell, (line_of(entry.line, entry.source), targets[entry.target]))
+            for entry in self.entries
         ]
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return the mirrors of each number of units."""
-        return definitions(self.placed(["e"] * self.size), self.chip)
+        return tuple(definitions(self.placed(["e"] * self.size), self.chip).values())
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one mirror for each entry, or two if codes are signed."""
@@ -167,8 +141,40 @@ def line_of(pin: str, i: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class CurrentInput(Input):
-    """-b as currents from outside (of a converter beside the chip) into the nodes of e."""
+    """-b as currents from outside (of a converter beside the chip), straight into the nodes of e: those of a stream."""
 
     def unit(self, scaling: Scaling) -> float:
         """Return ampere per unit of e."""
         return scaling.drift_current
+
+
+@dataclass(frozen=True, eq=False)
+class MirroredInput(CurrentInput):
+    """-b as a current from outside that a mirror with an error of its own copies into each node of e.
+
+    Parameters
+    ----------
+    gains : array, shape (size,)
+        Of the mirrors, as they were measured.
+    mirrors : sequence of Placed
+        With the pins b and e.
+    chip : Chip
+    """
+
+    gains: Array = field(kw_only=True)
+    mirrors: Sequence[Placed] = field(kw_only=True)
+    chip: Chip = field(kw_only=True)
+
+    def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """Return -b as the mirrors copy it."""
+        return self.value * self.gains, {}
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the mirrors."""
+        return tuple(definitions(self.mirrors, self.chip).values())
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add a current source and a mirror for each component."""
+        place(netlist, self.mirrors, self.chip)
+        for i, value in enumerate(self.value):  # > 0 is put into e: drawn from the mirror, which copies it there
+            netlist.I(f"b_{i}", 0, f"b_{i}", number(-value * self.unit(scaling)))
