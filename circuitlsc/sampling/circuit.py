@@ -127,9 +127,14 @@ class CompiledCircuit(Shown):
         return system_of(self.dynamics, self.encoder, self.source, self.features)
 
     @property
+    def of_transistors(self) -> bool:
+        """Whether the netlist is of transistors."""
+        return self.sizes is not None and self.sizes.keys.engine == "full"
+
+    @property
     def restart(self) -> float | None:
         """Tau after which a twin on the same noise starts again from the circuit's state; None if it need not."""
-        return 1.0 if self.sizes is not None and self.silicon.full else self.system.restart
+        return 1.0 if self.of_transistors else self.system.restart
 
     def read(self, u: Array) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units.
@@ -269,8 +274,7 @@ class CompiledCircuit(Shown):
 
     def _option_lines(self, graph: SignalFlowGraph, *, by_name: bool = False) -> str:
         """Return the options, and of transistors their models and a first guess of the operating point."""
-        transistors = self.sizes is not None and self.silicon.full
-        return self.silicon.cards(graph, by_name=by_name) if transistors else self.options
+        return self.silicon.cards(graph, by_name=by_name) if self.of_transistors else self.options
 
     def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
         """Return the whole sampler as one subcircuit, to put into a circuit of your own.
@@ -278,7 +282,17 @@ class CompiledCircuit(Shown):
         Its pins are ``u_0 .. u_K-1``; its noise is ``trrandom``, which every ngspice has (set ``.option seed``, from 1 to
         2^31 - 1: ngspice ignores a larger one). Give the circuit around it the line `options`: the noise sets the time step,
         and ngspice's own control would fight it.
+
+        Raises
+        ------
+        InputError
+            If it is of transistors, whose models and first guess of an operating point are of a whole deck.
         """
+        if self.of_transistors:
+            raise InputError(
+                'transistor.engine = "full" makes no subcircuit: models, options and a first guess of the operating point are '
+                'of a whole deck. Take the deck, or engine = "tables".'
+            )
         return lower_to_subcircuit(self.standalone_graph, self.scaling, step=self._held, name=name)
 
     def deck(self, *, t_stop: float, warmup: float | None = None, seed: int = 0) -> str:
@@ -294,7 +308,8 @@ class CompiledCircuit(Shown):
         warmup = self.system.measured_from(t_stop, warmup)
         seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
         circuit = lower(self.standalone_graph, self.scaling, step=self._held)
-        code = next((c for c in self.graph.cells if c.quantity == "s"), self.graph.neurons)
+        carries = (c for c in self.graph.cells if c.quantity == "s" and not self.of_transistors)  # not a gate line's volts
+        code = next(carries, self.graph.neurons)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
         sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
@@ -305,7 +320,7 @@ class CompiledCircuit(Shown):
             self.system.equation(),
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
-            f"cells    comparator width {self.plan.width!r} units{self.plan.smoothing.said}; step {self._held!r} tau",
+            f"cells    {self._cells()}; step {self._held!r} tau",
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold
@@ -318,12 +333,19 @@ class CompiledCircuit(Shown):
             header=header,
             nodes=self.graph.neurons.nodes,
             measured=code.nodes,
-            option_line=self.options,
+            option_line=self._option_lines(self.standalone_graph, by_name=True),
             seed=seed,
             step=self._held * s.tau,
             t_start=warmup * s.tau,
             t_stop=t_stop * s.tau,
+            at_rest=self.of_transistors,
         )
+
+    def _cells(self) -> str:
+        """Say in a deck's header what its cells are."""
+        if self.sizes is None:
+            return f"comparator width {self.plan.width!r} units{self.plan.smoothing.said}"
+        return f"{self.silicon.what()} w = I0/I1 = {self.plan.width!r} units"
 
     def what(self) -> str:
         """Say in a few words what the circuit does with its energy."""

@@ -351,7 +351,7 @@ def resting(placed: Sequence[Placed]) -> dict[str, float]:
     """Return the volts near which nodes of instances are at the operating point, as far as they are known."""
     found: dict[str, float] = {}
     for name, cell, nodes in placed:
-        inner = dict(cell.nodesets(f"x{name}"))
+        inner = {node: v for node, v in cell.nodesets(f"x{name}") if node.rpartition(".")[2] not in cell.lines}
         pins = {f"x{name}.{pin}": node for pin, node in zip(cell.pins, nodes, strict=True)}
         found |= {pins.get(node, node): volt for node, volt in inner.items()}
     return found

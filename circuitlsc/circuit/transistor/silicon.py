@@ -15,7 +15,7 @@ from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, TabulatedGate, TabulatedThreshold
 from circuitlsc.circuit.transistor.design import SUPPLY, Design
 from circuitlsc.circuit.transistor.parts import Chip, resting
-from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
+from circuitlsc.circuit.transistor.process import CELSIUS, FILES, PACKAGE, PROCESS, VERSION, include_lines, models
 from circuitlsc.circuit.transistor.tables import ChipTables
 from circuitlsc.circuit.transistor.transistors import (
     CurrentInput,
@@ -75,6 +75,17 @@ class Silicon:
     def supply(self) -> float:
         """Volt, in all."""
         return SUPPLY * self.parts.corner.supply
+
+    def what(self) -> str:
+        """Say in a sentence what stands for the transistors, and what a deck needs beside it."""
+        corner = self.parts.corner
+        where = f"{corner.process}, {corner.temperature:g} K, {self.supply:g} V"
+        if not self.full:
+            return (
+                f"Behavioural: threshold and gate are tables of what transistors of {PROCESS} ({where}) were measured to do."
+            )
+        names = " and ".join(FILES)
+        return f"Every transistor of {PROCESS} ({where}). The models {names} of {PACKAGE} {VERSION} must lie beside the deck."
 
     def read(self, u: ArrayLike) -> Array:
         """Return the code that the lines carry at states u (..., n_latents), in model units."""
@@ -147,7 +158,8 @@ class Silicon:
             Whether models are included by their names alone, as for a deck that is handed over with them beside it.
         """
         corner = self.parts.corner
-        sets = {**self.sizes.bias.rest}
+        bias = self.sizes.bias
+        sets = {line: bias.rest[line] for line in bias.lines if line in bias.rest}
         for cell in graph.cells:
             if isinstance(cell, ThresholdTransistors):
                 sets |= resting(cell.placed(graph.wires(cell).inputs["u"]))

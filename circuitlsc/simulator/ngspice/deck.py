@@ -98,6 +98,7 @@ def standalone_deck(
     step: float,
     t_start: float,
     t_stop: float,
+    at_rest: bool = False,
 ) -> str:
     """Return a deck with its own seeded noise, analysis and measurements.
 
@@ -114,17 +115,21 @@ def standalone_deck(
         Of ``trrandom``, >= 0; the same deck gives the same samples. ngspice gets `ngspice_seed` of it.
     step, t_start, t_stop : float
         Seconds: sample interval of the noise, end of warm-up, end.
+    at_rest : bool
+        Whether the transient starts from the operating point around nodes at 0 V, or else from the capacitors alone.
     """
     saved = list(dict.fromkeys([*nodes, *measured]))
     means = [f".meas tran mean_{node} avg v({node}) from={float(t_start)!r} to={float(t_stop)!r}" for node in measured]
+    begin = [f".ic v({node})=0" for node in nodes] if at_rest else []
     lines = [
         *(piece for line in header for piece in comment(line)),
         *(piece for line in body(circuit) for piece in wrap(line)),
-        *wrap(option_line),
+        *(piece for line in option_line.splitlines() for piece in wrap(line)),
+        *begin,
         f".option seed={ngspice_seed(seed)}",
         *wrap(".save " + " ".join(f"v({n})" for n in saved)),
         *means,
-        f".tran {float(step)!r} {float(t_stop)!r} 0 {float(step)!r} uic",
+        f".tran {float(step)!r} {float(t_stop)!r} 0 {float(step)!r}{'' if at_rest else ' uic'}",
         ".end",
     ]
     return "\n".join(lines) + "\n"
