@@ -66,8 +66,8 @@ class System:
     word = "sampler"
     least = 4  # samples that a chain must keep
     draws = 5  # kept per tau, or per diffusion time of the slab if that is shorter
-    # whether two paths on the same noise part as exp(t), so that a twin must follow the circuit piecewise
-    parts = False
+    # tau after which a twin starts again from the circuit's state, where two paths on the same noise part as exp(t)
+    restart: float | None = None
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class Underdamped(System):
     """Second-order Langevin dynamics: what mixes faster is worth keeping more often."""
 
     draws = 2 * System.draws
-    parts = True
+    restart = 2.0
 
     def plan(
         self,
