@@ -8,6 +8,7 @@ import pytest
 import tomli_w
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, build_sampler, judge
+from circuitlsc.config.comparison import load_comparison_config
 from circuitlsc.config.learning import parse_learn_config
 from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.model.smoothing import HYPERBOLIC, LOGISTIC
@@ -162,6 +163,13 @@ def test_config_and_resolved_config(tmp_path):
     assert plain.sampler().plan.smoothing == LOGISTIC
     with pytest.raises(InputError, match=r"circuit\.smoothing = 'tanh' is not known\. .*Give .*\"hyperbolic\""):
         load_config(written(tmp_path, circuit={"smoothing": "tanh"}))
+
+
+def test_of_two_samplers_that_are_compared_it_is_of_the_langevin_one(tmp_path):
+    compared = load_comparison_config(written(tmp_path))
+    assert compared.langevin["smoothing"] == "hyperbolic"
+    assert "smoothing" not in compared.variational
+    assert tomllib.loads(compared.resolved("compare"))["circuit"]["smoothing"] == "hyperbolic"
 
 
 def test_learning_has_the_logistic_pair(tmp_path):
