@@ -100,8 +100,7 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         *_units("n", "is", "nr", "pis", _whole(COPY + SINK)),
         Mos("dpis", "p", "pis", "pis", "vdd", 4, 4),
         *_units("n", "ic", "nr", "pic", _whole(COPY)),
-        Mos("dpic", "p", "kpic", "pic", "vdd", 4, 4),
-        Mos("dpicc", "p", "pic", "vcp", "kpic", 8, 1),
+        Mos("dpic", "p", "pic", "pic", "vdd", 4, 4),
         *_units("p", "ib", "pr", "nib", _whole(SINK)),
         Mos("dnib", "n", "nib", "nib", "vss", 2, 4),
         # threshold and prior
