@@ -20,7 +20,10 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 BELOW = 1.25  # volt from vss to the analog reference
 MICRO = 1e-6
 #: supply and bias lines: a cell that has a node of such a name is connected to it
-LINES = ("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn", "bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth")
+LINES = (
+    *("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn"),
+    *("bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "nr"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,17 @@ class Mos:
 
 @dataclass(frozen=True)
 class Resistor:
-    """A resistor between two nodes, ohm; its error is drawn by its name."""
+    """A resistor between two nodes, ohm at 27 C; its error is drawn by its name.
+
+    ``tc1`` (1/K) and ``tc2`` (1/K^2) are what it changes by with temperature.
+    """
 
     name: str
     a: str
     b: str
     ohm: float
+    tc1: float = 0.0
+    tc2: float = 0.0
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -185,6 +193,28 @@ class TransistorCell:
             elif isinstance(part, Use):
                 yield from part.cell.devices(name)
 
+    def flat(self, path: str, pins: Sequence[str]) -> Iterator[tuple[str, Mos]]:
+        """Yield every transistor as ngspice makes it flat: its name (``m.xgate_0.xse.mp``), and it between the flat nodes.
+
+        Parameters
+        ----------
+        path : str
+            Of the instance (``xgate_0``).
+        pins : sequence of str
+            The outer nodes of the pins.
+        """
+        outer = dict(zip(self.pins, pins, strict=True))
+
+        def node(name: str) -> str:
+            return outer.get(name) or (name if name == "0" or name in LINES else f"{path}.{name}")
+
+        for part in self.parts:
+            if isinstance(part, Mos):
+                d, g, s, bulk = map(node, part.nodes)
+                yield f"m.{path}.m{part.name}", replace(part, d=d, g=g, s=s, bulk=bulk)
+            elif isinstance(part, Use):
+                yield from part.cell.flat(f"{path}.x{part.name}", [node(pin) for pin in part.pins])
+
     def nodesets(self, path: str) -> Iterator[tuple[str, float]]:
         """Yield inner nodes as ngspice flattens them under an instance (``xneuron_0``), and the volts where they rest."""
         for node, volt in self.rest.items():
@@ -289,7 +319,8 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 errors = "" if chip.matched else f"delvto={number(vth)!r} mulu0={number(1 - k)!r}"
                 made.M(part.name, *part.nodes, model=KINDS[part.kind].model, **sizes, **beside, raw_spice=errors)
             case Resistor():
-                made.R(part.name, *part.nodes, number(chip.resistance(place, part.ohm)))
+                drift = f"tc1={part.tc1!r} tc2={part.tc2!r}" if part.tc1 or part.tc2 else ""
+                made.R(part.name, *part.nodes, number(chip.resistance(place, part.ohm)), raw_spice=drift)
             case Capacitor():
                 made.C(part.name, *part.nodes, number(part.farad))
             case Current():

@@ -126,31 +126,70 @@ def measure(
     SimulationError
         If ngspice found no operating point, or did not reach the last stair.
     """
-    chip = chip or Chip()
-    given = (u, e, n, units, corner, celsius, supply, chip, copies, inputs)
-    deck, times, order = _deck(bias, threshold, gate, *given)
-    found = analysed(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
-    t = found["time"]
-    if not len(t) or t[-1] < times[-1]:
-        raise SimulationError(
-            f"ngspice stopped at stair {len(t)} of {len(times)} of a staircase ({corner}, {celsius:g} C).",
-            0,
-        )
-
-    def read(name: str) -> Array:
-        values = np.interp(times, t, found[name])
-        if not np.isfinite(values).all():
-            raise SimulationError(f"{name} is not finite on a staircase in {corner} at {celsius:g} C.", 0)
-        out = np.empty(len(values))
-        out[order] = values
-        return out.reshape(len(e), len(u))
-
+    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies, inputs)
+    read = _Solved(_deck(bias, threshold, gate, *given), len(e), f"{corner}, {celsius:g} C")
     drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
     lines = code_lines(threshold)
     code = np.stack([[SINKS[CODE_LINES[k]] * read(f"v{k}_{i}#branch")[0] for k in lines] for i in range(n)])
     entries = [read(f"v{name}#branch")[0] for name, _, _ in copies]
     given_out = [float(np.mean(read(f"v{name}#branch"))) for (name, _, _), _ in inputs]
     return Measured(u, e, drift, code, -read("vdd#branch"), lines, np.array(entries), np.array(given_out))
+
+
+def operating_points(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: Array,
+    e: Array,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+) -> dict[str, Array]:
+    """Return every node's volts and every transistor's ampere (``id NAME``) on a staircase, shape (n_e, n_u), by flat names."""
+    deck, times, order = _deck(bias, threshold, gate, u, e, 1, 4, corner, celsius, supply, Chip(), (), ())
+    names = [name for cell, path in placed(bias, threshold, gate) for name, _ in cell.flat(path, pins_of(cell))]
+    saved = ".save all " + " ".join(f"@{name}[id]" for name in names)
+    deck = "\n".join(saved if line.startswith(".save") else line for line in deck.splitlines())
+    read = _Solved((deck, times, order), len(e), f"{corner}, {celsius:g} C")
+    nodes = [name for name in read.names if name != "time" and "#" not in name and "@" not in name]
+    return {name: read(name) for name in nodes} | {f"id {name}": np.abs(read(f"@{name}[id]")) for name in names}
+
+
+def placed(bias: TransistorCell, threshold: TransistorCell, gate: TransistorCell) -> list[tuple[TransistorCell, str]]:
+    """Return the cells of a staircase of one neuron, and the paths of their instances."""
+    return [(bias, "xbias"), (threshold, "xthreshold_0"), (gate, "xgate_0")]
+
+
+def pins_of(cell: TransistorCell, i: int = 0) -> list[str]:
+    """Return the nodes that the pins of neuron i's cells are on."""
+    return [f"{pin}_{i}" for pin in cell.pins]
+
+
+class _Solved:
+    """What ngspice found of a deck of stairs: a function that returns a vector by its name, shape (n_e, n_u)."""
+
+    def __init__(self, deck: tuple[str, Array, NDArray[np.int64]], levels: int, where: str) -> None:
+        text, self._times, self._order = deck
+        self._found = analysed(text, f"tran 1 {self._times[-1] + READ:.9g} 0 1")
+        self._t, self._levels, self._where = self._found["time"], levels, where
+        if not len(self._t) or self._t[-1] < self._times[-1]:
+            raise SimulationError(
+                f"ngspice stopped at stair {len(self._t)} of {len(self._times)} of a staircase ({where}).", 0
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+    def __call__(self, name: str) -> Array:
+        values = np.interp(self._times, self._t, self._found[name])
+        if not np.isfinite(values).all():
+            raise SimulationError(f"{name} is not finite on a staircase ({self._where}).", 0)
+        out = np.empty(len(values))
+        out[self._order] = values
+        return out.reshape(self._levels, -1)
 
 
 def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
