@@ -15,7 +15,7 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
-from circuitlsc.circuit.transistor.cells.converter import converted, converter
+from circuitlsc.circuit.transistor.cells.converter import converted, converter, tracking
 from circuitlsc.circuit.transistor.cells.mirror import copy, input_current, mirror
 from circuitlsc.circuit.transistor.cells.pair import pair, share
 from circuitlsc.circuit.transistor.cells.splitter import split, splitter
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(not process.installed(), reason="the models of G
 
 Array = NDArray[np.float64]
 I1, IE, VOLT, OHM, U0, W, G = 10e-9, 2.5e-9, 0.1, 1e7, 1.204, 0.04, 4.0
-BIAS = ideal_bias(Currents(W * I1, 0.08 * IE, U0 * I1, IE))
-CORNERS = [("typical", 27.0), ("ff", 125.0), ("ss", -40.0), ("fs", 27.0), ("sf", 27.0)]
+ROOM = 27.0
+CORNERS = [("typical", ROOM), ("ff", 125.0), ("ss", -40.0), ("fs", ROOM), ("sf", ROOM)]
 NEURONS = {
     "nonnegative": (neuron.threshold(OHM, negative=True), neuron.gate()),
     "signed": (signed.signed_threshold(OHM, negative=True), signed.signed_gate()),
@@ -37,6 +37,21 @@ NEURONS = {
 SIDE = np.concatenate([np.arange(0, 0.2, 0.05), [0.4, 0.7], np.arange(1, 1.5, 0.03), [1.7, 2.0, 2.6, 4.0, 6.0, 7.5]])
 U = np.concatenate([-SIDE[:0:-1], SIDE])
 E = np.array([-10.0, 0.0, 10.0])
+
+
+def bias(celsius: float = ROOM) -> TransistorCell:
+    """Return a bias block whose currents follow the converter's resistor, as those of a reference V/R do."""
+    k = tracking(celsius)
+    return ideal_bias(Currents(W * I1 * k, 0.08 * IE * k, U0 * I1 * k, IE * k))
+
+
+BIAS = bias()
+
+
+def in_units(found: Measured, celsius: float) -> Measured:
+    """Return a measurement with ampere as at room temperature."""
+    k = tracking(celsius)
+    return replace(found, e=found.e / k, drift=found.drift / k, code=found.code / k)
 
 
 def altered(cell: TransistorCell, name: str, **sizes: float) -> TransistorCell:
@@ -85,7 +100,7 @@ OUTPUTS |= dict.fromkeys(("oc", "ocp", "ocn", "oip", "oin"), 0.4)
 
 def solved(circuit: Circuit, sets: Mapping[str, float], outputs: Iterable[str], stairs: int) -> dict[str, Array]:
     """Return the currents of voltage sources at the end of each stair, ampere, from the circuit into their + pole."""
-    lines = [str(circuit), include_lines("typical", 27.0, folder=process.models()), OPTIONS]
+    lines = [str(circuit), include_lines("typical", ROOM, folder=process.models()), OPTIONS]
     lines += [f".nodeset v({node})={volt!r}" for node, volt in sets.items()]
     lines += [".save " + " ".join(f"i(v{name})" for name in outputs), ".end", ""]
     times = np.arange(1, stairs + 1) + HELD - READ
@@ -164,11 +179,9 @@ def test_inputs_of_both_signs_copy_a_current() -> None:
 
 
 @cache
-def measured(
-    which: str, corner: str = "typical", celsius: float = 27.0, levels: tuple[float, ...] = tuple(E)
-) -> Measured:
+def measured(which: str) -> Measured:
     threshold, gate = NEURONS[which]
-    return measure(BIAS, threshold, gate, U * VOLT, np.array(levels) * IE, corner=corner, celsius=celsius)
+    return measure(BIAS, threshold, gate, U * VOLT, E * IE)
 
 
 def code(found: Measured) -> Array:
@@ -239,7 +252,7 @@ def test_a_device_of_twice_the_width_is_seen() -> None:
     """Control of the gains' bounds."""
     threshold, gate = NEURONS["nonnegative"]
     far = np.array([-7.5, -4.0, 4.0, 7.5])
-    wrong = altered(altered(gate, "tp", w=4.0), "lam", w=1.0)
+    wrong = altered(altered(gate, "tp", w=8.0), "lam", w=1.0)
     values = gains(measure(BIAS, threshold, wrong, far * VOLT, E * IE))
     assert min(values["g"]) > 1.3
     assert min(values["lam"]) > 1.5
@@ -317,7 +330,9 @@ def exact(which: str, x: float) -> Array:
 def test_implied_posterior_at_corners(which: str, corner: str, celsius: float) -> None:
     threshold, gate = NEURONS[which]
     u = np.concatenate([-FINE[:0:-1], FINE])
-    found = measure(BIAS, threshold, gate, u * VOLT, LEVELS * IE, corner=corner, celsius=celsius)
+    e = LEVELS * IE * tracking(celsius)
+    found = measure(bias(celsius), threshold, gate, u * VOLT, e, corner=corner, celsius=celsius)
+    found = in_units(found, celsius)
     assert_gains(found, 0.06, 0.08, 0.03)
     inputs = (0.0, 0.5, -1.0, 1.5, -2.0, 3.0) if which == "signed" else (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
     errors = np.array([implied(found, x) - exact(which, x) for x in inputs])
