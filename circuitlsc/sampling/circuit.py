@@ -167,6 +167,7 @@ class CompiledCircuit(Shown):
             self.first_x,
             form=self.form,
             width=self.plan.width,
+            smoothing=self.plan.smoothing,
             noise=noise,
             hardware=Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced")
             if self.level == "device"
@@ -304,7 +305,7 @@ class CompiledCircuit(Shown):
             self.system.equation(),
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
-            f"cells    comparator width {self.plan.width!r} units; step {self._held!r} tau",
+            f"cells    comparator width {self.plan.width!r} units{self.plan.smoothing.said}; step {self._held!r} tau",
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold

@@ -16,7 +16,7 @@ from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, Tabulated
 from circuitlsc.circuit.transistor.design import SUPPLY, Design
 from circuitlsc.circuit.transistor.parts import Chip, resting
 from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
-from circuitlsc.circuit.transistor.tables import ChipTables, characterise
+from circuitlsc.circuit.transistor.tables import ChipTables
 from circuitlsc.circuit.transistor.transistors import (
     CurrentInput,
     CurrentNode,
@@ -26,6 +26,7 @@ from circuitlsc.circuit.transistor.transistors import (
     NegativeLines,
     ThresholdTransistors,
 )
+from circuitlsc.circuit.transistor.trim import trimmed
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
@@ -54,7 +55,11 @@ class Silicon:
     @cached_property
     def tables(self) -> ChipTables:
         """What its cells do (measured in ngspice, or known from before)."""
-        return characterise(self.sizes, self.chip, self.b)
+        return self._made[1]
+
+    @cached_property
+    def _made(self) -> tuple[Chip, ChipTables]:
+        return trimmed(self.sizes, Chip(self.parts), self.b)
 
     @property
     def full(self) -> bool:
@@ -63,8 +68,8 @@ class Silicon:
 
     @property
     def chip(self) -> Chip:
-        """The errors of its devices."""
-        return Chip(self.parts)
+        """The errors of its devices, and its trims."""
+        return self._made[0]
 
     @property
     def supply(self) -> float:

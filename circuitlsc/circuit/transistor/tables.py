@@ -49,28 +49,45 @@ class NeuronTables:
         The same for negative entries, if there are any.
     drift : Surface
         F(u, e).
+    scale : tuple of float
+        The slab's size and lam.
+    width : float
+        w = I0/I1.
     """
 
     code: Table
     negative: Table | None
     drift: Surface
-    scale: tuple[float, float] = (1.0, 1.0)  # slab and lam
+    scale: tuple[float, float]
+    width: float
 
     @cached_property
     def quality(self) -> dict[str, float]:
-        """Gains on either side of u = 0, the largest and the rms difference of gate and ds/du, and the offset of s."""
-        u, e, F = self.drift.knots, self.drift.others, self.drift.values
-        s = self.code(u)
-        slope = np.gradient(s, u)
-        low, middle, high = 1, 2, 3
-        gate = -(F[high] - F[low]) / (e[high] - e[low])
-        lam, far = -F[middle], FAR
-        scale = self.scale
+        """What is 1 if a neuron is right, by name; and how far it is from a gradient, in units of the gate.
+
+        ``slope``, ``gain`` and ``lam`` of either sign of u: mean ds/du, gate (per unit of e) and prior (over lam), beyond 2.5
+        slabs. ``gain e > 0``, ``gain e < 0``: of either sign of e, mean of both signs of u. ``crossing``: abs(u) where s = w,
+        model units. ``largest``, ``rms``: of gate - ds/du over all u. ``offset``: s(0).
+        """
+        u, e, drift = self.drift.knots, self.drift.others, self.drift.values
+        s, middle = self.code(u), len(e) // 2
+        by_sign = np.sign(u) if s[0] > 0 else np.ones(len(u))  # a nonnegative code, or a signed one
+        slope = np.gradient(s, u) * by_sign
+        above, below = ((drift[middle] - drift[k]) / (e[k] - e[middle]) for k in (middle + 1, middle - 1))
+        gate, lam = (above + below) / 2, -drift[middle] * np.sign(u) / self.scale[1]
+        far = {"negative": u < -FAR * self.scale[0], "positive": u > FAR * self.scale[0]}
         out: dict[str, float] = {}
-        for name, values in (("slope", slope), ("gain", gate), ("lam", lam / scale[1])):
-            for side, where in (("negative", u < -far * scale[0]), ("positive", u > far * scale[0])):
-                out[f"{name} {side}"] = float(abs(np.mean(values[where])))
-        difference = gate - slope
+        for side, where in far.items():
+            out[f"slope {side}"] = float(np.mean(slope[where]))
+            out[f"gain {side}"] = float(np.mean((gate * by_sign)[where]))
+            out[f"lam {side}"] = float(np.mean(lam[where]))
+            half = u >= 0 if side == "positive" else u <= 0
+            order = np.argsort(np.abs(u[half]))
+            out[f"crossing {side}"] = float(np.interp(self.width, np.abs(s[half])[order], np.abs(u[half])[order]))
+        outside = far["negative"] | far["positive"]
+        out["gain e > 0"] = float(np.mean((above * by_sign)[outside]))
+        out["gain e < 0"] = float(np.mean((below * by_sign)[outside]))
+        difference = gate - np.gradient(s, u)
         out["largest"], out["rms"] = float(np.max(np.abs(difference))), float(np.sqrt(np.mean(difference**2)))
         out["offset"] = float(self.code(np.zeros(1))[0])
         return out
@@ -171,5 +188,5 @@ def in_model_units(sizes: Design, measured: Measured) -> tuple[NeuronTables, ...
         positive = line["ps"] - line.get("nm", 0.0)
         negative = Table(u, line["ns"] - line.get("pm", 0.0)) if "ns" in line else None
         surface = Surface(u, e, drift / sizes.unit_e)
-        neurons.append(NeuronTables(Table(u, positive), negative, surface, (1 / sizes.lam, sizes.lam)))
+        neurons.append(NeuronTables(Table(u, positive), negative, surface, (1 / sizes.lam, sizes.lam), sizes.width))
     return tuple(neurons)
