@@ -171,14 +171,14 @@ def _voltages() -> Iterator[Part]:
         yield from _long("n", f"l{r}", f"a{r}", f"g{r}", foot, *length)
     # vx is the higher of two: one follows n-channel devices, the other p-channel ones
     for side, diode in (
-        ("n", Mos("xn", "n", "xn", "xn", "vr0", 4, 1)),
-        ("p", Mos("xp", "p", "vr1", "vr1", "xp", 16, 1)),
+        ("n", Mos("xn", "n", "xn", "xn", "vr0", 2, 1)),
+        ("p", Mos("xp", "p", "vr1", "vr1", "xp", 8, 1)),
     ):
         yield diode
-        yield _copy("p", f"x{side}i", "pb", f"xg{side}", 5)
-        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1)
-        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1)
-    yield _copy("n", "xs", "nr", "vx", 5)
+        yield _copy("p", f"x{side}i", "pb", f"xg{side}", 2)
+        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 2)
+        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 2)
+    yield _copy("n", "xs", "nr", "vx", 2)
 
 
 def _regulator(r: str, held: str, line: str) -> Iterator[Part]:
