@@ -1,0 +1,146 @@
+r"""Noise amplifier: the thermal voltage of a resistor, lifted into a current by three gain stages and a transconductor.
+
+.. math:: I = g_m\,v, \qquad g_m = A_1 A_2 A_3\,g_o, \qquad S_I = 2 k T_K R_n\,g_m^2
+
+Stages are p-channel pairs with resistors as loads, one behind the other without capacitors. The common mode of one is the
+input level of the next. A servo of picoamperes compares the last stage's outputs, and moves the loads of the first: offsets
+and 1/f noise of the stages are taken off below its corner. What is left are offsets of the servo and of the transconductor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from circuitlsc.circuit.transistor.cells.mirror import mirror
+from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, Resistor, TransistorCell
+
+TOTAL = 1e-12  # farad: of the noise resistor's node, about half of it the first transistor's gate
+UNIT = 50e-9  # ampere at 27 C: of one unit of a tail, at 1e6/s
+
+
+@dataclass(frozen=True)
+class AmplifierDesign:
+    r"""What the sizes of an amplifier follow from.
+
+    Parameters
+    ----------
+    rate : float
+        1/(R_n C_n), in 1/s: all stages' currents go with it, and their resistors with its inverse.
+    rms : float
+        Of the current, ampere: the transconductor's tail goes with it.
+    c_n : float
+        Farad.
+    """
+
+    rate: float = 1e6
+    rms: float = 79e-9
+    c_n: float = 0.5e-12
+
+    @property
+    def r_n(self) -> float:
+        """The noise resistor, ohm."""
+        return 1 / (self.rate * TOTAL)
+
+    @property
+    def speed(self) -> float:
+        """Currents over those at 1e6/s."""
+        return self.rate / 1e6
+
+    @property
+    def size(self) -> float:
+        """The transconductor's current over that for 79 nA."""
+        return self.rms / 79e-9
+
+
+def amplifier(design: AmplifierDesign) -> TransistorCell:
+    """Return the cell with pins v (above the noise resistor, which is a part of it; C_n is not) and u."""
+    k = 1 / design.speed
+    parts: tuple[Part, ...] = (
+        Resistor("n", "v", "0", design.r_n),
+        *_stage("1", ("v", "0"), (30, 4, 4), 20, 1.08e6 * k),
+        *_stage("2", ("o1a", "o1b"), (20, 1, 1), 6, 3.6e6 * k),
+        *_degenerated("3", ("o2a", "o2b"), (20, 1), 6, 0.26e6 * k),
+        Resistor("l3a", "o3a", "vss", 2.15e6 * k),
+        Resistor("l3b", "o3b", "vss", 2.15e6 * k),
+        # servo: a transconductor of picosiemens into a capacitor, which shares out a current on the first stage's loads
+        Mos("st", "p", "st", "pns", "vdd", 0.3, 20),
+        Mos("sa", "p", "sd", "o3a", "st", 10, 4, bulk="st"),
+        Mos("sb", "p", "vs", "o3b", "st", 10, 4, bulk="st"),
+        Mos("sc", "n", "sd", "sd", "vss", 1, 20),
+        Mos("sd", "n", "vs", "sd", "vss", 1, 20),
+        Mos("sr", "p", "sr", "pns", "vdd", 0.3, 20),
+        Mos("se", "n", "sr", "sr", "vss", 1, 20, 2),
+        Capacitor("s", "vs", "vss", 10e-12),
+        Capacitor("r", "sr", "vss", 10e-12),
+        Mos("ct", "p", "ct", "pna", "vdd", 2, 4, 2),
+        Mos("ca", "p", "o1a", "vs", "ct", 0.5, 40, bulk="ct"),
+        Mos("cb", "p", "o1b", "sr", "ct", 0.5, 40, bulk="ct"),
+        # transconductor
+        *_degenerated("4", ("o3a", "o3b"), (20, 4), 5, 0.55e6 / design.size, "pno", ("xa", "xb")),
+        *mirror("n", "xa", "xa", "xa"),
+        *mirror("n", "xa2", "xa", "u"),
+        *mirror("n", "xb", "xb", "xb"),
+        *mirror("n", "xb2", "xb", "y"),
+        *mirror("p", "y", "y", "y"),
+        *mirror("p", "y2", "y", "u"),
+    )
+    rest = {"v": 0.0, "o1a": -0.7, "o1b": -0.7, "o2a": -0.7, "o2b": -0.7, "o3a": -0.6, "o3b": -0.6, "vs": -0.9}
+    rest |= {"t1": 0.7, "t2": 0.0, "xa": -0.5, "xb": -0.5, "y": 1.1, "sd": -0.9, "sr": -0.9, "st": -0.2, "ct": 0.0}
+    return TransistorCell("amplifier", "noise amplifier: I(u) = gm V(v)", ("v", "u"), parts, rest)
+
+
+def _stage(n: str, gates: tuple[str, str], size: tuple[float, float, int], units: int, ohm: float) -> tuple[Part, ...]:
+    """Return a pair on one tail, with two resistors as loads: out of ``o<n>a`` comes what lowers it at the first gate."""
+    return (
+        Mos(f"t{n}", "p", f"t{n}", "pna", "vdd", 2, 4, units),
+        Mos(f"{n}a", "p", f"o{n}a", gates[0], f"t{n}", *size, bulk=f"t{n}"),
+        Mos(f"{n}b", "p", f"o{n}b", gates[1], f"t{n}", *size, bulk=f"t{n}"),
+        Resistor(f"l{n}a", f"o{n}a", "vss", ohm),
+        Resistor(f"l{n}b", f"o{n}b", "vss", ohm),
+    )
+
+
+def _degenerated(  # noqa: PLR0913
+    n: str,
+    gates: tuple[str, str],
+    size: tuple[float, float],
+    units: int,
+    ohm: float,
+    line: str = "pna",
+    out: tuple[str, str] = (),
+) -> tuple[Part, ...]:
+    """Return a pair of two tails with a resistor of twice ``ohm`` between them: V/I is linear far beyond n U_T."""
+    out = out or (f"o{n}a", f"o{n}b")
+    return (
+        Mos(f"t{n}a", "p", f"t{n}a", line, "vdd", 2, 4, units),
+        Mos(f"t{n}b", "p", f"t{n}b", line, "vdd", 2, 4, units),
+        Resistor(f"e{n}", f"t{n}a", f"t{n}b", 2 * ohm),
+        Mos(f"{n}a", "p", out[0], gates[0], f"t{n}a", *size, bulk=f"t{n}a"),
+        Mos(f"{n}b", "p", out[1], gates[1], f"t{n}b", *size, bulk=f"t{n}b"),
+    )
+
+
+def amplifier_bias(design: AmplifierDesign, celsius: float = 27.0) -> TransistorCell:
+    """Return the first devices of the amplifier's tails, on ideal currents.
+
+    Those of the stages rise with temperature as T^(3/4) (three parts PTAT, one constant): so that the diffusion,
+    k T_K (A_1 A_2)^2, does not depend on it.
+    """
+    hot = 0.25 + 0.75 * (celsius + 273.15) / 300.15
+    parts = (
+        Mos("dpna", "p", "pna", "pna", "vdd", 2, 4, 2),
+        Current("ipna", "pna", "vss", 2 * UNIT * design.speed * hot),
+        Mos("dpno", "p", "pno", "pno", "vdd", 2, 4, 2),
+        Current("ipno", "pno", "vss", 2 * UNIT * design.size),
+        Mos("dpns", "p", "pns", "pns", "vdd", 8, 0.5),
+        Current("ipns", "pns", "vss", 1e-9 * design.speed),
+    )
+    return TransistorCell(
+        "amplifier_bias", "bias of noise amplifiers", (), parts, {"pna": 1.1, "pno": 1.1, "pns": 1.6}
+    )
+
+
+def rms_current(unit: float, corner: float, temperature: float = 1.0) -> float:
+    r"""Return the rms of a noise current of corner b (in 1/tau) that moves u by 2T/tau: IE sqrt(T b)."""
+    return unit * math.sqrt(temperature * corner)
