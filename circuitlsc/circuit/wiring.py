@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell, Gate, Integrator
 from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
+from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.piecewise_linear import Table
@@ -50,6 +51,8 @@ class Wiring:
         Step of the noise in tau: how long a change of the input takes in a stand-alone deck.
     loop : str
         ``"closed"``, or ``"broken"``: the gradient reaches the gates through a `Feedback` cell.
+    silicon : Silicon or None
+        The chip of a circuit in transistors, whose cells take the place of those above.
     """
 
     form: str = "gram"
@@ -61,6 +64,7 @@ class Wiring:
     stream: Stream | None = None
     step: float = 0.0
     loop: str = "closed"
+    silicon: Silicon | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -124,8 +128,10 @@ def force(
     *,
     tables: PriorCells | None = None,
     apart: bool = False,
-) -> Gate:
+) -> Cell:
     """Wire up -grad E_w: the code, the likelihood's gradient e, and the gate (``apart`` if it acts on a momentum)."""
+    if how.silicon is not None:
+        return how.silicon.force(graph, state, model, x, how.stream, **how.streaming)
     tables = tables or model.prior.cells(how.width, how.reaching(model, x))
     code = code_of(graph, state, tables.threshold, how.hardware)
     if how.form == "gram":

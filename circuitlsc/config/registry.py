@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from circuitlsc.circuit.systems import FORMS
+from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.circuit.variational import SOURCES
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import Dynamics
@@ -50,14 +51,20 @@ class PriorKeys:
 class CircuitKeys:
     """How the circuit is built."""
 
-    level: str = choice("ideal", LEVELS, "ideal elements, or parts")
+    level: str = choice("ideal", LEVELS, "ideal elements, parts, or transistors of an open process")
     form: str = choice("gram", (*FORMS, AUTO), "lateral inhibition, or two crossbars")
     loop: str = choice("closed", LOOPS, '"broken" is faster, with an error that is printed')
-    tau: float = quantity(1e-6, "s", "seconds, for example 1e-6: the time constant of a neuron", above=True)
-    c_int: float = quantity(1e-12, "F", "farad, for example 1e-12: the capacitor of a neuron", above=True)
+    tau: float | None = quantity(
+        None, "s", "seconds: the time constant of a neuron (1e-6; transistors: by their lag)", above=True
+    )
+    c_int: float | None = quantity(
+        None, "F", "farad: the capacitor of a neuron (1e-12; transistors: from tau)", above=True
+    )
     volt: float | None = quantity(None, "V", "volts per model unit, for example 0.1", above=True, auto=True)
     width: float | None = quantity(None, "unit of u", "a width in model units, for example 0.05", above=True, auto=True)
-    rails: float = quantity(2.5, "V", "volts, for example 2.5: the supply, plus and minus", above=True)
+    rails: float | None = quantity(
+        None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +202,7 @@ TABLES: dict[str, type] = {
     "prior": PriorKeys,
     "dynamics": Dynamics,
     "circuit": CircuitKeys,
+    "transistor": TransistorKeys,
     "nonideal": NonidealKeys,
     "run": RunKeys,
     "data": DataKeys,

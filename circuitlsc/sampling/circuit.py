@@ -18,6 +18,8 @@ from PySpice.Spice.Netlist import Circuit, SubCircuit
 from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
+from circuitlsc.circuit.transistor.design import Design
+from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
@@ -75,6 +77,8 @@ class CompiledCircuit(Shown):
         Where its Laplace draws come from.
     features : Features or None
         Of the inputs that are remembered, if they are.
+    sizes : Design or None
+        Of a circuit in transistors.
     """
 
     model: SparseCodingModel
@@ -94,6 +98,7 @@ class CompiledCircuit(Shown):
     encoder: Encoder | None = None
     source: str | None = None
     features: Features | None = None
+    sizes: Design | None = None
 
     def _line(self) -> str:
         kind, model, step = self.dynamics.kind, self.model, f"step {self.plan.step:.4g} tau"
@@ -127,14 +132,20 @@ class CompiledCircuit(Shown):
         A sampler's is the ideal s(u). What settles rests a few widths beside zero: values below 3 w are read as zero (any
         below zero if codes are nonnegative).
         """
+        if self.sizes is not None:
+            return self.silicon.read(u)
         return self.system.read(self.model, u, self.plan.width)
 
     def code(self, values: Mapping[str, Array]) -> Array:
         """Return the code that is read from u and from what is observed beside it, each (..., n) by its letter."""
+        if self.sizes is not None:
+            return self.silicon.read(values["u"])
         return self.system.code(self.model, self.graph, values, self.plan.width)
 
     def active(self, u: Array) -> NDArray[np.bool_]:
         """Return which latents are active at states u (..., n_latents)."""
+        if self.sizes is not None:
+            return self.silicon.active(u)
         return self.system.active(self.model, u, self.plan.width)
 
     def graph_with(
@@ -152,13 +163,24 @@ class CompiledCircuit(Shown):
             form=self.form,
             width=self.plan.width,
             noise=noise,
-            hardware=None
-            if self.level == "ideal"
-            else Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced"),
+            hardware=Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced")
+            if self.level == "device"
+            else None,
+            silicon=None if self.sizes is None else self._silicon(nonideal),
             stream=self.stream,
             step=self.plan.step if noise == "external" else self._held,
             loop=loop or self.loop,
         )
+
+    def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
+        """Return the chip of a circuit in transistors, or another one of the same design."""
+        assert self.sizes is not None
+        return Silicon(self.sizes, nonideal or self.nonideal)
+
+    @cached_property
+    def silicon(self) -> Silicon:
+        """The chip of a circuit in transistors."""
+        return self._silicon()
 
     @cached_property
     def graph(self) -> SignalFlowGraph:

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc.circuit.transistor.cells import neuron
+from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.mirror import copy
+from circuitlsc.circuit.transistor.cells.neuron import CODE_LINES
+from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import (
     BELOW,
     Chip,
@@ -25,7 +27,6 @@ from circuitlsc.circuit.transistor.parts import (
 from circuitlsc.circuit.transistor.process import include_lines, models
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
-from circuitlsc.simulator.analysis import analyse
 
 RAMP, HELD = 0.5, 0.45  # seconds: from one stair to the next, and on it
 READ = 0.05  # before its end
@@ -45,9 +46,11 @@ class Measured:
     drift : array, shape (n_neurons, n_e, n_u)
         Into u.
     code : array, shape (n_neurons, n_lines, n_u)
-        Current of each gate line of s into a sink, at the first e.
+        Copy of each gate line of the code, at the first e: what a p-channel copy gives, or an n-channel one takes.
     supply : array, shape (n_e, n_u)
         From vdd, of all neurons and the bias block.
+    lines : tuple of str
+        Of the code, as in `neuron.CODE_LINES`.
     """
 
     u: Array
@@ -55,6 +58,7 @@ class Measured:
     drift: Array
     code: Array
     supply: Array
+    lines: tuple[str, ...] = ("ps",)
 
 
 def put_cell(
@@ -98,8 +102,8 @@ def measure(
     """
     chip = chip or Chip()
     deck, times, order = _deck(bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip)
-    found = analyse(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
-    t = np.real(found["time"])
+    found = analysed(deck, f"tran 1 {times[-1] + READ:.9g} 0 1")
+    t = found["time"]
     if not len(t) or t[-1] < times[-1]:
         raise SimulationError(
             f"ngspice stopped at stair {len(t)} of {len(times)} of a staircase ({corner}, {celsius:g} C).",
@@ -107,7 +111,7 @@ def measure(
         )
 
     def read(name: str) -> Array:
-        values = np.interp(times, t, np.real(found[name]))
+        values = np.interp(times, t, found[name])
         if not np.isfinite(values).all():
             raise SimulationError(f"{name} is not finite on a staircase in {corner} at {celsius:g} C.", 0)
         out = np.empty(len(values))
@@ -115,8 +119,17 @@ def measure(
         return out.reshape(len(e), len(u))
 
     drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
-    code = np.stack([np.stack([-read(f"vs_{i}#branch")[0]]) for i in range(n)])
-    return Measured(u, e, drift, code, -read("vdd#branch"))
+    lines = code_lines(threshold)
+    code = np.stack([[SINKS[CODE_LINES[k]] * read(f"v{k}_{i}#branch")[0] for k in lines] for i in range(n)])
+    return Measured(u, e, drift, code, -read("vdd#branch"), lines)
+
+
+def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
+    """Return the gate lines of the code that a threshold has, in the order of `neuron.CODE_LINES`."""
+    return tuple(line for line in CODE_LINES if line in threshold.pins)
+
+
+SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 
 def _deck(  # type: ignore[no-untyped-def]
@@ -129,6 +142,7 @@ def _deck(  # type: ignore[no-untyped-def]
     order[1::2] = order[1::2, ::-1]  # up, and down again: no jump of u
     places = order.ravel()
     put_cell(circuit, bias, "bias", (), chip, known)
+    rest = signed.REST if set(signed.LOGS) <= set(threshold.pins) else neuron.REST
     nodesets = dict(bias.nodesets("xbias")) | {line: bias.rest[line] for line in bias.rest}
     for i in range(n):
         pins = {pin: f"{pin}_{i}" for pin in (*threshold.pins, *gate.pins)}
@@ -136,11 +150,14 @@ def _deck(  # type: ignore[no-untyped-def]
         put_cell(circuit, gate, f"gate_{i}", [pins[p] for p in gate.pins], chip, known)
         circuit.V(f"u_{i}", f"u_{i}", 0, waveform(np.tile(u, len(e))[places]))
         circuit.I(f"e_{i}", 0, f"e_{i}", waveform(np.repeat(e, len(u))[places]))
-        put_cell(circuit, copy("p", units), f"read_{i}", (f"ps_{i}", f"r_{i}"), chip, known)
-        circuit.V(f"s_{i}", f"r_{i}", 0, 0.4)
+        for line in code_lines(threshold):
+            reader = copy(CODE_LINES[line], units)
+            put_cell(circuit, reader, f"read_{line}_{i}", (f"{line}_{i}", f"r{line}_{i}"), chip, known)
+            circuit.V(f"{line}_{i}", f"r{line}_{i}", 0, 0.4)
         nodesets |= dict(threshold.nodesets(f"xthreshold_{i}")) | dict(gate.nodesets(f"xgate_{i}"))
-        nodesets |= {f"{pin}_{i}": v for pin, v in neuron.REST.items()} | {f"u_{i}": 0.0}
+        nodesets |= {node: rest[pin] for pin, node in pins.items() if pin in rest} | {f"u_{i}": 0.0}
     sets = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in nodesets.items())
-    saved = " ".join([*(f"i(vu_{i})" for i in range(n)), *(f"i(vs_{i})" for i in range(n)), "i(vdd)"])
+    measured = [f"i(v{pin}_{i})" for i in range(n) for pin in ("u", *code_lines(threshold))]
+    saved = " ".join([*measured, "i(vdd)"])
     lines = [str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, f".save {saved}", ".end", ""]
     return "\n".join(lines), np.arange(1, len(places) + 1, dtype=float) + HELD - READ, places

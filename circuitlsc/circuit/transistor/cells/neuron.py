@@ -13,13 +13,15 @@ from circuitlsc.circuit.transistor.cells.converter import converter
 from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.cells.pair import pair
 from circuitlsc.circuit.transistor.cells.splitter import splitter
-from circuitlsc.circuit.transistor.parts import Mos, TransistorCell, Use
+from circuitlsc.circuit.transistor.parts import Mos, Part, TransistorCell, Use
 
 #: of both halves: what the first hands to the second
 LOGS = ("p0", "n0", "s1", "c1")
+#: gate lines of a neuron's code, and the kind of the mirrors that copy them: of s (s+ if it is signed), and of s-
+CODE_LINES = {"ps": "p", "ns": "n", "pm": "p", "nm": "n"}
 
 
-def threshold(ohm: float, units: int = 4) -> TransistorCell:
+def threshold(ohm: float, units: int = 4, *, negative: bool = False) -> TransistorCell:
     """Return the first half: pins u, ps (gate line of the code s), and the log voltages of sign and threshold.
 
     Parameters
@@ -28,8 +30,10 @@ def threshold(ohm: float, units: int = 4) -> TransistorCell:
         Of the converter's resistor.
     units : int
         Of the line ``ps``: a mirror of so many units copies s.
+    negative : bool
+        Whether its column has negative entries: a pin more, ``ns``, the gate line of n-channel copies of s.
     """
-    parts = (
+    parts: tuple[Part, ...] = (
         Use("vi", converter(ohm), ("u", "x0")),
         Use("s0", splitter(), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr0")),
         # the sum of both halves leaves x1, and u0 enters it: what is left is u0 - a
@@ -38,24 +42,47 @@ def threshold(ohm: float, units: int = 4) -> TransistorCell:
         *mirror("p", "th", "pth", "x1"),
         Use("s1", splitter(units), ("x1", "c1", "s1", "ps", "bn", "bp", "vr1")),
     )
+    if negative:
+        parts += folded("ps", "ns", units)
     rest = {"x0": 0.4, "x1": 0.45, "pn0": 1.35}
-    return TransistorCell(
-        "threshold", "threshold: s = f(a(u) - u0), a current of the line ps", ("u", "ps", *LOGS), parts, rest
-    )
+    name = "threshold" + ("_n" if negative else "") + (f"_{units}" if units != 4 else "")
+    text = "threshold: s = f(a(u) - u0), a current of the line ps"
+    return TransistorCell(name, text, ("u", "ps", *LOGS, *(["ns"] if negative else [])), parts, rest)
+
+
+def folded(line: str, name: str, units: int) -> tuple[Mos, ...]:
+    """Return what makes an n-channel gate line of a p-channel one: a copy of it into an n-channel device, both cascoded."""
+    return (*mirror("p", f"f{name}", line, name, units=units), *mirror("n", name, name, name, units=units))
 
 
 def gate() -> TransistorCell:
     """Return the second half: pins u (its current's node), e (a current into it), and the log voltages."""
     parts = (
-        Use("se", splitter(), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
-        Mos("tp", "n", "tp", "ep", "vss", 8, 1),
-        Mos("tn", "n", "tn", "en", "vss", 8, 1),
+        *tails(),
         Use("gp", pair(), ("t0", "vdd", "s1", "c1", "tp")),
         Use("gn", pair(), ("t0n", "vdd", "s1", "c1", "tn")),
         Mos("lam", "n", "t0", "nlam", "vss", 2, 4),
         Use("p0", pair(), ("oa", "ob", "p0", "n0", "t0")),
         Use("p0n", pair(), ("ob", "oa", "p0", "n0", "t0n")),
-        # what comes out of oa leaves u, what comes out of ob enters it
+        *outputs(),
+    )
+    rest = TAIL_REST | OUTPUT_REST | {"t0": -0.55, "t0n": -0.55}
+    text = "gate: current -(f'(a - u0) e + lam) sign(u) into u"
+    return TransistorCell("gate", text, ("u", "e", *LOGS), parts, rest)
+
+
+def tails() -> tuple[Part, ...]:
+    """Return the splitter of e, and the devices that draw e+ from tp and e- from tn."""
+    return (
+        Use("se", splitter(), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
+        Mos("tp", "n", "tp", "ep", "vss", 8, 1),
+        Mos("tn", "n", "tn", "en", "vss", 8, 1),
+    )
+
+
+def outputs() -> tuple[Mos, ...]:
+    """Return the mirrors of the force: what is drawn from oa leaves u, what is drawn from ob enters it."""
+    return (
         *mirror("p", "oa", "oa", "oa"),
         *mirror("p", "oa2", "oa", "ya"),
         *mirror("p", "ob", "ob", "ob"),
@@ -63,11 +90,9 @@ def gate() -> TransistorCell:
         *mirror("n", "ya", "ya", "ya"),
         *mirror("n", "ya2", "ya", "u"),
     )
-    rest = {"ep": -0.85, "en": -0.85, "pne": 1.35, "tp": -0.95, "tn": -0.95, "t0": -0.55, "t0n": -0.55}
-    rest |= {"oa": 1.35, "ob": 1.35, "ya": -0.8}
-    text = "gate: current -(f'(a - u0) e + lam) sign(u) into u"
-    return TransistorCell("gate", text, ("u", "e", *LOGS), parts, rest)
 
 
+TAIL_REST = {"ep": -0.85, "en": -0.85, "pne": 1.35, "tp": -0.95, "tn": -0.95}
+OUTPUT_REST = {"oa": 1.35, "ob": 1.35, "ya": -0.8}
 #: where the pins of both halves rest, volt
-REST = {"ps": 1.35, "p0": 0.05, "n0": 0.05, "c1": -0.35, "s1": -0.45, "e": 0.4}
+REST = {"ps": 1.35, "p0": 0.05, "n0": 0.05, "c1": -0.35, "s1": -0.45, "e": 0.4, "ns": -0.8}

@@ -32,7 +32,8 @@ def splitter(units: int = 4) -> TransistorCell:
         Mos("dn", "n", "vn", "vn", "vr", 8, 1),
     )
     text = "splitter: p - n = I(x), p n = I0^2; vp, vn: their logarithms, pn: gate line of n"
-    return TransistorCell("splitter", text, ("x", "vp", "vn", "pn", "bn", "bp", "vr"), parts)
+    name = "splitter" if units == 4 else f"splitter_{units}"
+    return TransistorCell(name, text, ("x", "vp", "vn", "pn", "bn", "bp", "vr"), parts)
 
 
 def split(current: Array, least: float) -> tuple[Array, Array]:
