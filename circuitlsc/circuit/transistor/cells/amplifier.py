@@ -10,12 +10,12 @@ and 1/f noise of the stages are taken off below its corner. What is left are off
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, Resistor, TransistorCell
 
-TOTAL = 1e-12  # farad: of the noise resistor's node, about half of it the first transistor's gate
+TOTAL = 0.83e-12  # farad: of the noise resistor's node, most of it the first transistor's gate
 UNIT = 50e-9  # ampere at 27 C: of one unit of a tail, at 1e6/s
 
 
@@ -33,9 +33,9 @@ class AmplifierDesign:
         Farad.
     """
 
-    rate: float = 1e6
-    rms: float = 79e-9
-    c_n: float = 0.5e-12
+    rate: float = 5e5
+    rms: float = 56e-9
+    c_n: float = 0.2e-12
 
     @property
     def r_n(self) -> float:
@@ -58,8 +58,8 @@ def amplifier(design: AmplifierDesign) -> TransistorCell:
     k = 1 / design.speed
     parts: tuple[Part, ...] = (
         Resistor("n", "v", "0", design.r_n),
-        *_stage("1", ("v", "0"), (30, 4, 4), 20, 1.08e6 * k),
-        *_stage("2", ("o1a", "o1b"), (20, 1, 1), 6, 3.6e6 * k),
+        *_stage("1", ("v", "0"), (30, 6, 4), 20, 1.08e6 * k, cascoded=True),
+        *_stage("2", ("o1a", "o1b"), (20, 2, 1), 6, 3.6e6 * k),
         *_degenerated("3", ("o2a", "o2b"), (20, 1), 6, 0.26e6 * k),
         Resistor("l3a", "o3a", "vss", 2.15e6 * k),
         Resistor("l3b", "o3b", "vss", 2.15e6 * k),
@@ -67,35 +67,38 @@ def amplifier(design: AmplifierDesign) -> TransistorCell:
         Mos("st", "p", "st", "pns", "vdd", 0.3, 20),
         Mos("sa", "p", "sd", "o3a", "st", 10, 4, bulk="st"),
         Mos("sb", "p", "vs", "o3b", "st", 10, 4, bulk="st"),
-        Mos("sc", "n", "sd", "sd", "vss", 1, 20),
-        Mos("sd", "n", "vs", "sd", "vss", 1, 20),
+        Mos("sc", "n", "sd", "sd", "vss", 0.3, 40),
+        Mos("sd", "n", "vs", "sd", "vss", 0.3, 40),
         Mos("sr", "p", "sr", "pns", "vdd", 0.3, 20),
-        Mos("se", "n", "sr", "sr", "vss", 1, 20, 2),
+        Mos("se", "n", "sr", "sr", "vss", 0.3, 40, 2),
         Capacitor("s", "vs", "vss", 10e-12),
         Capacitor("r", "sr", "vss", 10e-12),
         Mos("ct", "p", "ct", "pna", "vdd", 2, 4, 2),
         Mos("ca", "p", "o1a", "vs", "ct", 0.5, 40, bulk="ct"),
         Mos("cb", "p", "o1b", "sr", "ct", 0.5, 40, bulk="ct"),
         # transconductor
-        *_degenerated("4", ("o3a", "o3b"), (20, 4), 5, 0.55e6 / design.size, "pno", ("xa", "xb")),
+        *_degenerated("4", ("o3a", "o3b"), (20, 4), 5, 0.55e6 / design.size, "pno", ("xb", "xa")),
         *mirror("n", "xa", "xa", "xa"),
         *mirror("n", "xa2", "xa", "u"),
         *mirror("n", "xb", "xb", "xb"),
         *mirror("n", "xb2", "xb", "y"),
-        *mirror("p", "y", "y", "y"),
-        *mirror("p", "y2", "y", "u"),
+        *_follow(mirror("p", "y", "y", "y")),
+        *_follow(mirror("p", "y2", "y", "u")),
     )
     rest = {"v": 0.0, "o1a": -0.7, "o1b": -0.7, "o2a": -0.7, "o2b": -0.7, "o3a": -0.6, "o3b": -0.6, "vs": -0.9}
     rest |= {"t1": 0.7, "t2": 0.0, "xa": -0.5, "xb": -0.5, "y": 1.1, "sd": -0.9, "sr": -0.9, "st": -0.2, "ct": 0.0}
     return TransistorCell("amplifier", "noise amplifier: I(u) = gm V(v)", ("v", "u"), parts, rest)
 
 
-def _stage(n: str, gates: tuple[str, str], size: tuple[float, float, int], units: int, ohm: float) -> tuple[Part, ...]:
-    """Return a pair on one tail, with two resistors as loads: out of ``o<n>a`` comes what lowers it at the first gate."""
+def _stage(n: str, gates: tuple[str, str], size: tuple[float, float, int], units: int, ohm: float, *, cascoded: bool = False) -> tuple[Part, ...]:
+    """Return a pair on one tail with two resistors as loads; cascodes keep its gain off the first gate's capacitance."""
+    out = "d" if cascoded else "o"
+    cascodes = [Mos(f"{n}{k}c", "p", f"o{n}{k}", "vcn", f"d{n}{k}", 10, 1, bulk=f"d{n}{k}") for k in "ab"] if cascoded else []
     return (
+        *cascodes,
         Mos(f"t{n}", "p", f"t{n}", "pna", "vdd", 2, 4, units),
-        Mos(f"{n}a", "p", f"o{n}a", gates[0], f"t{n}", *size, bulk=f"t{n}"),
-        Mos(f"{n}b", "p", f"o{n}b", gates[1], f"t{n}", *size, bulk=f"t{n}"),
+        Mos(f"{n}a", "p", f"{out}{n}a", gates[0], f"t{n}", *size, bulk=f"t{n}"),
+        Mos(f"{n}b", "p", f"{out}{n}b", gates[1], f"t{n}", *size, bulk=f"t{n}"),
         Resistor(f"l{n}a", f"o{n}a", "vss", ohm),
         Resistor(f"l{n}b", f"o{n}b", "vss", ohm),
     )
@@ -121,23 +124,31 @@ def _degenerated(  # noqa: PLR0913
     )
 
 
+def _follow(branch: tuple[Mos, Mos]) -> tuple[Mos, Mos]:
+    """Return a mirror's branch with its cascode on a line that follows the supply: this mirror's currents are large."""
+    device, cascode = branch
+    return device, replace(cascode, g="pnc")
+
+
 def amplifier_bias(design: AmplifierDesign, celsius: float = 27.0) -> TransistorCell:
     """Return the first devices of the amplifier's tails, on ideal currents.
 
-    Those of the stages rise with temperature as T^(3/4) (three parts PTAT, one constant): so that the diffusion,
+    Those of the stages rise with temperature (nine parts PTAT, one constant): so that the diffusion,
     k T_K (A_1 A_2)^2, does not depend on it.
     """
-    hot = 0.25 + 0.75 * (celsius + 273.15) / 300.15
+    hot = 0.1 + 0.9 * (celsius + 273.15) / 300.15
     parts = (
         Mos("dpna", "p", "pna", "pna", "vdd", 2, 4, 2),
         Current("ipna", "pna", "vss", 2 * UNIT * design.speed * hot),
         Mos("dpno", "p", "pno", "pno", "vdd", 2, 4, 2),
         Current("ipno", "pno", "vss", 2 * UNIT * design.size),
+        Mos("dpnc", "p", "pnc", "pnc", "vdd", 0.5, 20),
+        Current("ipnc", "pnc", "vss", 2 * UNIT * design.size),
         Mos("dpns", "p", "pns", "pns", "vdd", 8, 0.5),
-        Current("ipns", "pns", "vss", 1e-9 * design.speed),
+        Current("ipns", "pns", "vss", 4e-9 * design.speed),
     )
     return TransistorCell(
-        "amplifier_bias", "bias of noise amplifiers", (), parts, {"pna": 1.1, "pno": 1.1, "pns": 1.6}
+        "amplifier_bias", "bias of noise amplifiers", (), parts, {"pna": 1.1, "pno": 1.1, "pnc": 0.9, "pns": 1.6}
     )
 
 

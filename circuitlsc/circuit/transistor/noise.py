@@ -1,0 +1,224 @@
+r"""What a noise amplifier does: its gain, poles and compression, its offset, and the noise that moves u.
+
+A neuron of drift unit I_e and time constant tau that forgets at rate a (1/tau) turns a current of one-sided density S(f)
+into a variance, which is to be T/a:
+
+.. math:: \frac{a}{T}\,\mathrm{var}(u) = \frac{a}{T}\int_0^\infty \frac{S(f)/I_e^2}{a^2 + (2\pi f\tau)^2}\,df
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PySpice.Spice.Netlist import Circuit
+from scipy.optimize import least_squares
+
+from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign, amplifier, amplifier_bias
+from circuitlsc.circuit.transistor.cells.bias import VOLTS
+from circuitlsc.circuit.transistor.kept import analysed
+from circuitlsc.circuit.transistor.parts import BELOW, Chip, TransistorCell, Voltage
+from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
+from circuitlsc.circuit.transistor.staircase import put_cell
+from circuitlsc.errors import SimulationError
+from circuitlsc.io.arrays import Array
+from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.planning.scaling import BOLTZMANN
+
+OPTIONS = ".options gmin=1e-15 abstol=1e-14 reltol=1e-5 vntol=1e-7 itl1=300 itl2=300 itl4=100"
+REACH = 6.0  # sd of the input up to which compression is measured
+LEGS, POINTS = 24.0, 401  # of the ramp: its length in input time constants times 8, and how many points are read
+ENDS = (-0.8, 0.0, 0.8)  # volt: u at which the offset is measured
+EQUAL = 3  # poles of the stages, which are taken as equal
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """One-sided densities of the current into u, A^2/Hz, over frequency, Hz; all arrays of shape (n,).
+
+    Attributes
+    ----------
+    frequency : array
+    resistor : array
+        Of the noise resistor alone: what is wanted.
+    own, flicker : array
+        Of all other parts, and what of it is 1/f noise.
+    """
+
+    frequency: Array
+    resistor: Array
+    own: Array
+    flicker: Array
+
+    @property
+    def total(self) -> Array:
+        """Of everything."""
+        return self.resistor + self.own
+
+    def diffusion(self, rate: float, unit: float, tau: float, part: Array | None = None) -> float:
+        """Return the variance of a state that forgets at ``rate`` (1/tau) over 1/rate, from all noise or a part of it."""
+        f, s = self.frequency, self.total if part is None else part
+        kernel = rate * s / unit**2 / (rate**2 + (2 * np.pi * f * tau) ** 2)
+        return float(np.trapezoid(kernel * f, np.log(f)))
+
+
+@dataclass(frozen=True)
+class MeasuredAmplifier:
+    """What was measured of an amplifier; SI units.
+
+    Attributes
+    ----------
+    design : AmplifierDesign
+    celsius : float
+    spectra : Spectra
+    offsets : array, shape (3,)
+        Current into u at rest, at u = -0.8, 0 and 0.8 V.
+    table : Table
+        Current into u, without the offset, of the input voltage (far above the servo's corner, far below the poles).
+    power : float
+        Watt.
+    gate_area : float
+        Square micrometres.
+    """
+
+    design: AmplifierDesign
+    celsius: float
+    spectra: Spectra
+    offsets: Array
+    table: Table
+    power: float
+    gate_area: float
+
+    @property
+    def transfer(self) -> Array:
+        """|I/V| of the noise resistor's own voltage, siemens, over ``spectra.frequency``."""
+        return np.asarray(
+            np.sqrt(self.spectra.resistor / (4 * BOLTZMANN * (self.celsius + CELSIUS) * self.design.r_n))
+        )
+
+    @property
+    def fitted(self) -> tuple[float, float, float, float]:
+        """Gain (S), low corner, pole of the input, and that of each of three equal stages (all 1/s), fitted to ``transfer``."""
+        w, g = 2 * np.pi * self.spectra.frequency, self.transfer
+        top = float(g.max())
+        kept = g > 0.05 * top
+
+        def shape(logs: Array) -> Array:
+            k, low, first, others = np.exp(logs)
+            high = np.hypot(1, w / first) * np.hypot(1, w / others) ** EQUAL
+            return np.asarray(np.log(k) - np.log(np.hypot(1, low / w)) - np.log(high))
+
+        rate = self.design.rate
+        start = np.log([top, 1e-5 * rate, rate, 6 * rate])
+        found = least_squares(lambda p: (shape(p) - np.log(g))[kept], start)
+        k, low, first, others = np.exp(found.x)
+        return float(k), float(low), float(first), float(others)
+
+    @property
+    def rms(self) -> float:
+        """Of the current into u, ampere, above the servo's corner."""
+        f = self.spectra.frequency
+        kept = 2 * np.pi * f > 1e-3 * self.design.rate
+        return float(np.sqrt(np.trapezoid(self.spectra.total[kept], f[kept])))
+
+    def distortion(self, sigmas: float = 4.0) -> float:
+        """Return how far the current is from gain times input at so many sd of the current, relative."""
+        k, reach = self.fitted[0], sigmas * self.rms / self.fitted[0]
+        both = [self.table(sign * reach) / (sign * k * reach) - 1 for sign in (-1, 1)]
+        return float(np.max(np.abs(both)))
+
+    def white_share(self) -> float:
+        """Return the white noise of its own parts over the resistor's, around a hundredth of its bandwidth."""
+        w = 2 * np.pi * self.spectra.frequency
+        near = int(np.argmin(np.abs(np.log(w / (0.02 * self.design.rate)))))
+        own = self.spectra.own[near] - self.spectra.flicker[near]
+        return float(own / self.spectra.resistor[near])
+
+
+def amplifier_deck(  # noqa: PLR0913
+    design: AmplifierDesign,
+    beside: str,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+    chip: Chip | None = None,
+    options: str = OPTIONS,
+    path: str = "amplifier_0",
+) -> str:
+    """Return a deck of an amplifier, nodes v and u, with its bias and whatever lines drive and load it."""
+    chip, known = chip or Chip(), set[str]()
+    circuit, cell, bias = Circuit("noise amplifier"), amplifier(design), amplifier_bias(design, celsius)
+    circuit.V("dd", "vdd", 0, supply - BELOW)
+    circuit.V("ss", "vss", 0, -BELOW)
+    lines = TransistorCell("lines", "ideal lines", (), tuple(Voltage(k, k, "0", VOLTS[k]) for k in ("vcp", "vcn")))
+    for part, name, pins in ((lines, "lines", ()), (bias, "bias", ()), (cell, path, ("v", "u"))):
+        put_cell(circuit, part, name, pins, chip, known)
+    sets = dict(cell.nodesets(f"x{path}")) | bias.rest | {"v": 0.0, "u": 0.0}
+    rest = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in sets.items())
+    return "\n".join([str(circuit), beside, include_lines(corner, celsius, folder=models()), rest, options, ".end", ""])
+
+
+def measure_amplifier(
+    design: AmplifierDesign,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+    chip: Chip | None = None,
+) -> MeasuredAmplifier:
+    """Return what an amplifier does at a corner: one noise analysis, and one transient of a ramp of its input.
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point, or did not reach the end of the ramp.
+    """
+    where = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip}
+    held = f"Cn v plate {design.c_n!r}\nVn plate 0 0 ac 1\nVu u 0 0\nHo out 0 vu 1"
+    low, high = 1e-8 * design.rate, 20 * design.rate
+    found = analysed(amplifier_deck(design, held, **where), f"noise v(out) vn dec 10 {low:.6g} {high:.6g} 1")  # type: ignore[arg-type]
+    reach = REACH * (BOLTZMANN * (celsius + CELSIUS) / 1e-12) ** 0.5
+    offsets, table, power = _ramp(design, reach, where)
+    return MeasuredAmplifier(
+        design, celsius, spectra(found, "r.xamplifier_0.rn"), offsets, table, power, amplifier(design).gate_area
+    )
+
+
+def spectra(found: Mapping[str, Array], wanted: str = "") -> Spectra:
+    """Return the densities of a noise analysis, of which one part's is the wanted one."""
+    f, total = found["frequency"], found["onoise_spectrum"] ** 2
+    flicker = sum((v**2 for k, v in found.items() if k.endswith((".1overf", "_1overf"))), np.zeros(len(f)))
+    resistor = found[f"onoise_{wanted}"] ** 2 if wanted else np.zeros(len(f))
+    return Spectra(f, resistor, np.maximum(total - resistor, 0.0), np.asarray(flicker))
+
+
+def _ramp(design: AmplifierDesign, reach: float, where: Mapping[str, object]) -> tuple[Array, Table, float]:
+    """Return offsets, table and power from a ramp 0, reach, -reach, 0 of the input, and steps of u behind it."""
+    leg = 4 * LEGS / design.rate
+    ends = [(0, 0), (leg, 0), (1.2 * leg, ENDS[0]), (3 * leg, ENDS[0]), (3.4 * leg, ENDS[2]), (5 * leg, ENDS[2])]
+    u = [*ends, (5.2 * leg, 0), (12 * leg, 0)]
+    v = [(0, 0), (7 * leg, 0), (8 * leg, reach), (10 * leg, -reach), (11 * leg, 0), (12 * leg, 0)]
+    sources = "\n".join(f"V{name} {name} 0 {_pwl(points)}" for name, points in (("v", v), ("u", u)))
+    deck = amplifier_deck(design, f"{sources}\n.save i(vu) i(vdd) i(vss)", **where)  # type: ignore[arg-type]
+    step = leg / 50
+    found = analysed(deck, f"tran {step:.6g} {12 * leg:.6g} 0 {step:.6g}")
+    t, current = found["time"], found["vu#branch"]
+    if not len(t) or t[-1] < 11.99 * leg or not np.isfinite(current).all():
+        raise SimulationError(f"ngspice stopped at {t[-1] if len(t) else 0:.3g} s of a noise amplifier's ramp.", 0)
+    at_rest, low, high = np.interp([0.9 * leg, 2.9 * leg, 4.9 * leg], t, current)
+    grid = np.linspace(-reach, reach, POINTS)
+    # down from the top, and up from the bottom or from 0: the lag of either is the other's, with the opposite sign
+    down = np.interp(9 * leg - grid / reach * leg, t, current)
+    up = np.interp(np.where(grid < 0, 11 * leg + grid / reach * leg, 7 * leg + grid / reach * leg), t, current)
+    values = (down + up) / 2
+    lower = BELOW
+    power = float(np.interp(0.5 * leg, t, -found["vdd#branch"])) * (float(where["supply"]) - lower) + float(  # type: ignore[arg-type]
+        np.interp(0.5 * leg, t, found["vss#branch"])
+    ) * lower
+    return np.array([low, at_rest, high]), Table(grid, values - np.interp(0.0, grid, values)), power
+
+
+def _pwl(points: Sequence[tuple[float, float]]) -> str:
+    return "PWL(" + " ".join(f"{t:.9g} {v:.9g}" for t, v in points) + ")"
