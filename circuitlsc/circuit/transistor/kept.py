@@ -32,7 +32,7 @@ def key_of(deck: str, command: str) -> str:
 
 @lru_cache(maxsize=256)
 def analysed(deck: str, command: str) -> Mapping[str, Array]:
-    """Return the real vectors of an analysis by name, from ngspice or from what is kept of it.
+    """Return the vectors of an analysis by name, real where they are, from ngspice or from what is kept of it.
 
     What cannot be kept (a disk that is full, a folder that is not ours) is not, and costs time the next time.
 
@@ -44,7 +44,7 @@ def analysed(deck: str, command: str) -> Mapping[str, Array]:
     path = folder() / f"{key_of(deck, command)}.npz"
     with suppress(OSError, ValueError, KeyError), np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
-    found = {name: np.real(vector) for name, vector in analyse(deck, command).items()}
+    found = {name: v if np.any(v.imag) else np.real(v) for name, v in analyse(deck, command).items()}
     with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:

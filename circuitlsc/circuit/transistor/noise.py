@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 from scipy.optimize import least_squares
 
+from circuitlsc.circuit.transistor.amplified import STAGES, AmplifierModel
 from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign, amplifier, amplifier_bias
 from circuitlsc.circuit.transistor.cells.bias import VOLTS
 from circuitlsc.circuit.transistor.kept import analysed
@@ -26,11 +29,13 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.planning.scaling import BOLTZMANN
 
-OPTIONS = ".options gmin=1e-15 abstol=1e-14 reltol=1e-5 vntol=1e-7 itl1=300 itl2=300 itl4=100"
+#: microvolts count beside the volt on which they ride: with reltol = 1e-5 Newton's iteration leaves 3 % of the gain out
+OPTIONS = ".options gmin=1e-15 abstol=1e-15 reltol=1e-7 vntol=1e-9 itl1=300 itl2=300 itl4=100 trtol=1000"
 REACH = 6.0  # sd of the input up to which compression is measured
 LEGS, POINTS = 24.0, 401  # of the ramp: its length in input time constants times 8, and how many points are read
 ENDS = (-0.8, 0.0, 0.8)  # volt: u at which the offset is measured
-EQUAL = 3  # poles of the stages, which are taken as equal
+MIDDLE = 0.02  # of the rate: where the gain is read
+KNOTS = 40  # of a model's compression table
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class MeasuredAmplifier:
     design : AmplifierDesign
     celsius : float
     spectra : Spectra
+    response : array, shape (n,)
+        Current over the noise resistor's own voltage, siemens, complex, over ``spectra.frequency``.
     offsets : array, shape (3,)
         Current into u at rest, at u = -0.8, 0 and 0.8 V.
     table : Table
@@ -85,35 +92,31 @@ class MeasuredAmplifier:
     design: AmplifierDesign
     celsius: float
     spectra: Spectra
+    response: NDArray[np.complex128]
     offsets: Array
     table: Table
     power: float
     gate_area: float
 
-    @property
-    def transfer(self) -> Array:
-        """|I/V| of the noise resistor's own voltage, siemens, over ``spectra.frequency``."""
-        return np.asarray(
-            np.sqrt(self.spectra.resistor / (4 * BOLTZMANN * (self.celsius + CELSIUS) * self.design.r_n))
-        )
-
-    @property
+    @cached_property
     def fitted(self) -> tuple[float, float, float, float]:
-        """Gain (S), low corner, pole of the input, and that of each of three equal stages (all 1/s), fitted to ``transfer``."""
-        w, g = 2 * np.pi * self.spectra.frequency, self.transfer
-        top = float(g.max())
-        kept = g > 0.05 * top
+        """Gain (S), low corner, pole of the input, and that of each of four equal stages (all 1/s), from ``response``."""
+        w = 2 * np.pi * self.spectra.frequency
+        middle = int(np.argmin(np.abs(np.log(w / (MIDDLE * self.design.rate)))))
+        k = float(np.abs(self.response[middle]))
+        below = np.maximum.accumulate(np.abs(self.response[: middle + 1]))
+        low = float(np.exp(np.interp(np.log(k / np.sqrt(2)), np.log(below), np.log(w[: middle + 1]))))
+        above, ratio = w[middle:], self.response[middle:] / self.response[middle]
 
-        def shape(logs: Array) -> Array:
-            k, low, first, others = np.exp(logs)
-            high = np.hypot(1, w / first) * np.hypot(1, w / others) ** EQUAL
-            return np.asarray(np.log(k) - np.log(np.hypot(1, low / w)) - np.log(high))
+        def missed(logs: Array) -> Array:
+            first, others = np.exp(logs)
+            shape = 1 / ((1 + 1j * above / first) * (1 + 1j * above / others) ** STAGES)
+            left = (shape / shape[0] - ratio) * np.sqrt(above)  # what white noise would leave, on a grid of logarithms
+            return np.concatenate([left.real, left.imag])
 
-        rate = self.design.rate
-        start = np.log([top, 1e-5 * rate, rate, 6 * rate])
-        found = least_squares(lambda p: (shape(p) - np.log(g))[kept], start)
-        k, low, first, others = np.exp(found.x)
-        return float(k), float(low), float(first), float(others)
+        found = least_squares(missed, np.log([self.design.rate, 4 * self.design.rate]), x_scale=0.1)
+        first, others = np.exp(found.x)
+        return k, low, float(first), float(others)
 
     @property
     def rms(self) -> float:
@@ -129,11 +132,24 @@ class MeasuredAmplifier:
         return float(np.max(np.abs(both)))
 
     def white_share(self) -> float:
-        """Return the white noise of its own parts over the resistor's, around a hundredth of its bandwidth."""
+        """Return the white noise of its own parts over the resistor's, in the middle of its band."""
         w = 2 * np.pi * self.spectra.frequency
-        near = int(np.argmin(np.abs(np.log(w / (0.02 * self.design.rate)))))
+        near = int(np.argmin(np.abs(np.log(w / (MIDDLE * self.design.rate)))))
         own = self.spectra.own[near] - self.spectra.flicker[near]
         return float(own / self.spectra.resistor[near])
+
+    @property
+    def model(self) -> AmplifierModel:
+        """Its NumPy and netlist form: the table with the slope of the measured gain, at as many points as it bends."""
+        k, low, first, others = self.fitted
+        knots = self.table.knots[:: (POINTS - 1) // KNOTS]
+        values = self.table(knots)
+        near = np.abs(knots) < 0.1 * knots[-1]
+        table = Table(knots, values * k / float(np.polyfit(knots[near], values[near], 1)[0]))
+        kelvin = self.celsius + CELSIUS
+        return AmplifierModel(
+            self.design.r_n, self.design.c_n, first, others, low, table, float(self.offsets[1]), kelvin, self.white_share()
+        )
 
 
 def amplifier_deck(  # noqa: PLR0913
@@ -168,7 +184,7 @@ def measure_amplifier(
     supply: float = 3.3,
     chip: Chip | None = None,
 ) -> MeasuredAmplifier:
-    """Return what an amplifier does at a corner: one noise analysis, and one transient of a ramp of its input.
+    """Return what an amplifier does at a corner: two small-signal analyses, and one transient of a ramp of its input.
 
     Raises
     ------
@@ -178,11 +194,14 @@ def measure_amplifier(
     where = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip}
     held = f"Cn v plate {design.c_n!r}\nVn plate 0 0 ac 1\nVu u 0 0\nHo out 0 vu 1"
     low, high = 1e-8 * design.rate, 20 * design.rate
-    found = analysed(amplifier_deck(design, held, **where), f"noise v(out) vn dec 10 {low:.6g} {high:.6g} 1")  # type: ignore[arg-type]
+    deck, grid = amplifier_deck(design, held, **where), f"dec 10 {low:.6g} {high:.6g}"  # type: ignore[arg-type]
+    found = spectra(analysed(deck, f"noise v(out) vn {grid} 1"), "r.xamplifier_0.rn")
+    response = np.asarray(analysed(deck, f"ac {grid}")["vu#branch"], dtype=complex)
+    response = response / (2j * np.pi * found.frequency * design.r_n * design.c_n)
     reach = REACH * (BOLTZMANN * (celsius + CELSIUS) / 1e-12) ** 0.5
     offsets, table, power = _ramp(design, reach, where)
     return MeasuredAmplifier(
-        design, celsius, spectra(found, "r.xamplifier_0.rn"), offsets, table, power, amplifier(design).gate_area
+        design, celsius, found, response, offsets, table, power, amplifier(design).gate_area
     )
 
 
@@ -199,7 +218,7 @@ def _ramp(design: AmplifierDesign, reach: float, where: Mapping[str, object]) ->
     leg = 4 * LEGS / design.rate
     ends = [(0, 0), (leg, 0), (1.2 * leg, ENDS[0]), (3 * leg, ENDS[0]), (3.4 * leg, ENDS[2]), (5 * leg, ENDS[2])]
     u = [*ends, (5.2 * leg, 0), (12 * leg, 0)]
-    v = [(0, 0), (7 * leg, 0), (8 * leg, reach), (10 * leg, -reach), (11 * leg, 0), (12 * leg, 0)]
+    v = [(0, 0), (7 * leg, 0), (8 * leg, reach), (10 * leg, -reach), (12 * leg, reach)]
     sources = "\n".join(f"V{name} {name} 0 {_pwl(points)}" for name, points in (("v", v), ("u", u)))
     deck = amplifier_deck(design, f"{sources}\n.save i(vu) i(vdd) i(vss)", **where)  # type: ignore[arg-type]
     step = leg / 50
@@ -209,9 +228,8 @@ def _ramp(design: AmplifierDesign, reach: float, where: Mapping[str, object]) ->
         raise SimulationError(f"ngspice stopped at {t[-1] if len(t) else 0:.3g} s of a noise amplifier's ramp.", 0)
     at_rest, low, high = np.interp([0.9 * leg, 2.9 * leg, 4.9 * leg], t, current)
     grid = np.linspace(-reach, reach, POINTS)
-    # down from the top, and up from the bottom or from 0: the lag of either is the other's, with the opposite sign
-    down = np.interp(9 * leg - grid / reach * leg, t, current)
-    up = np.interp(np.where(grid < 0, 11 * leg + grid / reach * leg, 7 * leg + grid / reach * leg), t, current)
+    # the lag of one way is that of the other, with the opposite sign
+    down, up = (np.interp(middle * leg + sign * grid / reach * leg, t, current) for middle, sign in ((9, -1), (11, 1)))
     values = (down + up) / 2
     lower = BELOW
     power = float(np.interp(0.5 * leg, t, -found["vdd#branch"])) * (float(where["supply"]) - lower) + float(  # type: ignore[arg-type]

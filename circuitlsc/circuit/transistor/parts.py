@@ -20,7 +20,7 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 BELOW = 1.25  # volt from vss to the analog reference
 MICRO = 1e-6
 #: supply and bias lines: a cell that has a node of such a name is connected to it
-LINES = ("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn", "bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "pna", "pno", "pnc", "pns")
+LINES = ("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn", "bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "pna", "pno", "pns", "pac", "nac")
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ and 1/f noise of the stages are taken off below its corner. What is left are off
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from circuitlsc.circuit.transistor.cells.mirror import mirror
+from circuitlsc.circuit.transistor.cells.mirror import CASCODE
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, Resistor, TransistorCell
 
 TOTAL = 0.83e-12  # farad: of the noise resistor's node, most of it the first transistor's gate
 UNIT = 50e-9  # ampere at 27 C: of one unit of a tail, at 1e6/s
+
+LONG = {"n": (2.0, 40.0), "p": (4.0, 20.0)}  # micrometres: of the mirrors at the output
 
 
 @dataclass(frozen=True)
@@ -60,30 +62,30 @@ def amplifier(design: AmplifierDesign) -> TransistorCell:
         Resistor("n", "v", "0", design.r_n),
         *_stage("1", ("v", "0"), (30, 6, 4), 20, 1.08e6 * k, cascoded=True),
         *_stage("2", ("o1a", "o1b"), (20, 2, 1), 6, 3.6e6 * k),
-        *_degenerated("3", ("o2a", "o2b"), (20, 1), 6, 0.26e6 * k),
+        *_degenerated("3", ("o2a", "o2b"), (20, 1), 12, 0.26e6 * k),
         Resistor("l3a", "o3a", "vss", 2.15e6 * k),
         Resistor("l3b", "o3b", "vss", 2.15e6 * k),
         # servo: a transconductor of picosiemens into a capacitor, which shares out a current on the first stage's loads
         Mos("st", "p", "st", "pns", "vdd", 0.3, 20),
-        Mos("sa", "p", "sd", "o3a", "st", 10, 4, bulk="st"),
-        Mos("sb", "p", "vs", "o3b", "st", 10, 4, bulk="st"),
-        Mos("sc", "n", "sd", "sd", "vss", 0.3, 40),
-        Mos("sd", "n", "vs", "sd", "vss", 0.3, 40),
+        Mos("sa", "p", "sd", "o3a", "st", 2, 40, bulk="st"),
+        Mos("sb", "p", "vs", "o3b", "st", 2, 40, bulk="st"),
+        Mos("sc", "n", "sd", "sd", "vss", 1, 50),
+        Mos("sd", "n", "vs", "sd", "vss", 1, 50),
         Mos("sr", "p", "sr", "pns", "vdd", 0.3, 20),
-        Mos("se", "n", "sr", "sr", "vss", 0.3, 40, 2),
+        Mos("se", "n", "sr", "sr", "vss", 1, 50, 2),
         Capacitor("s", "vs", "vss", 10e-12),
         Capacitor("r", "sr", "vss", 10e-12),
         Mos("ct", "p", "ct", "pna", "vdd", 2, 4, 2),
         Mos("ca", "p", "o1a", "vs", "ct", 0.5, 40, bulk="ct"),
         Mos("cb", "p", "o1b", "sr", "ct", 0.5, 40, bulk="ct"),
         # transconductor
-        *_degenerated("4", ("o3a", "o3b"), (20, 4), 5, 0.55e6 / design.size, "pno", ("xb", "xa")),
-        *mirror("n", "xa", "xa", "xa"),
-        *mirror("n", "xa2", "xa", "u"),
-        *mirror("n", "xb", "xb", "xb"),
-        *mirror("n", "xb2", "xb", "y"),
-        *_follow(mirror("p", "y", "y", "y")),
-        *_follow(mirror("p", "y2", "y", "u")),
+        *_degenerated("4", ("o3a", "o3b"), (20, 4), 12, 0.585e6 / design.size, "pno", ("xb", "xa")),
+        *_branch("n", "xa", "xa", "xa"),
+        *_branch("n", "xa2", "xa", "u"),
+        *_branch("n", "xb", "xb", "xb"),
+        *_branch("n", "xb2", "xb", "y"),
+        *_branch("p", "y", "y", "y"),
+        *_branch("p", "y2", "y", "u"),
     )
     rest = {"v": 0.0, "o1a": -0.7, "o1b": -0.7, "o2a": -0.7, "o2b": -0.7, "o3a": -0.6, "o3b": -0.6, "vs": -0.9}
     rest |= {"t1": 0.7, "t2": 0.0, "xa": -0.5, "xb": -0.5, "y": 1.1, "sd": -0.9, "sr": -0.9, "st": -0.2, "ct": 0.0}
@@ -113,21 +115,22 @@ def _degenerated(  # noqa: PLR0913
     line: str = "pna",
     out: tuple[str, str] = (),
 ) -> tuple[Part, ...]:
-    """Return a pair of two tails with a resistor of twice ``ohm`` between them: V/I is linear far beyond n U_T."""
+    """Return a pair with resistors ahead of its sources, on one tail: V/I is linear far beyond n U_T."""
     out = out or (f"o{n}a", f"o{n}b")
     return (
-        Mos(f"t{n}a", "p", f"t{n}a", line, "vdd", 2, 4, units),
-        Mos(f"t{n}b", "p", f"t{n}b", line, "vdd", 2, 4, units),
-        Resistor(f"e{n}", f"t{n}a", f"t{n}b", 2 * ohm),
-        Mos(f"{n}a", "p", out[0], gates[0], f"t{n}a", *size, bulk=f"t{n}a"),
-        Mos(f"{n}b", "p", out[1], gates[1], f"t{n}b", *size, bulk=f"t{n}b"),
+        Mos(f"t{n}", "p", f"t{n}", line, "vdd", 2, 4, units),
+        Resistor(f"e{n}a", f"t{n}", f"s{n}a", ohm),
+        Resistor(f"e{n}b", f"t{n}", f"s{n}b", ohm),
+        Mos(f"{n}a", "p", out[0], gates[0], f"s{n}a", *size, bulk=f"s{n}a"),
+        Mos(f"{n}b", "p", out[1], gates[1], f"s{n}b", *size, bulk=f"s{n}b"),
     )
 
 
-def _follow(branch: tuple[Mos, Mos]) -> tuple[Mos, Mos]:
-    """Return a mirror's branch with its cascode on a line that follows the supply: this mirror's currents are large."""
-    device, cascode = branch
-    return device, replace(cascode, g="pnc")
+def _branch(kind: str, name: str, gate: str, out: str) -> tuple[Mos, Mos]:
+    """Return a mirror's branch: of long devices, whose errors are u's drift, and with a cascode that follows its rail."""
+    inner, rail = f"k{name}", {"p": "vdd", "n": "vss"}[kind]
+    device = Mos(name, kind, inner, gate, rail, *LONG[kind])
+    return device, Mos(f"{name}c", kind, out, f"{kind}ac", inner, *CASCODE[kind])
 
 
 def amplifier_bias(design: AmplifierDesign, celsius: float = 27.0) -> TransistorCell:
@@ -142,13 +145,15 @@ def amplifier_bias(design: AmplifierDesign, celsius: float = 27.0) -> Transistor
         Current("ipna", "pna", "vss", 2 * UNIT * design.speed * hot),
         Mos("dpno", "p", "pno", "pno", "vdd", 2, 4, 2),
         Current("ipno", "pno", "vss", 2 * UNIT * design.size),
-        Mos("dpnc", "p", "pnc", "pnc", "vdd", 0.5, 20),
-        Current("ipnc", "pnc", "vss", 2 * UNIT * design.size),
-        Mos("dpns", "p", "pns", "pns", "vdd", 8, 0.5),
-        Current("ipns", "pns", "vss", 4e-9 * design.speed),
+        Mos("dpac", "p", "pac", "pac", "vdd", 0.5, 20),
+        Current("ipac", "pac", "vss", 2 * UNIT * design.size),
+        Mos("dnac", "n", "nac", "nac", "vss", 0.5, 40),
+        Current("inac", "vdd", "nac", 2 * UNIT * design.size),
+        Mos("dpns", "p", "pns", "pns", "vdd", 20, 20),
+        Current("ipns", "pns", "vss", 0.2e-9 * design.speed),
     )
     return TransistorCell(
-        "amplifier_bias", "bias of noise amplifiers", (), parts, {"pna": 1.1, "pno": 1.1, "pnc": 0.9, "pns": 1.6}
+        "amplifier_bias", "bias of noise amplifiers", (), parts, {"pna": 1.1, "pno": 1.1, "pac": 0.9, "nac": -0.2, "pns": 1.6}
     )
 
 
