@@ -18,6 +18,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.model.prior import PriorCells
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
@@ -37,6 +38,8 @@ class Wiring:
         ``"gram"`` (lateral inhibition by A^T A) or ``"residual"`` (r = A s - x, then A^T r).
     width : float
         Input width w of the comparators, in model units.
+    smoothing : Smoothing
+        What comparators of that width make of a corner.
     noise : str
         ``"external"``, or ``"trrandom"`` for stand-alone decks (a stream of inputs is then written into the deck).
     start : array, shape (n_latents,), or None
@@ -57,6 +60,7 @@ class Wiring:
 
     form: str = "gram"
     width: float
+    smoothing: Smoothing = LOGISTIC
     noise: str = "external"
     start: ArrayLike | None = None
     hardware: Hardware | None = None
@@ -131,8 +135,8 @@ def force(
 ) -> Cell:
     """Wire up -grad E_w: the code, the likelihood's gradient e, and the gate (``apart`` if it acts on a momentum)."""
     if how.silicon is not None:
-        return how.silicon.force(graph, state, model, x, how.stream, **how.streaming)
-    tables = tables or model.prior.cells(how.width, how.reaching(model, x))
+        return how.silicon.force(graph, state, model, how.stream, **how.streaming)
+    tables = tables or model.prior.cells(how.width, how.reaching(model, x), how.smoothing)
     code = code_of(graph, state, tables.threshold, how.hardware)
     if how.form == "gram":
         e = gram_gradient(graph, code, model, model.gram, x, how)

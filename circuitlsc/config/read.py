@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.config.registry import SAMPLER, CircuitKeys, EncoderKeys, ModelKeys, NonidealKeys, RunKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
-from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.data import load_dictionary
@@ -138,7 +138,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
     nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
     if "transistor" in data and built.level != "transistor":
         raise InputError(
-            f'{path}: [transistor] needs circuit.level = "transistor", and it is "{built.level}". Set that, or remove the table.'
+            f'{path}: [transistor] needs circuit.level = "transistor", and it is "{built.level}". Set that, or remove it.'
         )
     if nonideal is not None and built.level == "ideal":
         raise InputError(

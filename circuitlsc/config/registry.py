@@ -18,6 +18,7 @@ from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS
 from circuitlsc.model.prior_io import PRIORS, prior_keys
+from circuitlsc.model.smoothing import SMOOTHINGS
 from circuitlsc.model.stream import INTERPOLATIONS, ORDERS
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
@@ -62,9 +63,8 @@ class CircuitKeys:
     )
     volt: float | None = quantity(None, "V", "volts per model unit, for example 0.1", above=True, auto=True)
     width: float | None = quantity(None, "unit of u", "a width in model units, for example 0.05", above=True, auto=True)
-    rails: float | None = quantity(
-        None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True
-    )
+    smoothing: str = choice("logistic", SMOOTHINGS, 'how corners are rounded: "hyperbolic" as by translinear circuits')
+    rails: float | None = quantity(None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +235,7 @@ LEARNING = {
     "data": names(DataKeys),
     "learning": names(LearningKeys),
     "encoder": tuple(name for name in names(EncoderKeys) if name != "source"),
-    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop")),
+    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop", "smoothing")),
     "nonideal": SAMPLER["nonideal"],
     "run": ("timeout",),
 }

@@ -104,7 +104,9 @@ class Surface:
         unit, other_unit, value_unit = units
         hats = np.eye(len(self.others))
         terms = (
-            Table(self.others, hat).spice(other, other_unit, 1.0) + "*" + Table(self.knots, row).spice(node, unit, value_unit)
+            Table(self.others, hat).spice(other, other_unit, 1.0)
+            + "*"
+            + Table(self.knots, row).spice(node, unit, value_unit)
             for hat, row in zip(hats, self.values, strict=True)
         )
         return "+".join(terms)

@@ -126,6 +126,11 @@ class CompiledCircuit(Shown):
         """What the dynamics are to the circuit."""
         return system_of(self.dynamics, self.encoder, self.source, self.features)
 
+    @property
+    def restart(self) -> float | None:
+        """Tau after which a twin on the same noise starts again from the circuit's state; None if it need not."""
+        return 1.0 if self.sizes is not None and self.silicon.full else self.system.restart
+
     def read(self, u: Array) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units.
 
@@ -162,6 +167,7 @@ class CompiledCircuit(Shown):
             self.first_x,
             form=self.form,
             width=self.plan.width,
+            smoothing=self.plan.smoothing,
             noise=noise,
             hardware=Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced")
             if self.level == "device"
@@ -175,7 +181,7 @@ class CompiledCircuit(Shown):
     def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
         """Return the chip of a circuit in transistors, or another one of the same design."""
         assert self.sizes is not None
-        return Silicon(self.sizes, nonideal or self.nonideal)
+        return Silicon(self.sizes, nonideal or self.nonideal, self.model.drive(self.first_x))
 
     @cached_property
     def silicon(self) -> Silicon:
@@ -231,7 +237,7 @@ class CompiledCircuit(Shown):
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
         large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
         circuit = self.circuit if self.integrated is self.graph else self._lowered(self.integrated)
-        return library_deck(circuit, list(nodes), self.options + (" klu" if large else ""))
+        return library_deck(circuit, list(nodes), self._option_lines(self.graph) + (" klu" if large else ""))
 
     @cached_property
     def solved_once(self) -> bytes:
@@ -260,6 +266,11 @@ class CompiledCircuit(Shown):
     def options(self) -> str:
         """The ``.options`` line that the cells want: Newton's tolerances, and a time step set by the noise alone."""
         return options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
+
+    def _option_lines(self, graph: SignalFlowGraph, *, by_name: bool = False) -> str:
+        """Return the options, and of transistors their models and a first guess of the operating point."""
+        transistors = self.sizes is not None and self.silicon.full
+        return self.silicon.cards(graph, by_name=by_name) if transistors else self.options
 
     def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
         """Return the whole sampler as one subcircuit, to put into a circuit of your own.
@@ -294,7 +305,7 @@ class CompiledCircuit(Shown):
             self.system.equation(),
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
-            f"cells    comparator width {self.plan.width!r} units; step {self._held!r} tau",
+            f"cells    comparator width {self.plan.width!r} units{self.plan.smoothing.said}; step {self._held!r} tau",
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold

@@ -21,6 +21,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import features_of, is_kind, named_features
+from circuitlsc.model.smoothing import HYPERBOLIC, LOGISTIC, smoothing_of
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
@@ -47,6 +48,7 @@ def build_sampler(
     level: str = "ideal",
     nonideal: Nonidealities | Mapping[str, Any] | None = None,
     width: float | None = None,
+    smoothing: str = "logistic",
     step: float | None = None,
     volt: float | None = None,
     c_int: float | None = None,
@@ -91,6 +93,9 @@ def build_sampler(
         At device level: what the parts do wrong; None is ideal parts.
     width : float or None
         Comparator width in model units; None follows from the model (`circuitlsc.planning.stepping`).
+    smoothing : str
+        What comparators make of a corner: ``"logistic"``, or ``"hyperbolic"``, as a translinear circuit has it, whose tails
+        fade as w^2/abs(v) (`circuitlsc.model.smoothing`).
     step : float or None
         Step in units of tau; None follows from the model.
     volt, c_int, tau, rails : float or None
@@ -156,11 +161,19 @@ def build_sampler(
     if wires not in WIRES:
         raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
     parts = IDEAL if nonideal is None else as_nonidealities(nonideal)
+    smooth = smoothing_of(smoothing)
+    if smooth != LOGISTIC and parts.comparator.hysteresis > 0:
+        raise InputError(
+            f'circuit.smoothing = "{smoothing}", but nonideal.comparator.hysteresis = {parts.comparator.hysteresis!r}: the '
+            "feedback that sets its two thresholds is that of a logistic comparator. Leave one of them out."
+        )
     if level == "transistor":
+        smooth = HYPERBOLIC
         check_silicon(model, dynamics, form, loop, parts)
         sizes = design(model, x, system.ranges(model, x), as_keys(transistor), width=width, volt=volt)
         width, volt = sizes.width, sizes.volt
         tau, c_int, rails = sizes.times(tau, c_int, rails)
+        step = sizes.step(tau, step, system.plan(model, x, width, None).step.step)
     else:
         sizes = None
     scales = partial(
@@ -176,7 +189,7 @@ def build_sampler(
         if width is not None:
             raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
         width = volts / scales(ranges=system.ranges(model, x)).volt
-    whole = system.plan(model, x, width, step)
+    whole = system.plan(model, x, width, step, smooth)
     plan = whole.step
     if form == "auto" and not dynamics.has_energy:
         form = FORMS[0]  # as good as any: nothing feeds back
@@ -246,7 +259,7 @@ def _observations(
 
 
 def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
-    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
+    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width, smoothing and scales."""
     nonideal, stream = changes.get("nonideal", sampler.nonideal), sampler.stream
     alike = ("form", "level", "dynamics", "tolerance", "halvings", "wires", "loop", "encoder", "source")
     arguments: dict[str, Any] = {
@@ -255,6 +268,7 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
         "nonideal": None if sampler.level == "ideal" else nonideal,
         "transistor": None if sampler.sizes is None else sampler.sizes.keys,
         "width": None if nonideal.comparator.width is not None else sampler.plan.width,
+        "smoothing": sampler.plan.smoothing.name,
         "step": sampler.plan.step * 2**sampler.halvings,
     }
     if stream is not None:

@@ -12,6 +12,7 @@ from PySpice.Spice.Netlist import Netlist, SubCircuit
 from circuitlsc.circuit.cells.base import Cell, Wires, described, number
 from circuitlsc.circuit.transistor.tables import NeuronTables
 from circuitlsc.io.arrays import Array
+from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.planning.scaling import Scaling
 
 
@@ -66,16 +67,29 @@ class TabulatedThreshold(Tabulated):
     ports = ("u",)
     definition = "lsc_threshold"
 
+    def _table(self, tables: NeuronTables) -> Table:
+        return tables.code
+
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
         """Return s(u) and ds/du."""
-        s, slope = self._each(lambda t, u: t.code.with_slope(u), inputs["u"])
+        s, slope = self._each(lambda t, u: self._table(t).with_slope(u), inputs["u"])
         return s, {"u": slope}
 
     def _defined(self, name: str, tables: NeuronTables, scaling: Scaling) -> SubCircuit:
         cell = described(SubCircuit(name, "u", "s"), "threshold: V(s) = s(V(u)), a line's current as characterised")
-        cell.B("s", 0, "s", current_expression=tables.code.spice("u", scaling.volt, scaling.volt / scaling.r_node))
+        cell.B(
+            "s", 0, "s", current_expression=self._table(tables).spice("u", scaling.volt, scaling.volt / scaling.r_node)
+        )
         cell.R("s", "s", 0, number(scaling.r_node))
         return cell
+
+
+class NegativeThreshold(TabulatedThreshold):
+    """The code as negative entries of the crossbar read it, from lines of the other kind."""
+
+    def _table(self, tables: NeuronTables) -> Table:
+        assert tables.negative is not None
+        return tables.negative
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.circuit.transistor.cells.bias import Currents
+from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
+from circuitlsc.circuit.transistor.cells.neuron import gate, threshold
+from circuitlsc.circuit.transistor.cells.signed import signed_gate, signed_threshold
+from circuitlsc.circuit.transistor.crossbar import Entry, entries, input_mirrors
+from circuitlsc.circuit.transistor.parts import Placed, TransistorCell
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.declared import Declared, choice, quantity
@@ -36,6 +41,7 @@ LINE_UNITS = (4, 8, 16)
 ROUNDED = 0.005  # P(active): what rounding may move it by
 SUPPLY = 3.3  # volt
 TAU = 1e-3  # second
+RESOLVED, SLOW = 0.01, 1e-3  # tau at a tau of one millisecond: the step that transistors' Newton iteration follows
 WIDTH = 0.04  # of the slab
 
 
@@ -48,7 +54,9 @@ class TransistorKeys(Declared):
     )
     area: float = quantity(1.0, "1", "a factor on the gate area of every transistor", low=0.1, high=100.0)
     trim: str = choice("none", TRIMS, "of each neuron: none, prior and gain, or besides threshold and both signs")
-    noise: str = choice("ideal", NOISES, "a voltage in series with the capacitors, or a resistor's through an amplifier")
+    noise: str = choice(
+        "ideal", NOISES, "a voltage in series with the capacitors, or a resistor's through an amplifier"
+    )
     weight_unit: float | None = quantity(
         None, "1/unit^2", "the weight of one unit mirror, for example 0.25", above=True, auto=True
     )
@@ -79,7 +87,8 @@ class Design:
         Of a line's own mirror.
     reach_u, reach_e : float
         How far the cells are characterised, in model units.
-    lines : tuple of str
+    signed : bool
+        Whether codes may be negative.
     """
 
     keys: TransistorKeys
@@ -93,6 +102,41 @@ class Design:
     units: int
     reach_u: float
     reach_e: float
+    signed: bool = False
+
+    @property
+    def crossing(self) -> float:
+        """The abs(u) where s = w: a(u) = u0, or f(u) = u0 if codes are signed, model units."""
+        return self.u0 - self.width**2 / self.u0 if self.signed else math.sqrt(self.u0**2 - 4 * self.width**2)
+
+    @property
+    def negative(self) -> bool:
+        """Whether an entry of the crossbar is negative."""
+        return bool((self.weights < 0).any())
+
+    @cached_property
+    def threshold(self) -> TransistorCell:
+        """The first half of a neuron."""
+        made = (signed_threshold if self.signed else threshold)(self.ohm, self.units, negative=self.negative)
+        return made.scaled(self.keys.area)
+
+    @cached_property
+    def gate(self) -> TransistorCell:
+        """The second half."""
+        return (signed_gate() if self.signed else gate()).scaled(self.keys.area)
+
+    @cached_property
+    def bias(self) -> TransistorCell:
+        """The bias block."""
+        return ideal_bias(self.currents).scaled(self.keys.area)
+
+    def entries(self, sign: int) -> list[Entry]:
+        """Return the mirrors of the crossbar's entries of one sign."""
+        return entries(self.weights, sign, signed=self.signed, area=self.keys.area)
+
+    def inputs(self, b: Array) -> list[Placed]:
+        """Return the mirrors of inputs b (n_latents,)."""
+        return input_mirrors(b, self.keys.area)
 
     @property
     def ohm(self) -> float:
@@ -107,7 +151,7 @@ class Design:
     @property
     def gram(self) -> Array:
         """The matrix that the mirrors make, 1/(model unit)^2."""
-        return self.weights * self.weight_unit
+        return np.asarray(self.weights * self.weight_unit, dtype=float)
 
     def times(self, tau: float | None, c_int: float | None, rails: float | None) -> tuple[float, float, float]:
         """Return tau (s), c_int (F) and rails (V): what is given, or what follows from it.
@@ -123,8 +167,8 @@ class Design:
         wanted = per_second * tau
         if c_int is not None and not math.isclose(c_int, wanted, rel_tol=1e-3):
             raise InputError(
-                f"circuit.c_int = {c_int!r} F and tau = {tau!r} s do not belong together: a unit of drift is {self.unit_e:.3g} A "
-                f"and one of u {self.volt:.3g} V, so tau asks for {wanted:.4g} F. Leave one of them out."
+                f"circuit.c_int = {c_int!r} F and tau = {tau!r} s do not belong together: a unit of drift is "
+                f"{self.unit_e:.3g} A and one of u {self.volt:.3g} V, so tau asks for {wanted:.4g} F. Leave one of them out."
             )
         if rails is not None and not math.isclose(2 * rails, SUPPLY):
             raise InputError(
@@ -133,12 +177,22 @@ class Design:
             )
         return float(tau), float(wanted), SUPPLY / 2
 
+    def step(self, tau: float, given: float | None, planned: float) -> float | None:
+        r"""Return the step, in tau: that of the plan (None), or a shorter one where the netlist is of transistors.
+
+        .. math:: h \le 0.01\sqrt{1\,\mathrm{ms}/\tau}
+
+        Measured: above it a tenth of ngspice's steps do not converge, because a splitter whose current jumps by many I0 has
+        nothing but its own capacitance (larger against C_int where tau is short) to hold Newton's iteration.
+        """
+        if given is not None or self.keys.engine == "tables":
+            return given
+        return min(planned, RESOLVED * math.sqrt(SLOW / tau))
+
     @property
     def currents(self) -> Currents:
         """What the bias block makes."""
-        return Currents(
-            self.width * self.unit, LEAST_E * self.unit_e, self.u0 * self.unit, self.lam * self.unit_e
-        )
+        return Currents(self.width * self.unit, LEAST_E * self.unit_e, self.u0 * self.unit, self.lam * self.unit_e)
 
 
 def as_keys(given: TransistorKeys | Mapping[str, Any] | None) -> TransistorKeys:
@@ -160,16 +214,14 @@ def as_keys(given: TransistorKeys | Mapping[str, Any] | None) -> TransistorKeys:
 OWN_PARTS, NOT_OF_CORNER = ("corner", "mosfet"), ("corner.resistance", "corner.capacitance")
 
 
-def check_silicon(
-    model: SparseCodingModel, dynamics: Dynamics, form: str, loop: str, parts: Nonidealities
-) -> None:
+def check_silicon(model: SparseCodingModel, dynamics: Dynamics, form: str, loop: str, parts: Nonidealities) -> None:
     """Raise InputError if there are no transistors for a model, its dynamics, a form, a loop or an imperfection."""
     prior = model.prior
     for imperfection in parts.imperfections():
         if imperfection.name.partition(".")[0] not in OWN_PARTS or imperfection.name in NOT_OF_CORNER:
             raise InputError(
                 f"nonideal.{imperfection.name} = {imperfection.value!r} is of parts that a circuit in transistors has not: it "
-                "has nonideal.corner (process, temperature, supply) and nonideal.mosfet. Remove it, or use level = \"device\"."
+                'has nonideal.corner (process, temperature, supply) and nonideal.mosfet. Remove it, or use level = "device".'
             )
     if loop != "closed":
         raise InputError(f'level = "transistor" has loop = "closed" alone, and loop is "{loop}". Leave it out.')
@@ -234,6 +286,7 @@ def design(
         lam=1 / slab,
         weights=weights,
         units=units,
+        signed=model.prior.signed,
         reach_u=LARGEST_U / volt,
         reach_e=max(1.6 * ranges.e, 16 / slab),
     )
@@ -274,9 +327,7 @@ def _units_for(unit: float, largest_e: float, scale: float) -> int:
     return next((n for n in LINE_UNITS if unit / (n * scale) <= largest_e * (1 + 1e-12)), LINE_UNITS[-1])
 
 
-def _checked(
-    model: SparseCodingModel, x: Array, units: int, scale: float
-) -> tuple[int, float, NDArray[np.int64]]:
+def _checked(model: SparseCodingModel, x: Array, units: int, scale: float) -> tuple[int, float, NDArray[np.int64]]:
     gram = model.gram
     weights = np.rint(gram / scale).astype(np.int64)
     fan = int(np.abs(weights).sum(axis=1).max())
@@ -288,7 +339,7 @@ def _checked(
     lowest = float(np.linalg.eigvalsh(weights.astype(float))[0]) * scale
     if lowest < -1e-9 * float(np.abs(gram).max()):
         raise InputError(
-            f"the weights in units of {scale:.3g} are no longer positive semidefinite (their least eigenvalue is {lowest:.3g}): "
+            f"the weights in units of {scale:.3g} are not positive semidefinite (least eigenvalue {lowest:.3g}): "
             f"the energy would have no bound. Give a transistor.weight_unit below {scale:.3g}."
         )
     return units, scale, weights

@@ -7,11 +7,11 @@ an n-channel device is at vss, that of a p-channel one at vdd, if nothing else i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from PySpice.Spice.Netlist import SubCircuit
+from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import described, number
 from circuitlsc.circuit.transistor.process import KINDS
@@ -20,7 +20,11 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 BELOW = 1.25  # volt from vss to the analog reference
 MICRO = 1e-6
 #: supply and bias lines: a cell that has a node of such a name is connected to it
-LINES = ("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn", "bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "pna", "pno", "pns", "pac", "nac")
+LINES = (
+    *("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn"),
+    *("bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "nr"),
+    *("pna", "pno", "pns", "pac", "nac"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,17 @@ class Mos:
 
 @dataclass(frozen=True)
 class Resistor:
-    """A resistor between two nodes, ohm; its error is drawn by its name."""
+    """A resistor between two nodes, ohm at 27 C; its error is drawn by its name.
+
+    ``tc1`` (1/K) and ``tc2`` (1/K^2) are what it changes by with temperature.
+    """
 
     name: str
     a: str
     b: str
     ohm: float
+    tc1: float = 0.0
+    tc2: float = 0.0
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -185,6 +194,28 @@ class TransistorCell:
             elif isinstance(part, Use):
                 yield from part.cell.devices(name)
 
+    def flat(self, path: str, pins: Sequence[str]) -> Iterator[tuple[str, Mos]]:
+        """Yield every transistor as ngspice makes it flat: its name (``m.xgate_0.xse.mp``), and it between the flat nodes.
+
+        Parameters
+        ----------
+        path : str
+            Of the instance (``xgate_0``).
+        pins : sequence of str
+            The outer nodes of the pins.
+        """
+        outer = dict(zip(self.pins, pins, strict=True))
+
+        def node(name: str) -> str:
+            return outer.get(name) or (name if name == "0" or name in LINES else f"{path}.{name}")
+
+        for part in self.parts:
+            if isinstance(part, Mos):
+                d, g, s, bulk = map(node, part.nodes)
+                yield f"m.{path}.m{part.name}", replace(part, d=d, g=g, s=s, bulk=bulk)
+            elif isinstance(part, Use):
+                yield from part.cell.flat(f"{path}.x{part.name}", [node(pin) for pin in part.pins])
+
     def nodesets(self, path: str) -> Iterator[tuple[str, float]]:
         """Yield inner nodes as ngspice flattens them under an instance (``xneuron_0``), and the volts where they rest."""
         for node, volt in self.rest.items():
@@ -217,20 +248,24 @@ class Chip:
     ----------
     nonideal : Nonidealities
         Its seed, and its ``mosfet`` part: a factor on the process's constants.
+    trims : mapping
+        Volts in series with a device's gate, by its path: what a trim adds to its threshold.
     """
 
     nonideal: Nonidealities = IDEAL
+    trims: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def matched(self) -> bool:
         """Whether all devices of a kind are alike."""
-        return self.nonideal.mosfet.mismatch == 0
+        return self.nonideal.mosfet.mismatch == 0 and not self.trims
 
     def errors(self, path: str, mos: Mos) -> tuple[float, float]:
         """Return what a device's threshold (V) and mobility (relative) differ by."""
         part = self.nonideal.mosfet
         vth, k = (part.mismatch * sd for sd in KINDS[mos.kind].spread(mos.w, mos.l, mos.m))
-        return self.nonideal.normal(path, "threshold", vth), self.nonideal.normal(path, "mobility", k)
+        trim = self.trims.get(path, 0.0)
+        return self.nonideal.normal(path, "threshold", vth) + trim, self.nonideal.normal(path, "mobility", k)
 
     def resistance(self, path: str, ohm: float) -> float:
         """Return a resistor's value."""
@@ -285,7 +320,8 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 errors = "" if chip.matched else f"delvto={number(vth)!r} mulu0={number(1 - k)!r}"
                 made.M(part.name, *part.nodes, model=KINDS[part.kind].model, **sizes, **beside, raw_spice=errors)
             case Resistor():
-                made.R(part.name, *part.nodes, number(chip.resistance(place, part.ohm)))
+                drift = f"tc1={part.tc1!r} tc2={part.tc2!r}" if part.tc1 or part.tc2 else ""
+                made.R(part.name, *part.nodes, number(chip.resistance(place, part.ohm)), raw_spice=drift)
             case Capacitor():
                 made.C(part.name, *part.nodes, number(part.farad))
             case Current():
@@ -296,3 +332,27 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 made.X(part.name, inner[part.name], *part.nodes)
     found[name] = made
     return name
+
+
+Placed = tuple[str, TransistorCell, tuple[str, ...]]  # an instance: its name, its cell, and the nodes at its pins
+
+
+def definitions(placed: Sequence[Placed], chip: Chip) -> dict[str, SubCircuit]:
+    """Return what instances are made of, each definition once, by name."""
+    return {str(d.name): d for name, cell, _ in placed for d in subcircuits(cell, name, chip)}
+
+
+def place(netlist: Netlist, placed: Sequence[Placed], chip: Chip) -> None:
+    """Put instances into a netlist."""
+    for name, cell, nodes in placed:
+        netlist.X(name, definition_name(cell, name, chip), *nodes, *cell.lines)
+
+
+def resting(placed: Sequence[Placed]) -> dict[str, float]:
+    """Return the volts near which nodes of instances are at the operating point, as far as they are known."""
+    found: dict[str, float] = {}
+    for name, cell, nodes in placed:
+        inner = dict(cell.nodesets(f"x{name}"))
+        pins = {f"x{name}.{pin}": node for pin, node in zip(cell.pins, nodes, strict=True)}
+        found |= {pins.get(node, node): volt for node, volt in inner.items()}
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Current, Mos, Part, TransistorCell, Voltage
 
 #: of the lines that are voltages, at the analog reference's level (the supply is vdd and vss)
@@ -43,8 +44,11 @@ def ideal_bias(currents: Currents) -> TransistorCell:
         *_diode("p", "pis", 4, 4, COPY + SINK, "vdd"),
         *_diode("p", "pic", 4, 4, COPY, "vdd"),
         *_diode("n", "nib", 2, 4, SINK, "vss"),
-        *_diode("n", "nlam", 2, 4, currents.lam, "vss"),
-        *_diode("p", "pth", 4, 4, currents.u0, "vdd"),
+        # those of cascoded copies alone are cascoded
+        *mirror("n", "dnlam", "nlam", "nlam"),
+        *mirror("p", "dpth", "pth", "pth"),
+        Current("inlam", "vdd", "nlam", currents.lam),
+        Current("ipth", "pth", "vss", currents.u0),
     )
     return TransistorCell("bias", "bias: ideal voltages and currents, and the mirrors' first devices", (), parts, REST)
 

@@ -10,6 +10,15 @@ from __future__ import annotations
 
 from circuitlsc.circuit.transistor.parts import Mos, Resistor, TransistorCell
 
+#: 1/K and 1/K^2 of the process's high-resistance poly (``ppolyf_u_2k``, ``ppolyf_u_3k``)
+POLY = (-0.001669823, 3.74326e-06)
+
+
+def tracking(celsius: float) -> float:
+    r"""Return what a current V/R of such a resistor is multiplied by at a temperature: 1 at 27 C, 1.16 at 125 C."""
+    warmer = celsius - 27
+    return 1 / (1 + POLY[0] * warmer + POLY[1] * warmer**2)
+
 
 def converter(ohm: float) -> TransistorCell:
     """Return the cell with pins u and x, and a resistor of so many ohm: u is a gate, and x a node that takes the current."""
@@ -25,11 +34,12 @@ def converter(ohm: float) -> TransistorCell:
         Mos("3", "n", "k3", "d", "vss", 4, 8),
         Mos("3c", "n", "x", "vcn", "k3", 8, 1),
         Mos("c", "p", "kc", "pic", "vdd", 4, 4),
-        Mos("cc", "p", "x", "vcp", "kc", 8, 1),
+        # its source rests where the followers' ends do: the copy sees the voltage that the followers' supply sees
+        Mos("cc", "p", "x", "0", "kc", 4, 1, bulk="kc"),
     ]
     rest = {"s": 0.65, "sr": 0.65, "d": -0.7, "dr": -0.7}
     text = "voltage to current: I(x) = V(u)/R out of x"
-    return TransistorCell("converter", text, ("u", "x"), (*parts, Resistor("r", "s", "sr", ohm)), rest)
+    return TransistorCell("converter", text, ("u", "x"), (*parts, Resistor("r", "s", "sr", ohm, *POLY)), rest)
 
 
 def _put(mos: Mos, r: str, u: str) -> Mos:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from circuitlsc.circuit.transistor.cells.converter import converter
 from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.cells.pair import pair
-from circuitlsc.circuit.transistor.cells.splitter import splitter
+from circuitlsc.circuit.transistor.cells.splitter import LINE, splitter
 from circuitlsc.circuit.transistor.parts import Mos, Part, TransistorCell, Use
 
 #: of both halves: what the first hands to the second
@@ -59,14 +59,16 @@ def gate() -> TransistorCell:
     """Return the second half: pins u (its current's node), e (a current into it), and the log voltages."""
     parts = (
         *tails(),
-        Use("gp", pair(), ("t0", "vdd", "s1", "c1", "tp")),
-        Use("gn", pair(), ("t0n", "vdd", "s1", "c1", "tn")),
-        Mos("lam", "n", "t0", "nlam", "vss", 2, 4),
+        Use("gp", pair(), ("t0", "gd", "s1", "c1", "tp")),
+        Use("gn", pair(), ("t0n", "gd", "s1", "c1", "tn")),
+        # what is not taken goes to the supply from where the other outputs are: devices of a pair see one drain's voltage
+        Mos("gd", "n", "vdd", "vx", "gd", 8, 1),
+        *mirror("n", "lam", "nlam", "t0"),
         Use("p0", pair(), ("oa", "ob", "p0", "n0", "t0")),
         Use("p0n", pair(), ("ob", "oa", "p0", "n0", "t0n")),
         *outputs(),
     )
-    rest = TAIL_REST | OUTPUT_REST | {"t0": -0.55, "t0n": -0.55}
+    rest = TAIL_REST | OUTPUT_REST | {"t0": -0.55, "t0n": -0.55, "gd": -0.35}
     text = "gate: current -(f'(a - u0) e + lam) sign(u) into u"
     return TransistorCell("gate", text, ("u", "e", *LOGS), parts, rest)
 
@@ -74,9 +76,9 @@ def gate() -> TransistorCell:
 def tails() -> tuple[Part, ...]:
     """Return the splitter of e, and the devices that draw e+ from tp and e- from tn."""
     return (
-        Use("se", splitter(), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
-        Mos("tp", "n", "tp", "ep", "vss", 8, 1),
-        Mos("tn", "n", "tn", "en", "vss", 8, 1),
+        Use("se", splitter(diode=LINE), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
+        Mos("tp", "n", "tp", "ep", "vss", *LINE),
+        Mos("tn", "n", "tn", "en", "vss", *LINE),
     )
 
 
@@ -92,7 +94,7 @@ def outputs() -> tuple[Mos, ...]:
     )
 
 
-TAIL_REST = {"ep": -0.85, "en": -0.85, "pne": 1.35, "tp": -0.95, "tn": -0.95}
+TAIL_REST = {"ep": -0.8, "en": -0.8, "pne": 1.35, "tp": -0.95, "tn": -0.95}
 OUTPUT_REST = {"oa": 1.35, "ob": 1.35, "ya": -0.8}
 #: where the pins of both halves rest, volt
 REST = {"ps": 1.35, "p0": 0.05, "n0": 0.05, "c1": -0.35, "s1": -0.45, "e": 0.4, "ns": -0.8}

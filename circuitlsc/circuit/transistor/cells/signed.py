@@ -10,8 +10,6 @@ so e+ and e- need one copy each. s differs from f(u - u_0) - f(-u - u_0) by w^2/
 
 from __future__ import annotations
 
-import numpy as np
-
 from circuitlsc.circuit.transistor.cells.converter import converter
 from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.cells.neuron import OUTPUT_REST, TAIL_REST, folded, outputs, tails
@@ -58,7 +56,8 @@ def _half(side: str, log: str, line: str, units: int) -> tuple[Part, ...]:
     """Return one threshold: a half of u leaves its node x, u0 enters it, and a splitter makes s of what is left."""
     x = f"x{side}"
     return (
-        Mos(f"a{side}", "n", x, log, "vr1", 8, 1),
+        Mos(f"a{side}", "n", f"k{side}", log, "vr1", 8, 1),
+        Mos(f"a{side}c", "n", x, "vx", f"k{side}", 8, 1),
         *mirror("p", f"th{side}", "pth", x),
         Use(f"s{side}", splitter(units), (x, f"c{side}", f"s{side}", line, "bn", "bp", "vr0")),
     )
@@ -70,7 +69,7 @@ def signed_gate() -> TransistorCell:
         *tails(),
         *_tree("p", "oa"),
         *_tree("n", "ob"),
-        Mos("lam", "n", "tl", "nlam", "vss", 2, 4),
+        *mirror("n", "lam", "nlam", "tl"),
         Use("pl", pair(), ("oa", "ob", "p0", "n0", "tl")),
         *outputs(),
     )

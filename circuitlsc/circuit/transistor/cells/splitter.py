@@ -17,22 +17,29 @@ from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 from circuitlsc.io.arrays import Array
 
+LOGARITHM, LINE = (8.0, 1.0), (2.0, 4.0)  # diodes that steer pairs (of the pairs' size), and those that are only copied
 
-def splitter(units: int = 4) -> TransistorCell:
+
+def splitter(units: int = 4, *, diode: tuple[float, float] = LOGARITHM) -> TransistorCell:
     """Return the cell with pins x, vp, vn, pn (gate line of n), bn and bp (gates), and vr (foot of the diodes).
 
-    ``units``: of 1/4 um each, of which the line's own mirror consists; a copy of as many has the current n.
+    Parameters
+    ----------
+    units : int
+        Of 1 um x 4 um each, of which the line's own mirror consists; a copy of as many has the current n.
+    diode : tuple
+        Width and length of the diodes: `LOGARITHM`, or `LINE` if n-channel mirrors alone hang on vp and vn.
     """
     parts = (
         Mos("p", "p", "vp", "bp", "x", 16, 1),
         Mos("n", "n", "pn", "bn", "x", 8, 1),
-        Mos("dp", "n", "vp", "vp", "vr", 8, 1),
+        Mos("dp", "n", "vp", "vp", "vr", *diode),
         *mirror("p", "m", "pn", "pn", units=units),
         *mirror("p", "o", "pn", "vn", units=units),
-        Mos("dn", "n", "vn", "vn", "vr", 8, 1),
+        Mos("dn", "n", "vn", "vn", "vr", *diode),
     )
     text = "splitter: p - n = I(x), p n = I0^2; vp, vn: their logarithms, pn: gate line of n"
-    name = "splitter" if units == 4 else f"splitter_{units}"
+    name = "splitter" + ("_line" if diode == LINE else "") + (f"_{units}" if units != 4 else "")
     return TransistorCell(name, text, ("x", "vp", "vn", "pn", "bn", "bp", "vr"), parts)
 
 
