@@ -166,12 +166,14 @@ class AmplifiedNoise(Noise):
 
     models: Sequence[AmplifierModel] = field(kw_only=True)
 
-    definition = "lsc_amplifier"
+    definition = "lsc_noise"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.models) != self.size:
-            raise InputError(f"there are {len(self.models)} models of amplifiers for {self.size} neurons. Give one for each.")
+            raise InputError(
+                f"there are {len(self.models)} models of amplifiers for {self.size} neurons. Give one for each."
+            )
 
     @property
     def _names(self) -> tuple[str, ...]:

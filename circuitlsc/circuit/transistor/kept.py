@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,9 +45,9 @@ def analysed(deck: str, command: str) -> Mapping[str, Array]:
     path = folder() / f"{key_of(deck, command)}.npz"
     with suppress(OSError, ValueError, KeyError), np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
-    found = {name: v if np.any(v.imag) else np.real(v) for name, v in analyse(deck, command).items()}
+    found: dict[str, Any] = {name: v if np.any(v.imag) else np.real(v) for name, v in analyse(deck, command).items()}
     with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            np.savez(file, **found)  # type: ignore[arg-type]
+            np.savez(file, **found)
     return found

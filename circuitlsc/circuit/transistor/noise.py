@@ -9,8 +9,9 @@ into a variance, which is to be T/a:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,12 @@ from PySpice.Spice.Netlist import Circuit
 from scipy.optimize import least_squares
 
 from circuitlsc.circuit.transistor.amplified import STAGES, AmplifierModel
-from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign, amplifier, amplifier_bias
+from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign, amplifier, amplifier_bias, rms_current
 from circuitlsc.circuit.transistor.cells.bias import VOLTS
 from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import BELOW, Chip, TransistorCell, Voltage
 from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
-from circuitlsc.circuit.transistor.staircase import put_cell
+from circuitlsc.circuit.transistor.staircase import held_deck, put_cell
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
@@ -34,6 +35,7 @@ OPTIONS = ".options gmin=1e-15 abstol=1e-15 reltol=1e-7 vntol=1e-9 itl1=300 itl2
 REACH = 6.0  # sd of the input up to which compression is measured
 LEGS, POINTS = 24.0, 401  # of the ramp: its length in input time constants times 8, and how many points are read
 ENDS = (-0.8, 0.0, 0.8)  # volt: u at which the offset is measured
+CORNER, TUNED_AT = 500.0, 3.0  # 1/tau: of the noise resistor, and the rate at which the diffusion is right
 MIDDLE = 0.02  # of the rate: where the gain is read
 KNOTS = 40  # of a model's compression table
 
@@ -128,8 +130,8 @@ class MeasuredAmplifier:
     def distortion(self, sigmas: float = 4.0) -> float:
         """Return how far the current is from gain times input at so many sd of the current, relative."""
         k, reach = self.fitted[0], sigmas * self.rms / self.fitted[0]
-        both = [self.table(sign * reach) / (sign * k * reach) - 1 for sign in (-1, 1)]
-        return float(np.max(np.abs(both)))
+        both = np.array([-reach, reach])
+        return float(np.max(np.abs(self.table(both) / (k * both) - 1)))
 
     def white_share(self) -> float:
         """Return the white noise of its own parts over the resistor's, in the middle of its band."""
@@ -148,11 +150,19 @@ class MeasuredAmplifier:
         table = Table(knots, values * k / float(np.polyfit(knots[near], values[near], 1)[0]))
         kelvin = self.celsius + CELSIUS
         return AmplifierModel(
-            self.design.r_n, self.design.c_n, first, others, low, table, float(self.offsets[1]), kelvin, self.white_share()
+            self.design.r_n,
+            self.design.c_n,
+            first,
+            others,
+            low,
+            table,
+            float(self.offsets[1]),
+            kelvin,
+            self.white_share(),
         )
 
 
-def amplifier_deck(  # noqa: PLR0913
+def amplifier_deck(
     design: AmplifierDesign,
     beside: str,
     *,
@@ -176,6 +186,44 @@ def amplifier_deck(  # noqa: PLR0913
     return "\n".join([str(circuit), beside, include_lines(corner, celsius, folder=models()), rest, options, ".end", ""])
 
 
+def tuned(unit: float, tau: float, corner: float = CORNER) -> AmplifierDesign:
+    """Return the design whose noise of all kinds moves a neuron by 2T/tau, as measured at 27 C, typical, and a rate of 3/tau.
+
+    Parameters
+    ----------
+    unit : float
+        Ampere per unit of drift.
+    tau : float
+        Seconds.
+    corner : float
+        1/(R_n C_n) in 1/tau.
+    """
+    design = AmplifierDesign(corner / tau, rms_current(unit, corner))
+    for _ in range(3):
+        found = amplifier_spectra(design).diffusion(TUNED_AT, unit, tau)
+        design = replace(design, lift=float(f"{design.lift / found**0.5:.4g}"))
+    return design
+
+
+def amplifier_spectra(
+    design: AmplifierDesign,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+    chip: Chip | None = None,
+) -> Spectra:
+    """Return the densities of an amplifier's noise at a corner."""
+    deck, grid = _held(design, corner=corner, celsius=celsius, supply=supply, chip=chip)
+    return spectra(analysed(deck, f"noise v(out) vn {grid} 1"), "r.xamplifier_0.rn")
+
+
+def _held(design: AmplifierDesign, **where: Any) -> tuple[str, str]:
+    """Return the deck of an amplifier into a fixed u, and the frequencies of a small-signal analysis."""
+    held = f"Cn v plate {design.c_n!r}\nVn plate 0 0 ac 1\nVu u 0 0\nHo out 0 vu 1"
+    return amplifier_deck(design, held, **where), f"dec 10 {1e-8 * design.rate:.6g} {20 * design.rate:.6g}"
+
+
 def measure_amplifier(
     design: AmplifierDesign,
     *,
@@ -191,18 +239,14 @@ def measure_amplifier(
     SimulationError
         If ngspice found no operating point, or did not reach the end of the ramp.
     """
-    where = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip}
-    held = f"Cn v plate {design.c_n!r}\nVn plate 0 0 ac 1\nVu u 0 0\nHo out 0 vu 1"
-    low, high = 1e-8 * design.rate, 20 * design.rate
-    deck, grid = amplifier_deck(design, held, **where), f"dec 10 {low:.6g} {high:.6g}"  # type: ignore[arg-type]
-    found = spectra(analysed(deck, f"noise v(out) vn {grid} 1"), "r.xamplifier_0.rn")
+    where: dict[str, Any] = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip}
+    deck, grid = _held(design, **where)
+    found = amplifier_spectra(design, **where)
     response = np.asarray(analysed(deck, f"ac {grid}")["vu#branch"], dtype=complex)
     response = response / (2j * np.pi * found.frequency * design.r_n * design.c_n)
     reach = REACH * (BOLTZMANN * (celsius + CELSIUS) / 1e-12) ** 0.5
     offsets, table, power = _ramp(design, reach, where)
-    return MeasuredAmplifier(
-        design, celsius, found, response, offsets, table, power, amplifier(design).gate_area
-    )
+    return MeasuredAmplifier(design, celsius, found, response, offsets, table, power, amplifier(design).gate_area)
 
 
 def spectra(found: Mapping[str, Array], wanted: str = "") -> Spectra:
@@ -213,14 +257,14 @@ def spectra(found: Mapping[str, Array], wanted: str = "") -> Spectra:
     return Spectra(f, resistor, np.maximum(total - resistor, 0.0), np.asarray(flicker))
 
 
-def _ramp(design: AmplifierDesign, reach: float, where: Mapping[str, object]) -> tuple[Array, Table, float]:
+def _ramp(design: AmplifierDesign, reach: float, where: Mapping[str, Any]) -> tuple[Array, Table, float]:
     """Return offsets, table and power from a ramp 0, reach, -reach, 0 of the input, and steps of u behind it."""
     leg = 4 * LEGS / design.rate
     ends = [(0, 0), (leg, 0), (1.2 * leg, ENDS[0]), (3 * leg, ENDS[0]), (3.4 * leg, ENDS[2]), (5 * leg, ENDS[2])]
     u = [*ends, (5.2 * leg, 0), (12 * leg, 0)]
     v = [(0, 0), (7 * leg, 0), (8 * leg, reach), (10 * leg, -reach), (12 * leg, reach)]
     sources = "\n".join(f"V{name} {name} 0 {_pwl(points)}" for name, points in (("v", v), ("u", u)))
-    deck = amplifier_deck(design, f"{sources}\n.save i(vu) i(vdd) i(vss)", **where)  # type: ignore[arg-type]
+    deck = amplifier_deck(design, f"{sources}\n.save i(vu) i(vdd) i(vss)", **where)
     step = leg / 50
     found = analysed(deck, f"tran {step:.6g} {12 * leg:.6g} 0 {step:.6g}")
     t, current = found["time"], found["vu#branch"]
@@ -231,12 +275,35 @@ def _ramp(design: AmplifierDesign, reach: float, where: Mapping[str, object]) ->
     # the lag of one way is that of the other, with the opposite sign
     down, up = (np.interp(middle * leg + sign * grid / reach * leg, t, current) for middle, sign in ((9, -1), (11, 1)))
     values = (down + up) / 2
-    lower = BELOW
-    power = float(np.interp(0.5 * leg, t, -found["vdd#branch"])) * (float(where["supply"]) - lower) + float(  # type: ignore[arg-type]
-        np.interp(0.5 * leg, t, found["vss#branch"])
-    ) * lower
+    upper, lower = (float(np.interp(0.5 * leg, t, found[f"{name}#branch"])) for name in ("vdd", "vss"))
+    power = lower * BELOW - upper * (where["supply"] - BELOW)
     return np.array([low, at_rest, high]), Table(grid, values - np.interp(0.0, grid, values)), power
 
 
 def _pwl(points: Sequence[tuple[float, float]]) -> str:
     return "PWL(" + " ".join(f"{t:.9g} {v:.9g}" for t, v in points) + ")"
+
+
+def neuron_spectra(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: float,
+    e: float,
+    *,
+    frequencies: tuple[float, float] = (1e-2, 1e6),
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+) -> Spectra:
+    """Return what the transistors of a neuron add to the current into u, held at a state: u in volt, e in ampere.
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point.
+    """
+    low, high = frequencies
+    deck = held_deck(bias, threshold, gate, u, e, corner=corner, celsius=celsius, supply=supply)
+    heard = "Ho out 0 vu_0 1\nVprobe probe 0 0 ac 1\nRprobe probe 0 1\n.end\n"
+    return spectra(analysed(deck.removesuffix(".end") + heard, f"noise v(out) vprobe dec 10 {low:g} {high:g} 1"))

@@ -32,12 +32,15 @@ class AmplifierDesign:
     rms : float
         Of the current, ampere: the transconductor's tail goes with it.
     c_n : float
-        Farad.
+        Farad, in series with the noise voltage; most of the node's capacitance is the first transistor's gate.
+    lift : float
+        A factor on the transconductor, by its resistors: sets the gain (`circuitlsc.circuit.transistor.noise.tuned`).
     """
 
     rate: float = 5e5
     rms: float = 56e-9
     c_n: float = 0.2e-12
+    lift: float = 1.0
 
     @property
     def r_n(self) -> float:
@@ -53,6 +56,11 @@ class AmplifierDesign:
     def size(self) -> float:
         """The transconductor's current over that for 79 nA."""
         return self.rms / 79e-9
+
+    @property
+    def slope_ohm(self) -> float:
+        """Resistor ahead of each source of the transconductor: with the devices' own n U_T/I it makes 1/g_o."""
+        return (0.705e6 / self.lift - 0.12e6) / self.size
 
 
 def amplifier(design: AmplifierDesign) -> TransistorCell:
@@ -79,7 +87,7 @@ def amplifier(design: AmplifierDesign) -> TransistorCell:
         Mos("ca", "p", "o1a", "vs", "ct", 0.5, 40, bulk="ct"),
         Mos("cb", "p", "o1b", "sr", "ct", 0.5, 40, bulk="ct"),
         # transconductor
-        *_degenerated("4", ("o3a", "o3b"), (20, 4), 12, 0.585e6 / design.size, "pno", ("xb", "xa")),
+        *_degenerated("4", ("o3a", "o3b"), (20, 4), 12, design.slope_ohm, "pno", ("xb", "xa")),
         *_branch("n", "xa", "xa", "xa"),
         *_branch("n", "xa2", "xa", "u"),
         *_branch("n", "xb", "xb", "xb"),
@@ -92,10 +100,14 @@ def amplifier(design: AmplifierDesign) -> TransistorCell:
     return TransistorCell("amplifier", "noise amplifier: I(u) = gm V(v)", ("v", "u"), parts, rest)
 
 
-def _stage(n: str, gates: tuple[str, str], size: tuple[float, float, int], units: int, ohm: float, *, cascoded: bool = False) -> tuple[Part, ...]:
+def _stage(
+    n: str, gates: tuple[str, str], size: tuple[float, float, int], units: int, ohm: float, *, cascoded: bool = False
+) -> tuple[Part, ...]:
     """Return a pair on one tail with two resistors as loads; cascodes keep its gain off the first gate's capacitance."""
     out = "d" if cascoded else "o"
-    cascodes = [Mos(f"{n}{k}c", "p", f"o{n}{k}", "vcn", f"d{n}{k}", 10, 1, bulk=f"d{n}{k}") for k in "ab"] if cascoded else []
+    cascodes = (
+        [Mos(f"{n}{k}c", "p", f"o{n}{k}", "vcn", f"d{n}{k}", 10, 1, bulk=f"d{n}{k}") for k in "ab"] if cascoded else []
+    )
     return (
         *cascodes,
         Mos(f"t{n}", "p", f"t{n}", "pna", "vdd", 2, 4, units),
@@ -106,14 +118,14 @@ def _stage(n: str, gates: tuple[str, str], size: tuple[float, float, int], units
     )
 
 
-def _degenerated(  # noqa: PLR0913
+def _degenerated(
     n: str,
     gates: tuple[str, str],
     size: tuple[float, float],
     units: int,
     ohm: float,
     line: str = "pna",
-    out: tuple[str, str] = (),
+    out: tuple[str, str] | None = None,
 ) -> tuple[Part, ...]:
     """Return a pair with resistors ahead of its sources, on one tail: V/I is linear far beyond n U_T."""
     out = out or (f"o{n}a", f"o{n}b")
@@ -153,7 +165,11 @@ def amplifier_bias(design: AmplifierDesign, celsius: float = 27.0) -> Transistor
         Current("ipns", "pns", "vss", 0.2e-9 * design.speed),
     )
     return TransistorCell(
-        "amplifier_bias", "bias of noise amplifiers", (), parts, {"pna": 1.1, "pno": 1.1, "pac": 0.9, "nac": -0.2, "pns": 1.6}
+        "amplifier_bias",
+        "bias of noise amplifiers",
+        (),
+        parts,
+        {"pna": 1.1, "pno": 1.1, "pac": 0.9, "nac": -0.2, "pns": 1.6},
     )
 
 
