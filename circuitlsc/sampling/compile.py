@@ -173,7 +173,7 @@ def build_sampler(
         sizes = design(model, x, system.ranges(model, x), as_keys(transistor), width=width, volt=volt)
         width, volt = sizes.width, sizes.volt
         tau, c_int, rails = sizes.times(tau, c_int, rails)
-        step = sizes.step(tau, step, system.plan(model, x, width, None).step.step)
+        step = sizes.step(tau, step, system.plan(model, x, width, None, smooth).step.step)
     else:
         sizes = None
     scales = partial(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
 from circuitlsc.circuit.transistor.cells.neuron import gate, threshold
+from circuitlsc.circuit.transistor.cells.real_bias import real_bias
 from circuitlsc.circuit.transistor.cells.signed import signed_gate, signed_threshold
 from circuitlsc.circuit.transistor.crossbar import Entry, entries, input_mirrors
 from circuitlsc.circuit.transistor.parts import Placed, TransistorCell
@@ -89,6 +90,8 @@ class Design:
         How far the cells are characterised, in model units.
     signed : bool
         Whether codes may be negative.
+    ideally_biased : bool
+        Whether bias voltages and currents are ideal, for comparison.
     """
 
     keys: TransistorKeys
@@ -103,6 +106,7 @@ class Design:
     reach_u: float
     reach_e: float
     signed: bool = False
+    ideally_biased: bool = False
 
     @property
     def crossing(self) -> float:
@@ -128,7 +132,8 @@ class Design:
     @cached_property
     def bias(self) -> TransistorCell:
         """The bias block."""
-        return ideal_bias(self.currents).scaled(self.keys.area)
+        made = ideal_bias(self.currents) if self.ideally_biased else real_bias(self.currents)
+        return made.scaled(self.keys.area)
 
     def entries(self, sign: int) -> list[Entry]:
         """Return the mirrors of the crossbar's entries of one sign."""

@@ -34,14 +34,14 @@ def posterior(neuron: NeuronTables, x: float, gain: float, width: float) -> Stat
     u = np.linspace(neuron.drift.knots[0], neuron.drift.knots[-1], POINTS)
     s = neuron.code(u)
     force = neuron.drift.with_slopes(u, gain * (s - x))[0]
-    return _statistics(force, u, s, s > width)
+    return _statistics(force, u, s, (s > width).astype(float))
 
 
 def exact(x: float, gain: float, *, lam: float = 1.0, u0: float = 1.204) -> Statistics:
     """Return the statistics of the spike-and-slab posterior with G, lam and u0."""
     u = np.linspace(-14 / lam, 14 / lam, 7 * POINTS)
     s, gate = np.maximum(np.abs(u) - u0, 0), np.abs(u) > u0
-    return _statistics(-np.sign(u) * (gain * (s - x) * gate + lam), u, s, gate)
+    return _statistics(-np.sign(u) * (gain * (s - x) * gate + lam), u, s, gate.astype(float))
 
 
 def trimmed(neuron: NeuronTables) -> NeuronTables:

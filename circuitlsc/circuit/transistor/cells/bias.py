@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from circuitlsc.circuit.transistor.cells.converter import SUPPLY
 from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Current, Mos, Part, TransistorCell, Voltage
 
@@ -41,8 +42,8 @@ def ideal_bias(currents: Currents) -> TransistorCell:
         *_diode("p", "bp", 16, 1, currents.least, "vx"),
         *_diode("n", "bne", 8, 1, currents.least_e, "vx"),
         *_diode("p", "bpe", 16, 1, currents.least_e, "vx"),
-        *_diode("p", "pis", 4, 4, COPY + SINK, "vdd"),
-        *_diode("p", "pic", 4, 4, COPY, "vdd"),
+        *_diode("p", "pis", *SUPPLY, COPY + SINK, "vdd"),
+        *_diode("p", "pic", *SUPPLY, COPY, "vdd"),
         *_diode("n", "nib", 2, 4, SINK, "vss"),
         # those of cascoded copies alone are cascoded
         *mirror("n", "dnlam", "nlam", "nlam"),

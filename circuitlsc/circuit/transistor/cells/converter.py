@@ -20,20 +20,24 @@ def tracking(celsius: float) -> float:
     return 1 / (1 + POLY[0] * warmer + POLY[1] * warmer**2)
 
 
+#: width and length of what feeds the followers and the copy: their mismatch is an offset of u, the largest there is
+SUPPLY = (8.0, 8.0)
+
+
 def converter(ohm: float) -> TransistorCell:
     """Return the cell with pins u and x, and a resistor of so many ohm: u is a gate, and x a node that takes the current."""
     follower = [
         Mos("1{r}", "p", "d{r}", "{u}", "s{r}", 8, 1, bulk="s{r}"),
         Mos("2{r}", "n", "k{r}", "d{r}", "vss", 4, 8),
         Mos("2{r}c", "n", "s{r}", "vcn", "k{r}", 8, 1),
-        Mos("s{r}", "p", "s{r}", "pis", "vdd", 4, 4),
+        Mos("s{r}", "p", "s{r}", "pis", "vdd", *SUPPLY),
         Mos("b{r}", "n", "d{r}", "nib", "vss", 2, 4),
     ]
     parts = [_put(mos, r, u) for r, u in (("", "u"), ("r", "0")) for mos in follower]
     parts += [
         Mos("3", "n", "k3", "d", "vss", 4, 8),
         Mos("3c", "n", "x", "vcn", "k3", 8, 1),
-        Mos("c", "p", "kc", "pic", "vdd", 4, 4),
+        Mos("c", "p", "kc", "pic", "vdd", *SUPPLY),
         # its source rests where the followers' ends do: the copy sees the voltage that the followers' supply sees
         Mos("cc", "p", "x", "0", "kc", 4, 1, bulk="kc"),
     ]

@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 
 from circuitlsc.circuit.transistor.cells.bias import COPY, REST, SINK, Currents
+from circuitlsc.circuit.transistor.cells.converter import SUPPLY
 from circuitlsc.circuit.transistor.cells.mirror import UNIT, mirror
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, TransistorCell
 from circuitlsc.errors import InputError
@@ -98,9 +99,9 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         *_regulator("r0", "a0", "vr0"),
         # what the converters take
         *_units("n", "is", "nr", "pis", _whole(COPY + SINK)),
-        Mos("dpis", "p", "pis", "pis", "vdd", 4, 4),
+        Mos("dpis", "p", "pis", "pis", "vdd", *SUPPLY),
         *_units("n", "ic", "nr", "pic", _whole(COPY)),
-        Mos("dpic", "p", "kpic", "pic", "vdd", 4, 4),
+        Mos("dpic", "p", "kpic", "pic", "vdd", *SUPPLY),
         Mos("dpicc", "p", "pic", "vcp", "kpic", 8, 1),
         *_units("p", "ib", "pr", "nib", _whole(SINK)),
         Mos("dnib", "n", "nib", "nib", "vss", 2, 4),
