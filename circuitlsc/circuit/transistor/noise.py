@@ -30,8 +30,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.planning.scaling import BOLTZMANN
 
-#: microvolts count beside the volt on which they ride: with reltol = 1e-5 Newton's iteration leaves 3 % of the gain out
-OPTIONS = ".options gmin=1e-15 abstol=1e-15 reltol=1e-7 vntol=1e-9 itl1=300 itl2=300 itl4=100 trtol=1000"
+OPTIONS = ".options gmin=1e-15 abstol=1e-15 reltol=1e-6 vntol=1e-8 itl1=300 itl2=300 itl4=100 trtol=1000"
 REACH = 6.0  # sd of the input up to which compression is measured
 LEGS, POINTS = 24.0, 401  # of the ramp: its length in input time constants times 8, and how many points are read
 ENDS = (-0.8, 0.0, 0.8)  # volt: u at which the offset is measured
@@ -196,7 +195,7 @@ def tuned(unit: float, tau: float, corner: float = CORNER) -> AmplifierDesign:
     tau : float
         Seconds.
     corner : float
-        1/(R_n C_n) in 1/tau.
+        Nominal pole of the noise resistor's node, in 1/tau.
     """
     design = AmplifierDesign(corner / tau, rms_current(unit, corner))
     for _ in range(3):
