@@ -241,7 +241,7 @@ def measure_amplifier(
     where: dict[str, Any] = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip}
     deck, grid = _held(design, **where)
     found = amplifier_spectra(design, **where)
-    response = np.asarray(analysed(deck, f"ac {grid}")["vu#branch"], dtype=complex)
+    response = np.asarray(analysed(deck, f"ac {grid}", complex_values=True)["vu#branch"], dtype=complex)
     response = response / (2j * np.pi * found.frequency * design.r_n * design.c_n)
     reach = REACH * (BOLTZMANN * (celsius + CELSIUS) / 1e-12) ** 0.5
     offsets, table, power = _ramp(design, reach, where)

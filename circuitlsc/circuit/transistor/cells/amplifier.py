@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from circuitlsc.circuit.transistor.cells.mirror import CASCODE
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, Resistor, TransistorCell
 
-TOTAL = 0.83e-12  # farad: nominal, of the noise resistor's node (0.98 pF as measured, most of it the first gate's)
+TOTAL = 0.83e-12  # farad: nominal, of the noise resistor's node (0.98 pF as measured, mostly the first gate's)
 UNIT = 50e-9  # ampere at 27 C: of one unit of a tail, at 1e6/s
 
 LONG = {"n": (2.0, 40.0), "p": (4.0, 20.0)}  # micrometres: of the mirrors at the output
@@ -28,7 +28,7 @@ class AmplifierDesign:
     Parameters
     ----------
     rate : float
-        1/R_n over the node's nominal capacitance, in 1/s: all stages' currents go with it, and their resistors with its inverse.
+        1/R_n over its node's nominal capacitance, 1/s: all stages' currents go with it, and their resistors with its inverse.
     rms : float
         Of the current, ampere: the transconductor's tail goes with it.
     c_n : float

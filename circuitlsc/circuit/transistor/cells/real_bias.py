@@ -2,8 +2,8 @@ r"""Bias of a chip from one reference current: ratios of mirrors, stacks that fo
 
 .. math:: I = I_{ref} \frac{n_1}{10} \frac{n_2}{m_1} \frac{n_3}{m_2}
 
-Every current is a product of ratios of numbers of equal units (`Ratio`): from the reference's line (``nr``) to a p-channel line, to
-an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one drops, in
+Every current is a product of ratios of numbers of equal units (`Ratio`): from the line ``nr`` of the reference to a p-channel one,
+to an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one drops, in
 proportion to temperature or nearly so; vr0 stands on vr1 in the same way, vx on vr0 by a long diode; an amplifier and a wide
 device hold vr0 and vr1, into which the neurons' diodes drive their currents.
 """
@@ -101,8 +101,7 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         *_units("n", "is", "nr", "pis", _whole(COPY + SINK)),
         Mos("dpis", "p", "pis", "pis", "vdd", *SUPPLY),
         *_units("n", "ic", "nr", "pic", _whole(COPY)),
-        Mos("dpic", "p", "kpic", "pic", "vdd", *SUPPLY),
-        Mos("dpicc", "p", "pic", "vcp", "kpic", 8, 1),
+        Mos("dpic", "p", "pic", "pic", "vdd", *SUPPLY),
         *_units("p", "ib", "pr", "nib", _whole(SINK)),
         Mos("dnib", "n", "nib", "nib", "vss", 2, 4),
         # threshold and prior
