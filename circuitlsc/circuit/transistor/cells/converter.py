@@ -24,8 +24,17 @@ def tracking(celsius: float) -> float:
 SUPPLY = (8.0, 8.0)
 
 
-def converter(ohm: float) -> TransistorCell:
-    """Return the cell with pins u and x, and a resistor of so many ohm: u is a gate, and x a node that takes the current."""
+def converter(ohm: float, drift: tuple[float, float] = (0.0, 0.0)) -> TransistorCell:
+    """Return the cell with pins u and x: u is a gate, and x a node that takes the current.
+
+    Parameters
+    ----------
+    ohm : float
+        Of the resistor, at 27 C.
+    drift : tuple of float
+        Its temperature coefficients, 1/K and 1/K^2 (`POLY`). None is right where all currents are in proportion to 1/R
+        (`tracking`), and are counted in units that are so, too.
+    """
     follower = [
         Mos("1{r}", "p", "d{r}", "{u}", "s{r}", 8, 1, bulk="s{r}"),
         Mos("2{r}", "n", "k{r}", "d{r}", "vss", 4, 8),
@@ -43,7 +52,7 @@ def converter(ohm: float) -> TransistorCell:
     ]
     rest = {"s": 0.65, "sr": 0.65, "d": -0.7, "dr": -0.7}
     text = "voltage to current: I(x) = V(u)/R out of x"
-    return TransistorCell("converter", text, ("u", "x"), (*parts, Resistor("r", "s", "sr", ohm, *POLY)), rest)
+    return TransistorCell("converter", text, ("u", "x"), (*parts, Resistor("r", "s", "sr", ohm, *drift)), rest)
 
 
 def _put(mos: Mos, r: str, u: str) -> Mos:

@@ -21,7 +21,9 @@ LOGS = ("p0", "n0", "s1", "c1")
 CODE_LINES = {"ps": "p", "ns": "n", "pm": "p", "nm": "n"}
 
 
-def threshold(ohm: float, units: int = 4, *, negative: bool = False) -> TransistorCell:
+def threshold(
+    ohm: float, units: int = 4, *, negative: bool = False, drift: tuple[float, float] = (0.0, 0.0)
+) -> TransistorCell:
     """Return the first half: pins u, ps (gate line of the code s), and the log voltages of sign and threshold.
 
     Parameters
@@ -32,9 +34,11 @@ def threshold(ohm: float, units: int = 4, *, negative: bool = False) -> Transist
         Of the line ``ps``: a mirror of so many units copies s.
     negative : bool
         Whether its column has negative entries: a pin more, ``ns``, the gate line of n-channel copies of s.
+    drift : tuple of float
+        Of the converter's resistor with temperature.
     """
     parts: tuple[Part, ...] = (
-        Use("vi", converter(ohm), ("u", "x0")),
+        Use("vi", converter(ohm, drift), ("u", "x0")),
         Use("s0", splitter(), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr0")),
         # the sum of both halves leaves x1, and u0 enters it: what is left is u0 - a
         Mos("a1", "n", "x1", "p0", "vr0", 8, 1),
@@ -89,8 +93,8 @@ def outputs() -> tuple[Mos, ...]:
         *mirror("p", "oa2", "oa", "ya"),
         *mirror("p", "ob", "ob", "ob"),
         *mirror("p", "ob2", "ob", "u"),
-        *mirror("n", "ya", "ya", "ya"),
-        *mirror("n", "ya2", "ya", "u"),
+        *mirror("n", "ya", "ya", "ya", units=8),
+        *mirror("n", "ya2", "ya", "u", units=8),
     )
 
 
