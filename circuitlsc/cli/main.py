@@ -22,7 +22,10 @@ from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 __all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "init", "learn", "main", "report", "sampling", "studies"]
 
 # in the order in which --help lists them
-ORDER = "init run report explain build compare compare-samplers calibrate friction learn budget yield paper draw check doctor"
+ORDER = (
+    "init run report explain build compare compare-samplers calibrate friction learn budget yield characterise paper draw "
+    "check doctor"
+)
 
 _EARLY = "interrupted; nothing was written"
 

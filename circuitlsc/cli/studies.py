@@ -1,4 +1,4 @@
-"""budget, yield, calibrate, friction, compare-samplers, paper: what is measured over many circuits, or many inputs."""
+"""budget, yield, characterise, calibrate, friction, compare-samplers, paper: what is measured over many circuits, or many inputs."""
 
 from __future__ import annotations
 
@@ -68,6 +68,50 @@ def chip_yield(
         results.write("chips.json", measured.to_dict())
         results.draw("chips.png", study_plot.chips_figure(measured), study_plot.CHIPS_CAPTION)
         results.report, results.series = measured.report(), series.of_chips(measured)
+    return job.ended(results.report)
+
+
+@command("characterise", chains=False)
+def characterise(
+    job: Job,
+    process: Annotated[
+        str | None, typer.Option("--process", metavar="NAME,...", help="Of typical, ff, ss, fs, sf; default: the config's.")
+    ] = None,
+    temperature: Annotated[
+        str | None, typer.Option("--temperature", metavar="K,...", help="Kelvin; default: the config's.")
+    ] = None,
+    supply: Annotated[
+        str | None, typer.Option("--supply", metavar="FACTOR,...", help="Factors on the supply; default: the config's.")
+    ] = None,
+    chips: Annotated[
+        int | None, typer.Option("--chips", help="How many chips, with the seeds 0, 1, ..; default: the config's alone.")
+    ] = None,
+) -> Ended:
+    """Measure what a design's cells of transistors do, at corners and on chips: tables, gains, distance from a gradient."""
+    import numpy as np
+
+    from circuitlsc.cli.runner import simulator
+    from circuitlsc.config.read import resolved_toml
+    from circuitlsc.reporting import cells_plot
+    from circuitlsc.studies import characterisation as study
+
+    config = job.load()
+    circuit = config.circuit()
+    if (level := circuit["level"]) != "transistor":
+        raise InputError(f'circuit.level = "{level}" has no cells of transistors. Set level = "transistor" in [circuit].')
+    sampler = config.sampler()
+    corners = study.parse_corners(sampler.nonideal, process, temperature, supply, chips)
+    with job.results({}, resume=False) as results:
+        measured = study.characterisation(sampler, corners, note=say)
+        results.simulator = simulator()
+        out.write_text(results.folder / out.CONFIG, resolved_toml(config, sampler))
+        for chip in measured.chips:
+            np.savez(results.folder / f"cells-{chip.name}.npz", **chip.arrays())  # type: ignore[arg-type]
+        results.write("cells.json", measured.to_dict())
+        results.draw("cells.png", cells_plot.cells_figure(measured), cells_plot.CELLS_CAPTION)
+        results.draw("gate-errors.png", cells_plot.errors_figure(measured), cells_plot.ERRORS_CAPTION)
+        results.draw("corners.png", cells_plot.corners_figure(measured), cells_plot.CORNERS_CAPTION)
+        results.report = measured.report()
     return job.ended(results.report)
 
 

@@ -133,6 +133,27 @@ TERMS = {
     "quiescent A": "Supply current of all of them at rest, in ampere; its estimate stands at the end of the row.",
     "sourced A": "Current that a rail sources for their loads on average, in ampere: half of what flows.",
     "W": "Supply voltage (from rail to rail) times both currents, in watt.",
+    # cells of transistors
+    "cells of": "The corner of process, temperature and supply, and the seed of the chip if its devices differ.",
+    "neuron": "Which neuron of a chip; if devices are alike one stands for all.",
+    "slope": "Mean of ds/du far from the threshold, of either sign of u; 1 is right.",
+    "gain": "Mean of the gate per unit of e far from the threshold, of either sign of u; 1 is right.",
+    "u0": "The abs(u) where the code is w, of either sign of u, in units of the model.",
+    "offset": "The code at u = 0, in units of the model.",
+    "gate - ds/du": "The largest difference of gate and slope of the code over all u: 0 is the gradient of an energy.",
+    "largest gate - ds/du": "The same, of the worst neuron of all chips and corners.",
+    "rms": "Root mean square of that difference.",
+    "supply A": "Current from the supply with u and e at 0, in ampere, of what was characterised: one neuron with the bias block "
+    "if devices are alike, else all of them.",
+    "max dP": "The largest difference of P(active) of the law that one neuron's tables imply from exact, at six inputs (0 to 3 "
+    "slabs).",
+    "max dmean": "The same of the mean of s.",
+    "max dsd": "The same of the standard deviation of s.",
+    "device": "A transistor of the chip, by its path.",
+    "trim mV": "Millivolts in series with its gate.",
+    "process": "Whose transistors, and where their models come from.",
+    "design": "Currents and volts that a model's unit became.",
+    "transistors": "How many there are, parallel ones counted one by one, and the area of their gates.",
     # samplers
     "rms at": "Error of P(active), root mean square over latents and inputs, after that time (tau) since an input's "
     "onset.",

@@ -150,6 +150,15 @@ class Design:
         return self.volt / self.unit
 
     @property
+    def said(self) -> str:
+        """The unit currents in words."""
+        currents = self.currents
+        return (
+            f"{self.unit:.3g} A per unit of u and s, {self.unit_e:.3g} A per unit of e and drift, {self.volt:.3g} V per unit of u, "
+            f"I0 {currents.least:.3g} A (w = {self.width:.3g}), converter {self.ohm:.3g} ohm"
+        )
+
+    @property
     def weight_unit(self) -> float:
         """What one unit mirror weighs, g, in 1/(model unit)^2."""
         return self.unit / (self.units * self.unit_e)
