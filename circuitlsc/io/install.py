@@ -12,6 +12,7 @@ EXTRAS = {
     "notebook": "notebooks",
     "schematic": "circuitlsc draw",
     "cluster": "--scheduler",
+    "transistor": 'level = "transistor", with the models\' layout tools; the models alone are enough, see below',
     "arviz": "ArviZ on samples.to_arviz()",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from circuitlsc.simulator.ngspice.deck_lines import Finding, check_lines
 
 MOST_BYTES = 2**25  # of a deck and all that it includes
 MOST_FINDINGS = 1000  # of one deck: more say nothing new
+BSIM4_LOGS = tuple(f"bsim4{version}.out" for version in ("", "v5", "v6", "v7"))  # ngspice writes them where it works
 INIT_FILES = (".spiceinit", "spice.rc")  # ngspice runs their commands, if they are in the folder that it works in
 
 
-def check_deck(deck: Path) -> list[Finding]:
+def check_deck(deck: Path, known: Mapping[str, Collection[str]] | None = None) -> list[Finding]:
     """Return what in a deck, in the files that it includes and in its folder, runs commands or leaves the folder.
 
     What an empty list promises holds if ngspice runs in the deck's folder: it looks for included files in the folder that
@@ -25,6 +28,10 @@ def check_deck(deck: Path) -> list[Finding]:
     Parameters
     ----------
     deck : pathlib.Path
+    known : mapping or None
+        Files of models, by their SHA-256, that are known to be harmless though they hold BSIM4 models and sections whose
+        files are not there: the sections that ``.lib`` may read of each (none: it is included as it is). What BSIM4 says of
+        odd sizes ngspice writes into a file of a fixed name, which must not be there.
 
     Raises
     ------
@@ -43,6 +50,7 @@ def check_deck(deck: Path) -> list[Finding]:
     ]
     left, waiting = MOST_BYTES - len(data), [(top, deck.name, data, folder)]
     texts = {top: data}
+    known = known or {}
     reads = nx.DiGraph()  # which file reads which, to tell a circle
     while waiting and len(findings) < MOST_FINDINGS:
         file, name, data, here = waiting.pop()
@@ -55,15 +63,21 @@ def check_deck(deck: Path) -> list[Finding]:
             for path in paths:
                 if include.card != ".lib":  # of a library ngspice reads one section, and each once
                     reads.add_edge(file, path)
-                if path in texts:
-                    continue
-                try:
-                    texts[path] = read_regular(path, left)
-                except OSError as error:
-                    why = f"cannot be read: {reason(error)}"
-                    continue
-                left -= len(texts[path])
-                waiting.append((path, str(path.relative_to(folder)), texts[path], path.parent))
+                if path not in texts:
+                    try:
+                        texts[path] = read_regular(path, left)
+                    except OSError as error:
+                        why = f"cannot be read: {reason(error)}"
+                        continue
+                    left -= len(texts[path])
+                    unread = True
+                else:
+                    unread = False
+                sections = known.get(hashlib.sha256(texts[path]).hexdigest())
+                if sections is not None:
+                    why = _of_models(include.wanted, sections, folder)
+                elif unread:
+                    waiting.append((path, str(path.relative_to(folder)), texts[path], path.parent))
             if why is not None:
                 findings.append(Finding(include.number, include.text, why, name))
     if not nx.is_directed_acyclic_graph(reads):
@@ -86,3 +100,11 @@ def _resolve(name: str, here: Path, folder: Path) -> tuple[list[Path], str | Non
         if there:
             found.append(path)
     return found, None
+
+
+def _of_models(wanted: str, sections: Collection[str], folder: Path) -> str | None:
+    """Return what is wrong with reading a section (empty: all) of a file of known models."""
+    if wanted not in sections and (wanted or sections):
+        return f"reads of known models {wanted or 'every section'}, and {', '.join(sections) or 'no section'} is harmless"
+    there = next((name for name in BSIM4_LOGS if (folder / name).exists() or (folder / name).is_symlink()), None)
+    return there and f"may make ngspice write a log into {there}, and there is one in the folder"

@@ -74,6 +74,8 @@ class Include:
         ``.include``, ``.inc`` or ``.lib``.
     section : bool
         Whether the line is a ``.lib NAME``, the begin of a section; some modes of ngspice take the name for a file.
+    wanted : str
+        The section that a ``.lib`` reads, in lower case.
     """
 
     number: int
@@ -81,6 +83,7 @@ class Include:
     name: str
     card: str
     section: bool = False
+    wanted: str = ""
 
 
 def check_lines(data: bytes, *, titled: bool) -> tuple[list[Finding], list[Include]]:
@@ -233,4 +236,4 @@ def _include(number: int, bare: str, word: str) -> Include | Finding:
         what = "does not name a file in the deck's folder by a relative path of letters, digits and _./+-"
         return Finding(number, bare, f"{word} {what}")
     section = word == ".lib" and found[4] is None and re.fullmatch(r"\w+", name, re.ASCII) is not None
-    return Include(number, bare, name, word, section)
+    return Include(number, bare, name, word, section, (found[4] or "").strip().lower())
