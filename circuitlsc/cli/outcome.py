@@ -13,7 +13,7 @@ from circuitlsc.io.output import COMPARISON, MAP
 from circuitlsc.io.report import Report
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE, RunPlan
 from circuitlsc.reporting.memory_plot import memory_figure
-from circuitlsc.reporting.report import comparison_report, map_report, memory_report, stream_report
+from circuitlsc.reporting.report import comparison_report, map_report, memory_report, simulated, stream_report
 from circuitlsc.reporting.run_plot import figure, map_figure, stream_figure
 from circuitlsc.reporting.series import of_map, of_memory, of_run, of_stream
 from circuitlsc.validation.judge import Expectation, expect, judge
@@ -127,7 +127,7 @@ def outcome(
         made = compare_stream(sampler, samples, tolerance=close, half=half, note=note)
         report, drawn = stream_report(sampler, samples, made), partial(stream_figure, sampler, samples, made)
         letter = "u" if sampler.dynamics.has_energy else "s"
-        shown = (STREAM_CAPTION, of_stream(made))
+        shown = (f"{STREAM_CAPTION}{simulated(sampler)}", of_stream(made))
         return Outcome(made.verdict, COMPARISON, made.to_dict(), report, drawn, *shown, letter=letter)
     how: dict[str, Any] = {"reference_time": reference_time, "weights": weights, "note": note}
     judgement = judge(sampler, samples, expected=expected, tolerance=close, **how)
@@ -135,4 +135,6 @@ def outcome(
     drawn = partial(figure, sampler, samples, judgement)
     seen: dict[str, Any] = {"twin": None if judgement.path is None else judgement.path.twin}
     seen |= {"series": of_run(found), "letter": "s" if judgement.bias else "u"}
-    return Outcome(found.verdict, COMPARISON, judgement.to_dict(), report, drawn, CAPTION, **seen)
+    return Outcome(
+        found.verdict, COMPARISON, judgement.to_dict(), report, drawn, f"{CAPTION}{simulated(sampler)}", **seen
+    )

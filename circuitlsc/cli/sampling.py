@@ -241,7 +241,8 @@ def draw(job: Job) -> None:
     sampler = job.load().sampler()
     with out.new_folder(job.output) as folder:
         schematic.neuron_schematic(sampler, folder / "neuron.svg")
-        schematic.signal_path_schematic(sampler, folder / "signal_path.svg")
+        if sampler.sizes is None:  # in transistors the neuron's picture is the whole loop
+            schematic.signal_path_schematic(sampler, folder / "signal_path.svg")
         if sampler.level == "device":
             save_figure(crossbar.crossbar_figure(sampler), folder / "crossbars.png")
 

@@ -1,4 +1,4 @@
-"""budget, yield, characterise, calibrate, friction, compare-samplers, paper: what is measured over many circuits, or many inputs."""
+"""budget, yield, characterise, calibrate, friction, compare-samplers, paper: many circuits, or many inputs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def chip_yield(
 def characterise(
     job: Job,
     process: Annotated[
-        str | None, typer.Option("--process", metavar="NAME,...", help="Of typical, ff, ss, fs, sf; default: the config's.")
+        str | None,
+        typer.Option("--process", metavar="NAME,...", help="Of typical, ff, ss, fs, sf; default: the config's."),
     ] = None,
     temperature: Annotated[
         str | None, typer.Option("--temperature", metavar="K,...", help="Kelvin; default: the config's.")
@@ -84,7 +85,8 @@ def characterise(
         str | None, typer.Option("--supply", metavar="FACTOR,...", help="Factors on the supply; default: the config's.")
     ] = None,
     chips: Annotated[
-        int | None, typer.Option("--chips", help="How many chips, with the seeds 0, 1, ..; default: the config's alone.")
+        int | None,
+        typer.Option("--chips", help="How many chips, with the seeds 0, 1, ..; default: the config's alone."),
     ] = None,
 ) -> Ended:
     """Measure what a design's cells of transistors do, at corners and on chips: tables, gains, distance from a gradient."""
@@ -98,7 +100,9 @@ def characterise(
     config = job.load()
     circuit = config.circuit()
     if (level := circuit["level"]) != "transistor":
-        raise InputError(f'circuit.level = "{level}" has no cells of transistors. Set level = "transistor" in [circuit].')
+        raise InputError(
+            f'circuit.level = "{level}" has no cells of transistors. Set level = "transistor" in [circuit].'
+        )
     sampler = config.sampler()
     corners = study.parse_corners(sampler.nonideal, process, temperature, supply, chips)
     with job.results({}, resume=False) as results:

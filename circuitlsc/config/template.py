@@ -81,6 +81,8 @@ def sampler_tables(kind: str, level: str, prior: str, dictionary: str, sigma: fl
     if kind == "amortised":
         made["model"]["x"] = "draw:2"
         made["run"] = {"hold": 5.0, "tolerance": 0.05}
+    if level == "transistor":
+        made["run"] = {"tolerance": 0.05}
     if kind == "variational":
         made["encoder"] = {"file": "encoder/encoder.npz"}
     return made

@@ -20,7 +20,9 @@ from circuitlsc.drawing.path import draw_signal_path
 from circuitlsc.drawing.sheet import CURVE_BOX, Point, Sheet, drawn, save
 from circuitlsc.drawing.sheet import engineering as engineering
 from circuitlsc.drawing.sheet import si_prefix as si_prefix
+from circuitlsc.drawing.transistors import draw_transistor_neuron
 from circuitlsc.drawing.variational import draw_encoder, draw_latent
+from circuitlsc.errors import InputError
 
 if TYPE_CHECKING:
     from circuitlsc.sampling.sampler import Sampler
@@ -31,6 +33,7 @@ RETURN, SECOND = -3.9, -5.9  # of a second row of a neuron: the wire that leads 
 def neuron_schematic(sampler: Sampler, path: Path) -> None:
     """Draw one neuron: gate, prior, noise and leak at the integrating capacitor, and the cell that makes its code.
 
+    In transistors: the loop in blocks, with its currents.
     Of a memory: the neuron's drive, and one of its synapses up to the code. Of a variational circuit: the noise cell, the
     Laplace draw and the shifted threshold of one latent.
 
@@ -71,12 +74,19 @@ def signal_path_schematic(sampler: Sampler, path: Path) -> None:
 
 def neuron_figure(sampler: Sampler) -> Figure:
     """Return the figure that `neuron_schematic` saves."""
+    if sampler.sizes is not None:
+        return drawn("neuron_schematic()", lambda sheet: draw_transistor_neuron(sheet, Parts(sampler)))
     draw = _draw_neuron if sampler.dynamics.has_energy else draw_latent
     return drawn("neuron_schematic()", lambda sheet: draw(sheet, Parts(sampler)))
 
 
 def signal_path_figure(sampler: Sampler) -> Figure:
     """Return the figure that `signal_path_schematic` saves."""
+    if sampler.sizes is not None:
+        raise InputError(
+            'signal_path_schematic(): a circuit in transistors (level = "transistor") is drawn as one picture, which holds the '
+            "loop. Use neuron_schematic()."
+        )
     draw: Callable[[Sheet, Parts], object] = draw_signal_path if sampler.dynamics.has_energy else draw_encoder
     if sampler.dynamics.remembers:
         draw = draw_memory_path

@@ -38,7 +38,9 @@ def plot_gate(neuron: NeuronTables, ax: Axes) -> None:
     ax.plot(u, gate, color="C0", label="gate")
     ax.plot(u, slope, "k--", lw=1, label="ds/du")
     low, high = (-3.5, 3.5) if gate.min() > -0.5 else (-4, 4)
-    ax.set(xlabel="u (units)", xlim=(low, high), ylim=(min(-1.3, gate.min() - 0.2) if slope.min() < -0.5 else -0.3, 2.5))
+    ax.set(
+        xlabel="u (units)", xlim=(low, high), ylim=(min(-1.3, gate.min() - 0.2) if slope.min() < -0.5 else -0.3, 2.5)
+    )
     legend_above(ax)
 
 
@@ -87,7 +89,10 @@ def corners_figure(found: Characterisation) -> Figure:
         axes = fig.subplots(1, len(QUALITIES), sharey=True)
         for what, ax in zip(QUALITIES, axes, strict=True):
             for side, marker in zip(SIDES, "ox", strict=True):
-                points = [(value / (sizes.crossing if what == "crossing" else 1.0), y) for value, y in _values(found.chips, f"{what} {side}")]
+                points = [
+                    (value / (sizes.crossing if what == "crossing" else 1.0), y)
+                    for value, y in _values(found.chips, f"{what} {side}")
+                ]
                 x, y = np.transpose(points)
                 ax.plot(x, y, marker, color="C0" if side == "negative" else "C1", ms=4, mfc="none")
             ax.axvline(1, color="0.7", lw=0.8, zorder=0)

@@ -41,6 +41,7 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
     z = f"z against it, limit {c.z_limit:.2f} for all statistics together (largest {c.max_abs_z:.2f}; p {p_text(c.p_value)})"
     rhat = "infinite" if c.rhat_max is None else f"{c.rhat_max:.3f}"
     facts = [
+        *engine(sampler),
         ("reference", f"{c.reference}; {z}"),
         (
             "errors",
@@ -77,7 +78,23 @@ def comparison_report(sampler: Sampler, samples: Samples, judgement: Judgement) 
     }
     table = Table.grouped("latent", shown, blocks)
     some = _some(shown, c.latents, "the largest means, and the largest |z|")
-    return Report((table, *some, Facts(tuple(facts))), c.verdict, c.reason, summary)
+    return Report((table, *some, Facts(tuple(facts))), c.verdict, f"{c.reason}{simulated(sampler)}", summary)
+
+
+def engine(sampler: Sampler) -> list[Fact]:
+    """Say what stands for the transistors of a circuit at that level; nothing at others."""
+    return [] if sampler.sizes is None else [("engine", sampler.silicon.what())]
+
+
+def simulated(sampler: Sampler) -> str:
+    """Return a sentence for a verdict, after a blank: what was simulated of a circuit in transistors."""
+    if sampler.sizes is None:
+        return ""
+    return (
+        " Every transistor was simulated."
+        if sampler.of_transistors
+        else " Cells as characterised; a behavioural netlist."
+    )
 
 
 def _biased(bias: Bias) -> Fact:
@@ -188,7 +205,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> Re
     """Return the comparison of many inputs: averages over inputs, circuit and exact."""
     tables = {title: rows for title, rows in (("P(active)", c.p_active), ("mean of s", c.mean)) if rows}
     blocks: list[Table | Note] = []
-    facts: list[Fact] = []
+    facts: list[Fact] = engine(sampler)
     if tables:
         shown = _worst([max(abs(row.z) for row in each) for each in zip(*tables.values(), strict=True)], ALL_ROWS)
         columns = {"circuit": ">8.4f", _truth(sampler): ">8.4f", "error": ">7.4f", "z": ">+6.2f"}
@@ -208,7 +225,7 @@ def stream_report(sampler: Sampler, samples: Samples, c: StreamComparison) -> Re
         *_spent(samples),
     ]
     summary = {"inputs": c.n_rows, "largest |z|": c.max_abs_z, "limit of |z|": c.z_limit}
-    return Report((*blocks, Facts(tuple(facts))), c.verdict, c.reason, summary)
+    return Report((*blocks, Facts(tuple(facts))), c.verdict, f"{c.reason}{simulated(sampler)}", summary)
 
 
 def memory_report(sampler: Sampler, samples: Samples, c: MemoryComparison) -> Report:
@@ -291,7 +308,15 @@ def _same_noise(sampler: Sampler, found: Mapping[str, float], over: str) -> Fact
     what = "circuit - NumPy"
     if sampler.nonideal.imperfections():
         what += " (with the parts' static errors, without lags, rails and noise colour)"
-    text = f"{what}: rms {{rms:.2g}}, max {{max_abs:.2g}} units over {over}"
+    middle = "" if sampler.restart is None else ", median {median:.2g}"
+    windows = (
+        ""
+        if sampler.restart is None
+        else f", in windows of {sampler.restart:g} tau that start from the circuit's state"
+    )
+    if sampler.of_transistors:
+        what = "circuit - NumPy (of tables)"
+    text = f"{what}: rms {{rms:.2g}}{middle}, max {{max_abs:.2g}} units over {over}{windows}"
     return "same noise", text.format(**found)
 
 

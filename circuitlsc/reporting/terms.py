@@ -58,6 +58,7 @@ TERMS = {
     "posterior; summed over the inputs of a memory and divided by T K it is the rank of the features.",
     "momentum": "Equipartition: the mean of p^2 / T is 1 for every momentum of a correct sampler, whatever the "
     "posterior.",
+    "engine": "What stands for a circuit's transistors: tables of what its cells were measured to do, or every transistor.",
     "residual": "Mean of |x - A s|^2: what the codes leave of the input.",
     "chains": "How many chains of which length, and how well they mix. Effective samples: as many independent ones "
     "would know the slowest statistic as well. R-hat compares chains with each other: 1 if all have the same law, and "
@@ -143,8 +144,8 @@ TERMS = {
     "gate - ds/du": "The largest difference of gate and slope of the code over all u: 0 is the gradient of an energy.",
     "largest gate - ds/du": "The same, of the worst neuron of all chips and corners.",
     "rms": "Root mean square of that difference.",
-    "supply A": "Current from the supply with u and e at 0, in ampere, of what was characterised: one neuron with the bias block "
-    "if devices are alike, else all of them.",
+    "supply A": "Current from the supply with u and e at 0, in ampere, of what was characterised: one neuron with the bias "
+    "block if devices are alike, else all of them.",
     "max dP": "The largest difference of P(active) of the law that one neuron's tables imply from exact, at six inputs (0 to 3 "
     "slabs).",
     "max dmean": "The same of the mean of s.",

@@ -308,7 +308,9 @@ class CompiledCircuit(Shown):
         warmup = self.system.measured_from(t_stop, warmup)
         seed = RunPlan(t_stop=t_stop, warmup=warmup, seed=seed).seed
         circuit = lower(self.standalone_graph, self.scaling, step=self._held)
-        carries = (c for c in self.graph.cells if c.quantity == "s" and not self.of_transistors)  # not a gate line's volts
+        carries = (
+            c for c in self.graph.cells if c.quantity == "s" and not self.of_transistors
+        )  # not a gate line's volts
         code = next(carries, self.graph.neurons)
         m, s = self.model, self.scaling
         numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())

@@ -18,6 +18,7 @@ from circuitlsc.circuit.cells import (
 )
 from circuitlsc.circuit.electrical_rules import flatten
 from circuitlsc.circuit.memory import CROSSTALK, crosstalk, independent, lines_at_rest, responses
+from circuitlsc.circuit.transistor.design import Design
 from circuitlsc.model.features import Features
 from circuitlsc.model.gram import blocks
 from circuitlsc.planning.scaling import BOLTZMANN, ROOM
@@ -34,7 +35,10 @@ def scaling_report(sampler: CompiledCircuit) -> str:
 
 def scaling_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     """Yield the lines of the report, each with its label."""
-    s, plan, model, ranges, stream = sampler.scaling, sampler.plan, sampler.model, sampler.ranges, sampler.stream
+    s, plan, model, ranges = sampler.scaling, sampler.plan, sampler.model, sampler.ranges
+    if sampler.sizes is not None:
+        yield from _transistor_rows(sampler, sampler.sizes)
+        return
     conductances = [c.conductances(s) for c in sampler.graph.cells if isinstance(c, (Crossbar, ResistorCrossbar))]
     g = np.concatenate([np.abs(c[c != 0]) for c in conductances])
     layout = sampler.system.layout(sampler.form)
@@ -42,15 +46,7 @@ def scaling_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
     broken = ", loop broken" if sampler.loop == "broken" else ""
     yield "circuit", f"{what}, {len(flatten(sampler.circuit))} elements{broken}"
     yield "dynamics", sampler.what()
-    if stream is not None:
-        how = "one after the other" if stream.interpolate == "hold" else "with lines between them"
-        total = f": {stream.t_stop:g} tau in all"
-        if stream.order != "once":
-            total = f", {'in turn' if stream.order == 'cyclic' else 'in another order each time'}, again and again"
-            how = f"{stream.t_stop:g} tau a cycle"
-        yield "inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}{total}"
-    for line in plan.explanation:
-        yield "step", line
+    yield from _plan_rows(sampler)
     volts = f"u, s {s.volt:.4g} V; r {s.volt_r:.4g} V; e {s.volt_e:.4g} V"
     yield "units", f"{volts}; drift {s.drift_current:.4g} A; tau {s.tau:.4g} s; c_int {s.c_int:.4g} F"
     u, e = (f"up to {r:.3g} units = {r * volt:.3g} V" for r, volt in ((ranges.u, s.volt), (ranges.e, s.volt_e)))
@@ -70,10 +66,68 @@ def scaling_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
             "solved once",
             "the encoder, by ngspice (operating point): x is constant, and everything before the noise has settled",
         )
-    groups = blocks(model.gram)
-    one = "1 (every latent is coupled to every other, directly or not)"
-    yield "blocks", one if len(groups) == 1 else f"{len(groups)}: {groups}; each could be a circuit of its own"
+    yield _blocks_row(sampler)
     for line in plan.warnings:
+        yield "warning", line
+
+
+def _plan_rows(sampler: CompiledCircuit) -> Iterator[tuple[str, str]]:
+    """Yield how inputs follow each other, and how the step was chosen."""
+    stream = sampler.stream
+    if stream is not None:
+        how = "one after the other" if stream.interpolate == "hold" else "with lines between them"
+        total = f": {stream.t_stop:g} tau in all"
+        if stream.order != "once":
+            total = f", {'in turn' if stream.order == 'cyclic' else 'in another order each time'}, again and again"
+            how = f"{stream.t_stop:g} tau a cycle"
+        yield "inputs", f"{len(stream.rows)} of {stream.hold:g} tau each, {how}{total}"
+    for line in sampler.plan.explanation:
+        yield "step", line
+
+
+def _blocks_row(sampler: CompiledCircuit) -> tuple[str, str]:
+    groups = blocks(sampler.model.gram)
+    one = "1 (every latent is coupled to every other, directly or not)"
+    return "blocks", one if len(groups) == 1 else f"{len(groups)}: {groups}; each could be a circuit of its own"
+
+
+def _transistor_rows(sampler: CompiledCircuit, sizes: Design) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a circuit in transistors."""
+    s, model, ranges, silicon = sampler.scaling, sampler.model, sampler.ranges, sampler.silicon
+    n, currents = len(sizes.weights), sizes.currents
+    mirrors = [entry.cell for sign in (1, -1) for entry in sizes.entries(sign)]
+    inputs = [] if sampler.stream is not None else [cell for _, cell, _ in sizes.inputs(silicon.b)]
+    cells = [sizes.bias, *[sizes.threshold, sizes.gate] * n, *mirrors, *inputs]
+    layout = sampler.system.layout(sampler.form)
+    count, area = sum(cell.transistors for cell in cells), sum(cell.gate_area for cell in cells)
+    what = f"{sampler.level} level, {layout}, {model.n_features} x {model.n_latents}"
+    yield "circuit", f"{what}, {count} transistors (parallel ones counted one by one), gate area {area:.4g} um^2"
+    yield "engine", silicon.what()
+    yield "dynamics", sampler.what()
+    yield from _plan_rows(sampler)
+    yield "units", f"u {s.volt:.4g} V, s {sizes.unit:.4g} A; e, drift {sizes.unit_e:.4g} A; I0 {currents.least:.4g} A"
+    yield "units", f"converter {sizes.ohm:.4g} ohm; tau {s.tau:.4g} s; c_int {s.c_int:.4g} F"
+    u, e = (
+        f"{ranges.u:.3g} units = {ranges.u * s.volt:.3g} V",
+        f"{ranges.e:.3g} units = {ranges.e * sizes.unit_e:.3g} A",
+    )
+    yield "ranges", f"|u| up to {u}, |e| up to {e}; supply {silicon.supply:g} V"
+    used = np.abs(sizes.weights)
+    yield "weights", f"G in units of {sizes.weight_unit:.4g}: up to {used.max()}, {used.sum(axis=1).max()} in a row"
+    off = float(np.max(np.abs(sizes.gram - model.gram)))
+    yield "weights", f"a line's own mirror has {sizes.units} units; rounding moves G by up to {off:.2g}"
+    yield "lines", f"a code's line drives up to {used.sum(axis=0).max()} unit mirrors beside its own"
+    whose = "the bias block and " + ("one neuron" if silicon.chip.matched else f"{n} neurons")
+    rest = silicon.tables.supply
+    yield "supply", f"{rest:.3g} A at rest of {whose}: {rest * silicon.supply:.3g} W at {silicon.supply:g} V"
+    if silicon.chip.trims:
+        largest = max(abs(volt) for volt in silicon.chip.trims.values())
+        yield "trims", f'"{sizes.keys.trim}": {len(silicon.chip.trims)} gates, up to {1e3 * largest:.3g} mV'
+    yield from _noise_rows(sampler)
+    found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
+    yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: typical, 300 K, matched"
+    yield _blocks_row(sampler)
+    for line in sampler.plan.warnings:
         yield "warning", line
 
 

@@ -131,16 +131,22 @@ class Characterisation:
             if (errors := self.implied(neuron)) is not None:
                 off.append((chip.name, *np.abs(errors).max(axis=0)))
         blocks: list[Any] = [Facts(tuple(self._facts(sizes))), Table.of(columns, rows)]
-        summary: dict[str, Value] = {"largest gate - ds/du": max(float(n.quality["largest"]) for _, _, n in self._rows())}
+        summary: dict[str, Value] = {
+            "largest gate - ds/du": max(float(n.quality["largest"]) for _, _, n in self._rows())
+        }
         if off:
             titles = {"cells of": "<", "max dP": ">9.4f", "max dmean": ">9.4f", "max dsd": ">9.4f"}
-            blocks.append(Table.of(titles, off, "law that one neuron's tables imply, against the exact posterior, six inputs"))
+            blocks.append(
+                Table.of(titles, off, "law that one neuron's tables imply, against the exact posterior, six inputs")
+            )
             summary["max dP"] = max(float(row[1] or 0.0) for row in off)
         trims = [(chip.name, path, 1e3 * volt) for chip in self.chips for path, volt in chip.silicon.chip.trims.items()]
         if trims:
             blocks.append(Table.of({"cells of": "<", "device": "<", "trim mV": ">9.3f"}, trims))
         if not off:
-            blocks.append(Note("Tables alone imply a law for one neuron with a nonnegative code; else `run` measures it."))
+            blocks.append(
+                Note("Tables alone imply a law for one neuron with a nonnegative code; else `run` measures it.")
+            )
         return Report(tuple(blocks), summary=summary)
 
     def _facts(self, sizes: Design) -> Iterator[tuple[str, str]]:

@@ -154,8 +154,8 @@ class Design:
         """The unit currents in words."""
         currents = self.currents
         return (
-            f"{self.unit:.3g} A per unit of u and s, {self.unit_e:.3g} A per unit of e and drift, {self.volt:.3g} V per unit of u, "
-            f"I0 {currents.least:.3g} A (w = {self.width:.3g}), converter {self.ohm:.3g} ohm"
+            f"{self.unit:.3g} A per unit of u and s, {self.unit_e:.3g} A per unit of e and drift, {self.volt:.3g} V per "
+            f"unit of u, I0 {currents.least:.3g} A (w = {self.width:.3g}), converter {self.ohm:.3g} ohm"
         )
 
     @property

@@ -87,9 +87,7 @@ class Silicon:
         corner = self.parts.corner
         where = f"{corner.process}, {corner.temperature:g} K, {self.supply:g} V"
         if not self.full:
-            return (
-                f"Behavioural: threshold and gate are tables of what transistors of {PROCESS} ({where}) were measured to do."
-            )
+            return f"Behavioural: threshold and gate are tables of what transistors of {PROCESS} ({where}) were measured to do."
         names = " and ".join(FILES)
         return f"Every transistor of {PROCESS} ({where}). The models {names} of {PACKAGE} {VERSION} must lie beside the deck."
 

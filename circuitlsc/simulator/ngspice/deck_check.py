@@ -105,6 +105,8 @@ def _resolve(name: str, here: Path, folder: Path) -> tuple[list[Path], str | Non
 def _of_models(wanted: str, sections: Collection[str], folder: Path) -> str | None:
     """Return what is wrong with reading a section (empty: all) of a file of known models."""
     if wanted not in sections and (wanted or sections):
-        return f"reads of known models {wanted or 'every section'}, and {', '.join(sections) or 'no section'} is harmless"
+        return (
+            f"reads of known models {wanted or 'every section'}, and {', '.join(sections) or 'no section'} is harmless"
+        )
     there = next((name for name in BSIM4_LOGS if (folder / name).exists() or (folder / name).is_symlink()), None)
     return there and f"may make ngspice write a log into {there}, and there is one in the folder"
