@@ -116,6 +116,12 @@ LEARNERS = {
         ),
     ),
 }
+#: circuits in transistors, which need the models of the process: dictionary and engine
+TRANSISTORS = {
+    "neuron-transistors": (np.array([[1.0], [0.5]]), "full"),
+    "bars2x2-transistors": (bars(2), "tables"),
+}
+TRANSISTORS_STOP = 30.0  # tau: every step of transistors takes milliseconds
 INPUTS, HOLD = 20, 10.0
 TIMES = {"A": 300.0, "pi": 400.0, "lam": 1000.0, "sigma": 500.0}  # tau
 
@@ -163,14 +169,24 @@ def sampler(name: str) -> Sampler:
     return build_sampler(model, x, dynamics=dynamics, hold=hold, form=form, level=level, nonideal=parts, **given)
 
 
+def transistors(name: str) -> Sampler:
+    """Return the circuit of a deck in transistors."""
+    A, engine = TRANSISTORS[name]
+    model = SparseCodingModel(A, SpikeSlab(0.3, 1.0), SIGMA)
+    x = model.draw(np.random.default_rng(MODEL_SEED))[1]
+    return build_sampler(model, x, level="transistor", transistor={"engine": engine})
+
+
 def text(name: str, *, seed: int = 0, t_stop: float = T_STOP) -> str:
     """Return a deck."""
     if name in LEARNERS:
         return learner(name, seed=seed).deck()
+    if name in TRANSISTORS:
+        return transistors(name).deck(t_stop=min(t_stop, TRANSISTORS_STOP), warmup=WARMUP, seed=seed)
     return sampler(name).deck(t_stop=t_stop, warmup=WARMUP, seed=seed)
 
 
 if __name__ == "__main__":
-    for name in (*DECKS, *LEARNERS):
+    for name in (*DECKS, *LEARNERS, *TRANSISTORS):
         output.DECKS.write(FOLDER / f"{name}.cir", text(name))
         print(f"netlists/{name}.cir")
