@@ -211,6 +211,8 @@ def friction(
 
     config = job.load()
     frame.check_samples_one("friction", config.circuit())
+    if config.circuit()["level"] == "transistor":
+        raise InputError('friction: level = "transistor" has no momentum. Set level = "device" in [circuit].')
     frame.as_sampling(config.dynamics, "friction compares samples of a posterior")
     circuit = {k: v for k, v in config.circuit().items() if k not in ("hold", "interpolate", "step")}
     run = short_run(config, t_stop)
