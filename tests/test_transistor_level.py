@@ -18,6 +18,7 @@ from circuitlsc import (
     Gaussian,
     InputError,
     MissingSimulatorError,
+    Nonidealities,
     SparseCodingModel,
     SpikeSlab,
     build_sampler,
@@ -47,7 +48,7 @@ CONFIG = """
 [model]
 dictionary = "A.csv"
 sigma = 0.5
-seed = 2
+x = "x.csv"
 [prior]
 kind = "spike-slab"
 pi = 0.3
@@ -71,12 +72,13 @@ def one(**given):
 
 @pytest.fixture(scope="module")
 def nominal():
-    return one()
+    return one(tolerance=1e-6)
 
 
 @pytest.fixture
 def config(tmp_path):
     np.savetxt(tmp_path / "A.csv", ONE.A, delimiter=",")
+    np.savetxt(tmp_path / "x.csv", X[None], delimiter=",")
     path = tmp_path / "one.toml"
     path.write_text(CONFIG)
     return path
@@ -97,7 +99,7 @@ def unmeasured(monkeypatch):
     ("given", "message"),
     [
         ({"form": "residual"}, 'form = "gram" alone'),
-        ({"loop": "broken"}, 'loop = "closed" alone'),
+        ({"loop": "broken"}, 'needs circuit.level = "ideal", and it is "transistor"'),
         ({"dynamics": Dynamics(kind="underdamped")}, 'dynamics.kind = "langevin" alone'),
         ({"dynamics": Dynamics(temperature=0.5)}, "samples at temperature 1"),
         (
@@ -153,7 +155,7 @@ def test_keys_of_the_level_need_the_level(config):
 
 
 def test_nothing_learns(config):
-    config.write_text(CONFIG.partition("[run]")[0] + '[learning]\nlearn = ["A"]\n')
+    config.write_text(CONFIG.partition("[run]")[0].replace('x = "x.csv"', "") + '[learning]\nlearn = ["A"]\n')
     done = call("learn", config, "-o", config.parent / "out", "--in", "circuit")
     assert done.exit_code == 2
     assert "no cell of transistors learns" in done.stderr
@@ -202,14 +204,13 @@ def test_a_run_agrees_and_its_twin_is_the_circuit(nominal):
 
 def test_a_chip_three_times_as_uneven_disagrees():
     """The control of the test above: the first seed whose implied error is far beyond the tolerance."""
-    chip = one(nonideal={"mosfet": {"mismatch": 3.0}, "seed": 1})
+    chip = one(nonideal=Nonidealities({"mosfet": {"mismatch": 3.0}}, seed=1))
     found = judge(chip, chip.run(t_stop=1500, chains=2, seed=1), tolerance=0.05)
     assert found.comparison.verdict == "disagrees"
 
 
 def test_a_stream_of_inputs_follows_its_twin():
-    x = np.array([[0.0, 0.0], [1.4, 0.6], [2.5, 1.0]])
-    sampler = build_sampler(ONE, x, level="transistor", hold=40.0)
+    sampler = build_sampler(ONE, np.outer([0.0, 0.5, 1.0], X), level="transistor", hold=40.0, tolerance=1e-6)
     samples = sampler.run(chains=1, warmup=10.0)
     assert path_difference(sampler, samples, 3000).rms < 1e-5
     active = np.mean(sampler.active(samples.by_row("u")[0]), axis=1).ravel()
@@ -293,7 +294,7 @@ def test_report_has_the_words_of_the_level(engine):
         assert re.search(rf"^{label} ", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("signed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_schematic(signed):
     pytest.importorskip("schemdraw")
     model = SparseCodingModel(ONE.A, SpikeSlab(0.3, 1.0, signed=signed), 0.5)
@@ -327,6 +328,12 @@ def test_characterise(config):
 
 
 def test_every_word_of_its_report_is_explained(nominal):
+    found = characterisation(nominal, [nominal.nonideal])
+    assert unexplained(found.report()) == []
+
+
+@pytest.mark.slow
+def test_trims_are_reported(nominal):
     parts = nominal.nonideal.changed({"mosfet.mismatch": 1.0})
     trimmed = one(transistor={"trim": "two"}, nonideal=parts)
     found = characterisation(trimmed, [parts])

@@ -86,7 +86,7 @@ def check_loop(loop: str, level: str, dynamics: Dynamics, rows: int) -> None:
         return
     kind = dynamics.kind
     for met, needed in (
-        (level == "ideal", 'circuit.level = "ideal", and it is "device": the lag of real parts is in the loop'),
+        (level == "ideal", f'circuit.level = "ideal", and it is "{level}": the lag of real parts is in the loop'),
         (
             kind == "langevin",
             f'dynamics.kind = "langevin", and it is "{kind}": its error is known for overdamped noise alone',
