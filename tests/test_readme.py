@@ -79,6 +79,7 @@ def test_commands_and_exit_codes():
             "paper",
             "budget",
             "yield",
+            "characterise",
             "draw",
             "check",
             "doctor",

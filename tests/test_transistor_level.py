@@ -194,7 +194,7 @@ def test_resolved_config_makes_the_same_circuit(config):
 
 
 def test_a_run_agrees_and_its_twin_is_the_circuit(nominal):
-    samples = nominal.run(t_stop=2500, chains=2, seed=1)
+    samples = nominal.run(t_stop=1500, chains=2, seed=1)
     assert path_difference(nominal, samples, 3000).rms < 1e-5
     found = judge(nominal, samples, tolerance=0.05)
     assert found.comparison.verdict == "agrees"
@@ -205,7 +205,7 @@ def test_a_run_agrees_and_its_twin_is_the_circuit(nominal):
 def test_a_chip_three_times_as_uneven_disagrees():
     """The control of the test above: the first seed whose implied error is far beyond the tolerance."""
     chip = one(nonideal=Nonidealities({"mosfet": {"mismatch": 3.0}}, seed=1))
-    found = judge(chip, chip.run(t_stop=1500, chains=2, seed=1), tolerance=0.05)
+    found = judge(chip, chip.run(t_stop=1000, chains=2, seed=1), tolerance=0.05)
     assert found.comparison.verdict == "disagrees"
 
 
