@@ -169,10 +169,13 @@ class NoiseTransistors(AmplifiedNoise):
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add the amplifiers, the capacitors C_n, and the sources; the neurons' capacitors stand on ground."""
         place(netlist, self.placed(wires.target), self.chip)
-        for name, plate in zip(self.elements, wires.output, strict=True):
+        for name, plate, model in zip(self.elements, wires.output, self.models, strict=True):
             netlist.V(f"{name}_plate", plate, 0, 0.0)
-            netlist.V(name, f"{name}_b", 0, "external")
+            netlist.V(name, f"{name}_b", 0, "external" if self.form == "external" else 0.0)
             netlist.C(name, f"{name}_v", f"{name}_b", self.design.c_n)
+            if self.form != "external":
+                held = number(model.density * self.design.c_n)
+                netlist.I(name, 0, f"{name}_v", f"trrandom(2 {{t_hold}} 0 {{{held!r}/sqrt(t_hold)}} 0)")
 
     def states(self, scaling: Scaling) -> tuple[State, ...]:
         """Return nothing: each piece of a run starts amplifiers at rest, where they are again after some 1/b."""
