@@ -2,10 +2,11 @@ r"""Bias of a chip from one reference current: ratios of mirrors, stacks that fo
 
 .. math:: I = I_{ref} \frac{n_1}{10} \frac{n_2}{m_1} \frac{n_3}{m_2}
 
-Every current is a product of ratios of numbers of equal units (`Ratio`): from the reference's line (``nr``) to a p-channel line, to
-an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one drops, in
-proportion to temperature or nearly so; vr0 stands on vr1 in the same way, vx on vr0 by a long diode; an amplifier and a wide
-device hold vr0 and vr1, into which the neurons' diodes drive their currents.
+Every current is a product of ratios of numbers of equal units (`Ratio`): from the reference's line (``nr``) to a p-channel
+line, to an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one
+drops, nearly in proportion to temperature; vr0 stands on vr1 in the same way; vx is the higher of a diode on vr0 and of one on
+vr1, of either kind. An amplifier and a wide device hold vr0 and vr1, into which the neurons' diodes drive their currents.
+Cascodes' gates are fed by copies without cascodes, which start as soon as the reference flows.
 """
 
 from __future__ import annotations
@@ -171,13 +172,13 @@ def _voltages() -> Iterator[Part]:
         yield from _long("n", f"l{r}", f"a{r}", f"g{r}", foot, *length)
     # vx is the higher of two: one follows n-channel devices, the other p-channel ones
     for side, diode in (
-        ("n", Mos("xn", "n", "xn", "xn", "vr0", 2, 1)),
+        ("n", Mos("xn", "n", "xn", "xn", "vr0", 4, 1)),
         ("p", Mos("xp", "p", "vr1", "vr1", "xp", 8, 1)),
     ):
         yield diode
         yield _copy("p", f"x{side}i", "pb", f"xg{side}", 2)
-        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 2)
-        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 2)
+        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 4)
+        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 4)
     yield _copy("n", "xs", "nr", "vx", 2)
 
 
