@@ -1,4 +1,4 @@
-"""The bias block of transistors: ratios, currents, headroom, start, errors of devices, and the posterior that it implies."""
+"""The bias block of transistors: ratios, currents, headroom, start, errors of its devices, the implied posterior."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from circuitlsc.circuit.transistor.process import FILES, models
 from circuitlsc.errors import InputError
-from circuitlsc.io.arrays import Array
 from circuitlsc.io.atomic import whole_file
 from circuitlsc.simulator.analysis import analyse
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
@@ -31,8 +31,8 @@ def key_of(deck: str, command: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def analysed(deck: str, command: str) -> Mapping[str, Array]:
-    """Return the real vectors of an analysis by name, from ngspice or from what is kept of it.
+def analysed(deck: str, command: str, *, complex_values: bool = False) -> Mapping[str, Any]:
+    """Return the vectors of an analysis by name, real if not asked otherwise, from ngspice or from what is kept of it.
 
     What cannot be kept (a disk that is full, a folder that is not ours) is not, and costs time the next time.
 
@@ -44,7 +44,7 @@ def analysed(deck: str, command: str) -> Mapping[str, Array]:
     path = folder() / f"{key_of(deck, command)}.npz"
     with suppress(OSError, ValueError, KeyError), np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
-    found = {name: np.real(vector) for name, vector in analyse(deck, command).items()}
+    found = {name: vector if complex_values else np.real(vector) for name, vector in analyse(deck, command).items()}
     with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:

@@ -1,4 +1,4 @@
-"""The bias block of a chip by itself: how it starts from nothing, where its lines rest, and a cell that holds them there."""
+"""The bias block of a chip by itself: how it starts, where its lines come to rest, and a cell that holds them there."""
 
 from __future__ import annotations
 
