@@ -78,7 +78,7 @@ def test_currents_follow_the_reference() -> None:
     for name, wanted in (("dbn", CURRENTS.least), ("dbp", CURRENTS.least), ("dbne", 0.2e-9), ("dbpe", 0.2e-9)):
         assert through(found, name) == pytest.approx(wanted, rel=0.02), name
     assert float(found["id vdd"][0]) < 1e-6
-    assert 1500 < block().gate_area < 2000
+    assert 4500 < block().gate_area < 5600
 
 
 @models

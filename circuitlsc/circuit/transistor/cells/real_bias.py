@@ -27,6 +27,7 @@ REFERENCE = 100e-9  # ampere, from outside into ``nr``
 UNITS = 10  # of the reference's line: 10 nA each
 MOST = 24  # units of one line or copy
 EXACT, ABOUT = 0.001, 0.01  # relative error of a ratio: of u0 and lam, and of widths
+LARGER = 2.5  # width and length of the block's units over those of the neurons': their errors are all neurons'
 MILLER = 1e-12  # farad, of the regulators
 
 
@@ -139,7 +140,7 @@ def _whole(ampere: float) -> int:
 def _copy(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
     """Return a copy without a cascode, for what need not be exact."""
     w, l = UNIT[kind]  # noqa: E741
-    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)
+    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w * LARGER, l * LARGER, units)
 
 
 def _long(kind: str, name: str, d: str, g: str, s: str, l: float, count: int) -> Iterator[Mos]:  # noqa: E741
@@ -210,4 +211,5 @@ def _units(kind: str, name: str, gate: str, out: str, units: int) -> tuple[Mos, 
     """Return a branch with a cascode as wide as its units, so that those of a line and of its copies stand alike."""
     unit, cascode = mirror(kind, name, gate, out, units=units)
     own = {"n": "vcb", "p": "vcp"}[kind]
+    unit = replace(unit, w=unit.w * LARGER, l=unit.l * LARGER)
     return unit, replace(cascode, g=own, w=cascode.w / 4, m=units)
