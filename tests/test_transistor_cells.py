@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
-from circuitlsc.circuit.transistor.cells.converter import converted, converter
+from circuitlsc.circuit.transistor.cells.converter import converted, converter, tracking
 from circuitlsc.circuit.transistor.cells.mirror import copy, input_current, mirror
 from circuitlsc.circuit.transistor.cells.pair import pair, share
 from circuitlsc.circuit.transistor.cells.splitter import split, splitter
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(not process.installed(), reason="the models of G
 
 Array = NDArray[np.float64]
 I1, IE, VOLT, OHM, U0, W, G = 10e-9, 2.5e-9, 0.1, 1e7, 1.204, 0.04, 4.0
-BIAS = ideal_bias(Currents(W * I1, 0.08 * IE, U0 * I1, IE))
-CORNERS = [("typical", 27.0), ("ff", 125.0), ("ss", -40.0), ("fs", 27.0), ("sf", 27.0)]
+ROOM = 27.0
+CORNERS = [("typical", ROOM), ("ff", 125.0), ("ss", -40.0), ("fs", ROOM), ("sf", ROOM)]
 NEURONS = {
     "nonnegative": (neuron.threshold(OHM, negative=True), neuron.gate()),
     "signed": (signed.signed_threshold(OHM, negative=True), signed.signed_gate()),
@@ -37,6 +37,21 @@ NEURONS = {
 SIDE = np.concatenate([np.arange(0, 0.2, 0.05), [0.4, 0.7], np.arange(1, 1.5, 0.03), [1.7, 2.0, 2.6, 4.0, 6.0, 7.5]])
 U = np.concatenate([-SIDE[:0:-1], SIDE])
 E = np.array([-10.0, 0.0, 10.0])
+
+
+def bias(celsius: float = ROOM) -> TransistorCell:
+    """Return a bias block whose currents follow the converter's resistor, as those of a reference V/R do."""
+    k = tracking(celsius)
+    return ideal_bias(Currents(W * I1 * k, 0.08 * IE * k, U0 * I1 * k, IE * k))
+
+
+BIAS = bias()
+
+
+def in_units(found: Measured, celsius: float) -> Measured:
+    """Return a measurement with ampere as at room temperature."""
+    k = tracking(celsius)
+    return replace(found, e=found.e / k, drift=found.drift / k, code=found.code / k)
 
 
 def altered(cell: TransistorCell, name: str, **sizes: float) -> TransistorCell:
@@ -83,13 +98,31 @@ OUTPUTS = {"ops": 0.0, "ons": 0.0, "opw": 0.0, "onw": 0.0, "oa": 0.5, "ob": 0.5}
 OUTPUTS |= dict.fromkeys(("oc", "ocp", "ocn", "oip", "oin"), 0.4)
 
 
-@cache
-def on_bench() -> Mapping[str, Array]:
-    """Return the current from each output into its cell, ampere."""
-    circuit, known, cell = Circuit("bench"), set[str](), bench()
+def solved(circuit: Circuit, sets: Mapping[str, float], outputs: Iterable[str], stairs: int) -> dict[str, Array]:
+    """Return the currents of voltage sources at the end of each stair, ampere, from the circuit into their + pole."""
+    lines = [str(circuit), include_lines("typical", ROOM, folder=process.models()), OPTIONS]
+    lines += [f".nodeset v({node})={volt!r}" for node, volt in sets.items()]
+    lines += [".save " + " ".join(f"i(v{name})" for name in outputs), ".end", ""]
+    times = np.arange(1, stairs + 1) + HELD - READ
+    found = analysed("\n".join(lines), f"tran 1 {times[-1] + READ:.9g} 0 1")
+    assert found["time"][-1] >= times[-1]
+    return {name: np.interp(times, found["time"], found[f"v{name}#branch"]) for name in outputs}
+
+
+def supplied(title: str) -> tuple[Circuit, set[str]]:
+    """Return a circuit with the supply and the bias block, and the definitions that it has."""
+    circuit, known = Circuit(title), set[str]()
     circuit.V("dd", "vdd", 0, 3.3 - BELOW)
     circuit.V("ss", "vss", 0, -BELOW)
     put_cell(circuit, BIAS, "bias", (), Chip(), known)
+    return circuit, known
+
+
+@cache
+def on_bench() -> Mapping[str, Array]:
+    """Return the current from each output into its cell, ampere."""
+    cell = bench()
+    circuit, known = supplied("bench")
     put_cell(circuit, cell, "bench", cell.pins, Chip(), known)
     for name in ("xs", "xw"):
         circuit.I(name, 0, name, waveform(CURRENT))
@@ -100,13 +133,7 @@ def on_bench() -> Mapping[str, Array]:
         circuit.V(name, name, 0, volt)
     sets = dict(BIAS.nodesets("xbias")) | BIAS.rest | dict(cell.nodesets("xbench"))
     sets |= {"xs": 0.4, "xw": 0.4, "line": 1.35, "bp0": 1.35, "bn0": -0.75}
-    lines = [str(circuit), include_lines("typical", 27.0, folder=process.models()), OPTIONS]
-    lines += [f".nodeset v({node})={volt!r}" for node, volt in sets.items()]
-    lines += [".save " + " ".join(f"i(v{name})" for name in OUTPUTS), ".end", ""]
-    times = np.arange(1, len(CURRENT) + 1) + HELD - READ
-    found = analysed("\n".join(lines), f"tran 1 {times[-1] + READ:.9g} 0 1")
-    assert found["time"][-1] >= times[-1]
-    return {name: -np.interp(times, found["time"], found[f"v{name}#branch"]) for name in OUTPUTS}
+    return {name: -current for name, current in solved(circuit, sets, OUTPUTS, len(CURRENT)).items()}
 
 
 def product(found: Mapping[str, Array], which: str) -> Array:
@@ -152,11 +179,9 @@ def test_inputs_of_both_signs_copy_a_current() -> None:
 
 
 @cache
-def measured(
-    which: str, corner: str = "typical", celsius: float = 27.0, levels: tuple[float, ...] = tuple(E)
-) -> Measured:
+def measured(which: str) -> Measured:
     threshold, gate = NEURONS[which]
-    return measure(BIAS, threshold, gate, U * VOLT, np.array(levels) * IE, corner=corner, celsius=celsius)
+    return measure(BIAS, threshold, gate, U * VOLT, E * IE)
 
 
 def code(found: Measured) -> Array:
@@ -223,14 +248,38 @@ def test_negative_copies_are_positive_ones(which: str) -> None:
             np.testing.assert_allclose(lines[below], lines[above], rtol=0.003, atol=1e-4)
 
 
-@pytest.mark.parametrize(("device", "name"), [("tp", "g"), ("lam", "lam")])
-def test_a_device_of_twice_the_width_is_seen(device: str, name: str) -> None:
+def test_a_device_of_twice_the_width_is_seen() -> None:
     """Control of the gains' bounds."""
     threshold, gate = NEURONS["nonnegative"]
-    width = {"tp": 4.0, "lam": 1.0}[device]
     far = np.array([-7.5, -4.0, 4.0, 7.5])
-    found = measure(BIAS, threshold, altered(gate, device, w=width), far * VOLT, E * IE)
-    assert min(gains(found)[name]) > 1.3
+    wrong = altered(altered(gate, "tp", w=8.0), "lam", w=1.0)
+    values = gains(measure(BIAS, threshold, wrong, far * VOLT, E * IE))
+    assert min(values["g"]) > 1.3
+    assert min(values["lam"]) > 1.5
+
+
+def test_entries_of_both_signs_meet_in_a_node() -> None:
+    """Two signed neurons, a matrix with a negative entry, and inputs of both signs: e = G s - b by Kirchhoff's law."""
+    units, b = np.array([[4, -2], [-3, 5]]), np.array([3.0, -2.0])
+    states = np.array([(p, q) for p in (-3.0, 0.4, 2.0) for q in (-2.5, 0.6, 4.0)])
+    threshold, gate = NEURONS["signed"]
+    circuit, known = supplied("two neurons")
+    sets = dict(BIAS.nodesets("xbias")) | BIAS.rest
+    for i in range(2):
+        for half, cell in (("threshold", threshold), ("gate", gate)):
+            put_cell(circuit, cell, f"{half}_{i}", [f"{pin}_{i}" for pin in cell.pins], Chip(), known)
+            sets |= dict(cell.nodesets(f"x{half}_{i}")) | {f"{pin}_{i}": v for pin, v in signed.REST.items()}
+        circuit.V(f"u_{i}", f"u_{i}", 0, waveform(states[:, i] * VOLT))
+        kind, ends = ("n", ("vdd", f"b_{i}")) if b[i] > 0 else ("p", (f"b_{i}", "vss"))
+        put_cell(circuit, input_current(kind), f"input_{i}", (f"b_{i}", f"e_{i}"), Chip(), known)
+        circuit.I(f"b_{i}", *ends, abs(b[i]) * IE)
+        for j in range(2):
+            for line, kind in (("ps", "p"), ("nm", "n")) if units[i, j] > 0 else (("ns", "n"), ("pm", "p")):
+                entry = copy(kind, abs(int(units[i, j])))
+                put_cell(circuit, entry, f"w_{i}_{j}_{line}", (f"{line}_{j}", f"e_{i}"), Chip(), known)
+    drift = np.stack(list(solved(circuit, sets, ("u_0", "u_1"), len(states)).values()), axis=1) / IE
+    s, slope, sign = form("signed", states)
+    np.testing.assert_allclose(drift, -(slope * (s @ units.T - b) + sign), rtol=0.03, atol=0.06)
 
 
 def test_cells_say_what_they_are_made_of() -> None:
@@ -281,7 +330,9 @@ def exact(which: str, x: float) -> Array:
 def test_implied_posterior_at_corners(which: str, corner: str, celsius: float) -> None:
     threshold, gate = NEURONS[which]
     u = np.concatenate([-FINE[:0:-1], FINE])
-    found = measure(BIAS, threshold, gate, u * VOLT, LEVELS * IE, corner=corner, celsius=celsius)
+    e = LEVELS * IE * tracking(celsius)
+    found = measure(bias(celsius), threshold, gate, u * VOLT, e, corner=corner, celsius=celsius)
+    found = in_units(found, celsius)
     assert_gains(found, 0.06, 0.08, 0.03)
     inputs = (0.0, 0.5, -1.0, 1.5, -2.0, 3.0) if which == "signed" else (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
     errors = np.array([implied(found, x) - exact(which, x) for x in inputs])

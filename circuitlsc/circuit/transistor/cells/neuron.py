@@ -93,8 +93,8 @@ def outputs() -> tuple[Mos, ...]:
         *mirror("p", "oa2", "oa", "ya"),
         *mirror("p", "ob", "ob", "ob"),
         *mirror("p", "ob2", "ob", "u"),
-        *mirror("n", "ya", "ya", "ya"),
-        *mirror("n", "ya2", "ya", "u"),
+        *mirror("n", "ya", "ya", "ya", units=8),
+        *mirror("n", "ya2", "ya", "u", units=8),
     )
 
 

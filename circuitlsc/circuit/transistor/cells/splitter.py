@@ -17,7 +17,7 @@ from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 from circuitlsc.io.arrays import Array
 
-LOGARITHM, LINE = (8.0, 1.0), (2.0, 4.0)  # diodes that steer pairs (of the pairs' size), and those that are only copied
+LOGARITHM, LINE = (8.0, 1.0), (4.0, 4.0)  # diodes that steer pairs (of the pairs' size), and those that are only copied
 
 
 def splitter(units: int = 4, *, diode: tuple[float, float] = LOGARITHM) -> TransistorCell:
