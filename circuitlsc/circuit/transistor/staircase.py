@@ -197,7 +197,7 @@ def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
     return tuple(line for line in CODE_LINES if line in threshold.pins)
 
 
-def held_deck(
+def state_deck(
     bias: TransistorCell,
     threshold: TransistorCell,
     gate: TransistorCell,
