@@ -1,6 +1,6 @@
 """Circuits in transistors: what corners, mismatch, trim and rounding make of the posterior. Prints the tables of the docs.
 
-    python benchmarks/transistor.py corners|mismatch|several|chips|devices|rounding
+    python benchmarks/transistor.py corners|mismatch|several|chips
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from circuitlsc.model.priors import SpikeSlab
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.sampling.compile import build_sampler
-from circuitlsc.sampling.sampler import Sampler
+from circuitlsc.studies.chip_yield import chip_yield
+from circuitlsc.validation.judge import circuit_statistics, exact_statistics
 
 WORKERS = 2
 SIGMA, PI, LAM = 0.5, 0.3, 1.0
@@ -104,7 +105,54 @@ def mismatch() -> None:
         print_yield(f"{area:g}", worst)
 
 
-PARTS = {f.__name__: f for f in (corners, mismatch)}
+# several latents ------------------------------------------------------------------------------------------------------
+
+BARS = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]], dtype=float).T / np.sqrt(2)
+MODELS: dict[str, tuple[SparseCodingModel, list[float]]] = {
+    "K = 2": (SparseCodingModel(np.array([[1.0, 0.6], [0.0, 0.8]]), PRIOR, SIGMA), [1.2, 0.8]),
+    "K = 2, G_12 < 0": (SparseCodingModel(np.array([[1.0, -0.5], [0.0, 0.75**0.5]]), PRIOR, SIGMA), [0.6, 0.9]),
+    "K = 2, signed": (SparseCodingModel(np.array([[1.0, 0.6], [0.0, 0.8]]), SpikeSlab(PI, LAM, signed=True), SIGMA), [1.2, -0.8]),
+    "K = 4, bars": (SparseCodingModel(BARS, PRIOR, SIGMA), [1.0, 1.0, 0.3, 0.3]),
+}
+SOME = [("typical", 27), ("ff", 125), ("ss", -40), ("fs", 27), ("sf", 27)]
+LENGTH, CHAINS = 8000.0, 4  # tau
+
+
+def of_model(name: str, process: str, celsius: float, trim: str) -> tuple[float, float]:
+    """Return the largest dP from the exact posterior, and its standard error, of tables that run in ngspice."""
+    model, x = MODELS[name]
+    corner = {"process": process, "temperature": celsius + 273.15}
+    circuit = build_sampler(model, np.array(x), level="transistor", nonideal={"corner": corner}, transistor={"trim": trim})
+    found = circuit_statistics(circuit, circuit.run(t_stop=LENGTH, chains=CHAINS, seed=1, workers=1))
+    off = np.abs(found.p_active - exact_statistics(model, np.array(x), seed=0).p_active)
+    worst = int(np.argmax(off))
+    return float(off[worst]), float(found.p_active_mcse[worst])
+
+
+def several() -> None:
+    """Print how far posteriors of several latents are from the exact ones."""
+    print("| model | corner | untrimmed: dP (s.e.) | trim full |\n|---|---|---|---|")
+    work = [(name, *corner, trim) for name in MODELS for corner in SOME for trim in ("none", "full")]
+    found = list(in_parallel(of_model, work))
+    for (name, process, celsius, _), plain, full in zip(work[::2], found[::2], found[1::2], strict=True):
+        print(f"| {name} | {process}, {celsius} C | {plain[0]:.3f} ({plain[1]:.3f}) | {full[0]:.3f} ({full[1]:.3f}) |")
+
+
+def chips() -> None:
+    """Print what chips of four latents differ by from the chip of equal devices, on the same noise."""
+    model, x = MODELS["K = 4, bars"]
+    print("| area | trim | median | 90 % | within 0.05 | 95 % interval |\n|---|---|---|---|---|---|")
+    for area in (1.0, 4.0):
+        worst = []
+        for trim in TRIMS:
+            keys = {"trim": trim, "area": area}
+            lot = chip_yield(model, np.array(x), {"mosfet": {"mismatch": 1.0}}, chips=20, tolerance=TOLERANCE,
+                             level="transistor", transistor=keys, t_stop=2000.0, chains=2, seed=1, workers=WORKERS)
+            worst.append([np.abs(chip.change.p_active).max() for chip in lot.chips])
+        print_yield(f"{area:g}", np.array(worst).T)
+
+
+PARTS = {f.__name__: f for f in (corners, mismatch, several, chips)}
 
 if __name__ == "__main__":
     PARTS[sys.argv[1]]()

@@ -202,6 +202,8 @@ def build_sampler(
     if stream is not None:
         plan = _dividing(plan, stream.hold)
         plan = replace(plan, warnings=(*plan.warnings, *system.warned_of(stream, plan)))
+    if sizes is not None:
+        plan = replace(plan, warnings=(*plan.warnings, *sizes.warned))
     sampler = Sampler(
         model=model,
         x=x,
