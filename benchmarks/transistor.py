@@ -1,6 +1,6 @@
 """Circuits in transistors: what corners, mismatch, trim and rounding make of the posterior. Prints the tables of the docs.
 
-    python benchmarks/transistor.py corners|mismatch|several|chips
+python benchmarks/transistor.py corners|mismatch|several|chips
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ def in_parallel(function: Callable[..., Any], work: Sequence[tuple[Any, ...]]) -
 
 # corners --------------------------------------------------------------------------------------------------------------
 
-CORNERS = [("typical", 27, 1.0), *(("typical", c, 1.0) for c in (-40, 85, 125)), *((p, 27, 1.0) for p in ("ff", "ss", "fs", "sf"))]
+CORNERS = [
+    ("typical", 27, 1.0),
+    *(("typical", c, 1.0) for c in (-40, 85, 125)),
+    *((p, 27, 1.0) for p in ("ff", "ss", "fs", "sf")),
+]
 CORNERS += [("ff", 125, 1.0), ("ss", -40, 1.0), ("ff", -40, 1.0), ("ss", 125, 1.0)]
 CORNERS += [(p, 27, volt / 3.3) for volt in (3.0, 3.6) for p in ("typical", "ss", "ff")]
 
@@ -72,7 +76,9 @@ def at_corner(process: str, celsius: float, supply: float) -> tuple[float, ...]:
 
 def corners() -> None:
     """Print the posterior that one neuron's tables imply, at the corners."""
-    print("| process | C | supply | dP | dmean | trim two | trim full | ideal bias |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| process | C | supply | dP | dmean | trim two | trim full | ideal bias |\n|---|---|---|---|---|---|---|---|"
+    )
     for (process, celsius, supply), row in zip(CORNERS, in_parallel(at_corner, CORNERS), strict=True):
         numbers = " | ".join(f"{value:.3f}" for value in row)
         print(f"| {process} | {celsius} | {3.3 * supply:.1f} V | {numbers} |", flush=True)
@@ -94,7 +100,10 @@ def print_yield(name: str, worst: np.ndarray) -> None:
         good = int(np.sum(errors <= TOLERANCE))
         ci = binomtest(good, len(errors)).proportion_ci(0.95, method="wilson")
         half, nine = np.quantile(errors, [0.5, 0.9])
-        print(f"| {name} | {trim} | {half:.3f} | {nine:.3f} | {good} of {len(errors)} | {ci.low:.0%} .. {ci.high:.0%} |", flush=True)
+        print(
+            f"| {name} | {trim} | {half:.3f} | {nine:.3f} | {good} of {len(errors)} | {ci.low:.0%} .. {ci.high:.0%} |",
+            flush=True,
+        )
 
 
 def mismatch() -> None:
@@ -111,7 +120,10 @@ BARS = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]], dtype=
 MODELS: dict[str, tuple[SparseCodingModel, list[float]]] = {
     "K = 2": (SparseCodingModel(np.array([[1.0, 0.6], [0.0, 0.8]]), PRIOR, SIGMA), [1.2, 0.8]),
     "K = 2, G_12 < 0": (SparseCodingModel(np.array([[1.0, -0.5], [0.0, 0.75**0.5]]), PRIOR, SIGMA), [0.6, 0.9]),
-    "K = 2, signed": (SparseCodingModel(np.array([[1.0, 0.6], [0.0, 0.8]]), SpikeSlab(PI, LAM, signed=True), SIGMA), [1.2, -0.8]),
+    "K = 2, signed": (
+        SparseCodingModel(np.array([[1.0, 0.6], [0.0, 0.8]]), SpikeSlab(PI, LAM, signed=True), SIGMA),
+        [1.2, -0.8],
+    ),
     "K = 4, bars": (SparseCodingModel(BARS, PRIOR, SIGMA), [1.0, 1.0, 0.3, 0.3]),
 }
 SOME = [("typical", 27), ("ff", 125), ("ss", -40), ("fs", 27), ("sf", 27)]
@@ -122,7 +134,9 @@ def of_model(name: str, process: str, celsius: float, trim: str) -> tuple[float,
     """Return the largest dP from the exact posterior, and its standard error, of tables that run in ngspice."""
     model, x = MODELS[name]
     corner = {"process": process, "temperature": celsius + 273.15}
-    circuit = build_sampler(model, np.array(x), level="transistor", nonideal={"corner": corner}, transistor={"trim": trim})
+    circuit = build_sampler(
+        model, np.array(x), level="transistor", nonideal={"corner": corner}, transistor={"trim": trim}
+    )
     found = circuit_statistics(circuit, circuit.run(t_stop=LENGTH, chains=CHAINS, seed=1, workers=1))
     off = np.abs(found.p_active - exact_statistics(model, np.array(x), seed=0).p_active)
     worst = int(np.argmax(off))
@@ -146,8 +160,19 @@ def chips() -> None:
         worst = []
         for trim in TRIMS:
             keys = {"trim": trim, "area": area}
-            lot = chip_yield(model, np.array(x), {"mosfet": {"mismatch": 1.0}}, chips=20, tolerance=TOLERANCE,
-                             level="transistor", transistor=keys, t_stop=2000.0, chains=2, seed=1, workers=WORKERS)
+            lot = chip_yield(
+                model,
+                np.array(x),
+                {"mosfet": {"mismatch": 1.0}},
+                chips=20,
+                tolerance=TOLERANCE,
+                level="transistor",
+                transistor=keys,
+                t_stop=2000.0,
+                chains=2,
+                seed=1,
+                workers=WORKERS,
+            )
             worst.append([np.abs(chip.change.p_active).max() for chip in lot.chips])
         print_yield(f"{area:g}", np.array(worst).T)
 

@@ -120,12 +120,19 @@ def test_yield_of_transistors() -> None:
 def test_full_trim_mends_a_bad_chip() -> None:
     worst = {}
     for trim in ("none", "full"):
-        lot = chip_yield(ONE, np.ones(1), Nonidealities(MISMATCH, seed=6), chips=1, **{**SHORT, "t_stop": 6000.0}, transistor={"trim": trim})
+        lot = chip_yield(
+            ONE,
+            np.ones(1),
+            Nonidealities(MISMATCH, seed=6),
+            chips=1,
+            **{**SHORT, "t_stop": 6000.0},
+            transistor={"trim": trim},
+        )
         worst[trim] = lot.chips[0]
     assert worst["full"].error + 3 * worst["full"].error_se < worst["none"].error
 
 
 def test_weights_that_cannot_be_rounded_are_refused() -> None:
+    unequal = SparseCodingModel(np.array([[2.0, 0.9], [0.0, 0.3]]), SpikeSlab(0.3, 1.0), 0.5)
     with pytest.raises(InputError, match="not positive semidefinite"):
-        unequal = SparseCodingModel(np.array([[2.0, 0.9], [0.0, 0.3]]), SpikeSlab(0.3, 1.0), 0.5)
         build_sampler(unequal, np.array([1.0, 0.5]), level="transistor", transistor={"weight_unit": 11.0})

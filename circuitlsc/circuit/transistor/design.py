@@ -359,7 +359,7 @@ def choose_weights(
     error, units, scale = best
     if error > REFUSED:
         raise InputError(
-            f"rounding the weights to whole mirrors of a line of at most {LINE_UNITS[-1]} moves P(active) by {error:.2g} at the "
+            f"rounding the weights to mirrors of a line of at most {LINE_UNITS[-1]} moves P(active) by {error:.2g} at the "
             f"least, and {REFUSED:g} is allowed. Give a transistor.weight_unit, or a model with less overlap or a larger sigma."
         )
     weights = _weights(gram, scale)

@@ -250,8 +250,8 @@ def within_models(mos: Mos) -> Iterator[Mos]:
     nodes = [mos.d, *(f"{mos.name}y{i}" for i in range(1, count)), mos.s]
     for i in range(count):
         name = mos.name if i == 0 else f"{mos.name}y{i}"
-        sizes = {"l": mos.l / count, "w": mos.w / beside, "m": mos.m * beside}
-        yield replace(mos, name=name, d=nodes[i], s=nodes[i + 1], **sizes)
+        ends = replace(mos, name=name, d=nodes[i], s=nodes[i + 1])
+        yield replace(ends, l=mos.l / count, w=mos.w / beside, m=mos.m * beside)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ capacitor holds more than milliseconds): what is read at the end of each stair i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,7 +30,10 @@ from circuitlsc.circuit.transistor.process import include_lines, models
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
 
-HELD, STEP = 0.475, 0.9  # seconds: on either side of a stair's middle; between time points, so that each stair has one or two
+HELD, STEP = (
+    0.475,
+    0.9,
+)  # seconds: on either side of a stair's middle; between time points, so that each stair has one or two
 OPTIONS = ".options gmin=1e-15 abstol=1e-14 reltol=1e-5 vntol=1e-7 itl1=300 itl2=300 itl4=100 trtol=1e9 method=gear"
 
 
@@ -101,7 +104,9 @@ def on_stairs(deck: str, stairs: int, where: str) -> Mapping[str, Array]:
     at = np.searchsorted(found["time"], ends, side="right") - 1
     there = found["time"][at] >= ends - 2 * HELD
     if not there.all():
-        raise SimulationError(f"ngspice stopped at stair {int(np.argmin(there))} of {stairs} of a staircase ({where}).", 0)
+        raise SimulationError(
+            f"ngspice stopped at stair {int(np.argmin(there))} of {stairs} of a staircase ({where}).", 0
+        )
     for name, values in found.items():
         if not np.isfinite(values).all():
             raise SimulationError(f"{name} is not finite on a staircase ({where}).", 0)
