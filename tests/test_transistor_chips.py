@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuitlsc.circuit.transistor import kept, process, staircase, tables
+from circuitlsc.circuit.transistor import implied, kept, process, staircase, tables
 from circuitlsc.circuit.transistor.parts import Mos, within_models
 from circuitlsc.circuit.transistor.rounding import Rounding, draws
 from circuitlsc.errors import InputError, SimulationError
@@ -120,16 +120,16 @@ def test_yield_of_transistors() -> None:
 def test_full_trim_mends_a_bad_chip() -> None:
     worst = {}
     for trim in ("none", "full"):
-        lot = chip_yield(
-            ONE,
-            np.ones(1),
-            Nonidealities(MISMATCH, seed=6),
-            chips=1,
-            **{**SHORT, "t_stop": 6000.0},
-            transistor={"trim": trim},
-        )
-        worst[trim] = lot.chips[0]
-    assert worst["full"].error + 3 * worst["full"].error_se < worst["none"].error
+        parts = Nonidealities(MISMATCH, seed=8)
+        chip = build_sampler(ONE, np.ones(1), level="transistor", nonideal=parts, transistor={"trim": trim}).silicon
+        m, gain = chip.tables.matrices[1][0, 0], chip.tables.inputs[0]
+        there = [
+            implied.posterior(chip.tables.neurons[0], x * 4 * gain / m, m, chip.sizes.width) for x in implied.INPUTS
+        ]
+        exact = [implied.exact(x, 4, u0=ONE.prior.threshold) for x in implied.INPUTS]
+        worst[trim] = max(abs(a.active - b.active) for a, b in zip(there, exact, strict=True))
+    assert worst["none"] > 0.04
+    assert worst["full"] < 0.015
 
 
 def test_weights_that_cannot_be_rounded_are_refused() -> None:
