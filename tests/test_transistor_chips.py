@@ -20,6 +20,7 @@ from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.studies.against_exact import with_gram
 from circuitlsc.studies.budget import ROUNDING, SILICON_CORNERS, WIDTH, error_budget, variants
 from circuitlsc.studies.chip_yield import chip_yield
+from circuitlsc.studies.circuit_calibration import calibrate_circuit
 
 pytestmark = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
@@ -136,3 +137,12 @@ def test_weights_that_cannot_be_rounded_are_refused() -> None:
     unequal = SparseCodingModel(np.array([[2.0, 0.9], [0.0, 0.3]]), SpikeSlab(0.3, 1.0), 0.5)
     with pytest.raises(InputError, match="not positive semidefinite"):
         build_sampler(unequal, np.array([1.0, 0.5]), level="transistor", transistor={"weight_unit": 11.0})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mismatch", "agrees"), [(0.0, True), (4.0, False)])
+def test_calibration_of_a_chip(mismatch: float, agrees: bool) -> None:
+    parts = {"mosfet": {"mismatch": mismatch}}
+    asked: dict[str, Any] = {"inputs": 300, "draws": 19, "spacing": 5.0, "warmup": 10.0, "seed": 3}
+    measured = calibrate_circuit(ONE, **asked, level="transistor", nonideal=parts)
+    assert repr(measured).startswith(f"CircuitCalibration({'agrees' if agrees else 'disagrees'}")

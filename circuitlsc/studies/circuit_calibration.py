@@ -54,7 +54,8 @@ class CalibrationPlan(Shown):
     def measure(self, **machine: Any) -> CircuitCalibration:
         """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
         samples = self.sampler.run(self.run, **machine)
-        return self._ranked(samples.by_row("s")[0], samples)
+        codes = samples.by_row("s")[0]
+        return self._ranked(codes if self.sampler.sizes is None else self.sampler.silicon.sparse(codes), samples)
 
     def _ranked(self, codes: Array, samples: Samples | None) -> CircuitCalibration:
         """Rank the true codes among those of the circuit, (n_inputs, n_draws, n_latents)."""

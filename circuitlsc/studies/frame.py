@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from circuitlsc.errors import InputError
@@ -83,8 +82,7 @@ def read_rows(sampler: Sampler, samples: Samples) -> list[Draws]:
     """
     of = read(sampler)
     if sampler.sizes is not None:
-        w = sampler.sizes.width
-        return [samples.draws(of).map(lambda s: np.where(np.abs(s) > w, s, 0.0))]
+        return [samples.draws(of).map(sampler.silicon.sparse)]
     return [samples.row_draws(n, of) for n in range(len(sampler.x))] if samples.remembered else [samples.draws(of)]
 
 
