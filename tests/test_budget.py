@@ -12,7 +12,7 @@ from circuitlsc.circuit import lowering
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.reporting.study_plot import budget_figure, chips_figure, sweep_figure
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.studies.budget import BudgetEntry, error_budget, parse_sweep, variants
+from circuitlsc.studies.budget import CORNERS, BudgetEntry, error_budget, parse_sweep, variants
 from circuitlsc.studies.chip_yield import chip_yield
 from circuitlsc.validation.paired_difference import paired_difference
 
@@ -123,7 +123,7 @@ def test_report_and_figures(budget):
 
 def test_corners():
     nonideal = Nonidealities(op_amp={"offset": 1e-3}, corner={"supply": 0.95})
-    corners = [(n, p) for n, p in variants(nonideal, [], True) if n.startswith("all, corner.")]
+    corners = [(n, p) for n, p in variants(nonideal, [], CORNERS) if n.startswith("all, corner.")]
     assert [n for n, _ in corners] == [
         *("all, corner.temperature=233.15", "all, corner.temperature=358.15", "all, corner.supply=0.9"),
         *("all, corner.supply=1.1", "all, corner.resistance=0.8", "all, corner.resistance=1.2"),

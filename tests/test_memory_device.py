@@ -267,7 +267,7 @@ def test_budget_and_yield_of_a_memory():
 
 def test_what_white_noise_cannot_have_is_tried_with_its_capacitance():
     parts = Nonidealities(noise={"capacitance": 1e-13, "ac_corner": 1e3})
-    tried = dict(variants(parts, [], False, ("noise.ac_corner",)))
+    tried = dict(variants(parts, [], {}, ("noise.ac_corner",)))
     assert list(tried) == ["noise.capacitance", "noise.ac_corner, noise.capacitance", "all"]
     assert tried["noise.ac_corner, noise.capacitance"].noise == parts.noise
     memory(tried["noise.ac_corner, noise.capacitance"])

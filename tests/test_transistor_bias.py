@@ -10,11 +10,11 @@ import pytest
 
 from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron
-from circuitlsc.circuit.transistor.cells.bias import COPY, SINK, Currents, ideal_bias
+from circuitlsc.circuit.transistor.cells.bias import COPY, SINK, Currents
 from circuitlsc.circuit.transistor.cells.converter import POLY, tracking
 from circuitlsc.circuit.transistor.cells.real_bias import ABOUT, EXACT, REFERENCE, ratio, real_bias
 from circuitlsc.circuit.transistor.headroom import headroom
-from circuitlsc.circuit.transistor.implied import INPUTS, errors, exact, posterior, trimmed
+from circuitlsc.circuit.transistor.implied import INPUTS, errors, exact, posterior, rescaled
 from circuitlsc.circuit.transistor.parts import Chip, Current, TransistorCell
 from circuitlsc.circuit.transistor.staircase import measure, operating_points, pins_of, placed
 from circuitlsc.circuit.transistor.startup import at_rest, held_bias, start
@@ -34,14 +34,7 @@ CORNERS = [
     *((c, 27.0, s) for c in ("typical", "ss", "ff") for s in (3.0, 3.6)),
 ]
 EXTREMES = [(c, t, s) for c in ("typical", "ff", "ss", "fs", "sf") for t in (-40.0, 27.0, 125.0) for s in (3.0, 3.6)]
-WORST = [
-    ("typical", 27.0, 3.3),
-    ("ss", -40.0, 3.0),
-    ("fs", -40.0, 3.6),
-    ("ss", 125.0, 3.0),
-    ("sf", 125.0, 3.0),
-    ("ff", 125.0, 3.6),
-]
+WORST = [EXTREMES[k] for k in (2, 12, 19, 16, 28, 11)]
 
 models = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
@@ -85,7 +78,7 @@ def test_currents_follow_the_reference() -> None:
     for name, wanted in (("dbn", CURRENTS.least), ("dbp", CURRENTS.least), ("dbne", 0.2e-9), ("dbpe", 0.2e-9)):
         assert through(found, name) == pytest.approx(wanted, rel=0.02), name
     assert float(found["id vdd"][0]) < 1e-6
-    assert 1500 < block().gate_area < 2000
+    assert 4500 < block().gate_area < 5600
 
 
 @models
@@ -198,19 +191,16 @@ def test_ideal_tables_imply_the_exact_posterior() -> None:
 
 
 def test_two_numbers_cure_gain_and_prior() -> None:
-    cured = trimmed(hyperbolic(1.15, 1.2))
+    cured = rescaled(hyperbolic(1.15, 1.2))
     assert np.abs(errors(cured, G, W) - errors(hyperbolic(), G, W)).max() < 0.003
 
 
 @cache
-def tables(kind: str, corner: str, celsius: float, supply: float) -> NeuronTables:
-    """Return a neuron's tables with ideal or real bias, all currents in proportion to 1/R."""
+def tables(corner: str, celsius: float, supply: float) -> NeuronTables:
+    """Return a neuron's tables, all currents in proportion to 1/R."""
     now = tracking(celsius)
     setting = {"corner": corner, "celsius": celsius, "supply": supply}
-    if kind == "real":
-        bias = held_bias(at_rest(block(celsius), **setting))
-    else:
-        bias = ideal_bias(Currents(*(now * value for value in (W * I1, 0.08 * IE, U0 * I1, IE))))
+    bias = held_bias(at_rest(block(celsius), **setting))
     found = measure(bias, neuron.threshold(OHM, drift=POLY), GATE, U * VOLT, E * IE * now, **setting)
     code, drift = found.code[0, 0] / (I1 * now), found.drift[0] / (IE * now)
     return NeuronTables(Table(U, code), None, Surface(U, E, drift), (1.0, 1.0), W)
@@ -221,15 +211,9 @@ def tables(kind: str, corner: str, celsius: float, supply: float) -> NeuronTable
 @pytest.mark.parametrize(("corner", "celsius", "supply"), CORNERS)
 def test_implied_posterior_with_the_block(corner: str, celsius: float, supply: float) -> None:
     nominal = (corner, celsius, supply) == ("typical", 27.0, 3.3)
-    found = tables("real", corner, celsius, supply)
+    found = tables(corner, celsius, supply)
     assert np.abs(errors(found, G, W)).max() < (0.03 if nominal else 0.04)
-    assert np.abs(errors(trimmed(found), G, W)).max() < (0.015 if nominal else 0.02)
-
-
-@models
-@pytest.mark.slow
-def test_voltages_that_do_not_follow_the_supply_fail() -> None:
-    assert np.abs(errors(trimmed(tables("ideal", "ss", 27.0, 3.0)), G, W)).max() > 0.02
+    assert np.abs(errors(rescaled(found), G, W)).max() < (0.015 if nominal else 0.02)
 
 
 @models
@@ -238,8 +222,8 @@ def test_a_constant_reference_misses_the_threshold() -> None:
     bias = held_bias(at_rest(real_bias(CURRENTS), celsius=125.0))
     found = measure(bias, neuron.threshold(OHM, drift=POLY), GATE, U * VOLT, E * IE, celsius=125.0)
     constant = NeuronTables(Table(U, found.code[0, 0] / I1), None, Surface(U, E, found.drift[0] / IE), (1.0, 1.0), W)
-    assert np.abs(errors(trimmed(constant), G, W)).max() > 0.025
-    assert np.abs(errors(trimmed(tables("real", "typical", 125.0, 3.3)), G, W)).max() < 0.015
+    assert np.abs(errors(rescaled(constant), G, W)).max() > 0.025
+    assert np.abs(errors(rescaled(tables("typical", 125.0, 3.3)), G, W)).max() < 0.015
 
 
 @models
@@ -258,8 +242,8 @@ def test_neurons_hardly_move_the_lines() -> None:
         )
 
     alone = drift(bias)
-    assert np.abs(drift(loaded(bias)) - alone).max() < 0.005
-    assert np.abs(drift(held_bias(at_rest(bias))) - alone).max() < 0.001
+    assert np.abs(drift(loaded(bias)) - alone).max() < 0.011
+    assert np.abs(drift(held_bias(at_rest(bias))) - alone).max() < 0.003
     # without the wide devices that take them the lines would rise
     parts = tuple(replace(p, m=1, w=0.3, l=8.0) if p.name in ("sr0", "sr1") else p for p in bias.parts)
     assert np.abs(drift(loaded(replace(bias, parts=parts))) - alone).max() > 0.02

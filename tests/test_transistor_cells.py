@@ -19,10 +19,9 @@ from circuitlsc.circuit.transistor.cells.converter import converted, converter, 
 from circuitlsc.circuit.transistor.cells.mirror import copy, input_current, mirror
 from circuitlsc.circuit.transistor.cells.pair import pair, share
 from circuitlsc.circuit.transistor.cells.splitter import split, splitter
-from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import BELOW, Chip, Current, Mos, Part, TransistorCell, Use
 from circuitlsc.circuit.transistor.process import include_lines
-from circuitlsc.circuit.transistor.staircase import HELD, OPTIONS, READ, Measured, measure, put_cell, waveform
+from circuitlsc.circuit.transistor.staircase import OPTIONS, Measured, measure, on_stairs, put_cell, waveform
 
 pytestmark = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
@@ -103,10 +102,8 @@ def solved(circuit: Circuit, sets: Mapping[str, float], outputs: Iterable[str], 
     lines = [str(circuit), include_lines("typical", ROOM, folder=process.models()), OPTIONS]
     lines += [f".nodeset v({node})={volt!r}" for node, volt in sets.items()]
     lines += [".save " + " ".join(f"i(v{name})" for name in outputs), ".end", ""]
-    times = np.arange(1, stairs + 1) + HELD - READ
-    found = analysed("\n".join(lines), f"tran 1 {times[-1] + READ:.9g} 0 1")
-    assert found["time"][-1] >= times[-1]
-    return {name: np.interp(times, found["time"], found[f"v{name}#branch"]) for name in outputs}
+    found = on_stairs("\n".join(lines), stairs, "bench")
+    return {name: found[f"v{name}#branch"] for name in outputs}
 
 
 def supplied(title: str) -> tuple[Circuit, set[str]]:
@@ -125,10 +122,10 @@ def on_bench() -> Mapping[str, Array]:
     circuit, known = supplied("bench")
     put_cell(circuit, cell, "bench", cell.pins, Chip(), known)
     for name in ("xs", "xw"):
-        circuit.I(name, 0, name, waveform(CURRENT))
-    circuit.V("u", "u", 0, waveform(CURRENT * OHM))
+        circuit.B(name, 0, name, current_expression=waveform(CURRENT))
+    circuit.B("u", "u", 0, voltage_expression=waveform(CURRENT * OHM))
     for name, ends in (("line", ("line", "vss")), ("bp0", ("bp0", "vss")), ("bn0", ("vdd", "bn0"))):
-        circuit.I(name, *ends, waveform(SIZE))
+        circuit.B(name, *ends, current_expression=waveform(SIZE))
     for name, volt in OUTPUTS.items():
         circuit.V(name, name, 0, volt)
     sets = dict(BIAS.nodesets("xbias")) | BIAS.rest | dict(cell.nodesets("xbench"))
@@ -269,7 +266,8 @@ def test_entries_of_both_signs_meet_in_a_node() -> None:
         for half, cell in (("threshold", threshold), ("gate", gate)):
             put_cell(circuit, cell, f"{half}_{i}", [f"{pin}_{i}" for pin in cell.pins], Chip(), known)
             sets |= dict(cell.nodesets(f"x{half}_{i}")) | {f"{pin}_{i}": v for pin, v in signed.REST.items()}
-        circuit.V(f"u_{i}", f"u_{i}", 0, waveform(states[:, i] * VOLT))
+        circuit.B(f"u_{i}", f"given_{i}", 0, voltage_expression=waveform(states[:, i] * VOLT))
+        circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0)
         kind, ends = ("n", ("vdd", f"b_{i}")) if b[i] > 0 else ("p", (f"b_{i}", "vss"))
         put_cell(circuit, input_current(kind), f"input_{i}", (f"b_{i}", f"e_{i}"), Chip(), known)
         circuit.I(f"b_{i}", *ends, abs(b[i]) * IE)

@@ -130,10 +130,10 @@ def imperfect(
     config = job.load()
     circuit = config.circuit()
     check_samples_one(f"the {job.command}", circuit, remembered=True)
-    if (level := circuit["level"]) != "device":
+    if (level := circuit["level"]) == "ideal":
         raise InputError(
             f'circuit.level = "{level}" has no parts that could be imperfect. '
-            'Set level = "device" in [circuit], and give the imperfections in [nonideal].'
+            'Set level = "device" or "transistor" in [circuit], and give the imperfections in [nonideal].'
         )
     parts, length, sampler = circuit.pop("nonideal") or IDEAL, short_run(config, t_stop), config.sampler()
     with job.folder(config, sampler, run=length, **asked) as (results, where):

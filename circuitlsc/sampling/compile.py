@@ -202,6 +202,8 @@ def build_sampler(
     if stream is not None:
         plan = _dividing(plan, stream.hold)
         plan = replace(plan, warnings=(*plan.warnings, *system.warned_of(stream, plan)))
+    if sizes is not None:
+        plan = replace(plan, warnings=(*plan.warnings, *sizes.warned))
     sampler = Sampler(
         model=model,
         x=x,
@@ -260,7 +262,7 @@ def _observations(
 
 def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
     """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width, smoothing and scales."""
-    nonideal, stream = changes.get("nonideal", sampler.nonideal), sampler.stream
+    nonideal, stream = changes.get("nonideal") or sampler.nonideal, sampler.stream
     alike = ("form", "level", "dynamics", "tolerance", "halvings", "wires", "loop", "encoder", "source")
     arguments: dict[str, Any] = {
         **{name: getattr(sampler, name) for name in alike},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,10 @@ from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.lazy_draws import Draws
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.studies.against_exact import unpaired, with_gram
 from circuitlsc.studies.device_law import predict_law
 from circuitlsc.studies.frame import check_samples_one, common_step, read, read_rows, run_all, split_options
 from circuitlsc.studies.small_signal import Prediction, predict, predict_rows
-from circuitlsc.validation.compare import support_distance
 from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of
 from circuitlsc.validation.law import law_of_run, law_statistics
 from circuitlsc.validation.paired_difference import PairedDifference, paired_rows
@@ -37,15 +37,24 @@ STEP_DEPENDENT = ("op_amp.slew_rate", "comparator.hysteresis", "comparator.delay
 HALF = " at half the step"
 STEP_ALLOWANCE = 0.005  # the bias that the verdict of a run allows to width and step
 MAX_SWEEP = 1000
-_COMPARED = (*MARGINALS, *(f"{name}_mcse" for name in MARGINALS))
 STATISTICS = (*MARGINALS, "tv", "coactive")
-#: the corners of `corner_cases`: temperatures -40 and 85 C, supply, resistors, capacitors
-CORNERS = {
+#: corners: temperatures -40 and 85 C, supply, resistors, capacitors; and of transistors
+CORNERS: dict[str, tuple[float, ...]] = {
     "corner.temperature": (233.15, 358.15),
     "corner.supply": (0.9, 1.1),
     "corner.resistance": (0.8, 1.2),
     "corner.capacitance": (0.8, 1.2),
 }
+SILICON_CORNERS: dict[str, tuple[Any, ...]] = {
+    "corner.process": ("ff", "ss", "fs", "sf"),
+    "corner.temperature": (233.15, 358.15, 398.15),
+    "corner.supply": (3.0 / 3.3, 3.6 / 3.3),
+}
+WIDTH, ROUNDING = "width", "weight rounding"
+SILICON_ROWS = (
+    "ideal: the chip of equal transistors at the typical corner; width: ideal cells of its width; weight rounding: its "
+    "whole numbers of unit mirrors in the exact posterior; all against the exact posterior"
+)
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,7 @@ class ErrorBudget(Shown):
             "changes against the circuit with ideal parts on the same noise, of the latent "
             f"(of {latents}) or pair that changes most; (standard error of the paired difference)",
             f"ideal: against {zero}, unpaired",
+            *([SILICON_ROWS] if sampler.sizes is not None else []),
             *([crosstalk] if written else []),
             f"{run.chains} x {run.t_stop:g} tau per circuit, step {sampler.plan.step:.4g} tau, {layout}",
         ]
@@ -312,7 +322,8 @@ def error_budget(
     sweeps : iterable of Sweep or str
         ``"part.parameter=start:stop:n"``.
     corners : bool
-        Add -40 and 85 C, supply +-10 %, resistors and capacitors +-20 %.
+        Add -40 and 85 C, supply +-10 %, resistors and capacitors +-20 %; of transistors processes ff, ss, fs and sf, -40, 85
+        and 125 C, and supplies of 3.0 and 3.6 V.
     step_check : bool
         Run slew rate, hysteresis and delay at half the step too.
     **options
@@ -332,15 +343,20 @@ def error_budget(
     nonideal = as_nonidealities(nonideal)
     run, machine, circuit = split_options(options, len(np.atleast_2d(x)))
     asked = [s if isinstance(s, Sweep) else parse_sweep(s) for s in sweeps]
-    circuits = variants(nonideal, asked, corners, _with_capacitance(as_dynamics(circuit.get("dynamics", LANGEVIN))))
+    silicon = circuit.get("level") == "transistor"
+    where: Mapping[str, tuple[Any, ...]] = SILICON_CORNERS if silicon else CORNERS
+    coloured = _with_capacitance(as_dynamics(circuit.get("dynamics", LANGEVIN)))
+    circuits = variants(nonideal, asked, where if corners else {}, coloured)
     if not circuits:
         raise InputError(
             "the budget is empty: no part has an imperfection, and no sweep was asked for. "
             "Give [nonideal] parameters, a preset, or --sweep part.parameter=start:stop:n."
         )
-    ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], {**circuit, "level": "device"})
+    ideal = common_step(model, x, nonideal.only(), [v for _, v in circuits], circuit, machine.get("workers"))
     # everything is compiled before anything runs: a bad value stops the budget here
     samplers = {"ideal": ideal}
+    if silicon:
+        samplers[WIDTH] = rebuilt(ideal, level="ideal", nonideal=None, transistor=None)
     for name, parts in circuits:
         samplers[name] = rebuilt(ideal, nonideal=parts)
         # of one input to an encoder all has settled that a step could matter to
@@ -350,12 +366,16 @@ def error_budget(
     of = read(ideal)
     before = read_rows(ideal, done["ideal"])
     entries = [_of_ideal(ideal, done["ideal"])]
+    if silicon:
+        entries += [replace(_of_ideal(samplers[WIDTH], done[WIDTH]), name=WIDTH), _of_rounding(ideal, run.seed)]
     for name, parts in circuits:
         device = samplers[name]
         after, half = read_rows(ideal, done[name]), done.get(name + HALF)
         change = paired_rows(model, before, after, of=of)
         predicted: Prediction | None
-        if not ideal.dynamics.has_energy:
+        if silicon:
+            predicted = None
+        elif not ideal.dynamics.has_energy:
             predicted = predict_law(ideal, device)
         elif ideal.dynamics.remembers:
             predicted = predict_rows(ideal, device, before)
@@ -376,7 +396,10 @@ def _with_capacitance(dynamics: Dynamics) -> tuple[str, ...]:
 
 
 def variants(
-    nonideal: Nonidealities, sweeps: Sequence[Sweep], corners: bool, coloured: Sequence[str] = ()
+    nonideal: Nonidealities,
+    sweeps: Sequence[Sweep],
+    corners: Mapping[str, tuple[Any, ...]],
+    coloured: Sequence[str] = (),
 ) -> list[tuple[str, Nonidealities]]:
     """Return (name, parts) of every circuit beside the ideal one; those of ``coloured`` have noise.capacitance, too."""
     found = nonideal.imperfections()
@@ -392,9 +415,9 @@ def variants(
         for value in sweep.values:
             exact = int(value) if sweep.name == "crossbar.levels" and value == int(value) else value
             out.append((f"{sweep.name}={exact:.6g}", ideal.changed({sweep.name: exact})))
-    if corners:
-        for name, values in CORNERS.items():
-            out += [(f"all, {name}={value:g}", nonideal.changed({name: value})) for value in values]
+    for name, values in corners.items():
+        said = {value: value if isinstance(value, str) else f"{value:g}" for value in values}
+        out += [(f"all, {name}={said[value]}", nonideal.changed({name: value})) for value in values]
     count = Counter(name for name, _ in out)
     if twice := sorted(name for name in count if count[name] > 1):
         raise InputError(f"{twice[0]} stands twice in the budget. Remove it from one of the sweeps.")
@@ -423,18 +446,17 @@ def _of_ideal(ideal: Sampler, samples: Samples) -> BudgetEntry:
         pairs = [(circuit_statistics(ideal, samples), exact_statistics(target, ideal.x, seed=seed))]
     else:
         pairs = [(circuit_statistics(ideal, samples), law_statistics(law_of_run(ideal), ideal.model, ideal.x))]
-    both = {n: [np.concatenate([getattr(f, n) for f in side]) for side in zip(*pairs, strict=True)] for n in _COMPARED}
-    moved = {name: both[name][0] - both[name][1] for name in MARGINALS}
-    errors = {f"{name}_se": np.hypot(*both[f"{name}_mcse"]) for name in MARGINALS}
-    unpaired = {f"{n}_unpaired_se": errors[f"{n}_se"] for n in ("p_active", "mean")}
-    supports: dict[str, float | None] = {}
-    if ideal.model.prior.sparse:
-        apart = [support_distance(found, exact, seed) for found, exact in pairs]
-        known = all(a.tv is not None for a in apart)
-        tv, floor = (float(np.mean([getattr(a, n) for a in apart])) if known else None for n in ("tv", "tv_floor"))
-        supports = {"tv": tv, "tv_se": floor, "tv_floor": floor}
-    change = PairedDifference(**moved, **errors, **unpaired, **supports)  # type: ignore[arg-type]
+    change = unpaired(pairs, sparse=ideal.model.prior.sparse, seed=seed)
     return BudgetEntry("ideal", {}, change, against="exact" if energy else "law", inputs=len(pairs))
+
+
+def _of_rounding(ideal: Sampler, seed: int) -> BudgetEntry:
+    """Return how far the posterior of whole numbers of unit mirrors is from the one that was asked for; both exact."""
+    assert ideal.sizes is not None
+    target, x = target_of(ideal), ideal.first_x
+    given = with_gram(target, x, ideal.sizes.gram)
+    pairs = [(exact_statistics(*given, seed=seed), exact_statistics(target, x, seed=seed))]
+    return BudgetEntry(ROUNDING, {}, unpaired(pairs, sparse=False, seed=seed), against="exact")
 
 
 def _row_statistics(ideal: Sampler, n: int, u: Draws) -> PosteriorStatistics:

@@ -167,9 +167,10 @@ def chip_yield(
             "every chip would be the same: no part has an imperfection. Give [nonideal] parameters or a preset."
         )
     run, machine, circuit = split_options(options, len(np.atleast_2d(x)))
-    ideal = common_step(model, x, nonideal.only(), [nonideal], {**circuit, "level": "device"})
     seeds = [nonideal.seed + c for c in range(int(chips))]
-    lot = {f"chip {s}": rebuilt(ideal, nonideal=nonideal.changed({}, seed=s)) for s in seeds}
+    lots = {f"chip {s}": nonideal.changed({}, seed=s) for s in seeds}
+    ideal = common_step(model, x, nonideal.only(), list(lots.values()), circuit, machine.get("workers"))
+    lot = {name: rebuilt(ideal, nonideal=parts) for name, parts in lots.items()}
     before, *after = (read_rows(ideal, done) for done in run_all({"ideal": ideal, **lot}, run, **machine).values())
     changes = (paired_rows(model, before, chip, of=read(ideal)) for chip in after)
     found = [_judge(model, s, change, tolerance) for s, change in zip(seeds, changes, strict=True)]

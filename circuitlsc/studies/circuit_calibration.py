@@ -55,9 +55,7 @@ class CalibrationPlan(Shown):
         """Run the circuit and rank the codes; ``workers``, ``executor``, ``timeout``, ... as for `Sampler.run`."""
         samples = self.sampler.run(self.run, **machine)
         codes = samples.by_row("s")[0]
-        if self.sampler.sizes is not None:  # a line carries a little where its latent is not active
-            codes = np.where(self.sampler.active(samples.by_row("u")[0]), codes, 0.0)
-        return self._ranked(codes, samples)
+        return self._ranked(codes if self.sampler.sizes is None else self.sampler.silicon.sparse(codes), samples)
 
     def _ranked(self, codes: Array, samples: Samples | None) -> CircuitCalibration:
         """Rank the true codes among those of the circuit, (n_inputs, n_draws, n_latents)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -69,13 +71,18 @@ def check_samples_one(what: str, circuit: Mapping[str, Any], *, remembered: bool
 
 
 def read(sampler: Sampler) -> str:
-    """Return which samples a study reads: the states u, or, where these are noise alone, the codes s."""
-    return "u" if sampler.dynamics.has_energy else "s"
+    """Return which samples a study reads: the states u, or, where these are noise alone or a chip has lines, the codes s."""
+    return "u" if sampler.dynamics.has_energy and sampler.sizes is None else "s"
 
 
 def read_rows(sampler: Sampler, samples: Samples) -> list[Draws]:
-    """Return what a study reads of each input, (n_chains, n_draws, n_latents): one, or those of a memory."""
+    """Return what a study reads of each input, (n_chains, n_draws, n_latents): one, or those of a memory.
+
+    Of transistors it is what the chip's lines carry, 0 where that is no more than w.
+    """
     of = read(sampler)
+    if sampler.sizes is not None:
+        return [samples.draws(of).map(sampler.silicon.sparse)]
     return [samples.row_draws(n, of) for n in range(len(sampler.x))] if samples.remembered else [samples.draws(of)]
 
 
@@ -85,15 +92,32 @@ def common_step(
     ideal: Nonidealities,
     variants: Sequence[Nonidealities],
     circuit: dict[str, Any],
+    workers: int | None = None,
 ) -> Sampler:
-    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path."""
-    base = build_sampler(model, x, **{**circuit, "nonideal": ideal})
+    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path.
+
+    It has parts that can be imperfect: of transistors those of all variants are characterised, by so many processes.
+    """
+    level = "transistor" if circuit.get("level") == "transistor" else "device"
+    base = build_sampler(model, x, **{**circuit, "level": level, "nonideal": ideal})
+    if base.sizes is not None:
+        characterise(base, variants, workers)
     if circuit.get("step") is not None:
         return base
     widths = [v.comparator.width / base.scaling.volt for v in variants if v.comparator.width is not None]
     x = base.x if base.dynamics.remembers else base.first_x
     step = min([base.plan.step, *(base.system.plan(model, x, w, None).step.step for w in widths)])
     return base if step == base.plan.step else rebuilt(base, step=step)
+
+
+def characterise(sampler: Sampler, variants: Sequence[Nonidealities], workers: int | None) -> None:
+    """Have the cells of several chips of a design measured side by side: what is known of a chip is kept.
+
+    A thread each, which waits for an ngspice of its own.
+    """
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for _ in pool.map(lambda parts: replace(sampler.silicon, parts=parts).tables, variants):
+            pass
 
 
 def run_all(

@@ -137,9 +137,12 @@ def circuit_statistics(sampler: Sampler, samples: Samples, levels: Array | None 
 
 
 def active_draws(sampler: Sampler, samples: Samples) -> Draws:
-    """Return which latents are active: abs(u) is above the threshold, or, where u is noise alone, the code is not 0."""
+    """Return which latents are active: abs(u) is above the threshold (or, of transistors, a line's current above I0).
+
+    Where u is noise alone, those whose code is not 0.
+    """
     if sampler.dynamics.has_energy:
-        return samples.draws("u").map(sampler.model.active)
+        return samples.draws("u").map(sampler.active)
     return samples.draws("s").map(lambda s: s != 0)
 
 

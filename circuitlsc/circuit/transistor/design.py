@@ -23,6 +23,7 @@ from circuitlsc.circuit.transistor.cells.real_bias import real_bias
 from circuitlsc.circuit.transistor.cells.signed import signed_gate, signed_threshold
 from circuitlsc.circuit.transistor.crossbar import Entry, entries, input_mirrors
 from circuitlsc.circuit.transistor.parts import Placed, TransistorCell
+from circuitlsc.circuit.transistor.rounding import Rounding
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.declared import Declared, choice, quantity
@@ -38,8 +39,8 @@ UNIT, UNIT_E, VOLT = 10e-9, 2.5e-9, 0.1  # per slab of u, per unit of e, in ampe
 LARGEST_U, LARGEST_E = 0.85, 100e-9  # volt, ampere: how far cells are characterised, and hold
 LEAST_E = 0.08  # I0 of the splitter of e, over the unit of e
 MOST_LATENTS, MOST_UNITS = 8, 256
-LINE_UNITS = (4, 8, 16)
-ROUNDED = 0.005  # P(active): what rounding may move it by
+LINE_UNITS = (4, 8, 16, 32)
+ROUNDED, REFUSED = 0.005, 0.01  # P(active): what rounding should, and what it may move it by
 SUPPLY = 3.3  # volt
 TAU = 4e-3  # second, of a line of 4 units that one mirror of 4 units copies, at I0 = 0.4 nA
 FAN, REFERENCE_LEAST = 12, 0.4e-9  # units, ampere
@@ -93,6 +94,8 @@ class Design:
         Whether codes may be negative.
     ideally_biased : bool
         Whether bias voltages and currents are ideal, for comparison.
+    moved : float
+        What rounding the weights moves P(active) by, at the most.
     """
 
     keys: TransistorKeys
@@ -108,6 +111,7 @@ class Design:
     reach_e: float
     signed: bool = False
     ideally_biased: bool = False
+    moved: float = 0.0
 
     @property
     def crossing(self) -> float:
@@ -191,6 +195,16 @@ class Design:
                 f"{SUPPLY:g} V. Leave it out; nonideal.corner.supply is a factor on it."
             )
         return float(tau), float(wanted), SUPPLY / 2
+
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """What to say of rounding, if it moves the posterior further than it should."""
+        if self.moved <= ROUNDED:
+            return ()
+        return (
+            f"rounding the weights to mirrors of {self.weight_unit:.4g} moves P(active) by {self.moved:.2g}, and "
+            f"{ROUNDED:g} is aimed at.",
+        )
 
     @property
     def slow_tau(self) -> float:
@@ -302,7 +316,7 @@ def design(
     volt = min(VOLT / slab, room) if volt is None else volt
     unit = UNIT * volt / VOLT  # the resistor is 10 megohm
     largest = min(UNIT_E * slab, LARGEST_E / ranges.e)
-    units, scale, weights = choose_weights(model, x, unit, largest, keys.weight_unit)
+    units, scale, weights, moved = choose_weights(model, x, unit, largest, keys.weight_unit)
     return Design(
         keys=keys,
         unit=unit,
@@ -313,6 +327,7 @@ def design(
         lam=1 / slab,
         weights=weights,
         units=units,
+        moved=moved,
         signed=model.prior.signed,
         reach_u=LARGEST_U / volt,
         reach_e=max(1.6 * ranges.e, 16 / slab),
@@ -321,26 +336,44 @@ def design(
 
 def choose_weights(
     model: SparseCodingModel, x: Array, unit: float, largest_e: float, given: float | None
-) -> tuple[int, float, NDArray[np.int64]]:
-    """Return the units of a line, the weight of one unit, and the weights in units.
+) -> tuple[int, float, NDArray[np.int64], float]:
+    """Return the units of a line, the weight of one unit, the weights in units, and what rounding moves P(active) by.
 
     The unit current of e may be ``largest_e`` or up to half as much: of all weights of a unit that this allows the one is
     taken that rounding moves P(active) least by, at the fewest units at which that is below `ROUNDED`.
+
+    Raises
+    ------
+    InputError
+        If a row needs more mirrors than a node takes, or no weight of a unit leaves the posterior where it is.
     """
-    gram = model.gram
+    gram, rounding = model.gram, Rounding(model, x)
     if given is not None:
-        return _checked(model, x, _units_for(unit, largest_e, given), given)
+        weights = _weights(gram, given)
+        _check(gram, weights, given)
+        error = float(rounding.moved([weights * given - gram])[0])
+        return _units_for(unit, largest_e, given), given, weights, error
     best: tuple[float, int, float] = (math.inf, 0, 0.0)
     for units in LINE_UNITS:
         coarse = unit / (units * largest_e)
-        candidates = np.unique(np.concatenate([coarse * np.geomspace(1, 2, 200), _exact(gram, coarse)]))
-        moved = [(float(np.max(rounding(model, x, np.rint(gram / g) * g - gram))), float(g)) for g in candidates]
-        error, scale = min(moved)
-        if error < best[0]:
-            best = (error, units, scale)
-        if error <= ROUNDED:
+        every = np.unique(np.concatenate([coarse * np.geomspace(1, 2, 200), _exact(gram, coarse)]))
+        candidates = [g for g in every if _lowest(gram, _weights(gram, g), g) >= 0]
+        if candidates:
+            moved = rounding.moved([_weights(gram, g) * g - gram for g in candidates])
+            error, scale = min(zip(moved.tolist(), map(float, candidates), strict=True))
+            if error < best[0]:
+                best = (error, units, scale)
+        if best[0] <= ROUNDED:
             break
-    return _checked(model, x, best[1], best[2])
+    error, units, scale = best
+    if error > REFUSED:
+        raise InputError(
+            f"rounding the weights to mirrors of a line of at most {LINE_UNITS[-1]} moves P(active) by {error:.2g} at the "
+            f"least, and {REFUSED:g} is allowed. Give a transistor.weight_unit, or a model with less overlap or a larger sigma."
+        )
+    weights = _weights(gram, scale)
+    _check(gram, weights, scale)
+    return units, scale, weights, error
 
 
 def _exact(gram: Array, coarse: float) -> Array:
@@ -354,41 +387,28 @@ def _units_for(unit: float, largest_e: float, scale: float) -> int:
     return next((n for n in LINE_UNITS if unit / (n * scale) <= largest_e * (1 + 1e-12)), LINE_UNITS[-1])
 
 
-def _checked(model: SparseCodingModel, x: Array, units: int, scale: float) -> tuple[int, float, NDArray[np.int64]]:
-    gram = model.gram
-    weights = np.rint(gram / scale).astype(np.int64)
+def _weights(gram: Array, scale: float) -> NDArray[np.int64]:
+    return np.asarray(np.rint(gram / scale).astype(np.int64))
+
+
+def _lowest(gram: Array, weights: NDArray[np.int64], scale: float) -> float:
+    """Return the least eigenvalue of rounded weights; 0 if it is that but for rounding of numbers."""
+    lowest = float(np.linalg.eigvalsh(weights.astype(float))[0]) * scale
+    return 0.0 if abs(lowest) <= 1e-9 * float(np.abs(gram).max()) else lowest
+
+
+def _check(gram: Array, weights: NDArray[np.int64], scale: float) -> None:
     fan = int(np.abs(weights).sum(axis=1).max())
     if fan > MOST_UNITS:
         raise InputError(
             f"a row of the weights has {fan} unit mirrors of {scale:.3g} each, and a node takes {MOST_UNITS}. Give a larger "
             "transistor.weight_unit, or a model with a larger sigma."
         )
-    lowest = float(np.linalg.eigvalsh(weights.astype(float))[0]) * scale
-    if lowest < -1e-9 * float(np.abs(gram).max()):
+    if (lowest := _lowest(gram, weights, scale)) < 0:
         raise InputError(
             f"the weights in units of {scale:.3g} are not positive semidefinite (least eigenvalue {lowest:.3g}): "
             f"the energy would have no bound. Give a transistor.weight_unit below {scale:.3g}."
         )
-    return units, scale, weights
-
-
-def rounding(model: SparseCodingModel, x: Array, change: Array) -> Array:
-    r"""Estimate what a change of G moves each P(active) by, to first order, shape (n_latents,).
-
-    .. math:: |\Delta P_i| \lesssim \tfrac14 \left|\sum_l \Delta G_{il} C_{il} - \tfrac12 \Delta G_{ii} C_{ii}\right|,
-              \qquad C = m m^T + (G + \lambda^2)^{-1}
-
-    with m the ridge solution; the largest of all inputs. A quarter is the largest variance of what is on or off.
-    """
-    eye = np.eye(model.n_latents)
-    inverse = np.linalg.inv(model.gram + eye / model.prior.slab_scale**2)
-    worst = np.zeros(model.n_latents)
-    for row in np.atleast_2d(x):
-        m = inverse @ model.drive(row)
-        m = m if model.prior.signed else np.maximum(m, 0.0)
-        moved = change * (np.outer(m, m) + inverse)
-        worst = np.maximum(worst, np.abs(moved.sum(axis=1) - np.diag(moved) / 2) / 4)
-    return worst
 
 
 def unrounded(sizes: Design, gram: Array) -> Array:

@@ -44,7 +44,7 @@ def exact(x: float, gain: float, *, lam: float = 1.0, u0: float = 1.204) -> Stat
     return _statistics(-np.sign(u) * (gain * (s - x) * gate + lam), u, s, gate.astype(float))
 
 
-def trimmed(neuron: NeuronTables) -> NeuronTables:
+def rescaled(neuron: NeuronTables) -> NeuronTables:
     """Return a neuron with two numbers set: noise power, so that g is 1, and lam's current, both as means of the two signs."""
     quality, drift = neuron.quality, neuron.drift
     g = (quality["gain negative"] + quality["gain positive"]) / 2

@@ -24,7 +24,7 @@ from circuitlsc.circuit.transistor.cells.bias import VOLTS
 from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import BELOW, Chip, TransistorCell, Voltage
 from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
-from circuitlsc.circuit.transistor.staircase import held_deck, put_cell
+from circuitlsc.circuit.transistor.staircase import put_cell, state_deck
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
@@ -305,6 +305,6 @@ def neuron_spectra(
         If ngspice found no operating point.
     """
     low, high = frequencies
-    deck = held_deck(bias, threshold, gate, u, e, corner=corner, celsius=celsius, supply=supply)
+    deck = state_deck(bias, threshold, gate, u, e, corner=corner, celsius=celsius, supply=supply)
     heard = "Ho out 0 vu_0 1\nVprobe probe 0 0 ac 1\nRprobe probe 0 1\n.end\n"
     return spectra(analysed(deck.removesuffix(".end") + heard, f"noise v(out) vprobe dec 10 {low:g} {high:g} 1"))

@@ -7,6 +7,7 @@ an n-channel device is at vss, that of a p-channel one at vdd, if nothing else i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -232,12 +233,25 @@ class TransistorCell:
         parts: list[Part] = []
         for part in self.parts:
             if isinstance(part, Mos):
-                parts.append(replace(part, w=part.w * k, l=part.l * k))
+                parts += within_models(replace(part, w=part.w * k, l=part.l * k))
             elif isinstance(part, Use):
                 parts.append(replace(part, cell=part.cell.scaled(area)))
             else:
                 parts.append(part)
         return replace(self, parts=tuple(parts))
+
+
+LONGEST, WIDEST = 50.0, 100.0  # micrometres, of the models
+
+
+def within_models(mos: Mos) -> Iterator[Mos]:
+    """Yield a transistor as the models have it: longer than they go, as several in series; wider, as several side by side."""
+    count, beside = math.ceil(mos.l / LONGEST), math.ceil(mos.w / WIDEST)
+    nodes = [mos.d, *(f"{mos.name}y{i}" for i in range(1, count)), mos.s]
+    for i in range(count):
+        name = mos.name if i == 0 else f"{mos.name}y{i}"
+        ends = replace(mos, name=name, d=nodes[i], s=nodes[i + 1])
+        yield replace(ends, l=mos.l / count, w=mos.w / beside, m=mos.m * beside)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,10 @@ class Silicon:
         tables = self.tables.of(u.shape[-1])
         return np.stack([t.code(u[..., i]) for i, t in enumerate(tables)], axis=-1)
 
+    def sparse(self, s: Array) -> Array:
+        """Return codes of the lines with those of inactive latents as 0: a line always carries a little."""
+        return np.where(np.abs(s) > self.sizes.width, s, 0.0)
+
     def active(self, u: ArrayLike) -> NDArray[np.bool_]:
         """Return which latents are active: those whose line carries more than I0, the current of both halves at u0."""
         return np.asarray(np.abs(self.read(u)) > self.sizes.width)

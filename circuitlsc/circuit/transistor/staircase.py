@@ -6,7 +6,7 @@ capacitor holds more than milliseconds): what is read at the end of each stair i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,8 +30,10 @@ from circuitlsc.circuit.transistor.process import include_lines, models
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
 
-RAMP, HELD = 0.5, 0.45  # seconds: from one stair to the next, and on it
-READ = 0.05  # before its end
+HELD, STEP = (
+    0.475,
+    0.9,
+)  # seconds: on either side of a stair's middle; between time points, so that each stair has one or two
 OPTIONS = ".options gmin=1e-15 abstol=1e-14 reltol=1e-5 vntol=1e-7 itl1=300 itl2=300 itl4=100 trtol=1e9 method=gear"
 
 
@@ -81,10 +83,34 @@ def put_cell(
 
 
 def waveform(values: Array) -> str:
-    """Return a PWL waveform that holds each value for one stair."""
-    times = np.arange(1, len(values) + 1, dtype=float)
-    points = [f"{t - RAMP:.9g} {v:.12g} {t + HELD:.9g} {v:.12g}" for t, v in zip(times, values, strict=True)]
-    return f"PWL(0 {values[0]:.12g} " + "\n+ ".join(points) + ")"
+    """Return what a source is at a time: each value for one stair.
+
+    An expression of the time, because every corner of a ``PWL`` source costs ngspice half a dozen short steps.
+    """
+    points = [f"{k - HELD:.9g},{v:.12g},{k + HELD:.9g},{v:.12g}" for k, v in enumerate(map(float, values), 1)]
+    return f"pwl(time,{','.join(points)})"
+
+
+def on_stairs(deck: str, stairs: int, where: str) -> Mapping[str, Array]:
+    """Return the vectors of a deck by name at the end of each of its stairs.
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point, or did not reach the last stair, or a value is not finite.
+    """
+    ends = np.arange(1, stairs + 1) + HELD
+    found = analysed(deck, f"tran 1 {ends[-1]:.9g} 0 {STEP:g}")
+    at = np.searchsorted(found["time"], ends, side="right") - 1
+    there = found["time"][at] >= ends - 2 * HELD
+    if not there.all():
+        raise SimulationError(
+            f"ngspice stopped at stair {int(np.argmin(there))} of {stairs} of a staircase ({where}).", 0
+        )
+    for name, values in found.items():
+        if not np.isfinite(values).all():
+            raise SimulationError(f"{name} is not finite on a staircase ({where}).", 0)
+    return {name: values[at] for name, values in found.items()}
 
 
 def measure(
@@ -148,11 +174,11 @@ def operating_points(
     supply: float = 3.3,
 ) -> dict[str, Array]:
     """Return every node's volts and every transistor's ampere (``id NAME``) on a staircase, shape (n_e, n_u), by flat names."""
-    deck, times, order = _deck(bias, threshold, gate, u, e, 1, 4, corner, celsius, supply, Chip(), (), ())
+    deck, order = _deck(bias, threshold, gate, u, e, 1, 4, corner, celsius, supply, Chip(), (), ())
     names = [name for cell, path in placed(bias, threshold, gate) for name, _ in cell.flat(path, pins_of(cell))]
     saved = ".save all " + " ".join(f"@{name}[id]" for name in names)
     deck = "\n".join(saved if line.startswith(".save") else line for line in deck.splitlines())
-    read = _Solved((deck, times, order), len(e), f"{corner}, {celsius:g} C")
+    read = _Solved((deck, order), len(e), f"{corner}, {celsius:g} C")
     nodes = [name for name in read.names if name != "time" and "#" not in name and "@" not in name]
     return {name: read(name) for name in nodes} | {f"id {name}": np.abs(read(f"@{name}[id]")) for name in names}
 
@@ -170,25 +196,17 @@ def pins_of(cell: TransistorCell, i: int = 0) -> list[str]:
 class _Solved:
     """What ngspice found of a deck of stairs: a function that returns a vector by its name, shape (n_e, n_u)."""
 
-    def __init__(self, deck: tuple[str, Array, NDArray[np.int64]], levels: int, where: str) -> None:
-        text, self._times, self._order = deck
-        self._found = analysed(text, f"tran 1 {self._times[-1] + READ:.9g} 0 1")
-        self._t, self._levels, self._where = self._found["time"], levels, where
-        if not len(self._t) or self._t[-1] < self._times[-1]:
-            raise SimulationError(
-                f"ngspice stopped at stair {len(self._t)} of {len(self._times)} of a staircase ({where}).", 0
-            )
+    def __init__(self, deck: tuple[str, NDArray[np.int64]], levels: int, where: str) -> None:
+        text, self._order = deck
+        self._found, self._levels = on_stairs(text, len(self._order), where), levels
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._found)
 
     def __call__(self, name: str) -> Array:
-        values = np.interp(self._times, self._t, self._found[name])
-        if not np.isfinite(values).all():
-            raise SimulationError(f"{name} is not finite on a staircase ({self._where}).", 0)
-        out = np.empty(len(values))
-        out[self._order] = values
+        out = np.empty(len(self._order))
+        out[self._order] = self._found[name]
         return out.reshape(self._levels, -1)
 
 
@@ -197,7 +215,7 @@ def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
     return tuple(line for line in CODE_LINES if line in threshold.pins)
 
 
-def held_deck(
+def state_deck(
     bias: TransistorCell,
     threshold: TransistorCell,
     gate: TransistorCell,
@@ -210,7 +228,7 @@ def held_deck(
 ) -> str:
     """Return the deck of one neuron held at u (V, by the source ``vu_0``) and e (A), that saves everything."""
     where = (corner, celsius, supply, Chip(), (), ())
-    deck, _, _ = _deck(bias, threshold, gate, np.array([u]), np.array([e]), 1, 4, *where)
+    deck, _ = _deck(bias, threshold, gate, np.array([u]), np.array([e]), 1, 4, *where)
     return "\n".join(line for line in deck.splitlines() if not line.startswith(".save"))
 
 
@@ -219,7 +237,7 @@ SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 def _deck(  # type: ignore[no-untyped-def]
     bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, inputs
-) -> tuple[str, Array, NDArray[np.int64]]:
+) -> tuple[str, NDArray[np.int64]]:
     circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
     circuit.V("dd", "vdd", 0, supply - BELOW)
     circuit.V("ss", "vss", 0, -BELOW)
@@ -233,8 +251,9 @@ def _deck(  # type: ignore[no-untyped-def]
         pins = {pin: f"{pin}_{i}" for pin in (*threshold.pins, *gate.pins)}
         put_cell(circuit, threshold, f"threshold_{i}", [pins[p] for p in threshold.pins], chip, known)
         put_cell(circuit, gate, f"gate_{i}", [pins[p] for p in gate.pins], chip, known)
-        circuit.V(f"u_{i}", f"u_{i}", 0, waveform(np.tile(u, len(e))[places]))
-        circuit.I(f"e_{i}", 0, f"e_{i}", waveform(np.repeat(e, len(u))[places]))
+        circuit.B(f"u_{i}", f"given_{i}", 0, voltage_expression=waveform(np.tile(u, len(e))[places]))
+        circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0)
+        circuit.B(f"e_{i}", 0, f"e_{i}", current_expression=waveform(np.repeat(e, len(u))[places]))
         for line in code_lines(threshold):
             reader = copy(CODE_LINES[line], units)
             put_cell(circuit, reader, f"read_{line}_{i}", (f"{line}_{i}", f"r{line}_{i}"), chip, known)
@@ -254,4 +273,4 @@ def _deck(  # type: ignore[no-untyped-def]
     measured += [f"i(v{name})" for name, _, _ in (*copies, *(placed for placed, _ in inputs))]
     saved = " ".join([*measured, "i(vdd)"])
     lines = [str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, f".save {saved}", ".end", ""]
-    return "\n".join(lines), np.arange(1, len(places) + 1, dtype=float) + HELD - READ, places
+    return "\n".join(lines), places

@@ -119,7 +119,7 @@ def at_rest(
 def held_bias(found: Mapping[str, Array]) -> TransistorCell:
     """Return a bias block of ideal voltages, one for each line: a real block's `at_rest`, for a netlist of fewer transistors.
 
-    Neurons move a real block's lines so little that their drift is the same within 0.002 units (measured at K = 8).
+    Neurons move a real block's lines so little that their drift is the same within 0.01 units (eight of them at u = 8 units).
     """
     volts = {line: float(np.ravel(found[line])[0]) for line in LINES if line in found and line not in OUTSIDE}
     parts = tuple(Voltage(line, line, "0", volt) for line, volt in volts.items())

@@ -2,10 +2,11 @@ r"""Bias of a chip from one reference current: ratios of mirrors, stacks that fo
 
 .. math:: I = I_{ref} \frac{n_1}{10} \frac{n_2}{m_1} \frac{n_3}{m_2}
 
-Every current is a product of ratios of numbers of equal units (`Ratio`): from the line ``nr`` to a p-channel one,
-to an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one drops, in
-proportion to temperature or nearly so; vr0 stands on vr1 in the same way, vx on vr0 by a long diode; an amplifier and a wide
-device hold vr0 and vr1, into which the neurons' diodes drive their currents.
+Every current is a product of ratios of numbers of equal units (`Ratio`): from the reference's line (``nr``) to a p-channel
+line, to an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one
+drops, nearly in proportion to temperature; vr0 stands on vr1 in the same way; vx is the higher of a diode on vr0 and of one on
+vr1, of either kind. An amplifier and a wide device hold vr0 and vr1, into which the neurons' diodes drive their currents.
+Cascodes' gates are fed by copies without cascodes, which start as soon as the reference flows.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ REFERENCE = 100e-9  # ampere, from outside into ``nr``
 UNITS = 10  # of the reference's line: 10 nA each
 MOST = 24  # units of one line or copy
 EXACT, ABOUT = 0.001, 0.01  # relative error of a ratio: of u0 and lam, and of widths
+LARGER = 2.5  # width and length of the block's units over those of the neurons': their errors are all neurons'
 MILLER = 1e-12  # farad, of the regulators
 
 
@@ -138,7 +140,7 @@ def _whole(ampere: float) -> int:
 def _copy(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
     """Return a copy without a cascode, for what need not be exact."""
     w, l = UNIT[kind]  # noqa: E741
-    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)
+    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w * LARGER, l * LARGER, units)
 
 
 def _long(kind: str, name: str, d: str, g: str, s: str, l: float, count: int) -> Iterator[Mos]:  # noqa: E741
@@ -171,13 +173,13 @@ def _voltages() -> Iterator[Part]:
         yield from _long("n", f"l{r}", f"a{r}", f"g{r}", foot, *length)
     # vx is the higher of two: one follows n-channel devices, the other p-channel ones
     for side, diode in (
-        ("n", Mos("xn", "n", "xn", "xn", "vr0", 2, 1)),
+        ("n", Mos("xn", "n", "xn", "xn", "vr0", 4, 1)),
         ("p", Mos("xp", "p", "vr1", "vr1", "xp", 8, 1)),
     ):
         yield diode
         yield _copy("p", f"x{side}i", "pb", f"xg{side}", 2)
-        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 2)
-        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 2)
+        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 4)
+        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 4)
     yield _copy("n", "xs", "nr", "vx", 2)
 
 
@@ -209,4 +211,5 @@ def _units(kind: str, name: str, gate: str, out: str, units: int) -> tuple[Mos, 
     """Return a branch with a cascode as wide as its units, so that those of a line and of its copies stand alike."""
     unit, cascode = mirror(kind, name, gate, out, units=units)
     own = {"n": "vcb", "p": "vcp"}[kind]
+    unit = replace(unit, w=unit.w * LARGER, l=unit.l * LARGER)
     return unit, replace(cascode, g=own, w=cascode.w / 4, m=units)
