@@ -8,10 +8,11 @@ import pytest
 import tomli_w
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, SpikeSlab, build_sampler, judge
+from circuitlsc.config.comparison import load_comparison_config
 from circuitlsc.config.learning import parse_learn_config
 from circuitlsc.config.read import load_config, resolved_toml
 from circuitlsc.model.smoothing import HYPERBOLIC, LOGISTIC
-from circuitlsc.reference.quadrature import quadrature
+from circuitlsc.reference.exact import enumerate_supports
 from circuitlsc.reference.statistics import virial
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.sampling.samples import Samples
@@ -125,13 +126,13 @@ def test_the_circuit_follows_its_twin(tmp_path):
 @pytest.mark.ngspice
 @pytest.mark.parametrize("signed", [False, True])
 def test_the_circuit_samples_the_posterior(signed):
-    """K = 2: the moments of the quadrature, and <u dE_w/du> = T; not those of a prior that is half as wide."""
+    """K = 2: the exact moments, and <u dE_w/du> = T; not those of a prior that is half as wide."""
     model = model_with(SpikeSlab(0.3, 1.0, signed))
     sampler = build_sampler(model, X, smoothing="hyperbolic")
     judged = judge(sampler, sampler.run(t_stop=3000, chains=2, seed=7))
     assert judged.path is not None
     assert judged.path.rms < 1e-5
-    wrong = quadrature(SparseCodingModel(A, SpikeSlab(0.3, 2.0, signed), 0.6), X)
+    wrong = enumerate_supports(SparseCodingModel(A, SpikeSlab(0.3, 2.0, signed), 0.6), X)
     beyond = []
     for what in ("p_active", "mean", "sd"):
         limit = 4 * getattr(judged.circuit, f"{what}_mcse") + 0.005
@@ -162,6 +163,13 @@ def test_config_and_resolved_config(tmp_path):
     assert plain.sampler().plan.smoothing == LOGISTIC
     with pytest.raises(InputError, match=r"circuit\.smoothing = 'tanh' is not known\. .*Give .*\"hyperbolic\""):
         load_config(written(tmp_path, circuit={"smoothing": "tanh"}))
+
+
+def test_of_two_samplers_that_are_compared_it_is_of_the_langevin_one(tmp_path):
+    compared = load_comparison_config(written(tmp_path))
+    assert compared.langevin["smoothing"] == "hyperbolic"
+    assert "smoothing" not in compared.variational
+    assert tomllib.loads(compared.resolved("compare"))["circuit"]["smoothing"] == "hyperbolic"
 
 
 def test_learning_has_the_logistic_pair(tmp_path):

@@ -34,6 +34,7 @@ CORNERS = [
     *((c, 27.0, s) for c in ("typical", "ss", "ff") for s in (3.0, 3.6)),
 ]
 EXTREMES = [(c, t, s) for c in ("typical", "ff", "ss", "fs", "sf") for t in (-40.0, 27.0, 125.0) for s in (3.0, 3.6)]
+WORST = [("typical", 27.0, 3.3), ("ss", -40.0, 3.0), ("fs", -40.0, 3.6), ("ss", 125.0, 3.0), ("sf", 125.0, 3.0), ("ff", 125.0, 3.6)]
 
 models = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
@@ -81,7 +82,7 @@ def test_currents_follow_the_reference() -> None:
 
 
 @models
-@pytest.mark.parametrize(("corner", "celsius"), [("typical", 27.0), ("ss", -40.0), ("ff", 125.0)])
+@pytest.mark.parametrize(("corner", "celsius"), [("fs", -40.0), ("ff", 125.0)])
 def test_headroom_of_the_block(corner: str, celsius: float) -> None:
     found = at_rest(block(celsius), corner=corner, celsius=celsius, supply=3.0)
     margins = headroom(block(celsius), "xbias", (), found, celsius, least=1e-10)
@@ -91,8 +92,10 @@ def test_headroom_of_the_block(corner: str, celsius: float) -> None:
 
 @models
 def test_headroom_sees_a_stack_that_is_too_low() -> None:
-    found = at_rest(block(), supply=2.0)
-    assert min(headroom(block(), "xbias", (), found, 27.0, least=1e-10).values()) < 0
+    found = dict(at_rest(block()))
+    found["pth"] = found["xbias.kthc2"] + 0.05
+    low = headroom(block(), "xbias", (), found, 27.0, least=1e-10)
+    assert [name for name, margin in low.items() if margin < 0] == ["m.xbias.mthc2c"]
 
 
 @models
@@ -111,20 +114,20 @@ def test_errors_of_devices_go_through_the_block() -> None:
 @models
 def test_a_supply_ramp_starts_it() -> None:
     begun = start(real_bias(CURRENTS, reference=None), (), rise=1e-6, reference=REFERENCE)
-    assert begun.time[0] == 0
-    assert abs(begun.volts["bn"][0]) < 0.01
+    assert begun.time[0] < 1e-7
+    assert abs(begun.volts["bn"][0] - begun.rest["bn"]) > 0.5
     assert begun.off < 1e-6
     assert begun.settled() < 2e-3
 
 
 @models
-def test_cascodes_fed_by_their_own_copies_would_not_start() -> None:
+@pytest.mark.slow
+def test_a_block_that_does_not_start_is_seen() -> None:
     bias = real_bias(CURRENTS, reference=None)
-    parts = tuple(
-        replace(part, g="pr") if isinstance(part, Mos) and part.name in ("cn", "cb") else part for part in bias.parts
-    )
-    begun = start(replace(bias, parts=parts), (), rise=1e-6, reference=REFERENCE)
-    assert begun.settled() == np.inf
+    whole = start(bias, (), rise=1e-6, reference=REFERENCE)
+    cut = replace(bias, parts=tuple(part for part in bias.parts if part.name != "pb"))  # no current for the cascodes' gates
+    begun = start(cut, (), rise=1e-6, reference=REFERENCE)
+    assert replace(begun, rest=whole.rest).settled() == np.inf
 
 
 @models
@@ -143,7 +146,7 @@ def test_starts_at_every_corner(corner: str, celsius: float, supply: float) -> N
 
 @models
 @pytest.mark.slow
-@pytest.mark.parametrize(("corner", "celsius", "supply"), EXTREMES)
+@pytest.mark.parametrize(("corner", "celsius", "supply"), WORST)
 def test_headroom_of_a_neuron(corner: str, celsius: float, supply: float) -> None:
     u, e = (
         np.array([-8.0, -4.0, -2.0, -1.2, -0.5, 0.0, 0.5, 1.2, 2.0, 4.0, 8.0]),
@@ -174,7 +177,7 @@ def hyperbolic(gain: float = 1.0, lam: float = 1.0) -> NeuronTables:
     s = ((a - U0) + np.hypot(a - U0, 2 * W)) / 2
     slope = s / np.hypot(a - U0, 2 * W)
     drift = -(gain * slope * E[:, None] + lam) * u / a
-    return NeuronTables(Table(u, s), None, Surface(u, E, drift))
+    return NeuronTables(Table(u, s), None, Surface(u, E, drift), (1.0, 1.0), W)
 
 
 def test_ideal_tables_imply_the_exact_posterior() -> None:
@@ -201,7 +204,7 @@ def tables(kind: str, corner: str, celsius: float, supply: float) -> NeuronTable
         bias = ideal_bias(Currents(*(now * value for value in (W * I1, 0.08 * IE, U0 * I1, IE))))
     found = measure(bias, neuron.threshold(OHM, drift=POLY), GATE, U * VOLT, E * IE * now, **setting)
     code, drift = found.code[0, 0] / (I1 * now), found.drift[0] / (IE * now)
-    return NeuronTables(Table(U, code), None, Surface(U, E, drift))
+    return NeuronTables(Table(U, code), None, Surface(U, E, drift), (1.0, 1.0), W)
 
 
 @models
@@ -225,7 +228,7 @@ def test_voltages_that_do_not_follow_the_supply_fail() -> None:
 def test_a_constant_reference_misses_the_threshold() -> None:
     bias = held_bias(at_rest(real_bias(CURRENTS), celsius=125.0))
     found = measure(bias, neuron.threshold(OHM, drift=POLY), GATE, U * VOLT, E * IE, celsius=125.0)
-    constant = NeuronTables(Table(U, found.code[0, 0] / I1), None, Surface(U, E, found.drift[0] / IE))
+    constant = NeuronTables(Table(U, found.code[0, 0] / I1), None, Surface(U, E, found.drift[0] / IE), (1.0, 1.0), W)
     assert np.abs(errors(trimmed(constant), G, W)).max() > 0.025
     assert np.abs(errors(trimmed(tables("real", "typical", 125.0, 3.3)), G, W)).max() < 0.015
 

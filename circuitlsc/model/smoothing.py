@@ -3,7 +3,9 @@ r"""How comparators of input width w round a corner: the logistic pair, and the 
 .. math:: f_w(v) \to \max(v, 0), \quad f_w', \qquad a_w(u) \to |u|, \quad a_w'
 
 Each pair is a function and its derivative, so that what is made of them stays a gradient; the steepest slope of f' is 1/(4w)
-with either. Off the corner the logistic one is exponentially close to it, the hyperbolic one :math:`w^2/|v|`.
+with either. Off the corner the logistic one is exponentially close to it, the hyperbolic one :math:`w^2/|v|`, which moves
+a posterior further: with one latent, lam = 1, u0 = 1.2, sigma = .5 and w = .04 P(active) by .0031 (signed .0039), the mean
+by .0048 (.0024).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The slab's size at temperature T, :math:`\ell = T/\lambda`, is the unit of lengt
 diffuse over it, the unit of time; at lam = T = 1 both are 1.
 
 Width.  A comparator of input width w rounds the corners of the energy. It stays out of the posterior's way if w is small
-against the slab and against the likelihood's own width: :math:`w = \min(0.05\,\ell,\; 0.1\,\sigma\sqrt{T}/|a|_{max})`.
+against the slab and against the likelihood's own width: :math:`w = \min(0.05\,\ell,\; 0.1\,\sigma\sqrt{T}/|a|_{max})`,
+and half as wide with the hyperbolic pair, whose bias is then that of the logistic one (docs/method.md has both).
 
 Step.  The trapezoid keeps linear covariances exact at every step, but a comparator with gradient e at its gate makes the
 implicit step ambiguous once :math:`h |e| g'_{max} / 2 > 1`, where the gate's steepest slope is 1/(4w) at a threshold:

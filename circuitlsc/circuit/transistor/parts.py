@@ -23,6 +23,7 @@ MICRO = 1e-6
 LINES = (
     *("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn"),
     *("bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "nr"),
+    *("pna", "pno", "pns", "pac", "nac"),
 )
 
 

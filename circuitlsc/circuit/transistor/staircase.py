@@ -197,6 +197,23 @@ def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
     return tuple(line for line in CODE_LINES if line in threshold.pins)
 
 
+def held_deck(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: float,
+    e: float,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+) -> str:
+    """Return the deck of one neuron held at u (V, by the source ``vu_0``) and e (A), that saves everything."""
+    where = (corner, celsius, supply, Chip(), (), ())
+    deck, _, _ = _deck(bias, threshold, gate, np.array([u]), np.array([e]), 1, 4, *where)
+    return "\n".join(line for line in deck.splitlines() if not line.startswith(".save"))
+
+
 SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells import Crossbar, Gradient, Input
-from circuitlsc.circuit.cells.base import Wires, number
+from circuitlsc.circuit.cells.base import State, Wires, number
+from circuitlsc.circuit.transistor.amplified import AmplifiedNoise
 from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, TabulatedGate, TabulatedThreshold
+from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign, amplifier, amplifier_bias
 from circuitlsc.circuit.transistor.crossbar import Entry
 from circuitlsc.circuit.transistor.parts import BELOW, Chip, Placed, TransistorCell, definitions, place
 from circuitlsc.io.arrays import Array
@@ -132,6 +134,49 @@ class MirrorCrossbar(Crossbar):
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
         """Add one mirror for each entry, or two if codes are signed."""
         place(netlist, self.placed(wires.output), self.chip)
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseTransistors(AmplifiedNoise):
+    """Amplifiers of a resistor's noise, whose Brownian voltage comes from outside in series with C_n, and their bias.
+
+    Parameters
+    ----------
+    design : AmplifierDesign
+    celsius : float
+        What the bias currents follow.
+    chip : Chip
+    """
+
+    design: AmplifierDesign = field(kw_only=True)
+    celsius: float = field(kw_only=True)
+    chip: Chip = field(kw_only=True)
+
+    def placed(self, states: Sequence[str]) -> list[Placed]:
+        """Return the amplifiers of neurons whose states are at these nodes, and what biases them."""
+        cell = amplifier(self.design)
+        each = [(f"amplifier_{i}", cell, (f"{self.element(i)}_v", u)) for i, u in enumerate(states)]
+        return [("amplifier_bias", amplifier_bias(self.design, self.celsius), ()), *each]
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the voltage sources."""
+        return tuple(f"v{source}".lower() for source in self.sources)
+
+    def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
+        """Return the cells and those that they use."""
+        return tuple(definitions(self.placed(["u"] * self.size), self.chip).values())
+
+    def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
+        """Add the amplifiers, the capacitors C_n, and the sources; the neurons' capacitors stand on ground."""
+        place(netlist, self.placed(wires.target), self.chip)
+        for name, plate in zip(self.elements, wires.output, strict=True):
+            netlist.V(f"{name}_plate", plate, 0, 0.0)
+            netlist.V(name, f"{name}_b", 0, "external")
+            netlist.C(name, f"{name}_v", f"{name}_b", self.design.c_n)
+
+    def states(self, scaling: Scaling) -> tuple[State, ...]:
+        """Return nothing: each piece of a run starts amplifiers at rest, where they are again after some 1/b."""
+        return ()
 
 
 def line_of(pin: str, i: int) -> str:

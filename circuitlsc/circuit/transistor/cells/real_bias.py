@@ -126,6 +126,7 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
 INNER = {
     **{"vx": 0.4, "vr0": -0.5, "vr1": -0.9, "vcp": 0.9, "vcn": -0.4},
     **{"nr": -0.6, "pr": 1.3, "pb": 1.3, "vcb": -0.3, "a1": -0.9, "g1": -0.3, "a0": -0.5, "g0": 0.2},
+    **{"xn": 0.35, "xp": 0.3, "xgn": 1.1, "xgp": 1.1},
     **{"tr0": 0.3, "tr1": 0.0, "or0": -0.6, "or1": -0.6, "ir0": -0.6, "ir1": -0.6},
 }
 
@@ -168,8 +169,16 @@ def _voltages() -> Iterator[Part]:
         yield _copy("p", f"a{r}", "pb", f"g{r}", 5)
         yield Mos(f"t{r}", "n", f"g{r}", f"g{r}", f"a{r}", 8, 1)
         yield from _long("n", f"l{r}", f"a{r}", f"g{r}", foot, *length)
-    yield _copy("p", "x", "pb", "vx", 5)
-    yield Mos("dx", "n", "vx", "vx", "vr0", 4, 1)
+    # vx is the higher of two: one follows n-channel devices, the other p-channel ones
+    for side, diode in (
+        ("n", Mos("xn", "n", "xn", "xn", "vr0", 2, 1)),
+        ("p", Mos("xp", "p", "vr1", "vr1", "xp", 8, 1)),
+    ):
+        yield diode
+        yield _copy("p", f"x{side}i", "pb", f"xg{side}", 2)
+        yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 2)
+        yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 2)
+    yield _copy("n", "xs", "nr", "vx", 2)
 
 
 def _regulator(r: str, held: str, line: str) -> Iterator[Part]:
