@@ -15,7 +15,7 @@ from circuitlsc.circuit.transistor.cells.converter import POLY, tracking
 from circuitlsc.circuit.transistor.cells.real_bias import ABOUT, EXACT, REFERENCE, ratio, real_bias
 from circuitlsc.circuit.transistor.headroom import headroom
 from circuitlsc.circuit.transistor.implied import INPUTS, errors, exact, posterior, trimmed
-from circuitlsc.circuit.transistor.parts import Chip, Current, Mos, TransistorCell
+from circuitlsc.circuit.transistor.parts import Chip, Current, TransistorCell
 from circuitlsc.circuit.transistor.staircase import measure, operating_points, pins_of, placed
 from circuitlsc.circuit.transistor.startup import at_rest, held_bias, start
 from circuitlsc.circuit.transistor.tables import NeuronTables
@@ -34,7 +34,14 @@ CORNERS = [
     *((c, 27.0, s) for c in ("typical", "ss", "ff") for s in (3.0, 3.6)),
 ]
 EXTREMES = [(c, t, s) for c in ("typical", "ff", "ss", "fs", "sf") for t in (-40.0, 27.0, 125.0) for s in (3.0, 3.6)]
-WORST = [("typical", 27.0, 3.3), ("ss", -40.0, 3.0), ("fs", -40.0, 3.6), ("ss", 125.0, 3.0), ("sf", 125.0, 3.0), ("ff", 125.0, 3.6)]
+WORST = [
+    ("typical", 27.0, 3.3),
+    ("ss", -40.0, 3.0),
+    ("fs", -40.0, 3.6),
+    ("ss", 125.0, 3.0),
+    ("sf", 125.0, 3.0),
+    ("ff", 125.0, 3.6),
+]
 
 models = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
@@ -125,7 +132,9 @@ def test_a_supply_ramp_starts_it() -> None:
 def test_a_block_that_does_not_start_is_seen() -> None:
     bias = real_bias(CURRENTS, reference=None)
     whole = start(bias, (), rise=1e-6, reference=REFERENCE)
-    cut = replace(bias, parts=tuple(part for part in bias.parts if part.name != "pb"))  # no current for the cascodes' gates
+    cut = replace(
+        bias, parts=tuple(part for part in bias.parts if part.name != "pb")
+    )  # no current for the cascodes' gates
     begun = start(cut, (), rise=1e-6, reference=REFERENCE)
     assert replace(begun, rest=whole.rest).settled() == np.inf
 

@@ -116,6 +116,10 @@ def add_noise(
     name: str = "noise",
 ) -> None:
     """Put a noise cell in series with the integrators' capacitors."""
+    if how.silicon is not None:
+        made = how.silicon.noise(name, state.size, temperature, how.noise)
+        graph.wire(graph.add(made), state, "noise")
+        return
     given: dict[str, Any] = {"form": how.noise, "strength": strength, "capacitor": state.capacitor}
     if how.hardware is not None:
         given["capacitors"] = state.capacitor_factors

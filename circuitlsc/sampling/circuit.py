@@ -181,7 +181,7 @@ class CompiledCircuit(Shown):
     def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
         """Return the chip of a circuit in transistors, or another one of the same design."""
         assert self.sizes is not None
-        return Silicon(self.sizes, nonideal or self.nonideal, self.model.drive(self.first_x))
+        return Silicon(self.sizes, nonideal or self.nonideal, self.model.drive(self.first_x), self.scaling.tau)
 
     @cached_property
     def silicon(self) -> Silicon:

@@ -211,10 +211,11 @@ def amplifier_spectra(
     celsius: float = 27.0,
     supply: float = 3.3,
     chip: Chip | None = None,
+    path: str = "amplifier_0",
 ) -> Spectra:
     """Return the densities of an amplifier's noise at a corner."""
-    deck, grid = _held(design, corner=corner, celsius=celsius, supply=supply, chip=chip)
-    return spectra(analysed(deck, f"noise v(out) vn {grid} 1"), "r.xamplifier_0.rn")
+    deck, grid = _held(design, corner=corner, celsius=celsius, supply=supply, chip=chip, path=path)
+    return spectra(analysed(deck, f"noise v(out) vn {grid} 1"), f"r.x{path}.rn")
 
 
 def _held(design: AmplifierDesign, **where: Any) -> tuple[str, str]:
@@ -230,6 +231,7 @@ def measure_amplifier(
     celsius: float = 27.0,
     supply: float = 3.3,
     chip: Chip | None = None,
+    path: str = "amplifier_0",
 ) -> MeasuredAmplifier:
     """Return what an amplifier does at a corner: two small-signal analyses, and one transient of a ramp of its input.
 
@@ -238,7 +240,7 @@ def measure_amplifier(
     SimulationError
         If ngspice found no operating point, or did not reach the end of the ramp.
     """
-    where: dict[str, Any] = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip}
+    where: dict[str, Any] = {"corner": corner, "celsius": celsius, "supply": supply, "chip": chip, "path": path}
     deck, grid = _held(design, **where)
     found = amplifier_spectra(design, **where)
     response = np.asarray(analysed(deck, f"ac {grid}", complex_values=True)["vu#branch"], dtype=complex)

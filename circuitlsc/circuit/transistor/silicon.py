@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.circuit import cells
-from circuitlsc.circuit.cells import Cell
+from circuitlsc.circuit.cells import Cell, Noise
 from circuitlsc.circuit.graph import SignalFlowGraph
+from circuitlsc.circuit.transistor.amplified import AmplifiedNoise
 from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, TabulatedGate, TabulatedThreshold
 from circuitlsc.circuit.transistor.design import SUPPLY, Design
+from circuitlsc.circuit.transistor.noise import measure_amplifier, tuned
 from circuitlsc.circuit.transistor.parts import Chip, resting
 from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
 from circuitlsc.circuit.transistor.tables import ChipTables
@@ -24,6 +26,7 @@ from circuitlsc.circuit.transistor.transistors import (
     MirrorCrossbar,
     MirroredInput,
     NegativeLines,
+    NoiseTransistors,
     ThresholdTransistors,
 )
 from circuitlsc.circuit.transistor.trim import trimmed
@@ -46,11 +49,14 @@ class Silicon:
         The corner, and the seed and size of what devices differ by.
     b : array, shape (n_latents,)
         Drive of the (first) input, model units.
+    tau : float
+        Seconds.
     """
 
     sizes: Design
     parts: Nonidealities
     b: Array
+    tau: float
 
     @cached_property
     def tables(self) -> ChipTables:
@@ -85,6 +91,26 @@ class Silicon:
     def active(self, u: ArrayLike) -> NDArray[np.bool_]:
         """Return which latents are active: those whose line carries more than I0, the current of both halves at u0."""
         return np.asarray(np.abs(self.read(u)) > self.sizes.width)
+
+    def noise(self, name: str, size: int, temperature: float, form: str) -> Noise:
+        """Return the noise cell: a voltage in series with the capacitors, or resistors' noise through amplifiers."""
+        if self.sizes.keys.noise == "ideal":
+            return Noise(name, size, temperature=temperature, form=form)
+        made = tuned(self.sizes.unit_e, self.tau)
+        corner, alike = self.parts.corner, self.chip.matched
+        where: dict[str, Any] = {
+            "corner": corner.process,
+            "celsius": corner.temperature - CELSIUS,
+            "supply": self.supply,
+        }
+        each = [
+            measure_amplifier(made, **where, chip=self.chip, path=f"amplifier_{i}").model
+            for i in range(1 if alike else size)
+        ]
+        given: dict[str, Any] = {"temperature": temperature, "form": form, "models": each * size if alike else each}
+        if not self.full:
+            return AmplifiedNoise(name, size, **given)
+        return NoiseTransistors(name, size, **given, design=made, celsius=where["celsius"], chip=self.chip)
 
     def force(
         self,
@@ -151,6 +177,8 @@ class Silicon:
         for cell in graph.cells:
             if isinstance(cell, ThresholdTransistors):
                 sets |= resting(cell.placed(graph.wires(cell).inputs["u"]))
+            if isinstance(cell, NoiseTransistors):
+                sets |= resting(cell.placed(graph.wires(cell).target))
             if isinstance(cell, MirroredInput):
                 sets |= resting(cell.mirrors)
             if isinstance(cell, GateTransistors):

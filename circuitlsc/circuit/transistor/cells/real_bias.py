@@ -2,7 +2,7 @@ r"""Bias of a chip from one reference current: ratios of mirrors, stacks that fo
 
 .. math:: I = I_{ref} \frac{n_1}{10} \frac{n_2}{m_1} \frac{n_3}{m_2}
 
-Every current is a product of ratios of numbers of equal units (`Ratio`): from the line ``nr`` of the reference to a p-channel one,
+Every current is a product of ratios of numbers of equal units (`Ratio`): from the line ``nr`` to a p-channel one,
 to an n-channel line, and so on. The voltages stand on each other: vr1 is what a long device in series with a wide one drops, in
 proportion to temperature or nearly so; vr0 stands on vr1 in the same way, vx on vr0 by a long diode; an amplifier and a wide
 device hold vr0 and vr1, into which the neurons' diodes drive their currents.
