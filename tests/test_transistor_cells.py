@@ -15,7 +15,7 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
-from circuitlsc.circuit.transistor.cells.converter import converted, converter, tracking
+from circuitlsc.circuit.transistor.cells.converter import converted, converter
 from circuitlsc.circuit.transistor.cells.mirror import copy, input_current, mirror
 from circuitlsc.circuit.transistor.cells.pair import pair, share
 from circuitlsc.circuit.transistor.cells.splitter import split, splitter
@@ -38,19 +38,7 @@ U = np.concatenate([-SIDE[:0:-1], SIDE])
 E = np.array([-10.0, 0.0, 10.0])
 
 
-def bias(celsius: float = ROOM) -> TransistorCell:
-    """Return a bias block whose currents follow the converter's resistor, as those of a reference V/R do."""
-    k = tracking(celsius)
-    return ideal_bias(Currents(W * I1 * k, 0.08 * IE * k, U0 * I1 * k, IE * k))
-
-
-BIAS = bias()
-
-
-def in_units(found: Measured, celsius: float) -> Measured:
-    """Return a measurement with ampere as at room temperature."""
-    k = tracking(celsius)
-    return replace(found, e=found.e / k, drift=found.drift / k, code=found.code / k)
+BIAS = ideal_bias(Currents(W * I1, 0.08 * IE, U0 * I1, IE))
 
 
 def altered(cell: TransistorCell, name: str, **sizes: float) -> TransistorCell:
@@ -328,9 +316,7 @@ def exact(which: str, x: float) -> Array:
 def test_implied_posterior_at_corners(which: str, corner: str, celsius: float) -> None:
     threshold, gate = NEURONS[which]
     u = np.concatenate([-FINE[:0:-1], FINE])
-    e = LEVELS * IE * tracking(celsius)
-    found = measure(bias(celsius), threshold, gate, u * VOLT, e, corner=corner, celsius=celsius)
-    found = in_units(found, celsius)
+    found = measure(BIAS, threshold, gate, u * VOLT, LEVELS * IE, corner=corner, celsius=celsius)
     assert_gains(found, 0.06, 0.08, 0.03)
     inputs = (0.0, 0.5, -1.0, 1.5, -2.0, 3.0) if which == "signed" else (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
     errors = np.array([implied(found, x) - exact(which, x) for x in inputs])
