@@ -79,6 +79,15 @@ def wide_terminal() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_paths() -> Iterator[None]:
+    """Let verdicts follow the same noise for 300 steps: tests of the path alone, notebooks and processes follow it for long."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("judge", "memory_compare", "stream_compare"):
+            patch.setattr(f"circuitlsc.validation.{module}.PATH_STEPS", 300)
+        yield
+
+
 @pytest.fixture(params=list(PRIORS.values()), ids=list(PRIORS))
 def prior(request: pytest.FixtureRequest) -> Prior:
     """Every prior."""
