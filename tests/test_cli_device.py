@@ -10,7 +10,7 @@ from test_cli import FILES, circuitlsc, one_line
 
 from circuitlsc.sampling.samples import Samples
 
-pytestmark = pytest.mark.ngspice
+pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("unrendered")]
 
 CONFIG = """
 [model]

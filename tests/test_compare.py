@@ -18,6 +18,7 @@ from circuitlsc.validation.compare import compare
 from circuitlsc.validation.null import DRAWN, Judged, Null
 from circuitlsc.validation.run_errors import Errors
 
+pytestmark = pytest.mark.xdist_group("compare")  # nulls are drawn once in a process
 N_RUNS = 400  # replicates of a null
 TIMES = ("t_stop", "warmup", "seconds", "drawn")
 LONGEST = 400  # draws of a replicate's chain: longer runs are scaled

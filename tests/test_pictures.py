@@ -31,6 +31,7 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.tabulated_prior import CustomPrior
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
+pytestmark = pytest.mark.xdist_group("pictures")  # figures are drawn once in a process
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 PRIORS = {
     "spike-slab": SpikeSlab(0.3, 1.4),
