@@ -83,10 +83,10 @@ def wide_terminal() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def short_paths() -> Iterator[None]:
-    """Let verdicts follow the same noise for 300 steps: tests of the path alone, notebooks and processes follow it for long."""
+    """Let verdicts follow the same noise for 500 steps: tests of the path alone, notebooks and processes follow it for long."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("judge", "memory_compare", "stream_compare"):
-            patch.setattr(f"circuitlsc.validation.{module}.PATH_STEPS", 300)
+            patch.setattr(f"circuitlsc.validation.{module}.PATH_STEPS", 500)
         yield
 
 

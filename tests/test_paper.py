@@ -171,7 +171,7 @@ def test_many_draws_of_few_inputs_do_not():
 
 
 def test_a_sampler_of_another_posterior_is_rejected():
-    X = bars_inputs(4, 0.3, 400, seed=3)[1]
+    X = bars_inputs(4, 0.3, 1000, seed=3)[1]
     for sampler in (bars_model(4, lam=2.0), SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0), 1.0)):
         assert right(posterior_draws(sampler, X, 1, seed=0)[:, 0]).p_value < 1e-3
 

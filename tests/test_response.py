@@ -34,7 +34,7 @@ def signed():
     model = SparseCodingModel(bars(4), SpikeSlab(0.3, 1.0, signed=True), 0.5)
     x = model.draw(np.random.default_rng(7))[1]
     nonideal = Nonidealities(seed=3).changed(SIGNED)
-    return error_budget(model, x, nonideal, t_stop=T_STOP, seed=2, step_check=False)
+    return error_budget(model, x, nonideal, t_stop=700, seed=2, step_check=False)
 
 
 @pytest.fixture(scope="module")

@@ -320,15 +320,19 @@ NAMES = st.text(max_size=40) | st.sampled_from(
 )
 
 
+@pytest.fixture(scope="session")
+def small():
+    return build_sampler(SMALL, np.ones(1))
+
+
 @FIXED
 @given(name=NAMES)
-def test_the_name_of_a_subcircuit_is_one_name(name):
-    sampler = build_sampler(SMALL, np.ones(1))
+def test_the_name_of_a_subcircuit_is_one_name(small, name):
     if re.fullmatch(r"[a-z_][a-z0-9_]{0,63}", name):
-        assert check_lines(f"t\n{sampler.subcircuit(name=name)}".encode(), titled=True) == ([], [])
+        assert check_lines(f"t\n{small.subcircuit(name=name)}".encode(), titled=True) == ([], [])
     else:
         with pytest.raises(InputError, match=r"^name = .* (is no name in a netlist|has upper-case letters, .*)\."):
-            sampler.subcircuit(name=name)
+            small.subcircuit(name=name)
 
 
 @FIXED
