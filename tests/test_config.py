@@ -51,9 +51,10 @@ def test_defaults_and_relative_paths(tmp_path):
     assert (config.built.form, config.built.level, config.built.tau, config.built.c_int) == (
         "gram",
         "ideal",
-        1e-6,
-        1e-12,
+        None,
+        None,
     )
+    assert (config.sampler().scaling.tau, config.sampler().scaling.c_int) == (1e-6, 1e-12)
     assert (config.built.volt, config.built.width, config.timing.step) == (None, None, None)
 
 

@@ -46,8 +46,8 @@ def test_there_are_examples():
 
 
 def test_examples_name_nothing_that_a_wheel_lacks():
-    for path in [*CONFIGS, *LEARNING]:
-        named = re.findall(r".*(?:docs/|pip install|examples/).*", path.read_text())
+    for path in [*CONFIGS, *LEARNING]:  # "pip install --no-deps" of models that are on the registry
+        named = re.findall(r".*(?:docs/|pip install \"|pip install -e|examples/).*", path.read_text())
         assert all("in a checkout of the sources" in line for line in named), path
 
 

@@ -75,6 +75,7 @@ VALUES = {
     "noise.supply_correlation": ([0.0, 0.99], [-0.1, 1.0]),
     "supply.voltage": ([1e-3, 30.0], [0.0, -5.0]),
     "corner.temperature": ([1.0, 400.0], [0.0, -40.0]),
+    "mosfet.mismatch": ([0.0, 1.0], [-0.1, 10.1]),
     "corner.supply": ([0.1, 1.1], [0.0, -1.0]),
     "corner.resistance": ([0.1, 1.3], [0.0, -1.0]),
     "corner.capacitance": ([0.1, 1.3], [0.0, -1.0]),
@@ -144,7 +145,9 @@ def same(a, b):
 
 
 def test_every_parameter_is_tested_here():
-    assert set(VALUES) == {f"{key}.{f.name}" for key, cls in PARTS.items() for f in fields(cls)}
+    assert set(VALUES) == {
+        f"{key}.{f.name}" for key, cls in PARTS.items() for f in fields(cls) if f.metadata["kind"] == "number"
+    }
     assert {n for n in VALUES if ideal_value(n) is None} == OPTIONAL
 
 
@@ -467,7 +470,7 @@ def test_presets_are_refused_with_ideal_cells():
     model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
     with pytest.raises(InputError, match=r'^nonideal parts need level = "device": .*\.$'):
         build_sampler(model, np.ones(4), nonideal=Nonidealities.preset("rram"))
-    with pytest.raises(InputError, match=r"^level = 'devise' is not one of ideal, device\.$"):
+    with pytest.raises(InputError, match=r"^level = 'devise' is not one of ideal, device, transistor\.$"):
         build_sampler(model, np.ones(4), level="devise")
 
 

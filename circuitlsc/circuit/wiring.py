@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell, Gate, Integrator
 from circuitlsc.circuit.graph import AnyCell, SignalFlowGraph
+from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, real_array
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.model.prior import PriorCells
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.hardware import Hardware
@@ -36,6 +38,8 @@ class Wiring:
         ``"gram"`` (lateral inhibition by A^T A) or ``"residual"`` (r = A s - x, then A^T r).
     width : float
         Input width w of the comparators, in model units.
+    smoothing : Smoothing
+        What comparators of that width make of a corner.
     noise : str
         ``"external"``, or ``"trrandom"`` for stand-alone decks (a stream of inputs is then written into the deck).
     start : array, shape (n_latents,), or None
@@ -50,10 +54,13 @@ class Wiring:
         Step of the noise in tau: how long a change of the input takes in a stand-alone deck.
     loop : str
         ``"closed"``, or ``"broken"``: the gradient reaches the gates through a `Feedback` cell.
+    silicon : Silicon or None
+        The chip of a circuit in transistors, whose cells take the place of those above.
     """
 
     form: str = "gram"
     width: float
+    smoothing: Smoothing = LOGISTIC
     noise: str = "external"
     start: ArrayLike | None = None
     hardware: Hardware | None = None
@@ -61,6 +68,7 @@ class Wiring:
     stream: Stream | None = None
     step: float = 0.0
     loop: str = "closed"
+    silicon: Silicon | None = None
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
@@ -108,6 +116,10 @@ def add_noise(
     name: str = "noise",
 ) -> None:
     """Put a noise cell in series with the integrators' capacitors."""
+    if how.silicon is not None:
+        made = how.silicon.noise(name, state.size, temperature, how.noise)
+        graph.wire(graph.add(made), state, "noise")
+        return
     given: dict[str, Any] = {"form": how.noise, "strength": strength, "capacitor": state.capacitor}
     if how.hardware is not None:
         given["capacitors"] = state.capacitor_factors
@@ -124,9 +136,11 @@ def force(
     *,
     tables: PriorCells | None = None,
     apart: bool = False,
-) -> Gate:
+) -> Cell:
     """Wire up -grad E_w: the code, the likelihood's gradient e, and the gate (``apart`` if it acts on a momentum)."""
-    tables = tables or model.prior.cells(how.width, how.reaching(model, x))
+    if how.silicon is not None:
+        return how.silicon.force(graph, state, model, how.stream, **how.streaming)
+    tables = tables or model.prior.cells(how.width, how.reaching(model, x), how.smoothing)
     code = code_of(graph, state, tables.threshold, how.hardware)
     if how.form == "gram":
         e = gram_gradient(graph, code, model, model.gram, x, how)

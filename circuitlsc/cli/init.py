@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXAMPLES = "examples"  # of the package
 #: what options know, for a shell's completion, which is to be quick; the config layer says what they are
 SYSTEMS = "langevin underdamped gradient lca variational amortised LSC L0-LSC DSC LCA"
-LEVELS = "ideal device"
+LEVELS = "ideal device transistor"
 PRIORS = "spike-slab laplace gaussian cauchy square-root table"
 PILOT = 2000  # steps that are timed, at most
 FEWEST, WORK = 50, 2e6  # of a large circuit: as many as that many entries of two crossbars are, and no fewer
@@ -56,7 +56,10 @@ def init(
     level: Annotated[
         str,
         typer.Option(
-            "--level", metavar="ideal|device", help="Ideal elements, or parts.", autocompletion=completed(LEVELS.split)
+            "--level",
+            metavar="ideal|device|transistor",
+            help="Ideal elements, parts, or transistors.",
+            autocompletion=completed(LEVELS.split),
         ),
     ] = "ideal",
     prior: Annotated[

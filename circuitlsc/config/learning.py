@@ -152,7 +152,9 @@ def parse_learn_config(data: Mapping[str, Any], path: Path, where: str, *, anywh
         spike = "but the codes of an encoder have a spike, and so must their prior"
         raise tables["prior"].fail("kind", f' has none, {spike}. Give kind = "spike-slab", with pi < 1.')
     start, numbers = _read_starts(learning, {"pi": slab.pi, "lam": slab.lam, "sigma": sigma})
-    circuit = {name: tables["circuit"].value(name) for name in LEARNING["circuit"]}
+    circuit = {name: v for name in LEARNING["circuit"] if (v := tables["circuit"].value(name)) is not None}
+    if circuit["level"] == "transistor":
+        raise tables["circuit"].fail("level", ', but no cell of transistors learns. Set level = "device".')
     memory = _read_memory(tables, data, source, where)
     together = BATCH if memory is None else min(BATCH, memory.size)
     batch, stages = learning.value("batch") or (together if where == "software" else 1), _stage_tables(learning)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.config.registry import SAMPLER, CircuitKeys, EncoderKeys, ModelKeys, NonidealKeys, RunKeys, names
 from circuitlsc.config.table import ConfigTable, named, read_tables, read_toml
 from circuitlsc.errors import InputError
@@ -64,6 +65,8 @@ class Config:
         What ``[encoder]`` said of it, with an absolute path.
     features : array, shape (n_rows, n_features of an input), or None
         Those of the file that ``[dynamics] features`` names.
+    transistor : TransistorKeys or None
+        What ``[transistor]`` said.
     """
 
     model: SparseCodingModel
@@ -78,6 +81,7 @@ class Config:
     encoder: Encoder | None = None
     encoded: EncoderKeys | None = None
     features: Array | None = None
+    transistor: TransistorKeys | None = None
 
     def circuit(self) -> dict[str, Any]:
         """Return the arguments of `build_sampler` beyond the model and its input."""
@@ -91,6 +95,7 @@ class Config:
             **timing,
             **encoder,
             **memory,
+            "transistor": self.transistor,
         }
 
     def sampler(self) -> Sampler:
@@ -131,7 +136,11 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         given["t_stop"] = T_STOP if dynamics.has_energy else LAW_T_STOP
     built: CircuitKeys = tables["circuit"].read()
     nonideal = read_nonideal(tables["nonideal"]) if "nonideal" in data else None
-    if nonideal is not None and built.level != "device":
+    if "transistor" in data and built.level != "transistor":
+        raise InputError(
+            f'{path}: [transistor] needs circuit.level = "transistor", and it is "{built.level}". Set that, or remove it.'
+        )
+    if nonideal is not None and built.level == "ideal":
         raise InputError(
             f'{path}: [nonideal] needs circuit.level = "device", and it is "{built.level}": the ideal level has no parts that '
             'could be imperfect. Set level = "device", or remove [nonideal].'
@@ -152,6 +161,7 @@ def parse_config(data: Mapping[str, Any], path: Path, *, anywhere: bool = False)
         encoder=encoder,
         encoded=encoded,
         features=features,
+        transistor=tables["transistor"].read() if built.level == "transistor" else None,
     )
 
 
@@ -328,6 +338,12 @@ def resolved_prior(prior: Prior, file: str | None) -> dict[str, Any]:
     return {"kind": prior.kind, **numbers, **signed, **({} if file is None else {"file": file})}
 
 
+def _resolved_transistor(sampler: Sampler) -> dict[str, Any]:
+    """Return ``[transistor]`` with the weight of a unit that was chosen; nothing at other levels."""
+    sizes = sampler.sizes
+    return {} if sizes is None else {**asdict(sizes.keys), "weight_unit": sizes.weight_unit}
+
+
 def resolved_toml(config: Config, sampler: Sampler) -> str:
     """Return the config with every choice written out, as TOML: running it gives the same samples."""
     run, streamed = config.run, sampler.stream is not None
@@ -338,9 +354,10 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
         "circuit": {
             **asdict(config.built),
             "form": sampler.form,
-            "volt": sampler.scaling.volt,
+            **{name: getattr(sampler.scaling, name) for name in ("volt", "tau", "c_int", "rails")},
             "width": sampler.plan.width if sampler.nonideal.comparator.width is None else None,
         },
+        "transistor": _resolved_transistor(sampler),
         "nonideal": {"seed": config.nonideal.seed, **config.nonideal.attributes()} if config.nonideal else {},
         "run": {
             **asdict(config.timing),

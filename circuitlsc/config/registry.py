@@ -12,11 +12,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from circuitlsc.circuit.systems import FORMS
+from circuitlsc.circuit.transistor.design import TransistorKeys
 from circuitlsc.circuit.variational import SOURCES
 from circuitlsc.io.declared import REQUIRED, choice, entry, flag, quantity, word
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import OBJECTIVES, REDUCES, THRESHOLDS
 from circuitlsc.model.prior_io import PRIORS, prior_keys
+from circuitlsc.model.smoothing import SMOOTHINGS
 from circuitlsc.model.stream import INTERPOLATIONS, ORDERS
 from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
@@ -50,14 +52,19 @@ class PriorKeys:
 class CircuitKeys:
     """How the circuit is built."""
 
-    level: str = choice("ideal", LEVELS, "ideal elements, or parts")
+    level: str = choice("ideal", LEVELS, "ideal elements, parts, or transistors of an open process")
     form: str = choice("gram", (*FORMS, AUTO), "lateral inhibition, or two crossbars")
     loop: str = choice("closed", LOOPS, '"broken" is faster, with an error that is printed')
-    tau: float = quantity(1e-6, "s", "seconds, for example 1e-6: the time constant of a neuron", above=True)
-    c_int: float = quantity(1e-12, "F", "farad, for example 1e-12: the capacitor of a neuron", above=True)
+    tau: float | None = quantity(
+        None, "s", "seconds: the time constant of a neuron (1e-6; transistors: by their lag)", above=True
+    )
+    c_int: float | None = quantity(
+        None, "F", "farad: the capacitor of a neuron (1e-12; transistors: from tau)", above=True
+    )
     volt: float | None = quantity(None, "V", "volts per model unit, for example 0.1", above=True, auto=True)
     width: float | None = quantity(None, "unit of u", "a width in model units, for example 0.05", above=True, auto=True)
-    rails: float = quantity(2.5, "V", "volts, for example 2.5: the supply, plus and minus", above=True)
+    smoothing: str = choice("logistic", SMOOTHINGS, 'how corners are rounded: "hyperbolic" as by translinear circuits')
+    rails: float | None = quantity(None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +202,7 @@ TABLES: dict[str, type] = {
     "prior": PriorKeys,
     "dynamics": Dynamics,
     "circuit": CircuitKeys,
+    "transistor": TransistorKeys,
     "nonideal": NonidealKeys,
     "run": RunKeys,
     "data": DataKeys,
@@ -227,7 +235,7 @@ LEARNING = {
     "data": names(DataKeys),
     "learning": names(LearningKeys),
     "encoder": tuple(name for name in names(EncoderKeys) if name != "source"),
-    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop")),
+    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop", "smoothing")),
     "nonideal": SAMPLER["nonideal"],
     "run": ("timeout",),
 }

@@ -14,8 +14,8 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table, crowded_knots
-from circuitlsc.model.prior import logistic, softplus
 from circuitlsc.model.priors import Laplace
+from circuitlsc.model.smoothing import logistic, softplus
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 

@@ -69,3 +69,44 @@ def crowded_knots(centres: Array, width: float, *, per_side: int, span: float = 
     finest = 0.5 * (spread[per_side + 1] - spread[per_side])
     keep = np.concatenate([[True], np.diff(knots) > finest])
     return np.asarray(knots[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A function of two variables, linear in each between its knots, and beyond them along the last segments.
+
+    Parameters
+    ----------
+    knots, others : array, shape (n,) and (m,)
+        Increasing values of the first and of the second variable, in model units.
+    values : array, shape (m, n)
+    """
+
+    knots: Array
+    others: Array
+    values: Array
+
+    def with_slopes(self, v: Array, w: Array) -> tuple[Array, Array, Array]:
+        """Return the function at (v, w), elementwise, and its derivatives by v and by w, with one search in each."""
+        j = np.asarray(self.knots[1:-1].searchsorted(v, side="right"))
+        k = np.asarray(self.others[1:-1].searchsorted(w, side="right"))
+        width, height = self.knots[j + 1] - self.knots[j], self.others[k + 1] - self.others[k]
+        a, b = (v - self.knots[j]) / width, (w - self.others[k]) / height
+        f = self.values
+        low, high = f[k, j], f[k + 1, j]
+        rise_low, rise_high = f[k, j + 1] - low, f[k + 1, j + 1] - high
+        at_low, at_high = low + a * rise_low, high + a * rise_high
+        value = at_low + b * (at_high - at_low)
+        return value, (rise_low + b * (rise_high - rise_low)) / width, (at_high - at_low) / height
+
+    def spice(self, node: str, other: str, units: tuple[float, float, float]) -> str:
+        """Return the function as a sum of products of ``pwl()``; ``units`` are those of both variables and of the value."""
+        unit, other_unit, value_unit = units
+        hats = np.eye(len(self.others))
+        terms = (
+            Table(self.others, hat).spice(other, other_unit, 1.0)
+            + "*"
+            + Table(self.knots, row).spice(node, unit, value_unit)
+            for hat, row in zip(hats, self.values, strict=True)
+        )
+        return "+".join(terms)

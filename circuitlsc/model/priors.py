@@ -15,7 +15,8 @@ import numpy as np
 from circuitlsc.io.arrays import Array, as_generator
 from circuitlsc.io.declared import quantity
 from circuitlsc.model.piecewise_linear import Table
-from circuitlsc.model.prior import TAIL, Prior, PriorCells, Slab, logistic, smooth_abs, smooth_sign, softplus
+from circuitlsc.model.prior import TAIL, Prior, PriorCells, Slab, slope_table
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 
 
 class SlabPrior(Prior):
@@ -46,30 +47,30 @@ class SlabPrior(Prior):
         """0: the cost is straight beside its corner."""
         return 0.0
 
-    def latent(self, u: Array, width: float = 0.0) -> Array:
+    def latent(self, u: Array, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
         """Return s(u), in model units."""
         u = np.asarray(u, dtype=float)
         if self.signed:
-            return softplus(u - self.threshold, width) - softplus(-u - self.threshold, width)
-        size = smooth_abs(u, width)
-        return softplus(size - self.threshold, width) if self.sparse else size
+            return smoothing.ramp(u - self.threshold, width) - smoothing.ramp(-u - self.threshold, width)
+        size = smoothing.abs(u, width)
+        return smoothing.ramp(size - self.threshold, width) if self.sparse else size
 
-    def latent_grad(self, u: Array, width: float = 0.0) -> Array:
+    def latent_grad(self, u: Array, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
         """Return ds/du: the comparator's output, times the sign of u if s >= 0."""
         u = np.asarray(u, dtype=float)
         if not self.sparse:
-            return super().latent_grad(u, width)
+            return super().latent_grad(u, width, smoothing)
         if self.signed:
-            return logistic(u - self.threshold, width) + logistic(-u - self.threshold, width)
-        return smooth_sign(u, width) * logistic(smooth_abs(u, width) - self.threshold, width)
+            return smoothing.step(u - self.threshold, width) + smoothing.step(-u - self.threshold, width)
+        return smoothing.sign(u, width) * smoothing.step(smoothing.abs(u, width) - self.threshold, width)
 
-    def cost(self, u: Array, width: float = 0.0) -> Array:
+    def cost(self, u: Array, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
         """Return lam a_w(u)."""
-        return self.lam * smooth_abs(np.asarray(u, dtype=float), width)
+        return self.lam * smoothing.abs(np.asarray(u, dtype=float), width)
 
-    def cost_grad(self, u: Array, width: float = 0.0) -> Array:
-        """Return lam tanh(u/w)."""
-        return self.lam * smooth_sign(np.asarray(u, dtype=float), width)
+    def cost_grad(self, u: Array, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
+        """Return lam a_w'(u)."""
+        return self.lam * smoothing.sign(np.asarray(u, dtype=float), width)
 
     def code_cost(self, s: Array) -> Array:
         """Return lam abs(s)."""
@@ -79,11 +80,14 @@ class SlabPrior(Prior):
         """Return lam sign(s)."""
         return self.cost_grad(s)
 
-    def cells(self, width: float, reach: float) -> PriorCells:
+    def cells(self, width: float, reach: float, smoothing: Smoothing = LOGISTIC) -> PriorCells:
         """Return comparators of input width w at +-u0, and the sign of u: their tables end in flat segments."""
+        code, gate = self.code_tables(width, smoothing)
+        if smoothing.tails:
+            corner = slope_table(self.cost, self.cost_grad, 0.0, width, smoothing)
+            return PriorCells(code, gate, corner)
         # two knots a side suffice for the sign's corner at 0: its table is odd, and noise crosses it fast
         far = self.cost_grad(np.array([-40.0, -40.0, 40.0, 40.0]) * width, width)
-        code, gate = self.code_tables(width)
         return PriorCells(code, gate, Table(np.array([-3.0, -1.8, 1.8, 3.0]) * width, far))
 
     def slab_at(self, temperature: float) -> float:
@@ -94,7 +98,7 @@ class SlabPrior(Prior):
         """Return lam^2/T, times a factor: that of diffusion over the slab's width T/lam."""
         return diffusion / self.slab_scale**2 / temperature
 
-    def steepest(self, width: float) -> float:
+    def steepest(self, width: float, smoothing: Smoothing = LOGISTIC) -> float:
         """Return 0: noise crosses the corner at u = 0 fast."""
         return 0.0
 
@@ -231,7 +235,7 @@ class Gaussian(Prior):
         """Return s / sd^2."""
         return s / self.sd**2
 
-    def cells(self, width: float, reach: float) -> PriorCells:
+    def cells(self, width: float, reach: float, smoothing: Smoothing = LOGISTIC) -> PriorCells:
         """Return a conductance, the quadratic cost; there is nothing to compare."""
         return PriorCells(None, None, None, self.stiffness)
 

@@ -26,6 +26,7 @@ from circuitlsc.io.arrays import (
 )
 from circuitlsc.io.shown import Shown
 from circuitlsc.model.prior import Prior
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,16 +176,16 @@ class SparseCodingModel(Shown):
             raise InputError(f"width = {width!r} is no comparator's width in model units. Give a finite number >= 0.")
         return np.asarray(u, dtype=float)
 
-    def latent(self, u: ArrayLike, width: float = 0.0) -> Array:
+    def latent(self, u: ArrayLike, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
         """Return s(u), elementwise; shape of u, in model units."""
-        return self.prior.latent(np.asarray(u, dtype=float), width)
+        return self.prior.latent(np.asarray(u, dtype=float), width, smoothing)
 
     def active(self, u: ArrayLike) -> NDArray[np.bool_]:
         """Return which latents are active, ``abs(u) > u0`` (always true for a prior without a spike)."""
         u = np.asarray(u, dtype=float)
         return np.abs(u) > self.prior.threshold if self.prior.sparse else np.ones(u.shape, bool)
 
-    def energy(self, u: ArrayLike, x: ArrayLike, width: float = 0.0) -> Array:
+    def energy(self, u: ArrayLike, x: ArrayLike, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
         """Return E(u; x), dimensionless.
 
         Parameters
@@ -195,16 +196,18 @@ class SparseCodingModel(Shown):
             Observation, in data units.
         width : float
             Comparator width w in model units; 0 is the ideal energy.
+        smoothing : Smoothing
+            What a comparator makes of a corner: `circuitlsc.model.smoothing`.
 
         Returns
         -------
         array, shape (...)
         """
         u = self._check_u(u, width)
-        r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
-        return np.asarray(np.sum(r**2, -1) / (2 * self.variance) + np.sum(self.prior.cost(u, width), -1))
+        r = self.prior.latent(u, width, smoothing) @ self.A.T - self.check_x(x)
+        return np.asarray(np.sum(r**2, -1) / (2 * self.variance) + np.sum(self.prior.cost(u, width, smoothing), -1))
 
-    def energy_grad(self, u: ArrayLike, x: ArrayLike, width: float = 0.0) -> Array:
+    def energy_grad(self, u: ArrayLike, x: ArrayLike, width: float = 0.0, smoothing: Smoothing = LOGISTIC) -> Array:
         r"""Return the gradient of `energy` in u.
 
         .. math:: \partial_i E = s'(u_i)\,(A^T(A s - x))_i / \sigma^2 + c'(u_i)
@@ -213,20 +216,37 @@ class SparseCodingModel(Shown):
         kinks (u = 0 and abs(u) = u0), a set that noise never rests on.
         """
         u = self._check_u(u, width)
-        r = self.prior.latent(u, width) @ self.A.T - self.check_x(x)
+        r = self.prior.latent(u, width, smoothing) @ self.A.T - self.check_x(x)
         return np.asarray(
-            self.prior.latent_grad(u, width) * (r @ self.A) / self.variance + self.prior.cost_grad(u, width)
+            self.prior.latent_grad(u, width, smoothing) * (r @ self.A) / self.variance
+            + self.prior.cost_grad(u, width, smoothing)
         )
 
-    def log_density(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
+    def log_density(
+        self,
+        u: ArrayLike,
+        x: ArrayLike,
+        *,
+        temperature: float = 1.0,
+        width: float = 0.0,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Array:
         """Return log p(u | x) up to a constant, -E/T; shape (...)."""
         check_positive("log_density", "temperature", temperature, "a temperature must be positive")
-        return -self.energy(u, x, width) / temperature
+        return -self.energy(u, x, width, smoothing) / temperature
 
-    def log_density_grad(self, u: ArrayLike, x: ArrayLike, *, temperature: float = 1.0, width: float = 0.0) -> Array:
+    def log_density_grad(
+        self,
+        u: ArrayLike,
+        x: ArrayLike,
+        *,
+        temperature: float = 1.0,
+        width: float = 0.0,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Array:
         """Return the gradient of `log_density` in u; shape (..., n_latents)."""
         check_positive("log_density_grad", "temperature", temperature, "a temperature must be positive")
-        return -self.energy_grad(u, x, width) / temperature
+        return -self.energy_grad(u, x, width, smoothing) / temperature
 
     def tempered(self, temperature: float) -> SparseCodingModel:
         """Return the model whose posterior is exp(-E/T): pi**(1/T), lam/T, sigma sqrt(T)."""

@@ -41,7 +41,7 @@ def _part(key: str, given: Any) -> Any:
 
 
 def _example(key: str) -> str:
-    f = next((f for f in fields(PARTS[key]) if not f.metadata["design"]), fields(PARTS[key])[0])
+    f = next((f for f in fields(PARTS[key]) if not f.metadata.get("design")), fields(PARTS[key])[0])
     return f"{{{f.name} = ...}} ({f.metadata['text']})"
 
 
@@ -133,7 +133,7 @@ class Nonidealities(Parts, Shown):
     def imperfections(self) -> tuple[Imperfection, ...]:
         """Return the parameters that differ from ideal; design choices (g_on, g_off, R_n, supply) are none."""
         return tuple(
-            Imperfection(f"{key}.{f.name}", value) for key, f, value in self._changes() if not f.metadata["design"]
+            Imperfection(f"{key}.{f.name}", value) for key, f, value in self._changes() if not f.metadata.get("design")
         )
 
     def _changes(self) -> Iterator[tuple[str, Field[Any], Any]]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import get_type_hints
 
 from circuitlsc.errors import InputError
-from circuitlsc.io.declared import Declared, quantity
+from circuitlsc.io.declared import Declared, choice, quantity
 from circuitlsc.planning.scaling import ROOM
+
+PROCESSES = ("typical", "ff", "ss", "fs", "sf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +153,22 @@ class SupplyParts(Declared):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MosfetParts(Declared):
+    """Transistors of a circuit at transistor level: how far those that should be equal are apart."""
+
+    mismatch: float = quantity(
+        0.0,
+        "1",
+        "a factor on the process's mismatch of thresholds, mobilities and resistors (1: as measured)",
+        high=10.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CornerParts(Declared):
     """Where on the process and environment the whole chip sits."""
 
+    process: str = choice("typical", PROCESSES, "of transistors: typical, or fast and slow n- and p-channel ones")
     temperature: float = quantity(ROOM, "K", "the ambient temperature: it heats every noise resistor", above=True)
     supply: float = quantity(1.0, "relative", "a factor on the supply and on every rail", above=True)
     resistance: float = quantity(1.0, "relative", "a factor on every resistor", above=True)
@@ -174,6 +189,7 @@ class Parts:
     prior: PriorParts
     noise: NoiseParts
     supply: SupplyParts
+    mosfet: MosfetParts
     corner: CornerParts
 
 

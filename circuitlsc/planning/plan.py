@@ -16,6 +16,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.lca import lca_model
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.scaling import Ranges, expected_ranges
 from circuitlsc.planning.stepping import StepPlan, check_given, choose_step, plan_step
@@ -54,7 +55,13 @@ class Plan:
 
 
 def sampling_plan(
-    model: SparseCodingModel, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None
+    model: SparseCodingModel,
+    x: Array,
+    dynamics: Dynamics,
+    *,
+    width: float | None,
+    step: float | None,
+    smoothing: Smoothing = LOGISTIC,
 ) -> Plan:
     """Choose or check width and step of an overdamped sampler: those of a typical row, or, of a memory, of the strongest.
 
@@ -65,6 +72,8 @@ def sampling_plan(
     dynamics : Dynamics
     width, step : float or None
         In model units and tau; None chooses.
+    smoothing : Smoothing
+        What comparators make of a corner.
 
     Raises
     ------
@@ -73,17 +82,22 @@ def sampling_plan(
     """
     ranges = expected_ranges(model, x)
     # the rows of a stream pass by once; a memory comes back to each of them
-    plan = plan_step(
-        model, _typical(model, x, 1.0 if dynamics.remembers else 0.5), width=width, step=step, temperature=dynamics.T
-    )
+    row, given = _typical(model, x, 1.0 if dynamics.remembers else 0.5), {"width": width, "step": step}
+    plan = plan_step(model, row, **given, temperature=dynamics.T, smoothing=smoothing)
     return Plan(plan, dynamics, ranges)
 
 
 def momentum_plan(
-    model: SparseCodingModel, x: Array, dynamics: Dynamics, *, width: float | None, step: float | None
+    model: SparseCodingModel,
+    x: Array,
+    dynamics: Dynamics,
+    *,
+    width: float | None,
+    step: float | None,
+    smoothing: Smoothing = LOGISTIC,
 ) -> Plan:
     """Choose or check width, step, mass and friction of a sampler with momentum; as for `sampling_plan`."""
-    overdamped = sampling_plan(model, x, dynamics, width=width, step=None)
+    overdamped = sampling_plan(model, x, dynamics, width=width, step=None, smoothing=smoothing)
     fastest = overdamped.step.fastest_mode
     if dynamics.mass is None:
         dynamics = replace(dynamics, mass=1 / fastest)

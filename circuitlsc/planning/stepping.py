@@ -4,7 +4,8 @@ The slab's size at temperature T, :math:`\ell = T/\lambda`, is the unit of lengt
 diffuse over it, the unit of time; at lam = T = 1 both are 1.
 
 Width.  A comparator of input width w rounds the corners of the energy. It stays out of the posterior's way if w is small
-against the slab and against the likelihood's own width: :math:`w = \min(0.05\,\ell,\; 0.1\,\sigma\sqrt{T}/|a|_{max})`.
+against the slab and against the likelihood's own width: :math:`w = \min(0.05\,\ell,\; 0.1\,\sigma\sqrt{T}/|a|_{max})`,
+and half as wide with the hyperbolic pair, whose bias is then that of the logistic one (docs/method.md has both).
 
 Step.  The trapezoid keeps linear covariances exact at every step, but a comparator with gradient e at its gate makes the
 implicit step ambiguous once :math:`h |e| g'_{max} / 2 > 1`, where the gate's steepest slope is 1/(4w) at a threshold:
@@ -26,6 +27,7 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.io.shown import Shown, counted
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 
 LARGEST_STEP = 0.05  # in units of the slab's diffusion time
@@ -52,6 +54,8 @@ class StepPlan(Shown):
         Time to diffuse over the slab, in tau: how often samples are worth keeping.
     explanation, warnings : tuple of str
         Lines for the report.
+    smoothing : Smoothing
+        What comparators of that width make of a corner.
     """
 
     width: float
@@ -60,6 +64,7 @@ class StepPlan(Shown):
     time_scale: float
     explanation: tuple[str, ...]
     warnings: tuple[str, ...]
+    smoothing: Smoothing = LOGISTIC
 
     def _line(self) -> str:
         numbers = {
@@ -72,7 +77,7 @@ class StepPlan(Shown):
         return said + (f", {counted(len(self.warnings), 'warning')}" if self.warnings else "")
 
     def _facts(self) -> Iterator[tuple[str, str]]:
-        yield "width", f"{self.width:.6g} model units"
+        yield "width", f"{self.width:.6g} model units{self.smoothing.said}"
         yield "step", f"{self.step:.6g} tau"
         yield "fastest mode", f"{self.fastest_mode:.6g} / tau"
         yield "time scale", f"{self.time_scale:.6g} tau"
@@ -93,6 +98,7 @@ def plan_step(
     width: float | None = None,
     step: float | None = None,
     temperature: float = 1.0,
+    smoothing: Smoothing = LOGISTIC,
 ) -> StepPlan:
     """Choose or check the comparator width and the step.
 
@@ -106,6 +112,8 @@ def plan_step(
         Step in units of tau; None chooses it.
     temperature : float
         T in exp(-E/T).
+    smoothing : Smoothing
+        What comparators make of a corner.
 
     Raises
     ------
@@ -120,7 +128,7 @@ def plan_step(
     lines = [f"fastest mode: {rate:.4g} / tau, from A^T A / sigma^2 and the prior ({model.prior.rate_formula})"]
     warnings = []
 
-    best_width = min(LARGEST_WIDTH * slab, 0.1 * ratio)
+    best_width = smoothing.share * min(LARGEST_WIDTH * slab, 0.1 * ratio)
     if width is not None:
         check_given("circuit.width", width, "a comparator has a finite width, in model units")
     if not linear and (best_width if width is None else width) < RESOLVED * (model.prior.threshold + slab):
@@ -132,8 +140,8 @@ def plan_step(
     if width is None:
         width = best_width
         lines.append(
-            f"width {width:.4g} = min({LARGEST_WIDTH:g} slab = {LARGEST_WIDTH * slab:.4g}, "
-            f"0.1 sigma/|a|_max = {0.1 * ratio:.4g})"
+            f"width {width:.4g} = {'' if smoothing.share == 1 else f'{smoothing.share:g} '}min({LARGEST_WIDTH:g} slab = "
+            f"{LARGEST_WIDTH * slab:.4g}, 0.1 sigma/|a|_max = {0.1 * ratio:.4g}){smoothing.said}"
         )
     else:
         if not linear and width > ratio:
@@ -141,14 +149,14 @@ def plan_step(
                 f"circuit.width = {width!r}, but the likelihood is only sigma/|a| = {ratio:.3g} wide: a comparator that "
                 f"coarse samples another posterior. Give width <= {best_width:.3g}, or leave it out."
             )
-        lines.append(f"width {width:.4g} as given (the rule would give {best_width:.4g})")
+        lines.append(f"width {width:.4g} as given (the rule would give {best_width:.4g}){smoothing.said}")
         if not linear and width > 2 * best_width:
             warnings.append(f"width = {width:.3g} is above {2 * best_width:.3g}: expect a bias from rounded corners.")
 
     # the gradient at the gate: before a fit it is the drive, at a fit it is noise of size |a|/sigma
     drive = max(float(np.max(np.abs(model.drive(x)))), 3 * temperature / ratio)
-    slope = _steepest_gate(model, width)
-    bend = 0.0 if linear else model.prior.steepest(width)
+    slope = _steepest_gate(model, width, smoothing)
+    bend = 0.0 if linear else model.prior.steepest(width, smoothing)
     steepest = slope * drive + bend
     unique = UNIQUE / steepest if steepest > 0 else math.inf
     named, value = ("steepest force", steepest) if bend > 0 else ("steepest gate x e_max", drive)
@@ -174,14 +182,14 @@ def plan_step(
             f"sigma/|a|_max = {ratio:.3g} is below {NARROWEST:g}, the narrowest likelihood that was checked: the step is "
             "short, modes are far apart, and the chains may not mix in the time given. Look at R-hat and ess_min."
         )
-    return StepPlan(float(width), float(step), rate, time_scale, tuple(lines), tuple(warnings))
+    return StepPlan(float(width), float(step), rate, time_scale, tuple(lines), tuple(warnings), smoothing)
 
 
-def _steepest_gate(model: SparseCodingModel, width: float) -> float:
+def _steepest_gate(model: SparseCodingModel, width: float, smoothing: Smoothing) -> float:
     """Return the largest slope of the comparator's gate: 1/(4w) at a threshold, up to 1/w at u = 0; 0 if linear."""
     u = np.linspace(-4, 4, 801) * width
     grids = (u, u + model.prior.threshold)
-    return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width), v)))) for v in grids)
+    return max(float(np.max(np.abs(np.gradient(model.prior.latent_grad(v, width, smoothing), v)))) for v in grids)
 
 
 def choose_step(given: float | None, best: float, limit: float, fastest: str, rule: str) -> tuple[float, str]:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.reference.mcse import largest_rhat
 from circuitlsc.reference.mcse import mean_with_mcse as mean_with_mcse
@@ -236,7 +237,13 @@ def block_sums(s: Draws, active: Draws, n_blocks: int) -> tuple[Array, int]:
 
 
 def virial(
-    model: SparseCodingModel, u: ArrayLike | Draws, x: ArrayLike, *, width: float, temperature: float
+    model: SparseCodingModel,
+    u: ArrayLike | Draws,
+    x: ArrayLike,
+    *,
+    width: float,
+    temperature: float,
+    smoothing: Smoothing = LOGISTIC,
 ) -> tuple[Array, Array]:
     r"""Return the reference-free check of temperature and force, latent by latent.
 
@@ -252,6 +259,8 @@ def virial(
         Observation, in data units.
     width, temperature : float
         Comparator width w (model units) and temperature T of the circuit.
+    smoothing : Smoothing
+        What its comparators make of a corner.
 
     Returns
     -------
@@ -264,7 +273,7 @@ def virial(
         As `mean_with_mcse`, and if u does not fit the model.
     """
     u = _of_model("u", u, model)
-    return mean_with_mcse(_wide(u, model).map(lambda v: v * model.energy_grad(v, x, width) / temperature))
+    return mean_with_mcse(_wide(u, model).map(lambda v: v * model.energy_grad(v, x, width, smoothing) / temperature))
 
 
 def floored_mcse(measured: PosteriorStatistics, exact: PosteriorStatistics) -> dict[str, Array]:

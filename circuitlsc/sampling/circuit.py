@@ -18,6 +18,8 @@ from PySpice.Spice.Netlist import Circuit, SubCircuit
 from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
+from circuitlsc.circuit.transistor.design import Design
+from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
@@ -75,6 +77,8 @@ class CompiledCircuit(Shown):
         Where its Laplace draws come from.
     features : Features or None
         Of the inputs that are remembered, if they are.
+    sizes : Design or None
+        Of a circuit in transistors.
     """
 
     model: SparseCodingModel
@@ -94,6 +98,7 @@ class CompiledCircuit(Shown):
     encoder: Encoder | None = None
     source: str | None = None
     features: Features | None = None
+    sizes: Design | None = None
 
     def _line(self) -> str:
         kind, model, step = self.dynamics.kind, self.model, f"step {self.plan.step:.4g} tau"
@@ -121,20 +126,31 @@ class CompiledCircuit(Shown):
         """What the dynamics are to the circuit."""
         return system_of(self.dynamics, self.encoder, self.source, self.features)
 
+    @property
+    def restart(self) -> float | None:
+        """Tau after which a twin on the same noise starts again from the circuit's state; None if it need not."""
+        return 1.0 if self.sizes is not None and self.silicon.full else self.system.restart
+
     def read(self, u: Array) -> Array:
         """Return the code that is read from states u (..., n_latents), in model units.
 
         A sampler's is the ideal s(u). What settles rests a few widths beside zero: values below 3 w are read as zero (any
         below zero if codes are nonnegative).
         """
+        if self.sizes is not None:
+            return self.silicon.read(u)
         return self.system.read(self.model, u, self.plan.width)
 
     def code(self, values: Mapping[str, Array]) -> Array:
         """Return the code that is read from u and from what is observed beside it, each (..., n) by its letter."""
+        if self.sizes is not None:
+            return self.silicon.read(values["u"])
         return self.system.code(self.model, self.graph, values, self.plan.width)
 
     def active(self, u: Array) -> NDArray[np.bool_]:
         """Return which latents are active at states u (..., n_latents)."""
+        if self.sizes is not None:
+            return self.silicon.active(u)
         return self.system.active(self.model, u, self.plan.width)
 
     def graph_with(
@@ -151,14 +167,26 @@ class CompiledCircuit(Shown):
             self.first_x,
             form=self.form,
             width=self.plan.width,
+            smoothing=self.plan.smoothing,
             noise=noise,
-            hardware=None
-            if self.level == "ideal"
-            else Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced"),
+            hardware=Hardware(nonideal or self.nonideal, self.scaling, (wires or self.wires) == "reduced")
+            if self.level == "device"
+            else None,
+            silicon=None if self.sizes is None else self._silicon(nonideal),
             stream=self.stream,
             step=self.plan.step if noise == "external" else self._held,
             loop=loop or self.loop,
         )
+
+    def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
+        """Return the chip of a circuit in transistors, or another one of the same design."""
+        assert self.sizes is not None
+        return Silicon(self.sizes, nonideal or self.nonideal, self.model.drive(self.first_x), self.scaling.tau)
+
+    @cached_property
+    def silicon(self) -> Silicon:
+        """The chip of a circuit in transistors."""
+        return self._silicon()
 
     @cached_property
     def graph(self) -> SignalFlowGraph:
@@ -209,7 +237,7 @@ class CompiledCircuit(Shown):
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
         large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
         circuit = self.circuit if self.integrated is self.graph else self._lowered(self.integrated)
-        return library_deck(circuit, list(nodes), self.options + (" klu" if large else ""))
+        return library_deck(circuit, list(nodes), self._option_lines(self.graph) + (" klu" if large else ""))
 
     @cached_property
     def solved_once(self) -> bytes:
@@ -238,6 +266,11 @@ class CompiledCircuit(Shown):
     def options(self) -> str:
         """The ``.options`` line that the cells want: Newton's tolerances, and a time step set by the noise alone."""
         return options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
+
+    def _option_lines(self, graph: SignalFlowGraph, *, by_name: bool = False) -> str:
+        """Return the options, and of transistors their models and a first guess of the operating point."""
+        transistors = self.sizes is not None and self.silicon.full
+        return self.silicon.cards(graph, by_name=by_name) if transistors else self.options
 
     def subcircuit(self, name: str = "lsc_sampler") -> SubCircuit:
         """Return the whole sampler as one subcircuit, to put into a circuit of your own.
@@ -272,7 +305,7 @@ class CompiledCircuit(Shown):
             self.system.equation(),
             f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
             f"tau: {s.tau!r} s",
-            f"cells    comparator width {self.plan.width!r} units; step {self._held!r} tau",
+            f"cells    comparator width {self.plan.width!r} units{self.plan.smoothing.said}; step {self._held!r} tau",
         ]
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold

@@ -15,11 +15,13 @@ from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.lowering import many_objects
 from circuitlsc.circuit.memory import check_lines, lines_at_rest
 from circuitlsc.circuit.systems import FORMS
+from circuitlsc.circuit.transistor.design import TransistorKeys, as_keys, check_silicon, design
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import features_of, is_kind, named_features
+from circuitlsc.model.smoothing import HYPERBOLIC, LOGISTIC, smoothing_of
 from circuitlsc.model.sparse_coding import SparseCodingModel, check_model
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonidealities
@@ -31,7 +33,7 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.system import system_of
 from circuitlsc.simulator.ngspice.deck import check_tolerance
 
-LEVELS = ("ideal", "device")
+LEVELS = ("ideal", "device", "transistor")
 WIRES = ("reduced", "segments")
 
 
@@ -46,11 +48,12 @@ def build_sampler(
     level: str = "ideal",
     nonideal: Nonidealities | Mapping[str, Any] | None = None,
     width: float | None = None,
+    smoothing: str = "logistic",
     step: float | None = None,
     volt: float | None = None,
-    c_int: float = 1e-12,
-    tau: float = 1e-6,
-    rails: float = 2.5,
+    c_int: float | None = None,
+    tau: float | None = None,
+    rails: float | None = None,
     tolerance: float | None = None,
     halvings: int = 0,
     wires: str = "reduced",
@@ -59,6 +62,7 @@ def build_sampler(
     source: str | None = None,
     order: str | None = None,
     features: ArrayLike | None = None,
+    transistor: TransistorKeys | Mapping[str, Any] | None = None,
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -83,15 +87,20 @@ def build_sampler(
         is expected to run faster (`circuitlsc.planning.choose_form`).
     level : str
         ``"ideal"``: controlled sources, tables, conductances. ``"device"``: resistor crossbars, op-amps, comparators and
-        noise sources, with the imperfections of ``nonideal``.
+        noise sources, with the imperfections of ``nonideal``. ``"transistor"``: transistors of an open process
+        (`circuitlsc.circuit.transistor`), at the corner and with the mismatch of ``nonideal``.
     nonideal : Nonidealities, mapping or None
         At device level: what the parts do wrong; None is ideal parts.
     width : float or None
         Comparator width in model units; None follows from the model (`circuitlsc.planning.stepping`).
+    smoothing : str
+        What comparators make of a corner: ``"logistic"``, or ``"hyperbolic"``, as a translinear circuit has it, whose tails
+        fade as w^2/abs(v) (`circuitlsc.model.smoothing`).
     step : float or None
         Step in units of tau; None follows from the model.
-    volt, c_int, tau, rails : float
-        Volts per model unit (None: 0.1 V, or less if the rails ask for it), farad, seconds, volts.
+    volt, c_int, tau, rails : float or None
+        Volts per model unit (None: 0.1 V, or less if the rails ask for it), farad (1e-12), seconds (1e-6), volts (2.5). In
+        transistors they follow from each other: c_int from tau, and tau from how long the cells lag.
     tolerance : float or None
         Of Newton's iteration, relative and in model units; None is 1e-5, or a thousandth of a narrow comparator's width.
     halvings : int
@@ -110,6 +119,8 @@ def build_sampler(
         Of the inputs that ``"amortised"`` remembers: ``"cyclic"`` (or None), or ``"random"``, another order in each cycle.
     features : array, shape (n_rows, n), or None
         Theirs, where ``dynamics.features`` is left out, or the name of these.
+    transistor : TransistorKeys, mapping or None
+        At transistor level: engine, area, trim, noise and weight_unit (`circuitlsc.circuit.transistor.design`).
 
     Returns
     -------
@@ -141,19 +152,44 @@ def build_sampler(
         raise InputError('features belong to dynamics.kind = "amortised", with x of several rows. Leave them out.')
     system = system_of(dynamics, encoder, source, made)
     model = system.model(model)
-    if nonideal is not None and level != "device":
+    if nonideal is not None and level == "ideal":
         raise InputError('nonideal parts need level = "device": the ideal level has no parts that could be imperfect.')
+    if transistor is not None and level != "transistor":
+        raise InputError(f'transistor belongs to level = "transistor", and level is "{level}". Leave it out.')
     if isinstance(halvings, bool) or not isinstance(halvings, (int, np.integer)) or not 0 <= halvings <= 10:
         raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
     if wires not in WIRES:
         raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
     parts = IDEAL if nonideal is None else as_nonidealities(nonideal)
-    scales = partial(scale_for, model, x, volt=volt, c_int=c_int, tau=tau, rails=rails)
+    smooth = smoothing_of(smoothing)
+    if smooth != LOGISTIC and parts.comparator.hysteresis > 0:
+        raise InputError(
+            f'circuit.smoothing = "{smoothing}", but nonideal.comparator.hysteresis = {parts.comparator.hysteresis!r}: the '
+            "feedback that sets its two thresholds is that of a logistic comparator. Leave one of them out."
+        )
+    if level == "transistor":
+        smooth = HYPERBOLIC
+        check_silicon(model, dynamics, form, loop, parts)
+        sizes = design(model, x, system.ranges(model, x), as_keys(transistor), width=width, volt=volt)
+        width, volt = sizes.width, sizes.volt
+        tau, c_int, rails = sizes.times(tau, c_int, rails)
+        step = sizes.step(tau, step, system.plan(model, x, width, None, smooth).step.step)
+    else:
+        sizes = None
+    scales = partial(
+        scale_for,
+        model,
+        x,
+        volt=volt,
+        c_int=1e-12 if c_int is None else c_int,
+        tau=1e-6 if tau is None else tau,
+        rails=2.5 if rails is None else rails,
+    )
     if (volts := parts.comparator.width) is not None:
         if width is not None:
             raise InputError("circuit.width and nonideal.comparator.width are both given. Give one of them.")
         width = volts / scales(ranges=system.ranges(model, x)).volt
-    whole = system.plan(model, x, width, step)
+    whole = system.plan(model, x, width, step, smooth)
     plan = whole.step
     if form == "auto" and not dynamics.has_energy:
         form = FORMS[0]  # as good as any: nothing feeds back
@@ -184,9 +220,10 @@ def build_sampler(
         encoder=encoder,
         source=source,
         features=made,
+        sizes=sizes,
     )
     if made is not None:
-        check_lines(*lines_at_rest(sampler.graph), sampler.scaling.volt, rails)
+        check_lines(*lines_at_rest(sampler.graph), sampler.scaling.volt, sampler.scaling.rails)
     with many_objects():
         check_circuit(sampler.circuit)
     return sampler
@@ -222,14 +259,16 @@ def _observations(
 
 
 def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
-    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width and scales."""
+    """Compile a sampler again with some arguments of `build_sampler` changed, at the same step, width, smoothing and scales."""
     nonideal, stream = changes.get("nonideal", sampler.nonideal), sampler.stream
     alike = ("form", "level", "dynamics", "tolerance", "halvings", "wires", "loop", "encoder", "source")
     arguments: dict[str, Any] = {
         **{name: getattr(sampler, name) for name in alike},
         **{name: getattr(sampler.scaling, name) for name in ("volt", "c_int", "tau", "rails")},
-        "nonideal": nonideal if sampler.level == "device" else None,
+        "nonideal": None if sampler.level == "ideal" else nonideal,
+        "transistor": None if sampler.sizes is None else sampler.sizes.keys,
         "width": None if nonideal.comparator.width is not None else sampler.plan.width,
+        "smoothing": sampler.plan.smoothing.name,
         "step": sampler.plan.step * 2**sampler.halvings,
     }
     if stream is not None:

@@ -17,6 +17,7 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
 from circuitlsc.model.lca import lca_model, threshold_code
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.planning.plan import (
@@ -65,8 +66,8 @@ class System:
     word = "sampler"
     least = 4  # samples that a chain must keep
     draws = 5  # kept per tau, or per diffusion time of the slab if that is shorter
-    # whether two paths on the same noise part as exp(t), so that a twin must follow the circuit piecewise
-    parts = False
+    # tau after which a twin starts again from the circuit's state, where two paths on the same noise part as exp(t)
+    restart: float | None = None
 
     def __init__(
         self,
@@ -94,9 +95,24 @@ class System:
         """Estimate how large the signals become."""
         return expected_ranges(model, x)
 
-    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+    def plan(
+        self,
+        model: SparseCodingModel,
+        x: Array,
+        width: float | None,
+        step: float | None,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Plan:
         """Choose or check width and step, and what the dynamics leave open; raise InputError if they cannot be used."""
-        return sampling_plan(model, x, self.dynamics, width=width, step=step)
+        return sampling_plan(model, x, self.dynamics, width=width, step=step, smoothing=smoothing)
+
+    def check_logistic(self, smoothing: Smoothing) -> None:
+        """Raise InputError if a smoothing is not the logistic pair."""
+        if smoothing != LOGISTIC:
+            raise InputError(
+                f'circuit.smoothing = "{smoothing.name}", but the cells of dynamics.kind = "{self.dynamics.kind}" are straight '
+                "a dozen widths off a corner, as the logistic pair is, and its tails are not. Leave it out."
+            )
 
     def warned_of(self, stream: Stream, plan: StepPlan) -> tuple[str, ...]:
         """Return what to warn of in how inputs follow each other."""
@@ -166,11 +182,18 @@ class Underdamped(System):
     """Second-order Langevin dynamics: what mixes faster is worth keeping more often."""
 
     draws = 2 * System.draws
-    parts = True
+    restart = 2.0
 
-    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+    def plan(
+        self,
+        model: SparseCodingModel,
+        x: Array,
+        width: float | None,
+        step: float | None,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Plan:
         """Choose or check width, step, mass and friction."""
-        return momentum_plan(model, x, self.dynamics, width=width, step=step)
+        return momentum_plan(model, x, self.dynamics, width=width, step=step, smoothing=smoothing)
 
     def graph(self, model: SparseCodingModel, x: ArrayLike, **wiring: Any) -> SignalFlowGraph:
         """Wire up neurons and momenta."""
@@ -195,8 +218,16 @@ class Gradient(System):
         """Return the model without its spike."""
         return model.without_spike()
 
-    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+    def plan(
+        self,
+        model: SparseCodingModel,
+        x: Array,
+        width: float | None,
+        step: float | None,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Plan:
         """Choose or check width and step."""
+        self.check_logistic(smoothing)
         ranges = self.ranges(model, x)
         rate = model.rate + 1 / model.prior.slab_scale**2
         return Plan(settling_plan(model, x, width=width, step=step, rate=rate), self.dynamics, ranges)
@@ -242,8 +273,16 @@ class LCA(Gradient):
         """Estimate how large the signals become."""
         return lca_ranges(model, x)
 
-    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+    def plan(
+        self,
+        model: SparseCodingModel,
+        x: Array,
+        width: float | None,
+        step: float | None,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Plan:
         """Choose or check width and step."""
+        self.check_logistic(smoothing)
         ranges = self.ranges(model, x)
         if self.dynamics.threshold == "hard":
             check_atoms(model)

@@ -21,6 +21,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.model.weight_noise import weight_noise_profile
@@ -63,8 +64,16 @@ class Variational(System):
         """Estimate how large the signals become."""
         return encoded_ranges(self.encoder, x)
 
-    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+    def plan(
+        self,
+        model: SparseCodingModel,
+        x: Array,
+        width: float | None,
+        step: float | None,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Plan:
         """Choose or check width and step."""
+        self.check_logistic(smoothing)
         self.encoder.check_fits(model.n_features, model.n_latents, signed=model.prior.signed)
         return encoded_plan(self.encoder, x, self.dynamics, width=width, step=step)
 
@@ -155,9 +164,16 @@ class Amortised(System):
         ranges = super().ranges(model, x)
         return replace(ranges, w=largest_weight(self.features, ranges.u))
 
-    def plan(self, model: SparseCodingModel, x: Array, width: float | None, step: float | None) -> Plan:
+    def plan(
+        self,
+        model: SparseCodingModel,
+        x: Array,
+        width: float | None,
+        step: float | None,
+        smoothing: Smoothing = LOGISTIC,
+    ) -> Plan:
         """Choose or check width and step, as for one input that moves as fast as the one that is written hardest."""
-        plan, faster = super().plan(model, x, width, step), self._faster
+        plan, faster = super().plan(model, x, width, step, smoothing), self._faster
         if step is None and faster > 1 + 1e-9:
             line = f"step {plan.step.step / faster:.4g} tau, as inputs are written by v with v phi up to {faster:.3g}"
             shorter = replace(plan.step, step=plan.step.step / faster, explanation=(*plan.step.explanation, line))

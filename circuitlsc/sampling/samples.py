@@ -496,6 +496,7 @@ def _without_posterior(
         **_stream(sampler),
         "temperature": float(sampler.temperature),
         "width": sampler.plan.width,
+        **({"smoothing": sampler.plan.smoothing.name} if sampler.plan.smoothing.said else {}),
         "step": sampler.plan.step,
         "t_stop": float(run.t_stop),
         "warmup": float(run.warmup),

@@ -18,7 +18,7 @@ ROWS = ("row", *POSTERIOR)  # of a memory
 NUMBERS = ("step", "width", "t_stop", "warmup", "temperature", "tolerance", "hold")  # > 0, or >= 0
 COUNTS = {"seed": 0, "thin": 1, "chunk": 1, "halvings": 0, "nonideal_seed": 0, "signed": 0, "draws_per_visit": 1}
 _HASHES = ("engine_deck_sha256", "deck_sha256", "features_sha256")
-WORDS = ("prior", "form", "level", "interpolate", "order", "ngspice_version", *_HASHES)
+WORDS = ("prior", "form", "level", "smoothing", "interpolate", "order", "ngspice_version", *_HASHES)
 TABLES = ("nonideal", "dynamics", "scaling")  # as JSON
 _PIECE = 2**17  # draws of one chain and latent in a piece: 1 MB over all of them
 STATS = ("steps", "points", "rejected", "iterations", "wall")  # which the report shows

@@ -1,4 +1,4 @@
-"""One small-signal analysis (``.ac``, ``.op``, ``.dc``) of a circuit, in a process of its own.
+"""One small-signal analysis (``.ac``, ``.noise``, ``.op``, ``.dc``) of a circuit, in a process of its own.
 
 ``python -m circuitlsc.simulator.analysis FOLDER`` is the worker: it reads ``analysis.json`` and writes ``vectors.npz``.
 """
@@ -28,7 +28,7 @@ def analyse(deck: str, command: str, *, timeout: float = 600.0) -> Mapping[str, 
     deck : str
         Without an analysis line.
     command : str
-        For example ``"ac dec 20 1e3 1e9"``.
+        For example ``"ac dec 20 1e3 1e9"``. Of ``noise`` the spectra come back, in volt or ampere per root hertz, one-sided.
     timeout : float
         Seconds.
 
@@ -60,6 +60,8 @@ def main(folder: Path) -> int:
     session.load_circuit(job["deck"])
     session.exec_command(job["command"])
     name = session.last_plot
+    if name.startswith("noise"):
+        name = f"noise{int(name.removeprefix('noise')) - 1}"  # the spectra; the last one holds their integrals
     if name.startswith("const"):
         print("\n".join(session.log), file=sys.stderr)
         return 1

@@ -151,7 +151,8 @@ def added_energy(device: Sampler, row: int = 0) -> Callable[[Array], Array]:
     What does not depend on the states is calculated once. ``row`` is an input's, of a memory.
     """
     model, scaling, parts = device.model, device.scaling, device.nonideal
-    cells, width, x = device.graph.cells, device.plan.width, np.atleast_2d(device.x)[row]
+    cells, x = device.graph.cells, np.atleast_2d(device.x)[row]
+    corner = (device.plan.width, device.plan.smoothing)
     offset = gradient_offset(device) if parts.op_amp.offset > 0 else None
     heated = any(parts.get(name) != ideal_value(name) for name in HEAT)
     heat = Hardware(parts, scaling).noise_kelvin / ROOM * parts.corner.resistance / parts.corner.capacitance
@@ -159,12 +160,12 @@ def added_energy(device: Sampler, row: int = 0) -> Callable[[Array], Array]:
     inputs = 1 if device.features is None else device.features.N
 
     def delta(u: Array) -> Array:
-        s = model.latent(u, width)
+        s = model.latent(u, *corner)
         total = np.zeros(u.shape[:-1]) if offset is None else s @ offset
         for cell in cells:
             if isinstance(cell, DeviceGate):
                 _, _, shift, prior = cell.draws
-                total += s @ (shift / scaling.volt_e) + model.prior.cost(u, width) @ (prior - 1)
+                total += s @ (shift / scaling.volt_e) + model.prior.cost(u, *corner) @ (prior - 1)
             elif isinstance(cell, DeviceIntegrator):
                 total += cell.leak_rate / 2 * np.sum(u**2, axis=-1) - u @ cell.offset
             elif isinstance(cell, DeviceMemory):
@@ -177,7 +178,7 @@ def added_energy(device: Sampler, row: int = 0) -> Callable[[Array], Array]:
                 phi, v = shares
                 total -= u @ (cell.errors[1] @ (phi[:, row] * v.sum(axis=1)))
         if heated:
-            total = total - (heat - 1) * model.energy(u, x, width)
+            total = total - (heat - 1) * model.energy(u, x, *corner)
         return np.asarray(total)
 
     return delta
@@ -226,12 +227,12 @@ def _from_energy(
     ideal: Sampler, added: Callable[[Array], Array], u: Draws, heat: tuple[Array, Array] | None = None
 ) -> Prediction:
     """Return what an added energy moves; ``heat`` is that of each latent, relative, and the input."""
-    model, t, width = ideal.model, ideal.temperature, ideal.plan.width
+    model, t, corner = ideal.model, ideal.temperature, (ideal.plan.width, ideal.plan.smoothing)
 
     def each(states: Array) -> Array:
         """Return the energy that acts on each latent's statistics, (..., n_latents or 1)."""
         delta = added(states)[..., None]
-        return delta if heat is None else delta - model.energy(states, heat[1], width)[..., None] * heat[0]
+        return delta if heat is None else delta - model.energy(states, heat[1], *corner)[..., None] * heat[0]
 
     delta = u.map(each)
     centre = delta.mean()

@@ -339,7 +339,8 @@ def compared(known: Expectation, circuit: PosteriorStatistics, s: Draws, active:
 
 def _virial(sampler: Sampler, samples: Samples) -> tuple[Array, Array]:
     """Return the check of temperature and force, and its error, each (K,)."""
-    how = {"width": sampler.plan.width, "temperature": sampler.temperature}
+    plan = sampler.plan
+    how: dict[str, Any] = {"width": plan.width, "smoothing": plan.smoothing, "temperature": sampler.temperature}
     return virial(sampler.model, samples.draws("u"), sampler.x, **how)
 
 

@@ -34,6 +34,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.features import Features
+from circuitlsc.model.smoothing import LOGISTIC, Smoothing
 from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.planning.run_plan import REFERENCE_TIME, TOLERANCE
 from circuitlsc.reference.mcse import MIN_DRAWS
@@ -74,6 +75,8 @@ class Remembered:
         Of each input: those that count, and those before.
     temperature, width : float
         T of exp(-E/T), and the comparators' width in model units.
+    smoothing : Smoothing
+        What comparators make of a corner.
     time_scale : float
         Time to diffuse over the slab, in tau.
     spacing : float or None
@@ -95,6 +98,7 @@ class Remembered:
     dropped: int
     temperature: float = 1.0
     width: float = 0.0
+    smoothing: Smoothing = LOGISTIC
     time_scale: float = 1.0
     spacing: float | None = None
     seconds: float = 0.0
@@ -128,6 +132,7 @@ class Remembered:
             dropped=visits.dropped,
             temperature=sampler.temperature,
             width=sampler.plan.width,
+            smoothing=sampler.plan.smoothing,
             time_scale=sampler.plan.time_scale,
             spacing=float(samples.attrs["thin"]) * sampler.plan.step,
             seconds=float(np.max(stats["wall"] / stats["steps"])) / sampler.plan.step,
@@ -367,7 +372,7 @@ def judge_memory(
     for n, each in enumerate(known):
         s, active = of.u[n].map(of.model.latent), of.active(n)
         circuit = summarize(s, active, model=of.target, x=of.x[n], method="circuit", levels=each.levels)
-        how = {"width": of.width, "temperature": of.temperature}
+        how: dict[str, Any] = {"width": of.width, "smoothing": of.smoothing, "temperature": of.temperature}
         measured.append(circuit)
         found.append(
             compared(
@@ -467,7 +472,7 @@ def _virial(of: Remembered) -> Number | None:
     total = 0.0
     for u, x in zip(of.u, of.x, strict=True):
         force = Draws(u.shape, u.read, u.most, u.shape[0] * (of.model.n_latents + of.model.n_features))
-        powers = force.map(lambda v, x=x: (v * of.model.energy_grad(v, x, of.width)).sum(-1))
+        powers = force.map(lambda v, x=x: (v * of.model.energy_grad(v, x, of.width, of.smoothing)).sum(-1))
         total = total + _by_visit(of, powers).mean(2)
     value, se = (float(v) for v in mean_with_mcse(total / (of.temperature * of.model.n_latents)))
     return Number(value, of.rank, se, (value - of.rank) / max(se, 1e-9))

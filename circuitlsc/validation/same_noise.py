@@ -20,7 +20,6 @@ from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask
 
 CUTS = 12  # how often a memory's twin may cut the step of a switch
-RESTART = 2.0  # tau: how long a twin with momentum follows the circuit before it starts again from its state
 SHOWN = 1000  # samples of the twin that are kept for a figure
 
 
@@ -30,8 +29,8 @@ class PathDifference:
 
     Attributes
     ----------
-    max_abs, rms : float
-        Over every chain, latent and kept sample, in model units.
+    max_abs, rms, median : float
+        Of the absolute difference, over every chain, latent and kept sample, in model units.
     time : float
         Length compared, in units of tau per chain.
     twin : array, shape (n_draws, n_latents)
@@ -42,10 +41,11 @@ class PathDifference:
     rms: float
     time: float
     twin: Array
+    median: float = 0.0
 
     def to_dict(self) -> dict[str, float]:
-        """Return the three numbers."""
-        return {"max_abs": self.max_abs, "rms": self.rms, "time": self.time}
+        """Return the numbers."""
+        return {"max_abs": self.max_abs, "rms": self.rms, "time": self.time, "median": self.median}
 
 
 def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> tuple[Array, Array]:
@@ -92,7 +92,8 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
 
     increments = np.stack([path(c) for c in chains], axis=1)
     start = twin.full_state(sampler.starts(max(chains) + 1, int(attrs["seed"]))[chains])
-    restarts = _restarts(samples, task, n_steps, twin) if sampler.system.parts else None
+    every = sampler.restart
+    restarts = None if every is None else _restarts(samples, task, n_steps, twin, every)
     given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
     if samples.remembered:
         given |= {"tries": CUTS, "simulator": True}  # at a switch the gradient at the gates is large
@@ -122,25 +123,26 @@ def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) ->
     return np.broadcast_to(values[name], (*z.shape[:2], values[name].shape[-1]))
 
 
-def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin) -> dict[int, Array]:
-    """Return the circuit's own states every few tau.
+def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin, tau: float) -> dict[int, Array]:
+    """Return the circuit's own states every ``tau``.
 
-    With little friction two paths on the same noise part as exp(t): their difference over a long time says nothing
-    about the circuit, that over a short time says all.
+    Where two paths on the same noise part as exp(t), their difference over a long time says nothing about the circuit,
+    that over a short time says all.
     """
     steps = np.flatnonzero(task.kept(0, n_steps)) + 1
     z = np.concatenate([samples.draws(name).read(0, len(steps)) for name in twin.vectors], axis=-1)
-    every = max(1, round(RESTART / (task.thin * task.step)))
+    every = max(1, round(tau / (task.thin * task.step)))
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
 
 def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> PathDifference:
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
     circuit, twin = same_noise(sampler, samples, n_steps, name)
-    d = circuit - twin
+    size = np.abs(circuit - twin)
     last = circuit.shape[1] - 1
     time = float((samples.first_visits[0][last:] if samples.remembered else samples.times(last, last + 1))[0])
-    return PathDifference(float(np.abs(d).max()), float(np.sqrt(np.mean(d**2))), time, twin[0, :SHOWN])
+    rms = float(np.sqrt(np.mean(size**2)))
+    return PathDifference(float(size.max()), rms, time, twin[0, :SHOWN], float(np.median(size)))
 
 
 def try_path(

@@ -131,7 +131,11 @@ def open_session(data: int | None = None) -> Any:
             return self._ngspice_shared
 
     Session.log = deque(maxlen=200)
-    return Session.new_instance()
+    session = Session.new_instance()
+    session.exec_command(
+        "set num_threads=1"
+    )  # of transistors' models: two wait for each other 25 times longer than they work
+    return session
 
 
 def library_version() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +59,9 @@ def integrate(
     units = np.array(task.units)
     try:
         fixed = operating_point(session, **json.loads(solved_once)) if solved_once else None
-        session.load_circuit(task.deck)
+        at_rest = at_operating_point(task.deck)
+        if not at_rest:
+            session.load_circuit(task.deck)
         counts.version = session_version(session)
         counts.setup = before.setup + time.perf_counter() - begin
         state = state or first_state(task)
@@ -77,10 +79,14 @@ def integrate(
                 assert inputs is not None
                 increments, inputs = through_lines(task, increments, inputs)
             callbacks.load(increments, units, inputs, feedback)
-            for capacitor, value in zip(task.capacitors, [*(u * task.volt), *held], strict=True):
-                session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
+            volts = [*(u * task.volt), *held]
+            if at_rest:
+                load_with(session, task.deck, dict(zip((*task.nodes, *task.held), volts, strict=True)))
+            else:
+                for capacitor, value in zip(task.capacitors, volts, strict=True):
+                    session.exec_command(f"alter {capacitor} ic = {float(value)!r}")
             # ngspice puts a hidden breakpoint at the first argument; FIRST * h keeps it out of the grid
-            session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r} uic")
+            session.exec_command(f"tran {FIRST * h!r} {n * h!r} 0 {h!r}" + ("" if at_rest else " uic"))
             piece, held, points = _grid_points(session, task, n, h, u, held)
             if callbacks.unknown_sources:
                 raise TransientFailed("an external source of the deck has no path.")
@@ -92,8 +98,10 @@ def integrate(
             counts.points += points
             counts.steps += n
             counts.rejected = before.rejected + callbacks.rejected
-            counts.iterations = before.iterations + _iterations(session)
+            counts.iterations = (counts.iterations if at_rest else before.iterations) + _iterations(session)
             session.exec_command("destroy all")
+            if at_rest:
+                session.exec_command("remcirc")
             u = piece[-1, : len(u)]  # of neurons that are no states there are none
             kept = counts.steps >= task.n_warmup + task.thin
             settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
@@ -106,6 +114,21 @@ def integrate(
         raise TransientFailed(diagnose(str(error), session.log)) from None
     finally:
         counts.log.extend(session.log)
+
+
+def at_operating_point(deck: str) -> bool:
+    """Return whether a transient starts from the operating point around its states, as all nodes of transistors hold charge.
+
+    A deck says so by a first guess of that point (``.nodeset``). Any other starts from the voltages of its capacitors alone.
+    """
+    return "\n.nodeset " in deck
+
+
+def load_with(session: Any, deck: str, volts: Mapping[str, float]) -> None:
+    """Load a deck that starts from an operating point with some nodes at given voltages."""
+    conditions = "".join(f".ic v({node})={float(value)!r}\n" for node, value in volts.items())
+    head, end, tail = deck.rpartition(".end")
+    session.load_circuit(head + conditions + end + tail)
 
 
 def through_lines(task: ChainTask, increments: Array, inputs: Array) -> tuple[Array, Array]:

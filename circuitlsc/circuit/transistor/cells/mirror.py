@@ -1,0 +1,36 @@
+r"""Cascoded current mirror, and the unit mirrors of the crossbar: a copy of m units of a line of n has m/n of its current."""
+
+from __future__ import annotations
+
+from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
+
+#: width and length of one unit, and of a cascode, micrometres
+UNIT = {"p": (1.0, 4.0), "n": (0.5, 4.0)}
+CASCODE = {"p": (8.0, 1.0), "n": (4.0, 1.0)}
+
+
+def mirror(kind: str, name: str, gate: str, out: str, *, units: int = 4) -> tuple[Mos, Mos]:
+    """Return the two devices of one branch: it carries what its ``units`` are of the line ``gate``, into or out of ``out``."""
+    (w, l), cascode = UNIT[kind], CASCODE[kind]  # noqa: E741
+    inner, rail, gates = f"k{name}", {"p": "vdd", "n": "vss"}[kind], {"p": "vcp", "n": "vcn"}[kind]
+    return Mos(name, kind, inner, gate, rail, w, l, units), Mos(f"{name}c", kind, out, gates, inner, *cascode)
+
+
+def input_current(kind: str, units: int = 4) -> TransistorCell:
+    """Return the copy of a current from outside (a DAC's), with an error of its own: pins b and e.
+
+    ``"p"``: what is drawn from b comes out of e, b_i < 0. ``"n"``: what is put into b is drawn from e, b_i > 0.
+    """
+    text = f"input: the current of b, {'into' if kind == 'p' else 'out of'} the node at e"
+    parts = (*mirror(kind, "b", "b", "b", units=units), *mirror(kind, "o", "b", "e", units=units))
+    return TransistorCell(f"input_{kind}", text, ("b", "e"), parts, {"b": REST[kind]})
+
+
+#: where the gate line of a kind rests, volt
+REST = {"p": 1.35, "n": -0.75}
+
+
+def copy(kind: str, units: int) -> TransistorCell:
+    """Return one entry of the crossbar as a cell: pins line and out, and so many units of the line's mirror."""
+    text = f"mirror: I(out) = {units} units of the current of a line"
+    return TransistorCell(f"copy_{kind}{units}", text, ("line", "out"), mirror(kind, "m", "line", "out", units=units))

@@ -1,0 +1,257 @@
+r"""What a neuron's cells do at rest: one slow transient over a staircase of u and e, from one operating point.
+
+Sweeps of ``.dc`` would look for an operating point again at every step. Here time is long (a second per stair, and no
+capacitor holds more than milliseconds): what is read at the end of each stair is the DC transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PySpice.Spice.Netlist import Circuit
+
+from circuitlsc.circuit.cells.base import number
+from circuitlsc.circuit.transistor.cells import neuron, signed
+from circuitlsc.circuit.transistor.cells.mirror import copy
+from circuitlsc.circuit.transistor.cells.neuron import CODE_LINES
+from circuitlsc.circuit.transistor.kept import analysed
+from circuitlsc.circuit.transistor.parts import (
+    BELOW,
+    Chip,
+    Placed,
+    TransistorCell,
+    definition_name,
+    subcircuits,
+)
+from circuitlsc.circuit.transistor.process import include_lines, models
+from circuitlsc.errors import SimulationError
+from circuitlsc.io.arrays import Array
+
+RAMP, HELD = 0.5, 0.45  # seconds: from one stair to the next, and on it
+READ = 0.05  # before its end
+OPTIONS = ".options gmin=1e-15 abstol=1e-14 reltol=1e-5 vntol=1e-7 itl1=300 itl2=300 itl4=100 trtol=1e9 method=gear"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a staircase gave, in ampere.
+
+    Attributes
+    ----------
+    u : array, shape (n_u,)
+        Volt.
+    e : array, shape (n_e,)
+        Ampere.
+    drift : array, shape (n_neurons, n_e, n_u)
+        Into u.
+    code : array, shape (n_neurons, n_lines, n_u)
+        Copy of each gate line of the code, at the first e: what a p-channel copy gives, or an n-channel one takes.
+    supply : array, shape (n_e, n_u)
+        From vdd, of all neurons and the bias block.
+    lines : tuple of str
+        Of the code, as in `neuron.CODE_LINES`.
+    copies : array, shape (n_copies, n_u)
+        Current of each entry of the crossbar into its node, at the first e.
+    inputs : array, shape (n_inputs,)
+        Current of each copy of an input into its node.
+    """
+
+    u: Array
+    e: Array
+    drift: Array
+    code: Array
+    supply: Array
+    lines: tuple[str, ...] = ("ps",)
+    copies: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    inputs: Array = field(default_factory=lambda: np.zeros(0))
+
+
+def put_cell(
+    circuit: Circuit, cell: TransistorCell, name: str, pins: Sequence[str], chip: Chip, known: set[str]
+) -> None:
+    """Put an instance of a cell into a circuit, with the definitions that are not there yet, and its `.nodeset` lines."""
+    for definition in subcircuits(cell, name, chip):
+        if str(definition.name) not in known:
+            known.add(str(definition.name))
+            circuit.subcircuit(definition)
+    circuit.X(name, definition_name(cell, name, chip), *pins, *cell.lines)
+
+
+def waveform(values: Array) -> str:
+    """Return a PWL waveform that holds each value for one stair."""
+    times = np.arange(1, len(values) + 1, dtype=float)
+    points = [f"{t - RAMP:.9g} {v:.12g} {t + HELD:.9g} {v:.12g}" for t, v in zip(times, values, strict=True)]
+    return f"PWL(0 {values[0]:.12g} " + "\n+ ".join(points) + ")"
+
+
+def measure(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: Array,
+    e: Array,
+    *,
+    n: int = 1,
+    units: int = 4,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+    chip: Chip | None = None,
+    copies: Sequence[Placed] = (),
+    inputs: Sequence[tuple[Placed, float]] = (),
+) -> Measured:
+    """Return what n neurons of a chip do at each u (V) and e (A).
+
+    Parameters
+    ----------
+    bias, threshold, gate : TransistorCell
+    u, e : array
+        Volt, ampere.
+    n, units : int
+        Neurons; units of a code's line.
+    corner : str
+    celsius, supply : float
+        Volt, in all.
+    chip : Chip or None
+    copies : sequence of Placed
+        Entries of the crossbar: cells with the pins line and out, at lines as ``ps_0``; where they go does not matter.
+    inputs : sequence of (Placed, float)
+        Copies of currents from outside, with the pins b and e, and the current (A) that is put into b (< 0: drawn from it).
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point, or did not reach the last stair.
+    """
+    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies, inputs)
+    read = _Solved(_deck(bias, threshold, gate, *given), len(e), f"{corner}, {celsius:g} C")
+    drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
+    lines = code_lines(threshold)
+    code = np.stack([[SINKS[CODE_LINES[k]] * read(f"v{k}_{i}#branch")[0] for k in lines] for i in range(n)])
+    entries = [read(f"v{name}#branch")[0] for name, _, _ in copies]
+    given_out = [float(np.mean(read(f"v{name}#branch"))) for (name, _, _), _ in inputs]
+    return Measured(u, e, drift, code, -read("vdd#branch"), lines, np.array(entries), np.array(given_out))
+
+
+def operating_points(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: Array,
+    e: Array,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+) -> dict[str, Array]:
+    """Return every node's volts and every transistor's ampere (``id NAME``) on a staircase, shape (n_e, n_u), by flat names."""
+    deck, times, order = _deck(bias, threshold, gate, u, e, 1, 4, corner, celsius, supply, Chip(), (), ())
+    names = [name for cell, path in placed(bias, threshold, gate) for name, _ in cell.flat(path, pins_of(cell))]
+    saved = ".save all " + " ".join(f"@{name}[id]" for name in names)
+    deck = "\n".join(saved if line.startswith(".save") else line for line in deck.splitlines())
+    read = _Solved((deck, times, order), len(e), f"{corner}, {celsius:g} C")
+    nodes = [name for name in read.names if name != "time" and "#" not in name and "@" not in name]
+    return {name: read(name) for name in nodes} | {f"id {name}": np.abs(read(f"@{name}[id]")) for name in names}
+
+
+def placed(bias: TransistorCell, threshold: TransistorCell, gate: TransistorCell) -> list[tuple[TransistorCell, str]]:
+    """Return the cells of a staircase of one neuron, and the paths of their instances."""
+    return [(bias, "xbias"), (threshold, "xthreshold_0"), (gate, "xgate_0")]
+
+
+def pins_of(cell: TransistorCell, i: int = 0) -> list[str]:
+    """Return the nodes that the pins of neuron i's cells are on."""
+    return [f"{pin}_{i}" for pin in cell.pins]
+
+
+class _Solved:
+    """What ngspice found of a deck of stairs: a function that returns a vector by its name, shape (n_e, n_u)."""
+
+    def __init__(self, deck: tuple[str, Array, NDArray[np.int64]], levels: int, where: str) -> None:
+        text, self._times, self._order = deck
+        self._found = analysed(text, f"tran 1 {self._times[-1] + READ:.9g} 0 1")
+        self._t, self._levels, self._where = self._found["time"], levels, where
+        if not len(self._t) or self._t[-1] < self._times[-1]:
+            raise SimulationError(
+                f"ngspice stopped at stair {len(self._t)} of {len(self._times)} of a staircase ({where}).", 0
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+    def __call__(self, name: str) -> Array:
+        values = np.interp(self._times, self._t, self._found[name])
+        if not np.isfinite(values).all():
+            raise SimulationError(f"{name} is not finite on a staircase ({self._where}).", 0)
+        out = np.empty(len(values))
+        out[self._order] = values
+        return out.reshape(self._levels, -1)
+
+
+def code_lines(threshold: TransistorCell) -> tuple[str, ...]:
+    """Return the gate lines of the code that a threshold has, in the order of `neuron.CODE_LINES`."""
+    return tuple(line for line in CODE_LINES if line in threshold.pins)
+
+
+def held_deck(
+    bias: TransistorCell,
+    threshold: TransistorCell,
+    gate: TransistorCell,
+    u: float,
+    e: float,
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+) -> str:
+    """Return the deck of one neuron held at u (V, by the source ``vu_0``) and e (A), that saves everything."""
+    where = (corner, celsius, supply, Chip(), (), ())
+    deck, _, _ = _deck(bias, threshold, gate, np.array([u]), np.array([e]), 1, 4, *where)
+    return "\n".join(line for line in deck.splitlines() if not line.startswith(".save"))
+
+
+SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
+
+
+def _deck(  # type: ignore[no-untyped-def]
+    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, inputs
+) -> tuple[str, Array, NDArray[np.int64]]:
+    circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
+    circuit.V("dd", "vdd", 0, supply - BELOW)
+    circuit.V("ss", "vss", 0, -BELOW)
+    order = np.arange(len(e) * len(u)).reshape(len(e), len(u))
+    order[1::2] = order[1::2, ::-1]  # up, and down again: no jump of u
+    places = order.ravel()
+    put_cell(circuit, bias, "bias", (), chip, known)
+    rest = signed.REST if set(signed.LOGS) <= set(threshold.pins) else neuron.REST
+    nodesets = dict(bias.nodesets("xbias")) | {line: bias.rest[line] for line in bias.rest}
+    for i in range(n):
+        pins = {pin: f"{pin}_{i}" for pin in (*threshold.pins, *gate.pins)}
+        put_cell(circuit, threshold, f"threshold_{i}", [pins[p] for p in threshold.pins], chip, known)
+        put_cell(circuit, gate, f"gate_{i}", [pins[p] for p in gate.pins], chip, known)
+        circuit.V(f"u_{i}", f"u_{i}", 0, waveform(np.tile(u, len(e))[places]))
+        circuit.I(f"e_{i}", 0, f"e_{i}", waveform(np.repeat(e, len(u))[places]))
+        for line in code_lines(threshold):
+            reader = copy(CODE_LINES[line], units)
+            put_cell(circuit, reader, f"read_{line}_{i}", (f"{line}_{i}", f"r{line}_{i}"), chip, known)
+            circuit.V(f"{line}_{i}", f"r{line}_{i}", 0, 0.4)
+        nodesets |= dict(threshold.nodesets(f"xthreshold_{i}")) | dict(gate.nodesets(f"xgate_{i}"))
+        nodesets |= {node: rest[pin] for pin, node in pins.items() if pin in rest} | {f"u_{i}": 0.0}
+    for name, cell, (line, _) in copies:
+        put_cell(circuit, cell, name, (line, f"o{name}"), chip, known)
+        circuit.V(name, f"o{name}", 0, 0.4)
+    for (name, cell, _), ampere in inputs:
+        put_cell(circuit, cell, name, (f"b{name}", f"o{name}"), chip, known)
+        circuit.I(name, 0, f"b{name}", number(ampere))
+        circuit.V(name, f"o{name}", 0, 0.4)
+        nodesets |= {f"b{name}": cell.rest["b"]}
+    sets = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in nodesets.items())
+    measured = [f"i(v{pin}_{i})" for i in range(n) for pin in ("u", *code_lines(threshold))]
+    measured += [f"i(v{name})" for name, _, _ in (*copies, *(placed for placed, _ in inputs))]
+    saved = " ".join([*measured, "i(vdd)"])
+    lines = [str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, f".save {saved}", ".end", ""]
+    return "\n".join(lines), np.arange(1, len(places) + 1, dtype=float) + HELD - READ, places

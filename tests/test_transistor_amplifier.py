@@ -1,0 +1,264 @@
+"""The noise amplifier in transistors: its diffusion, compression and offset, and the transistors against their model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PySpice.Spice.Netlist import Circuit
+from scipy.linalg import solve_continuous_lyapunov
+
+from circuitlsc.circuit.cells.base import Wires
+from circuitlsc.circuit.transistor import process
+from circuitlsc.circuit.transistor.amplified import AmplifiedNoise, AmplifierModel
+from circuitlsc.circuit.transistor.cells import neuron
+from circuitlsc.circuit.transistor.cells.amplifier import amplifier
+from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
+from circuitlsc.circuit.transistor.kept import analysed
+from circuitlsc.circuit.transistor.noise import (
+    MeasuredAmplifier,
+    Spectra,
+    amplifier_deck,
+    measure_amplifier,
+    neuron_spectra,
+    tuned,
+)
+from circuitlsc.circuit.transistor.parts import BELOW, Chip
+from circuitlsc.circuit.transistor.transistors import NoiseTransistors
+from circuitlsc.errors import InputError
+from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.nonideal.nonidealities import Nonidealities
+from circuitlsc.planning.scaling import BOLTZMANN, Scaling
+
+models = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
+
+Array = NDArray[np.float64]
+IE, VOLT, TAU = 2.5e-9, 0.1, 1e-3
+RATES = (1.0, 3.0, 10.0)  # 1/tau
+CORNERS = [("typical", 125.0, 3.3), ("typical", -40.0, 3.3), ("ff", 125.0, 3.6), ("ss", -40.0, 3.0)]
+CORNERS += [("ff", -40.0, 3.6), ("ss", 125.0, 3.0)]
+
+
+@cache
+def measured(tau: float = TAU, **where: Any) -> MeasuredAmplifier:
+    """Return the amplifier for a time constant, as measured."""
+    return measure_amplifier(tuned(IE, tau), **where)
+
+
+def path(model: AmplifierModel, n: int, step: float, seed: int) -> Array:
+    """Return a Brownian voltage on a grid, shape (n + 1,)."""
+    rises = np.random.default_rng(seed).standard_normal(n) * model.density * step**0.5
+    return np.concatenate([[0.0], np.cumsum(rises)])
+
+
+def on_grid(deck: str, n: int, step: float) -> Array:
+    """Return the current into u at t = 0, h, .. n h."""
+    found = analysed(deck, f"tran {step:g} {n * step:.9g} 0 {step:g}")
+    assert found["time"][-1] >= n * step * (1 - 1e-9)
+    current = np.interp(np.arange(n + 1) * step, found["time"], found["vu#branch"])
+    assert np.isfinite(current).all()
+    return np.asarray(current)
+
+
+def pwl(volts: Array, step: float) -> str:
+    """Return a source's waveform that joins the values of a grid."""
+    return "PWL(" + "\n+ ".join(f"{k * step:.9g} {v:.12g}" for k, v in enumerate(volts)) + ")"
+
+
+def source(volts: Array, step: float) -> str:
+    """Return lines of the noise path in series with C_n, and of a fixed u."""
+    return f"Vn plate 0 {pwl(volts, step)}\nVu u 0 0\n.save i(vu)"
+
+
+# what needs no transistors --------------------------------------------------------------------------------------------
+
+KNOTS = np.linspace(-500e-6, 500e-6, 41)
+MODEL = AmplifierModel(
+    2.4e6, 0.2e-12, 4.2e5, 1.9e6, 40.0, Table(KNOTS, 250e-9 * np.tanh(0.7e-3 * KNOTS / 250e-9)), 1e-10, 300.15, 0.24
+)
+
+
+def test_the_models_rms_and_strength_are_those_of_its_currents_and_of_its_own_linear_equations() -> None:
+    linear = replace(MODEL, table=Table(KNOTS, 0.7e-3 * KNOTS), offset=0.0)
+    a, b = linear._linear
+    p = solve_continuous_lyapunov(a, -np.outer(b, b) * linear.density**2)
+    out = np.zeros(len(b))
+    out[-2:] = 1, -1
+    assert linear.rms == pytest.approx(0.7e-3 * np.sqrt(out @ p @ out), rel=1e-3)
+    n, step = 40000, 4e-7
+    current = linear.currents(path(linear, n, step, 3), step)[100:]
+    correlated = 2 / linear.pole / step  # points
+    assert current.std() / linear.rms == pytest.approx(1, abs=4 * np.sqrt(correlated / n / 2))
+    # the whole gain at low frequency, from a closed form
+    through = 0.7e-3 * np.sqrt(2 * BOLTZMANN * 300.15 * 1.24 * 2.4e6)
+    assert linear.strength(IE, TAU) == pytest.approx(through**2 / (2 * IE**2 * TAU), rel=1e-12)
+
+
+def test_the_models_currents_are_those_of_its_netlist_which_a_wrong_pole_is_not() -> None:
+    n, step = 300, 2e-7
+    volts = path(MODEL, n, step, 1)
+    circuit = Circuit("model")
+    circuit.subcircuit(MODEL.subcircuit("lsc_noise", "external"))
+    circuit.X("amplifier", "lsc_noise", "plate", "u")
+    assert str(circuit).count(" external") == 1
+    text = str(circuit).replace("external", pwl(volts, step))
+    deck = f"{text}\nVu u 0 0\n.options reltol=1e-7 abstol=1e-16 vntol=1e-10 trtol=1000\n.end\n"
+    current = on_grid(deck, n, step)
+    assert np.std(current - MODEL.currents(volts, step)) < 0.01 * current.std()
+    assert np.std(current - replace(MODEL, pole=1.1 * MODEL.pole).currents(volts, step)) > 0.02 * current.std()
+
+
+def test_a_cell_of_amplifiers_has_a_source_a_definition_and_states_for_each_neuron() -> None:
+    scaling = Scaling(volt=VOLT, c_int=IE * TAU / VOLT, tau=TAU)
+    cell = AmplifiedNoise("noise", 2, 1.0, models=(MODEL, MODEL))
+    assert [str(d.name) for d in cell.subcircuits(scaling)] == ["lsc_noise"]
+    # a path sqrt(2T) W in model time has the density of the Brownian voltage in seconds
+    assert cell.units(scaling) == pytest.approx([MODEL.density * (TAU / 2) ** 0.5] * 2)
+    states = cell.states(scaling)
+    assert len(states) == 12
+    assert states[0].capacitor == "c.xnoise_0.cv"
+    assert states[-1].node == "xnoise_1.z"
+    circuit = Circuit("two")
+    cell.emit(circuit, Wires({}, ("n_0", "n_1"), ("u_0", "u_1")), scaling)
+    assert "Xnoise_1 n_1 u_1 lsc_noise" in str(circuit)
+    other = AmplifiedNoise("noise", 2, 1.0, models=(MODEL, replace(MODEL, offset=0.0)))
+    assert [str(d.name) for d in other.subcircuits(scaling)] == ["lsc_noise_0", "lsc_noise_1"]
+    with pytest.raises(InputError, match="1 models of amplifiers for 2 neurons"):
+        AmplifiedNoise("noise", 2, 1.0, models=(MODEL,))
+
+
+def test_white_noise_of_the_right_density_moves_a_state_of_any_rate_rightly_and_a_pole_takes_its_share() -> None:
+    f = np.geomspace(1e-3, 1e9, 600)
+    white = np.full(len(f), 4 * IE**2 * TAU)
+    none = np.zeros(len(f))
+    for rate in (0.3, 3.0, 50.0):
+        assert Spectra(f, white, none, none).diffusion(rate, IE, TAU) == pytest.approx(1, rel=2e-3)
+    b = 100.0
+    filtered = white / (1 + (2 * np.pi * f * TAU / b) ** 2)
+    assert Spectra(f, filtered, none, none).diffusion(50.0, IE, TAU) == pytest.approx(b / (b + 50), rel=2e-3)
+
+
+# transistors ----------------------------------------------------------------------------------------------------------
+
+
+@models
+def test_the_amplifier_moves_u_rightly_is_linear_at_4_sigma_and_its_offset_does_not_depend_on_u() -> None:
+    found = measured()
+    for rate in RATES:
+        assert found.spectra.diffusion(rate, IE, TAU) == pytest.approx(1, abs=0.06)
+    assert found.distortion(4.0) < 0.05
+    assert found.distortion(8.0) > 0.1  # beyond, the tail's current ends
+    assert np.ptp(found.offsets) < 0.1 * IE
+    assert abs(found.offsets[1]) < 0.1 * IE
+    gain, low, first, stages = found.fitted
+    assert gain == pytest.approx(0.70e-3, rel=0.03)
+    assert low * TAU < 0.06
+    assert 300 < first * TAU < 600
+    assert stages > 3 * first
+    assert found.white_share() == pytest.approx(0.24, abs=0.03)
+    assert found.spectra.diffusion(1.0, IE, TAU, found.spectra.flicker) < 0.1
+    assert found.power < 8e-6
+    assert found.gate_area == pytest.approx(amplifier(found.design).gate_area)
+
+
+@models
+def test_the_transistors_follow_their_model_on_the_same_noise() -> None:
+    found = measured()
+    model, n, step = found.model, 600, 2e-7
+    volts = path(model, n, step, 1)
+    deck = amplifier_deck(found.design, f"Cn v plate {model.c_n!r}\n{source(volts, step)}")
+    current, expected = on_grid(deck, n, step), model.currents(volts, step)
+    assert np.std(current - expected) < 0.05 * current.std()
+    assert np.std(current - replace(model, pole=1.3 * model.pole).currents(volts, step)) > 0.08 * current.std()
+
+
+@models
+def test_the_other_transistors_of_a_neuron_add_little_to_its_noise() -> None:
+    bias = ideal_bias(Currents(0.04 * 10e-9, 0.08 * IE, 1.204 * 10e-9, IE))
+    for u, e in ((1.2, -4.0), (2.2, 0.0)):
+        found = neuron_spectra(bias, neuron.threshold(1e7), neuron.gate(), u * VOLT, e * IE)
+        assert 1e-8 < found.diffusion(1.0, IE, TAU) < 0.01
+
+
+@models
+def test_amplifiers_of_a_full_netlist_are_the_deck_that_was_measured() -> None:
+    found = measured()
+    model, n, step = found.model, 300, 2e-7
+    volts = path(model, n, step, 1)
+    cell = NoiseTransistors("noise", 1, 1.0, models=(model,), design=found.design, celsius=27.0, chip=Chip())
+    scaling = Scaling(volt=VOLT, c_int=IE * TAU / VOLT, tau=TAU)
+    circuit = Circuit("full")
+    for definition in cell.subcircuits(scaling):
+        circuit.subcircuit(definition)
+    cell.emit(circuit, Wires({}, ("n_0",), ("u",)), scaling)
+    for name, volt in (("vdd", 3.3 - BELOW), ("vss", -BELOW), ("vcn", -0.4)):
+        circuit.V(name, name, 0, volt)
+    (device,) = cell.devices()
+    assert f"\n{device} noise_0_b 0 external" in str(circuit).lower()
+    beside = amplifier_deck(found.design, f"Cn v plate {model.c_n!r}\n{source(volts, step)}")
+    tail = beside[beside.index(".include") :].replace("(v)=", "(noise_0_v)=")
+    text = str(circuit).replace("external", pwl(volts, step))
+    current = on_grid(f"{text}\nVu u 0 0\n.save i(vu)\n{tail}", n, step)
+    expected = on_grid(beside, n, step)
+    assert np.std(current - expected) < 1e-3 * expected.std()
+
+
+@models
+@pytest.mark.slow
+@pytest.mark.parametrize("where", CORNERS, ids=str)
+def test_diffusion_and_distortion_hold_at_corners(where: tuple[str, float, float]) -> None:
+    corner, celsius, supply = where
+    found = measured(corner=corner, celsius=celsius, supply=supply)
+    for rate in RATES:
+        assert found.spectra.diffusion(rate, IE, TAU) == pytest.approx(1, abs=0.18)
+    assert found.distortion(4.0) < 0.05
+    assert abs(found.offsets[1]) < 0.3 * IE
+    assert np.ptp(found.offsets) < 0.1 * IE
+
+
+@models
+@pytest.mark.slow
+@pytest.mark.parametrize("tau", [0.2e-3, 4e-3])
+def test_one_cell_serves_other_time_constants_by_its_bias_and_resistors(tau: float) -> None:
+    found = measured(tau)
+    for rate in RATES:
+        assert found.spectra.diffusion(rate, IE, tau) == pytest.approx(1, abs=0.08)
+    assert found.distortion(4.0) < 0.05
+
+
+@models
+@pytest.mark.slow
+def test_offsets_of_a_chip_are_errors_of_drift_that_have_to_be_trimmed() -> None:
+    chips = [Chip(Nonidealities(mosfet={"mismatch": 1}, seed=seed)) for seed in range(8)]  # type: ignore[arg-type]
+    found = [measure_amplifier(tuned(IE, TAU), chip=chip) for chip in chips]
+    offsets = np.array([m.offsets for m in found]) / IE
+    assert 0.2 < np.sqrt(np.mean(offsets[:, 1] ** 2)) < 3
+    assert np.max(np.ptp(offsets, axis=1)) < 0.1  # and constant
+    diffusions = [m.spectra.diffusion(3.0, IE, TAU) for m in found]
+    assert 0.01 < np.std(diffusions) < 0.2
+
+
+@models
+@pytest.mark.slow
+def test_windows_of_u_have_the_variance_of_the_diffusion_that_is_wanted() -> None:
+    found = measured()
+    model, n, step, window = found.model, 5000, 2e-7, 100
+    pieces = []
+    for seed in range(4):
+        volts = path(model, n, step, 10 + seed)
+        deck = amplifier_deck(found.design, f"Cn v plate {model.c_n!r}\n{source(volts, step)}")
+        current, expected = on_grid(deck, n, step), model.currents(volts, step)
+        assert np.std(current - expected) < 0.05 * current.std()
+        pieces.append(np.stack([current[1:], expected[1:]]).reshape(2, -1, window).sum(axis=2) * step / (IE * TAU))
+    moved, model_moved = np.concatenate(pieces, axis=1)
+    assert np.std(moved - model_moved) < 0.02 * moved.std()
+    # in a window of L the integral of a current of correlation time c has 2T (L - c), and the white part alone is there
+    late = 1 / model.pole + 4 / model.stages
+    wanted = 2 * model.strength(IE, TAU) * (window * step - late) / TAU
+    mcse = wanted * np.sqrt(2 / len(moved))
+    assert abs(np.mean(moved**2) - wanted) < 4 * mcse
+    assert model.strength(IE, TAU) == pytest.approx(1, abs=0.06)
