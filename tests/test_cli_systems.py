@@ -77,7 +77,7 @@ def test_a_circuit_that_settles(kind, level, tmp_path):
     [
         (("underdamped", "lca"), "warmup = 20.0"),
         pytest.param(("langevin", "underdamped", "gradient", "lca"), "", marks=pytest.mark.slow),
-        pytest.param(("gradient",), "warmup = 20.0", marks=pytest.mark.slow),
+        pytest.param(("gradient", "lca"), "warmup = 20.0", marks=pytest.mark.slow),
     ],
 )
 def test_one_word_switches_the_system(kinds, warmup, tmp_path):
