@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import circuitlsc
@@ -26,6 +27,7 @@ from circuitlsc import (
 )
 from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
+from circuitlsc.reporting import plotting
 from circuitlsc.simulator.ngspice.library import find_library
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
@@ -77,6 +79,22 @@ def wide_terminal() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "1000")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_paths() -> Iterator[None]:
+    """Let verdicts follow the same noise for 500 steps: tests of the path alone, notebooks and processes follow it for long."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("judge", "memory_compare", "stream_compare"):
+            patch.setattr(f"circuitlsc.validation.{module}.PATH_STEPS", 500)
+        yield
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands make their figures, and write empty ones: each kind is rendered by its own test and by a notebook."""
+    save, empty = plotting.save_figure, Figure(figsize=(1, 1))
+    monkeypatch.setattr(plotting, "save_figure", lambda _, path: save(empty, path))
 
 
 @pytest.fixture(params=list(PRIORS.values()), ids=list(PRIORS))

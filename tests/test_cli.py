@@ -87,7 +87,7 @@ def finished(tmp_path_factory):
     """A run that is long enough to agree within its tolerance."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "x.csv").write_text("0.5,0.2,-0.1,0.4\n")
-    (folder / "config.toml").write_text(CONFIG.format(t_stop=4000, x="x.csv") + "tolerance = 0.07\n")
+    (folder / "config.toml").write_text(CONFIG.format(t_stop=2000, x="x.csv") + "tolerance = 0.1\n")
     return folder, circuitlsc_process("run", "config.toml", "-o", "out", cwd=folder)
 
 
@@ -111,8 +111,8 @@ def test_run_agrees_and_writes_everything(finished):
     assert "left" not in done.stdout
     resolved = tomllib.loads((folder / "out" / "config.resolved.toml").read_text())
     assert isinstance(resolved["run"]["step"], float)
-    assert (resolved["run"]["tolerance"], resolved["run"]["reference_time"]) == (0.07, 60.0)
-    assert comparison["tolerance"] == 0.07
+    assert (resolved["run"]["tolerance"], resolved["run"]["reference_time"]) == (0.1, 60.0)
+    assert comparison["tolerance"] == 0.1
 
 
 def test_samples_are_labelled(finished):
@@ -147,12 +147,14 @@ def test_compare_repeats_the_comparison(finished):
     done = circuitlsc("compare", "out", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     before = (folder / "out" / "comparison.json").read_text()
-    assert_same(json.loads(done.stdout), json.loads(before))
+    found, again = json.loads(done.stdout), json.loads(before)
+    assert found.pop("pathwise")["rms"] < 1e-5 > again.pop("pathwise")["rms"]  # here over fewer steps
+    assert_same(found, again)
     closer = circuitlsc("compare", "out", "--json", "--tolerance", 0.01, cwd=folder)
     found, again = json.loads(closer.stdout), json.loads(before)
     assert closer.returncode == 4
     assert (found["verdict"], found["tolerance"]) == ("inconclusive", 0.01)
-    assert found["t_stop_needed"] > 4000
+    assert found["t_stop_needed"] > 2000
     assert found["latents"][2]["sd"]["circuit"] == again["latents"][2]["sd"]["circuit"]
     assert found["latents"][2]["sd"]["mcse_exact"] < again["latents"][2]["sd"]["mcse_exact"], "drawn for longer"
     assert (folder / "out" / "comparison.json").read_text() == before, "the folder's own result stays"
@@ -161,7 +163,7 @@ def test_compare_repeats_the_comparison(finished):
 
 def test_the_resolved_config_gives_the_same_samples(finished):
     folder, _ = finished
-    text = (folder / "out" / "config.resolved.toml").read_text().replace("t_stop = 4000.0", "t_stop = 300.0")
+    text = (folder / "out" / "config.resolved.toml").read_text().replace("t_stop = 2000.0", "t_stop = 300.0")
     (folder / "short.toml").write_text(text)
     done = circuitlsc("run", "short.toml", "-o", "again", cwd=folder)
     assert done.returncode == 4, done.stderr + done.stdout

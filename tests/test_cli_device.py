@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from reports import results_in
 from test_cli import FILES, circuitlsc, one_line
 
 from circuitlsc.sampling.samples import Samples
+from circuitlsc.studies import energy as study
 
-pytestmark = pytest.mark.ngspice
+pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("unrendered")]
 
 CONFIG = """
 [model]
@@ -39,7 +41,8 @@ def config(folder, nonideal=PARTS, circuit=""):
     (folder / "config.toml").write_text(CONFIG.format(nonideal=nonideal, circuit=circuit))
 
 
-def test_run(tmp_path):
+def test_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "software_speed", partial(study.software_speed, seconds=0.1))
     config(tmp_path, 'preset = "rram"\nop_amp.gbw = 1e7', 'form = "residual"')
     done = circuitlsc("run", "config.toml", "-o", "out", cwd=tmp_path)
     assert done.returncode in (3, 4), done.stderr

@@ -19,7 +19,7 @@ from circuitlsc.config.read import load_config
 from circuitlsc.sampling.samples import Samples
 from examples.paper import __main__ as paper
 
-pytestmark = pytest.mark.ngspice
+pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("unrendered")]
 
 CONFIG = """
 [model]
@@ -44,8 +44,15 @@ def write(folder, dynamics, run="", x="draw", name="config.toml"):
     return name
 
 
-@pytest.mark.parametrize("level", ["ideal", "device"])
-@pytest.mark.parametrize("kind", ["gradient", "lca"])
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("gradient", "device"),
+        ("lca", "ideal"),
+        pytest.param("gradient", "ideal", marks=pytest.mark.slow),
+        pytest.param("lca", "device", marks=pytest.mark.slow),
+    ],
+)
 def test_a_circuit_that_settles(kind, level, tmp_path):
     name = write(tmp_path, f'kind = "{kind}"\n[circuit]\nlevel = "{level}"')
     done = circuitlsc("run", name, "-o", "out", cwd=tmp_path)
@@ -65,10 +72,17 @@ def test_a_circuit_that_settles(kind, level, tmp_path):
     assert resolved["dynamics"]["kind"] == kind
 
 
-@pytest.mark.parametrize("warmup", ["", "warmup = 20.0"])
-def test_one_word_switches_the_system(warmup, tmp_path):
+@pytest.mark.parametrize(
+    ("kinds", "warmup"),
+    [
+        (("underdamped", "lca"), "warmup = 20.0"),
+        pytest.param(("langevin", "underdamped", "gradient", "lca"), "", marks=pytest.mark.slow),
+        pytest.param(("gradient", "lca"), "warmup = 20.0", marks=pytest.mark.slow),
+    ],
+)
+def test_one_word_switches_the_system(kinds, warmup, tmp_path):
     """The same config for all four kinds, as a user would edit it; a warmup means nothing to those that settle."""
-    for kind in ("gradient", "lca") if warmup else ("langevin", "underdamped", "gradient", "lca"):
+    for kind in kinds:
         name = write(tmp_path, f'kind = "{kind}"', f"t_stop = 300.0\nchains = 2\n{warmup}", name=f"{kind}.toml")
         done = circuitlsc("run", name, "-o", kind, cwd=tmp_path)
         assert done.returncode in (0, 4), done.stderr
@@ -87,24 +101,24 @@ def test_one_word_switches_the_system(warmup, tmp_path):
 
 
 def test_a_stream_of_inputs(tmp_path):
-    name = write(tmp_path, 'kind = "langevin"', "hold = 20.0\nwarmup = 8.0", x="draw:40")
+    name = write(tmp_path, 'kind = "langevin"', "hold = 20.0\nwarmup = 8.0", x="draw:20")
     done = circuitlsc("run", name, "-o", "out", cwd=tmp_path)
     assert done.returncode in (0, 4), done.stderr
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert result["n_rows"] == result["compared_rows"] == 40
+    assert result["n_rows"] == result["compared_rows"] == 20
     assert "comparison.json" in results_in(tmp_path / "out")
     assert result["verdict"] in ("agrees", "inconclusive")
     assert result["pathwise"]["rms"] < 1e-5
     samples = Samples.load(tmp_path / "out" / "samples.nc")
-    assert samples.by_row().shape[:2] == (1, 40)
-    assert samples.x.shape == (40, 4)
+    assert samples.by_row().shape[:2] == (1, 20)
+    assert samples.x.shape == (20, 4)
     again = circuitlsc("compare", "out", "--json", cwd=tmp_path)
     assert json.loads(again.stdout) == result
 
 
 @pytest.mark.parametrize("kind", ["langevin", "lca"])
 def test_rows_of_a_file(kind, tmp_path):
-    rows = np.random.default_rng(1).standard_normal((12, 4))
+    rows = np.random.default_rng(1).standard_normal((6, 4))
     np.savetxt(tmp_path / "x.csv", rows, delimiter=",")
     run = 'hold = 15.0\ninterpolate = "linear"' if kind == "langevin" else "hold = 40.0"
     name = write(tmp_path, f'kind = "{kind}"', run, x="x.csv")
@@ -113,8 +127,8 @@ def test_rows_of_a_file(kind, tmp_path):
     np.testing.assert_allclose(Samples.load(tmp_path / "out" / "samples.nc").x, rows)
     if kind == "lca":
         result = json.loads((tmp_path / "out" / "map.json").read_text())
-        assert np.shape(result["code"]) == (12, 4)
-        assert len(result["settling_time"]) == 12
+        assert np.shape(result["code"]) == (6, 4)
+        assert len(result["settling_time"]) == 6
         assert "map.json" in results_in(tmp_path / "out")
 
 
@@ -128,8 +142,8 @@ def test_calibrate(tmp_path):
     assert result["verdict"] == "agrees"
     with np.load(tmp_path / "out" / "inputs.npz") as inputs:
         assert inputs["s_true"].shape == (120, 4)
-    again = circuitlsc("compare", "out", cwd=tmp_path)  # its config is that of the circuit that ran
-    assert again.returncode in (0, 4), again.stderr
+    ran = load_config(tmp_path / "out" / "config.resolved.toml").sampler()
+    Samples.load(tmp_path / "out" / "samples.nc").check_made_by(ran)
     lca = write(tmp_path, 'kind = "lca"', name="lca.toml")
     error = one_line(circuitlsc("calibrate", lca, "-o", "out2", cwd=tmp_path), 2)
     assert 'dynamics.kind = "lca" settles on one code' in error
@@ -144,7 +158,6 @@ def test_friction(tmp_path):
     assert "best friction" in done.stdout
     result = json.loads((tmp_path / "out" / "friction.json").read_text())
     assert [row["friction"] for row in result["rows"]] == [None, 0.2, 1.0]
-    assert (tmp_path / "out" / "friction.png").stat().st_size > 5000
     assert results_in(tmp_path / "out") == {"friction.json", "friction.png", "config.resolved.toml"}
     error = one_line(circuitlsc("friction", name, "-o", "bad", "--friction", "-1", cwd=tmp_path), 2)
     assert "dynamics.friction = -1.0, but it must be a finite number > 0." in error
@@ -185,7 +198,7 @@ def test_rows_of_one_pixel(suffix, tmp_path):
 
 def test_samples_belong_to_their_inputs_and_temperature(tmp_path):
     rng = np.random.default_rng(4)
-    rows = rng.standard_normal((12, 4))
+    rows = rng.standard_normal((5, 4))
     np.save(tmp_path / "x.npy", rows)
     name = write(tmp_path, 'kind = "langevin"', "hold = 20.0", x="x.npy")
     assert circuitlsc("run", name, "-o", "out", cwd=tmp_path).returncode in (0, 4)

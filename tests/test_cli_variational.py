@@ -17,7 +17,7 @@ from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.design_rules import check_rules
 
-pytestmark = pytest.mark.ngspice
+pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("unrendered")]
 
 CONFIG = """
 [model]

@@ -18,9 +18,10 @@ from circuitlsc.validation.compare import compare
 from circuitlsc.validation.null import DRAWN, Judged, Null
 from circuitlsc.validation.run_errors import Errors
 
+pytestmark = pytest.mark.xdist_group("compare")  # nulls are drawn once in a process
 N_RUNS = 400  # replicates of a null
 TIMES = ("t_stop", "warmup", "seconds", "drawn")
-LONGEST = 1000  # draws of a replicate's chain: longer runs are scaled
+LONGEST = 400  # draws of a replicate's chain: longer runs are scaled
 
 
 class Law:
@@ -75,9 +76,9 @@ class Law:
             never.append(marginals[:, :2] == 0)
         return np.concatenate(averages), np.concatenate(never)
 
-    def null(self, chains=4, draws=20_000, a=0.0, target=1000.0):
+    def null(self, chains=4, draws=20_000, a=0.0, target=1000.0, longest=LONGEST):
         """Replicates of such runs, which take ``target`` tau; of long runs, of parts that forget where they began."""
-        length, key = min(draws, LONGEST), (chains, draws, a)
+        length, key = min(draws, longest), (chains, draws, a)
         if key not in self.nulls:
             self.nulls[key] = self.runs(N_RUNS, 10**6, chains, length, a)
         averages, never = self.nulls[key]
@@ -436,7 +437,7 @@ def test_a_run_that_never_visited_a_state_never_agrees():
 def test_modes_that_runs_of_this_length_hardly_visit_are_named():
     # one visit in 33 draws if they were independent; these forget in 1,000
     law, a = Law([0.03, 0.5], shape=25.0, size=1.0), 0.999
-    null = law.null(chains=2, draws=900, a=a)
+    null = law.null(chains=2, draws=900, a=a, longest=900)
     never = null.never[0, 0]
     assert 0.2 < never < 0.95
     s, active = law.draw(np.random.default_rng(3), 2, 900, a)

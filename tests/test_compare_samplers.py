@@ -22,7 +22,7 @@ from circuitlsc.reporting.samplers import samplers_figure, samplers_report
 from circuitlsc.studies import sampler_comparison as study
 from circuitlsc.validation.law import laplace_of, memory, memory_loss
 
-pytestmark = pytest.mark.ngspice
+pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("unrendered")]
 
 CONFIG = """
 [model]

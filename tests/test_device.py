@@ -64,10 +64,10 @@ def test_static_errors_are_the_twins(name, form):
     model = SparseCodingModel(np.random.default_rng(8).standard_normal((4, 3)), PRIORS[name], 0.8)
     x = model.draw(np.random.default_rng(9))[1]
     sampler = device(model, x, form, STATIC)
-    samples = sampler.run(t_stop=1 + 1500 * sampler.plan.step, warmup=1, chains=2, seed=2, thin=1)
-    assert path_difference(sampler, samples, 1500).rms < 2e-5
+    samples = sampler.run(t_stop=1 + 600 * sampler.plan.step, warmup=1, chains=2, seed=2, thin=1)
+    assert path_difference(sampler, samples, 600).rms < 2e-5
     # and the errors are there: the ideal twin on that noise is somewhere else
-    assert path_difference(device(model, x, form), samples, 1500).rms > 1e-2
+    assert path_difference(device(model, x, form), samples, 600).rms > 1e-2
 
 
 @pytest.mark.ngspice

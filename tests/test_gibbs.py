@@ -46,7 +46,7 @@ def largest_z(sampled, exact):
 def test_one_latent_is_the_closed_form(prior, x):
     A = np.array([[0.9], [-0.4]])
     model = SparseCodingModel(A, prior, 0.35)
-    sampled = statistics(model, x, gibbs(model, x, n_sweeps=10_000, seed=1, warmup=10))
+    sampled = statistics(model, x, gibbs(model, x, n_sweeps=5_000, seed=1, warmup=10))
     assert largest_z(sampled, single_latent(model, x)) < BOUND
     # Negative controls: another rate, another noise, the other sign.
     steeper = type(prior)(**{**vars(prior), "lam": 1.5 * prior.lam})
@@ -77,7 +77,7 @@ def test_four_latents_are_the_enumeration(prior, n_rungs):
     A = rng.standard_normal((6, 4)) / math.sqrt(6) + 0.2  # all atoms overlap
     model = SparseCodingModel(A, prior, 0.3)
     x = model.draw(rng)[1]
-    sampled = statistics(model, x, gibbs(model, x, n_sweeps=15_000, seed=3, n_rungs=n_rungs))
+    sampled = statistics(model, x, gibbs(model, x, n_sweeps=8_000, seed=3, n_rungs=n_rungs))
     assert largest_z(sampled, enumerate_supports(model, x)) < BOUND
     assert sampled.rhat_max < 1.01
     steeper = type(prior)(**{**vars(prior), "lam": 1.3 * prior.lam})
@@ -94,13 +94,13 @@ def test_overlapping_atoms_mix_and_are_the_enumeration(prior, cosine, norm_ratio
     A = np.array([[1.0, norm_ratio * cosine, 0.3], [0.0, norm_ratio * math.sqrt(1 - cosine**2), 0.5], [0, 0, 0.8]])
     model = SparseCodingModel(A, prior, 0.1)
     x = A @ [1.0, 0.1, 0.4] + [0.05, -0.03, 0.02]
-    sampled = statistics(model, x, gibbs(model, x, n_sweeps=10_000, seed=4, n_rungs=1))
+    sampled = statistics(model, x, gibbs(model, x, n_sweeps=5_000, seed=4, n_rungs=1))
     exact = enumerate_supports(model, x)
     assert largest_z(sampled, exact) < BOUND
     # Negative control: the same model with the overlap's sign flipped.
     assert largest_z(sampled, enumerate_supports(SparseCodingModel(A * [1, -1, 1], prior, 0.1), x)) > BOUND
     monkeypatch.setattr(gibbs_module, "_COUPLED", 2.0)  # no pair overlaps that much: one latent at a time
-    alone = statistics(model, x, gibbs(model, x, n_sweeps=10_000, seed=4, n_rungs=1))
+    alone = statistics(model, x, gibbs(model, x, n_sweeps=5_000, seed=4, n_rungs=1))
     assert sampled.ess_min > 2 * alone.ess_min
 
 
@@ -129,7 +129,7 @@ def test_gaussian_prior_is_the_closed_form():
     rng = np.random.default_rng(7)
     model = SparseCodingModel(rng.standard_normal((5, 3)), Gaussian(0.8), 0.6)
     x = model.draw(rng)[1]
-    s = gibbs(model, x, n_sweeps=20_000, seed=7)
+    s = gibbs(model, x, n_sweeps=10_000, seed=7)
     mean, cov = gaussian_posterior(model, x)
     whitened = np.linalg.solve(np.linalg.cholesky(cov), (s - mean).reshape(-1, 3).T).T.reshape(s.shape)
     unit = statistics(SparseCodingModel(np.eye(3), Gaussian(1.0), 1.0), np.zeros(3), whitened)
@@ -157,7 +157,7 @@ def test_the_tempered_model_is_exp_of_minus_energy_over_t(prior, temperature):
     kinks = sorted({-prior.threshold, 0.0, prior.threshold})
     mass = integrate.quad(density, -25, 25, points=kinks, limit=400)[0]
     first = integrate.quad(lambda u: float(model.latent([u])[0]) * density(u), -25, 25, points=kinks, limit=400)[0]
-    sampled = statistics(model, x, gibbs(model.tempered(temperature), x, n_sweeps=10_000, seed=8, warmup=10))
+    sampled = statistics(model, x, gibbs(model.tempered(temperature), x, n_sweeps=5_000, seed=8, warmup=10))
     assert abs(sampled.mean[0] - first / mass) < BOUND * sampled.mean_mcse[0]
     if prior.sparse:
         off = integrate.quad(density, -prior.threshold, prior.threshold, points=[0.0])[0] / mass

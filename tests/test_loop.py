@@ -53,11 +53,11 @@ def test_variance_factor_is_of_second_order_and_knows_when_a_mode_grows():
 def test_circuit_follows_numpy(form, prior):
     model, x = problem(prior, n=3)
     sampler = build_sampler(model, x, form=form, loop="broken", tolerance=1e-9)
-    samples = sampler.run(t_stop=2000 * sampler.plan.step, chains=2, seed=2, warmup=0.0, thin=1)
-    assert path_difference(sampler, samples, 2000).max_abs <= 1e-5
+    samples = sampler.run(t_stop=800 * sampler.plan.step, chains=2, seed=2, warmup=0.0, thin=1)
+    assert path_difference(sampler, samples, 800).max_abs <= 1e-5
     # control: the closed loop's path is another
     closed = build_sampler(model, x, form=form, step=sampler.plan.step, width=sampler.plan.width)
-    assert path_difference(closed, samples, 2000).max_abs > 1e-2
+    assert path_difference(closed, samples, 800).max_abs > 1e-2
 
 
 @pytest.mark.ngspice

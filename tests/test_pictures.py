@@ -31,6 +31,7 @@ from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.tabulated_prior import CustomPrior
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
+pytestmark = pytest.mark.xdist_group("pictures")  # figures are drawn once in a process
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_EXTRAS") == "1"
 PRIORS = {
     "spike-slab": SpikeSlab(0.3, 1.4),
@@ -255,9 +256,16 @@ def test_no_label_collides_in_a_neuron_schematic(prior, level):
     assert collisions(drawn(neuron_figure, prior, level=level)) == []
 
 
-@pytest.mark.parametrize("prior", ["spike-slab", "gaussian"])
-@pytest.mark.parametrize("level", ["ideal", "device"])
-@pytest.mark.parametrize("form", ["gram", "residual"])
+@pytest.mark.parametrize(  # each pair of two; the others are slow
+    ("form", "level", "prior"),
+    [
+        pytest.param(form, level, prior, marks=() if longest ^ (prior == "gaussian") else pytest.mark.slow)
+        for form in ("gram", "residual")
+        for level in ("ideal", "device")
+        for longest in [(form == "residual") == (level == "device")]
+        for prior in ("spike-slab", "gaussian")
+    ],
+)
 def test_no_label_collides_in_a_signal_path_schematic(prior, level, form):
     assert collisions(drawn(signal_path_figure, prior, form, level)) == []
 

@@ -10,7 +10,8 @@ from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.studies.budget import error_budget
 from circuitlsc.studies.small_signal import PREDICTED, added_energy, gradient_offset, loop_lag
 
-# alone, each moves a mean or P(active) by 10 standard errors or so over 2 x 700 tau
+T_STOP = 400
+# alone, each moves a mean or P(active) by 8 standard errors or so over 2 x 400 tau
 SMALL = {
     "op_amp.offset": 1e-3,
     "multiplier.offset": 5e-3,
@@ -41,14 +42,14 @@ def alone(bars_model, bars_x):
     """Return every imperfection that has a formula, alone, and one swept until its formula fails."""
     nonideal = Nonidealities(seed=3).changed(SMALL)
     return error_budget(
-        bars_model, bars_x, nonideal, t_stop=700, seed=2, step_check=False, sweeps=["op_amp.offset=0:20e-3:3"]
+        bars_model, bars_x, nonideal, t_stop=T_STOP, seed=2, step_check=False, sweeps=["op_amp.offset=0:20e-3:3"]
     )
 
 
 @pytest.fixture(scope="module")
 def alike(bars_model, bars_x):
     nonideal = Nonidealities(seed=3).changed(ALIKE)
-    return error_budget(bars_model, bars_x, nonideal, t_stop=700, seed=2, step_check=False)
+    return error_budget(bars_model, bars_x, nonideal, t_stop=T_STOP, seed=2, step_check=False)
 
 
 def test_the_table_is_complete():

@@ -22,7 +22,7 @@ from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL, SAMPLES
 from circuitlsc.simulator.store import Store
 
-pytestmark = pytest.mark.ngspice
+pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("unrendered")]
 MODEL = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
 X = np.array([1.0, 0.2, 0.9, -0.1])
 
@@ -156,7 +156,7 @@ def resume(folder, whole, *arguments):
 
 KILLS = {"ctrl-c": signal.SIGINT, "term": signal.SIGTERM, "kill-9": signal.SIGKILL}
 CACHES = {"beside": (), "none": ("--no-cache",), "elsewhere": ("--cache", "elsewhere")}
-# the hardest way to end, and the cache in another place; all pairs are slow (SIGTERM is in test_faults, Ctrl-C in test_cli)
+# the hardest way to end, and the cache in another place; all pairs are slow (SIGTERM and Ctrl-C are in test_cli)
 PAIRS = [("kill-9", "elsewhere")]
 
 
@@ -305,7 +305,7 @@ def test_resume_without_anything_to_resume_just_runs(tmp_path):
 
 
 def test_the_same_run_into_another_folder_comes_from_the_cache(tmp_path, monkeypatch):
-    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=200, seed=1))
+    (tmp_path / "config.toml").write_text(CONFIG.format(t_stop=100, seed=1))
     first = circuitlsc("run", "config.toml", "-o", "a", cwd=tmp_path)
     assert "steps were found" not in first.stderr
     from circuitlsc.simulator import chain
@@ -316,7 +316,7 @@ def test_the_same_run_into_another_folder_comes_from_the_cache(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(chain, "_work", refuse)
         second = circuitlsc("run", "config.toml", "-o", "b", cwd=tmp_path)
-    assert "12000 of 12000 steps were found in" in second.stderr
+    assert "6000 of 6000 steps were found in" in second.stderr
     a, b = (Samples.load(tmp_path / name / "samples.nc") for name in "ab")
     assert a.u.tobytes() == b.u.tobytes()
     third = circuitlsc("run", "config.toml", "-o", "c", "--no-cache", cwd=tmp_path)

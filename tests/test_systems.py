@@ -122,9 +122,15 @@ def test_lca_needs_the_l1_prior(obs):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("level", ["ideal", "device"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(  # each pair of two, in both forms; the others are slow
+    ("kind", "level", "signed"),
+    [
+        pytest.param(kind, level, signed, marks=() if k % 2 ^ (level == "device") ^ signed else pytest.mark.slow)
+        for k, kind in enumerate(KINDS)
+        for level in ("ideal", "device")
+        for signed in (True, False)
+    ],
+)
 def test_netlist_follows_its_twin(kind, level, signed, form):
     model = SparseCodingModel(A / np.linalg.norm(A, axis=0), SpikeSlab(0.4, LAM, signed), SIGMA)
     obs = model.draw(np.random.default_rng(6))[1]
@@ -169,9 +175,20 @@ def test_imperfect_netlist_follows_its_twin(kind, form):
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("interpolate", ["hold", "linear"])
-@pytest.mark.parametrize("level", ["ideal", "device"])
-@pytest.mark.parametrize("kind", ["langevin", "lca"])
+@pytest.mark.parametrize(  # each pair of two words, in both forms; the others are slow
+    ("kind", "level", "interpolate"),
+    [
+        pytest.param(
+            kind,
+            level,
+            way,
+            marks=() if (kind == "lca") ^ (level == "device") ^ (way == "linear") else pytest.mark.slow,
+        )
+        for kind in ("langevin", "lca")
+        for level in ("ideal", "device")
+        for way in ("hold", "linear")
+    ],
+)
 def test_streams_follow_their_twin(kind, level, interpolate, form):
     model = SparseCodingModel(A / np.linalg.norm(A, axis=0), SpikeSlab(0.4, LAM, signed=True), SIGMA)
     rng = np.random.default_rng(8)

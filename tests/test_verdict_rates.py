@@ -19,8 +19,8 @@ spec = importlib.util.spec_from_file_location("verdict", Path(__file__).parents[
 verdict = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(verdict)
 
-RUNS, SEED = 60, 2024
-COHERENT = "coherent, signed"  # 27 of 60 correct runs of it were once called wrong
+RUNS, SEED = 40, 2024
+COHERENT = "coherent, signed"  # 27 of 60 correct runs of it were once called wrong; 7 of 40 are too many
 
 
 @cache
@@ -54,7 +54,7 @@ def test_wrong_samplers_disagree(name, t_stop):
     for what in ("lam x 1.5", "T x 1.25", "gate offset .1"):
         model, options = verdict.wrong(bench(name).model)[what]
         found[what] = bench(name).disagree(null, bench(name).runs(t_stop, RUNS, SEED, model, **options))
-    assert min(found.values()) >= 50, found
+    assert min(found.values()) >= 0.8 * RUNS, found
 
 
 def circuit_verdicts(name, t_stop, seeds):
@@ -81,9 +81,9 @@ def test_twenty_right_circuits_do_not_disagree():
 
 @pytest.mark.ngspice
 def test_circuits_that_are_wrong_on_purpose_disagree(monkeypatch):
-    """In 1,500 tau: in 1,000, the largest z of each was 6.4 to 7.1, and the limit 3.7."""
+    """In 1,000 tau, where the largest z of each was 6.4 to 7.1, and the limit 3.7."""
     model, x = verdict.models()["4x4 bars"]
-    right, run = build_sampler(model, x), RunPlan(t_stop=1500.0, chains=2, seed=1)
+    right, run = build_sampler(model, x), RunPlan(t_stop=1000.0, chains=2, seed=1)
     expected = expect(right, run, reference_time=10.0)
     width, step = right.plan.width, right.plan.step
     wrong = {"width x 5": build_sampler(model, x, width=5 * width), "step x 8": build_sampler(model, x, step=8 * step)}

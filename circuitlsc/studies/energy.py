@@ -420,7 +420,7 @@ def software_speed(sampler: Sampler, *, seconds: float = 1.0) -> tuple[Software,
         law, rng = law_of_run(sampler), np.random.default_rng(1)
         measure("NumPy draws of the encoder's law", lambda n: law.draw(n, rng)[None], 4000, independent=True)
         return tuple(out)
-    measure("NumPy Euler-Maruyama, 200 chains", euler, 4000)
+    measure("NumPy Euler-Maruyama, 200 chains", euler, 400)
     if model.prior.conditionals:
         measure("numba Gibbs", lambda n: gibbs(model, x, n_sweeps=n, n_chains=1, seed=1), 4000)
     return tuple(out)
