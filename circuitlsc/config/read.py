@@ -355,6 +355,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
             **asdict(config.built),
             "form": sampler.form,
             **{name: getattr(sampler.scaling, name) for name in ("volt", "tau", "c_int", "rails")},
+            "smoothing": sampler.plan.smoothing.name,
             "width": sampler.plan.width if sampler.nonideal.comparator.width is None else None,
         },
         "transistor": _resolved_transistor(sampler),

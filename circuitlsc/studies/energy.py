@@ -165,7 +165,8 @@ def power(sampler: Sampler, *, seed: int = 0) -> tuple[list[PowerRow], float, fl
         At the ideal level, whose parts draw no current.
     """
     if sampler.level != "device":
-        raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
+        why = "of transistors is not counted part by part yet" if sampler.sizes else "has no meaning at the ideal level"
+        raise InputError(f'the power of a circuit {why}. Build it with level = "device".')
     rows, dissipated = _rows(sampler, _voltages(sampler, seed))
     return rows, sum(r.watts for r in rows), dissipated
 

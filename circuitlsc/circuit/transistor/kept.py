@@ -24,9 +24,10 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "circuitlsc" / "cells"
 
 
-def key_of(deck: str, command: str) -> str:
+def key_of(deck: str, command: str, *, complex_values: bool = False) -> str:
     """Return the hash of what an analysis depends on; where the models lie is not of it."""
     what = [deck.replace(str(models()), ""), command, *FILES.values(), NGSPICE.version(), np.__version__]
+    what += ["complex"] if complex_values else []
     return hashlib.sha256("\0".join(what).encode()).hexdigest()
 
 
@@ -41,7 +42,7 @@ def analysed(deck: str, command: str, *, complex_values: bool = False) -> Mappin
     SimulationError
         If ngspice did not run it.
     """
-    path = folder() / f"{key_of(deck, command)}.npz"
+    path = folder() / f"{key_of(deck, command, complex_values=complex_values)}.npz"
     with suppress(OSError, ValueError, KeyError), np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
     found = {name: vector if complex_values else np.real(vector) for name, vector in analyse(deck, command).items()}
