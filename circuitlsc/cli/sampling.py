@@ -110,7 +110,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         report = result.report
         # rows of an energy report know of no momentum, of no settling, and of inputs that come back, but not of those that go
         known_parts = sampler.dynamics.kind in ("langevin", "variational") and sampler.stream is None
-        if sampler.level == "device" and (known_parts or sampler.dynamics.remembers):
+        if sampler.level != "ideal" and (known_parts or sampler.dynamics.remembers):
             from circuitlsc.reporting.series import of_energy
             from circuitlsc.studies.energy import energy_report, power_report
 

@@ -61,6 +61,7 @@ from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.studies.frame import read_rows
 from circuitlsc.studies.small_signal import loop_lag
+from circuitlsc.studies.transistor_power import STATES, chip_powers
 from circuitlsc.validation.judge import circuit_statistics, target_of
 from circuitlsc.validation.law import law_of_run
 
@@ -155,7 +156,7 @@ def power(sampler: Sampler, *, seed: int = 0) -> tuple[list[PowerRow], float, fl
     Parameters
     ----------
     sampler : Sampler
-        A device-level circuit of one input, or a memory; no run of it is needed.
+        A device-level circuit of one input, a memory, or a circuit in transistors; no run of it is needed.
     seed : int
         Of a short run's noise.
 
@@ -164,9 +165,15 @@ def power(sampler: Sampler, *, seed: int = 0) -> tuple[list[PowerRow], float, fl
     InputError
         At the ideal level, whose parts draw no current.
     """
+    if sampler.level == "transistor":
+        supply = _supply(sampler)
+        given = probe(sampler, (), seed=seed)
+        draws = np.stack([given[node] for node in sampler.graph.neurons.nodes], axis=-1) / sampler.scaling.volt
+        states = draws[:: max(1, len(draws) // STATES)][:STATES]
+        parts = [PowerRow(name, n, w / supply, 0.0, w, text) for name, n, w, text in chip_powers(sampler, states)]
+        return parts, sum(r.watts for r in parts), 0.0
     if sampler.level != "device":
-        why = "of transistors is not counted part by part yet" if sampler.sizes else "has no meaning at the ideal level"
-        raise InputError(f'the power of a circuit {why}. Build it with level = "device".')
+        raise InputError('the power of an ideal circuit has no meaning. Build it with level = "device".')
     rows, dissipated = _rows(sampler, _voltages(sampler, seed))
     return rows, sum(r.watts for r in rows), dissipated
 
@@ -431,7 +438,7 @@ def power_report(report: EnergyReport) -> Report:
     """Return power and speed as a table and a few lines."""
     columns = {"part": "<24", "number": ">6", "quiescent A": ">12.3g", "sourced A": ">11.3g", "W": ">10.3g", "": ""}
     rows = map(attrgetter("part", "count", "quiescent", "sourced", "watts", "text"), report.rows)
-    total = f"of it {report.dissipated:.3g} W heat in the crossbars"
+    total = f"of it {report.dissipated:.3g} W heat in the crossbars" if report.dissipated else ""
     all_parts = (f"all, at {report.supply:g} V", "", "", "", report.watts, total)
     speed = f"effective samples per second of physical time {report.ess_per_second:.3g}"
     lines = [f"{speed}, energy per effective sample {report.joule_per_sample:.3g} J"]

@@ -10,16 +10,18 @@ and t is the lag: of the gate lines, which few units of weak current charge, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PySpice.Spice.Netlist import Netlist, SubCircuit
+from PySpice.Spice.BasicElement import SubCircuitElement
+from PySpice.Spice.Netlist import Circuit, Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import Cell, Wires, number
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.lowering import lower
 from circuitlsc.circuit.transistor.kept import analysed
+from circuitlsc.circuit.transistor.parts import BELOW
 from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import SimulationError
 from circuitlsc.io.arrays import Array
@@ -62,16 +64,58 @@ class HeldStates(Cell):
             netlist.V(f"held_{i}", node, 0, f"{value!r} ac 1" if i == self.moved else value)
 
 
-def held_deck(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int = 0) -> str:
-    """Return the deck of a chip's transistors with its states held at u (n_latents,), model units, without an analysis."""
-    keys = replace(chip.sizes.keys, engine="full")
-    full = replace(chip, sizes=replace(chip.sizes, keys=keys))
+def _held(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int = 0) -> tuple[Circuit, str]:
+    """Return the netlist of a chip's transistors with its states held at u (n_latents,), model units, and its cards."""
+    full = replace(chip, sizes=replace(chip.sizes, keys=replace(chip.sizes.keys, engine="full")))
     graph = SignalFlowGraph()
     states = graph.add(HeldStates("held", len(u), np.asarray(u, dtype=float), moved=moved))
     graph.wire(full.force(graph, states, model, None), states, "drift")
-    circuit = lower(graph, scaling, step=1.0, title="a chip whose states are held")
-    measured = " ".join([*(f"i(vheld_{i})" for i in range(len(u))), "i(vdd)", "i(vss)"])
-    return "\n".join([str(circuit), full.cards(graph), f".save {measured} all", ".end", ""])
+    return lower(graph, scaling, step=1.0, title="a chip whose states are held"), full.cards(graph)
+
+
+def _deck(circuit: Circuit, cards: str, measured: Sequence[str]) -> str:
+    """Return a deck without an analysis that saves the currents of voltage sources."""
+    return "\n".join([str(circuit), cards, ".save " + " ".join(f"i({name})" for name in measured), ".end", ""])
+
+
+def powers(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array) -> dict[str, float]:
+    """Return what each instance takes from the supply with the states held at u (n_latents,), watt, by its name.
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point there.
+    """
+    circuit, cards = _held(chip, model, scaling, u)
+    metered, names = _metered(circuit)
+    rails = {"vdd": chip.supply - BELOW, "vss": -BELOW}
+    found = analysed(_deck(metered, cards, [f"v{rail}_{name}" for name in names for rail in rails]), "op")
+    out = {
+        name: sum(volt * float(found[f"v{rail}_{name}#branch"][0]) for rail, volt in rails.items()) for name in names
+    }
+    if not np.isfinite(list(out.values())).all():
+        raise SimulationError("ngspice found no operating point of a chip whose states are held.", 0)
+    return out
+
+
+def _metered(circuit: Circuit) -> tuple[Circuit, list[str]]:
+    """Return a circuit whose instances have their supply through sources of 0 V, ``vdd_NAME`` and ``vss_NAME``; their names."""
+    out, names = Circuit(circuit.title), []
+    for definition in circuit.subcircuits:
+        out.subcircuit(definition)
+    for element in circuit.elements:
+        if not isinstance(element, SubCircuitElement):
+            element.copy_to(out)
+            continue
+        name = str(element.name)[1:].lower()
+        nodes = [str(pin.node) for pin in element.pins]
+        out.X(name, element.subcircuit_name, *(f"{n}_{name}" if n in ("vdd", "vss") else n for n in nodes))
+        for rail in ("vdd", "vss"):
+            out.V(f"{rail}_{name}", rail, f"{rail}_{name}", 0.0)
+            if rail not in nodes:  # as a mirror of one kind
+                out.R(f"{rail}_{name}", f"{rail}_{name}", 0, 1e15)
+        names.append(name)
+    return out, names
 
 
 def lags(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int) -> tuple[Array, Array]:
@@ -82,7 +126,7 @@ def lags(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, mo
     SimulationError
         If ngspice found no operating point there.
     """
-    deck = held_deck(chip, model, scaling, u, moved)
+    deck = _deck(*_held(chip, model, scaling, u, moved), [f"vheld_{i}" for i in range(len(u))])
     values = []
     for hertz in (SLOW, 100 * SLOW):
         found = analysed(deck, f"ac lin 1 {hertz!r} {hertz!r}", complex_values=True)
