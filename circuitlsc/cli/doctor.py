@@ -79,12 +79,12 @@ def _program() -> Finding:
 
 
 def _models() -> Finding:
-    from circuitlsc.circuit.transistor.process import HOW_TO_INSTALL, PACKAGE, PROCESS, installed, models
+    from circuitlsc.circuit.transistor.process import HOW_TO_INSTALL, PACKAGE, PROCESS, VERSION, installed, models
 
     name = f"models of {PROCESS}"
     if not installed():
         return Finding("optional", name, f'only for level = "transistor". {HOW_TO_INSTALL}')
     try:
-        return Finding("ok", f"{name} ({PACKAGE} {version(PACKAGE)}, as tested: {models()})")
+        return Finding("ok", f"{name} ({PACKAGE} {VERSION}, as tested: {models()})")
     except MissingSimulatorError as error:
         return Finding("optional", name, str(error))

