@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 from scipy.linalg import solve_continuous_lyapunov
+from transistor_models import needs_models
 
 from circuitlsc.circuit.cells.base import Wires
-from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.amplified import AmplifiedNoise, AmplifierModel
 from circuitlsc.circuit.transistor.cells import neuron
 from circuitlsc.circuit.transistor.cells.amplifier import amplifier
@@ -33,8 +33,6 @@ from circuitlsc.errors import InputError
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.scaling import BOLTZMANN, Scaling
-
-models = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
 Array = NDArray[np.float64]
 IE, VOLT, TAU = 2.5e-9, 0.1, 1e-3
@@ -145,7 +143,7 @@ def test_white_noise_of_the_right_density_moves_a_state_of_any_rate_rightly_and_
 # transistors ----------------------------------------------------------------------------------------------------------
 
 
-@models
+@needs_models
 def test_the_amplifier_moves_u_rightly_is_linear_at_4_sigma_and_its_offset_does_not_depend_on_u() -> None:
     found = measured()
     for rate in RATES:
@@ -165,7 +163,7 @@ def test_the_amplifier_moves_u_rightly_is_linear_at_4_sigma_and_its_offset_does_
     assert found.gate_area == pytest.approx(amplifier(found.design).gate_area)
 
 
-@models
+@needs_models
 def test_the_transistors_follow_their_model_on_the_same_noise() -> None:
     found = measured()
     model, n, step = found.model, 600, 2e-7
@@ -176,7 +174,7 @@ def test_the_transistors_follow_their_model_on_the_same_noise() -> None:
     assert np.std(current - replace(model, pole=1.3 * model.pole).currents(volts, step)) > 0.08 * current.std()
 
 
-@models
+@needs_models
 def test_the_other_transistors_of_a_neuron_add_little_to_its_noise() -> None:
     bias = ideal_bias(Currents(0.04 * 10e-9, 0.08 * IE, 1.204 * 10e-9, IE))
     for u, e in ((1.2, -4.0), (2.2, 0.0)):
@@ -184,7 +182,7 @@ def test_the_other_transistors_of_a_neuron_add_little_to_its_noise() -> None:
         assert 1e-8 < found.diffusion(1.0, IE, TAU) < 0.01
 
 
-@models
+@needs_models
 def test_amplifiers_of_a_full_netlist_are_the_deck_that_was_measured() -> None:
     found = measured()
     model, n, step = found.model, 300, 2e-7
@@ -207,7 +205,7 @@ def test_amplifiers_of_a_full_netlist_are_the_deck_that_was_measured() -> None:
     assert np.std(current - expected) < 1e-3 * expected.std()
 
 
-@models
+@needs_models
 @pytest.mark.slow
 @pytest.mark.parametrize("where", CORNERS, ids=str)
 def test_diffusion_and_distortion_hold_at_corners(where: tuple[str, float, float]) -> None:
@@ -220,7 +218,7 @@ def test_diffusion_and_distortion_hold_at_corners(where: tuple[str, float, float
     assert np.ptp(found.offsets) < 0.1 * IE
 
 
-@models
+@needs_models
 @pytest.mark.slow
 @pytest.mark.parametrize("tau", [0.2e-3, 4e-3])
 def test_one_cell_serves_other_time_constants_by_its_bias_and_resistors(tau: float) -> None:
@@ -230,7 +228,7 @@ def test_one_cell_serves_other_time_constants_by_its_bias_and_resistors(tau: flo
     assert found.distortion(4.0) < 0.05
 
 
-@models
+@needs_models
 @pytest.mark.slow
 def test_offsets_of_a_chip_are_errors_of_drift_that_have_to_be_trimmed() -> None:
     chips = [Chip(Nonidealities(mosfet={"mismatch": 1}, seed=seed)) for seed in range(8)]  # type: ignore[arg-type]
@@ -242,7 +240,7 @@ def test_offsets_of_a_chip_are_errors_of_drift_that_have_to_be_trimmed() -> None
     assert 0.01 < np.std(diffusions) < 0.2
 
 
-@models
+@needs_models
 @pytest.mark.slow
 def test_windows_of_u_have_the_variance_of_the_diffusion_that_is_wanted() -> None:
     found = measured()

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from transistor_models import needs_models
 
-from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron
 from circuitlsc.circuit.transistor.cells.bias import COPY, SINK, Currents
 from circuitlsc.circuit.transistor.cells.converter import POLY, tracking
@@ -35,8 +35,6 @@ CORNERS = [
 ]
 EXTREMES = [(c, t, s) for c in ("typical", "ff", "ss", "fs", "sf") for t in (-40.0, 27.0, 125.0) for s in (3.0, 3.6)]
 WORST = [EXTREMES[k] for k in (2, 12, 19, 16, 28, 11)]
-
-models = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
 
 
 def block(celsius: float = 27.0) -> TransistorCell:
@@ -69,7 +67,7 @@ def through(found: dict[str, Array], name: str) -> float:
     return float(found[f"id m.xbias.m{name}"][0])
 
 
-@models
+@needs_models
 def test_currents_follow_the_reference() -> None:
     found = at_rest(block())
     made = {"dpis": COPY + SINK, "dpic": COPY, "dnib": SINK, "dpth": CURRENTS.u0, "dnlam": CURRENTS.lam}
@@ -81,7 +79,7 @@ def test_currents_follow_the_reference() -> None:
     assert 4500 < block().gate_area < 5600
 
 
-@models
+@needs_models
 @pytest.mark.parametrize(("corner", "celsius"), [("fs", -40.0), ("ff", 125.0)])
 def test_headroom_of_the_block(corner: str, celsius: float) -> None:
     found = at_rest(block(celsius), corner=corner, celsius=celsius, supply=3.0)
@@ -90,7 +88,7 @@ def test_headroom_of_the_block(corner: str, celsius: float) -> None:
     assert min(margins.values()) > 0, sorted(margins.items(), key=lambda m: m[1])[:3]
 
 
-@models
+@needs_models
 def test_headroom_sees_a_stack_that_is_too_low() -> None:
     found = dict(at_rest(block()))
     found["pth"] = found["xbias.kthc2"] + 0.05
@@ -98,7 +96,7 @@ def test_headroom_sees_a_stack_that_is_too_low() -> None:
     assert [name for name, margin in low.items() if margin < 0] == ["m.xbias.mthc2c"]
 
 
-@models
+@needs_models
 def test_errors_of_devices_go_through_the_block() -> None:
     chips = [Chip(Nonidealities(mosfet={"mismatch": 1.0}, seed=seed)) for seed in (1, 2)]
     plain, first, second = at_rest(block()), *(at_rest(block(), chip=chip) for chip in chips)
@@ -111,7 +109,7 @@ def test_errors_of_devices_go_through_the_block() -> None:
 # start ----------------------------------------------------------------------------------------------------------------
 
 
-@models
+@needs_models
 def test_a_supply_ramp_starts_it() -> None:
     begun = start(real_bias(CURRENTS, reference=None), (), rise=1e-6, reference=REFERENCE)
     assert begun.time[0] < 1e-7
@@ -120,7 +118,7 @@ def test_a_supply_ramp_starts_it() -> None:
     assert begun.settled() < 2e-3
 
 
-@models
+@needs_models
 @pytest.mark.slow
 def test_a_block_that_does_not_start_is_seen() -> None:
     bias = real_bias(CURRENTS, reference=None)
@@ -132,7 +130,7 @@ def test_a_block_that_does_not_start_is_seen() -> None:
     assert replace(begun, rest=whole.rest).settled() == np.inf
 
 
-@models
+@needs_models
 @pytest.mark.slow
 @pytest.mark.parametrize(("corner", "celsius", "supply"), EXTREMES)
 def test_starts_at_every_corner(corner: str, celsius: float, supply: float) -> None:
@@ -146,7 +144,7 @@ def test_starts_at_every_corner(corner: str, celsius: float, supply: float) -> N
 # headroom of a neuron on it -------------------------------------------------------------------------------------------
 
 
-@models
+@needs_models
 @pytest.mark.slow
 @pytest.mark.parametrize(("corner", "celsius", "supply"), WORST)
 def test_headroom_of_a_neuron(corner: str, celsius: float, supply: float) -> None:
@@ -206,7 +204,7 @@ def tables(corner: str, celsius: float, supply: float) -> NeuronTables:
     return NeuronTables(Table(U, code), None, Surface(U, E, drift), (1.0, 1.0), W)
 
 
-@models
+@needs_models
 @pytest.mark.slow
 @pytest.mark.parametrize(("corner", "celsius", "supply"), CORNERS)
 def test_implied_posterior_with_the_block(corner: str, celsius: float, supply: float) -> None:
@@ -216,7 +214,7 @@ def test_implied_posterior_with_the_block(corner: str, celsius: float, supply: f
     assert np.abs(errors(rescaled(found), G, W)).max() < (0.015 if nominal else 0.02)
 
 
-@models
+@needs_models
 @pytest.mark.slow
 def test_a_constant_reference_misses_the_threshold() -> None:
     bias = held_bias(at_rest(real_bias(CURRENTS), celsius=125.0))
@@ -226,7 +224,7 @@ def test_a_constant_reference_misses_the_threshold() -> None:
     assert np.abs(errors(rescaled(tables("typical", 125.0, 3.3)), G, W)).max() < 0.015
 
 
-@models
+@needs_models
 @pytest.mark.slow
 def test_neurons_hardly_move_the_lines() -> None:
     """Seven more neurons at u = 8 units drive 1.1 uA into vr0 and 0.6 uA into vr1."""

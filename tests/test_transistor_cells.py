@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
+from transistor_models import needs_models
 
 from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron, signed
@@ -23,7 +24,7 @@ from circuitlsc.circuit.transistor.parts import BELOW, Chip, Current, Mos, Part,
 from circuitlsc.circuit.transistor.process import include_lines
 from circuitlsc.circuit.transistor.staircase import OPTIONS, Measured, measure, on_stairs, put_cell, waveform
 
-pytestmark = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
+pytestmark = needs_models
 
 Array = NDArray[np.float64]
 I1, IE, VOLT, OHM, U0, W, G = 10e-9, 2.5e-9, 0.1, 1e7, 1.204, 0.04, 4.0

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transistor_models import needs_models
 
-from circuitlsc.circuit.transistor import implied, kept, process, staircase, tables
+from circuitlsc.circuit.transistor import implied, kept, staircase, tables
 from circuitlsc.circuit.transistor.parts import Mos, within_models
 from circuitlsc.circuit.transistor.rounding import Rounding, draws
 from circuitlsc.errors import InputError, SimulationError
@@ -22,7 +23,7 @@ from circuitlsc.studies.budget import ROUNDING, SILICON_CORNERS, WIDTH, error_bu
 from circuitlsc.studies.chip_yield import chip_yield
 from circuitlsc.studies.circuit_calibration import calibrate_circuit
 
-pytestmark = pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed")
+pytestmark = needs_models
 
 ONE = SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.3, 1.0), 0.5)
 TWO = SparseCodingModel(np.array([[1.0, 0.6], [0.0, 0.8]]), SpikeSlab(0.3, 1.0), 0.5)

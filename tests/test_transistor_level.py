@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_deck import NETLISTS, PLAIN, VERSION, elements, regenerate, unwrapped
+from transistor_models import needs_models
 from typer.testing import CliRunner
 
 from circuitlsc import (
@@ -39,7 +40,7 @@ from circuitlsc.validation.same_noise import path_difference
 
 pytestmark = [
     pytest.mark.ngspice,
-    pytest.mark.skipif(not process.installed(), reason="the models of GF180MCU are not installed"),
+    needs_models,
 ]
 
 ONE = SparseCodingModel(np.array([[1.0], [0.5]]), SpikeSlab(0.3, 1.0), 0.5)

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from transistor_models import needs_models
 
 from circuitlsc import SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.circuit.transistor import held
 from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import BELOW
 from circuitlsc.studies.energy import power
+
+pytestmark = needs_models
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,17 @@ def test_the_drift_at_rest_is_that_of_the_tables_and_lags_most_where_the_code_is
     assert steep > 0  # e < 0 opens the gate further
     assert edge > 2 * inside > 0
     assert edge / sampler.scaling.tau < 0.1  # what the rule for tau is for
+
+
+def test_tables_of_a_chip_are_what_its_transistors_do():
+    """With mirrors, inputs and neurons of its own: a factor of 1.05 on an entry is 0.2 units of drift here."""
+    model = SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.3, 1.0), 0.5)
+    chip = build_sampler(model, np.ones(1), level="transistor", nonideal={"mosfet": {"mismatch": 1.0}})
+    for u in (-2.0, 0.5, 2.5):
+        at = np.array([u])
+        circuit, cards = held._held(chip.silicon, model, chip.scaling, at)
+        current = analysed(held._deck(circuit, cards, ["vheld_0"]), "op")["vheld_0#branch"][0]
+        assert current / chip.scaling.drift_current == pytest.approx(chip.twin.drift(at)[0], abs=0.05)
 
 
 @pytest.mark.slow
