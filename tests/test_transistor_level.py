@@ -172,6 +172,14 @@ def test_friction_is_refused(config):
 # the level's rules ----------------------------------------------------------------------------------------------------
 
 
+def test_what_a_line_carries_at_rest_is_no_code(nominal):
+    """Or else P(s < 0) of a signed latent would count it."""
+    rest = np.zeros((1, 1))
+    assert nominal.silicon.read(rest)[0, 0] != 0
+    assert nominal.read(rest)[0, 0] == nominal.code({"u": rest})[0, 0] == 0
+    assert nominal.read(rest + 2.0)[0, 0] > 0.5
+
+
 def test_scales_follow_from_each_other(nominal):
     sizes, s = nominal.sizes, nominal.scaling
     np.testing.assert_allclose(s.c_int, sizes.unit_e / sizes.volt * s.tau)

@@ -143,13 +143,13 @@ class CompiledCircuit(Shown):
         below zero if codes are nonnegative).
         """
         if self.sizes is not None:
-            return self.silicon.read(u)
+            return self.silicon.sparse(self.silicon.read(u))
         return self.system.read(self.model, u, self.plan.width)
 
     def code(self, values: Mapping[str, Array]) -> Array:
         """Return the code that is read from u and from what is observed beside it, each (..., n) by its letter."""
         if self.sizes is not None:
-            return self.silicon.read(values["u"])
+            return self.silicon.sparse(self.silicon.read(values["u"]))
         return self.system.code(self.model, self.graph, values, self.plan.width)
 
     def active(self, u: Array) -> NDArray[np.bool_]:
