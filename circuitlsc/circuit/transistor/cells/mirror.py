@@ -5,15 +5,27 @@ from __future__ import annotations
 from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 
 #: width and length of one unit, and of a cascode, micrometres
-UNIT = {"p": (1.0, 4.0), "n": (0.5, 4.0)}
+UNIT = {"p": (0.5, 8.0), "n": (0.5, 4.0)}
+#: of mirrors that copy a bias current, whose gates rest: their area costs no speed
+STEADY = {"p": (1.0, 16.0), "n": (1.0, 50.0)}
 CASCODE = {"p": (8.0, 1.0), "n": (4.0, 1.0)}
 
 
-def mirror(kind: str, name: str, gate: str, out: str, *, units: int = 4) -> tuple[Mos, Mos]:
-    """Return the two devices of one branch: it carries what its ``units`` are of the line ``gate``, into or out of ``out``."""
-    (w, l), cascode = UNIT[kind], CASCODE[kind]  # noqa: E741
+def mirror(
+    kind: str, name: str, gate: str, out: str, *, units: int = 4, unit: tuple[float, float] | None = None
+) -> tuple[Mos, Mos]:
+    """Return the two devices of one branch: it carries what its ``units`` are of the line ``gate``, into or out of ``out``.
+
+    ``unit`` is the width and length of one, `UNIT` of the kind if it is not given.
+    """
+    (w, l), cascode = unit or UNIT[kind], CASCODE[kind]  # noqa: E741
     inner, rail, gates = f"k{name}", {"p": "vdd", "n": "vss"}[kind], {"p": "vcp", "n": "vcn"}[kind]
     return Mos(name, kind, inner, gate, rail, w, l, units), Mos(f"{name}c", kind, out, gates, inner, *cascode)
+
+
+def steady(kind: str, name: str, gate: str, out: str) -> tuple[Mos, Mos]:
+    """Return the two devices of a branch that copies a bias current (`STEADY`)."""
+    return mirror(kind, name, gate, out, units={"p": 4, "n": 1}[kind], unit=STEADY[kind])
 
 
 def input_current(kind: str, units: int = 4) -> TransistorCell:

@@ -19,7 +19,7 @@ import numpy as np
 
 from circuitlsc.circuit.transistor.cells.bias import COPY, REST, SINK, Currents
 from circuitlsc.circuit.transistor.cells.converter import SUPPLY
-from circuitlsc.circuit.transistor.cells.mirror import UNIT, mirror
+from circuitlsc.circuit.transistor.cells.mirror import mirror, steady
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, TransistorCell
 from circuitlsc.errors import InputError
 
@@ -27,7 +27,8 @@ REFERENCE = 100e-9  # ampere, from outside into ``nr``
 UNITS = 10  # of the reference's line: 10 nA each
 MOST = 24  # units of one line or copy
 EXACT, ABOUT = 0.001, 0.01  # relative error of a ratio: of u0 and lam, and of widths
-LARGER = 2.5  # width and length of the block's units over those of the neurons': their errors are all neurons'
+#: width and length of the block's units, micrometres: larger than those of the neurons, because their errors are all neurons'
+UNIT = {"p": (2.5, 10.0), "n": (1.25, 10.0)}
 MILLER = 1e-12  # farad, of the regulators
 
 
@@ -108,9 +109,9 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         Mos("dnib", "n", "nib", "nib", "vss", 2, 4),
         # threshold and prior
         *_chain("n", "th", "pth", currents.u0),
-        *mirror("p", "dpth", "pth", "pth"),
+        *steady("p", "dpth", "pth", "pth"),
         *_chain("p", "lam", "nlam", currents.lam),
-        *mirror("n", "dnlam", "nlam", "nlam"),
+        *steady("n", "dnlam", "nlam", "nlam"),
         # gates of the splitters' common-gate devices: the same devices and currents, standing on vx
         *_chain("p", "n", "bn", currents.least, exact=False),
         Mos("dbn", "n", "bn", "bn", "vx", 8, 1),
@@ -140,7 +141,7 @@ def _whole(ampere: float) -> int:
 def _copy(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
     """Return a copy without a cascode, for what need not be exact."""
     w, l = UNIT[kind]  # noqa: E741
-    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w * LARGER, l * LARGER, units)
+    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)
 
 
 def _long(kind: str, name: str, d: str, g: str, s: str, l: float, count: int) -> Iterator[Mos]:  # noqa: E741
@@ -209,7 +210,6 @@ def _chain(kind: str, name: str, out: str, ampere: float, *, exact: bool = True)
 
 def _units(kind: str, name: str, gate: str, out: str, units: int) -> tuple[Mos, Mos]:
     """Return a branch with a cascode as wide as its units, so that those of a line and of its copies stand alike."""
-    unit, cascode = mirror(kind, name, gate, out, units=units)
+    unit, cascode = mirror(kind, name, gate, out, units=units, unit=UNIT[kind])
     own = {"n": "vcb", "p": "vcp"}[kind]
-    unit = replace(unit, w=unit.w * LARGER, l=unit.l * LARGER)
     return unit, replace(cascode, g=own, w=cascode.w / 4, m=units)
