@@ -128,6 +128,7 @@ def measure(
     chip: Chip | None = None,
     copies: Sequence[Placed] = (),
     inputs: Sequence[tuple[Placed, float]] = (),
+    centres: Array | None = None,
 ) -> Measured:
     """Return what n neurons of a chip do at each u (V) and e (A).
 
@@ -146,13 +147,15 @@ def measure(
         Entries of the crossbar: cells with the pins line and out, at lines as ``ps_0``; where they go does not matter.
     inputs : sequence of (Placed, float)
         Copies of currents from outside, with the pins b and e, and the current (A) that is put into b (< 0: drawn from it).
+    centres : array, shape (n,), or None
+        What is added to the u of each neuron, volt.
 
     Raises
     ------
     SimulationError
         If ngspice found no operating point, or did not reach the last stair.
     """
-    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies, inputs)
+    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies, inputs, centres)
     read = _Solved(_deck(bias, threshold, gate, *given), len(e), f"{corner}, {celsius:g} C")
     drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
     lines = code_lines(threshold)
@@ -236,7 +239,7 @@ SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 
 def _deck(  # type: ignore[no-untyped-def]
-    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, inputs
+    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, inputs, centres=None
 ) -> tuple[str, NDArray[np.int64]]:
     circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
     circuit.V("dd", "vdd", 0, supply - BELOW)
@@ -252,7 +255,7 @@ def _deck(  # type: ignore[no-untyped-def]
         put_cell(circuit, threshold, f"threshold_{i}", [pins[p] for p in threshold.pins], chip, known)
         put_cell(circuit, gate, f"gate_{i}", [pins[p] for p in gate.pins], chip, known)
         circuit.B(f"u_{i}", f"given_{i}", 0, voltage_expression=waveform(np.tile(u, len(e))[places]))
-        circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0)
+        circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0 if centres is None else number(centres[i]))
         circuit.B(f"e_{i}", 0, f"e_{i}", current_expression=waveform(np.repeat(e, len(u))[places]))
         for line in code_lines(threshold):
             reader = copy(CODE_LINES[line], units)

@@ -8,6 +8,8 @@ from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 UNIT = {"p": (0.5, 8.0), "n": (0.5, 4.0)}
 #: of mirrors that copy a bias current, whose gates rest: their area costs no speed
 STEADY = {"p": (1.0, 16.0), "n": (1.0, 50.0)}
+#: of those that copy an input, which is held for longer than tau
+INPUT = {"p": (0.5, 16.0), "n": (0.5, 32.0)}
 CASCODE = {"p": (8.0, 1.0), "n": (4.0, 1.0)}
 
 
@@ -34,7 +36,8 @@ def input_current(kind: str, units: int = 4) -> TransistorCell:
     ``"p"``: what is drawn from b comes out of e, b_i < 0. ``"n"``: what is put into b is drawn from e, b_i > 0.
     """
     text = f"input: the current of b, {'into' if kind == 'p' else 'out of'} the node at e"
-    parts = (*mirror(kind, "b", "b", "b", units=units), *mirror(kind, "o", "b", "e", units=units))
+    unit = INPUT[kind]
+    parts = (*mirror(kind, "b", "b", "b", units=units, unit=unit), *mirror(kind, "o", "b", "e", units=units, unit=unit))
     return TransistorCell(f"input_{kind}", text, ("b", "e"), parts, {"b": REST[kind]})
 
 
