@@ -112,7 +112,7 @@ class ChipTables:
     matrices : dict of array, shape (n_latents, n_latents)
         By sign of the entry: what the mirrors make of the codes, 1/(model unit)^2.
     inputs : array, shape (n_latents,)
-        Gains of the inputs' mirrors.
+        What inputs are over b, as they were measured.
     supply : float
         Ampere from vdd at rest (u = e = 0), of what was measured.
     """
@@ -146,29 +146,34 @@ def characterise(sizes: Design, chip: Chip, b: Array) -> ChipTables:
     found = {sign: sizes.entries(sign) for sign in signs}
     every = [entry for sign in signs for entry in found[sign]]
     copies = [(entry.name, entry.cell, (f"{entry.line}_{entry.source}", "")) for entry in every]
-    inputs = list(zip(sizes.inputs(b), b * sizes.unit_e, strict=True))
     if alike:
         centres, measured = np.zeros(1), _measured(sizes, chip, u, e)
     else:
         centres = centres_of(sizes, chip)
-        more: dict[str, Any] = {"copies": copies, "inputs": inputs, "centres": centres * sizes.volt}
-        measured = _measured(sizes, chip, u, e, **more)
+        measured = _measured(sizes, chip, u, e, copies=copies, centres=centres * sizes.volt)
     neurons = in_model_units(sizes, measured, centres)
     rest = float(measured.supply[len(e) // 2, int(np.argmin(np.abs(u)))])
+    gains = input_gains(sizes, chip, b)
     matrices = {sign: np.where(np.sign(sizes.weights) == sign, sizes.gram, 0.0) for sign in signs}
     if alike:
-        return ChipTables(neurons, matrices, np.ones(size), rest)
-    gains = iter(_gains(sizes, measured, every))
+        return ChipTables(neurons, matrices, gains, rest)
+    each = iter(_gains(sizes, measured, every))
     for sign in signs:
-        of_sign = [next(gains) for _ in found[sign]]
+        of_sign = [next(each) for _ in found[sign]]
         matrices[sign] = sign * matrix(size, found[sign], of_sign)
-    given = -b * sizes.unit_e
-    return ChipTables(neurons, matrices, np.where(b == 0, 1.0, measured.inputs / np.where(b == 0, 1.0, given)), rest)
+    return ChipTables(neurons, matrices, gains, rest)
+
+
+def input_gains(sizes: Design, chip: Chip, b: Array) -> Array:
+    """Return what the inputs of a chip are over b (n_latents,), as they are measured; 0 for those that are left out."""
+    gains, inputs = np.zeros(len(b)), sizes.inputs(b)
+    made = [int(name.rpartition("_")[2]) for name, _, _ in inputs]
+    gains[made] = -staircase.input_currents(sizes.bias, inputs, **_where(chip)) / (b[made] * sizes.unit_e)
+    return gains
 
 
 def _measured(sizes: Design, chip: Chip, u: Array, e: Array, **more: Any) -> Measured:
     """Return the neurons of a chip on stairs in model units."""
-    corner = chip.nonideal.corner
     return staircase.measure(
         sizes.bias,
         sizes.threshold,
@@ -177,12 +182,19 @@ def _measured(sizes: Design, chip: Chip, u: Array, e: Array, **more: Any) -> Mea
         e * sizes.unit_e,
         n=1 if chip.matched else len(sizes.weights),
         units=sizes.units,
-        corner=corner.process,
-        celsius=corner.temperature - CELSIUS,
-        supply=SUPPLY * corner.supply,
-        chip=chip,
+        **_where(chip),
         **more,
     )
+
+
+def _where(chip: Chip) -> dict[str, Any]:
+    corner = chip.nonideal.corner
+    return {
+        "corner": corner.process,
+        "celsius": corner.temperature - CELSIUS,
+        "supply": SUPPLY * corner.supply,
+        "chip": chip,
+    }
 
 
 def centres_of(sizes: Design, chip: Chip) -> Array:

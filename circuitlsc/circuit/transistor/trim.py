@@ -1,11 +1,11 @@
 r"""Trim: voltages in series with the gates of a few devices of each neuron, found from what its cells were measured to do.
 
-The tables of a neuron (with its own mirror and its input's) imply a law of its code at any drive; that of the cell that it is
+The tables of a neuron (with its own mirror) imply a law of its code at any drive; that of the cell that it is
 made for is known. Trims make the differences between the two small over a range of drives:
 
 .. math:: r_k = P_k(\text{active}) - P^*_k, \qquad \min_v \sum_k r_k^2 + \sum_l \left(\frac{v_l}{v_0}\right)^2
 
-P over the drives holds threshold, prior and gain of e; means of the code are what mirrors make of inputs, which have no trim.
+P over the drives holds threshold, prior and gain of e. An input is trimmed on its own, until it is measured to be b.
 How the tables change with v is foretold (weak inversion: a current is divided by :math:`e^{v/(n U_T)}`), then measured, and
 foretold again from there. Of all that was measured, each neuron without a trim among it, the best is kept: a trim never
 makes these differences larger.
@@ -13,8 +13,8 @@ makes these differences larger.
 =========  ===========================================================================
 trim       devices
 =========  ===========================================================================
-``two``    lam's mirror; both tails of e (one number)
-``full``   lam's mirror; each tail of e; each half of u; the mirrors of u0
+``two``    lam's mirror; both tails of e (one number); the input's last mirror
+``full``   lam's mirror; each tail of e; each half of u; the mirrors of u0; the input's last one
 =========  ===========================================================================
 """
 
@@ -30,7 +30,7 @@ from scipy.optimize import least_squares
 from circuitlsc.circuit.transistor import implied
 from circuitlsc.circuit.transistor.design import Design
 from circuitlsc.circuit.transistor.parts import Chip
-from circuitlsc.circuit.transistor.tables import ChipTables, NeuronTables, characterise
+from circuitlsc.circuit.transistor.tables import ChipTables, NeuronTables, characterise, input_gains
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Surface, Table
 from circuitlsc.planning.scaling import BOLTZMANN
@@ -88,8 +88,8 @@ class _Neuron:
 
     def differences(self, neuron: NeuronTables, tables: ChipTables) -> Array:
         """Return r of a neuron's tables."""
-        m, gain = float(tables.matrices[1][self.i, self.i]), float(tables.inputs[self.i])
-        at = self.drives * self.gain * gain / m
+        m = float(tables.matrices[1][self.i, self.i])
+        at = self.drives * self.gain / m
         width = self.sizes.width
         return np.array([implied.posterior(neuron, x, m, width, points=POINTS).active for x in at]) - self.wanted
 
@@ -145,6 +145,7 @@ def trimmed(sizes: Design, chip: Chip, b: Array) -> tuple[Chip, ChipTables]:
         measured = [_measured(neuron, other, tables) for neuron in neurons]
         best = [min(pair, key=lambda one: one[0]) for pair in zip(best, measured, strict=True)]
     chip = _with(chip, neurons, [volts for _, volts, _ in best])
+    chip = _with_inputs(chip, sizes, b, thermal)
     return chip, characterise(sizes, chip, b)
 
 
@@ -165,3 +166,14 @@ def _with(chip: Chip, neurons: list[_Neuron], volts: list[Array]) -> Chip:
         if volt != 0
     }
     return replace(chip, trims=trims)
+
+
+def _with_inputs(chip: Chip, sizes: Design, b: Array, thermal: float) -> Chip:
+    """Return a chip whose inputs are trimmed, too: the last mirror of each."""
+    for _ in range(PASSES):
+        gains = input_gains(sizes, chip, b)
+        volts = MIRROR * thermal * np.log(np.where(gains > 0, gains, 1.0))
+        paths = [f"input_{i}.o" for i in range(len(b))]
+        more = {path: chip.trims.get(path, 0.0) + float(volt) for path, volt in zip(paths, volts, strict=True) if volt}
+        chip = replace(chip, trims={**chip.trims, **more})
+    return chip
