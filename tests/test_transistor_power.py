@@ -23,7 +23,7 @@ def test_parts_take_what_the_supply_gives(sampler):
     chip, u = sampler.silicon, np.array([1.5])
     parts = held.powers(chip, sampler.model, sampler.scaling, u)
     circuit, cards = held._held(chip, sampler.model, sampler.scaling, u)
-    found = analysed(held._deck(circuit, cards, ["vdd", "vss"]), "op")
+    found = analysed(held._deck(circuit, cards, ["i(vdd)", "i(vss)"]), "op")
     given = -(chip.supply - BELOW) * found["vdd#branch"][0] + BELOW * found["vss#branch"][0]
     assert sum(parts.values()) == pytest.approx(given, rel=1e-3)
     assert min(parts.values()) > 0
@@ -51,7 +51,7 @@ def test_tables_of_a_chip_are_what_its_transistors_do():
     for u in (-2.0, 0.5, 2.5):
         at = np.array([u])
         circuit, cards = held._held(chip.silicon, model, chip.scaling, at)
-        current = analysed(held._deck(circuit, cards, ["vheld_0"]), "op")["vheld_0#branch"][0]
+        current = analysed(held._deck(circuit, cards, ["i(vheld_0)"]), "op")["vheld_0#branch"][0]
         assert current / chip.scaling.drift_current == pytest.approx(chip.twin.drift(at)[0], abs=0.05)
 
 
