@@ -1,4 +1,4 @@
-"""Design rules of a circuit in transistors: leakage, headroom, bandwidth of the noise, lag of the code lines and of the drift."""
+"""Design rules of a circuit in transistors: leakage, headroom, bandwidth of the noise, lag of code lines and force."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ LEAKAGE = 0.25  # of the smallest current: 0.22 (ff, 125 C) moves P(active) by .
 LEAST_OF_BIAS = 1e-10  # ampere: devices of the bias block count where they carry more, those of a neuron from 1 nA
 #: where the voltage is high, the device above it has it
 APART = ("m.xthreshold_0.xvi.mcc",)
-LINE_LAG = 0.03  # loop gain times the line's lag: 0.22 moves P(active) by .03
-DRIFT_LAG = 0.1
+LAG = 0.03  # times the loop gain: at 0.22 a P(active) moves by less than .01
 FAST = 0.02  # of a mode's variance, and of the slowest mode's
 STAIRS = 9  # of u; of e three
 
@@ -54,7 +53,7 @@ def _leakage(sampler: Sampler) -> Iterator[Rule]:
     """Compare what splitters' devices carry when they are off with I0, at 27 and 125 C of the chip's process."""
     sizes, where = sampler.silicon.sizes, _where(sampler)
     currents = sizes.currents
-    for celsius in sorted({ROOM, WARM, where["celsius"]}):
+    for celsius in (ROOM, WARM):
         found = []
         for cell, least in ((sizes.threshold, currents.least), (sizes.gate, currents.least_e)):
             for off in off_currents(cell, **{**where, "celsius": celsius}).values():
@@ -101,15 +100,16 @@ def _noise(sampler: Sampler) -> Iterator[Rule]:
 
 
 def _lag(sampler: Sampler) -> Iterator[Rule]:
-    """Compare the code line's lag C/g_m at s = w with the largest loop gain, and the drift's with its own slopes."""
+    """Compare lags with the largest loop gain: of the code line, C/g_m at s = w, and of what makes the force, at e = lam."""
     found, tau, rate = measure_lags(sampler), sampler.scaling.tau, sampler.plan.fastest_mode
-    value = rate * found.line / tau
-    text = (
-        f"the code line of latent {found.latent} lags by {found.line:.3g} s at s = {found.code:.2g}; times the largest loop "
-        f"gain {rate / tau:.3g} /s it is {value:.3g}, limit {LINE_LAG:g}"
-    )
-    yield rule("code line lag", text, value, LINE_LAG, f": raise tau to {tau * value / LINE_LAG:.2g} s.")
-    name, (gain, delay) = max(found.drift.items(), key=lambda item: abs(item[1][0] * item[1][1]))
-    value = abs(gain * delay) / tau
-    text = f"the drift lags by {delay:.3g} s at {name}; times its slope {gain / tau:.3g} /s it is {value:.3g}, limit {DRIFT_LAG:g}"
-    yield rule("drift lag", text, value, DRIFT_LAG, f": raise tau to {tau * value / DRIFT_LAG:.2g} s.")
+    lam = sampler.silicon.sizes.lam
+    force = found.e_charge / lam + found.output_charge / (2 * lam)
+    for name, what, delay in (
+        ("code line lag", f"the code line of latent {found.latent} (at s = {found.code:.2g})", found.line),
+        ("force lag", f"the force of latent {found.latent} (at e = lam)", force),
+    ):
+        value = rate * delay / tau
+        text = (
+            f"{what} lags by {delay:.3g} s; times the largest loop gain {rate / tau:.3g} /s it is {value:.3g}, limit {LAG:g}"
+        )
+        yield rule(name, text, value, LAG, f": raise tau to {tau * value / LAG:.2g} s.")

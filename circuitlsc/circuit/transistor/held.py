@@ -133,17 +133,21 @@ def lags(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, mo
     return slow * scaling.volt / scaling.drift_current, delay
 
 
-def line_lag(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int) -> float:
-    r"""Return how long the line of code k lags behind u_k, in seconds: its capacitance over its own conductance.
+def node_lags(
+    chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int, nodes: Sequence[str]
+) -> Array:
+    r"""Return how long the volts of nodes (by flat names, as ``s_0``) lag behind u_k, in seconds.
 
-    .. math:: t = C_{line}/g_m(s) = Q/s
+    A node that holds the logarithm of a current I is moved by that current alone,
+
+    .. math:: t = C/g_m(I) = C n U_T/I
 
     Raises
     ------
     SimulationError
         If ngspice found no operating point there.
     """
-    return float(_followed(chip, model, scaling, u, moved, [(f"v(s_{moved})", f"s_{moved}")])[1][0])
+    return _followed(chip, model, scaling, u, moved, [(f"v({node})", node) for node in nodes])[1]
 
 
 def _followed(
