@@ -11,8 +11,7 @@ This holds for the code's line, for both halves of e and of u, and for both outp
 
 Each Q is the delay of a small signal at one state (`circuitlsc.circuit.transistor.held`) times the current there. What is
 approximate: a Q is one number for all states and latents (those of the largest line); the output mirrors are the halves of F
-that leave lam/2 in each at F = 0; and the threshold's gate follows u_l. One neuron at tau = 0.2 ms: the ends of windows of one tau
-are .033 (median) and .087 (rms) from the tables, those of every transistor .039 and .096.
+that leave lam/2 in each at F = 0; and the threshold's gate follows u_l.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ def measure_lags(sampler: Sampler) -> Lags:
 def gradient(chip: Silicon, codes: Array) -> Array:
     """Return e of codes (..., n_latents) as the chip's mirrors make it."""
     tables = chip.tables
-    return np.asarray(codes @ sum(tables.matrices.values()).T - chip.b * tables.inputs)
+    return np.asarray(codes @ np.sum(list(tables.matrices.values()), axis=0).T - chip.b * tables.inputs)
 
 
 def of_lag(

@@ -17,13 +17,15 @@ from circuitlsc.studies.lag import measure_lags
 from circuitlsc.studies.rule import Rule, rule
 
 ROOM, WARM = 27.0, 125.0  # degrees C
-LEAKAGE = 0.25  # of the smallest current: 0.22 (ff, 125 C) moves P(active) by .002
+LEAKAGE = (
+    0.05  # of the smallest current: a diode of I0 has 4 U_T from drain to source where I0 is exp(4/1.3) times that
+)
 LEAST_OF_BIAS = 1e-10  # ampere: devices of the bias block count where they carry more, those of a neuron from 1 nA
 #: where the voltage is high, the device above it has it
 APART = ("m.xthreshold_0.xvi.mcc",)
 LAG = 0.03  # times the loop gain: at 0.22 a P(active) moves by less than .01
 FAST = 0.02  # of a mode's variance, and of the slowest mode's
-STAIRS = 9  # of u; of e three
+STAIRS = 5  # of u; of e three
 
 
 def transistor_rules(sampler: Sampler) -> Iterator[Rule]:
@@ -38,10 +40,10 @@ def transistor_rules(sampler: Sampler) -> Iterator[Rule]:
     SimulationError
         If ngspice found no operating point.
     """
-    yield from _leakage(sampler)
-    yield from _headroom(sampler)
-    yield from _noise(sampler)
-    yield from _lag(sampler)
+    yield from leakage(sampler)
+    yield from headrooms(sampler)
+    yield from noise_bandwidth(sampler)
+    yield from lag(sampler)
 
 
 def _where(sampler: Sampler) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def _where(sampler: Sampler) -> dict[str, Any]:
     return {"corner": corner.process, "celsius": corner.temperature - CELSIUS, "supply": sampler.silicon.supply}
 
 
-def _leakage(sampler: Sampler) -> Iterator[Rule]:
+def leakage(sampler: Sampler) -> Iterator[Rule]:
     """Compare what splitters' devices carry when they are off with I0, at 27 and 125 C of the chip's process."""
     sizes, where = sampler.silicon.sizes, _where(sampler)
     currents = sizes.currents
@@ -64,7 +66,7 @@ def _leakage(sampler: Sampler) -> Iterator[Rule]:
         yield rule(f"leakage at {celsius:g} C", f"{text}, limit {LEAKAGE:g}", value, LEAKAGE, cure)
 
 
-def _headroom(sampler: Sampler) -> Iterator[Rule]:
+def headrooms(sampler: Sampler) -> Iterator[Rule]:
     """Return the least drain-source voltage beyond 4 U_T, of each cell, over all u and e that a run may reach."""
     sizes, ranges, where = sampler.silicon.sizes, sampler.ranges, _where(sampler)
     reach_u, reach_e = min(sizes.reach_u, ranges.u) * sizes.volt, min(sizes.reach_e, ranges.e) * sizes.unit_e
@@ -75,14 +77,12 @@ def _headroom(sampler: Sampler) -> Iterator[Rule]:
         given: dict[str, float] = {"least": LEAST_OF_BIAS} if cell is sizes.bias else {}
         margins = headroom(cell, path, pins_of(cell), found, where["celsius"], **given)
         device, value = min(((k, v) for k, v in margins.items() if k not in APART), key=lambda item: item[1])
-        text = (
-            f"{name}: {device.removeprefix(f'm.{path}.')} has {1e3 * value:.0f} mV from drain to source beyond 4 U_T, needed 0"
-        )
+        text = f"{name}: {device.removeprefix(f'm.{path}.')} has {1e3 * value:.0f} mV from drain to source beyond 4 U_T, needed 0"
         cure = f": it leaves saturation. Raise the supply of {where['supply']:.3g} V, or lower circuit.volt."
         yield rule(f"headroom of the {name}", text, value, 0.0, cure, at_least=True)
 
 
-def _noise(sampler: Sampler) -> Iterator[Rule]:
+def noise_bandwidth(sampler: Sampler) -> Iterator[Rule]:
     """Compare an amplifier's poles with the fastest mode, and its servo's corner with the slowest."""
     noise = sampler.graph.noise
     if not isinstance(noise, AmplifiedNoise):
@@ -99,7 +99,7 @@ def _noise(sampler: Sampler) -> Iterator[Rule]:
     yield rule("noise servo", text, value, FAST, cure)
 
 
-def _lag(sampler: Sampler) -> Iterator[Rule]:
+def lag(sampler: Sampler) -> Iterator[Rule]:
     """Compare lags with the largest loop gain: of the code line, C/g_m at s = w, and of what makes the force, at e = lam."""
     found, tau, rate = measure_lags(sampler), sampler.scaling.tau, sampler.plan.fastest_mode
     lam = sampler.silicon.sizes.lam
@@ -109,7 +109,5 @@ def _lag(sampler: Sampler) -> Iterator[Rule]:
         ("force lag", f"the force of latent {found.latent} (at e = lam)", force),
     ):
         value = rate * delay / tau
-        text = (
-            f"{what} lags by {delay:.3g} s; times the largest loop gain {rate / tau:.3g} /s it is {value:.3g}, limit {LAG:g}"
-        )
+        text = f"{what} lags by {delay:.3g} s; times the largest loop gain {rate / tau:.3g} /s it is {value:.3g}, limit {LAG:g}"
         yield rule(name, text, value, LAG, f": raise tau to {tau * value / LAG:.2g} s.")

@@ -129,7 +129,9 @@ def lags(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, mo
     SimulationError
         If ngspice found no operating point there.
     """
-    slow, delay = _followed(chip, model, scaling, u, moved, [(f"i(vheld_{i})", f"vheld_{i}#branch") for i in range(len(u))])
+    slow, delay = _followed(
+        chip, model, scaling, u, moved, [(f"i(vheld_{i})", f"vheld_{i}#branch") for i in range(len(u))]
+    )
     return slow * scaling.volt / scaling.drift_current, delay
 
 

@@ -1,4 +1,7 @@
-r"""What a transistor that is off still carries: gate at its source, 1.25 V from drain to source, bulk where the cell has it."""
+"""What a transistor that is off still carries: gate at its source, 1.25 V from drain to source, bulk where the cell has it.
+
+A source that is on no supply is taken to stand at the analog reference.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from circuitlsc.circuit.transistor.design import SUPPLY
 from circuitlsc.circuit.transistor.kept import analysed
-from circuitlsc.circuit.transistor.parts import BELOW, Mos, TransistorCell, Use
+from circuitlsc.circuit.transistor.parts import BELOW, TransistorCell, Use
 from circuitlsc.circuit.transistor.process import KINDS, include_lines, models
 from circuitlsc.errors import SimulationError
 
@@ -28,12 +31,15 @@ def off_currents(
         If ngspice found no operating point.
     """
     ends = {"vss": -BELOW, "vdd": supply - BELOW, "0": 0.0}
-    cards, owner = [f"vss vss 0 {ends['vss']!r}", f"vdd vdd 0 {ends['vdd']!r}"], []
+    owner: list[str] = []
+    cards = [f"vss vss 0 {ends['vss']!r}", f"vdd vdd 0 {ends['vdd']!r}"]
     for part in cell.parts:
         if not isinstance(part, Use) or not part.cell.name.startswith("splitter"):
             continue
+        outer = dict(zip(part.cell.pins, part.pins, strict=True))
         for _, mos in part.cell.devices():
-            k, source, way = len(owner), _source(mos), {"n": 1.0, "p": -1.0}[mos.kind]
+            foot = outer.get(mos.s, mos.s)
+            k, source, way = len(owner), foot if foot in ("vdd", "vss") else "0", {"n": 1.0, "p": -1.0}[mos.kind]
             owner.append(part.name)
             cards += [
                 f"v{k} d{k} 0 {ends[source] + way * ACROSS!r}",
@@ -50,8 +56,3 @@ def off_currents(
             raise SimulationError("ngspice found no operating point of transistors that are off.", 0)
         out[name] = max(value, out.get(name, 0.0))
     return out
-
-
-def _source(mos: Mos) -> str:
-    """Return where a device's source stands: on a supply, or about at the reference."""
-    return mos.s if mos.s in ("vdd", "vss") else "0"
