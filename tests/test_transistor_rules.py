@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from circuitlsc import SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.circuit.transistor.cells.splitter import splitter
 from circuitlsc.circuit.transistor.leakage import off_currents
 from circuitlsc.circuit.transistor.parts import TransistorCell, Use
+from circuitlsc.nonideal.nonidealities import as_nonidealities
 from circuitlsc.studies import lag, transistor_rules
 from circuitlsc.studies.design_rules import check_rules
 from circuitlsc.studies.lag import Lags, measure_lags, of_lag, windows
@@ -58,7 +60,10 @@ def test_a_low_supply_breaks_the_rules_of_headroom() -> None:
 
 
 def test_a_small_current_breaks_the_rule_of_leakage() -> None:
-    sampler = chip(width=0.002, nonideal={"corner": {"process": "ff"}})
+    plain = chip()
+    sampler = replace(
+        plain, nonideal=as_nonidealities({"corner": {"process": "ff"}}), sizes=replace(plain.sizes, width=0.002)
+    )
     rules = {rule.name: rule for rule in transistor_rules.leakage(sampler)}
     assert rules["leakage at 27 C"].ok
     assert not rules["leakage at 125 C"].ok

@@ -77,7 +77,8 @@ def headrooms(sampler: Sampler) -> Iterator[Rule]:
         given: dict[str, float] = {"least": LEAST_OF_BIAS} if cell is sizes.bias else {}
         margins = headroom(cell, path, pins_of(cell), found, where["celsius"], **given)
         device, value = min(((k, v) for k, v in margins.items() if k not in APART), key=lambda item: item[1])
-        text = f"{name}: {device.removeprefix(f'm.{path}.')} has {1e3 * value:.0f} mV from drain to source beyond 4 U_T, needed 0"
+        where_it_is = device.removeprefix(f"m.{path}.")
+        text = f"{name}: {where_it_is} has {1e3 * value:.0f} mV from drain to source beyond 4 U_T, needed 0"
         cure = f": it leaves saturation. Raise the supply of {where['supply']:.3g} V, or lower circuit.volt."
         yield rule(f"headroom of the {name}", text, value, 0.0, cure, at_least=True)
 
