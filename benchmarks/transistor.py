@@ -1,6 +1,6 @@
 """Circuits in transistors: what corners, mismatch, trim and rounding make of the posterior. Prints the tables of the docs.
 
-python benchmarks/transistor.py corners|mismatch|several|chips
+python benchmarks/transistor.py corners|mismatch|several|chips|energy|noise|lag
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import transistor_energy
 from scipy.stats import binomtest
 
 from circuitlsc.circuit.transistor import implied
@@ -177,7 +178,33 @@ def chips() -> None:
         print_yield(f"{area:g}", np.array(worst).T)
 
 
-PARTS = {f.__name__: f for f in (corners, mismatch, several, chips)}
+def energy() -> None:
+    """Print what samples cost over tau, and beside other circuits and software."""
+    transistor_energy.energy(ONE, np.ones(1), "K = 1, G = 4, x = 1")
+    model, x = MODELS["K = 4, bars"]
+    transistor_energy.energy(model, np.array(x), "K = 4, bars")
+
+
+def noise() -> None:
+    """Print what a step of every transistor costs with both sources of noise."""
+    print(
+        "| model | tau, step | noise | time points | Newton iterations | ms, each per step |\n|---|---|---|---|---|---|"
+    )
+    transistor_energy.noise(ONE, np.ones(1), "K = 1", 1000)
+    for name, steps in (("K = 2", 500), ("K = 4, bars", 250)):
+        model, x = MODELS[name]
+        transistor_energy.noise(model, np.array(x), name, steps)
+
+
+def lag() -> None:
+    """Print what other mirrors and unit currents do to lag, mismatch and energy, and what a follower could."""
+    given = {"K = 1": (ONE, np.ones(1))}
+    given |= {name: (MODELS[name][0], np.array(MODELS[name][1])) for name in ("K = 2", "K = 4, bars")}
+    transistor_energy.follower(given)
+    transistor_energy.lag(ONE, np.ones(1), moved)
+
+
+PARTS = {f.__name__: f for f in (corners, mismatch, several, chips, energy, noise, lag)}
 
 if __name__ == "__main__":
     PARTS[sys.argv[1]]()

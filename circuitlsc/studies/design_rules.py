@@ -1,7 +1,8 @@
 r"""Design rules of a circuit, checked before it runs: each says what is needed and what is there.
 
-Those of transistors are in `circuitlsc.studies.transistor_rules`. Of devices the loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op-amps of the circuit, with every gate open
-(all latents active, the fastest case) and driven along the fastest mode v:
+Those of transistors: `circuitlsc.studies.transistor_rules`. Of devices the loop gain comes from ngspice's ``.ac`` analysis
+of the very crossbars and op-amps of the circuit, with every gate open (all latents active, the fastest case) and driven along
+the fastest mode v:
 
 .. math:: L(j\omega) = \frac{v^T e(j\omega)}{j\omega\tau\,(1 + j\omega t_d)}, \qquad
           \text{phase margin} = 180^\circ + \arg L \text{ where } |L| = 1

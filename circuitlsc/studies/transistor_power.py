@@ -3,7 +3,6 @@ r"""What a chip of transistors takes from its supply, part by part, at operating
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -56,13 +55,21 @@ def chip_powers(sampler: Sampler, states: Array) -> Iterator[tuple[str, int, flo
         own = [name for name in found[0] if name.startswith(begin)]
         watts = float(np.mean([sum(each[name] for name in own) for each in found]))
         yield part, len(own), watts, f"{text}; {areas[part]:.0f} um^2 of gates"
-    made = tuned(sizes.unit_e, sampler.scaling.tau)
-    corner = sampler.nonideal.corner
-    where: dict[str, Any] = {
-        "corner": corner.process,
-        "celsius": corner.temperature - CELSIUS,
-        "supply": chip.supply,
-    }
-    watts = n * measure_amplifier(made, **where).power
+    watts, area = amplifier_power(sampler, sampler.scaling.tau)
     there = "in the netlist" if sizes.keys.noise == "amplifier" else "not in this netlist: what they would take"
-    yield "noise amplifiers", n, watts, f"with their bias, {there}; {n * amplifier(made).gate_area:.0f} um^2 of gates"
+    yield "noise amplifiers", n, n * watts, f"with their bias, {there}; {n * area:.0f} um^2 of gates"
+
+
+def amplifier_power(sampler: Sampler, tau: float) -> tuple[float, float]:
+    """Return the watts and the gate area (square micrometres) of one neuron's noise amplifier at a tau, second, with its bias.
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point of it.
+    """
+    chip = sampler.silicon
+    made, corner = tuned(chip.sizes.unit_e, tau), sampler.nonideal.corner
+    celsius = corner.temperature - CELSIUS
+    found = measure_amplifier(made, corner=corner.process, celsius=celsius, supply=chip.supply)
+    return found.power, amplifier(made).gate_area

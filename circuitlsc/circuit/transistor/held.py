@@ -155,7 +155,7 @@ def node_lags(
 def _followed(
     chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int, what: Sequence[tuple[str, str]]
 ) -> tuple[Array, Array]:
-    """Return what vectors (as they are saved, and as they are found) change by with the volts of u_k, and their lags, seconds."""
+    """Return what vectors (as saved, and as found) change by with the volts of u_k, and their lags, seconds."""
     deck = _deck(*_held(chip, model, scaling, u, moved), [saved for saved, _ in what])
     found = analysed(deck, SWEPT, complex_values=True)
     slow, fast = np.array([found[name][[0, -1]] for _, name in what]).T
