@@ -191,7 +191,7 @@ def noise() -> None:
         "| model | tau, step | noise | time points | Newton iterations | ms, each per step |\n|---|---|---|---|---|---|"
     )
     transistor_energy.noise(ONE, np.ones(1), "K = 1", 400)
-    for name, steps in (("K = 2", 250), ("K = 4, bars", 150)):
+    for name, steps in (("K = 2", 250), ("K = 4, bars", 200)):
         model, x = MODELS[name]
         transistor_energy.noise(model, np.array(x), name, steps)
 

@@ -191,12 +191,16 @@ def lag(model: SparseCodingModel, x: np.ndarray, off: Callable[[Silicon], np.nda
 
 
 def follower(models: dict[str, tuple[SparseCodingModel, np.ndarray]]) -> None:
-    """Print the line's Q over its fan-out: what is left at none is the least that a follower on the line leaves."""
-    found = []
+    """Print the line's Q over the units on it (its own, their copy, its fan-out), and what is left without the fan-out.
+
+    That is the least that a follower between the splitter and the fan-out leaves, were it infinitely fast.
+    """
+    found, alone = [], 0
     for name, (model, x) in models.items():
-        circuit = build_sampler(model, x, level="transistor")
-        fan = int(np.abs(circuit.silicon.sizes.weights).sum(axis=0).max())
-        found.append((fan, measure_lags(circuit).line_charge))
-        print(f"| {name} | {fan} units driven | {1e6 * found[-1][1]:.3f} us |", flush=True)
+        sizes = (circuit := build_sampler(model, x, level="transistor")).silicon.sizes
+        fan = int(np.abs(sizes.weights).sum(axis=0).max())
+        found.append((2 * sizes.units + fan, measure_lags(circuit).line_charge))
+        alone = alone or 2 * sizes.units
+        print(f"| {name} | {found[-1][0]} units, {fan} of them driven | {1e6 * found[-1][1]:.3f} us |", flush=True)
     slope, rest = np.polyfit(*np.array(found).T, 1)
-    print(f"| an ideal follower | 0 units driven | {1e6 * rest:.3f} us; {1e6 * slope:.4f} us per unit |")
+    print(f"| an ideal follower | {alone} units | {1e6 * (rest + slope * alone):.3f} us (by a line through these) |")
