@@ -39,10 +39,13 @@ def one(trim: str = "none", area: float = 1.0, *, ideally_biased: bool = False, 
     return replace(chip, sizes=replace(chip.sizes, ideally_biased=ideally_biased))
 
 
-def moved(chip: Silicon) -> np.ndarray:
-    """Return what P(active), mean and sd of s differ by at the six inputs, of the neuron with its own mirrors."""
+def moved(chip: Silicon, *, inputs: bool = True) -> np.ndarray:
+    """Return what P(active), mean and sd of s differ by at the six inputs, of the neuron with its own mirrors.
+
+    The input's mirrors are left out if ``inputs`` is False.
+    """
     tables, (g,) = chip.tables, ONE.gram[0]
-    m, gain = tables.matrices[1][0, 0], tables.inputs[0]
+    m, gain = tables.matrices[1][0, 0], tables.inputs[0] if inputs else 1.0
     found = []
     for x in implied.INPUTS:
         there = implied.posterior(tables.neurons[0], x * g * gain / m, m, chip.sizes.width)
@@ -201,7 +204,7 @@ def lag() -> None:
     given = {"K = 1": (ONE, np.ones(1))}
     given |= {name: (MODELS[name][0], np.array(MODELS[name][1])) for name in ("K = 2", "K = 4, bars")}
     transistor_energy.follower(given)
-    transistor_energy.lag(ONE, np.ones(1), moved)
+    transistor_energy.lag(ONE, np.ones(1), lambda chip: moved(chip, inputs=False))
 
 
 PARTS = {f.__name__: f for f in (corners, mismatch, several, chips, energy, noise, lag)}
