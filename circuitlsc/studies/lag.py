@@ -11,8 +11,8 @@ This holds for the code's line, for both halves of e and of u, and for both outp
 
 Each Q is the delay of a small signal at one state (`circuitlsc.circuit.transistor.held`) times the current there. What is
 approximate: a Q is one number for all states and latents (those of the largest line); the output mirrors are the halves of F
-that leave lam/2 in each at F = 0; and the threshold's gate follows u_l, without the lag of its own two logarithms. Against every
-transistor it has the size of the lag at tau = 0.2 ms, and a third of it at 1 ms (docs/transistor-energy.md).
+that leave lam/2 in each at F = 0; and the threshold's gate follows u_l, without the lag of its own two logarithms. Against
+every transistor it has the size of the lag at tau = 0.2 ms, and a third of it at 1 ms (docs/transistor-energy.md).
 """
 
 from __future__ import annotations
