@@ -24,7 +24,7 @@ MICRO = 1e-6
 LINES = (
     *("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn"),
     *("bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "nr"),
-    *("pna", "pno", "pns", "pac", "nac"),
+    *("pna", "pno", "pns", "pac", "nac", "chop", "nchop"),
 )
 
 
@@ -133,6 +133,53 @@ class Voltage:
 
 
 @dataclass(frozen=True)
+class Clock:
+    r"""A square wave of node a above node b (from outside), which starts at its high level.
+
+    .. math:: \tanh(200 \sin(2\pi f t + 0.3))
+
+    An expression of the time, because every edge of a ``PULSE`` source costs ngspice half a dozen short steps.
+
+    Parameters
+    ----------
+    name, a, b : str
+    low, high : float
+        Volt.
+    hertz : float
+        0 is a clock that stands still.
+    inverted : bool
+        Whether it starts at its low level instead.
+    """
+
+    name: str
+    a: str
+    b: str
+    low: float
+    high: float
+    hertz: float
+    inverted: bool = False
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Both ends."""
+        return self.a, self.b
+
+    @property
+    def expression(self) -> str:
+        """Its volts, for a behavioural source."""
+        half = (self.high - self.low) / 2 * (-1 if self.inverted else 1)
+        return f"{number((self.high + self.low) / 2)!r}+{number(half)!r}*{chopped(self.hertz)}"
+
+
+CHOP_STEEP, CHOP_PHASE = 200.0, 0.3
+
+
+def chopped(hertz: float) -> str:
+    """Return a square wave of -1 and 1, 1 at t = 0, as an expression of ngspice."""
+    return f"tanh({CHOP_STEEP!r}*sin({number(2 * math.pi * hertz)!r}*time+{CHOP_PHASE!r}))"
+
+
+@dataclass(frozen=True)
 class Use:
     """An instance of another cell; lines are connected by their names."""
 
@@ -146,7 +193,7 @@ class Use:
         return (*self.pins, *self.cell.lines)
 
 
-Part = Mos | Resistor | Capacitor | Current | Voltage | Use
+Part = Mos | Resistor | Capacitor | Current | Voltage | Clock | Use
 
 
 @dataclass(frozen=True)
@@ -342,6 +389,8 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 made.I(part.name, *part.nodes, number(part.ampere))
             case Voltage():
                 made.V(part.name, *part.nodes, number(part.volt))
+            case Clock():
+                made.B(part.name, *part.nodes, voltage_expression=part.expression)
             case Use():
                 made.X(part.name, inner[part.name], *part.nodes)
     found[name] = made
