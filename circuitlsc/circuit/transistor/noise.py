@@ -24,7 +24,15 @@ from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign, ampli
 from circuitlsc.circuit.transistor.cells.bias import Currents
 from circuitlsc.circuit.transistor.cells.real_bias import real_bias
 from circuitlsc.circuit.transistor.kept import analysed
-from circuitlsc.circuit.transistor.parts import BELOW, Chip, Placed, TransistorCell, definition_name, definitions, resting
+from circuitlsc.circuit.transistor.parts import (
+    BELOW,
+    Chip,
+    Placed,
+    TransistorCell,
+    definition_name,
+    definitions,
+    resting,
+)
 from circuitlsc.circuit.transistor.process import CELSIUS, include_lines, models
 from circuitlsc.circuit.transistor.staircase import state_deck
 from circuitlsc.errors import SimulationError
@@ -91,9 +99,7 @@ class Spectra:
         sides = [self.chop * (n + sign * near) for n in ODD for sign in (-1, 1)]
         fine = np.unique(np.concatenate([f, *sides]).clip(f[0], f[-1]))
         s = np.exp(np.interp(np.log(fine), np.log(f), np.log(np.maximum(s, np.finfo(float).tiny))))
-        folded = sum(
-            4 / (np.pi * n) ** 2 * (kernel(fine - n * self.chop) + kernel(fine + n * self.chop)) for n in ODD
-        )
+        folded = sum(4 / (np.pi * n) ** 2 * (kernel(fine - n * self.chop) + kernel(fine + n * self.chop)) for n in ODD)
         return rest + float(np.trapezoid(folded * s, fine))
 
 
@@ -178,7 +184,7 @@ class MeasuredAmplifier:
         knots = self.table.knots[:: (POINTS - 1) // KNOTS]
         values = self.table(knots)
         near = np.abs(knots) < 0.1 * knots[-1]
-        table = Table(knots, values * k / float(np.polyfit(knots[near], values[near], 1)[0]))
+        table = Table(knots, values * k / float(np.polyfit(knots[near], values[near], 1)[0]) + self.ahead)
         kelvin = self.celsius + CELSIUS
         return AmplifierModel(
             self.design.r_n,
@@ -190,6 +196,7 @@ class MeasuredAmplifier:
             float(self.offsets[1]),
             kelvin,
             self.white_share(),
+            self.design.chop,
         )
 
 
@@ -323,7 +330,7 @@ def offset_trim(design: AmplifierDesign, chip: Chip, path: str, **where: Any) ->
 
 
 def spectra(found: Mapping[str, Array], wanted: str = "", *, chop: float = 0.0) -> Spectra:
-    """Return the densities of a noise analysis, of which one part's is the wanted one; behind a chopper apart, if there is one."""
+    """Return the densities of a noise analysis, of which one part's is the wanted one, and those behind a chopper apart."""
     f, total = found["frequency"], found["onoise_spectrum"] ** 2
     none = np.zeros(len(f))
 
@@ -335,7 +342,9 @@ def spectra(found: Mapping[str, Array], wanted: str = "", *, chop: float = 0.0) 
     if not chop:
         return Spectra(f, resistor, np.maximum(total - resistor, 0.0), power(flickers))
     late = {k: match[1] for k in found if (match := BEHIND.search(k))}
-    behind = Spectra(f, none, power(k for k, part in late.items() if not part), power(k for k, part in late.items() if part))
+    behind = Spectra(
+        f, none, power(k for k, part in late.items() if not part), power(k for k, part in late.items() if part)
+    )
     own = np.maximum(total - resistor - behind.own, 0.0)
     return Spectra(f, resistor, own, power(k for k in flickers if k not in late), chop, behind)
 

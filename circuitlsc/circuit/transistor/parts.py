@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import described, number
 from circuitlsc.circuit.transistor.process import KINDS
+from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 
 BELOW = 1.25  # volt from vss to the analog reference
@@ -177,6 +179,11 @@ CHOP_STEEP, CHOP_PHASE = 200.0, 0.3
 def chopped(hertz: float) -> str:
     """Return a square wave of -1 and 1, 1 at t = 0, as an expression of ngspice."""
     return f"tanh({CHOP_STEEP!r}*sin({number(2 * math.pi * hertz)!r}*time+{CHOP_PHASE!r}))"
+
+
+def chopping(hertz: float, t: Array) -> Array:
+    """Return that square wave at times t, seconds."""
+    return np.tanh(CHOP_STEEP * np.sin(2 * np.pi * hertz * t + CHOP_PHASE))
 
 
 @dataclass(frozen=True)

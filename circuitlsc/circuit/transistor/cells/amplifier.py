@@ -124,7 +124,8 @@ def amplifier(design: AmplifierDesign) -> TransistorCell:
         *_branch("p", "y2", "y", "u"),
     )
     rest = {"v": 0.0, "o1a": -0.7, "o1b": -0.7, "o2a": -0.7, "o2b": -0.7, "o3a": -0.6, "o3b": -0.6, "vs": -0.5}
-    rest |= {"t1": 0.7, "t2": 0.0, "xa": -0.4, "xb": -0.4, "da": -0.4, "db": -0.4, "y": 1.0, "sd": -0.5, "sr": -0.5, "st": -0.2, "ct": 0.4}
+    rest |= {"t1": 0.7, "t2": 0.0, "xa": -0.4, "xb": -0.4, "da": -0.4, "db": -0.4, "y": 1.0}
+    rest |= {"sd": -0.5, "sr": -0.5, "st": -0.2, "ct": 0.4}
     return TransistorCell("amplifier", "noise amplifier: I(u) = gm V(v)", ("v", "u"), parts, rest)
 
 

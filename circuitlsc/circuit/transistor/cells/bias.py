@@ -80,6 +80,6 @@ def _diode(kind: str, line: str, w: float, l: float, ampere: float, foot: str) -
 
 
 def unit(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
-    """Return a device of so many units without a cascode, for what need not be exact: the reference's line, or a copy of one."""
+    """Return a device of so many units without a cascode, where it need not be exact: the reference's line, or a copy."""
     w, l = UNIT[kind]  # noqa: E741
     return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w * LARGER, l * LARGER, units)

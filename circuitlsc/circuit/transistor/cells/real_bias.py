@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from circuitlsc.circuit.transistor.cells.bias import COPY, LARGER, REFERENCE, REST, SINK, UNITS, Currents, unit
+from circuitlsc.circuit.transistor.cells.bias import COPY, REFERENCE, REST, SINK, UNITS, Currents, unit
 from circuitlsc.circuit.transistor.cells.converter import SUPPLY
 from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, TransistorCell
