@@ -26,6 +26,7 @@ from circuitlsc.circuit.transistor.cells.real_bias import real_bias
 from circuitlsc.circuit.transistor.kept import analysed
 from circuitlsc.circuit.transistor.parts import (
     BELOW,
+    CHOP_LOST,
     Chip,
     Placed,
     TransistorCell,
@@ -100,7 +101,7 @@ class Spectra:
         fine = np.unique(np.concatenate([f, *sides]).clip(f[0], f[-1]))
         s = np.exp(np.interp(np.log(fine), np.log(f), np.log(np.maximum(s, np.finfo(float).tiny))))
         folded = sum(4 / (np.pi * n) ** 2 * (kernel(fine - n * self.chop) + kernel(fine + n * self.chop)) for n in ODD)
-        return rest + float(np.trapezoid(folded * s, fine))
+        return rest + (1 - CHOP_LOST) * float(np.trapezoid(folded * s, fine))
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,9 @@ class Voltage:
 class Clock:
     r"""A square wave of node a above node b (from outside), which starts at its high level.
 
-    .. math:: \tanh(200 \sin(2\pi f t + 0.3))
+    .. math:: \tanh(200\,(0.02 \pm \sin(2\pi f t + 0.3)))
 
-    An expression of the time, because every edge of a ``PULSE`` source costs ngspice half a dozen short steps.
+    Both of a pair are high for a moment, so that a current that they steer always has a way. An expression of the time, because every edge of a ``PULSE`` source costs ngspice half a dozen short steps.
 
     Parameters
     ----------
@@ -169,21 +169,30 @@ class Clock:
     @property
     def expression(self) -> str:
         """Its volts, for a behavioural source."""
-        half = (self.high - self.low) / 2 * (-1 if self.inverted else 1)
-        return f"{number((self.high + self.low) / 2)!r}+{number(half)!r}*{chopped(self.hertz)}"
+        middle, half = number((self.high + self.low) / 2), number((self.high - self.low) / 2)
+        return f"{middle!r}+{half!r}*{_level(self.hertz, self.inverted)}"
 
 
-CHOP_STEEP, CHOP_PHASE = 200.0, 0.3
+CHOP_STEEP, CHOP_PHASE, CHOP_OVERLAP = 200.0, 0.3, 0.02
+#: of the power of what is chopped: while both of a chopper's ways are open nothing passes
+CHOP_LOST = 2 * CHOP_OVERLAP / math.pi
+
+
+def _level(hertz: float, inverted: bool) -> str:
+    sign = "-" if inverted else ""
+    return f"tanh({CHOP_STEEP!r}*({CHOP_OVERLAP!r}+{sign}sin({number(2 * math.pi * hertz)!r}*time+{CHOP_PHASE!r})))"
 
 
 def chopped(hertz: float) -> str:
-    """Return a square wave of -1 and 1, 1 at t = 0, as an expression of ngspice."""
-    return f"tanh({CHOP_STEEP!r}*sin({number(2 * math.pi * hertz)!r}*time+{CHOP_PHASE!r}))"
+    """Return what a chopper of two such clocks multiplies by, 1 at t = 0 and later -1, as an expression of ngspice."""
+    return f"(0.5*({_level(hertz, False)}-{_level(hertz, True)}))"
 
 
 def chopping(hertz: float, t: Array) -> Array:
-    """Return that square wave at times t, seconds."""
-    return np.tanh(CHOP_STEEP * np.sin(2 * np.pi * hertz * t + CHOP_PHASE))
+    """Return that at times t, seconds."""
+    wave = np.sin(2 * np.pi * hertz * t + CHOP_PHASE)
+    high, low = (np.tanh(CHOP_STEEP * (CHOP_OVERLAP + sign * wave)) for sign in (1, -1))
+    return np.asarray((high - low) / 2)
 
 
 @dataclass(frozen=True)

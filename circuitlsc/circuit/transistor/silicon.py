@@ -37,7 +37,10 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
-NEWTON = "reltol=1e-4 abstol=1e-14 vntol=1e-6 trtol=1e9 gmin=1e-15 itl1=300 itl2=300 itl4=100"
+NEWTON = "reltol={reltol} abstol={abstol} vntol={vntol} trtol=1e9 gmin=1e-15 itl1=300 itl2=300 itl4=100"
+USUAL = {"reltol": "1e-4", "abstol": "1e-14", "vntol": "1e-6"}
+#: an amplifier's input has 65 uV rms, and its servo 44 times as much gain to the last stage
+FINE = {"reltol": "1e-6", "abstol": "1e-15", "vntol": "1e-8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +207,7 @@ class Silicon:
         corner = self.parts.corner
         bias = self.sizes.bias
         sets = {line: bias.rest[line] for line in bias.lines if line in bias.rest}
+        amplified = any(isinstance(cell, NoiseTransistors) for cell in graph.cells)
         for cell in graph.cells:
             if isinstance(cell, ThresholdTransistors):
                 sets |= resting(cell.placed(graph.wires(cell).inputs["u"]))
@@ -218,6 +222,6 @@ class Silicon:
         lines = [
             include_lines(corner.process, corner.temperature - CELSIUS, folder=folder),
             *(f".nodeset v({node})={float(volt)!r}" for node, volt in sets.items()),
-            f".options {NEWTON}",
+            f".options {NEWTON.format(**(FINE if amplified else USUAL))}",
         ]
         return "\n".join(lines)
