@@ -13,6 +13,7 @@ from PySpice.Spice.Netlist import Circuit
 from scipy.linalg import solve_continuous_lyapunov
 from transistor_models import needs_models
 
+from circuitlsc import SparseCodingModel, SpikeSlab, build_sampler
 from circuitlsc.circuit.cells.base import Wires
 from circuitlsc.circuit.transistor.amplified import AmplifiedNoise, AmplifierModel
 from circuitlsc.circuit.transistor.cells import neuron
@@ -31,12 +32,13 @@ from circuitlsc.circuit.transistor.noise import (
     offset_trim,
     tuned,
 )
-from circuitlsc.circuit.transistor.parts import BELOW, Chip, chopping, subcircuits
+from circuitlsc.circuit.transistor.parts import BELOW, CHOP_LOST, Chip, chopping, subcircuits
 from circuitlsc.circuit.transistor.transistors import NoiseTransistors
 from circuitlsc.errors import InputError
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.scaling import BOLTZMANN, Scaling
+from circuitlsc.validation.same_noise import path_difference
 
 Array = NDArray[np.float64]
 IE, VOLT, TAU = 2.5e-9, 0.1, 1e-3
@@ -163,23 +165,23 @@ def test_a_chopper_leaves_white_noise_and_takes_away_what_is_slow() -> None:
     f = np.geomspace(1e-3, 1e9, 600)
     white, none, chop = np.full(len(f), 4 * IE**2 * TAU), np.zeros(len(f)), 5 / TAU
     for rate in (0.3, 3.0, 50.0):
-        assert Spectra(f, white, none, none, chop).diffusion(rate, IE, TAU) == pytest.approx(1, rel=0.01)
+        assert Spectra(f, white, none, none, chop).diffusion(rate, IE, TAU) == pytest.approx(1 - CHOP_LOST, rel=0.01)
     slow = white / (1 + (2 * np.pi * f * TAU) ** 2)  # a random telegraph's, of the white noise's power at f = 0
     for rate in (0.3, 3.0):
         assert Spectra(f, slow, none, none).diffusion(rate, IE, TAU) > 0.2
         # a path of such noise, chopped, moved through the state exactly
         found = Spectra(f, slow, none, none, chop).diffusion(rate, IE, TAU)
-        assert found == pytest.approx(chopped_variance(rate, chop), rel=0.03)
+        assert found == pytest.approx(chopped_variance(rate, chop) * (1 - CHOP_LOST), rel=0.03)
     assert Spectra(f, none, slow, none, chop, Spectra(f, none, slow, none)).diffusion(0.3, IE, TAU) > 0.5
 
 
 def chopped_variance(rate: float, chop: float) -> float:
-    """Return rate times the variance of a state under noise of rate 1/tau and power 2, times a square wave, mean over a cycle."""
+    """Return rate times the variance of a state under chopped noise of rate 1/tau and power 2, mean over a cycle."""
     h, cycles = 1e-4, int(12 / min(rate, 1.0) * chop * TAU)
     n = round(1 / (chop * TAU) / h)
     sign = np.where((np.arange(n) + 0.5) < n / 2, 1.0, -1.0)
     var, cross, mean = 0.0, 0.0, 0.0
-    for k in range(cycles):
+    for _ in range(cycles):
         mean = 0.0
         for m in sign:
             before = cross
@@ -202,7 +204,7 @@ def test_the_amplifier_moves_u_rightly_is_linear_at_4_sigma_and_its_offset_does_
     assert np.ptp(found.offsets) < 0.1 * IE
     assert abs(found.offsets[1]) < 0.1 * IE
     gain, low, first, stages = found.fitted
-    assert gain == pytest.approx(0.70e-3, rel=0.03)
+    assert gain == pytest.approx(0.724e-3, rel=0.03)
     assert low * TAU < 0.1  # the chopper makes it harmless
     assert 300 < first * TAU < 600
     assert stages > 3 * first
@@ -292,7 +294,27 @@ def test_offsets_of_a_chip_are_errors_of_drift_that_have_to_be_trimmed() -> None
     assert 0.01 < np.std(diffusions) < 0.2
 
 
+ONE = SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.3, 1.0), 0.5)
+FULL = {"engine": "full", "noise": "amplifier"}
+
+
 @needs_models
+@pytest.mark.slow
+def test_every_transistor_follows_the_model_in_a_closed_loop_on_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured over 10 tau: median .009, rms .015; with a gain that is 10 % wrong median .04 to .05."""
+    sampler = build_sampler(ONE, np.ones(1), level="transistor", transistor=FULL, tau=4e-3)
+    samples = sampler.run(t_stop=6, chains=1, seed=2, warmup=0.0)
+    steps = int(6 / sampler.plan.step)
+    found = path_difference(sampler, samples, steps)
+    assert found.median < 0.02
+    assert found.rms < 0.05
+    right = AmplifiedNoise.shaped
+    monkeypatch.setattr(AmplifiedNoise, "shaped", lambda *given: 1.1 * right(*given))
+    assert path_difference(sampler, samples, steps).median > 0.025
+
+
+@needs_models
+@pytest.mark.slow
 def test_a_trim_takes_a_chips_offset_off() -> None:
     chip = Chip(Nonidealities(mosfet={"mismatch": 1}, seed=2))  # type: ignore[arg-type]
     design, where = tuned(IE, TAU), {"corner": "typical", "celsius": 27.0, "supply": 3.3}

@@ -140,7 +140,8 @@ class Clock:
 
     .. math:: \tanh(200\,(0.02 \pm \sin(2\pi f t + 0.3)))
 
-    Both of a pair are high for a moment, so that a current that they steer always has a way. An expression of the time, because every edge of a ``PULSE`` source costs ngspice half a dozen short steps.
+    Both of a pair are high for a moment, so that a current that they steer always has a way. An expression of the time,
+    because every edge of a ``PULSE`` source costs ngspice half a dozen short steps.
 
     Parameters
     ----------
