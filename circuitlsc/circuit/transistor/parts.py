@@ -8,6 +8,7 @@ an n-channel device is at vss, that of a p-channel one at vdd, if nothing else i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -306,6 +307,7 @@ class TransistorCell:
 
 
 LONGEST, WIDEST = 50.0, 100.0  # micrometres, of the models
+PIECE = re.compile(r"y\d+$")  # of the name of all but the first of several in series
 
 
 def within_models(mos: Mos) -> Iterator[Mos]:
@@ -342,7 +344,7 @@ class Chip:
         """Return what a device's threshold (V) and mobility (relative) differ by."""
         part = self.nonideal.mosfet
         vth, k = (part.mismatch * sd for sd in KINDS[mos.kind].spread(mos.w, mos.l, mos.m))
-        trim = self.trims.get(path, 0.0)
+        trim = self.trims.get(PIECE.sub("", path), 0.0)
         return self.nonideal.normal(path, "threshold", vth) + trim, self.nonideal.normal(path, "mobility", k)
 
     def resistance(self, path: str, ohm: float) -> float:

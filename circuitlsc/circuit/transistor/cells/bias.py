@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from circuitlsc.circuit.transistor.cells.converter import SUPPLY
-from circuitlsc.circuit.transistor.cells.mirror import UNIT, mirror
+from circuitlsc.circuit.transistor.cells.mirror import steady
 from circuitlsc.circuit.transistor.parts import Current, Mos, Part, TransistorCell, Voltage
 
 #: of the lines that are voltages, at the analog reference's level (the supply is vdd and vss)
 VOLTS = {"vx": 0.4, "vr0": -0.5, "vr1": -0.9, "vcp": 0.9, "vcn": -0.4}
 REFERENCE = 100e-9  # ampere, from outside into ``nr``
 UNITS = 10  # of the reference's line: 10 nA each
-LARGER = 2.5  # width and length of the block's units over those of the neurons': their errors are all neurons'
+#: width and length of the block's units, micrometres: larger than those of the neurons, because their errors are all neurons'
+UNIT = {"p": (2.5, 10.0), "n": (1.25, 10.0)}
 SINK, COPY = 20e-9, 100e-9  # ampere: of a follower's input device, and of the copies
 
 
@@ -49,8 +50,8 @@ def ideal_bias(currents: Currents) -> TransistorCell:
         *_diode("p", "pic", *SUPPLY, COPY, "vdd"),
         *_diode("n", "nib", 2, 4, SINK, "vss"),
         # those of cascoded copies alone are cascoded
-        *mirror("n", "dnlam", "nlam", "nlam"),
-        *mirror("p", "dpth", "pth", "pth"),
+        *steady("n", "dnlam", "nlam", "nlam"),
+        *steady("p", "dpth", "pth", "pth"),
         Current("inlam", "vdd", "nlam", currents.lam),
         Current("ipth", "pth", "vss", currents.u0),
         # the amplifiers' bias alone takes copies of the reference
@@ -82,4 +83,4 @@ def _diode(kind: str, line: str, w: float, l: float, ampere: float, foot: str) -
 def unit(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
     """Return a device of so many units without a cascode, where it need not be exact: the reference's line, or a copy."""
     w, l = UNIT[kind]  # noqa: E741
-    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w * LARGER, l * LARGER, units)
+    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)
