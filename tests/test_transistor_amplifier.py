@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,11 +37,13 @@ from circuitlsc.circuit.transistor.noise import (
     tuned,
 )
 from circuitlsc.circuit.transistor.parts import BELOW, CHOP_LOST, Chip, chopping, subcircuits
+from circuitlsc.circuit.transistor.process import FILES, HARMLESS, models
 from circuitlsc.circuit.transistor.transistors import NoiseTransistors
 from circuitlsc.errors import InputError
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.planning.scaling import BOLTZMANN, Scaling
+from circuitlsc.simulator.ngspice.deck_check import check_deck
 from circuitlsc.validation.same_noise import path_difference
 
 Array = NDArray[np.float64]
@@ -311,6 +317,23 @@ def test_every_transistor_follows_the_model_in_a_closed_loop_on_the_same_noise(m
     right = AmplifiedNoise.shaped
     monkeypatch.setattr(AmplifiedNoise, "shaped", lambda *given: 1.1 * right(*given))
     assert path_difference(sampler, samples, steps).median > 0.025
+
+
+@needs_models
+@pytest.mark.slow
+def test_a_stand_alone_deck_with_amplifiers_runs_in_plain_ngspice_and_is_accepted(tmp_path: Path) -> None:
+    sampler = build_sampler(ONE, np.ones(1), level="transistor", transistor=FULL, tau=1e-3)
+    deck = tmp_path / "deck.cir"
+    deck.write_text(sampler.deck(t_stop=0.1, warmup=0.01).replace("\n.end", "\n.print tran v(u_0)\n.end"))
+    for name in FILES:
+        shutil.copy(models() / name, tmp_path / name)
+    assert not check_deck(deck, HARMLESS)
+    done = subprocess.run(["ngspice", "-b", deck.name], cwd=tmp_path, capture_output=True, text=True, check=False)
+    rows = [line.split() for line in done.stdout.splitlines() if re.match(r"\d+\t", line)]
+    t, u = np.array(rows, dtype=float)[:, 1:3].T
+    assert t[-1] == pytest.approx(0.1e-3, rel=1e-3)
+    assert np.isfinite(u).all()
+    assert 1e-3 < np.std(u) < 0.2  # volt
 
 
 @needs_models
