@@ -307,16 +307,16 @@ FULL = {"engine": "full", "noise": "amplifier"}
 @needs_models
 @pytest.mark.slow
 def test_every_transistor_follows_the_model_in_a_closed_loop_on_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured over 10 tau: median .009, rms .015; with a gain that is 10 % wrong median .04 to .05."""
+    """Measured over 10 tau: median .009, rms .015; over 6 tau with a gain that is 10 % wrong rms .060."""
     sampler = build_sampler(ONE, np.ones(1), level="transistor", transistor=FULL, tau=4e-3)
     samples = sampler.run(t_stop=6, chains=1, seed=2, warmup=0.0)
     steps = int(6 / sampler.plan.step)
     found = path_difference(sampler, samples, steps)
     assert found.median < 0.02
-    assert found.rms < 0.05
+    assert found.rms < 0.035
     right = AmplifiedNoise.shaped
     monkeypatch.setattr(AmplifiedNoise, "shaped", lambda *given: 1.1 * right(*given))
-    assert path_difference(sampler, samples, steps).median > 0.025
+    assert path_difference(sampler, samples, steps).rms > 0.045
 
 
 @needs_models
