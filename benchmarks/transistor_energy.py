@@ -48,7 +48,7 @@ def energy(model: SparseCodingModel, x: np.ndarray, name: str) -> None:
     per_tau = circuit_statistics(circuit, run).ess_min / span
     draws = run.draws("u").read(0, run.n_draws).reshape(-1, model.n_latents)
     states = draws[:: len(draws) // STATES][:STATES]
-    *parts, (last, count, _, _) = chip_powers(circuit, states)
+    *parts, (last, _, _, _) = chip_powers(circuit, states)
     found = measure_lags(circuit)
     heads = [part for part, *_ in parts] + [last]
     print(f"\n{name}: {per_tau:.3g} effective samples per tau, rule's tau {1e3 * circuit.scaling.tau:.3g} ms\n")
@@ -56,7 +56,7 @@ def energy(model: SparseCodingModel, x: np.ndarray, name: str) -> None:
     print("|---|" + "---|" * (4 + len(heads)))
     for factor in FACTORS:
         tau = factor * circuit.scaling.tau
-        watts = [w for _, _, w, _ in parts] + [count * amplifier_power(circuit, tau)[0]]
+        watts = [w for _, _, w, _ in parts] + [amplifier_power(circuit, tau)[0]]
         lag = of_lag(circuit, tau=tau, length=200.0, found=found)
         k = int(np.argmax(np.abs(lag.p_active)))
         speed, total = per_tau / tau, sum(watts)
