@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
+from circuitlsc.circuit.closed import closed
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
+from circuitlsc.circuit.modules import in_modules
 from circuitlsc.circuit.transistor.design import Design
 from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.io.shown import Shown
+from circuitlsc.model.closed_forms import Forms, forms_of
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
@@ -35,6 +38,7 @@ from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Ranges, Scaling
 from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.system import SETTLING_CHUNK, TOLERANCE, System, system_of
+from circuitlsc.simulator.modules import Netlist
 from circuitlsc.simulator.ngspice.deck import fingerprint, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
@@ -79,6 +83,8 @@ class CompiledCircuit(Shown):
         Of the inputs that are remembered, if they are.
     sizes : Design or None
         Of a circuit in transistors.
+    cells : str
+        ``"table"``, or ``"closed"``: the closed forms that the tables are of (`circuitlsc.model.closed_forms`).
     """
 
     model: SparseCodingModel
@@ -99,6 +105,7 @@ class CompiledCircuit(Shown):
     source: str | None = None
     features: Features | None = None
     sizes: Design | None = None
+    cells: str = "table"
 
     def _line(self) -> str:
         kind, model, step = self.dynamics.kind, self.model, f"step {self.plan.step:.4g} tau"
@@ -167,7 +174,7 @@ class CompiledCircuit(Shown):
         nonideal: Nonidealities | None = None,
     ) -> SignalFlowGraph:
         """Return the graph with another form of noise, other wires, loop or parts, at the same step, width and scales."""
-        return self.system.graph(
+        graph = self.system.graph(
             self.model,
             self.first_x,
             form=self.form,
@@ -182,6 +189,22 @@ class CompiledCircuit(Shown):
             step=self.plan.step if noise == "external" else self._held,
             loop=loop or self.loop,
         )
+        return graph if self.cells == "table" else closed(graph, self._forms)
+
+    @property
+    def _forms(self) -> Forms:
+        """The closed forms of an ideal circuit's tables."""
+        if self.level != "ideal":
+            raise InputError(
+                f'level = "{self.level}" has cells that no Verilog-A module describes: closed forms are of ideal cells. Use '
+                'level = "ideal".'
+            )
+        return forms_of(self.model, self.dynamics, self.form, self.plan.width, self.plan.smoothing)
+
+    @cached_property
+    def in_modules(self) -> Netlist:
+        """A circuit of closed forms as instances of Verilog-A modules."""
+        return in_modules(self.graph, self.scaling)
 
     def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
         """Return the chip of a circuit in transistors, or another one of the same design."""
