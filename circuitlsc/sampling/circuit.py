@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +191,18 @@ class CompiledCircuit(Shown):
         )
         return graph if self.cells == "table" else closed(graph, self._forms)
 
+    def closed(self) -> Self:
+        """Return the circuit with the closed forms of its tables, which takes ngspice longer, and which other simulators run.
+
+        Raises
+        ------
+        InputError
+            If its cells have none.
+        """
+        made = replace(self, cells="closed")
+        _ = made.in_modules
+        return made
+
     @property
     def _forms(self) -> Forms:
         """The closed forms of an ideal circuit's tables."""
@@ -335,18 +347,8 @@ class CompiledCircuit(Shown):
             c for c in self.graph.cells if c.quantity == "s" and not self.of_transistors
         )  # not a gate line's volts
         code = next(carries, self.graph.neurons)
-        m, s = self.model, self.scaling
-        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
-        sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
-        header = [
-            f"circuitlsc {self.system.word}: {sizes}, {m.prior.kind} prior, {layout}",
-            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
-            f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
-            self.system.equation(),
-            f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
-            f"tau: {s.tau!r} s",
-            f"cells    {self._cells()}; step {self._held!r} tau",
-        ]
+        header = self.head(self._held)
+        s = self.scaling
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold
             again = "" if self.stream.order == "once" else " in turn, again and again (means are over all of them)"
@@ -365,6 +367,21 @@ class CompiledCircuit(Shown):
             t_stop=t_stop * s.tau,
             at_rest=self.of_transistors,
         )
+
+    def head(self, step: float) -> list[str]:
+        """Return the first lines of a deck: model, units, cells, and its step in units of tau."""
+        m, s = self.model, self.scaling
+        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
+        return [
+            f"circuitlsc {self.system.word}: {sizes}, {m.prior.kind} prior, {layout}",
+            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
+            f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
+            self.system.equation(),
+            f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
+            f"tau: {s.tau!r} s",
+            f"cells    {self._cells()}; step {step!r} tau",
+        ]
 
     def _cells(self) -> str:
         """Say in a deck's header what its cells are."""
