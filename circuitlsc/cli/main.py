@@ -16,14 +16,14 @@ from typing import Any, NoReturn, TextIO, cast
 
 from typer import Typer
 
-from circuitlsc.cli import explain, export, init, learn, report, sampling, studies
+from circuitlsc.cli import explain, init, learn, report, sampling, studies
 from circuitlsc.cli.shared import EXIT_CODES, FAILED, INTERRUPTED, USAGE, app
 
-__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "export", "init", "learn", "main", "report", "sampling", "studies"]
+__all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "init", "learn", "main", "report", "sampling", "studies"]
 
 # in the order in which --help lists them
 ORDER = (
-    "init run report explain build export compare compare-samplers calibrate friction learn budget yield characterise paper draw "
+    "init run report explain build export compare cross-check compare-samplers calibrate friction learn budget yield characterise paper draw "
     "check doctor"
 )
 

@@ -36,6 +36,17 @@ TERMS = {
     "all statistics together, not one by one.",
     "software": "What software finds as the minimum of the same objective.",
     "difference": "Circuit minus software, in units of the model.",
+    # two simulators
+    "paths": "Which two are compared on the same noise: each simulator with NumPy at its own time points, and both with each "
+    "other.",
+    "ngspice": "What the samples of ngspice give.",
+    "VACASK": "What the samples of VACASK give, a second simulator, on the same noise.",
+    "median difference": "Median of the absolute difference of two paths, over chains, latents and samples.",
+    "largest difference": "Largest absolute difference of two paths.",
+    "bound": "What the root mean square may be at most: Newton's tolerance, or 5e-9; ten times that between the simulators, "
+    "whose first steps differ.",
+    "length": "How long two paths are compared, tau per chain.",
+    "simulators": "Which programs ran the circuit, with the beginnings of their hashes.",
     # a memory
     "largest": "Of an input, circuit minus exact of the latent that is farthest off.",
     "of all statistics": "Over all that is judged of an input: P(active), means, standard deviations and pairs.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from circuitlsc import veriloga
@@ -50,8 +48,6 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
         raise InputError(f"--dialect {dialect} is not one of {', '.join(DIALECTS)}.")
     made = sampler.closed()
     net, task = made.in_modules, made.tasks(run)[0]
-    if task.settle:
-        task = replace(task, settle=0.0)
     if not is_positive(length) or not 1 <= (n := round(length / task.step)) <= task.n_steps:
         raise InputError(
             f"--length {length:g} tau of noise are to be written, but the run has from {task.step:g} (a step) to "

@@ -18,7 +18,7 @@ from circuitlsc.model.stream import grid_rows
 from circuitlsc.simulator.modules import Instance, Netlist, Source
 from circuitlsc.simulator.ngspice.noise import BrownianPaths, task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
-from circuitlsc.simulator.task import ChainState, ChainTask, first_state
+from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
 from circuitlsc.simulator.vacask.deck import deck, options, waves
 from circuitlsc.simulator.vacask.program import compiled, find_programs, version
 from circuitlsc.simulator.vacask.transient import run
@@ -83,7 +83,10 @@ class Vacask:
                 u = samples[-1, : len(task.nodes)]
                 held = tuple(map(float, result.values[-1, width:]))
                 state = ChainState(counts.steps, tuple(map(float, u)), held)
-                yield Chunk(samples, state, counts.steps == task.n_steps)
+                settled = has_settled(task, counts.steps, samples)
+                yield Chunk(samples, state, settled or counts.steps == task.n_steps)
+                if settled:
+                    return
 
 
 def chunk_deck(
@@ -134,8 +137,8 @@ def read_netlist(given: Any) -> Netlist:
 
 def check_fits(net: Netlist, task: ChainTask) -> None:
     """Raise InputError unless a task's nodes and sources are those of a netlist: VACASK ignores nodes that it does not know."""
-    if task.feedback or task.written or task.settle:
-        raise InputError("VACASK runs closed loops that sample. Use loop = \"closed\", and dynamics with noise.")
+    if task.feedback or task.written:
+        raise InputError('VACASK runs closed loops without a memory. Use loop = "closed", and other dynamics.')
     unknown = [node for node in (*task.nodes, *task.observed, *task.held) if node not in net.nodes]
     inputs = task.inputs if task.rows is not None else ()
     if unknown or {*task.devices, *inputs} != {source.device for source in net.sources}:
