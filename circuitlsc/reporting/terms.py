@@ -41,11 +41,13 @@ TERMS = {
     "other.",
     "ngspice": "What the samples of ngspice give.",
     "VACASK": "What the samples of VACASK give, a second simulator, on the same noise.",
-    "median difference": "Median of the absolute difference of two paths, over chains, latents and samples.",
-    "largest difference": "Largest absolute difference of two paths.",
-    "bound": "What the root mean square may be at most: Newton's tolerance, or 5e-9; ten times that between the simulators, "
-    "whose first steps differ.",
+    "bound": "What the root mean square may be at most: 1e-6, or 5e-9 with a tolerance of 1e-9; 0.001 between the simulators, "
+    "as right paths part for a moment where a state goes to either side of 0.",
+    "median": "Median of that difference.",
+    "its bound": "What the median may be at most: 1e-6, or 5e-9 with a tolerance of 1e-9.",
+    "largest difference": "Largest absolute difference of the two.",
     "length": "How long two paths are compared, tau per chain.",
+    "cells": "What the cells of both circuits are, and the tolerance of the iteration that solves each step.",
     "simulators": "Which programs ran the circuit, with the beginnings of their hashes.",
     # a memory
     "largest": "Of an input, circuit minus exact of the latent that is farthest off.",

@@ -21,7 +21,9 @@ from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
 from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
 from circuitlsc.simulator.vacask.deck import deck, options, waves
 from circuitlsc.simulator.vacask.program import compiled, find_programs, version
-from circuitlsc.simulator.vacask.transient import run
+from circuitlsc.simulator.vacask.transient import Rejected, Transient, run
+
+DAMPED = "nr_damping=0.7"  # three times as many iterations
 
 
 class Vacask:
@@ -66,14 +68,23 @@ class Vacask:
         counts.version, counts.steps = version(), state.steps
         counts.setup = before.setup + time.perf_counter() - begin
         saved = (*task.nodes, *task.observed, *task.held)
+
+        def transient(option_line: str, values: Array, state: ChainState) -> Transient:
+            text = chunk_deck(net, task, state, waves(net.sources, h, values), len(values) - 1, option_line=option_line)
+            return run(folder, text, saved, h, len(values) - 1, counts.log)
+
+        h = task.step * task.tau
         with TemporaryDirectory(prefix="circuitlsc-") as name:
             folder = Path(name)
             for file, path in objects.items():
                 (folder / Path(file).with_suffix(".osdi")).symlink_to(path)
             while counts.steps < task.n_steps:
                 n = min(task.chunk, task.n_steps - counts.steps)
-                text = chunk_deck(net, task, state, paths, n, option_line=given["options"])
-                result = run(folder, text, saved, task.step * task.tau, n, counts.log)
+                values = columns(net, task, state, paths, n)
+                try:
+                    result = transient(given["options"], values, state)
+                except Rejected:  # full steps of the iteration went in a circle
+                    result = transient(f"{given['options']} {DAMPED}", values, state)
                 _check_start(result.start, task, state)
                 counts.points += result.points
                 counts.iterations += result.iterations
@@ -93,27 +104,24 @@ def chunk_deck(
     net: Netlist,
     task: ChainTask,
     state: ChainState,
-    paths: BrownianPaths,
+    sources: list[str],
     n: int,
     *,
     option_line: str,
     title: tuple[str, ...] = ("circuitlsc",),
     suffix: str = ".osdi",
-    include: str = "",
 ) -> str:
-    """Return the deck of the next n steps of a chain: with its sources, or with a line that includes a file of them."""
+    """Return the deck of the next n steps of a chain, with the lines of its sources (or one that includes them)."""
     volts = [*(np.array(state.u) * task.volt), *state.held]
-    step = task.step * task.tau
-    lines = [f'include "{include}"'] if include else waves(net.sources, step, columns(net, task, state, paths, n))
     return deck(
         net,
         title=title,
         load=[str(Path(file).with_suffix(suffix)) for file in net.families],
-        sources=lines,
+        sources=sources,
         option_line=option_line,
         saved=(*task.nodes, *task.observed, *task.held),
         start=dict(zip((*task.nodes, *task.held), volts, strict=True)),
-        step=step,
+        step=task.step * task.tau,
         n=n,
     )
 

@@ -21,6 +21,10 @@ _COUNT = re.compile(rb"No\. (Variables|Points):[ \t]*(\d+)[ \t]*\n")
 _NAME = re.compile(rb"^\t\d+\t(\S+)\t", re.MULTILINE)
 
 
+class Rejected(TransientFailed):
+    """Newton's iteration found no solution at a time point, which was taken back."""
+
+
 class Transient(NamedTuple):
     """What a transient returned.
 
@@ -45,8 +49,10 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
 
     Raises
     ------
+    Rejected
+        If a time point was taken back.
     TransientFailed
-        If anything is not as it should be: exit code, messages, header, time points, rejected points, values.
+        If anything else is not as it should be: exit code, messages, header, time points, values.
     """
     raw = folder / f"{ANALYSIS}.raw"
     raw.unlink(missing_ok=True)  # a netlist with an error leaves that of the run before
@@ -68,7 +74,7 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
         raise TransientFailed(f"VACASK complained, and a run with a complaint does not count: {said[:300]}")
     counted = statistics(ended.stdout)
     if counted["Rejected timepoints"] != 0:
-        raise TransientFailed(
+        raise Rejected(
             f"VACASK took {counted['Rejected timepoints']} time points back: Newton's iteration did not converge. Use a smaller "
             "step or a larger width."
         )
