@@ -6,7 +6,17 @@ import subprocess
 import numpy as np
 import pytest
 
-from circuitlsc import CustomPrior, InputError, Laplace, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler, veriloga
+from circuitlsc import (
+    CustomPrior,
+    InputError,
+    Laplace,
+    RunPlan,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+    veriloga,
+)
 from circuitlsc.sampling.export import DIALECTS, exported
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.simulator import Counts
@@ -26,7 +36,9 @@ def sampler(prior=None, **given):
 def instances(text):
     """Return name, nodes, module and parameters of the lines of instances of a text for VACASK or Spectre."""
     found = re.findall(r"^(\w+) \(([^)]*)\) (\w+) ?(.*)$", text, re.MULTILINE)
-    return [(name, nodes.split(), module, dict(p.split("=") for p in given.split())) for name, nodes, module, given in found]
+    return [
+        (name, nodes.split(), module, dict(p.split("=") for p in given.split())) for name, nodes, module, given in found
+    ]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -68,9 +80,13 @@ def test_values_are_those_of_the_graph():
     """By hand: the conductances of the crossbar, and the noise of the first chain."""
     s = sampler()
     files = exported(s, RUN, "vacask", 10.0)
-    found = {name: float(given["gain"]) for name, _, module, given in instances(files["sampler.sim"]) if module == "vccs"}
+    found = {
+        name: float(given["gain"]) for name, _, module, given in instances(files["sampler.sim"]) if module == "vccs"
+    }
     for j, i in zip(*np.nonzero(s.model.gram), strict=True):
-        assert found[f"xinhibition_{j}_{i}"] == pytest.approx(s.model.gram[j, i] * s.scaling.volt_e / s.scaling.volt / 1e6)
+        assert found[f"xinhibition_{j}_{i}"] == pytest.approx(
+            s.model.gram[j, i] * s.scaling.volt_e / s.scaling.volt / 1e6
+        )
     task = s.tasks(RUN)[0]
     path = np.cumsum(task_paths(task).increments(round(10.0 / task.step)), axis=0) * s.scaling.volt
     wave = re.search(r"vnoise_2 \(n_2 0\) vsource .*wave=\[([^\]]*)\]", files["noise.sim"])[1]
@@ -91,10 +107,16 @@ def test_a_stream_is_a_source_of_its_own():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"prior": CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09), reach=20.0)}, r'^prior.kind = "table" is tabulated'),
+        (
+            {"prior": CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09), reach=20.0)},
+            r'^prior.kind = "table" is tabulated',
+        ),
         ({"level": "device"}, r'^level = "device" has cells that no Verilog-A module describes'),
         ({"dynamics": "gradient"}, r'^dynamics.kind = "gradient" of nonnegative codes has a rectifier'),
-        ({"prior": Laplace(1.4), "dynamics": "lca", "form": "residual"}, r'^circuit.form = "residual" of dynamics.kind = "lca"'),
+        (
+            {"prior": Laplace(1.4), "dynamics": "lca", "form": "residual"},
+            r'^circuit.form = "residual" of dynamics.kind = "lca"',
+        ),
         ({"loop": "broken"}, r"^cell 'feedback' \(Feedback\) has no Verilog-A module"),
     ],
 )

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitlsc import InputError, Laplace, MissingSimulatorError, RunPlan, SparseCodingModel, SpikeSlab, bars, build_sampler
+from circuitlsc import (
+    InputError,
+    Laplace,
+    MissingSimulatorError,
+    RunPlan,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+)
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL
@@ -19,7 +28,8 @@ from circuitlsc.simulator.vacask import program, transient
 from circuitlsc.simulator.vacask.deck import HALVINGS, opening, time_points
 from circuitlsc.simulator.vacask.program import PACKAGE, VERSION, Programs, find_programs
 from circuitlsc.simulator.vacask.simulator import VACASK, Vacask, read_netlist
-from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, Path as Compared, cross_check, for_referee, run_both
+from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, cross_check, for_referee, run_both
+from circuitlsc.studies.cross_check import Path as Compared
 
 X = np.array([1.0, 0.2, 0.9, -0.1])
 RUN = RunPlan(t_stop=60.0, warmup=10.0, chains=2, seed=3)
@@ -249,7 +259,7 @@ class Off(Vacask):
     path = "test_vacask:OFF"
 
     def prepare(self, circuit):
-        name = f"xinhibition_0_1"
+        name = "xinhibition_0_1"
         text = super().prepare(circuit).decode()
         g = next(each for each in circuit.in_modules.instances if each.name == name).parameters["g"]
         assert text.count(name) == 1

@@ -149,9 +149,7 @@ def everything():
     def into(case):
         """Resistors that show a current."""
         outputs = tuple(f"o_{case}_{i}" for i in range(N))
-        instances.extend(
-            Instance(f"r_{case}_{i}", "lsc_node", (node,), {"r": 1e6}) for i, node in enumerate(outputs)
-        )
+        instances.extend(Instance(f"r_{case}_{i}", "lsc_node", (node,), {"r": 1e6}) for i, node in enumerate(outputs))
         return outputs
 
     for name, (prior, forms, _) in NEURONS.items():
@@ -165,7 +163,13 @@ def everything():
         add(f"g_{case}", gate, ("u", "e"), into(f"g_{case}"), SCALING.drift_current * 1e6)
     for name, form in LCA.items():
         case = name.replace("-", "_")
-        add(case, cells.Threshold("threshold", N, table=curve(form)), ("u",), tuple(f"s_{case}_{i}" for i in range(N)), 0.07)
+        add(
+            case,
+            cells.Threshold("threshold", N, table=curve(form)),
+            ("u",),
+            tuple(f"s_{case}_{i}" for i in range(N)),
+            0.07,
+        )
     nodes["p"] = nodes["u"]
     add("v", cells.Transconductor("velocity", N, gain=1.7), ("p",), into("v"), SCALING.drift_current * 1e6)
     given = cells.Input("input", N, value=U, target="e")
@@ -189,7 +193,9 @@ def at_dc(tmp_path_factory, vacask_here):
     control += ["save " + " ".join(f"v({node})" for node in saved), "analysis op1 op", "endc", ""]
     lines = vacask_lines(net)
     (folder / "dc.sim").write_text("\n".join(["modules at DC", *load, *lines, *sources, *plates, *control]))
-    run = subprocess.run([find_programs().vacask, "-qp", "-se", "-sp", "dc.sim"], cwd=folder, capture_output=True, text=True)
+    run = subprocess.run(
+        [find_programs().vacask, "-qp", "-se", "-sp", "dc.sim"], cwd=folder, capture_output=True, text=True
+    )
     assert (run.returncode, run.stderr) == (0, ""), run.stdout[-500:]
     names, rows = read_raw(folder / "op1.raw")
     found = dict(zip(names, rows[0], strict=True))

@@ -1,4 +1,4 @@
-"""The same graph for other simulators: every ideal cell as instances of Verilog-A modules, and what comes from outside as sources."""
+"""The same graph for other simulators: ideal cells as instances of Verilog-A modules, what comes from outside as sources."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def in_modules(graph: SignalFlowGraph, scaling: Scaling) -> Netlist:
 def _outside(cell: Any, external: bool, wires: Wires, kind: str) -> list[Source]:
     """Return sources at the capacitors' lower plates, or currents into the nodes that an input feeds."""
     if not external:
-        raise InputError(f"cell {cell.name!r} makes its values within ngspice. Use the form in which they come from outside.")
+        raise InputError(
+            f"cell {cell.name!r} makes its values within ngspice. Use the form in which they come from outside."
+        )
     named = zip(cell.devices(), cell.elements, wires.output, strict=True)
     order = (lambda node: (node, "0")) if kind == "vsource" else (lambda node: ("0", node))
     return [Source(device, f"{kind[0]}{element}", order(node), kind) for device, element, node in named]

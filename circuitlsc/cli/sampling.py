@@ -66,11 +66,10 @@ def build(
 @command("export", chains=False)
 def export(
     job: Job,
-    dialect: Annotated[
-        str, typer.Option("--dialect", metavar="NAME", help="vacask, spectre or verilog-a.")
-    ] = "vacask",
+    dialect: Annotated[str, typer.Option("--dialect", metavar="NAME", help="vacask, spectre or verilog-a.")] = "vacask",
     length: Annotated[
-        float, typer.Option("--length", metavar="TAU", help="Of the noise that is written, and of the transient, in tau.")
+        float,
+        typer.Option("--length", metavar="TAU", help="Of the noise that is written, and of the transient, in tau."),
     ] = 100.0,
 ) -> None:
     """Write the circuit for another simulator: a netlist, the Verilog-A modules of its cells, and a piece of its noise."""

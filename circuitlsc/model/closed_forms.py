@@ -1,7 +1,7 @@
 r"""What the tables of cells stand for: the smooth functions themselves, in NumPy, in SPICE, and as Verilog-A modules.
 
-A table is up to 0.05 w off its curve. A circuit of closed forms is what another simulator can run (`circuitlsc.circuit.modules`);
-ngspice takes a few times as long for it as for tables.
+A table is up to 0.05 w off its curve. A circuit of closed forms is what another simulator can run
+(`circuitlsc.circuit.modules`); ngspice takes about seven times as long for it as for tables.
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ def forms_of(model: SparseCodingModel, dynamics: Dynamics, form: str, width: flo
         unit = lca_model(model).prior
         return Forms(_lca_code(unit.lam, width, signed=unit.signed, hard=dynamics.threshold == "hard"), None, None)
     if kind not in ("langevin", "underdamped", "gradient"):
-        raise InputError(f'dynamics.kind = "{kind}" has cells without a closed form. Use one of langevin, underdamped, lca.')
+        raise InputError(
+            f'dynamics.kind = "{kind}" has cells without a closed form. Use one of langevin, underdamped, lca.'
+        )
     if kind == "gradient" and not model.prior.signed:
         raise InputError(
             'dynamics.kind = "gradient" of nonnegative codes has a rectifier that is a table, and no closed form. Use signed '

@@ -39,8 +39,8 @@ TERMS = {
     # two simulators
     "paths": "Which two are compared on the same noise: each simulator with NumPy at its own time points, and both with each "
     "other.",
-    "ngspice": "What the samples of ngspice give.",
-    "VACASK": "What the samples of VACASK give, a second simulator, on the same noise.",
+    "in ngspice": "What the samples of ngspice give.",
+    "in VACASK": "What the samples of VACASK give, a second simulator, on the same noise.",
     "bound": "What the root mean square may be at most: 1e-6, or 5e-9 with a tolerance of 1e-9; 0.001 between the simulators, "
     "as right paths part for a moment where a state goes to either side of 0.",
     "median": "Median of that difference.",

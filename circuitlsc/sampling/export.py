@@ -62,7 +62,10 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
     paths, state = task_paths(task), first_state(task)
     if dialect == "spectre":
         values = columns(net, task, state, paths, n)
-        return files | {"noise.scs": _spectre_noise(net, task, values), "sampler.scs": _spectre(net, task, head, line, n)}
+        return files | {
+            "noise.scs": _spectre_noise(net, task, values),
+            "sampler.scs": _spectre(net, task, head, line, n),
+        }
     noise = waves(net.sources, task.step * task.tau, columns(net, task, state, paths, n))
     deck = chunk_deck(net, task, state, ['include "noise.sim"'], n, option_line=line, title=head, suffix=".va")
     return files | {"noise.sim": "\n".join([*noise, ""]), "sampler.sim": deck}

@@ -60,7 +60,8 @@ class Netlist:
     @property
     def nodes(self) -> tuple[str, ...]:
         """All nodes but ground, in the order of the instances."""
-        named = (node for each in (*self.instances, *self.sources) for node in each.nodes)
+        named = [node for each in self.instances for node in each.nodes]
+        named += [node for each in self.sources for node in each.nodes]
         return tuple(dict.fromkeys(node for node in named if node != "0"))
 
     @property
@@ -78,7 +79,8 @@ class Netlist:
 def vacask_lines(net: Netlist) -> list[str]:
     """Return the circuit for VACASK, without what loads modules, sources and analysis."""
     models = [f"model {module} {module}" for module in net.modules if module != CONDUCTANCE]
-    return ["ground 0", *models, "model vccs vccs", "model vsource vsource", "model isource isource", *map(_vacask, net.instances)]
+    models += [f"model {element} {element}" for element in ("vccs", "vsource", "isource")]
+    return ["ground 0", *models, *map(_vacask, net.instances)]
 
 
 def _vacask(each: Instance) -> str:

@@ -101,9 +101,9 @@ def same_noise(
     given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
     if samples.remembered:
         given |= {"tries": CUTS, "simulator": True}  # at a switch the gradient at the gates is large
-    solve = (
-        partial(trapezoid, restarts=restarts, opening=opening) if sampler.loop != "broken" else partial(broken_trapezoid, sampler.graph)
-    )
+    solve: Any = partial(trapezoid, restarts=restarts, opening=opening)
+    if sampler.loop == "broken":
+        solve = partial(broken_trapezoid, sampler.graph)
     z = solve(twin, start, increments, step, **given)
     which = task.kept(0, n_steps)
     z = z[which].transpose(1, 0, 2)

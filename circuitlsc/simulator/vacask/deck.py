@@ -23,8 +23,8 @@ TRANSIENT = (
 def time_points(step: float, n: int) -> tuple[Array, int]:
     """Return the time points of a transient of n steps, and which of them is the first of the grid.
 
-    Three of d = h/2^13, then steps that double until they are h: the first grid point is at h + d, and the others follow it. The
-    last point, beyond the grid, is where the transient ends.
+    Three of d = h/2^13, then steps that double until they are h: the first grid point is at h + d, and the others follow it.
+    The last point, beyond the grid, is where the transient ends.
 
     Parameters
     ----------

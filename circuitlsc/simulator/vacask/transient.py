@@ -75,8 +75,8 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
     counted = statistics(ended.stdout)
     if counted["Rejected timepoints"] != 0:
         raise Rejected(
-            f"VACASK took {counted['Rejected timepoints']} time points back: Newton's iteration did not converge. Use a smaller "
-            "step or a larger width."
+            f"VACASK took {counted['Rejected timepoints']} time points back: Newton's iteration did not converge. Use a "
+            "smaller step or a larger width."
         )
     names, rows = read_raw(raw)
     lost = [node for node in saved if node not in names]
