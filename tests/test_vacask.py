@@ -259,7 +259,7 @@ class Off(Vacask):
     path = "test_vacask:OFF"
 
     def prepare(self, circuit):
-        name = "xinhibition_0_1"
+        name = "xinhibition_0_2"
         text = super().prepare(circuit).decode()
         g = next(each for each in circuit.in_modules.instances if each.name == name).parameters["g"]
         assert text.count(name) == 1

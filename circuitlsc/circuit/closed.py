@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from circuitlsc.circuit.cells import Cell, Gate, Threshold
+from circuitlsc.circuit.cells import Cell, Gate, Integrator, Threshold
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.model.closed_forms import Curve, Form, Forms
 from circuitlsc.model.piecewise_linear import Table
+from circuitlsc.planning.scaling import Scaling
 
 
 def closed(graph: SignalFlowGraph, forms: Forms) -> SignalFlowGraph:
@@ -21,16 +23,32 @@ def closed(graph: SignalFlowGraph, forms: Forms) -> SignalFlowGraph:
     forms : Forms
         What its tables are of: `circuitlsc.model.closed_forms.forms_of`.
     """
-    made, other = SignalFlowGraph(), dict[str, Cell]()
-    for cell in graph.cells:
-        new = cell
+
+    def in_closed_form(cell: Cell) -> Cell:
         if isinstance(cell, Threshold):
-            new = replace(cell, table=_curve(cell, cell.table, forms.code))
-        elif isinstance(cell, Gate):
+            return replace(cell, table=_curve(cell, cell.table, forms.code))
+        if isinstance(cell, Gate):
             comparator = None if cell.comparator is None else _curve(cell, cell.comparator, forms.gate)
             prior = None if cell.prior is None else _curve(cell, cell.prior, forms.cost)
-            new = replace(cell, comparator=comparator, prior=prior)
-        other[cell.name] = made.add(new)
+            return replace(cell, comparator=comparator, prior=prior)
+        return cell
+
+    return _with(graph, in_closed_form)
+
+
+def leaking(graph: SignalFlowGraph, scaling: Scaling) -> SignalFlowGraph:
+    """Return a graph whose integrators have their leak as a conductance, which a twin leaves out otherwise.
+
+    It is 1e-9 per tau; where a state goes to either side of 0 that may become 1e-6, and paths are compared to less.
+    """
+    leak = scaling.tau / (scaling.leak * scaling.c_int)
+    return _with(graph, lambda c: replace(c, conductance=c.conductance + leak) if isinstance(c, Integrator) else c)
+
+
+def _with(graph: SignalFlowGraph, change: Callable[[Cell], Cell]) -> SignalFlowGraph:
+    """Return a graph with other cells of the same names."""
+    made = SignalFlowGraph()
+    other = {cell.name: made.add(change(cell)) for cell in graph.cells}
     for source, target, port in graph.graph.edges(data="port"):
         made.wire(other[source], other[target], port)
     return made

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
-from circuitlsc.circuit.closed import closed
+from circuitlsc.circuit.closed import closed, leaking
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
 from circuitlsc.circuit.modules import in_modules
@@ -266,7 +266,7 @@ class CompiledCircuit(Shown):
     @cached_property
     def twin(self) -> Twin:
         """The NumPy twin of the circuit."""
-        return Twin(self.graph)
+        return Twin(self.graph if self.cells == "table" else leaking(self.graph, self.scaling))
 
     @cached_property
     def library_deck(self) -> str:
