@@ -247,7 +247,10 @@ def test_what_a_cross_check_says():
     assert "a and b differ by 1 rms" in check(path, replace(path, rms=1.0)).reason
     assert check(path, verdicts=(("x", "agrees"), ("y", "inconclusive"))).verdict == "inconclusive"
     assert check(path, verdicts=(("x", "disagrees"), ("y", "inconclusive"))).verdict == "disagrees"
-    assert check(path, verdicts=(("x", "agrees"), ("y", "agrees"))).report().verdict == "agrees"
+    good = check(path, verdicts=(("x", "agrees"), ("y", "agrees")))
+    assert good.report().verdict == "agrees"
+    assert replace(good, rejected=3).verdict == "inconclusive"
+    assert replace(good, rejected=3).reason.startswith("ngspice took 3 points back")
 
 
 # --- in VACASK ---

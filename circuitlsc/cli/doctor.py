@@ -37,7 +37,15 @@ def examine() -> list[Finding]:
         for extra, what in EXTRAS.items()
         for requirement in requirements(extra)
     ]
-    return [Finding("ok", f"Python {platform.python_version()}"), *needed, _library(), _program(), *extras, _models(), _vacask()]
+    return [
+        Finding("ok", f"Python {platform.python_version()}"),
+        *needed,
+        _library(),
+        _program(),
+        *extras,
+        _models(),
+        _vacask(),
+    ]
 
 
 def _package(requirement: str, absent: str, only_for: str = "") -> Finding:

@@ -92,6 +92,8 @@ class CrossCheck(Shown):
     tolerance : float
         Of Newton's iteration.
     versions : tuple of str
+    rejected : int
+        Points that ngspice took back: it then goes on with shorter steps, which are not NumPy's.
     """
 
     paths: tuple[Path, ...]
@@ -99,14 +101,18 @@ class CrossCheck(Shown):
     verdicts: tuple[tuple[str, str], ...]
     tolerance: float
     versions: tuple[str, ...]
+    rejected: int = 0
 
     @property
     def verdict(self) -> str:
-        """``agrees`` if all paths do and every run agrees with the exact result; ``disagrees`` if one does not."""
+        """``agrees`` if all paths do and every run agrees with the exact result; ``disagrees`` if one does not.
+
+        ``inconclusive`` if one run is, or if ngspice took points back.
+        """
         said = {verdict for _, verdict in self.verdicts}
         if not all(path.ok for path in self.paths) or "disagrees" in said:
             return "disagrees"
-        return "agrees" if said <= {"agrees"} else "inconclusive"
+        return "agrees" if said <= {"agrees"} and not self.rejected else "inconclusive"
 
     @property
     def reason(self) -> str:
@@ -119,6 +125,9 @@ class CrossCheck(Shown):
         against = [
             f"{name} against the exact result: {verdict}" for name, verdict in self.verdicts if verdict != "agrees"
         ]
+        if self.rejected:
+            back = f"ngspice took {self.rejected} points back, and its path is then not that of the steps"
+            against.insert(0, f"{back}. Use a shorter step")
         judged = max(path.rms for path in self.paths[:2])
         fine = f"both simulators follow NumPy on the same noise, to {judged:.2g} rms"
         exact = ", and each agrees with the exact result" if self.verdicts else ""
@@ -203,13 +212,15 @@ def cross_check(
     bound = next(bound for tolerance, bound in BOUNDS.items() if sampler.tolerance <= tolerance)
     steps = int(twin_steps * min(1.0, 16 / sampler.model.n_latents))
     found = []
+    rejected = int(here.stats["rejected"].sum())
     for what, samples, cut in (("ngspice and NumPy", here, None), ("VACASK and NumPy", there, opening())):
         path = path_difference(sampler, samples, steps, opening=cut)
         numbers = {"rms": path.rms, "median": path.median, "max_abs": path.max_abs, "time": path.time}
-        found.append(Path(what=what, bound=bound, usual=bound, **numbers))
+        limit = None if samples is here and rejected else bound
+        found.append(Path(what=what, bound=limit, usual=limit, **numbers))
     # with momentum paths part for good where they open in different ways: only each with NumPy says something
-    contracts = sampler.dynamics.kind != "underdamped"
-    found.append(_between(here, there, (APART, bound) if contracts else (None, None)))
+    alike = sampler.dynamics.kind != "underdamped" and not rejected
+    found.append(_between(here, there, (APART, bound) if alike else (None, None)))
     verdicts = () if judged is None else (("ngspice", judged(sampler, here)), ("VACASK", judged(sampler, there)))
     versions = tuple(str(samples.attrs["ngspice_version"]) for samples in (here, there))
     return CrossCheck(
@@ -218,6 +229,7 @@ def cross_check(
         verdicts=verdicts,
         tolerance=sampler.tolerance,
         versions=(f"ngspice {versions[0]}", versions[1]),
+        rejected=rejected,
     )
 
 
