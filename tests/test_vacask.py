@@ -3,6 +3,9 @@
 import os
 import re
 import stat
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +153,30 @@ def test_an_old_file_is_none_of_the_run(instead, tmp_path):
     (tmp_path / "work" / "tran1.raw").write_bytes(raw(*_good()))
     with pytest.raises(TransientFailed, match=r"^VACASK wrote no results\.$"):
         run_it(tmp_path)
+
+
+def test_it_ends_with_its_worker(tmp_path):
+    """However that ends: a worker that is stopped is killed."""
+    vacask = tmp_path / "vacask"
+    vacask.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    vacask.chmod(stat.S_IRWXU)
+    lines = (
+        "from pathlib import Path",
+        "from circuitlsc.simulator.vacask import program, transient",
+        f"transient.find_programs = lambda: program.Programs(Path({str(vacask)!r}), None)",
+        f"transient.run(Path({str(tmp_path)!r}), '', (), 1e-8, 5, [])",
+    )
+    worker = subprocess.Popen([sys.executable, "-c", "\n".join(lines)])
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().strip()):
+        assert worker.poll() is None
+        time.sleep(0.01)
+    child = Path("/proc") / pid.read_text().strip() / "stat"
+    assert child.read_text().split()[2] != "Z"
+    worker.kill()
+    worker.wait()
+    while child.exists() and child.read_text().split()[2] != "Z":
+        time.sleep(0.01)
 
 
 # --- programs ---

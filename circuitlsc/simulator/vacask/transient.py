@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from circuitlsc.io.arrays import Array
+from circuitlsc.io.processes import end_with_parent
 from circuitlsc.simulator.simulator import TransientFailed
 from circuitlsc.simulator.vacask.deck import ANALYSIS, time_points
 from circuitlsc.simulator.vacask.program import find_programs
@@ -65,6 +66,7 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=end_with_parent,
     )
     log[:] = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
     said = " ".join(ended.stderr.split())
