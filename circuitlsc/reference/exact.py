@@ -26,6 +26,7 @@ from circuitlsc.reference.statistics import PosteriorStatistics
 
 _MAX_PATTERNS = 2_200  # as many take about 10 s: K = 11, or K = 7 if signed
 _TOLERANCE = 3e-3  # largest accepted error of the moments, in units of the slab's scale
+_UNKNOWN = 1e-2  # relative error of a pattern's Z above which its weight is not known, small as it may look
 
 
 def gaussian_posterior(model: SparseCodingModel, x: ArrayLike) -> tuple[Array, Array]:
@@ -130,7 +131,8 @@ def enumerate_supports(model: SparseCodingModel, x: ArrayLike) -> PosteriorStati
         If x does not fit the model.
     ReferenceRefusedError
         If there are too many patterns (2^K, or 3^K if signed; without a spike 1, or 2^K), if the atoms are linearly
-        dependent (the posterior is still proper, these formulas are not), or if the integrals miss their tolerance.
+        dependent (the posterior is still proper, these formulas are not), or if the integrals miss their tolerance:
+        any Z by more than 1 %, or the moments.
 
     Notes
     -----
@@ -217,6 +219,12 @@ def _pattern_weights(
         moments = orthant.moments(np.outer(signs, signs)[np.ix_(on, on)] * G[np.ix_(on, on)], (signs * b)[on] - lam)
         log_weights.append(moments.log_z + log_on * len(on) + log_off * (K - len(on)))
         terms.append((on, signs[on], moments))
+    unsure = max(moments.errors[0] for _, _, moments in terms)
+    if not (unsure <= _UNKNOWN and np.isfinite(log_weights).all()):  # not >: it may be NaN
+        raise ReferenceRefusedError(
+            f"enumerate_supports: the weight of a support is known to a factor of {1 + unsure:.2g} only, not to "
+            f"{1 + _UNKNOWN}: its atoms are nearly dependent. Use gibbs."
+        )
     return np.array(log_weights), terms
 
 

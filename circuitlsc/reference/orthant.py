@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import root
 from scipy.special import erfcx, log_ndtr, ndtri_exp
 
@@ -105,9 +106,13 @@ class OrthantMoments:
 
     def _integrate(self, H: Array, c: Array) -> Moments:
         n = len(c)
-        cov = np.linalg.inv(H)
-        centre = np.asarray(cov @ c)
-        L = np.asarray(np.linalg.cholesky((cov + cov.T) / 2))
+        try:  # H = U U^T with U upper triangular, so that L L^T = H^-1: the inverse itself would lose twice the digits
+            upper = np.linalg.cholesky(H[::-1, ::-1])[::-1, ::-1]
+        except np.linalg.LinAlgError:
+            return Moments(math.nan, np.full(n, math.nan), np.full((n, n), math.nan), (math.nan,) * 3)
+        L = np.asarray(solve_triangular(upper, np.eye(n)).T)
+        half = L.T @ c
+        centre = L @ half
         mu = _tilt(L, centre)
         z = np.empty((n, self._log_points.shape[1]))
         log_ratio = np.zeros(self._log_points.shape[1])
@@ -125,7 +130,7 @@ class OrthantMoments:
             weighted = points[:, r] * (weight[r] / weight[r].sum())
             first[r] = weighted.sum(1)
             second[r] = weighted @ points[:, r].T
-        log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * c @ centre
+        log_normal = 0.5 * n * math.log(2 * math.pi) + np.log(np.diag(L)).sum() + 0.5 * half @ half
         share = mass / mass.sum()
         spreads = (v.std(0, ddof=1) for v in (mass / mass.mean(), first, np.einsum("rii->ri", second)))
         return Moments(

@@ -386,7 +386,8 @@ class CompiledCircuit(Shown):
     def _cells(self) -> str:
         """Say in a deck's header what its cells are."""
         if self.sizes is None:
-            return f"comparator width {self.plan.width!r} units{self.plan.smoothing.said}"
+            forms = "" if self.cells == "table" else ", closed forms"
+            return f"comparator width {self.plan.width!r} units{self.plan.smoothing.said}{forms}"
         return f"{self.silicon.what()} w = I0/I1 = {self.plan.width!r} units"
 
     def what(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from circuitlsc.circuit.transistor.cells.converter import SUPPLY
-from circuitlsc.circuit.transistor.cells.mirror import mirror
+from circuitlsc.circuit.transistor.cells.mirror import steady
 from circuitlsc.circuit.transistor.parts import Current, Mos, Part, TransistorCell, Voltage
 
 #: of the lines that are voltages, at the analog reference's level (the supply is vdd and vss)
@@ -46,8 +46,8 @@ def ideal_bias(currents: Currents) -> TransistorCell:
         *_diode("p", "pic", *SUPPLY, COPY, "vdd"),
         *_diode("n", "nib", 2, 4, SINK, "vss"),
         # those of cascoded copies alone are cascoded
-        *mirror("n", "dnlam", "nlam", "nlam"),
-        *mirror("p", "dpth", "pth", "pth"),
+        *steady("n", "dnlam", "nlam", "nlam"),
+        *steady("p", "dpth", "pth", "pth"),
         Current("inlam", "vdd", "nlam", currents.lam),
         Current("ipth", "pth", "vss", currents.u0),
     )

@@ -10,9 +10,9 @@ a pair that the sign steers; lam joins the first.
 from __future__ import annotations
 
 from circuitlsc.circuit.transistor.cells.converter import converter
-from circuitlsc.circuit.transistor.cells.mirror import mirror
+from circuitlsc.circuit.transistor.cells.mirror import mirror, steady
 from circuitlsc.circuit.transistor.cells.pair import pair
-from circuitlsc.circuit.transistor.cells.splitter import LINE, splitter
+from circuitlsc.circuit.transistor.cells.splitter import FIRST, LINE, LONG, splitter
 from circuitlsc.circuit.transistor.parts import Mos, Part, TransistorCell, Use
 
 #: of both halves: what the first hands to the second
@@ -39,11 +39,11 @@ def threshold(
     """
     parts: tuple[Part, ...] = (
         Use("vi", converter(ohm, drift), ("u", "x0")),
-        Use("s0", splitter(), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr0")),
+        Use("s0", splitter(diode=FIRST), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr0")),
         # the sum of both halves leaves x1, and u0 enters it: what is left is u0 - a
-        Mos("a1", "n", "x1", "p0", "vr0", 8, 1),
-        Mos("a2", "n", "x1", "n0", "vr0", 8, 1),
-        *mirror("p", "th", "pth", "x1"),
+        Mos("a1", "n", "x1", "p0", "vr0", *FIRST),
+        Mos("a2", "n", "x1", "n0", "vr0", *FIRST),
+        *steady("p", "th", "pth", "x1"),
         Use("s1", splitter(units), ("x1", "c1", "s1", "ps", "bn", "bp", "vr1")),
     )
     if negative:
@@ -67,7 +67,7 @@ def gate() -> TransistorCell:
         Use("gn", pair(), ("t0n", "gd", "s1", "c1", "tn")),
         # what is not taken goes to the supply from where the other outputs are: devices of a pair see one drain's voltage
         Mos("gd", "n", "vdd", "vx", "gd", 8, 1),
-        *mirror("n", "lam", "nlam", "t0"),
+        *steady("n", "lam", "nlam", "t0"),
         Use("p0", pair(), ("oa", "ob", "p0", "n0", "t0")),
         Use("p0n", pair(), ("ob", "oa", "p0", "n0", "t0n")),
         *outputs(),
@@ -80,7 +80,7 @@ def gate() -> TransistorCell:
 def tails() -> tuple[Part, ...]:
     """Return the splitter of e, and the devices that draw e+ from tp and e- from tn."""
     return (
-        Use("se", splitter(diode=LINE), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
+        Use("se", splitter(diode=LINE, unit=LONG), ("e", "ep", "en", "pne", "bne", "bpe", "vss")),
         Mos("tp", "n", "tp", "ep", "vss", *LINE),
         Mos("tn", "n", "tn", "en", "vss", *LINE),
     )

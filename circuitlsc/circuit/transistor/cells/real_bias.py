@@ -19,7 +19,7 @@ import numpy as np
 
 from circuitlsc.circuit.transistor.cells.bias import COPY, REST, SINK, Currents
 from circuitlsc.circuit.transistor.cells.converter import SUPPLY
-from circuitlsc.circuit.transistor.cells.mirror import UNIT, mirror
+from circuitlsc.circuit.transistor.cells.mirror import mirror, steady
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, TransistorCell
 from circuitlsc.errors import InputError
 
@@ -27,7 +27,8 @@ REFERENCE = 100e-9  # ampere, from outside into ``nr``
 UNITS = 10  # of the reference's line: 10 nA each
 MOST = 24  # units of one line or copy
 EXACT, ABOUT = 0.001, 0.01  # relative error of a ratio: of u0 and lam, and of widths
-LARGER = 2.5  # width and length of the block's units over those of the neurons': their errors are all neurons'
+#: width and length of the block's units, micrometres: larger than those of the neurons, because their errors are all neurons'
+UNIT = {"p": (2.5, 10.0), "n": (1.25, 10.0)}
 MILLER = 1e-12  # farad, of the regulators
 
 
@@ -35,16 +36,19 @@ MILLER = 1e-12  # farad, of the regulators
 class Ratio:
     r"""A ratio of currents made by three copies and the two lines between them.
 
-    .. math:: r = \frac{n_1}{10} \frac{n_2}{m_1} \frac{n_3}{m_2}
+    .. math:: r = \frac{n_1}{m_0} \frac{n_2}{m_1} \frac{n_3}{m_2}
+
+    with m_0 units of the line that is copied, 10 in the bias block.
     """
 
     copies: tuple[int, int, int]
     lines: tuple[int, int]
+    first: int = UNITS
 
     @property
     def value(self) -> float:
         """The ratio."""
-        return float(np.prod(self.copies) / np.prod(self.lines) / UNITS)
+        return float(np.prod(self.copies) / np.prod(self.lines) / self.first)
 
     @property
     def units(self) -> int:
@@ -53,8 +57,8 @@ class Ratio:
 
 
 @cache
-def ratio(wanted: float, tolerance: float) -> Ratio:
-    """Return the ratio of fewest units that is within a relative tolerance of what is wanted.
+def ratio(wanted: float, tolerance: float, first: int = UNITS) -> Ratio:
+    """Return the ratio of fewest units to a line of ``first`` that is within a relative tolerance of what is wanted.
 
     Raises
     ------
@@ -65,13 +69,13 @@ def ratio(wanted: float, tolerance: float) -> Ratio:
     n1, n2, n3, m1 = np.meshgrid(np.arange(1, UNITS + 1), counts, counts, counts, indexing="ij", sparse=True)
     best: Ratio | None = None
     for m2 in range(1, MOST + 1):
-        error = np.abs(n1 * n2 * n3 / (m1 * m2 * UNITS * wanted) - 1)
+        error = np.abs(n1 * n2 * n3 / (m1 * m2 * first * wanted) - 1)
         units = np.where((error <= tolerance) & (n3 <= n2), n1 + n2 + n3 + m1 + m2, 10 * MOST)
         at = np.unravel_index(int(np.argmin(units)), units.shape)
         if units[at] < (10 * MOST if best is None else best.units):
-            best = Ratio((int(at[0]) + 1, int(at[1]) + 1, int(at[2]) + 1), (int(at[3]) + 1, m2))
+            best = Ratio((int(at[0]) + 1, int(at[1]) + 1, int(at[2]) + 1), (int(at[3]) + 1, m2), first)
     if best is None:
-        least, most = 1 / (UNITS * MOST**2), float(MOST**2)
+        least, most = 1 / (first * MOST**2), MOST**2 * UNITS / first
         raise InputError(
             f"a bias current of {wanted * REFERENCE:.4g} A is asked for, and mirrors of at most {MOST} units make "
             f"{least * REFERENCE:.3g} to {most * REFERENCE:.3g} A within {tolerance:g}; choose a current in this range."
@@ -108,9 +112,9 @@ def real_bias(currents: Currents, *, reference: float | None = REFERENCE) -> Tra
         Mos("dnib", "n", "nib", "nib", "vss", 2, 4),
         # threshold and prior
         *_chain("n", "th", "pth", currents.u0),
-        *mirror("p", "dpth", "pth", "pth"),
+        *steady("p", "dpth", "pth", "pth"),
         *_chain("p", "lam", "nlam", currents.lam),
-        *mirror("n", "dnlam", "nlam", "nlam"),
+        *steady("n", "dnlam", "nlam", "nlam"),
         # gates of the splitters' common-gate devices: the same devices and currents, standing on vx
         *_chain("p", "n", "bn", currents.least, exact=False),
         Mos("dbn", "n", "bn", "bn", "vx", 8, 1),
@@ -140,7 +144,7 @@ def _whole(ampere: float) -> int:
 def _copy(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
     """Return a copy without a cascode, for what need not be exact."""
     w, l = UNIT[kind]  # noqa: E741
-    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w * LARGER, l * LARGER, units)
+    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)
 
 
 def _long(kind: str, name: str, d: str, g: str, s: str, l: float, count: int) -> Iterator[Mos]:  # noqa: E741
@@ -209,7 +213,6 @@ def _chain(kind: str, name: str, out: str, ampere: float, *, exact: bool = True)
 
 def _units(kind: str, name: str, gate: str, out: str, units: int) -> tuple[Mos, Mos]:
     """Return a branch with a cascode as wide as its units, so that those of a line and of its copies stand alike."""
-    unit, cascode = mirror(kind, name, gate, out, units=units)
+    unit, cascode = mirror(kind, name, gate, out, units=units, unit=UNIT[kind])
     own = {"n": "vcb", "p": "vcp"}[kind]
-    unit = replace(unit, w=unit.w * LARGER, l=unit.l * LARGER)
     return unit, replace(cascode, g=own, w=cascode.w / 4, m=units)

@@ -11,10 +11,10 @@ so e+ and e- need one copy each. s differs from f(u - u_0) - f(-u - u_0) by w^2/
 from __future__ import annotations
 
 from circuitlsc.circuit.transistor.cells.converter import converter
-from circuitlsc.circuit.transistor.cells.mirror import mirror
+from circuitlsc.circuit.transistor.cells.mirror import steady
 from circuitlsc.circuit.transistor.cells.neuron import OUTPUT_REST, TAIL_REST, folded, outputs, tails
 from circuitlsc.circuit.transistor.cells.pair import pair, share
-from circuitlsc.circuit.transistor.cells.splitter import split, splitter
+from circuitlsc.circuit.transistor.cells.splitter import FIRST, split, splitter
 from circuitlsc.circuit.transistor.parts import Mos, Part, TransistorCell, Use
 from circuitlsc.io.arrays import Array
 
@@ -38,7 +38,7 @@ def signed_threshold(ohm: float, units: int = 4, *, negative: bool = False) -> T
     """
     parts: tuple[Part, ...] = (
         Use("vi", converter(ohm), ("u", "x0")),
-        Use("s0", splitter(), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr1")),
+        Use("s0", splitter(diode=FIRST), ("x0", "p0", "n0", "pn0", "bn", "bp", "vr1")),
         *_half("1", "p0", "ps", units),
         *_half("2", "n0", "pm", units),
         *folded("pm", "nm", units),
@@ -56,9 +56,9 @@ def _half(side: str, log: str, line: str, units: int) -> tuple[Part, ...]:
     """Return one threshold: a half of u leaves its node x, u0 enters it, and a splitter makes s of what is left."""
     x = f"x{side}"
     return (
-        Mos(f"a{side}", "n", f"k{side}", log, "vr1", 8, 1),
+        Mos(f"a{side}", "n", f"k{side}", log, "vr1", *FIRST),
         Mos(f"a{side}c", "n", x, "vx", f"k{side}", 8, 1),
-        *mirror("p", f"th{side}", "pth", x),
+        *steady("p", f"th{side}", "pth", x),
         Use(f"s{side}", splitter(units), (x, f"c{side}", f"s{side}", line, "bn", "bp", "vr0")),
     )
 
@@ -69,7 +69,7 @@ def signed_gate() -> TransistorCell:
         *tails(),
         *_tree("p", "oa"),
         *_tree("n", "ob"),
-        *mirror("n", "lam", "nlam", "tl"),
+        *steady("n", "lam", "nlam", "tl"),
         Use("pl", pair(), ("oa", "ob", "p0", "n0", "tl")),
         *outputs(),
     )

@@ -17,29 +17,37 @@ from circuitlsc.circuit.transistor.cells.mirror import mirror
 from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 from circuitlsc.io.arrays import Array
 
-LOGARITHM, LINE = (8.0, 1.0), (4.0, 4.0)  # diodes that steer pairs (of the pairs' size), and those that are only copied
+#: diodes that steer pairs, of the pairs' size; those of u, of which copies are taken, too; and those that are only copied
+LOGARITHM, FIRST, LINE = (8.0, 1.0), (16.0, 1.0), (2.0, 16.0)
+#: a unit of p-channel mirrors on whose line no copy hangs: longer, because errors of threshold count less there
+LONG = (0.5, 16.0)
+NAMES = {LOGARITHM: "", FIRST: "_first", LINE: "_line"}
 
 
-def splitter(units: int = 4, *, diode: tuple[float, float] = LOGARITHM) -> TransistorCell:
+def splitter(
+    units: int = 4, *, diode: tuple[float, float] = LOGARITHM, unit: tuple[float, float] | None = None
+) -> TransistorCell:
     """Return the cell with pins x, vp, vn, pn (gate line of n), bn and bp (gates), and vr (foot of the diodes).
 
     Parameters
     ----------
     units : int
-        Of 1 um x 4 um each, of which the line's own mirror consists; a copy of as many has the current n.
+        Of which the line's own mirror consists; a copy of as many has the current n.
     diode : tuple
-        Width and length of the diodes: `LOGARITHM`, or `LINE` if n-channel mirrors alone hang on vp and vn.
+        Width and length of the diodes: `LOGARITHM`, `FIRST`, or `LINE` if n-channel mirrors alone hang on vp and vn.
+    unit : tuple or None
+        Width and length of a unit, that of the crossbar's mirrors if it is not given.
     """
     parts = (
         Mos("p", "p", "vp", "bp", "x", 16, 1),
         Mos("n", "n", "pn", "bn", "x", 8, 1),
         Mos("dp", "n", "vp", "vp", "vr", *diode),
-        *mirror("p", "m", "pn", "pn", units=units),
-        *mirror("p", "o", "pn", "vn", units=units),
+        *mirror("p", "m", "pn", "pn", units=units, unit=unit),
+        *mirror("p", "o", "pn", "vn", units=units, unit=unit),
         Mos("dn", "n", "vn", "vn", "vr", *diode),
     )
     text = "splitter: p - n = I(x), p n = I0^2; vp, vn: their logarithms, pn: gate line of n"
-    name = "splitter" + ("_line" if diode == LINE else "") + (f"_{units}" if units != 4 else "")
+    name = "splitter" + NAMES[diode] + (f"_{units}" if units != 4 else "")
     return TransistorCell(name, text, ("x", "vp", "vn", "pn", "bn", "bp", "vr"), parts)
 
 
