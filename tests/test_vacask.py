@@ -251,8 +251,8 @@ def test_the_closed_circuit_is_the_same_but_for_its_curves():
     closed = s.closed()
     assert [cell.name for cell in closed.graph.cells] == [cell.name for cell in s.graph.cells]
     assert "pwl" not in closed.library_deck
-    assert "pwl" not in closed.deck(t_stop=10.0)
-    assert "closed forms" in closed.deck(t_stop=10.0)
+    assert "pwl" not in closed.deck(t_stop=30.0)
+    assert "closed forms" in closed.deck(t_stop=30.0)
     assert rebuilt(closed, tolerance=1e-6).library_deck == replace(closed, tolerance=1e-6).library_deck
     u = np.linspace(-3, 3, 25)[:, None] * np.ones(4)
     drift, tables = closed.twin.drift(u), s.twin.drift(u)
