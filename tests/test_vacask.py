@@ -28,10 +28,11 @@ from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL
 from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.store import Store
-from circuitlsc.simulator.vacask import program, transient
+from circuitlsc.simulator.vacask import program, simulator, transient
 from circuitlsc.simulator.vacask.deck import HALVINGS, opening, time_points
 from circuitlsc.simulator.vacask.program import PACKAGE, VERSION, Programs, find_programs
-from circuitlsc.simulator.vacask.simulator import VACASK, Vacask, read_netlist
+from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, Vacask, read_netlist
+from circuitlsc.simulator.vacask.transient import Rejected, Transient
 from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, cross_check, for_referee, run_both
 from circuitlsc.studies.cross_check import Path as Compared
 
@@ -260,6 +261,46 @@ def test_the_closed_circuit_is_the_same_but_for_its_curves():
     e = (prior.latent(u, w) @ s.model.gram) - s.model.drive(X)
     np.testing.assert_allclose(drift, -(prior.latent_grad(u, w) * e + prior.cost_grad(u, w)), atol=1e-12)
     assert 1e-4 < np.abs(drift - tables).max() < 1.0
+
+
+# --- chunks of a chain, with the transient of another program ---
+
+
+def first_chunk(monkeypatch, transient_of):
+    """Return the first chunk of a chain whose transients a function makes of deck and steps."""
+    closed = for_referee(sampler())
+    task = replace(closed.tasks(RUN)[0], chunk=100)
+    monkeypatch.setattr(simulator, "compiled", lambda families: {})
+    monkeypatch.setattr(simulator, "run", lambda folder, text, saved, h, n, log: transient_of(text, n))
+    return task, next(VACASK.advance(task, VACASK.prepare(closed), Counts(), None))
+
+
+def test_a_chunk_that_was_taken_back_is_done_again_with_damped_steps(monkeypatch):
+    decks = []
+
+    def transient_of(text, n):
+        decks.append(text)
+        if len(decks) == 1:
+            raise Rejected("taken back")
+        return Transient(np.zeros(4), np.full((n, 4), 0.2), n + 16, 400)
+
+    task, chunk = first_chunk(monkeypatch, transient_of)
+    assert [DAMPED in text for text in decks] == [False, True]
+    assert decks[1].replace(f" {DAMPED}", "") == decks[0]
+    assert chunk.samples.shape == (100, 4)
+    np.testing.assert_allclose(chunk.state.u, 0.2 / task.volt)
+
+    def again(text, n):
+        raise Rejected("taken back")
+
+    with pytest.raises(TransientFailed, match="taken back"):
+        first_chunk(monkeypatch, again)
+
+
+def test_capacitors_that_start_elsewhere(monkeypatch):
+    """VACASK says nothing of an initial condition that it does not take."""
+    with pytest.raises(TransientFailed, match=r"^the capacitors did not start from the voltages"):
+        first_chunk(monkeypatch, lambda text, n: Transient(np.full(4, 1e-3), np.zeros((n, 4)), n + 16, 400))
 
 
 # --- verdicts of a cross-check ---
