@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from transistor_models import needs_models
 
-from circuitlsc.circuit.transistor import implied, kept, staircase, tables
-from circuitlsc.circuit.transistor.parts import Mos, within_models
+from circuitlsc.circuit.transistor import implied, kept, staircase, tables, trim
+from circuitlsc.circuit.transistor.parts import Chip, Mos, within_models
 from circuitlsc.circuit.transistor.rounding import Rounding, draws
 from circuitlsc.errors import InputError, SimulationError
 from circuitlsc.model.priors import SpikeSlab
@@ -118,20 +118,66 @@ def test_yield_of_transistors() -> None:
     assert len({chip.error for chip in lot.chips}) == 2
 
 
+@pytest.mark.parametrize(("answer", "helps"), [(0.8, True), (-1.0, False)])
+def test_a_trim_is_kept_if_it_is_measured_to_be_better(
+    answer: float, helps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells that answer by less than is foretold, and the wrong way round: there the chip is left as it was."""
+    silicon = build_sampler(ONE, np.ones(1), level="transistor").silicon
+    plain, start = silicon.tables, Chip(silicon.parts)
+    sizes = replace(silicon.sizes, keys=replace(silicon.sizes.keys, trim="full"))
+    neuron = trim._Neuron(sizes, 0, 0.0259)
+    wrong = np.array([3e-3, 1e-3, -3e-3, 1e-3, -1e-3, -3e-3])  # volt
+
+    def made(_: object, chip: Chip, __: object) -> tables.ChipTables:
+        volts = np.array([chip.trims.get(paths[0], 0.0) for paths in neuron.paths])
+        return replace(plain, neurons=(neuron.foretold(plain.neurons[0], wrong + answer * volts),))
+
+    monkeypatch.setattr(trim, "characterise", made)
+    monkeypatch.setattr(trim, "input_gains", lambda *_: np.ones(1))
+    chip, found = trim.trimmed(sizes, start, np.ones(1))
+    before, after = (np.abs(neuron.differences(t.neurons[0], t)).max() for t in (made(0, start, 0), found))
+    assert before > 0.04
+    assert after < before / 4 if helps else (after == before and not chip.trims)
+
+
+def _moved(**given: Any) -> float:
+    """Return the largest dP(active) at six inputs of a chip of one neuron."""
+    chip = build_sampler(ONE, np.ones(1), level="transistor", **given).silicon
+    m, gain = chip.tables.matrices[1][0, 0], chip.tables.inputs[0]
+    there = [implied.posterior(chip.tables.neurons[0], x * 4 * gain / m, m, chip.sizes.width) for x in implied.INPUTS]
+    exact = [implied.exact(x, 4, u0=ONE.prior.threshold) for x in implied.INPUTS]
+    return max(abs(a.active - b.active) for a, b in zip(there, exact, strict=True))
+
+
 @pytest.mark.slow
-def test_full_trim_mends_a_bad_chip() -> None:
-    worst = {}
-    for trim in ("none", "full"):
-        parts = Nonidealities(MISMATCH, seed=8)
-        chip = build_sampler(ONE, np.ones(1), level="transistor", nonideal=parts, transistor={"trim": trim}).silicon
-        m, gain = chip.tables.matrices[1][0, 0], chip.tables.inputs[0]
-        there = [
-            implied.posterior(chip.tables.neurons[0], x * 4 * gain / m, m, chip.sizes.width) for x in implied.INPUTS
-        ]
-        exact = [implied.exact(x, 4, u0=ONE.prior.threshold) for x in implied.INPUTS]
-        worst[trim] = max(abs(a.active - b.active) for a, b in zip(there, exact, strict=True))
-    assert worst["none"] > 0.04
-    assert worst["full"] < 0.015
+@pytest.mark.parametrize("seed", [0, 1, 2, 8])
+def test_trims_mend_chips(seed: int) -> None:
+    parts = Nonidealities(MISMATCH, seed=seed)
+    none, two, full = (_moved(nonideal=parts, transistor={"trim": name}) for name in ("none", "two", "full"))
+    assert none > 0.01
+    assert max(two, full) < 0.006
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", ["typical", "ff", "ss", "fs", "sf"])
+def test_trims_of_equal_devices_do_no_harm(process: str) -> None:
+    corner = {"corner": {"process": process}}
+    none, two, full = (_moved(nonideal=corner, transistor={"trim": name}) for name in ("none", "two", "full"))
+    assert none < 0.03
+    assert max(two, full) < min(none, 0.005)
+
+
+@pytest.mark.slow
+def test_tables_of_a_chip_stand_about_where_its_sign_flips() -> None:
+    """A shift of u by half a unit moves no posterior: neither a chip's, nor what its tables say of it."""
+    chip = build_sampler(ONE, np.ones(1), level="transistor", nonideal=Nonidealities(MISMATCH, seed=8)).silicon
+    neuron, width = chip.tables.neurons[0], chip.sizes.width
+    assert abs(neuron.centre) > 0.5
+    shifted = tables.characterise(chip.sizes, replace(chip.chip, trims={"threshold_0.vi.1r": 0.03}), chip.b).neurons[0]
+    for x in (0.5, 1.0, 1.5):
+        was, now = (implied.posterior(t, x, 4.0, width).active for t in (neuron, shifted))
+        assert was == pytest.approx(now, abs=0.003)
 
 
 def test_weights_that_cannot_be_rounded_are_refused() -> None:

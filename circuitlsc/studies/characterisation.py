@@ -50,10 +50,10 @@ class CharacterisedChip:
 
     def arrays(self) -> dict[str, Array]:
         """Return the tables by name, in model units, with what a unit is: volt of u, ampere of s and of e and F."""
-        first, sizes = self.neurons[0].drift, self.silicon.sizes
+        sizes = self.silicon.sizes
         found = {
-            "u": first.knots,
-            "e": first.others,
+            "u": np.stack([t.drift.knots for t in self.neurons]),
+            "e": self.neurons[0].drift.others,
             "s": np.stack([t.code.values for t in self.neurons]),
             "F": np.stack([t.drift.values for t in self.neurons]),
             "G": sum(self.silicon.tables.matrices.values(), np.zeros_like(sizes.gram)),

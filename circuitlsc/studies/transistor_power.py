@@ -3,14 +3,11 @@ r"""What a chip of transistors takes from its supply, part by part, at operating
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from circuitlsc.circuit.transistor.cells.amplifier import amplifier
+from circuitlsc.circuit.transistor.cells.amplifier import amplifier, amplifier_bias
 from circuitlsc.circuit.transistor.held import powers
-from circuitlsc.circuit.transistor.noise import measure_amplifier, tuned
-from circuitlsc.circuit.transistor.process import CELSIUS
 from circuitlsc.io.arrays import Array
 from circuitlsc.sampling.sampler import Sampler
 
@@ -56,13 +53,8 @@ def chip_powers(sampler: Sampler, states: Array) -> Iterator[tuple[str, int, flo
         own = [name for name in found[0] if name.startswith(begin)]
         watts = float(np.mean([sum(each[name] for name in own) for each in found]))
         yield part, len(own), watts, f"{text}; {areas[part]:.0f} um^2 of gates"
-    made = tuned(sizes.unit_e, sampler.scaling.tau)
-    corner = sampler.nonideal.corner
-    where: dict[str, Any] = {
-        "corner": corner.process,
-        "celsius": corner.temperature - CELSIUS,
-        "supply": chip.supply,
-    }
-    watts = n * measure_amplifier(made, **where).power
+    made, _, each = chip.amplifiers
+    watts = each[0].bias_power + n * float(np.mean([m.power for m in each]))
     there = "in the netlist" if sizes.keys.noise == "amplifier" else "not in this netlist: what they would take"
-    yield "noise amplifiers", n, watts, f"with their bias, {there}; {n * amplifier(made).gate_area:.0f} um^2 of gates"
+    area = n * amplifier(made).gate_area + amplifier_bias(made).gate_area
+    yield "noise amplifiers", n, watts, f"with their bias, {there}; {area:.0f} um^2 of gates"

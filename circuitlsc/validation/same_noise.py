@@ -91,7 +91,9 @@ def same_noise(
     def path(chain: int) -> Array:
         if not task.sources:
             return np.zeros((n_steps, twin.size))
-        increments = task_paths(replace(task, chain=chain)).increments(n_steps)
+        increments = shaped(
+            sampler, task_paths(replace(task, chain=chain)).increments(n_steps), step, int(attrs["chunk"])
+        )
         return twin.spread(increments, {name: rows[1:] for name, rows in inputs.items()})
 
     increments = np.stack([path(c) for c in chains], axis=1)
@@ -117,6 +119,16 @@ def same_noise(
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
     return circuit, kept
+
+
+def shaped(sampler: Sampler, increments: Array, step: float, chunk: int) -> Array:
+    """Return increments (n_steps, n_sources) as each noise cell shapes its own."""
+    out, first = np.array(increments), 0
+    for noise in sampler.graph.noises:
+        own = slice(first, first + len(noise.sources))
+        out[:, own] = noise.shaped(increments[:, own], sampler.scaling, step, chunk)
+        first = own.stop
+    return out
 
 
 def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) -> Array:

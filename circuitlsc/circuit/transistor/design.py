@@ -57,7 +57,9 @@ class TransistorKeys(Declared):
         "tables", ENGINES, "its cells are characterised and the netlist is behavioural, or every transistor"
     )
     area: float = quantity(1.0, "1", "a factor on the gate area of every transistor", low=0.1, high=100.0)
-    trim: str = choice("none", TRIMS, "of each neuron: none, prior and gain, or besides threshold and both signs")
+    trim: str = choice(
+        "none", TRIMS, "of each neuron: none; prior, gain and input; or besides threshold and both signs"
+    )
     noise: str = choice(
         "ideal", NOISES, "a voltage in series with the capacitors, or a resistor's through an amplifier"
     )

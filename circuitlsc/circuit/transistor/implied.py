@@ -29,19 +29,26 @@ class Statistics:
         return self.active - other.active, self.mean - other.mean, self.sd - other.sd
 
 
-def posterior(neuron: NeuronTables, x: float, gain: float, width: float) -> Statistics:
+def posterior(neuron: NeuronTables, x: float, gain: float, width: float, *, points: int = POINTS) -> Statistics:
     """Return what a neuron with G = ``gain`` samples at the input x (least-squares code, model units); w is ``width``."""
-    u = np.linspace(neuron.drift.knots[0], neuron.drift.knots[-1], POINTS)
+    u = np.linspace(neuron.drift.knots[0], neuron.drift.knots[-1], points)
     s = neuron.code(u)
     force = neuron.drift.with_slopes(u, gain * (s - x))[0]
-    return _statistics(force, u, s, (s > width).astype(float))
+    beyond, rise = (
+        np.abs(s) - width,
+        np.maximum(np.abs(np.gradient(s)), 1e-12),
+    )  # the share of a step of u that is active
+    return _statistics(force, u, s, np.clip(0.5 + beyond / rise, 0, 1))
 
 
-def exact(x: float, gain: float, *, lam: float = 1.0, u0: float = 1.204) -> Statistics:
+def exact(x: float, gain: float, *, lam: float = 1.0, u0: float = 1.204, signed: bool = False) -> Statistics:
     """Return the statistics of the spike-and-slab posterior with G, lam and u0."""
     u = np.linspace(-14 / lam, 14 / lam, 7 * POINTS)
     s, gate = np.maximum(np.abs(u) - u0, 0), np.abs(u) > u0
-    return _statistics(-np.sign(u) * (gain * (s - x) * gate + lam), u, s, gate.astype(float))
+    if signed:
+        s = np.sign(u) * s
+    slope = gate if signed else np.sign(u) * gate
+    return _statistics(-(gain * (s - x) * slope + lam * np.sign(u)), u, s, gate.astype(float))
 
 
 def rescaled(neuron: NeuronTables) -> NeuronTables:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 
+from circuitlsc.circuit.cells.base import number
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.mirror import copy
 from circuitlsc.circuit.transistor.cells.neuron import CODE_LINES
@@ -123,6 +124,7 @@ def measure(
     supply: float = 3.3,
     chip: Chip | None = None,
     copies: Sequence[Placed] = (),
+    centres: Array | None = None,
 ) -> Measured:
     """Return what n neurons of a chip do at each u (V) and e (A).
 
@@ -139,13 +141,15 @@ def measure(
     chip : Chip or None
     copies : sequence of Placed
         Entries of the crossbar: cells with the pins line and out, at lines as ``ps_0``; where they go does not matter.
+    centres : array, shape (n,), or None
+        What is added to the u of each neuron, volt.
 
     Raises
     ------
     SimulationError
         If ngspice found no operating point, or did not reach the last stair.
     """
-    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies)
+    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies, centres)
     read = _Solved(_deck(bias, threshold, gate, *given), len(e), f"{corner}, {celsius:g} C")
     drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
     lines = code_lines(threshold)
@@ -257,7 +261,7 @@ SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 
 def _deck(  # type: ignore[no-untyped-def]
-    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies
+    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, centres=None
 ) -> tuple[str, NDArray[np.int64]]:
     circuit, nodesets, known = _supplied(bias, supply, chip)
     order = np.arange(len(e) * len(u)).reshape(len(e), len(u))
@@ -269,7 +273,7 @@ def _deck(  # type: ignore[no-untyped-def]
         put_cell(circuit, threshold, f"threshold_{i}", [pins[p] for p in threshold.pins], chip, known)
         put_cell(circuit, gate, f"gate_{i}", [pins[p] for p in gate.pins], chip, known)
         circuit.B(f"u_{i}", f"given_{i}", 0, voltage_expression=waveform(np.tile(u, len(e))[places]))
-        circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0)
+        circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0 if centres is None else number(centres[i]))
         circuit.B(f"e_{i}", 0, f"e_{i}", current_expression=waveform(np.repeat(e, len(u))[places]))
         for line in code_lines(threshold):
             reader = copy(CODE_LINES[line], units)

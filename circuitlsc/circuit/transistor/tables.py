@@ -3,7 +3,7 @@ r"""What the cells of a chip do, as tables in model units: code s_i(u) of each l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,7 @@ NEAR = 10.0  # widths
 COARSE = 0.4  # of the slab
 FAR = 2.5  # slabs: from there on gains are read
 SHARE = 0.25  # of the largest e: the inner levels
+OFFSETS = (2.5, 0.25)  # model units over the slab: u at which the sign's offset is looked for, up to, and apart
 
 
 def stairs_of(sizes: Design) -> tuple[Array, Array]:
@@ -62,16 +63,22 @@ class NeuronTables:
     scale: tuple[float, float]
     width: float
 
+    @property
+    def centre(self) -> float:
+        """The u where the sign flips, model units."""
+        return _flip(self.drift.knots, self.drift.values[len(self.drift.others) // 2])
+
     @cached_property
     def quality(self) -> dict[str, float]:
         """What is 1 if a neuron is right, by name; and how far it is from a gradient, in units of the gate.
 
         ``slope``, ``gain`` and ``lam`` of either sign of u: mean ds/du, gate (per unit of e) and prior (over lam), beyond 2.5
         slabs. ``gain e > 0``, ``gain e < 0``: of either sign of e, mean of both signs of u. ``crossing``: abs(u) where s = w,
-        model units. ``largest``, ``rms``: of gate - ds/du over all u. ``offset``: s(0).
+        model units. ``largest``, ``rms``: of gate - ds/du over all u. ``offset``: s(0). All u count from where the sign flips.
         """
-        u, e, drift = self.drift.knots, self.drift.others, self.drift.values
-        s, middle = self.code(u), len(e) // 2
+        e, drift = self.drift.others, self.drift.values
+        s, middle = self.code(self.drift.knots), len(e) // 2
+        u = self.drift.knots - self.centre
         by_sign = np.sign(u) if s[0] > 0 else np.ones(len(u))  # a nonnegative code, or a signed one
         slope = np.gradient(s, u) * by_sign
         above, below = ((drift[middle] - drift[k]) / (e[k] - e[middle]) for k in (middle + 1, middle - 1))
@@ -90,7 +97,7 @@ class NeuronTables:
         out["gain e < 0"] = float(np.mean((below * by_sign)[outside]))
         difference = gate - np.gradient(s, u)
         out["largest"], out["rms"] = float(np.max(np.abs(difference))), float(np.sqrt(np.mean(difference**2)))
-        out["offset"] = float(self.code(np.zeros(1))[0])
+        out["offset"] = float(np.interp(0.0, u, s))
         return out
 
 
@@ -134,33 +141,19 @@ def characterise(sizes: Design, chip: Chip, b: Array) -> ChipTables:
         The (first) input's drive, model units.
     """
     u, e = stairs_of(sizes)
-    corner, alike, size = chip.nonideal.corner, chip.matched, len(sizes.weights)
+    alike, size = chip.matched, len(sizes.weights)
     signs = (1, -1) if sizes.negative else (1,)
     found = {sign: sizes.entries(sign) for sign in signs}
     every = [entry for sign in signs for entry in found[sign]]
     copies = [(entry.name, entry.cell, (f"{entry.line}_{entry.source}", "")) for entry in every]
-    where: dict[str, Any] = {
-        "corner": corner.process,
-        "celsius": corner.temperature - CELSIUS,
-        "supply": SUPPLY * corner.supply,
-        "chip": chip,
-    }
-    measured = staircase.measure(
-        sizes.bias,
-        sizes.threshold,
-        sizes.gate,
-        u * sizes.volt,
-        e * sizes.unit_e,
-        n=1 if alike else size,
-        units=sizes.units,
-        copies=() if alike else copies,
-        **where,
-    )
-    neurons = in_model_units(sizes, measured)
+    if alike:
+        centres, measured = np.zeros(1), _measured(sizes, chip, u, e)
+    else:
+        centres = centres_of(sizes, chip)
+        measured = _measured(sizes, chip, u, e, copies=copies, centres=centres * sizes.volt)
+    neurons = in_model_units(sizes, measured, centres)
     rest = float(measured.supply[len(e) // 2, int(np.argmin(np.abs(u)))])
-    gains, inputs = np.zeros(size), sizes.inputs(b)
-    made = [int(name.rpartition("_")[2]) for name, _, _ in inputs]
-    gains[made] = -staircase.input_currents(sizes.bias, inputs, **where) / (b[made] * sizes.unit_e)
+    gains = input_gains(sizes, chip, b)
     matrices = {sign: np.where(np.sign(sizes.weights) == sign, sizes.gram, 0.0) for sign in signs}
     if alike:
         return ChipTables(neurons, matrices, gains, rest)
@@ -169,6 +162,59 @@ def characterise(sizes: Design, chip: Chip, b: Array) -> ChipTables:
         of_sign = [next(each) for _ in found[sign]]
         matrices[sign] = sign * matrix(size, found[sign], of_sign)
     return ChipTables(neurons, matrices, gains, rest)
+
+
+def input_gains(sizes: Design, chip: Chip, b: Array) -> Array:
+    """Return what the inputs of a chip are over b (n_latents,), as they are measured; 0 for those that are left out."""
+    gains, inputs = np.zeros(len(b)), sizes.inputs(b)
+    made = [int(name.rpartition("_")[2]) for name, _, _ in inputs]
+    gains[made] = -staircase.input_currents(sizes.bias, inputs, **_where(chip)) / (b[made] * sizes.unit_e)
+    return gains
+
+
+def _measured(sizes: Design, chip: Chip, u: Array, e: Array, **more: Any) -> Measured:
+    """Return the neurons of a chip on stairs in model units."""
+    return staircase.measure(
+        sizes.bias,
+        sizes.threshold,
+        sizes.gate,
+        u * sizes.volt,
+        e * sizes.unit_e,
+        n=1 if chip.matched else len(sizes.weights),
+        units=sizes.units,
+        **_where(chip),
+        **more,
+    )
+
+
+def _where(chip: Chip) -> dict[str, Any]:
+    corner = chip.nonideal.corner
+    return {
+        "corner": corner.process,
+        "celsius": corner.temperature - CELSIUS,
+        "supply": SUPPLY * corner.supply,
+        "chip": chip,
+    }
+
+
+def centres_of(sizes: Design, chip: Chip) -> Array:
+    """Return where the sign of each neuron of a chip flips, model units: the corners of its tables stand about it.
+
+    It is looked for without trims, none of which moves it far.
+    """
+    end, apart = np.array(OFFSETS) / sizes.lam
+    u = np.arange(-end, end + apart / 2, apart)
+    (found,) = np.moveaxis(_measured(sizes, replace(chip, trims={}), u, np.zeros(1)).drift, 1, 0)
+    return np.resize([_flip(u, drift) for drift in found], len(sizes.weights))
+
+
+def _flip(u: Array, drift: Array) -> float:
+    """Return the u where a drift without e comes from above to below 0."""
+    after = int(np.argmax(drift < 0))
+    if after == 0:
+        return float(u[0]) if drift[0] < 0 else float(u[-1])
+    share = drift[after - 1] / (drift[after - 1] - drift[after])
+    return float(u[after - 1] + share * (u[after] - u[after - 1]))
 
 
 def _gains(sizes: Design, measured: Measured, every: Sequence[Entry]) -> list[float]:
@@ -183,11 +229,11 @@ def _gains(sizes: Design, measured: Measured, every: Sequence[Entry]) -> list[fl
     return out
 
 
-def in_model_units(sizes: Design, measured: Measured) -> tuple[NeuronTables, ...]:
-    """Return what was measured of each neuron as tables."""
-    u, e = measured.u / sizes.volt, measured.e / sizes.unit_e
-    neurons = []
-    for drift, code in zip(measured.drift, measured.code, strict=True):
+def in_model_units(sizes: Design, measured: Measured, centres: Array) -> tuple[NeuronTables, ...]:
+    """Return what was measured of each neuron, about its centre (n_neurons,), as tables."""
+    e, neurons = measured.e / sizes.unit_e, []
+    for drift, code, centre in zip(measured.drift, measured.code, centres, strict=True):
+        u = measured.u / sizes.volt + centre
         line = {name: values / sizes.unit for name, values in zip(measured.lines, code, strict=True)}
         positive = line["ps"] - line.get("nm", 0.0)
         negative = Table(u, line["ns"] - line.get("pm", 0.0)) if "ns" in line else None

@@ -7,7 +7,7 @@ r"""Inputs: b as currents that mirrors derive from bias lines, each with errors 
 from __future__ import annotations
 
 from circuitlsc.circuit.transistor.cells.bias import Currents
-from circuitlsc.circuit.transistor.cells.mirror import REST, STEADY_UNITS, mirror, steady
+from circuitlsc.circuit.transistor.cells.mirror import INPUT, REST, STEADY_UNITS, mirror, steady
 from circuitlsc.circuit.transistor.cells.real_bias import EXACT, Ratio, ratio
 from circuitlsc.circuit.transistor.parts import TransistorCell
 
@@ -45,10 +45,10 @@ def input_current(kind: str, made: Ratio) -> TransistorCell:
     (n1, n2, n3), (m1, m2) = made.copies, made.lines
     parts = (
         *steady(kind, "a", LINE[kind], "i", units=n1),
-        *mirror(other, "b", "i", "i", units=m1),
-        *mirror(other, "c", "i", "j", units=n2),
-        *mirror(kind, "d", "j", "j", units=m2),
-        *mirror(kind, "o", "j", "e", units=n3),
+        *mirror(other, "b", "i", "i", units=m1, unit=INPUT),
+        *mirror(other, "c", "i", "j", units=n2, unit=INPUT),
+        *mirror(kind, "d", "j", "j", units=m2, unit=INPUT),
+        *mirror(kind, "o", "j", "e", units=n3, unit=INPUT),
     )
     text = f"input: {made.value:.6g} of the current of {LINE[kind]} {'into' if kind == 'p' else 'out of'} the node at e"
     name = "_".join(map(str, ("input", kind, *made.copies, *made.lines)))

@@ -8,6 +8,8 @@ from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 UNIT = {"p": (0.5, 8.0), "n": (0.5, 4.0)}
 #: of mirrors that copy a bias current, whose gates rest: their area costs no speed
 STEADY = {"p": (1.0, 16.0), "n": (1.0, 50.0)}
+#: of those that make an input, which is held for longer than tau
+INPUT = (1.0, 32.0)
 STEADY_UNITS = {"p": 4, "n": 1}
 CASCODE = {"p": (8.0, 1.0), "n": (4.0, 1.0)}
 
