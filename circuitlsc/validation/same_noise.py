@@ -13,7 +13,7 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
-from circuitlsc.reference.pathwise import TrapezoidFailed, broken_trapezoid, trapezoid
+from circuitlsc.reference.pathwise import Opening, TrapezoidFailed, broken_trapezoid, trapezoid
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.ngspice.noise import task_paths
@@ -48,7 +48,9 @@ class PathDifference:
         return {"max_abs": self.max_abs, "rms": self.rms, "time": self.time, "median": self.median}
 
 
-def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> tuple[Array, Array]:
+def same_noise(
+    sampler: Sampler, samples: Samples, n_steps: int, name: str = "u", opening: Opening | None = None
+) -> tuple[Array, Array]:
     """Return the circuit's states u and the twin's on the same noise, each (chain, draw, n_latents), for the first steps.
 
     Parameters
@@ -60,6 +62,8 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
         How far to integrate; capped at the run's length, or, of a memory, at that of its first visits.
     name : str
         Letter of the vector that is wanted: one of states, or of what is observed beside them.
+    opening : Opening or None
+        How the simulator cut the first step of a chunk, if it was not ngspice.
 
     Raises
     ------
@@ -99,9 +103,9 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
     if samples.remembered:
         given |= {"tries": CUTS, "simulator": True}  # at a switch the gradient at the gates is large
-    solve = (
-        partial(trapezoid, restarts=restarts) if sampler.loop != "broken" else partial(broken_trapezoid, sampler.graph)
-    )
+    solve: Any = partial(trapezoid, restarts=restarts, opening=opening)
+    if sampler.loop == "broken":
+        solve = partial(broken_trapezoid, sampler.graph)
     z = solve(twin, start, increments, step, **given)
     which = task.kept(0, n_steps)
     z = z[which].transpose(1, 0, 2)
@@ -147,9 +151,11 @@ def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin, tau: 
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
 
-def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> PathDifference:
+def path_difference(
+    sampler: Sampler, samples: Samples, n_steps: int, name: str = "u", opening: Opening | None = None
+) -> PathDifference:
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
-    circuit, twin = same_noise(sampler, samples, n_steps, name)
+    circuit, twin = same_noise(sampler, samples, n_steps, name, opening)
     size = np.abs(circuit - twin)
     last = circuit.shape[1] - 1
     time = float((samples.first_visits[0][last:] if samples.remembered else samples.times(last, last + 1))[0])
