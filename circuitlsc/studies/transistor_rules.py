@@ -84,7 +84,7 @@ def headrooms(sampler: Sampler) -> Iterator[Rule]:
 
 
 def noise_bandwidth(sampler: Sampler) -> Iterator[Rule]:
-    """Compare an amplifier's poles with the fastest mode, and its servo's corner with the slowest."""
+    """Compare an amplifier's poles with the fastest mode, and its servo's corner with where its hole lies."""
     noise = sampler.graph.noise
     if not isinstance(noise, AmplifiedNoise):
         return
@@ -93,10 +93,14 @@ def noise_bandwidth(sampler: Sampler) -> Iterator[Rule]:
     value = rate * time / tau
     text = f"the noise amplifier's poles {time:.3g} s times the fastest mode {rate / tau:.3g} /s is {value:.3g}, limit {FAST:g}"
     yield rule("noise bandwidth", text, value, FAST, f": a mode's variance is off by {value:.0%}. Use a larger sigma.")
-    low, slow = max(m.low for m in noise.models), 1 / (sampler.plan.time_scale * tau)
-    value = low / slow
-    text = f"the noise amplifier's servo {low:.3g} /s over the prior's own rate {slow:.3g} /s is {value:.3g}, limit {FAST:g}"
-    cure = ': slow modes get another temperature. Use transistor.noise = "ideal", and say so.'
+    slow = 1 / (sampler.plan.time_scale * tau)
+    value, low, near, what = max(
+        (m.low / near, m.low, near, what)
+        for m in noise.models
+        for near, what in [(2 * np.pi * m.chop, "its chopper's") if m.chop else (slow, "the prior's own")]
+    )
+    text = f"the noise amplifier's servo {low:.3g} /s over {what} rate {near:.3g} /s is {value:.3g}, limit {FAST:g}"
+    cure = ': modes of that rate get another temperature. Use transistor.noise = "ideal", and say so.'
     yield rule("noise servo", text, value, FAST, cure)
 
 
