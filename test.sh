@@ -6,9 +6,11 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/setup.sh
+vacask=() # the second simulator: slow tests alone run it
+[ "${1:-}" != "--slow" ] || vacask=(-e '.[verilog-a]')
 browser=() # in which the slow tests open pages
 [ "${1:-}" != "--slow" ] || browser=(chromium chromium-driver)
-setup libngspice0 ngspice "${browser[@]}" -- -e '.[photograph,notebook,schematic,cluster,arviz]' --group dev
+setup libngspice0 ngspice "${browser[@]}" -- -e '.[photograph,notebook,schematic,cluster,arviz]' "${vacask[@]}" --group dev
 # pycairo, which badcrossbar draws with, needs a compiler and libcairo's headers; the tests only calculate
 .venv/bin/python -c 'import importlib.metadata as m; m.version("badcrossbar")' 2>/dev/null ||
     .venv/bin/python -m pip install --quiet --no-deps 'badcrossbar==1.1.0' >&2
@@ -20,6 +22,7 @@ export CIRCUITLSC_REQUIRE_NGSPICE=1 CIRCUITLSC_REQUIRE_EXTRAS=1 # here a skipped
 export MPLBACKEND=Agg
 export NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # tests run beside each other, and threads that wait for a processor wait long
 if [ "${1:-}" = "--slow" ]; then
+    export CIRCUITLSC_REQUIRE_VACASK=1
     shift
     exec .venv/bin/python -m pytest -m slow -n 2 --dist loadgroup -rP "$@"
 fi

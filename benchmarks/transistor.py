@@ -1,6 +1,6 @@
 """Circuits in transistors: what corners, mismatch, trim and rounding make of the posterior. Prints the tables of the docs.
 
-python benchmarks/transistor.py corners|mismatch|several|chips
+python benchmarks/transistor.py corners|mismatch|several|chips|energy|noise|lag
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import transistor_energy
 from numba import njit
 from scipy.stats import binomtest
 
@@ -39,10 +40,13 @@ def one(trim: str = "none", area: float = 1.0, *, ideally_biased: bool = False, 
     return replace(chip, sizes=replace(chip.sizes, ideally_biased=ideally_biased))
 
 
-def moved(chip: Silicon) -> np.ndarray:
-    """Return what P(active), mean and sd of s differ by at the six inputs, of the neuron with its own mirrors."""
+def moved(chip: Silicon, *, inputs: bool = True) -> np.ndarray:
+    """Return what P(active), mean and sd of s differ by at the six inputs, of the neuron with its own mirrors.
+
+    The input's mirrors are left out if ``inputs`` is False.
+    """
     tables, (g,) = chip.tables, ONE.gram[0]
-    m, gain = tables.matrices[1][0, 0], tables.inputs[0]
+    m, gain = tables.matrices[1][0, 0], tables.inputs[0] if inputs else 1.0
     found = []
     for x in implied.INPUTS:
         there = implied.posterior(tables.neurons[0], x * g * gain / m, m, chip.sizes.width)
@@ -231,7 +235,33 @@ def chips() -> None:
         print_yield(f"{area:g}", worst.T, ("none", "full"))
 
 
-PARTS = {f.__name__: f for f in (corners, mismatch, several, chips)}
+def energy() -> None:
+    """Print what samples cost over tau, and beside other circuits and software."""
+    transistor_energy.energy(ONE, np.ones(1), "K = 1, G = 4, x = 1")
+    model, x = MODELS["K = 4, bars"]
+    transistor_energy.energy(model, np.array(x), "K = 4, bars")
+
+
+def noise() -> None:
+    """Print what a step of every transistor costs with both sources of noise."""
+    print(
+        "| model | tau, step | noise | time points | Newton iterations | ms, each per step |\n|---|---|---|---|---|---|"
+    )
+    transistor_energy.noise(ONE, np.ones(1), "K = 1", 400)
+    for name, steps in (("K = 2", 250), ("K = 4, bars", 200)):
+        model, x = MODELS[name]
+        transistor_energy.noise(model, np.array(x), name, steps)
+
+
+def lag() -> None:
+    """Print what other mirrors and unit currents do to lag, mismatch and energy, and what a follower could."""
+    given = {"K = 1": (ONE, np.ones(1))}
+    given |= {name: (MODELS[name][0], np.array(MODELS[name][1])) for name in ("K = 2", "K = 4, bars")}
+    transistor_energy.follower(given)
+    transistor_energy.lag(ONE, np.ones(1), lambda chip: moved(chip, inputs=False))
+
+
+PARTS = {f.__name__: f for f in (corners, mismatch, several, chips, energy, noise, lag)}
 
 if __name__ == "__main__":
     PARTS[sys.argv[1]]()

@@ -29,6 +29,7 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
 from circuitlsc.simulator.ngspice.library import find_library
+from circuitlsc.simulator.vacask.program import find_programs
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
 
@@ -71,6 +72,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             find_library()
         except MissingSimulatorError as error:
             (pytest.fail if REQUIRED else pytest.skip)(str(error))
+
+
+@pytest.fixture(scope="session")
+def vacask_here() -> None:
+    """Skip a test where VACASK and its compiler are missing; fail it if the environment promised them."""
+    try:
+        find_programs()
+    except MissingSimulatorError as error:
+        (pytest.fail if os.environ.get("CIRCUITLSC_REQUIRE_VACASK") == "1" else pytest.skip)(str(error))
 
 
 @pytest.fixture(scope="session", autouse=True)

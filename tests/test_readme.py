@@ -70,6 +70,8 @@ def test_commands_and_exit_codes():
             "run",
             "explain",
             "build",
+            "export",
+            "cross-check",
             "report",
             "compare",
             "compare-samplers",

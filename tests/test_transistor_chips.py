@@ -19,7 +19,7 @@ from circuitlsc.nonideal.nonidealities import Nonidealities
 from circuitlsc.reference.exact import enumerate_supports
 from circuitlsc.sampling.compile import build_sampler
 from circuitlsc.studies.against_exact import with_gram
-from circuitlsc.studies.budget import ROUNDING, SILICON_CORNERS, WIDTH, error_budget, variants
+from circuitlsc.studies.budget import LAG, ROUNDING, SILICON_CORNERS, WIDTH, error_budget, variants
 from circuitlsc.studies.chip_yield import chip_yield
 from circuitlsc.studies.circuit_calibration import calibrate_circuit
 
@@ -103,10 +103,10 @@ def test_corners_of_transistors() -> None:
 
 
 @pytest.mark.slow
-def test_budget_has_rows_of_width_and_rounding() -> None:
+def test_budget_has_rows_of_width_rounding_and_lag() -> None:
     budget = error_budget(ONE, np.ones(1), {**MISMATCH, "corner": {"process": "ff"}}, **SHORT)
     names = [entry.name for entry in budget.entries]
-    assert names == ["ideal", WIDTH, ROUNDING, "mosfet.mismatch", "corner.process", "all"]
+    assert names == ["ideal", WIDTH, ROUNDING, LAG, "mosfet.mismatch", "corner.process", "all"]
     assert np.abs(budget[ROUNDING].change.p_active).max() < 1e-6  # G = 4 is whole
     assert np.abs(budget["mosfet.mismatch"].change.mean).max() > 0
 

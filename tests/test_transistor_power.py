@@ -23,7 +23,7 @@ def test_parts_take_what_the_supply_gives(sampler):
     chip, u = sampler.silicon, np.array([1.5])
     parts = held.powers(chip, sampler.model, sampler.scaling, u)
     circuit, cards = held._held(chip, sampler.model, sampler.scaling, u)
-    found = analysed(held._deck(circuit, cards, ["vdd", "vss"]), "op")
+    found = analysed(held._deck(circuit, cards, ["i(vdd)", "i(vss)"]), "op")
     given = -(chip.supply - BELOW) * found["vdd#branch"][0] + BELOW * found["vss#branch"][0]
     assert sum(parts.values()) == pytest.approx(given, rel=1e-3)
     assert min(parts.values()) > 0
@@ -53,7 +53,7 @@ def test_tables_of_a_chip_are_what_its_transistors_do():
     for u in ((-2.0, 3.0), (0.5, 1.8), (2.5, -1.6)):
         at = np.array(u)
         circuit, cards = held._held(chip.silicon, model, chip.scaling, at)
-        found = analysed(held._deck(circuit, cards, ["vheld_0", "vheld_1"]), "op")
+        found = analysed(held._deck(circuit, cards, ["i(vheld_0)", "i(vheld_1)"]), "op")
         current = np.array([found[f"vheld_{i}#branch"][0] for i in range(2)])
         np.testing.assert_allclose(current / chip.scaling.drift_current, chip.twin.drift(at), atol=0.06)
 

@@ -37,7 +37,15 @@ def examine() -> list[Finding]:
         for extra, what in EXTRAS.items()
         for requirement in requirements(extra)
     ]
-    return [Finding("ok", f"Python {platform.python_version()}"), *needed, _library(), _program(), *extras, _models()]
+    return [
+        Finding("ok", f"Python {platform.python_version()}"),
+        *needed,
+        _library(),
+        _program(),
+        *extras,
+        _models(),
+        _vacask(),
+    ]
 
 
 def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
@@ -76,6 +84,16 @@ def _program() -> Finding:
             "optional", "ngspice program", "only to run decks without Python; apt-get install ngspice (Debian, Ubuntu)"
         )
     return Finding("ok", f"ngspice program ({path})")
+
+
+def _vacask() -> Finding:
+    from circuitlsc.simulator.vacask.program import VERSION, find_programs
+
+    name = "VACASK with its compiler openvaf-r"
+    try:
+        return Finding("ok", f"{name} ({VERSION}, as tested: {find_programs().vacask.parent})")
+    except MissingSimulatorError as error:
+        return Finding("optional", name, f"only for circuitlsc cross-check. {error}")
 
 
 def _models() -> Finding:

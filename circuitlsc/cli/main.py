@@ -23,8 +23,8 @@ __all__ = ["EXIT_CODES", "FAILED", "USAGE", "app", "explain", "init", "learn", "
 
 # in the order in which --help lists them
 ORDER = (
-    "init run report explain build compare compare-samplers calibrate friction learn budget yield characterise paper draw "
-    "check doctor"
+    "init run report explain build export compare cross-check compare-samplers calibrate friction learn budget yield "
+    "characterise paper draw check doctor"
 )
 
 _EARLY = "interrupted; nothing was written"

@@ -1,4 +1,4 @@
-"""build, run, compare, draw, check, doctor: a circuit, its samples and pictures, netlists of others, what is installed."""
+"""build, export, run, compare, cross-check, draw, check, doctor: a circuit, its samples and pictures, what is installed."""
 
 from __future__ import annotations
 
@@ -61,6 +61,25 @@ def build(
     else:
         out.DECKS.write(output, deck)
     print(report, file=sys.stderr)
+
+
+@command("export", chains=False)
+def export(
+    job: Job,
+    dialect: Annotated[str, typer.Option("--dialect", metavar="NAME", help="vacask, spectre or verilog-a.")] = "vacask",
+    length: Annotated[
+        float,
+        typer.Option("--length", metavar="TAU", help="Of the noise that is written, and of the transient, in tau."),
+    ] = 100.0,
+) -> None:
+    """Write the circuit for another simulator: a netlist, the Verilog-A modules of its cells, and a piece of its noise."""
+    from circuitlsc.sampling.export import exported
+
+    config = job.load()
+    files = exported(config.sampler(), config.run, dialect, length)
+    with out.new_folder(job.output) as folder:
+        for name, text in files.items():
+            out.write_text(folder / name, text)
 
 
 def _learner(config: Path, anywhere: bool) -> CircuitLearner | None:
@@ -224,6 +243,42 @@ def compare(
     half = half_step(sampler, config.run, note=say)
     result = outcome(sampler, samples, expected=expected, half=half, note=say, **_judged(config))
     return Ended(text.dumps(result.numbers, indent=2, allow_nan=False) if json else result.report, result.verdict)
+
+
+@command("cross-check")
+def cross_check(
+    job: Job,
+    t_stop: Annotated[
+        float | None, typer.Option("--t-stop", help="Length per chain, tau; default: the config's.")
+    ] = None,
+) -> Ended:
+    """Run the circuit in ngspice and in VACASK on the same noise, and compare path, statistics and verdicts."""
+    from dataclasses import replace
+
+    from circuitlsc.cli.outcome import outcome, prepare
+    from circuitlsc.simulator.vacask.simulator import VACASK
+    from circuitlsc.studies import cross_check as study
+
+    config = job.load()
+    sampler, plan = study.for_referee(config.sampler()), config.run
+    plan = plan if t_stop is None else replace(plan, t_stop=t_stop)
+    sampler.tasks(plan)  # refuses a run that is too short before anything is written
+    VACASK.check()
+    with job.folder(config, sampler, t_stop=plan.t_stop, vacask=VACASK.version()) as (results, where):
+        with progress_lines():
+            here, there = study.run_both(sampler, plan, keep=job.failed, progress=True, **where)
+        for samples, name in ((here, "ngspice"), (there, "vacask")):
+            samples.save(results.folder / f"samples.{name}.nc")
+        known = prepare(sampler, plan, **_limits(config))
+
+        def judged(circuit: Sampler, samples: Samples) -> str:
+            return outcome(circuit, samples, expected=known, note=say, **_judged(config)).verdict
+
+        found = study.cross_check(sampler, here, there, judged=judged)
+        results.write("cross_check.json", found.to_dict())
+        results.report = found.report()
+        results.simulator += f" and {VACASK.version()}"
+    return job.ended(results.report)
 
 
 @command("draw", chains=False)

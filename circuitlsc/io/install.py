@@ -13,6 +13,7 @@ EXTRAS = {
     "schematic": "circuitlsc draw",
     "cluster": "--scheduler",
     "transistor": 'level = "transistor", with the models\' layout tools; the models alone are enough, see below',
+    "verilog-a": "circuitlsc cross-check, which needs a second simulator",
     "arviz": "ArviZ on samples.to_arviz()",
 }
 

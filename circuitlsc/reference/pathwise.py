@@ -20,6 +20,8 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.planning.extrapolation import FIRST, extrapolate
 
 Inputs = Callable[[int, float], Mapping[str, Array] | None]
+#: shares of a chunk's first step at which there are points, its length in steps, and how many of them by backward Euler
+Opening = tuple[tuple[float, ...], float, int]
 
 NEWTON_STEPS = 60
 FULL_STEPS = 12  # of them without a line search
@@ -134,6 +136,7 @@ def trapezoid(
     tries: int = 1,
     simulator: bool = False,
     after: Callable[[int, Array], None] | None = None,
+    opening: Opening | None = None,
 ) -> Array:
     """Integrate the twin on given noise increments.
 
@@ -159,6 +162,8 @@ def trapezoid(
         Whether to search a step's solution as ngspice does (`simulator_step`), which matters where it has several.
     after : callable or None
         Called with k and the state after each step.
+    opening : Opening or None
+        How a chunk's first step is cut; None as ngspice does it.
 
     Returns
     -------
@@ -194,15 +199,35 @@ def trapezoid(
         if restarts is not None and k in restarts:
             u = restarts[k]
             f = twin.drift(u, at(k, 0.0))
-        if k % chunk == 0:
-            for part in (FIRST, 2 * FIRST):
-                u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, at(k, part))
-            begin = 2 * FIRST
-        u, f = rest_of_step(k, u, f, begin, tries)
+        if k % chunk == 0 and opening is not None:
+            u, f = _opened(twin, u, dw, step, partial(at, k), opening)
+        else:
+            if k % chunk == 0:
+                for part in (FIRST, 2 * FIRST):
+                    u, f = implicit_step(twin, u + FIRST * dw, FIRST * step, u, at(k, part))
+                begin = 2 * FIRST
+            u, f = rest_of_step(k, u, f, begin, tries)
         out[k] = u
         if after is not None:
             after(k, u)
     return out
+
+
+def _opened(
+    twin: Twin, u: Array, dw: Array, step: float, at: Callable[[float], Mapping[str, Array] | None], opening: Opening
+) -> tuple[Array, Array]:
+    """Go through a chunk's first step point by point; return the state at its end and its drift."""
+    shares, length, euler = opening
+    begin, f = 0.0, np.zeros_like(u)
+    for i, share in enumerate(shares):
+        part, x = share - begin, at(share)
+        h, base = part * length * step, u + part * dw
+        if i < euler:
+            u, f = implicit_step(twin, base, h, u, x)
+        else:
+            u, f = implicit_step(twin, base + 0.5 * h * f, 0.5 * h, base + h * f, x)
+        begin = share
+    return u, f
 
 
 def broken_trapezoid(

@@ -36,6 +36,19 @@ TERMS = {
     "all statistics together, not one by one.",
     "software": "What software finds as the minimum of the same objective.",
     "difference": "Circuit minus software, in units of the model.",
+    # two simulators
+    "paths": "Which two are compared on the same noise: each simulator with NumPy at its own time points, and both with each "
+    "other.",
+    "in ngspice": "What the samples of ngspice give.",
+    "in VACASK": "What the samples of VACASK give, a second simulator, on the same noise.",
+    "bound": "What the root mean square may be at most: 1e-6, or 5e-9 with a tolerance of 1e-9; 0.05 between the simulators, "
+    "whose chunks open in different ways, and as right paths part for a moment where a state goes to either side of 0.",
+    "median": "Median of that difference.",
+    "its bound": "What the median may be at most: 1e-6, or 5e-9 with a tolerance of 1e-9; 0.001 between the simulators.",
+    "largest difference": "Largest absolute difference of the two.",
+    "length": "How long two paths are compared, tau per chain.",
+    "cells": "What the cells of both circuits are, and the tolerance of the iteration that solves each step.",
+    "simulators": "Which programs ran the circuit, with the beginnings of their hashes.",
     # a memory
     "largest": "Of an input, circuit minus exact of the latent that is farthest off.",
     "of all statistics": "Over all that is judged of an input: P(active), means, standard deviations and pairs.",

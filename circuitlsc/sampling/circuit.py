@@ -9,21 +9,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
 from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
+from circuitlsc.circuit.closed import closed, leaking
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
+from circuitlsc.circuit.modules import in_modules
 from circuitlsc.circuit.transistor.design import Design
 from circuitlsc.circuit.transistor.silicon import Silicon
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.io.shown import Shown
+from circuitlsc.model.closed_forms import Forms, forms_of
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
@@ -35,6 +38,7 @@ from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Ranges, Scaling
 from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.system import SETTLING_CHUNK, TOLERANCE, System, system_of
+from circuitlsc.simulator.modules import Netlist
 from circuitlsc.simulator.ngspice.deck import fingerprint, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
@@ -79,6 +83,8 @@ class CompiledCircuit(Shown):
         Of the inputs that are remembered, if they are.
     sizes : Design or None
         Of a circuit in transistors.
+    cells : str
+        ``"table"``, or ``"closed"``: the closed forms that the tables are of (`circuitlsc.model.closed_forms`).
     """
 
     model: SparseCodingModel
@@ -99,6 +105,7 @@ class CompiledCircuit(Shown):
     source: str | None = None
     features: Features | None = None
     sizes: Design | None = None
+    cells: str = "table"
 
     def _line(self) -> str:
         kind, model, step = self.dynamics.kind, self.model, f"step {self.plan.step:.4g} tau"
@@ -167,7 +174,7 @@ class CompiledCircuit(Shown):
         nonideal: Nonidealities | None = None,
     ) -> SignalFlowGraph:
         """Return the graph with another form of noise, other wires, loop or parts, at the same step, width and scales."""
-        return self.system.graph(
+        graph = self.system.graph(
             self.model,
             self.first_x,
             form=self.form,
@@ -182,6 +189,34 @@ class CompiledCircuit(Shown):
             step=self.plan.step if noise == "external" else self._held,
             loop=loop or self.loop,
         )
+        return graph if self.cells == "table" else closed(graph, self._forms)
+
+    def closed(self) -> Self:
+        """Return the circuit with the closed forms of its tables, which takes ngspice longer, and which other simulators run.
+
+        Raises
+        ------
+        InputError
+            If its cells have none.
+        """
+        made = replace(self, cells="closed")
+        _ = made.in_modules
+        return made
+
+    @property
+    def _forms(self) -> Forms:
+        """The closed forms of an ideal circuit's tables."""
+        if self.level != "ideal":
+            raise InputError(
+                f'level = "{self.level}" has cells that no Verilog-A module describes: closed forms are of ideal cells. Use '
+                'level = "ideal".'
+            )
+        return forms_of(self.model, self.dynamics, self.form, self.plan.width, self.plan.smoothing)
+
+    @cached_property
+    def in_modules(self) -> Netlist:
+        """A circuit of closed forms as instances of Verilog-A modules."""
+        return in_modules(self.graph, self.scaling)
 
     def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
         """Return the chip of a circuit in transistors, or another one of the same design."""
@@ -231,7 +266,7 @@ class CompiledCircuit(Shown):
     @cached_property
     def twin(self) -> Twin:
         """The NumPy twin of the circuit."""
-        return Twin(self.graph)
+        return Twin(self.graph if self.cells == "table" else leaking(self.graph, self.scaling))
 
     @cached_property
     def library_deck(self) -> str:
@@ -312,18 +347,8 @@ class CompiledCircuit(Shown):
             c for c in self.graph.cells if c.quantity == "s" and not self.of_transistors
         )  # not a gate line's volts
         code = next(carries, self.graph.neurons)
-        m, s = self.model, self.scaling
-        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
-        sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
-        header = [
-            f"circuitlsc {self.system.word}: {sizes}, {m.prior.kind} prior, {layout}",
-            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
-            f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
-            self.system.equation(),
-            f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
-            f"tau: {s.tau!r} s",
-            f"cells    {self._cells()}; step {self._held!r} tau",
-        ]
+        header = self.head(self._held)
+        s = self.scaling
         if self.stream is not None:
             rows, hold = len(self.stream.rows), self.stream.hold
             again = "" if self.stream.order == "once" else " in turn, again and again (means are over all of them)"
@@ -343,10 +368,26 @@ class CompiledCircuit(Shown):
             at_rest=self.of_transistors,
         )
 
+    def head(self, step: float) -> list[str]:
+        """Return the first lines of a deck: model, units, cells, and its step in units of tau."""
+        m, s = self.model, self.scaling
+        numbers = " ".join(f"{k}={v!r}" for k, v in m.prior.numbers().items())
+        sizes, layout = f"{m.n_features} x {m.n_latents}", self.system.layout(self.form)
+        return [
+            f"circuitlsc {self.system.word}: {sizes}, {m.prior.kind} prior, {layout}",
+            f"{GENERATED} {version('circuitlsc')}; regenerate it instead of editing",
+            f"model    x = A s + n, sigma={float(m.sigma)!r}; {m.prior.kind} {numbers} signed={m.prior.signed}",
+            self.system.equation(),
+            f"units    u, s: {s.volt!r} V; r: {s.volt_r!r} V; e: {s.volt_e!r} V; drift: {s.drift_current!r} A; "
+            f"tau: {s.tau!r} s",
+            f"cells    {self._cells()}; step {step!r} tau",
+        ]
+
     def _cells(self) -> str:
         """Say in a deck's header what its cells are."""
         if self.sizes is None:
-            return f"comparator width {self.plan.width!r} units{self.plan.smoothing.said}"
+            forms = "" if self.cells == "table" else ", closed forms"
+            return f"comparator width {self.plan.width!r} units{self.plan.smoothing.said}{forms}"
         return f"{self.silicon.what()} w = I0/I1 = {self.plan.width!r} units"
 
     def what(self) -> str:

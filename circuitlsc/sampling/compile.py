@@ -278,4 +278,5 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
         if sampler.features is not None:
             named = is_kind(str(sampler.dynamics.features))
             arguments |= {"order": stream.order, "features": None if named else sampler.features.phi.T}
-    return build_sampler(sampler.model, sampler.x, **{**arguments, **changes})
+    made = build_sampler(sampler.model, sampler.x, **{**arguments, **changes})
+    return made if sampler.cells == "table" else made.closed()

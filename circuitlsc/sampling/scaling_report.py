@@ -18,6 +18,7 @@ from circuitlsc.circuit.cells import (
 )
 from circuitlsc.circuit.electrical_rules import flatten
 from circuitlsc.circuit.memory import CROSSTALK, crosstalk, independent, lines_at_rest, responses
+from circuitlsc.circuit.transistor.cells.amplifier import amplifier, amplifier_bias
 from circuitlsc.circuit.transistor.design import Design
 from circuitlsc.model.features import Features
 from circuitlsc.model.gram import blocks
@@ -98,6 +99,9 @@ def _transistor_rows(sampler: CompiledCircuit, sizes: Design) -> Iterator[tuple[
     mirrors = [entry.cell for sign in (1, -1) for entry in sizes.entries(sign)]
     inputs = [] if sampler.stream is not None else [cell for _, cell, _ in sizes.inputs(silicon.b)]
     cells = [sizes.bias, *[sizes.threshold, sizes.gate] * n, *mirrors, *inputs]
+    if sizes.keys.noise == "amplifier":
+        made = silicon.amplifiers[0]
+        cells += [amplifier_bias(made), *[amplifier(made)] * n]
     layout = sampler.system.layout(sampler.form)
     count, area = sum(cell.transistors for cell in cells), sum(cell.gate_area for cell in cells)
     what = f"{sampler.level} level, {layout}, {model.n_features} x {model.n_latents}"
@@ -120,9 +124,10 @@ def _transistor_rows(sampler: CompiledCircuit, sizes: Design) -> Iterator[tuple[
     whose = "the bias block and " + ("one neuron" if silicon.chip.matched else f"{n} neurons")
     rest = silicon.tables.supply
     yield "supply", f"{rest:.3g} A at rest of {whose}: {rest * silicon.supply:.3g} W at {silicon.supply:g} V"
-    if silicon.chip.trims:
-        largest = max(abs(volt) for volt in silicon.chip.trims.values())
-        yield "trims", f'"{sizes.keys.trim}": {len(silicon.chip.trims)} gates, up to {1e3 * largest:.3g} mV'
+    trims = silicon.trims
+    if trims:
+        largest = max(abs(volt) for volt in trims.values())
+        yield "trims", f'"{sizes.keys.trim}": {len(trims)} gates, up to {1e3 * largest:.3g} mV'
     yield from _noise_rows(sampler)
     found = ", ".join(f"{i.name} = {i.value}" for i in sampler.nonideal.imperfections())
     yield "imperfections", f"{found} (seed {sampler.nonideal.seed})" if found else "none: typical, 300 K, matched"

@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from circuitlsc.errors import MissingSimulatorError
+from circuitlsc.io.processes import end_with_parent
 from circuitlsc.simulator import analysis, worker
 from circuitlsc.simulator.ngspice import transient  # noqa: F401  (loads the compiled callbacks)
 from circuitlsc.simulator.ngspice.library import find_library
@@ -33,7 +34,7 @@ WORK = {"chain": worker.main, "analysis": analysis.main}
 IDLE = 60.0  # s: how long it stays without work
 MESSAGE = 16_384  # bytes
 SERVER, WORKER = "lsc-server", "lsc-worker"  # what ps calls them
-_SET_DEATH_SIGNAL, _SET_NAME = 1, 15  # prctl
+_SET_NAME = 15  # prctl
 
 
 def _call_myself(name: str) -> None:
@@ -54,7 +55,7 @@ def _worker(what: str, folder: str, descriptors: list[int], server: int) -> None
     """Be a worker: do what is asked for in a folder, and end."""
     code = 1
     try:
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+        end_with_parent()
         if os.getppid() != server:  # it ended before that
             return
         os.dup2(descriptors[0], 2)  # the others, of locks, are held by being open

@@ -198,6 +198,13 @@ def first_state(task: ChainTask) -> ChainState:
     return ChainState(0, task.start, task.held_start, (task.feedback_start,) * 3 if task.feedback else ())
 
 
+def has_settled(task: ChainTask, steps: int, samples: Array) -> bool:
+    """Return whether a chain that settles has: no node moved by more than it says within its last chunk, after the warmup."""
+    return (
+        task.settle > 0 and steps >= task.n_warmup + task.thin and float(np.max(np.ptp(samples, axis=0))) <= task.settle
+    )
+
+
 def chunk_length(n_states: int) -> int:
     """Return the steps per transient: about a second of work, and a few megabytes of samples at most."""
     return int(min(20_000, max(500, 1_300_000 // n_states**2)))

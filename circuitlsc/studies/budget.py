@@ -28,6 +28,7 @@ from circuitlsc.sampling.samples import Samples
 from circuitlsc.studies.against_exact import unpaired, with_gram
 from circuitlsc.studies.device_law import predict_law
 from circuitlsc.studies.frame import check_samples_one, common_step, read, read_rows, run_all, split_options
+from circuitlsc.studies.lag import of_lag
 from circuitlsc.studies.small_signal import Prediction, predict, predict_rows
 from circuitlsc.validation.judge import circuit_statistics, exact_statistics, target_of
 from circuitlsc.validation.law import law_of_run, law_statistics
@@ -50,10 +51,11 @@ SILICON_CORNERS: dict[str, tuple[Any, ...]] = {
     "corner.temperature": (233.15, 358.15, 398.15),
     "corner.supply": (3.0 / 3.3, 3.6 / 3.3),
 }
-WIDTH, ROUNDING = "width", "weight rounding"
+WIDTH, ROUNDING, LAG = "width", "weight rounding", "lag"
 SILICON_ROWS = (
     "ideal: the chip of equal transistors at the typical corner; width: ideal cells of its width; weight rounding: its "
-    "whole numbers of unit mirrors in the exact posterior; all against the exact posterior"
+    "whole numbers of unit mirrors in the exact posterior; these against the exact posterior. lag: what the chip's delays, as "
+    "measured, change in NumPy"
 )
 
 
@@ -368,6 +370,7 @@ def error_budget(
     entries = [_of_ideal(ideal, done["ideal"])]
     if silicon:
         entries += [replace(_of_ideal(samplers[WIDTH], done[WIDTH]), name=WIDTH), _of_rounding(ideal, run.seed)]
+        entries.append(BudgetEntry(LAG, {}, of_lag(ideal, seed=run.seed)))
     for name, parts in circuits:
         device = samplers[name]
         after, half = read_rows(ideal, done[name]), done.get(name + HALF)

@@ -1,7 +1,8 @@
-r"""Design rules of a device-level circuit, checked before it runs: each says what is needed and what is there.
+r"""Design rules of a circuit, checked before it runs: each says what is needed and what is there.
 
-The loop gain comes from ngspice's ``.ac`` analysis of the very crossbars and op-amps of the circuit, with every gate open
-(all latents active, the fastest case) and driven along the fastest mode v:
+Those of transistors: `circuitlsc.studies.transistor_rules`. Of devices the loop gain comes from ngspice's ``.ac`` analysis
+of the very crossbars and op-amps of the circuit, with every gate open (all latents active, the fastest case) and driven along
+the fastest mode v:
 
 .. math:: L(j\omega) = \frac{v^T e(j\omega)}{j\omega\tau\,(1 + j\omega t_d)}, \qquad
           \text{phase margin} = 180^\circ + \arg L \text{ where } |L| = 1
@@ -46,7 +47,9 @@ from circuitlsc.reference.statistics import MARGINALS
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.simulator.analysis import analyse
 from circuitlsc.studies.device_law import UNPREDICTED, device_law
+from circuitlsc.studies.rule import Rule, rule
 from circuitlsc.studies.small_signal import LINES, gradient_offset, loop_lag
+from circuitlsc.studies.transistor_rules import transistor_rules
 
 LAG = 0.02  # of a linear mode's variance
 MARGIN = 60.0  # degrees
@@ -56,28 +59,6 @@ CLIPPED = 1e-4  # of the samples, or draws
 LAW_ERROR = 0.02  # of P(active), and of mean and sd in units of the slab, by one imperfection
 NEGLIGIBLE = 0.001  # of these: no rule of its own
 FAR = 6.0  # standard deviations of a noise voltage: one in 5e8 is farther
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule: what is there, its limit, and whether it holds.
-
-    Attributes
-    ----------
-    name, text : str
-        The text has both numbers, and what to do if the rule is broken.
-    value, limit : float
-    ok : bool
-    """
-
-    name: str
-    text: str
-    value: float
-    limit: float
-    ok: bool
-
-    def __str__(self) -> str:
-        return self.text
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +140,7 @@ def loop_gain(sampler: Sampler, *, points: int = 20) -> LoopGain:
 
 
 def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
-    """Check the design rules of a device-level circuit.
+    """Check the design rules of a circuit of devices or transistors; an ideal one has none.
 
     Parameters
     ----------
@@ -167,6 +148,8 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
     ac : bool
         Whether to measure the loop gain (half a second).
     """
+    if sampler.level == "transistor":
+        return list(transistor_rules(sampler))
     if sampler.level != "device":
         return []
     if not sampler.dynamics.has_energy:
@@ -180,14 +163,8 @@ def check_rules(sampler: Sampler, *, ac: bool = True) -> list[Rule]:
         loop = loop_gain(sampler)
         text = f"phase margin {loop.phase_margin:.1f} degrees at {loop.crossover:.3g} Hz, needed {MARGIN:g}"
         cure = ": the fastest mode rings. Raise tau or op_amp.gbw, or lower the delay."
-        rules += [_stability(sampler), _rule("phase margin", text, loop.phase_margin, MARGIN, cure, at_least=True)]
+        rules += [_stability(sampler), rule("phase margin", text, loop.phase_margin, MARGIN, cure, at_least=True)]
     return rules
-
-
-def _rule(name: str, text: str, value: float, limit: float, cure: str, *, at_least: bool = False) -> Rule:
-    """Return a rule, which is kept if the value is at most (or at least) the limit; a broken one's text says the cure."""
-    kept = value >= limit if at_least else value <= limit
-    return Rule(name, text if kept else text + cure, value, limit, kept)
 
 
 def _stability(sampler: Sampler) -> Rule:
@@ -202,7 +179,7 @@ def _stability(sampler: Sampler) -> Rule:
     limit = -1e-3 * sampler.plan.fastest_mode
     text = f"slowest mode with all gates open {value:.3g} / tau, needed {limit:.3g}"
     cure = ": it grows without bound. Use smaller errors of the crossbar, or rails."
-    return _rule("stability", text, value, limit, cure, at_least=True)
+    return rule("stability", text, value, limit, cure, at_least=True)
 
 
 def _speed(sampler: Sampler) -> Iterator[Rule]:
@@ -224,7 +201,7 @@ def _speed(sampler: Sampler) -> Iterator[Rule]:
         text = f"{what} {seconds:.3g} s times the fastest mode {rate / scaling.tau:.3g} /s{over} is {value:.3g}, limit {LAG:g}"
         cure = f": a mode's variance is off by {value:.0%}. {cure.format(scaling.tau * value / LAG)}"
         if seconds > 0:
-            yield _rule(name, text, value, LAG, cure)
+            yield rule(name, text, value, LAG, cure)
     slow_rate = 1 / sampler.plan.time_scale
     for name, corner, what in (
         ("1/f noise", parts.noise.flicker_corner, "the corner of the 1/f noise"),
@@ -235,17 +212,17 @@ def _speed(sampler: Sampler) -> Iterator[Rule]:
             own = slow_rate / (2 * math.pi * scaling.tau)
             text = f"{what} {corner:.3g} Hz over the prior's own rate {own:.3g} Hz is {value:.3g}, limit {LAG:g}"
             cure = f": slow modes get another temperature. Lower it, or tau to {scaling.tau * LAG / value:.2g} s."
-            yield _rule(name, text, value, LAG, cure)
+            yield rule(name, text, value, LAG, cure)
     value = rate * sampler.plan.step
     text = f"step {sampler.plan.step:.3g} tau times the fastest mode {rate:.3g} / tau is {value:.3g}, limit 4"
-    yield _rule("step", text, value, 4.0, ": shorten run.step.")
+    yield rule("step", text, value, 4.0, ": shorten run.step.")
     if math.isfinite(limit := parts.op_amp.slew_rate):
         # e moves by its mode's noise within the closed loop's time, or within a step if that is longer
         time = max(lag, sampler.plan.step * scaling.tau)
         e = math.sqrt(2 * time / scaling.tau) * float(np.sqrt(np.max(np.diag(sampler.model.gram @ sampler.model.gram))))
         value = 3 * e * scaling.volt_e / time
         text = f"e moves at up to {value:.3g} V/s (3 sd over {time:.3g} s), the slew rate is {limit:.3g} V/s"
-        yield _rule("slew rate", text, value, limit, ": raise tau or the slew rate.")
+        yield rule("slew rate", text, value, limit, ": raise tau or the slew rate.")
 
 
 def _comparators(sampler: Sampler) -> Iterator[Rule]:
@@ -260,7 +237,7 @@ def _comparators(sampler: Sampler) -> Iterator[Rule]:
     ):
         if value > 0:
             text = f"{what} {value:.3g} V, a tenth of the slab is {limit:.3g} V"
-            yield _rule("comparator", text, value, limit, ": the drift is no gradient.")
+            yield rule("comparator", text, value, limit, ": the drift is no gradient.")
 
 
 def _voltages(sampler: Sampler) -> Iterator[Rule]:
@@ -281,7 +258,7 @@ def _voltage(sampler: Sampler, name: str, value: float, rail: float) -> Rule:
     limit = min(rail, sampler.scaling.rails) * sampler.nonideal.corner.supply
     text = f"{name} reaches {value:.3g} V, the rail is {limit:.3g} V"
     cure = f": set circuit.rails to {limit / HEADROOM:.2g} (the voltage scales follow), or lower circuit.volt."
-    return _rule(f"voltage of {name}", text, value, limit, cure)
+    return rule(f"voltage of {name}", text, value, limit, cure)
 
 
 def _currents(sampler: Sampler) -> Iterator[Rule]:
@@ -302,7 +279,7 @@ def _currents(sampler: Sampler) -> Iterator[Rule]:
         value = float(np.max(np.abs(offsets))) * drift
         if value > 0:
             text = f"{what} reach {value:.3g} A, the prior's current is {smallest:.3g} A (limit {OFFSET:.0%} of it)"
-            yield _rule("offset", text, value, OFFSET * smallest, ": trim them, or AC-couple.")
+            yield rule("offset", text, value, OFFSET * smallest, ": trim them, or AC-couple.")
 
 
 def _settling(sampler: Sampler) -> Iterator[Rule]:
@@ -320,21 +297,21 @@ def _settling(sampler: Sampler) -> Iterator[Rule]:
         value = 2 * late / scaling.tau
         text = f"the comparators' delay {late:.3g} s takes {value:.3g} of a draw's correlation (2 delay/tau), limit {LAG:g}"
         cure = f": threshold and draw are of two times, which is not simulated. Raise tau to {2 * late / LAG:.2g} s."
-        yield _rule("comparator delay", text, value, LAG, cure)
+        yield rule("comparator delay", text, value, LAG, cure)
     if math.isfinite(parts.op_amp.gbw):
         value, least = slowest_op_amp(sampler.graph, Hardware(parts, scaling)), SETTLES / step
         text = f"the slowest op-amp settles at {value:.3g} / tau, needed {least:.3g} / tau (half a step)"
         cure = (
             f": it keeps its pole. Raise op_amp.gbw to {parts.op_amp.gbw * least / value:.2g} Hz, or tau, or the step."
         )
-        yield _rule("op-amp settling", text, value, least, cure, at_least=True)
+        yield rule("op-amp settling", text, value, least, cure, at_least=True)
     if math.isfinite(limit := parts.op_amp.slew_rate) and sampler.stream is not None and sampler.encoder is not None:
         moves = [
             float(np.max(np.abs(np.diff(values, axis=0)), initial=0.0)) for values in sampler.encoder.layers(sampler.x)
         ]
         value = max(moves) * scaling.volt / (step * scaling.tau / 2)
         text = f"the encoder moves at up to {value:.3g} V/s from input to input, the slew rate is {limit:.3g} V/s"
-        yield _rule("slew rate", text, value, limit, ": raise tau or the slew rate.")
+        yield rule("slew rate", text, value, limit, ": raise tau or the slew rate.")
 
 
 def _rails_of_law(sampler: Sampler) -> Iterator[Rule]:
@@ -352,7 +329,7 @@ def _rails_of_law(sampler: Sampler) -> Iterator[Rule]:
     }
     for what, value in beyond.items():
         text = f"{what} is beyond the rails of {rail:.3g} V in {value:.2g} of the samples, limit {CLIPPED:g}"
-        yield _rule(f"voltage of {what}", text, value, CLIPPED, ": lower circuit.volt, or raise circuit.rails.")
+        yield rule(f"voltage of {what}", text, value, CLIPPED, ": lower circuit.volt, or raise circuit.rails.")
 
 
 def _flicker(sampler: Sampler) -> Iterator[Rule]:
@@ -362,7 +339,7 @@ def _flicker(sampler: Sampler) -> Iterator[Rule]:
         value = noise.flicker_variance(1.0)
         text = f"1/f noise adds {value:.3g} to the variance 1 of u, limit {LAG:g}"
         cure = f": lower noise.flicker_corner to {corner * LAG / value:.2g} Hz, or AC-couple."
-        yield _rule("1/f noise", text, value, LAG, cure)
+        yield rule("1/f noise", text, value, LAG, cure)
 
 
 def _law_errors(sampler: Sampler) -> Iterator[Rule]:
@@ -383,7 +360,7 @@ def _law_errors(sampler: Sampler) -> Iterator[Rule]:
                 f"{name} alone moves P(active) by {moved['p_active']:.3g}, mean and sd by {moved['mean'] / slab:.3g} and "
                 f"{moved['sd'] / slab:.3g} slabs, limit {LAW_ERROR:g}"
             )
-            yield _rule(name, text, value, LAW_ERROR, ": lower it; circuitlsc budget measures it.")
+            yield rule(name, text, value, LAW_ERROR, ": lower it; circuitlsc budget measures it.")
 
 
 def _memory(sampler: Sampler) -> Iterator[Rule]:
@@ -399,10 +376,10 @@ def _memory(sampler: Sampler) -> Iterator[Rule]:
         value = float(np.abs(moved[:, ~own]).max(initial=0.0))
         text = f"an input moves the states of others by {value:.3g} of its own response, limit {CROSSTALK:g}"
         cure = ": use better parts, or features with smaller dual vectors."
-        yield _rule("crosstalk", text, value, CROSSTALK, cure)
+        yield rule("crosstalk", text, value, CROSSTALK, cure)
         value = float(np.abs(moved[:, own] - 1).max())
         text = f"an input's own response is off by {value:.3g}, limit {OWN:g}"
-        yield _rule(
+        yield rule(
             "own response", text, value, OWN, ": so is its temperature. Use better parts, or trim the multipliers."
         )
     rate = float(memory.conductances[0])
@@ -413,7 +390,7 @@ def _memory(sampler: Sampler) -> Iterator[Rule]:
             f"the leak {rate:.3g} / tau takes {away:.3g} of a weight while its input is away; times N and the slab squared "
             f"it is {value:.3g}, limit {LAG:g}"
         )
-        yield _rule(
+        yield rule(
             "retention", text, value, LAG, ": it is a prior of its own. Raise plastic.leak_resistance, or lower tau."
         )
     phi, v = lines_at_rest(graph)
@@ -421,7 +398,7 @@ def _memory(sampler: Sampler) -> Iterator[Rule]:
     if (value := float(np.abs(written).max())) > 0:
         smallest = 1 / prior.slab_scale
         text = f"the write multipliers' offsets drift by {value:.3g} / tau, limit {OFFSET:.0%} of the prior's {smallest:.3g}"
-        yield _rule("write offset", text, value, OFFSET * smallest, ": trim them.")
+        yield rule("write offset", text, value, OFFSET * smallest, ": trim them.")
     yield _voltage(sampler, "w", sampler.ranges.w * scaling.volts("w"), parts.integrator.rail)
     for name, lines in (("phi", phi), ("v", v)):
         made = math.inf if features.weights is None and name == "phi" else parts.op_amp.rail
@@ -433,9 +410,9 @@ def _memory(sampler: Sampler) -> Iterator[Rule]:
         least = SETTLES / sampler.plan.step
         text = f"the slowest op-amp of the lines settles at {slowest:.3g} / tau, needed {least:.3g} / tau (half a step)"
         cure = ": an input is written by the last one's vectors for a while. Raise op_amp.gbw, or tau."
-        yield _rule("lines settling", text, slowest, least, cure, at_least=True)
+        yield rule("lines settling", text, slowest, least, cure, at_least=True)
     if amps and math.isfinite(limit := parts.op_amp.slew_rate):
         moves = [np.abs(np.diff(lines, axis=1, append=lines[:, :1])).max() for lines in (phi, v)]
         value = float(max(moves)) * scaling.volt / (sampler.plan.step * scaling.tau / 2)
         text = f"the lines move at up to {value:.3g} V/s from input to input, the slew rate is {limit:.3g} V/s"
-        yield _rule("lines slew rate", text, value, limit, ": raise tau or the slew rate.")
+        yield rule("lines slew rate", text, value, limit, ": raise tau or the slew rate.")

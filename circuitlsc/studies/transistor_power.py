@@ -3,14 +3,12 @@ r"""What a chip of transistors takes from its supply, part by part, at operating
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from circuitlsc.circuit.transistor.cells.amplifier import amplifier
+from circuitlsc.circuit.transistor.cells.amplifier import amplifier, amplifier_bias
 from circuitlsc.circuit.transistor.held import powers
-from circuitlsc.circuit.transistor.noise import measure_amplifier, tuned
-from circuitlsc.circuit.transistor.process import CELSIUS
 from circuitlsc.io.arrays import Array
 from circuitlsc.sampling.sampler import Sampler
 
@@ -56,13 +54,20 @@ def chip_powers(sampler: Sampler, states: Array) -> Iterator[tuple[str, int, flo
         own = [name for name in found[0] if name.startswith(begin)]
         watts = float(np.mean([sum(each[name] for name in own) for each in found]))
         yield part, len(own), watts, f"{text}; {areas[part]:.0f} um^2 of gates"
-    made = tuned(sizes.unit_e, sampler.scaling.tau)
-    corner = sampler.nonideal.corner
-    where: dict[str, Any] = {
-        "corner": corner.process,
-        "celsius": corner.temperature - CELSIUS,
-        "supply": chip.supply,
-    }
-    watts = n * measure_amplifier(made, **where).power
+    watts, area = amplifier_power(sampler, sampler.scaling.tau)
     there = "in the netlist" if sizes.keys.noise == "amplifier" else "not in this netlist: what they would take"
-    yield "noise amplifiers", n, watts, f"with their bias, {there}; {n * amplifier(made).gate_area:.0f} um^2 of gates"
+    yield "noise amplifiers", n, watts, f"with their bias, {there}; {area:.0f} um^2 of gates"
+
+
+def amplifier_power(sampler: Sampler, tau: float) -> tuple[float, float]:
+    """Return the watts and the gate area (square micrometres) of all noise amplifiers at a tau, second, with their bias.
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point of one.
+    """
+    n = sampler.model.n_latents
+    made, _, each = replace(sampler.silicon, tau=tau).amplifiers
+    watts = each[0].bias_power + n * float(np.mean([m.power for m in each]))
+    return watts, n * amplifier(made).gate_area + amplifier_bias(made).gate_area

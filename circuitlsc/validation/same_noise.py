@@ -13,7 +13,7 @@ from circuitlsc.circuit.graph import Twin
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
-from circuitlsc.reference.pathwise import TrapezoidFailed, broken_trapezoid, trapezoid
+from circuitlsc.reference.pathwise import Opening, TrapezoidFailed, broken_trapezoid, trapezoid
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.samples import Samples
 from circuitlsc.simulator.ngspice.noise import task_paths
@@ -48,7 +48,9 @@ class PathDifference:
         return {"max_abs": self.max_abs, "rms": self.rms, "time": self.time, "median": self.median}
 
 
-def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> tuple[Array, Array]:
+def same_noise(
+    sampler: Sampler, samples: Samples, n_steps: int, name: str = "u", opening: Opening | None = None
+) -> tuple[Array, Array]:
     """Return the circuit's states u and the twin's on the same noise, each (chain, draw, n_latents), for the first steps.
 
     Parameters
@@ -60,6 +62,8 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
         How far to integrate; capped at the run's length, or, of a memory, at that of its first visits.
     name : str
         Letter of the vector that is wanted: one of states, or of what is observed beside them.
+    opening : Opening or None
+        How the simulator cut the first step of a chunk, if it was not ngspice.
 
     Raises
     ------
@@ -87,7 +91,9 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     def path(chain: int) -> Array:
         if not task.sources:
             return np.zeros((n_steps, twin.size))
-        increments = task_paths(replace(task, chain=chain)).increments(n_steps)
+        increments = shaped(
+            sampler, task_paths(replace(task, chain=chain)).increments(n_steps), step, int(attrs["chunk"])
+        )
         return twin.spread(increments, {name: rows[1:] for name, rows in inputs.items()})
 
     increments = np.stack([path(c) for c in chains], axis=1)
@@ -97,9 +103,9 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     given: dict[str, Any] = {"chunk": int(attrs["chunk"]), "inputs": inputs or None}
     if samples.remembered:
         given |= {"tries": CUTS, "simulator": True}  # at a switch the gradient at the gates is large
-    solve = (
-        partial(trapezoid, restarts=restarts) if sampler.loop != "broken" else partial(broken_trapezoid, sampler.graph)
-    )
+    solve: Any = partial(trapezoid, restarts=restarts, opening=opening)
+    if sampler.loop == "broken":
+        solve = partial(broken_trapezoid, sampler.graph)
     z = solve(twin, start, increments, step, **given)
     which = task.kept(0, n_steps)
     z = z[which].transpose(1, 0, 2)
@@ -113,6 +119,16 @@ def same_noise(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u"
     if restarts:
         kept[:, 0] = circuit[:, 0]  # where the twin starts: before it the warmup has no restarts
     return circuit, kept
+
+
+def shaped(sampler: Sampler, increments: Array, step: float, chunk: int) -> Array:
+    """Return increments (n_steps, n_sources) as each noise cell shapes its own."""
+    out, first = np.array(increments), 0
+    for noise in sampler.graph.noises:
+        own = slice(first, first + len(noise.sources))
+        out[:, own] = noise.shaped(increments[:, own], sampler.scaling, step, chunk)
+        first = own.stop
+    return out
 
 
 def _read(sampler: Sampler, z: Array, inputs: Mapping[str, Array], name: str) -> Array:
@@ -135,9 +151,11 @@ def _restarts(samples: Samples, task: ChainTask, n_steps: int, twin: Twin, tau: 
     return {int(k): z[:, i] for i, k in enumerate(steps) if i % every == 0}
 
 
-def path_difference(sampler: Sampler, samples: Samples, n_steps: int, name: str = "u") -> PathDifference:
+def path_difference(
+    sampler: Sampler, samples: Samples, n_steps: int, name: str = "u", opening: Opening | None = None
+) -> PathDifference:
     """Integrate the twin on the run's noise and measure the difference; arguments as for `same_noise`."""
-    circuit, twin = same_noise(sampler, samples, n_steps, name)
+    circuit, twin = same_noise(sampler, samples, n_steps, name, opening)
     size = np.abs(circuit - twin)
     last = circuit.shape[1] - 1
     time = float((samples.first_visits[0][last:] if samples.remembered else samples.times(last, last + 1))[0])

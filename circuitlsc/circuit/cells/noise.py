@@ -81,6 +81,10 @@ class Noise(Cell):
         """What each source's path adds to each neuron, as white noise, shape (n_sources, size)."""
         return np.eye(self.size) * (self.strength / self.capacitor)
 
+    def shaped(self, increments: Array, scaling: Scaling, step: float, chunk: int) -> Array:
+        """Return increments (n, n_sources) of white noise, of ``step`` tau, that would move the neurons as this does."""
+        return increments
+
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return ``lsc_noise n u``: a source at the capacitor's lower plate n, or a current into u."""
         text = "thermal noise: " + (

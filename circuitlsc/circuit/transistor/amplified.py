@@ -1,10 +1,10 @@
 r"""A noise amplifier as it was measured: NumPy and netlist form of a resistor's noise, lifted into a neuron.
 
 .. math:: \dot v = -b\,v + \frac{C_n}{C_v}\,\dot w, \quad \dot a_k = p\,(a_{k-1} - a_k), \quad \dot z = f\,(a_4 - z),
-          \quad I = I_{os} + h(a_4 - z)
+          \quad I = I_{os} + m(t)\,h(a_4 - z)
 
 with a_0 = v, w the Brownian voltage in series with C_n, b the node's pole, p that of four equal stages, f the servo's
-corner, and h the compression table, whose slope at 0 is the gain.
+corner, h the compression table, whose slope at 0 is the gain, and m the chopper's square wave of -1 and 1.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
-from scipy.linalg import expm
 
 from circuitlsc.circuit.cells.base import State, Wires, described, number
 from circuitlsc.circuit.cells.noise import Noise
+from circuitlsc.circuit.transistor.parts import chopped, chopping
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.piecewise_linear import Table
@@ -40,15 +40,17 @@ class AmplifierModel:
     stages : float
         Pole of each of four stages, 1/s.
     low : float
-        Corner below which the servo takes the current away, 1/s.
+        Corner below which the servo takes the current away, 1/s; the chopper brings that to its own frequency.
     table : Table
         Ampere of volt.
     offset : float
-        Ampere.
+        Ampere, behind the chopper.
     kelvin : float
         Of the resistor.
     own : float
         White noise of the amplifier's own parts over the resistor's.
+    chop : float
+        The chopper's frequency, hertz; 0 is none.
     """
 
     r_n: float
@@ -60,6 +62,7 @@ class AmplifierModel:
     offset: float
     kelvin: float
     own: float
+    chop: float = 0.0
 
     @property
     def gain(self) -> float:
@@ -99,8 +102,8 @@ class AmplifierModel:
         b[0] = self.c_n * self.r_n * self.pole
         return a, b
 
-    def currents(self, volts: Array, step: float) -> Array:
-        """Return the current into u on a grid, from rest.
+    def currents(self, volts: Array, step: float, restart: int | None = None) -> Array:
+        """Return the current into u on a grid, from rest, by the trapezoid: what a simulator makes of it at any step.
 
         Parameters
         ----------
@@ -108,6 +111,8 @@ class AmplifierModel:
             Of the Brownian voltage at t = 0, h, .. n h; straight between.
         step : float
             h, seconds.
+        restart : int or None
+            After so many steps, again and again, the amplifier starts from rest, and the chopper anew.
 
         Returns
         -------
@@ -115,16 +120,16 @@ class AmplifierModel:
             Ampere.
         """
         a, b = self._linear
-        n = len(b)
-        block = np.zeros((n + 1, n + 1))
-        block[:n, :n], block[:n, n] = a * step, b
-        both = expm(block)
-        forward, driven = both[:n, :n], both[:n, n]
-        state, out = np.zeros(n), np.zeros(len(volts))
-        for k, rise in enumerate(np.diff(volts), start=1):
-            state = forward @ state + driven * rise
-            out[k] = state[-2] - state[-1]
-        return self.offset + self.table(out)
+        eye, n = np.eye(len(b)), len(volts) - 1
+        left = np.linalg.inv(eye - step / 2 * a)
+        forward, driven = left @ (eye + step / 2 * a), left @ b
+        state, out = np.zeros(len(b)), np.zeros(n + 1)
+        every = restart or n
+        for k, rise in enumerate(np.diff(volts)):
+            state = forward @ (state if k % every else np.zeros(len(b))) + driven * rise
+            out[k + 1] = state[-2] - state[-1]
+        phase = np.concatenate([[0], np.arange(n) % every + 1])
+        return self.offset + chopping(self.chop, phase * step) * self.table(out)
 
     def subcircuit(self, name: str, form: str) -> SubCircuit:
         """Return ``name n u``: n is the lower plate of the neuron's capacitor, which is grounded, u takes the current."""
@@ -150,8 +155,9 @@ class AmplifierModel:
         cell.VCCS("z", 0, "z", f"a{STAGES}", 0, number(self.low * C_STAGE))
         cell.R("z", "z", 0, number(1 / (self.low * C_STAGE)))
         cell.C("z", "z", 0, C_STAGE, initial_condition=0.0)
-        table = Table(self.table.knots, self.table.values + self.offset)
-        cell.B("u", 0, "u", current_expression=table.spice_of(f"V(a{STAGES})-V(z)", 1.0, 1.0))
+        current = self.table.spice_of(f"V(a{STAGES})-V(z)", 1.0, 1.0)
+        sign = f"{chopped(self.chop)}*" if self.chop else ""
+        cell.B("u", 0, "u", current_expression=f"{number(self.offset)!r}+{sign}({current})")
         return cell
 
 
@@ -190,6 +196,17 @@ class AmplifiedNoise(Noise):
     def mix(self) -> Array:
         """What each source's path adds to each neuron, as white noise, shape (size, size)."""
         return np.eye(self.size) * self.strength / self.capacitor
+
+    def shaped(self, increments: Array, scaling: Scaling, step: float, chunk: int) -> Array:
+        """Return the increments of white noise that would move the neurons as the amplifiers' currents do."""
+        h, unit = step * scaling.tau, scaling.drift_current * scaling.tau
+        restart = None if self.states(scaling) else chunk
+        out = np.empty_like(increments)
+        for i, (model, volt) in enumerate(zip(self.models, self.units(scaling), strict=True)):
+            path = np.concatenate([[0.0], np.cumsum(increments[:, i])]) * volt
+            current = model.currents(path, h, restart)
+            out[:, i] = (current[1:] + current[:-1]) / 2 * h / unit
+        return np.asarray(out @ np.linalg.inv(self.mix))
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
         """Return one definition, or one for each neuron if they differ."""

@@ -73,9 +73,9 @@ def _held(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, m
     return lower(graph, scaling, step=1.0, title="a chip whose states are held"), full.cards(graph)
 
 
-def _deck(circuit: Circuit, cards: str, measured: Sequence[str]) -> str:
-    """Return a deck without an analysis that saves the currents of voltage sources."""
-    return "\n".join([str(circuit), cards, ".save " + " ".join(f"i({name})" for name in measured), ".end", ""])
+def _deck(circuit: Circuit, cards: str, saved: Sequence[str]) -> str:
+    """Return a deck without an analysis that saves vectors, as ``i(vdd)``."""
+    return "\n".join([str(circuit), cards, ".save " + " ".join(saved), ".end", ""])
 
 
 def powers(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array) -> dict[str, float]:
@@ -89,7 +89,7 @@ def powers(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array) 
     circuit, cards = _held(chip, model, scaling, u)
     metered, names = _metered(circuit)
     rails = {"vdd": chip.supply - BELOW, "vss": -BELOW}
-    found = analysed(_deck(metered, cards, [f"v{rail}_{name}" for name in names for rail in rails]), "op")
+    found = analysed(_deck(metered, cards, [f"i(v{rail}_{name})" for name in names for rail in rails]), "op")
     out = {
         name: sum(volt * float(found[f"v{rail}_{name}#branch"][0]) for rail, volt in rails.items()) for name in names
     }
@@ -118,6 +118,9 @@ def _metered(circuit: Circuit) -> tuple[Circuit, list[str]]:
     return out, names
 
 
+SWEPT = f"ac dec 1 {SLOW!r} {100 * SLOW!r}"  # at one operating point; the first and the last frequency count
+
+
 def lags(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int) -> tuple[Array, Array]:
     """Return what the drifts change by with u_k, in 1/tau, and how long each change lags, in seconds; (n_latents,) each.
 
@@ -126,14 +129,36 @@ def lags(chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, mo
     SimulationError
         If ngspice found no operating point there.
     """
-    deck = _deck(*_held(chip, model, scaling, u, moved), [f"vheld_{i}" for i in range(len(u))])
-    values = []
-    for hertz in (SLOW, 100 * SLOW):
-        found = analysed(deck, f"ac lin 1 {hertz!r} {hertz!r}", complex_values=True)
-        values.append([found[f"vheld_{i}#branch"][0] for i in range(len(u))])
-    slow, fast = np.array(values)
+    slow, delay = _followed(
+        chip, model, scaling, u, moved, [(f"i(vheld_{i})", f"vheld_{i}#branch") for i in range(len(u))]
+    )
+    return slow * scaling.volt / scaling.drift_current, delay
+
+
+def node_lags(
+    chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int, nodes: Sequence[str]
+) -> Array:
+    r"""Return how long the volts of nodes (by flat names, as ``s_0``) lag behind u_k, in seconds.
+
+    A node that holds the logarithm of a current I is moved by that current alone,
+
+    .. math:: t = C/g_m(I) = C n U_T/I
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point there.
+    """
+    return _followed(chip, model, scaling, u, moved, [(f"v({node})", node) for node in nodes])[1]
+
+
+def _followed(
+    chip: Silicon, model: SparseCodingModel, scaling: Scaling, u: Array, moved: int, what: Sequence[tuple[str, str]]
+) -> tuple[Array, Array]:
+    """Return what vectors (as saved, and as found) change by with the volts of u_k, and their lags, seconds."""
+    deck = _deck(*_held(chip, model, scaling, u, moved), [saved for saved, _ in what])
+    found = analysed(deck, SWEPT, complex_values=True)
+    slow, fast = np.array([found[name][[0, -1]] for _, name in what]).T
     if not np.isfinite(slow).all():
         raise SimulationError("ngspice found no operating point of a chip whose states are held.", 0)
-    gain = np.real(slow) * scaling.volt / scaling.drift_current
-    delay = -np.imag(fast) / np.real(fast) / (2 * np.pi * 100 * SLOW)
-    return np.asarray(gain), np.asarray(delay)
+    return np.real(slow), -np.imag(fast) / np.real(fast) / (2 * np.pi * 100 * SLOW)

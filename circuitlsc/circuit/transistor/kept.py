@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -15,13 +14,14 @@ import numpy as np
 from circuitlsc.circuit.transistor.process import FILES, models
 from circuitlsc.errors import InputError
 from circuitlsc.io.atomic import whole_file
+from circuitlsc.io.cache import cache_folder
 from circuitlsc.simulator.analysis import analyse
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
 
 def folder() -> Path:
-    """Return where they are kept: ``$XDG_CACHE_HOME/circuitlsc``, or ``~/.cache/circuitlsc``; any file there may be removed."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "circuitlsc" / "cells"
+    """Return where they are kept; any file there may be removed."""
+    return cache_folder("cells")
 
 
 def key_of(deck: str, command: str, *, complex_values: bool = False) -> str:

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 from PySpice.Spice.Netlist import Netlist, SubCircuit
 
 from circuitlsc.circuit.cells.base import described, number
 from circuitlsc.circuit.transistor.process import KINDS
+from circuitlsc.io.arrays import Array
 from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities
 
 BELOW = 1.25  # volt from vss to the analog reference
@@ -25,7 +27,7 @@ MICRO = 1e-6
 LINES = (
     *("vdd", "vss", "vx", "vr0", "vr1", "vcp", "vcn"),
     *("bn", "bp", "bne", "bpe", "pis", "pic", "nib", "nlam", "pth", "nr"),
-    *("pna", "pno", "pns", "pac", "nac"),
+    *("pna", "pno", "pns", "pac", "nac", "chop", "nchop"),
 )
 
 
@@ -134,6 +136,68 @@ class Voltage:
 
 
 @dataclass(frozen=True)
+class Clock:
+    r"""A square wave of node a above node b (from outside), which starts at its high level.
+
+    .. math:: \tanh(200\,(0.02 \pm \sin(2\pi f t + 0.3)))
+
+    Both of a pair are high for a moment, so that a current that they steer always has a way. An expression of the time,
+    because every edge of a ``PULSE`` source costs ngspice half a dozen short steps.
+
+    Parameters
+    ----------
+    name, a, b : str
+    low, high : float
+        Volt.
+    hertz : float
+        0 is a clock that stands still.
+    inverted : bool
+        Whether it starts at its low level instead.
+    """
+
+    name: str
+    a: str
+    b: str
+    low: float
+    high: float
+    hertz: float
+    inverted: bool = False
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Both ends."""
+        return self.a, self.b
+
+    @property
+    def expression(self) -> str:
+        """Its volts, for a behavioural source."""
+        middle, half = number((self.high + self.low) / 2), number((self.high - self.low) / 2)
+        return f"{middle!r}+{half!r}*{_level(self.hertz, self.inverted)}"
+
+
+CHOP_STEEP, CHOP_PHASE, CHOP_OVERLAP = 200.0, 0.3, 0.02
+#: of the power of what is chopped: while both of a chopper's ways are open nothing passes
+CHOP_LOST = 2 * CHOP_OVERLAP / math.pi
+
+
+def _level(hertz: float, inverted: bool) -> str:
+    sign = "-" if inverted else ""
+    return f"tanh({CHOP_STEEP!r}*({CHOP_OVERLAP!r}+{sign}sin({number(2 * math.pi * hertz)!r}*time+{CHOP_PHASE!r})))"
+
+
+def chopped(hertz: float) -> str:
+    """Return what a chopper of two such clocks multiplies by, 1 at t = 0 and later -1, as an expression of ngspice."""
+    return f"(0.5*({_level(hertz, False)}-{_level(hertz, True)}))"
+
+
+def chopping(hertz: float, t: Array) -> Array:
+    """Return that at times t, seconds."""
+    wave = np.sin(2 * np.pi * hertz * t + CHOP_PHASE)
+    high, low = (np.tanh(CHOP_STEEP * (CHOP_OVERLAP + sign * wave)) for sign in (1, -1))
+    return np.asarray((high - low) / 2)
+
+
+@dataclass(frozen=True)
 class Use:
     """An instance of another cell; lines are connected by their names."""
 
@@ -147,7 +211,7 @@ class Use:
         return (*self.pins, *self.cell.lines)
 
 
-Part = Mos | Resistor | Capacitor | Current | Voltage | Use
+Part = Mos | Resistor | Capacitor | Current | Voltage | Clock | Use
 
 
 @dataclass(frozen=True)
@@ -344,6 +408,8 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 made.I(part.name, *part.nodes, number(part.ampere))
             case Voltage():
                 made.V(part.name, *part.nodes, number(part.volt))
+            case Clock():
+                made.B(part.name, *part.nodes, voltage_expression=part.expression)
             case Use():
                 made.X(part.name, inner[part.name], *part.nodes)
     found[name] = made

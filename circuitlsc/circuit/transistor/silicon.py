@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,8 +15,9 @@ from circuitlsc.circuit.cells import Cell, Noise
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.transistor.amplified import AmplifiedNoise
 from circuitlsc.circuit.transistor.behaviour import NegativeThreshold, TabulatedGate, TabulatedThreshold
+from circuitlsc.circuit.transistor.cells.amplifier import AmplifierDesign
 from circuitlsc.circuit.transistor.design import SUPPLY, Design
-from circuitlsc.circuit.transistor.noise import measure_amplifier, tuned
+from circuitlsc.circuit.transistor.noise import TRIMMED, MeasuredAmplifier, measure_amplifier, offset_trim, tuned
 from circuitlsc.circuit.transistor.parts import Chip, resting
 from circuitlsc.circuit.transistor.process import CELSIUS, FILES, PACKAGE, PROCESS, VERSION, include_lines, models
 from circuitlsc.circuit.transistor.tables import ChipTables
@@ -35,7 +37,10 @@ from circuitlsc.model.sparse_coding import SparseCodingModel
 from circuitlsc.model.stream import Stream
 from circuitlsc.nonideal.nonidealities import Nonidealities
 
-NEWTON = "reltol=1e-4 abstol=1e-14 vntol=1e-6 trtol=1e9 gmin=1e-15 itl1=300 itl2=300 itl4=100"
+NEWTON = "reltol={reltol} abstol={abstol} vntol={vntol} trtol=1e9 gmin=1e-15 itl1=300 itl2=300 itl4=100"
+USUAL = {"reltol": "1e-4", "abstol": "1e-14", "vntol": "1e-6"}
+#: an amplifier's input has 65 uV rms, and its servo 44 times as much gain to the last stage
+FINE = {"reltol": "1e-6", "abstol": "1e-15", "vntol": "1e-8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +83,11 @@ class Silicon:
         return self._made[0]
 
     @property
+    def trims(self) -> Mapping[str, float]:
+        """Volts of all trims, by the device; those of noise amplifiers if there are any in the circuit."""
+        return (self.amplifiers[1] if self.sizes.keys.noise == "amplifier" else self.chip).trims
+
+    @property
     def supply(self) -> float:
         """Volt, in all."""
         return SUPPLY * self.parts.corner.supply
@@ -109,21 +119,30 @@ class Silicon:
         """Return the noise cell: a voltage in series with the capacitors, or resistors' noise through amplifiers."""
         if self.sizes.keys.noise == "ideal":
             return Noise(name, size, temperature=temperature, form=form)
-        made = tuned(self.sizes.unit_e, self.tau)
-        corner, alike = self.parts.corner, self.chip.matched
+        made, chip, found = self.amplifiers
+        each = [m.model for m in found]
+        given: dict[str, Any] = {"temperature": temperature, "form": form}
+        given["models"] = each * size if len(each) == 1 else each
+        if not self.full:
+            return AmplifiedNoise(name, size, **given)
+        return NoiseTransistors(name, size, **given, design=made, chip=chip)
+
+    @cached_property
+    def amplifiers(self) -> tuple[AmplifierDesign, Chip, list[MeasuredAmplifier]]:
+        """The noise amplifiers' design, the chip with their trims, and what each does (one, if all are alike)."""
+        sizes, chip = self.sizes, self.chip
+        made = replace(tuned(sizes.unit_e, self.tau), area=sizes.keys.area)
+        corner = self.parts.corner
         where: dict[str, Any] = {
             "corner": corner.process,
             "celsius": corner.temperature - CELSIUS,
             "supply": self.supply,
         }
-        each = [
-            measure_amplifier(made, **where, chip=self.chip, path=f"amplifier_{i}").model
-            for i in range(1 if alike else size)
-        ]
-        given: dict[str, Any] = {"temperature": temperature, "form": form, "models": each * size if alike else each}
-        if not self.full:
-            return AmplifiedNoise(name, size, **given)
-        return NoiseTransistors(name, size, **given, design=made, celsius=where["celsius"], chip=self.chip)
+        paths = [f"amplifier_{i}" for i in range(1 if chip.matched else len(sizes.weights))]
+        if sizes.keys.trim != "none":
+            trims = {f"{path}.{TRIMMED}": offset_trim(made, chip, path, **where) for path in paths}
+            chip = replace(chip, trims={**chip.trims, **trims})
+        return made, chip, [measure_amplifier(made, **where, chip=chip, path=path) for path in paths]
 
     def force(
         self,
@@ -188,6 +207,7 @@ class Silicon:
         corner = self.parts.corner
         bias = self.sizes.bias
         sets = {line: bias.rest[line] for line in bias.lines if line in bias.rest}
+        amplified = any(isinstance(cell, NoiseTransistors) for cell in graph.cells)
         for cell in graph.cells:
             if isinstance(cell, ThresholdTransistors):
                 sets |= resting(cell.placed(graph.wires(cell).inputs["u"]))
@@ -202,6 +222,6 @@ class Silicon:
         lines = [
             include_lines(corner.process, corner.temperature - CELSIUS, folder=folder),
             *(f".nodeset v({node})={float(volt)!r}" for node, volt in sets.items()),
-            f".options {NEWTON}",
+            f".options {NEWTON.format(**(FINE if amplified else USUAL))}",
         ]
         return "\n".join(lines)

@@ -143,20 +143,17 @@ class NoiseTransistors(AmplifiedNoise):
     Parameters
     ----------
     design : AmplifierDesign
-    celsius : float
-        What the bias currents follow.
     chip : Chip
     """
 
     design: AmplifierDesign = field(kw_only=True)
-    celsius: float = field(kw_only=True)
     chip: Chip = field(kw_only=True)
 
     def placed(self, states: Sequence[str]) -> list[Placed]:
         """Return the amplifiers of neurons whose states are at these nodes, and what biases them."""
         cell = amplifier(self.design)
         each = [(f"amplifier_{i}", cell, (f"{self.element(i)}_v", u)) for i, u in enumerate(states)]
-        return [("amplifier_bias", amplifier_bias(self.design, self.celsius), ()), *each]
+        return [("amplifier_bias", amplifier_bias(self.design), ()), *each]
 
     def devices(self) -> tuple[str, ...]:
         """Names of the voltage sources."""

@@ -20,7 +20,7 @@ from circuitlsc.simulator.ngspice.feedback import FeedbackState
 from circuitlsc.simulator.ngspice.library import open_session, session_version
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
-from circuitlsc.simulator.task import ChainState, ChainTask, first_state
+from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
 
@@ -103,8 +103,7 @@ def integrate(
             if at_rest:
                 session.exec_command("remcirc")
             u = piece[-1, : len(u)]  # of neurons that are no states there are none
-            kept = counts.steps >= task.n_warmup + task.thin
-            settled = task.settle > 0 and kept and float(np.max(np.ptp(piece, axis=0))) <= task.settle
+            settled = has_settled(task, counts.steps, piece)
             carried = tuple(tuple(v.tolist()) for v in feedback or ())
             reached = ChainState(counts.steps, tuple(u.tolist()), tuple(held.tolist()), carried)
             yield Chunk(piece, reached, settled or counts.steps == task.n_steps)

@@ -10,6 +10,10 @@ from circuitlsc.circuit.transistor.parts import Current, Mos, Part, TransistorCe
 
 #: of the lines that are voltages, at the analog reference's level (the supply is vdd and vss)
 VOLTS = {"vx": 0.4, "vr0": -0.5, "vr1": -0.9, "vcp": 0.9, "vcn": -0.4}
+REFERENCE = 100e-9  # ampere, from outside into ``nr``
+UNITS = 10  # of the reference's line: 10 nA each
+#: width and length of the block's units, micrometres: larger than those of the neurons, because their errors are all neurons'
+UNIT = {"p": (2.5, 10.0), "n": (1.25, 10.0)}
 SINK, COPY = 20e-9, 100e-9  # ampere: of a follower's input device, and of the copies
 
 
@@ -50,6 +54,9 @@ def ideal_bias(currents: Currents) -> TransistorCell:
         *steady("p", "dpth", "pth", "pth"),
         Current("inlam", "vdd", "nlam", currents.lam),
         Current("ipth", "pth", "vss", currents.u0),
+        # the amplifiers' bias alone takes copies of the reference
+        unit("n", "dnr", "nr", "nr", UNITS),
+        Current("inr", "vdd", "nr", REFERENCE),
     )
     return TransistorCell("bias", "bias: ideal voltages and currents, and the mirrors' first devices", (), parts, REST)
 
@@ -71,3 +78,9 @@ def _diode(kind: str, line: str, w: float, l: float, ampere: float, foot: str) -
     """Return a device that carries a current, with its gate at its drain, and the source that feeds it."""
     ends = ("vdd", line) if kind == "n" else (line, "vss")
     return Mos(f"d{line}", kind, line, line, foot, w, l), Current(f"i{line}", *ends, ampere)
+
+
+def unit(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
+    """Return a device of so many units without a cascode, where it need not be exact: the reference's line, or a copy."""
+    w, l = UNIT[kind]  # noqa: E741
+    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)

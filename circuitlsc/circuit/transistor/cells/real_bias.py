@@ -17,18 +17,14 @@ from functools import cache
 
 import numpy as np
 
-from circuitlsc.circuit.transistor.cells.bias import COPY, REST, SINK, Currents
+from circuitlsc.circuit.transistor.cells.bias import COPY, REFERENCE, REST, SINK, UNIT, UNITS, Currents, unit
 from circuitlsc.circuit.transistor.cells.converter import SUPPLY
 from circuitlsc.circuit.transistor.cells.mirror import mirror, steady
 from circuitlsc.circuit.transistor.parts import Capacitor, Current, Mos, Part, TransistorCell
 from circuitlsc.errors import InputError
 
-REFERENCE = 100e-9  # ampere, from outside into ``nr``
-UNITS = 10  # of the reference's line: 10 nA each
 MOST = 24  # units of one line or copy
 EXACT, ABOUT = 0.001, 0.01  # relative error of a ratio: of u0 and lam, and of widths
-#: width and length of the block's units, micrometres: larger than those of the neurons, because their errors are all neurons'
-UNIT = {"p": (2.5, 10.0), "n": (1.25, 10.0)}
 MILLER = 1e-12  # farad, of the regulators
 
 
@@ -141,12 +137,6 @@ def _whole(ampere: float) -> int:
     return round(ampere / REFERENCE * UNITS)
 
 
-def _copy(kind: str, name: str, gate: str, out: str, units: int) -> Mos:
-    """Return a copy without a cascode, for what need not be exact."""
-    w, l = UNIT[kind]  # noqa: E741
-    return Mos(name, kind, out, gate, {"p": "vdd", "n": "vss"}[kind], w, l, units)
-
-
 def _long(kind: str, name: str, d: str, g: str, s: str, l: float, count: int) -> Iterator[Mos]:  # noqa: E741
     """Yield devices in series with one gate: a device as long as all of them."""
     nodes = [d, *(f"{name}{i}" for i in range(1, count)), s]
@@ -159,20 +149,20 @@ LONG_WIDTH = 1.0
 
 def _cascode_lines() -> Iterator[Part]:
     """Yield what makes vcp, vcn and the block's own vcb: long diodes; without cascodes, so that they start from nothing."""
-    yield _copy("n", "cp", "nr", "vcp", 5)
+    yield unit("n", "cp", "nr", "vcp", 5)
     yield from _long("p", "dcp", "vcp", "vcp", "vdd", 20, 2)
-    yield _copy("n", "pb", "nr", "pb", 5)
-    yield _copy("p", "dpb", "pb", "pb", 5)
-    yield _copy("p", "cn", "pb", "vcn", 5)
+    yield unit("n", "pb", "nr", "pb", 5)
+    yield unit("p", "dpb", "pb", "pb", 5)
+    yield unit("p", "cn", "pb", "vcn", 5)
     yield from _long("n", "dcn", "vcn", "vcn", "vss", 22, 2)
-    yield _copy("p", "cb", "pb", "vcb", 5)
+    yield unit("p", "cb", "pb", "vcb", 5)
     yield from _long("n", "dcb", "vcb", "vcb", "vss", 25, 5)
 
 
 def _voltages() -> Iterator[Part]:
     """Yield what makes the voltages that vr1 and vr0 are held at, and vx."""
     for r, foot, length in (("1", "vss", (40, 4)), ("0", "vr1", (40, 4))):
-        yield _copy("p", f"a{r}", "pb", f"g{r}", 5)
+        yield unit("p", f"a{r}", "pb", f"g{r}", 5)
         yield Mos(f"t{r}", "n", f"g{r}", f"g{r}", f"a{r}", 8, 1)
         yield from _long("n", f"l{r}", f"a{r}", f"g{r}", foot, *length)
     # vx is the higher of two: one follows n-channel devices, the other p-channel ones
@@ -181,15 +171,15 @@ def _voltages() -> Iterator[Part]:
         ("p", Mos("xp", "p", "vr1", "vr1", "xp", 8, 1)),
     ):
         yield diode
-        yield _copy("p", f"x{side}i", "pb", f"xg{side}", 2)
+        yield unit("p", f"x{side}i", "pb", f"xg{side}", 2)
         yield Mos(f"x{side}d", "n", f"xg{side}", f"xg{side}", f"x{side}", 8, 1, 4)
         yield Mos(f"x{side}f", "n", "vdd", f"xg{side}", "vx", 8, 1, 4)
-    yield _copy("n", "xs", "nr", "vx", 2)
+    yield unit("n", "xs", "nr", "vx", 2)
 
 
 def _regulator(r: str, held: str, line: str) -> Iterator[Part]:
     """Yield an amplifier and a wide device that take what comes into a line, and keep it at ``held``."""
-    yield _copy("p", f"t{r}", "pb", f"t{r}", 2)
+    yield unit("p", f"t{r}", "pb", f"t{r}", 2)
     yield Mos(f"a{r}", "p", f"o{r}", held, f"t{r}", 8, 1)
     yield Mos(f"b{r}", "p", f"i{r}", line, f"t{r}", 8, 1)
     yield Mos(f"c{r}", "n", f"o{r}", f"i{r}", "vss", 1, 4)
@@ -208,11 +198,11 @@ def _chain(kind: str, name: str, out: str, ampere: float, *, exact: bool = True)
         yield from _units(other, f"{name}l{step}", to, to, units)
         kind, gate = other, to
     last = made.copies[2]
-    yield from _units(kind, f"{name}c2", gate, out, last) if exact else [_copy(kind, f"{name}c2", gate, out, last)]
+    yield from _units(kind, f"{name}c2", gate, out, last) if exact else [unit(kind, f"{name}c2", gate, out, last)]
 
 
 def _units(kind: str, name: str, gate: str, out: str, units: int) -> tuple[Mos, Mos]:
     """Return a branch with a cascode as wide as its units, so that those of a line and of its copies stand alike."""
-    unit, cascode = mirror(kind, name, gate, out, units=units, unit=UNIT[kind])
+    cascode = mirror(kind, name, gate, out, units=units, unit=UNIT[kind])[1]
     own = {"n": "vcb", "p": "vcp"}[kind]
-    return unit, replace(cascode, g=own, w=cascode.w / 4, m=units)
+    return unit(kind, name, gate, f"k{name}", units), replace(cascode, g=own, w=cascode.w / 4, m=units)

@@ -1,0 +1,223 @@
+"""The Verilog-A library: what its texts say, and each module against the NumPy form of its cell, at DC in VACASK."""
+
+import re
+import subprocess
+from itertools import product
+
+import numpy as np
+import pytest
+
+from circuitlsc import Cauchy, CustomPrior, Gaussian, InputError, Laplace, SpikeSlab, SquareRoot, veriloga
+from circuitlsc.circuit import cells
+from circuitlsc.circuit.cells import Wires
+from circuitlsc.circuit.modules import RULES
+from circuitlsc.model.closed_forms import Curve, Forms, Rounded, _lca_code, forms_of_prior
+from circuitlsc.model.lca import threshold_code
+from circuitlsc.model.smoothing import SMOOTHINGS
+from circuitlsc.planning.scaling import Scaling
+from circuitlsc.simulator.modules import Instance, Netlist, vacask_lines
+from circuitlsc.simulator.vacask.program import compiled, find_programs
+from circuitlsc.simulator.vacask.transient import read_raw
+
+WIDTH, N = 0.05, 241
+SCALING = Scaling(volt=0.07, volt_e=0.03, volt_r=0.05, c_int=2e-12, tau=3e-6, r_node=2e5)
+PRIORS = {
+    "nonnegative": SpikeSlab(0.3, 1.4),
+    "signed": SpikeSlab(0.3, 1.4, signed=True),
+    "laplace": Laplace(1.4),
+    "exponential": Laplace(1.4, signed=False),
+    "gaussian": Gaussian(0.6),
+    "cauchy": Cauchy(1.4, 0.6),
+    "cauchy-nonnegative": Cauchy(1.4, 0.6, signed=False),
+    "square-root": SquareRoot(1.4),
+    "square-root-nonnegative": SquareRoot(1.4, signed=False),
+}
+NEURONS = {
+    f"{name}-{smoothing}": (prior, forms_of_prior(prior, Rounded(SMOOTHINGS[smoothing], WIDTH)), SMOOTHINGS[smoothing])
+    for (name, prior), smoothing in product(PRIORS.items(), SMOOTHINGS)
+}
+LCA = {
+    f"lca-{'signed' if signed else 'nonnegative'}-{'hard' if hard else 'soft'}": _lca_code(
+        0.7, WIDTH, signed=signed, hard=hard
+    )
+    for signed, hard in product((False, True), (False, True))
+}
+U = np.concatenate([np.linspace(-6, 6, N - 40), 0.86 + np.linspace(-0.2, 0.2, 20), np.linspace(-0.1, 0.1, 20)])
+
+
+def curve(form):
+    return None if form is None else Curve(U[np.argsort(U)], form.value(np.sort(U)), form)
+
+
+# --- closed forms ---
+
+
+@pytest.mark.parametrize("case", NEURONS)
+def test_closed_forms_are_those_of_the_prior(case):
+    prior, forms, smoothing = NEURONS[case]
+    wanted = Forms(*(f(U, WIDTH, smoothing) for f in (prior.latent, prior.latent_grad, prior.cost_grad)))
+    for form, values in zip(forms, wanted, strict=True):
+        assert form is None or np.array_equal(form.value(U), values)
+    if forms.cost is None:
+        assert prior.stiffness > 0
+    for form in filter(None, forms):
+        numeric = (form.value(U + 1e-6) - form.value(U - 1e-6)) / 2e-6
+        assert np.abs(form.slope(U) - numeric).max() < 1e-8 * np.abs(numeric).max() + 1e-8
+        assert np.abs(as_python(form.spice("u"), U) - form.value(U)).max() < 1e-14 * (1 + np.abs(form.value(U)).max())
+
+
+@pytest.mark.parametrize("case", LCA)
+def test_closed_thresholds_of_lca(case):
+    form, signed, hard = LCA[case], "signed" in case, "hard" in case
+    assert np.array_equal(form.value(U), threshold_code(U, 0.7, signed=signed, hard=hard, width=WIDTH))
+    numeric = (form.value(U + 1e-6) - form.value(U - 1e-6)) / 2e-6
+    assert np.abs(form.slope(U) - numeric).max() < 1e-7
+    assert np.abs(as_python(form.spice("u"), U) - form.value(U)).max() < 1e-13
+
+
+def as_python(text, u):
+    names = {name: getattr(np, name) for name in ("exp", "sqrt", "tanh")}
+    return eval(text, {"u": u, "ln": np.log, "abs": np.abs, **names})
+
+
+def test_a_curve_stands_for_its_table():
+    c = curve(NEURONS["signed-logistic"][1].code)
+    assert np.array_equal(c(U), c.form.value(U))
+    assert np.array_equal(c.slope(U), c.form.slope(U))
+    assert "pwl" not in c.spice("u", 0.1, 1e-6)
+
+
+def test_a_tabulated_prior_has_no_closed_form():
+    prior = CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09), reach=20.0)
+    with pytest.raises(InputError, match=r'^prior.kind = "table" is tabulated: there is no closed form'):
+        forms_of_prior(prior, Rounded(SMOOTHINGS["logistic"], WIDTH))
+
+
+# --- texts ---
+
+
+def test_modules_say_what_they_are():
+    """Every module has a comment above it that says its equation; every port and parameter is explained in its file."""
+    for module in veriloga.modules().values():
+        text = veriloga.text(module.file)
+        head = text[: text.index(f"module {module.name}(")].rsplit("\n\n", 1)[-1]
+        assert head.startswith("// "), module.name
+        said = {word for line in text.splitlines() if line.startswith("//") for word in re.findall(r"\w+", line)}
+        assert {*module.ports, *module.parameters} <= said, module
+
+
+def test_modules_use_plain_verilog_a():
+    for file in (veriloga.FUNCTIONS, *veriloga.FAMILIES):
+        text = re.sub(r"//.*", "", veriloga.text(file))
+        words = {*re.findall(r"[$`]?\b[a-z_]\w*(?=\s*\()|[$`]\w+", text)}
+        known = {"ddt", "abs", "ln", "exp", "sqrt", "tanh", "if", "V", "I", "from", "`include", *veriloga.modules()}
+        assert {word for word in words if not word.startswith("lsc_")} <= known, file
+        assert file == veriloga.FUNCTIONS or text.count("endmodule") == len(
+            [m for m in veriloga.modules().values() if m.file == file]
+        )
+
+
+def test_rules_use_modules_as_they_are():
+    """What is written has the ports and parameters of the library, and every module is used by some cell."""
+    net = everything()[0]
+    known = veriloga.modules()
+    for each in net.instances:
+        module = known[each.module]
+        assert len(each.nodes) == len(module.ports)
+        assert set(each.parameters) <= set(module.parameters)
+        assert {"hyperbolic", "signed_codes"} & set(module.parameters) <= set(each.parameters)
+    assert set(net.modules) == set(known)
+
+
+# --- DC ---
+
+
+def everything():
+    """Return a netlist of every cell at every u, and by case the nodes and the values that they should have (volts)."""
+    instances, wanted = list[Instance](), {}
+    rng = np.random.default_rng(1)
+    e = rng.normal(0, 3, N)
+    nodes = {"u": tuple(f"u_{i}" for i in range(N)), "e": tuple(f"e_{i}" for i in range(N))}
+
+    def add(case, cell, inputs, outputs, unit):
+        wires = Wires({port: nodes[port] for port in inputs}, outputs, outputs)
+        for each in RULES[type(cell)](cell, wires, SCALING):
+            instances.append(Instance(f"{case}_{each.name}", each.module, each.nodes, each.parameters))
+        values = cell.respond({"u": U, "e": e, "p": U})[0] * unit
+        wanted[case] = outputs, values
+
+    def into(case):
+        """Resistors that show a current."""
+        outputs = tuple(f"o_{case}_{i}" for i in range(N))
+        instances.extend(Instance(f"r_{case}_{i}", "lsc_node", (node,), {"r": 1e6}) for i, node in enumerate(outputs))
+        return outputs
+
+    for name, (prior, forms, _) in NEURONS.items():
+        case = name.replace("-", "_")
+        if forms.code is not None:
+            threshold = cells.Threshold("threshold", N, table=curve(forms.code))
+            add(f"s_{case}", threshold, ("u",), tuple(f"s_{case}_{i}" for i in range(N)), SCALING.volt)
+        gate = cells.Gate(
+            "gate", N, comparator=curve(forms.gate), prior=curve(forms.cost), stiffness=prior.stiffness, apart=True
+        )
+        add(f"g_{case}", gate, ("u", "e"), into(f"g_{case}"), SCALING.drift_current * 1e6)
+    for name, form in LCA.items():
+        case = name.replace("-", "_")
+        add(
+            case,
+            cells.Threshold("threshold", N, table=curve(form)),
+            ("u",),
+            tuple(f"s_{case}_{i}" for i in range(N)),
+            0.07,
+        )
+    nodes["p"] = nodes["u"]
+    add("v", cells.Transconductor("velocity", N, gain=1.7), ("p",), into("v"), SCALING.drift_current * 1e6)
+    given = cells.Input("input", N, value=U, target="e")
+    outputs = into("i")
+    add("i", given, (), outputs, SCALING.volt_e / SCALING.r_node * 1e6)
+    integrator = cells.Integrator("neuron", N, start=np.zeros(N), conductance=0.3)
+    instances.extend(RULES[cells.Integrator](integrator, Wires({}, nodes["u"], nodes["u"]), SCALING))
+    return Netlist(tuple(instances), ()), wanted, {"u": U * SCALING.volt, "e": e * SCALING.volt_e}
+
+
+@pytest.fixture(scope="module")
+def at_dc(tmp_path_factory, vacask_here):
+    """Return for each case the voltages at DC, and those wanted."""
+    folder = tmp_path_factory.mktemp("dc")
+    net, wanted, given = everything()
+    sources = [f"vs_{k}_{i} ({k}_{i} 0) vsource dc={v!r}" for k, x in given.items() for i, v in enumerate(x.tolist())]
+    plates = [f"vp_{i} (n_{i} 0) vsource dc=0" for i in range(N)]
+    saved = [node for outputs, _ in wanted.values() for node in outputs]
+    load = [f'load "{path}"' for path in compiled(net.families).values()]
+    control = ["control", "abort always", "options reltol=1e-12 vntol=1e-15 abstol=1e-18"]
+    control += ["save " + " ".join(f"v({node})" for node in saved), "analysis op1 op", "endc", ""]
+    lines = vacask_lines(net)
+    (folder / "dc.sim").write_text("\n".join(["modules at DC", *load, *lines, *sources, *plates, *control]))
+    run = subprocess.run(
+        [find_programs().vacask, "-qp", "-se", "-sp", "dc.sim"], cwd=folder, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout[-500:]
+    names, rows = read_raw(folder / "op1.raw")
+    found = dict(zip(names, rows[0], strict=True))
+    return {case: (np.array([found[node] for node in outputs]), values) for case, (outputs, values) in wanted.items()}
+
+
+@pytest.mark.slow
+def test_each_module_is_its_numpy_form(at_dc):
+    assert len(at_dc) > 30
+    for case, (found, wanted) in at_dc.items():
+        full = np.abs(wanted).max()
+        assert np.abs(found - wanted).max() < 1e-9 * full, case
+    found, wanted = at_dc["g_signed_logistic"]
+    other = at_dc["g_signed_hyperbolic"][1]
+    assert np.abs(found - other).max() > 1e-3 * np.abs(wanted).max(), "negative control: the other pair"
+
+
+@pytest.mark.slow
+def test_the_compiler_says_what_it_refuses(vacask_here, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    text = veriloga.text
+    monkeypatch.setattr(veriloga, "text", lambda file: text(file).replace("ddt(", "$random("))
+    with pytest.raises(InputError, match=r"^openvaf-r does not compile lsc_integrator.va \(exit \d+\): error"):
+        compiled(("lsc_integrator.va",))
+    assert not [*tmp_path.rglob("*.osdi")]
