@@ -171,9 +171,9 @@ class SpikeSlab(SlabPrior):
 
 @dataclass(frozen=True)
 class Laplace(SlabPrior):
-    r"""Laplace prior (two-sided by default; ``signed=False`` makes it exponential, s >= 0): c(u) = lam |u|.
+    r"""Laplace prior (two-sided by default; ``signed=False`` makes it exponential, s >= 0): c(u) = lam abs(u).
 
-    It is the spike-and-slab prior at pi = 1, and shares all of its cells: s = u if signed, s = |u| if not.
+    It is the spike-and-slab prior at pi = 1, and shares all of its cells: s = u if signed, s = abs(u) if not.
 
     Parameters
     ----------
