@@ -41,13 +41,16 @@ def commands() -> str:
 def glossary() -> str:
     """Return the page of the terms that reports use."""
     terms = (f"`{term}`\n: {meaning}\n" for term, meaning in sorted(TERMS.items(), key=lambda pair: pair[0].lower()))
-    return "\n".join(["# Terms of reports\n\nWhat pages show below their tables, and `circuitlsc explain TERM` prints.\n", *terms])
+    return "\n".join(
+        ["# Terms of reports\n\nWhat pages show below their tables, and `circuitlsc explain TERM` prints.\n", *terms]
+    )
 
 
 def netlists() -> ModuleType:
     """Return the script that writes the golden decks: it has a circuit of every kind."""
     spec = importlib.util.spec_from_file_location("regenerate", ROOT / "netlists" / "regenerate.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -74,7 +77,9 @@ def of_cells() -> dict[type[Cell], tuple[str, str]]:
 
 def all_cells() -> Iterator[tuple[str, list[type[Cell]]]]:
     """Yield the file of cells, and the kinds of cells in it."""
-    kinds = [kind for _, kind in inspect.getmembers(cells, inspect.isclass) if issubclass(kind, Cell) and kind is not Cell]
+    kinds = [
+        kind for _, kind in inspect.getmembers(cells, inspect.isclass) if issubclass(kind, Cell) and kind is not Cell
+    ]
     for module in sorted({kind.__module__ for kind in kinds}):
         yield module, sorted((k for k in kinds if k.__module__ == module), key=lambda k: inspect.getsourcelines(k)[1])
 
@@ -83,13 +88,18 @@ def page_of_cells() -> str:
     """Return the page of the cells of the ideal and the device level: equation and netlist."""
     netlist = of_cells()
     parts = [
-        "# Cells\n\nA cell is one file of `circuitlsc/circuit/cells/`: its equation, its NumPy form (`respond`) and its subcircuit. "
-        "Netlists are those of the decks in `netlists/`; parameters stand at their head.\n"
+        "# Cells\n\nA cell is one file of `circuitlsc/circuit/cells/`: its equation, its NumPy form (`respond`) and its "
+        "subcircuit. Netlists are those of the decks in `netlists/`; parameters stand at their head.\n"
     ]
     for module, kinds in all_cells():
-        parts.append(f"## {module.rpartition('.')[2].replace('_', ' ').capitalize()}\n\n`{module.replace('.', '/')}.py`\n")
+        parts.append(
+            f"## {module.rpartition('.')[2].replace('_', ' ').capitalize()}\n\n`{module.replace('.', '/')}.py`\n"
+        )
         for kind in kinds:
-            parts.append(f"### {kind.__name__}\n\n" + directive(f".. autoclass:: {kind.__module__}.{kind.__name__}\n   :no-index:"))
+            parts.append(
+                f"### {kind.__name__}\n\n"
+                + directive(f".. autoclass:: {kind.__module__}.{kind.__name__}\n   :no-index:")
+            )
             if kind in netlist:
                 text, deck = netlist[kind]
                 parts.append(f"In `netlists/{deck}.cir`:\n\n{fenced(text, 'text')}")
@@ -130,7 +140,9 @@ def gallery() -> str:
 
 def changelog() -> str:
     """Return the changelog, with links as they are from here."""
-    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](../").replace("](benchmarks/", "](")
+    return (
+        (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](../").replace("](benchmarks/", "](")
+    )
 
 
 def fenced(text: str, kind: str = "text") -> str:
