@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "circuitlsc"
-author = copyright = "The circuitlsc developers"  # noqa: A001
+author = copyright = "The circuitlsc developers"
 release = importlib.metadata.version("circuitlsc")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
@@ -40,7 +40,6 @@ html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"footer_icons": []}
-
 
 
 def mathml(latex: str, display: str) -> str:

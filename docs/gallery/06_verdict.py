@@ -17,7 +17,7 @@ ax.axhspan(-0.02, 0.02, color="0.9", label="tolerance")
 for n, t_stop in enumerate((300, 1000, 4000, 16_000)):
     found = judge(sampler, sampler.run(t_stop=t_stop, chains=2, seed=1)).comparison
     rows = [latent.p_active for latent in found.latents]
-    off, error = [r.circuit - r.exact for r in rows], [2 * r.error for r in rows]
+    off, error = [r.circuit - r.exact for r in rows], [2 * r.mcse for r in rows]
     ax.errorbar(n + np.linspace(-0.2, 0.2, len(rows)), off, error, fmt="oC0", ms=4)
     ax.text(n, 0.13, found.verdict, ha="center")
 ax.set(
