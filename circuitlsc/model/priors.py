@@ -138,6 +138,12 @@ class SpikeSlab(SlabPrior):
     ------
     InputError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> prior = SpikeSlab(pi=0.3, lam=2.0)
+    >>> round(prior.threshold, 3)  # u0
+    0.602
     """
 
     kind = "spike-slab"
