@@ -58,7 +58,7 @@ def netlists() -> ModuleType:
 
 def definitions(deck: str) -> dict[str, str]:
     """Return the subcircuits of a deck by name."""
-    found = re.findall(r"^(\.subckt (\S+).*?^\.ends)[^\n]*$", deck, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^(\.subckt (\S+).*?^\.ends[^\n]*)$", deck, re.MULTILINE | re.DOTALL)
     return {name: text for text, name in found}
 
 
