@@ -1,7 +1,7 @@
 """What a verdict rests on.
 
-The same circuit at four lengths. Dots: circuit minus exact of all P(active); bars: the largest error that correct
-runs of that length make. A run agrees when all of it is within the tolerance, and says which length would do if it
+The same circuit at four lengths. Dots: circuit minus exact of all P(active); bars: twice the standard error of
+correct runs of that length. A run agrees when all of it is within the tolerance, and says which length would do if it
 cannot tell.
 """
 
