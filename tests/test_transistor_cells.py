@@ -17,7 +17,8 @@ from circuitlsc.circuit.transistor import process
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
 from circuitlsc.circuit.transistor.cells.converter import converted, converter
-from circuitlsc.circuit.transistor.cells.mirror import copy, input_current, mirror
+from circuitlsc.circuit.transistor.cells.input import input_current, input_ratio, kind_of
+from circuitlsc.circuit.transistor.cells.mirror import copy, mirror
 from circuitlsc.circuit.transistor.cells.pair import pair, share
 from circuitlsc.circuit.transistor.cells.splitter import split, splitter
 from circuitlsc.circuit.transistor.parts import BELOW, Chip, Current, Mos, Part, TransistorCell, Use
@@ -73,17 +74,15 @@ def bench() -> TransistorCell:
         *neuron.folded("line", "under", 4),
         Use("cp", copy("p", 6), ("line", "ocp")),
         Use("cn", copy("n", 6), ("under", "ocn")),
-        Use("ip", input_current("p"), ("bp0", "oip")),
-        Use("in", input_current("n"), ("bn0", "oin")),
     ]
     rest = {"ps": 0.0, "ns": 0.0, "pw": 0.0, "nw": 0.0, "ls": 1.35, "lw": 1.35, "t": -0.4, "under": -0.75}
-    pins = ("xs", "xw", "u", "line", "bp0", "bn0", *OUTPUTS)
+    pins = ("xs", "xw", "u", "line", *OUTPUTS)
     return TransistorCell("bench", "bench: one of each small cell", pins, tuple(parts), rest)
 
 
 #: pins that are held at a voltage, and read
 OUTPUTS = {"ops": 0.0, "ons": 0.0, "opw": 0.0, "onw": 0.0, "oa": 0.5, "ob": 0.5}
-OUTPUTS |= dict.fromkeys(("oc", "ocp", "ocn", "oip", "oin"), 0.4)
+OUTPUTS |= dict.fromkeys(("oc", "ocp", "ocn"), 0.4)
 
 
 def solved(circuit: Circuit, sets: Mapping[str, float], outputs: Iterable[str], stairs: int) -> dict[str, Array]:
@@ -113,12 +112,11 @@ def on_bench() -> Mapping[str, Array]:
     for name in ("xs", "xw"):
         circuit.B(name, 0, name, current_expression=waveform(CURRENT))
     circuit.B("u", "u", 0, voltage_expression=waveform(CURRENT * OHM))
-    for name, ends in (("line", ("line", "vss")), ("bp0", ("bp0", "vss")), ("bn0", ("vdd", "bn0"))):
-        circuit.B(name, *ends, current_expression=waveform(SIZE))
+    circuit.B("line", "line", "vss", current_expression=waveform(SIZE))
     for name, volt in OUTPUTS.items():
         circuit.V(name, name, 0, volt)
     sets = dict(BIAS.nodesets("xbias")) | BIAS.rest | dict(cell.nodesets("xbench"))
-    sets |= {"xs": 0.4, "xw": 0.4, "line": 1.35, "bp0": 1.35, "bn0": -0.75}
+    sets |= {"xs": 0.4, "xw": 0.4, "line": 1.35}
     return {name: -current for name, current in solved(circuit, sets, OUTPUTS, len(CURRENT)).items()}
 
 
@@ -155,10 +153,26 @@ def test_copies_of_both_kinds_have_their_units() -> None:
     np.testing.assert_allclose(-found["ocp"] / found["ocn"], 1, atol=0.002)
 
 
-def test_inputs_of_both_signs_copy_a_current() -> None:
-    found = on_bench()
-    np.testing.assert_allclose(-found["oip"], SIZE, rtol=0.005)
-    np.testing.assert_allclose(found["oin"], SIZE, rtol=0.005)
+def test_inputs_of_both_signs_are_made_of_bias_currents() -> None:
+    """The ratio of whole numbers is within .1 %, or .005 units of e; what mirrors make of it within 1 %, or .002."""
+    circuit, known = supplied("inputs")
+    sets, currents = dict(BIAS.nodesets("xbias")) | BIAS.rest, Currents(W * I1, 0.08 * IE, U0 * I1, IE)
+    b = np.array([0.02, 0.5, 3.0, 7.77, 30.0])
+    b = np.concatenate([b, -b])
+    made = []
+    for i, value in enumerate(b):
+        found = input_ratio(value, currents, IE)
+        assert found is not None
+        made.append(np.sign(value) * found.value * (currents.lam if value > 0 else currents.u0) / IE)
+        cell = input_current(kind_of(value), found)
+        put_cell(circuit, cell, f"input_{i}", (f"o{i}",), Chip(), known)
+        circuit.V(f"o{i}", f"o{i}", 0, 0.4)
+        sets |= dict(cell.nodesets(f"xinput_{i}"))
+    np.testing.assert_allclose(made, b, rtol=1e-3, atol=0.005)
+    outputs = [f"o{i}" for i in range(len(b))]
+    drawn = -np.array(list(solved(circuit, sets, outputs, 1).values()))[:, 0] / IE
+    np.testing.assert_allclose(drawn, made, rtol=0.01, atol=0.002)
+    assert input_ratio(0.004, currents, IE) is None
 
 
 # neurons --------------------------------------------------------------------------------------------------------------
@@ -257,9 +271,9 @@ def test_entries_of_both_signs_meet_in_a_node() -> None:
             sets |= dict(cell.nodesets(f"x{half}_{i}")) | {f"{pin}_{i}": v for pin, v in signed.REST.items()}
         circuit.B(f"u_{i}", f"given_{i}", 0, voltage_expression=waveform(states[:, i] * VOLT))
         circuit.V(f"u_{i}", f"u_{i}", f"given_{i}", 0)
-        kind, ends = ("n", ("vdd", f"b_{i}")) if b[i] > 0 else ("p", (f"b_{i}", "vss"))
-        put_cell(circuit, input_current(kind), f"input_{i}", (f"b_{i}", f"e_{i}"), Chip(), known)
-        circuit.I(f"b_{i}", *ends, abs(b[i]) * IE)
+        made = input_ratio(b[i], Currents(W * I1, 0.08 * IE, U0 * I1, IE), IE)
+        assert made is not None
+        put_cell(circuit, input_current(kind_of(b[i]), made), f"input_{i}", (f"e_{i}",), Chip(), known)
         for j in range(2):
             for line, kind in (("ps", "p"), ("nm", "n")) if units[i, j] > 0 else (("ns", "n"), ("pm", "p")):
                 entry = copy(kind, abs(int(units[i, j])))

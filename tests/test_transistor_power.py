@@ -46,13 +46,16 @@ def test_the_drift_at_rest_is_that_of_the_tables_and_lags_most_where_the_code_is
 
 def test_tables_of_a_chip_are_what_its_transistors_do():
     """With mirrors, inputs and neurons of its own: a factor of 1.05 on an entry is 0.2 units of drift here."""
-    model = SparseCodingModel(np.ones((1, 1)), SpikeSlab(0.3, 1.0), 0.5)
-    chip = build_sampler(model, np.ones(1), level="transistor", nonideal={"mosfet": {"mismatch": 1.0}})
-    for u in (-2.0, 0.5, 2.5):
-        at = np.array([u])
+    model = SparseCodingModel(np.array([[1.0, -0.4], [0.0, 0.9]]), SpikeSlab(0.3, 1.0), 0.5)
+    x = np.array([1.0, 0.5])
+    chip = build_sampler(model, x, level="transistor", nonideal={"mosfet": {"mismatch": 1.0}})
+    assert chip.sizes.negative
+    for u in ((-2.0, 3.0), (0.5, 1.8), (2.5, -1.6)):
+        at = np.array(u)
         circuit, cards = held._held(chip.silicon, model, chip.scaling, at)
-        current = analysed(held._deck(circuit, cards, ["vheld_0"]), "op")["vheld_0#branch"][0]
-        assert current / chip.scaling.drift_current == pytest.approx(chip.twin.drift(at)[0], abs=0.05)
+        found = analysed(held._deck(circuit, cards, ["vheld_0", "vheld_1"]), "op")
+        current = np.array([found[f"vheld_{i}#branch"][0] for i in range(2)])
+        np.testing.assert_allclose(current / chip.scaling.drift_current, chip.twin.drift(at), atol=0.06)
 
 
 @pytest.mark.slow

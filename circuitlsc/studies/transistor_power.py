@@ -20,7 +20,7 @@ PARTS = {
     "thresholds": ("threshold_", "converters and splitters"),
     "gates": ("gate_", "splitter of e, pairs, output mirrors"),
     "crossbar": ("w_", "unit mirrors"),
-    "inputs": ("input_", "mirrors of b; the converter beside the chip is not counted"),
+    "inputs": ("input_", "mirrors that make b of bias currents; a stream comes from beside the chip"),
     "bias block": ("bias", "one for all neurons; its reference included"),
 }
 

@@ -1,4 +1,4 @@
-r"""The crossbar of unit mirrors: which copies of whose lines make each entry, and the mirrors through which inputs enter.
+r"""The crossbar of unit mirrors: which copies of whose lines make each entry.
 
 .. math:: e_j = \sum_i m_{ji}\,g\,(s_i^+ - s_i^-) - b_j
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitlsc.circuit.transistor.cells.mirror import copy, input_current
-from circuitlsc.circuit.transistor.parts import Placed, TransistorCell
+from circuitlsc.circuit.transistor.cells.mirror import copy
+from circuitlsc.circuit.transistor.parts import TransistorCell
 from circuitlsc.io.arrays import Array
 
 #: by sign of the entry: the lines that are copied, and the kinds of the copies, of s+ and of s-
@@ -55,12 +55,6 @@ def entries(weights: NDArray[np.int64], sign: int, *, signed: bool, area: float)
             cell = copy(kind, int(abs(weights[j, i]))).scaled(area)
             found.append(Entry(f"w_{j}_{i}_{line}", cell, line, int(i), int(j), part))
     return found
-
-
-def input_mirrors(b: Array, area: float) -> list[Placed]:
-    """Return the mirrors of inputs b (n,): what is put into or drawn from ``b_i`` is drawn from or put into ``e_i``."""
-    kinds = ["n" if value >= 0 else "p" for value in b]
-    return [(f"input_{i}", input_current(kind).scaled(area), (f"b_{i}", f"e_{i}")) for i, kind in enumerate(kinds)]
 
 
 def fitted(copied: Array, code: Array, weight: Array) -> float:

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitlsc.circuit.transistor.cells.bias import Currents, ideal_bias
+from circuitlsc.circuit.transistor.cells.input import input_current, input_ratio, kind_of
 from circuitlsc.circuit.transistor.cells.neuron import gate, threshold
 from circuitlsc.circuit.transistor.cells.real_bias import real_bias
 from circuitlsc.circuit.transistor.cells.signed import signed_gate, signed_threshold
-from circuitlsc.circuit.transistor.crossbar import Entry, entries, input_mirrors
+from circuitlsc.circuit.transistor.crossbar import Entry, entries
 from circuitlsc.circuit.transistor.parts import Placed, TransistorCell
 from circuitlsc.circuit.transistor.rounding import Rounding
 from circuitlsc.errors import InputError
@@ -145,8 +146,13 @@ class Design:
         return entries(self.weights, sign, signed=self.signed, area=self.keys.area)
 
     def inputs(self, b: Array) -> list[Placed]:
-        """Return the mirrors of inputs b (n_latents,)."""
-        return input_mirrors(b, self.keys.area)
+        """Return the mirrors that make inputs b (n_latents,) of bias currents, into ``e_i``; none of a b that is 0."""
+        found: list[Placed] = []
+        for i, value in enumerate(b):
+            made = input_ratio(float(value), self.currents, self.unit_e)
+            if made is not None:
+                found.append((f"input_{i}", input_current(kind_of(value), made).scaled(self.keys.area), (f"e_{i}",)))
+        return found
 
     @property
     def ohm(self) -> float:

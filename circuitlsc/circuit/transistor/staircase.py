@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 
-from circuitlsc.circuit.cells.base import number
 from circuitlsc.circuit.transistor.cells import neuron, signed
 from circuitlsc.circuit.transistor.cells.mirror import copy
 from circuitlsc.circuit.transistor.cells.neuron import CODE_LINES
@@ -57,8 +56,6 @@ class Measured:
         Of the code, as in `neuron.CODE_LINES`.
     copies : array, shape (n_copies, n_u)
         Current of each entry of the crossbar into its node, at the first e.
-    inputs : array, shape (n_inputs,)
-        Current of each copy of an input into its node.
     """
 
     u: Array
@@ -68,7 +65,6 @@ class Measured:
     supply: Array
     lines: tuple[str, ...] = ("ps",)
     copies: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    inputs: Array = field(default_factory=lambda: np.zeros(0))
 
 
 def put_cell(
@@ -127,7 +123,6 @@ def measure(
     supply: float = 3.3,
     chip: Chip | None = None,
     copies: Sequence[Placed] = (),
-    inputs: Sequence[tuple[Placed, float]] = (),
 ) -> Measured:
     """Return what n neurons of a chip do at each u (V) and e (A).
 
@@ -144,22 +139,48 @@ def measure(
     chip : Chip or None
     copies : sequence of Placed
         Entries of the crossbar: cells with the pins line and out, at lines as ``ps_0``; where they go does not matter.
-    inputs : sequence of (Placed, float)
-        Copies of currents from outside, with the pins b and e, and the current (A) that is put into b (< 0: drawn from it).
 
     Raises
     ------
     SimulationError
         If ngspice found no operating point, or did not reach the last stair.
     """
-    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies, inputs)
+    given = (u, e, n, units, corner, celsius, supply, chip or Chip(), copies)
     read = _Solved(_deck(bias, threshold, gate, *given), len(e), f"{corner}, {celsius:g} C")
     drift = np.stack([read(f"vu_{i}#branch") for i in range(n)])
     lines = code_lines(threshold)
     code = np.stack([[SINKS[CODE_LINES[k]] * read(f"v{k}_{i}#branch")[0] for k in lines] for i in range(n)])
     entries = [read(f"v{name}#branch")[0] for name, _, _ in copies]
-    given_out = [float(np.mean(read(f"v{name}#branch"))) for (name, _, _), _ in inputs]
-    return Measured(u, e, drift, code, -read("vdd#branch"), lines, np.array(entries), np.array(given_out))
+    return Measured(u, e, drift, code, -read("vdd#branch"), lines, np.array(entries))
+
+
+def input_currents(
+    bias: TransistorCell,
+    inputs: Sequence[Placed],
+    *,
+    corner: str = "typical",
+    celsius: float = 27.0,
+    supply: float = 3.3,
+    chip: Chip | None = None,
+) -> Array:
+    """Return the current (A) that each input, a cell with the pin e, puts into its node; shape (n_inputs,).
+
+    Raises
+    ------
+    SimulationError
+        If ngspice found no operating point.
+    """
+    if not inputs:
+        return np.zeros(0)
+    circuit, nodesets, known = _supplied(bias, supply, chip := chip or Chip())
+    for name, cell, _ in inputs:
+        put_cell(circuit, cell, name, (f"o{name}",), chip, known)
+        circuit.V(name, f"o{name}", 0, 0.4)
+        nodesets |= dict(cell.nodesets(f"x{name}"))
+    names = [f"v{name}" for name, _, _ in inputs]
+    deck = _deck_of(circuit, corner, celsius, nodesets, [f"i({name})" for name in names])
+    found = on_stairs(deck, 1, f"{corner}, {celsius:g} C")
+    return np.array([found[f"{name}#branch"][0] for name in names])
 
 
 def operating_points(
@@ -174,7 +195,7 @@ def operating_points(
     supply: float = 3.3,
 ) -> dict[str, Array]:
     """Return every node's volts and every transistor's ampere (``id NAME``) on a staircase, shape (n_e, n_u), by flat names."""
-    deck, order = _deck(bias, threshold, gate, u, e, 1, 4, corner, celsius, supply, Chip(), (), ())
+    deck, order = _deck(bias, threshold, gate, u, e, 1, 4, corner, celsius, supply, Chip(), ())
     names = [name for cell, path in placed(bias, threshold, gate) for name, _ in cell.flat(path, pins_of(cell))]
     saved = ".save all " + " ".join(f"@{name}[id]" for name in names)
     deck = "\n".join(saved if line.startswith(".save") else line for line in deck.splitlines())
@@ -227,7 +248,7 @@ def state_deck(
     supply: float = 3.3,
 ) -> str:
     """Return the deck of one neuron held at u (V, by the source ``vu_0``) and e (A), that saves everything."""
-    where = (corner, celsius, supply, Chip(), (), ())
+    where = (corner, celsius, supply, Chip(), ())
     deck, _ = _deck(bias, threshold, gate, np.array([u]), np.array([e]), 1, 4, *where)
     return "\n".join(line for line in deck.splitlines() if not line.startswith(".save"))
 
@@ -236,17 +257,13 @@ SINKS = {"p": 1.0, "n": -1.0}  # the direction of a copy's current
 
 
 def _deck(  # type: ignore[no-untyped-def]
-    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies, inputs
+    bias, threshold, gate, u, e, n, units, corner, celsius, supply, chip, copies
 ) -> tuple[str, NDArray[np.int64]]:
-    circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
-    circuit.V("dd", "vdd", 0, supply - BELOW)
-    circuit.V("ss", "vss", 0, -BELOW)
+    circuit, nodesets, known = _supplied(bias, supply, chip)
     order = np.arange(len(e) * len(u)).reshape(len(e), len(u))
     order[1::2] = order[1::2, ::-1]  # up, and down again: no jump of u
     places = order.ravel()
-    put_cell(circuit, bias, "bias", (), chip, known)
     rest = signed.REST if set(signed.LOGS) <= set(threshold.pins) else neuron.REST
-    nodesets = dict(bias.nodesets("xbias")) | {line: bias.rest[line] for line in bias.rest}
     for i in range(n):
         pins = {pin: f"{pin}_{i}" for pin in (*threshold.pins, *gate.pins)}
         put_cell(circuit, threshold, f"threshold_{i}", [pins[p] for p in threshold.pins], chip, known)
@@ -263,14 +280,23 @@ def _deck(  # type: ignore[no-untyped-def]
     for name, cell, (line, _) in copies:
         put_cell(circuit, cell, name, (line, f"o{name}"), chip, known)
         circuit.V(name, f"o{name}", 0, 0.4)
-    for (name, cell, _), ampere in inputs:
-        put_cell(circuit, cell, name, (f"b{name}", f"o{name}"), chip, known)
-        circuit.I(name, 0, f"b{name}", number(ampere))
-        circuit.V(name, f"o{name}", 0, 0.4)
-        nodesets |= {f"b{name}": cell.rest["b"]}
-    sets = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in nodesets.items())
     measured = [f"i(v{pin}_{i})" for i in range(n) for pin in ("u", *code_lines(threshold))]
-    measured += [f"i(v{name})" for name, _, _ in (*copies, *(placed for placed, _ in inputs))]
-    saved = " ".join([*measured, "i(vdd)"])
-    lines = [str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, f".save {saved}", ".end", ""]
-    return "\n".join(lines), places
+    measured += [f"i(v{name})" for name, _, _ in copies]
+    return _deck_of(circuit, corner, celsius, nodesets, [*measured, "i(vdd)"]), places
+
+
+def _supplied(bias: TransistorCell, supply: float, chip: Chip) -> tuple[Circuit, dict[str, float], set[str]]:
+    """Return a circuit with the supply and the bias block, volts where their nodes rest, and the definitions it has."""
+    circuit, known = Circuit("staircase of a neuron's cells"), set[str]()
+    circuit.V("dd", "vdd", 0, supply - BELOW)
+    circuit.V("ss", "vss", 0, -BELOW)
+    put_cell(circuit, bias, "bias", (), chip, known)
+    return circuit, dict(bias.nodesets("xbias")) | dict(bias.rest), known
+
+
+def _deck_of(
+    circuit: Circuit, corner: str, celsius: float, nodesets: Mapping[str, float], measured: Sequence[str]
+) -> str:
+    sets = "\n".join(f".nodeset v({node})={volt!r}" for node, volt in nodesets.items())
+    saved = f".save {' '.join(measured)}"
+    return "\n".join([str(circuit), include_lines(corner, celsius, folder=models()), sets, OPTIONS, saved, ".end", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,7 @@ class ChipTables:
     matrices : dict of array, shape (n_latents, n_latents)
         By sign of the entry: what the mirrors make of the codes, 1/(model unit)^2.
     inputs : array, shape (n_latents,)
-        Gains of the inputs' mirrors.
+        What inputs are over b, as they were measured.
     supply : float
         Ampere from vdd at rest (u = e = 0), of what was measured.
     """
@@ -138,7 +139,12 @@ def characterise(sizes: Design, chip: Chip, b: Array) -> ChipTables:
     found = {sign: sizes.entries(sign) for sign in signs}
     every = [entry for sign in signs for entry in found[sign]]
     copies = [(entry.name, entry.cell, (f"{entry.line}_{entry.source}", "")) for entry in every]
-    inputs = list(zip(sizes.inputs(b), b * sizes.unit_e, strict=True))
+    where: dict[str, Any] = {
+        "corner": corner.process,
+        "celsius": corner.temperature - CELSIUS,
+        "supply": SUPPLY * corner.supply,
+        "chip": chip,
+    }
     measured = staircase.measure(
         sizes.bias,
         sizes.threshold,
@@ -147,24 +153,22 @@ def characterise(sizes: Design, chip: Chip, b: Array) -> ChipTables:
         e * sizes.unit_e,
         n=1 if alike else size,
         units=sizes.units,
-        corner=corner.process,
-        celsius=corner.temperature - CELSIUS,
-        supply=SUPPLY * corner.supply,
-        chip=chip,
         copies=() if alike else copies,
-        inputs=() if alike else inputs,
+        **where,
     )
     neurons = in_model_units(sizes, measured)
     rest = float(measured.supply[len(e) // 2, int(np.argmin(np.abs(u)))])
+    gains, inputs = np.zeros(size), sizes.inputs(b)
+    made = [int(name.rpartition("_")[2]) for name, _, _ in inputs]
+    gains[made] = -staircase.input_currents(sizes.bias, inputs, **where) / (b[made] * sizes.unit_e)
     matrices = {sign: np.where(np.sign(sizes.weights) == sign, sizes.gram, 0.0) for sign in signs}
     if alike:
-        return ChipTables(neurons, matrices, np.ones(size), rest)
-    gains = iter(_gains(sizes, measured, every))
+        return ChipTables(neurons, matrices, gains, rest)
+    each = iter(_gains(sizes, measured, every))
     for sign in signs:
-        of_sign = [next(gains) for _ in found[sign]]
+        of_sign = [next(each) for _ in found[sign]]
         matrices[sign] = sign * matrix(size, found[sign], of_sign)
-    given = -b * sizes.unit_e
-    return ChipTables(neurons, matrices, np.where(b == 0, 1.0, measured.inputs / np.where(b == 0, 1.0, given)), rest)
+    return ChipTables(neurons, matrices, gains, rest)
 
 
 def _gains(sizes: Design, measured: Measured, every: Sequence[Entry]) -> list[float]:

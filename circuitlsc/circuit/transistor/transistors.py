@@ -198,14 +198,14 @@ class CurrentInput(Input):
 
 @dataclass(frozen=True, eq=False)
 class MirroredInput(CurrentInput):
-    """-b as a current from outside that a mirror with an error of its own copies into each node of e.
+    """-b as currents that mirrors, with errors of their own, derive from bias lines.
 
     Parameters
     ----------
     gains : array, shape (size,)
-        Of the mirrors, as they were measured.
+        What the inputs are over b.
     mirrors : sequence of Placed
-        With the pins b and e.
+        With the pin e.
     chip : Chip
     """
 
@@ -214,7 +214,7 @@ class MirroredInput(CurrentInput):
     chip: Chip = field(kw_only=True)
 
     def respond(self, inputs: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-        """Return -b as the mirrors copy it."""
+        """Return -b as the mirrors make it."""
         return self.value * self.gains, {}
 
     def subcircuits(self, scaling: Scaling) -> tuple[SubCircuit, ...]:
@@ -222,7 +222,5 @@ class MirroredInput(CurrentInput):
         return tuple(definitions(self.mirrors, self.chip).values())
 
     def emit(self, netlist: Netlist, wires: Wires, scaling: Scaling) -> None:
-        """Add a current source and a mirror for each component."""
+        """Add the mirrors of each component."""
         place(netlist, self.mirrors, self.chip)
-        for i, value in enumerate(self.value):  # > 0 is put into e: drawn from the mirror, which copies it there
-            netlist.I(f"b_{i}", 0, f"b_{i}", number(-value * self.unit(scaling)))

@@ -8,6 +8,7 @@ from circuitlsc.circuit.transistor.parts import Mos, TransistorCell
 UNIT = {"p": (0.5, 8.0), "n": (0.5, 4.0)}
 #: of mirrors that copy a bias current, whose gates rest: their area costs no speed
 STEADY = {"p": (1.0, 16.0), "n": (1.0, 50.0)}
+STEADY_UNITS = {"p": 4, "n": 1}
 CASCODE = {"p": (8.0, 1.0), "n": (4.0, 1.0)}
 
 
@@ -23,19 +24,9 @@ def mirror(
     return Mos(name, kind, inner, gate, rail, w, l, units), Mos(f"{name}c", kind, out, gates, inner, *cascode)
 
 
-def steady(kind: str, name: str, gate: str, out: str) -> tuple[Mos, Mos]:
-    """Return the two devices of a branch that copies a bias current (`STEADY`)."""
-    return mirror(kind, name, gate, out, units={"p": 4, "n": 1}[kind], unit=STEADY[kind])
-
-
-def input_current(kind: str, units: int = 4) -> TransistorCell:
-    """Return the copy of a current from outside (a DAC's), with an error of its own: pins b and e.
-
-    ``"p"``: what is drawn from b comes out of e, b_i < 0. ``"n"``: what is put into b is drawn from e, b_i > 0.
-    """
-    text = f"input: the current of b, {'into' if kind == 'p' else 'out of'} the node at e"
-    parts = (*mirror(kind, "b", "b", "b", units=units), *mirror(kind, "o", "b", "e", units=units))
-    return TransistorCell(f"input_{kind}", text, ("b", "e"), parts, {"b": REST[kind]})
+def steady(kind: str, name: str, gate: str, out: str, *, units: int | None = None) -> tuple[Mos, Mos]:
+    """Return the two devices of a branch that copies a bias current (`STEADY`), whose line has so many units of a kind."""
+    return mirror(kind, name, gate, out, units=units or STEADY_UNITS[kind], unit=STEADY[kind])
 
 
 #: where the gate line of a kind rests, volt

@@ -36,16 +36,19 @@ MILLER = 1e-12  # farad, of the regulators
 class Ratio:
     r"""A ratio of currents made by three copies and the two lines between them.
 
-    .. math:: r = \frac{n_1}{10} \frac{n_2}{m_1} \frac{n_3}{m_2}
+    .. math:: r = \frac{n_1}{m_0} \frac{n_2}{m_1} \frac{n_3}{m_2}
+
+    with m_0 units of the line that is copied, 10 in the bias block.
     """
 
     copies: tuple[int, int, int]
     lines: tuple[int, int]
+    first: int = UNITS
 
     @property
     def value(self) -> float:
         """The ratio."""
-        return float(np.prod(self.copies) / np.prod(self.lines) / UNITS)
+        return float(np.prod(self.copies) / np.prod(self.lines) / self.first)
 
     @property
     def units(self) -> int:
@@ -54,8 +57,8 @@ class Ratio:
 
 
 @cache
-def ratio(wanted: float, tolerance: float) -> Ratio:
-    """Return the ratio of fewest units that is within a relative tolerance of what is wanted.
+def ratio(wanted: float, tolerance: float, first: int = UNITS) -> Ratio:
+    """Return the ratio of fewest units to a line of ``first`` that is within a relative tolerance of what is wanted.
 
     Raises
     ------
@@ -66,13 +69,13 @@ def ratio(wanted: float, tolerance: float) -> Ratio:
     n1, n2, n3, m1 = np.meshgrid(np.arange(1, UNITS + 1), counts, counts, counts, indexing="ij", sparse=True)
     best: Ratio | None = None
     for m2 in range(1, MOST + 1):
-        error = np.abs(n1 * n2 * n3 / (m1 * m2 * UNITS * wanted) - 1)
+        error = np.abs(n1 * n2 * n3 / (m1 * m2 * first * wanted) - 1)
         units = np.where((error <= tolerance) & (n3 <= n2), n1 + n2 + n3 + m1 + m2, 10 * MOST)
         at = np.unravel_index(int(np.argmin(units)), units.shape)
         if units[at] < (10 * MOST if best is None else best.units):
-            best = Ratio((int(at[0]) + 1, int(at[1]) + 1, int(at[2]) + 1), (int(at[3]) + 1, m2))
+            best = Ratio((int(at[0]) + 1, int(at[1]) + 1, int(at[2]) + 1), (int(at[3]) + 1, m2), first)
     if best is None:
-        least, most = 1 / (UNITS * MOST**2), float(MOST**2)
+        least, most = 1 / (first * MOST**2), MOST**2 * UNITS / first
         raise InputError(
             f"a bias current of {wanted * REFERENCE:.4g} A is asked for, and mirrors of at most {MOST} units make "
             f"{least * REFERENCE:.3g} to {most * REFERENCE:.3g} A within {tolerance:g}; choose a current in this range."
