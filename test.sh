@@ -2,15 +2,13 @@
 # Install what is missing, then lint, check types, and run every test and notebook.
 # usage: ./test.sh [PYTEST_ARGUMENT ...]
 #        ./test.sh --slow             what needs longer, instead: statistics, full crossings of what the fast tests have in pairs
-#        ./test.sh --nightly [SEED]   instead: the frozen commit bit for bit, deliberate faults, and false alarms with a fresh seed
+#        ./test.sh --nightly [SEED]   instead: the frozen commit bit for bit, deliberate faults, a release, and false alarms with a fresh seed
 set -euo pipefail
 cd "$(dirname "$0")"
 . tools/setup.sh
-vacask=() # the second simulator: slow tests alone run it
-[ "${1:-}" != "--slow" ] || vacask=(-e '.[verilog-a]')
-browser=() # in which the slow tests open pages
-[ "${1:-}" != "--slow" ] || browser=(chromium chromium-driver)
-setup libngspice0 ngspice "${browser[@]}" -- -e '.[photograph,notebook,schematic,cluster,arviz]' "${vacask[@]}" --group dev
+browser=() more=() # the slow tests open pages, build the site, and run the second simulator
+[ "${1:-}" != "--slow" ] || { browser=(chromium chromium-driver) more=(-e '.[verilog-a]' --group docs); }
+setup libngspice0 ngspice "${browser[@]}" -- -e '.[photograph,notebook,schematic,cluster,arviz]' --group dev "${more[@]}"
 # pycairo, which badcrossbar draws with, needs a compiler and libcairo's headers; the tests only calculate
 .venv/bin/python -c 'import importlib.metadata as m; m.version("badcrossbar")' 2>/dev/null ||
     .venv/bin/python -m pip install --quiet --no-deps 'badcrossbar==1.1.0' >&2
@@ -31,6 +29,7 @@ if [ "${1:-}" = "--nightly" ]; then
     echo "seed $seed: ./test.sh --nightly $seed repeats this" >&2
     .venv/bin/python tools/frozen.py
     .venv/bin/python tools/faults.py
+    .venv/bin/python tools/release.py build/release
     .venv/bin/python benchmarks/verdict.py false --seed "$seed"
     exec .venv/bin/python benchmarks/verdict.py slow --seed "$seed"
 fi

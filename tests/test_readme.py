@@ -1,4 +1,4 @@
-"""The README's blocks, parsed out of it and used."""
+"""The blocks of README, docs/start.md and docs/running.md, parsed out of them and used."""
 
 import contextlib
 import importlib.util
@@ -20,10 +20,16 @@ from circuitlsc.sampling.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+RUNNING = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
 
 
-def block(kind):
-    return re.search(rf"```{kind}\n(.*?)```", README, re.DOTALL)[1]
+def block(kind, page=README):
+    return re.search(rf"```{kind}\n(.*?)```", page, re.DOTALL)[1]
+
+
+def test_the_readme_is_a_screen_and_a_bit():
+    assert len(README.encode()) <= 8 * 1024
 
 
 @pytest.mark.ngspice
@@ -36,7 +42,7 @@ def test_python_example_runs(tmp_path):
 
 
 def test_config_example_is_valid(tmp_path):
-    (tmp_path / "config.toml").write_text(block("toml"))
+    (tmp_path / "config.toml").write_text(block("toml", START))
     rng = np.random.default_rng(0)
     np.save(tmp_path / "A.npy", rng.standard_normal((5, 3)))
     np.save(tmp_path / "x.npy", rng.standard_normal(5))
@@ -87,7 +93,7 @@ def test_commands_and_exit_codes():
             "doctor",
         )
     }
-    assert {*re.findall(r"^    circuitlsc ([\w-]+) ", README, re.MULTILINE)} == names
+    assert {*re.findall(r"^    circuitlsc ([\w-]+) ", START, re.MULTILINE)} == names
     said = re.search(r"Exit codes: (.*?) \(it says", README, re.DOTALL)[1]
     assert " ".join(said.split()) == "0 agrees, 1 failed, 2 usage, 3 disagrees, 4 inconclusive"
     assert (FAILED, USAGE, EXIT_CODES) == (1, 2, {"agrees": 0, "disagrees": 3, "inconclusive": 4})
@@ -97,16 +103,18 @@ def test_links_and_files_exist():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if not target.startswith("https://"):
             assert (ROOT / target.partition("#")[0]).exists(), target
-    for name in re.findall(r"`((?:circuitlsc|examples|notebooks|netlists|benchmarks)/[\w./-]+)`", README):
-        assert (ROOT / name).exists(), name
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:circuitlsc|examples|notebooks|netlists|benchmarks)/[\w./-]+)`", text):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
 @pytest.mark.slow
 @pytest.mark.ngspice
-def test_dask_cluster_of_the_readme(tmp_path):
+def test_dask_cluster_of_the_page(tmp_path):
     """Its three commands, on a free port, with a shorter run: the samples are those of a run without a cluster."""
     pytest.importorskip("distributed")
-    commands = re.search(r"```sh\n(dask scheduler.*?)```", README, re.DOTALL)[1]
+    commands = re.search(r"```sh\n(dask scheduler.*?)```", RUNNING, re.DOTALL)[1]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -136,5 +144,5 @@ def test_dask_cluster_of_the_readme(tmp_path):
 
 
 def test_scripts_are_executable():
-    for name in ("demo.sh", "test.sh", ".ci/run"):
+    for name in ("demo.sh", "docs.sh", "test.sh", ".ci/run"):
         assert os.access(ROOT / name, os.X_OK), name

@@ -93,7 +93,9 @@ def test_rules_of_the_noise_amplifier() -> None:
     assert slow["noise servo"].ok
     sampler = chip(transistor={"noise": "amplifier"})
     noise = sampler.graph.noise
-    plain = replace(noise, models=[replace(m, chop=0.0) for m in noise.models])  # without a chopper slow modes lose noise
+    plain = replace(
+        noise, models=[replace(m, chop=0.0) for m in noise.models]
+    )  # without a chopper slow modes lose noise
     graph = SimpleNamespace(noise=plain)
     unchopped = SimpleNamespace(graph=graph, scaling=sampler.scaling, plan=sampler.plan)
     servo = {rule.name: rule for rule in transistor_rules.noise_bandwidth(unchopped)}["noise servo"]

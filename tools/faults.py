@@ -26,6 +26,7 @@ COPIED = (
     "examples",
     "notebooks",
     "benchmarks",
+    "docs",
     "pyproject.toml",
     "README.md",
 )

@@ -55,6 +55,12 @@ def match_atoms(A_true: ArrayLike, A_learned: ArrayLike, *, signed: bool = False
     ------
     InputError
         If the shapes do not fit, or a column of A_true is zero.
+
+    Examples
+    --------
+    >>> A = bars(3)
+    >>> match_atoms(A, 1.1 * A[:, ::-1]).norm_ratio.round(2).tolist()
+    [1.1, 1.1, 1.1, 1.1, 1.1, 1.1]
     """
     true, learned = real_array("A_true", A_true), real_array("A_learned", A_learned)
     if true.ndim != 2 or learned.ndim != 2 or len(true) != len(learned) or learned.shape[1] < true.shape[1]:

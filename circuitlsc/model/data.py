@@ -41,6 +41,12 @@ def bars(n: int, *, normalise: bool = True) -> Array:
     -------
     array, shape (n*n, 2*n)
         Columns 0..n-1 are the rows of the image, n..2n-1 its columns. Its rank is 2n - 1.
+
+    Examples
+    --------
+    >>> bars(2, normalise=False)[:, 0].reshape(2, 2)
+    array([[1., 1.],
+           [0., 0.]])
     """
     check_count("bars: n", n, 1, ", but the image needs at least one pixel a side")
     eye = np.eye(n)

@@ -138,6 +138,12 @@ class SpikeSlab(SlabPrior):
     ------
     InputError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> prior = SpikeSlab(pi=0.3, lam=2.0)
+    >>> round(prior.threshold, 3)  # u0
+    0.602
     """
 
     kind = "spike-slab"
@@ -171,9 +177,9 @@ class SpikeSlab(SlabPrior):
 
 @dataclass(frozen=True)
 class Laplace(SlabPrior):
-    r"""Laplace prior (two-sided by default; ``signed=False`` makes it exponential, s >= 0): c(u) = lam |u|.
+    r"""Laplace prior (two-sided by default; ``signed=False`` makes it exponential, s >= 0): c(u) = lam abs(u).
 
-    It is the spike-and-slab prior at pi = 1, and shares all of its cells: s = u if signed, s = |u| if not.
+    It is the spike-and-slab prior at pi = 1, and shares all of its cells: s = u if signed, s = abs(u) if not.
 
     Parameters
     ----------

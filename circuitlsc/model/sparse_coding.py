@@ -50,6 +50,15 @@ class SparseCodingModel(Shown):
     ------
     InputError
         If A is not a finite (n_features, n_latents) array without zero columns, or sigma is not positive.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(4), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> model
+    SparseCodingModel(16 features, 8 latents, SpikeSlab(pi=0.3, lam=1.0, signed=False), sigma=0.5)
+    >>> s, x = model.draw(1)
+    >>> s.shape, x.shape
+    ((8,), (16,))
     """
 
     A: Array

@@ -54,6 +54,12 @@ class CustomPrior(Prior):
     InputError
         If the cost is not finite, has a corner or a feature that the table does not resolve, does not rise towards the
         ends, or disagrees with ``grad``.
+
+    Examples
+    --------
+    >>> prior = CustomPrior(lambda s: (s**2 + 0.01) ** 0.5, reach=20.0, name="rounded")
+    >>> [round(float(c), 2) for c in prior.code_cost([0.0, 1.0])]
+    [0.1, 1.0]
     """
 
     kind = "table"

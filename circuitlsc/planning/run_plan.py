@@ -28,6 +28,11 @@ class RunPlan:
     chains, seed : int
     thin : int or None
         Steps per kept sample; None keeps about five per tau (more if the slab is shorter than 1).
+
+    Examples
+    --------
+    >>> RunPlan(t_stop=2000.0, chains=4).chains
+    4
     """
 
     t_stop: float

@@ -53,7 +53,7 @@ VALUES = (
 
 def seeds() -> list[bytes]:
     """Return configs that load, and files of each kind that they name."""
-    whole = (ROOT / "README.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    whole = (ROOT / "docs" / "start.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
     small = '[model]\ndictionary = "bars:1"\nsigma = 0.5\n[prior]\nkind = "laplace"\nlam = 1.0\n'
     device = (
         small + '[circuit]\nlevel = "device"\n[nonideal]\npreset = "rram"\nop_amp.gain = 1e3\n[run]\nt_stop = 100\n'

@@ -356,7 +356,7 @@ class DeviceShiftedThreshold(ShiftedThreshold):
 
     .. math:: v_\pm = \pm L - \kappa + o_\pm, \qquad b \to (1 + \epsilon_b)\,b, \quad \mu \to (1 + \epsilon_\mu)\,\mu
 
-    *What it does to the law.* P becomes exp(-kappa) (exp(o_+) + exp(o_-))/2: what the offsets have in common is an offset of
+    *What it does to the law.* P becomes exp(-kappa) (exp(o+) + exp(o-))/2: what the offsets have in common is an offset of
     kappa, P exp(o), and half their difference one of L, P cosh(o).
 
     Parameters
