@@ -122,6 +122,7 @@ def test_sigma_is_found():
         assert not consistent(values, wrong, 0.01), values
 
 
+@pytest.mark.slow
 def test_all_numbers_are_found_at_once():
     stage = Stage(duration=400.0, step=0.01, hold=40.0, pause=5.0, tau_u0=20.0, tau_lam=40.0, tau_sigma=20.0)
     values = recovered(stage, n_runs=8, pi=0.6, lam=2.0, sigma=0.8)

@@ -57,6 +57,7 @@ def known(problem):
     return expect_memory(remembered(problem)[0])
 
 
+@pytest.mark.slow
 def test_right_memories_seldom_disagree(problem, known):
     found = [judge_memory(of, known) for of in remembered(problem, runs=4, seed=3)]
     assert sum(c.verdict == "disagrees" for c in found) <= binom.isf(1e-4, len(found), 0.02)

@@ -147,6 +147,7 @@ def test_references_agree(model, x, signed):
         gibbs(model, x, n_sweeps=10, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.ngspice
 def test_the_command_line_runs_it(folder):
     """Config, workers, verdict, files of the ideal level; and the config with every choice written out is read again."""

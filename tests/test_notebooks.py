@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+LONG = ("04", "06")  # learning and memory, which tests of their own run, too
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 spec = importlib.util.spec_from_file_location("execute_notebooks", NOTEBOOKS / "execute.py")
 notebooks = importlib.util.module_from_spec(spec)
@@ -13,7 +14,13 @@ spec.loader.exec_module(notebooks)
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * path.stem.startswith(LONG))
+        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+    ],
+)
 def test_outputs_are_those_of_the_code(path):
     held = nbformat.read(path, as_version=4)
     assert any(cell.get("outputs") for cell in held.cells), f"{path.name} has no outputs: python notebooks/execute.py"

@@ -31,7 +31,7 @@ def bench(name):
 @pytest.mark.parametrize(
     ("name", "t_stop"),
     [
-        (COHERENT, 300.0),
+        pytest.param(COHERENT, 300.0, marks=pytest.mark.slow),
         pytest.param(COHERENT, 1000.0, marks=pytest.mark.slow),  # nightly, every model is measured with fresh seeds
         ("K = 1", 300.0),
         pytest.param("4x4 bars", 1000.0, marks=pytest.mark.slow),
