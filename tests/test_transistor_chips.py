@@ -170,7 +170,7 @@ def test_trims_of_equal_devices_do_no_harm(process: str) -> None:
 
 @pytest.mark.slow
 def test_tables_of_a_chip_stand_about_where_its_sign_flips() -> None:
-    """A shift of u by a tenth of a unit moves no posterior: half as much moved it by .018 where corners stood between stairs."""
+    """A shift of u by a tenth of a unit moves no posterior: half did by .018 where corners stood between stairs."""
     chip = build_sampler(ONE, np.ones(1), level="transistor", nonideal=Nonidealities(MISMATCH, seed=8)).silicon
     neuron, width = chip.tables.neurons[0], chip.sizes.width
     assert abs(neuron.centre) > 0.5
