@@ -213,9 +213,10 @@ def _draw_row(sheet: Sheet, pins: list[str], parts: list[Element]) -> None:
     """Draw the parts that feed the first output; those of the others are the same with other numbers."""
     out = next(pin for pin in pins if pin in parts[0].ends)
     row = [part for part in parts if out in part.ends]
+    pitch = 2.4 if row[0].kind == "G" else 1.9
     bus = 5.2 if len(row) > 1 else 2.9
     for k, part in enumerate(row):
-        y = -1.9 * k
+        y = -pitch * k
         source = part.nodes[2] if part.kind == "G" else next(end for end in part.ends if end != out)
         sheet.dot((0, y), terminal=True)
         _pin(sheet, (-0.3, y), source, "right")
@@ -231,7 +232,7 @@ def _draw_row(sheet: Sheet, pins: list[str], parts: list[Element]) -> None:
         sheet.text(at, f"{name} = {value}", "center", "bottom")
         if 0 < k < len(row) - 1:
             sheet.dot((bus, y))
-    sheet.line((bus, 0), (bus, -1.9 * (len(row) - 1)))
+    sheet.line((bus, 0), (bus, -pitch * (len(row) - 1)))
     sheet.line((bus, 0), (bus + 1.2, 0))
     if len(row) > 1:
         sheet.dot((bus, 0))
@@ -239,7 +240,7 @@ def _draw_row(sheet: Sheet, pins: list[str], parts: list[Element]) -> None:
     _pin(sheet, (bus + 1.6, 0), out, "left")
     if len(row) < len(parts):
         outputs = len({pin.rpartition("_")[0] == "out" and pin for pin in pins} - {False})
-        low = -1.9 * (len(row) - 1) - 1.3
+        low = -pitch * (len(row) - 1) - 1.3
         sheet.text((0, low), f"Row 1 of {outputs}; the others differ in values.", "left", "top")
 
 
