@@ -186,7 +186,7 @@ def test_examples_of_docstrings():
 
 
 def environment(tmp_path):
-    """Return what programs run in, with fonts as Matplotlib has them: a user's list of fonts may be of an install that is gone."""
+    """Return what programs run in; a user's list of fonts may be of an install that is gone, so they make their own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     ours = {"PATH": path, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "MPLCONFIGDIR": str(tmp_path.parent / "fonts")}
     return {**os.environ, **ours}
