@@ -29,7 +29,7 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
 from circuitlsc.simulator.ngspice.library import find_library
-from circuitlsc.simulator.vacask.program import find_programs
+from circuitlsc.simulator.verilog_a import find_programs
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
 

@@ -9,7 +9,7 @@ from circuitlsc import Samples, veriloga
 from circuitlsc.cli.doctor import examine
 from circuitlsc.cli.main import USAGE, app
 from circuitlsc.simulator.vacask import program
-from circuitlsc.simulator.vacask.program import find_programs
+from circuitlsc.simulator.verilog_a import find_programs
 
 CONFIG = """
 [model]

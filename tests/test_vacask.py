@@ -30,9 +30,9 @@ from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.store import Store
 from circuitlsc.simulator.vacask import program, simulator, transient
 from circuitlsc.simulator.vacask.deck import HALVINGS, opening, time_points
-from circuitlsc.simulator.vacask.program import PACKAGE, VERSION, Programs, find_programs
 from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, Vacask, read_netlist
 from circuitlsc.simulator.vacask.transient import Rejected, Transient
+from circuitlsc.simulator.verilog_a import PACKAGE, VERSION, Programs, find_programs
 from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, cross_check, for_referee, run_both
 from circuitlsc.studies.cross_check import Path as Compared
 

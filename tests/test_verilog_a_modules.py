@@ -16,8 +16,8 @@ from circuitlsc.model.lca import threshold_code
 from circuitlsc.model.smoothing import SMOOTHINGS
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.simulator.modules import Instance, Netlist, vacask_lines
-from circuitlsc.simulator.vacask.program import compiled, find_programs
 from circuitlsc.simulator.vacask.transient import read_raw
+from circuitlsc.simulator.verilog_a import compiled, find_programs
 
 WIDTH, N = 0.05, 241
 SCALING = Scaling(volt=0.07, volt_e=0.03, volt_r=0.05, c_int=2e-12, tau=3e-6, r_node=2e5)

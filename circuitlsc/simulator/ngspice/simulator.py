@@ -1,4 +1,4 @@
-"""ngspice as a simulator: what it needs of a circuit is in its tasks, but for what is solved once."""
+"""ngspice as a simulator: what it needs of a circuit is in its tasks, but for what is solved once or compiled."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Ngspice:
         find_library()
 
     def prepare(self, circuit: Any) -> bytes:
-        """Return what is solved once; of most circuits nothing, as the deck is in the task."""
-        return bytes(circuit.solved_once)
+        """Return what is solved once, and which modules must be compiled; of most circuits nothing."""
+        return bytes(circuit.beside_tasks)
 
     def advance(self, task: ChainTask, contents: bytes, counts: Counts, state: ChainState | None) -> Iterator[Chunk]:
         """Yield the chunks of a chain: `circuitlsc.simulator.ngspice.transient.integrate`."""
