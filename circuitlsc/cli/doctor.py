@@ -82,14 +82,11 @@ def _vacask() -> Finding:
 
 
 def _cells() -> Finding:
-    from circuitlsc.simulator.ngspice.library import version_apart
-    from circuitlsc.simulator.ngspice.modules import check_version
-    from circuitlsc.simulator.verilog_a import check_compiler
+    from circuitlsc.simulator.ngspice.modules import check_modules
 
     name = "cells of compiled Verilog-A in ngspice"
     try:
-        check_version(version_apart()[1])
-        check_compiler()
+        check_modules()
     except MissingSimulatorError as error:
         return Finding("optional", name, f'only for circuit.cells = "verilog-a". {error}')
     return Finding("ok", f'{name} (circuit.cells = "verilog-a")')

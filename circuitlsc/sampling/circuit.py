@@ -47,7 +47,8 @@ from circuitlsc.simulator.verilog_a import texts_hash
 from circuitlsc.simulator.verilog_a import version as compiler_version
 
 MOST_STEPS = 1e11
-KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
+#: latents from which ngspice 42 and later factor faster with KLU than with SPARSE, by the kind of cells; 39 ignores the option
+KLU_FROM = {"table": 32, "closed": 32, "verilog-a": 16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +292,7 @@ class CompiledCircuit(Shown):
         solved = () if self._feedback is None else self._feedback[1].nodes
         seen = (node for cell in self.observed for node in cell.nodes)
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
-        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
+        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM[self.cells]
         option_line = self._option_lines(self.graph) + (" klu" if large else "")
         return library_deck(self._lines(self.integrated), list(nodes), option_line)
 

@@ -7,12 +7,10 @@ from typing import TypeVar
 
 from circuitlsc.errors import InputError, MissingSimulatorError
 from circuitlsc.sampling.circuit import CompiledCircuit
-from circuitlsc.simulator.ngspice.library import version_apart
-from circuitlsc.simulator.ngspice.modules import check_version
-from circuitlsc.simulator.verilog_a import check_compiler
+from circuitlsc.simulator.ngspice.modules import check_modules
 
 CELLS = ("table", "verilog-a", "auto")
-PAYS_FROM = 32  # latents: smaller circuits are as fast with tables (benchmarks/RESULTS.md)
+PAYS_FROM = 16  # latents: smaller circuits are as fast with tables
 
 Circuit = TypeVar("Circuit", bound=CompiledCircuit)
 
@@ -47,6 +45,5 @@ def _fast(circuit: Circuit) -> Circuit:
     if (n := circuit.model.n_latents) < PAYS_FROM:
         raise InputError(f"with {n} latents, below {PAYS_FROM}, compiled ones are no faster")
     made = circuit.of_cells("verilog-a")
-    check_version(version_apart()[1])
-    check_compiler()
+    check_modules()
     return made

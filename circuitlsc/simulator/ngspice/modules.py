@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from circuitlsc.errors import MissingSimulatorError
 from circuitlsc.simulator.modules import CONDUCTANCE, Instance, Netlist, plain
+from circuitlsc.simulator.ngspice.library import version_apart
+from circuitlsc.simulator.verilog_a import check_compiler
 
 OLDEST = 44  # version of ngspice; 39 has no such devices
 IN_FULL = 120  # of a line's characters; what follows goes on in others
@@ -31,6 +33,12 @@ def check_version(version: str) -> None:
             f'cells = "verilog-a" needs libngspice {OLDEST} or later, and this is {version}. Use cells = "table", which runs '
             f'everywhere, or "auto"; or set NGSPICE_LIBRARY_PATH to a newer library (Debian 13 has {OLDEST}).'
         )
+
+
+def check_modules() -> None:
+    """Raise MissingSimulatorError unless this machine's ngspice loads compiled modules, and something here compiles them."""
+    check_version(version_apart()[1])
+    check_compiler()
 
 
 def _compiled(each: Instance) -> list[str]:

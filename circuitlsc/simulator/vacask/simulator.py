@@ -40,7 +40,7 @@ class Vacask:
         """Return its version, with the hashes of simulator and compiler."""
         return version()
 
-    def check(self) -> None:
+    def check(self, contents: bytes = b"") -> None:
         """Raise MissingSimulatorError if simulator or compiler are not here, or are not those that were tested."""
         find_programs()
 
