@@ -19,7 +19,7 @@ from circuitlsc.simulator.modules import Instance, Netlist
 from circuitlsc.simulator.verilog_a import compiled
 
 WIDTH, N = 0.05, 241
-FUSED = {"lsc_cell.va", "lsc_row.va"}  # tests/test_compiled_cells.py
+FUSED = {"lsc_cell.va", "lsc_column.va"}  # tests/test_compiled_cells.py
 SCALING = Scaling(volt=0.07, volt_e=0.03, volt_r=0.05, c_int=2e-12, tau=3e-6, r_node=2e5)
 PRIORS = {
     "nonnegative": SpikeSlab(0.3, 1.4),

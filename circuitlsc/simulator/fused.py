@@ -1,4 +1,4 @@
-"""The same circuit in fewer, larger modules, which load faster: neurons' cells in one, entries of a crossbar's row together."""
+"""The same circuit in fewer, larger modules, which load faster: cells of a neuron in one, entries of a column together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from circuitlsc.simulator.modules import CONDUCTANCE, Instance, Netlist
 
 KINDS = ("nonnegative", "signed", "absolute")  # of threshold, gate and cell
-ROWS = (16, 8)  # entries of a row module, the largest first
-FEWEST = 3  # entries that are worth a row
+COLUMNS = (16, 8)  # entries of a column, the largest first
+FEWEST = 3  # entries that are worth one
 
 
 def fused(net: Netlist) -> Netlist:
-    """Return a netlist with the same equations: modules that belong together are one (``lsc_cell.va``, ``lsc_row.va``)."""
-    return Netlist(tuple(_rows(_cells(net.instances))), net.sources)
+    """Return a netlist with the same equations: modules that belong together are one (``lsc_cell.va``, ``lsc_column.va``)."""
+    return Netlist(tuple(_columns(_cells(net.instances))), net.sources)
 
 
 def _cells(instances: tuple[Instance, ...]) -> list[Instance]:
@@ -49,25 +49,25 @@ def _cell(group: list[Instance]) -> Instance | None:
     return Instance(threshold.name, f"lsc_cell_{kind}", (u, s, gate.nodes[1]), {**threshold.parameters, **own})
 
 
-def _rows(instances: list[Instance]) -> Iterator[Instance]:
-    """Put the conductances that feed one node into rows."""
+def _columns(instances: list[Instance]) -> Iterator[Instance]:
+    """Put the conductances that one node drives into columns."""
     entries = defaultdict[str, list[Instance]](list)
     for each in instances:
         if each.module == CONDUCTANCE:
-            entries[each.nodes[1]].append(each)
+            entries[each.nodes[0]].append(each)
     for each in instances:
         if each.module != CONDUCTANCE:
             yield each
-        elif found := entries.pop(each.nodes[1], None):
-            yield from _row(found)
+        elif found := entries.pop(each.nodes[0], None):
+            yield from _column(found)
 
 
-def _row(entries: list[Instance]) -> Iterator[Instance]:
-    """Yield the rows of one node; a few entries that are left stay as they are."""
+def _column(entries: list[Instance]) -> Iterator[Instance]:
+    """Yield the columns of one node; a few entries that are left stay as they are."""
     while len(entries) >= FEWEST:
-        n = next((n for n in ROWS if len(entries) > n // 2), ROWS[-1])
+        n = next((n for n in COLUMNS if len(entries) > n // 2), COLUMNS[-1])
         now, entries = entries[:n], entries[n:]
-        columns = [each.nodes[0] for each in now] + ["0"] * (n - len(now))
+        rows = [each.nodes[1] for each in now] + ["0"] * (n - len(now))
         given = {f"g{i}": each.parameters["g"] for i, each in enumerate(now)}
-        yield Instance(f"{now[0].name}_row", f"lsc_row{n}", (now[0].nodes[1], *columns), given)
+        yield Instance(f"{now[0].name}_column", f"lsc_column{n}", (now[0].nodes[0], *rows), given)
     yield from entries

@@ -14,7 +14,7 @@ FAMILIES = (
     "lsc_gate.va",
     "lsc_cost.va",
     "lsc_cell.va",
-    "lsc_row.va",
+    "lsc_column.va",
 )
 
 _MODULE = re.compile(r"^module (\w+)\(([^)]*)\);(.*?)^endmodule", re.MULTILINE | re.DOTALL)

@@ -46,7 +46,7 @@ def _compiled(each: Instance) -> list[str]:
 
 
 def _given(parameters: Mapping[str, float]) -> list[str]:
-    """Return parameters as lines that continue one: a row of a crossbar has many."""
+    """Return parameters as lines that continue one: a column of a crossbar has many."""
     rows = [""]
     for name, value in parameters.items():
         if len(rows[-1]) > IN_FULL:
