@@ -29,7 +29,8 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
 from circuitlsc.simulator.ngspice.library import find_library
-from circuitlsc.simulator.vacask.program import find_programs
+from circuitlsc.simulator.ngspice.modules import check_modules
+from circuitlsc.simulator.verilog_a import find_programs
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
 
@@ -81,6 +82,15 @@ def vacask_here() -> None:
         find_programs()
     except MissingSimulatorError as error:
         (pytest.fail if os.environ.get("CIRCUITLSC_REQUIRE_VACASK") == "1" else pytest.skip)(str(error))
+
+
+@pytest.fixture(scope="session")
+def compiled_cells_here() -> None:
+    """Skip a test where ngspice is too old for compiled cells, or nothing here compiles them."""
+    try:
+        check_modules()
+    except MissingSimulatorError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,8 +13,8 @@ from circuitlsc.simulator.modules import Netlist, spectre_lines, verilog_a_lines
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask, first_state
 from circuitlsc.simulator.vacask.deck import options, waves
-from circuitlsc.simulator.vacask.program import PACKAGE, VERSION
 from circuitlsc.simulator.vacask.simulator import chunk_deck, columns
+from circuitlsc.simulator.verilog_a import PACKAGE, VERSION
 
 #: the dialects, each with what its first lines say of who has read such a text
 DIALECTS = {

@@ -86,12 +86,12 @@ def vacask_lines(net: Netlist) -> list[str]:
 def _vacask(each: Instance) -> str:
     if each.module == CONDUCTANCE:
         v, p = each.nodes
-        return f"{each.name} (0 {p} {v} 0) vccs gain={_plain(each.parameters['g'])}"
+        return f"{each.name} (0 {p} {v} 0) vccs gain={plain(each.parameters['g'])}"
     return _instance(each)
 
 
 def _instance(each: Instance) -> str:
-    given = " ".join(f"{name}={_plain(value)}" for name, value in each.parameters.items())
+    given = " ".join(f"{name}={plain(value)}" for name, value in each.parameters.items())
     return f"{each.name} ({' '.join(each.nodes)}) {each.module} {given}"
 
 
@@ -107,12 +107,12 @@ def verilog_a_lines(net: Netlist, name: str) -> list[str]:
     lines = [f"module {name}({', '.join(nodes)});", f"    inout {', '.join(nodes)};"]
     lines += [f"    electrical {', '.join((*nodes, 'gnd'))};", "    ground gnd;"]
     for each in net.instances:
-        given = ", ".join(f".{name}({_plain(value)})" for name, value in each.parameters.items())
+        given = ", ".join(f".{name}({plain(value)})" for name, value in each.parameters.items())
         at = ", ".join("gnd" if node == "0" else node for node in each.nodes)
         lines.append(f"    {each.module} #({given}) {each.name} ({at});")
     return [*lines, "endmodule"]
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     """Return a number as every simulator reads it: 0 and 1 as integers, which a module may want."""
     return str(int(value)) if value in (0, 1) else repr(float(value))

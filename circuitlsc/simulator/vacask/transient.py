@@ -15,7 +15,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.io.processes import end_with_parent
 from circuitlsc.simulator.simulator import TransientFailed
 from circuitlsc.simulator.vacask.deck import ANALYSIS, time_points
-from circuitlsc.simulator.vacask.program import find_programs
+from circuitlsc.simulator.verilog_a import find_programs
 
 DECK = "deck.sim"
 _COUNT = re.compile(rb"No\. (Variables|Points):[ \t]*(\d+)[ \t]*\n")
