@@ -358,7 +358,7 @@ def _draw_formulas(sheet: Sheet, parts: list[Element], y: float) -> None:
         lines = _folded(said)
         head = f"{part.name}: ${kind}$ = "
         if part.kind != "B":
-            head = f"{part.name}: normal, anew after each $t_\\mathrm{{hold}}$, rms "
+            head = f"{part.name}: Gaussian, held for $t_\\mathrm{{hold}}$, rms "
         sheet.text(
             (-0.5, y),
             "\n".join([head + formula(lines[0]), *(f"      {formula(line)}" for line in lines[1:])]),

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "generated"
 GALLERY = ROOT / "docs" / "gallery"
 MEASURED = ("RESULTS", "THROUGHPUT", "LEARNING", "VARIATIONAL", "AMORTISED")
+IMPERFECT = "bars2x2-imperfect"  # the deck with one of everything that can be wrong
 WIDTH = 100  # characters of a help text
 LINE = 56  # and of a netlist beside its picture
 
@@ -97,9 +98,12 @@ def of_cells() -> dict[type[Cell], tuple[str, str]]:
             if text := texts.get(cell.definition or f"lsc_{cell.name}"):
                 found.setdefault(type(cell), (text, source))
 
-    for name in (*decks.DECKS, *decks.LEARNERS):
+    names = (*decks.DECKS, *decks.LEARNERS)
+    for name in sorted(names, key=lambda name: name == IMPERFECT):  # what is as it should be is easier to see
         made = decks.learner(name) if name in decks.LEARNERS else decks.sampler(name)
         keep(made, golden(name), f"In `netlists/{name}.cir`:")
+    for kind in (cells.DeviceIntegrator, cells.DeviceGate):  # but for those whose errors are parts of their own
+        found[kind] = golden(IMPERFECT)[kind.definition], f"With all that can be wrong, in `netlists/{IMPERFECT}.cir`:"
     for made in rare(decks):
         keep(made, definitions(made.deck(t_stop=2.0, warmup=1.0)), f"At {made.level} level, `{made.dynamics}`:")
     for cell in (cells.Feedback("feedback", 1), cells.Held("held", 1)):
@@ -143,8 +147,8 @@ def page_of_cells() -> str:
                 heirs = [f"`{other.__name__}`" for other in netlist if issubclass(other, kind)]
                 parts.append(f"What {', '.join(sorted(heirs))} have in common.\n")
         if module == cells.Buffer.__module__:
-            text = golden("bars2x2-imperfect")["lsc_op_amp"]
-            parts.append("### The op-amp itself\n\nWith all that can be wrong, in `netlists/bars2x2-imperfect.cir`:\n")
+            text = golden(IMPERFECT)["lsc_op_amp"]
+            parts.append(f"### The op-amp itself\n\nWith all that can be wrong, in `netlists/{IMPERFECT}.cir`:\n")
             parts.append(beside("lsc_op_amp", text))
     return "\n".join(parts)
 
