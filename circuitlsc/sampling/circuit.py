@@ -205,11 +205,10 @@ class CompiledCircuit(Shown):
 
     @property
     def _forms(self) -> Forms:
-        """The closed forms of an ideal circuit's tables."""
-        if self.level != "ideal":
+        """The closed forms of the tables of a circuit that is not of transistors."""
+        if self.sizes is not None:
             raise InputError(
-                f'level = "{self.level}" has cells that no Verilog-A module describes: closed forms are of ideal cells. Use '
-                'level = "ideal".'
+                f'level = "{self.level}" has cells that no Verilog-A module describes. Use level = "ideal" or "device".'
             )
         return forms_of(self.model, self.dynamics, self.form, self.plan.width, self.plan.smoothing)
 

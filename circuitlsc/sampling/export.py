@@ -9,7 +9,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.simulator.modules import Netlist, spectre_lines, verilog_a_lines
+from circuitlsc.simulator.modules import Netlist, for_vacask, plain_name, spectre_lines, verilog_a_lines
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask, first_state
 from circuitlsc.simulator.vacask.deck import options, waves
@@ -47,7 +47,8 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
     if dialect not in DIALECTS:
         raise InputError(f"--dialect {dialect} is not one of {', '.join(DIALECTS)}.")
     made = sampler.closed()
-    net, task = made.in_modules, made.tasks(run)[0]
+    task = made.tasks(run)[0]
+    net = for_vacask(made.in_modules) if dialect == "vacask" else made.in_modules.plain()
     if not is_positive(length) or not 1 <= (n := round(length / task.step)) <= task.n_steps:
         raise InputError(
             f"--length {length:g} tau of noise are to be written, but the run has from {task.step:g} (a step) to "
@@ -91,7 +92,8 @@ def _spectre_noise(net: Netlist, task: ChainTask, values: Array) -> str:
 def _spectre(net: Netlist, task: ChainTask, head: tuple[str, ...], option_line: str, n: int) -> str:
     """Return the circuit with a transient whose steps are those of its noise."""
     step = task.step * task.tau
-    start = dict(zip((*task.nodes, *task.held), [*(np.array(task.start) * task.volt), *task.held_start], strict=True))
+    nodes = map(plain_name, (*task.nodes, *task.held))
+    start = dict(zip(nodes, [*(np.array(task.start) * task.volt), *task.held_start], strict=True))
     return "\n".join(
         [
             *(f"// {line}" for line in head),
@@ -102,7 +104,7 @@ def _spectre(net: Netlist, task: ChainTask, head: tuple[str, ...], option_line: 
             "ic " + " ".join(f"{node}={float(volts)!r}" for node, volts in start.items()),
             f"numbers options {option_line.rpartition(' chgtol')[0].replace('abstol', 'iabstol').replace('vntol', 'vabstol')}",
             f"path tran stop={n * step!r} step={step!r} maxstep={step!r} method=traponly ic=node skipdc=yes",
-            "save " + " ".join((*task.nodes, *task.observed)),
+            "save " + " ".join(map(plain_name, (*task.nodes, *task.observed))),
             "",
         ]
     )

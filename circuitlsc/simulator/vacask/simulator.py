@@ -15,7 +15,7 @@ import numpy as np
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
-from circuitlsc.simulator.modules import Instance, Netlist, Source
+from circuitlsc.simulator.modules import Instance, Netlist, Source, for_vacask, plain_name
 from circuitlsc.simulator.ngspice.noise import BrownianPaths, task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
 from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
@@ -54,7 +54,7 @@ class Vacask:
         """
         scaling = circuit.scaling
         line = options(circuit.tolerance, scaling.volt, scaling.drift_current, scaling.c_int)
-        return json.dumps({"netlist": asdict(circuit.in_modules), "options": line}).encode()
+        return json.dumps({"netlist": asdict(for_vacask(circuit.in_modules)), "options": line}).encode()
 
     def advance(self, task: ChainTask, contents: bytes, counts: Counts, state: ChainState | None) -> Iterator[Chunk]:
         """Yield the chunks of a chain; each starts the capacitors from the voltages that the last one reached."""
@@ -67,7 +67,7 @@ class Vacask:
         objects = compiled(net.families)
         counts.version, counts.steps = version(), state.steps
         counts.setup = before.setup + time.perf_counter() - begin
-        saved = (*task.nodes, *task.observed, *task.held)
+        saved = tuple(map(plain_name, (*task.nodes, *task.observed, *task.held)))
 
         def transient(option_line: str, values: Array, state: ChainState) -> Transient:
             text = chunk_deck(net, task, state, waves(net.sources, h, values), len(values) - 1, option_line=option_line)
@@ -119,8 +119,8 @@ def chunk_deck(
         load=[str(Path(file).with_suffix(suffix)) for file in net.families],
         sources=sources,
         option_line=option_line,
-        saved=(*task.nodes, *task.observed, *task.held),
-        start=dict(zip((*task.nodes, *task.held), volts, strict=True)),
+        saved=tuple(map(plain_name, (*task.nodes, *task.observed, *task.held))),
+        start=dict(zip(map(plain_name, (*task.nodes, *task.held)), volts, strict=True)),
         step=task.step * task.tau,
         n=n,
     )
@@ -147,7 +147,8 @@ def check_fits(net: Netlist, task: ChainTask) -> None:
     """Raise InputError unless a task's nodes and sources are those of a netlist: VACASK ignores nodes that it does not know."""
     if task.feedback or task.written:
         raise InputError('VACASK runs closed loops without a memory. Use loop = "closed", and other dynamics.')
-    unknown = [node for node in (*task.nodes, *task.observed, *task.held) if node not in net.nodes]
+    known = set(net.nodes)
+    unknown = [node for node in (*task.nodes, *task.observed, *task.held) if plain_name(node) not in known]
     inputs = task.inputs if task.rows is not None else ()
     if unknown or {*task.devices, *inputs} != {source.device for source in net.sources}:
         what = f"node {unknown[0]!r} is not in it" if unknown else "its sources are others"
