@@ -71,8 +71,8 @@ def test_export_writes_a_folder(config, tmp_path):
 
 def test_export_refuses_in_one_line_and_writes_nothing(config, tmp_path):
     assert "is not one of vacask, spectre" in one_line(call("export", config, "--dialect", "hdl", "-o", tmp_path / "a"))
-    config.write_text(config.read_text().replace("[circuit]", '[circuit]\nlevel = "device"'))
-    assert 'level = "device" has cells that no' in one_line(call("export", config, "-o", tmp_path / "a"))
+    config.write_text(config.read_text().replace("[circuit]", '[circuit]\nlevel = "transistor"'))
+    assert 'level = "transistor" has cells that no' in one_line(call("export", config, "-o", tmp_path / "a"))
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 

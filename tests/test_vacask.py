@@ -1,6 +1,5 @@
 """VACASK as a simulator: what a run must be to count, with a program in its place that does one thing wrong at a time."""
 
-import os
 import re
 import stat
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vacask_off import off
 
 from circuitlsc import (
     InputError,
@@ -26,12 +26,13 @@ from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL
+from circuitlsc.simulator.modules import for_vacask
 from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.store import Store
 from circuitlsc.simulator.vacask import program, simulator, transient
 from circuitlsc.simulator.vacask.deck import HALVINGS, opening, time_points
 from circuitlsc.simulator.vacask.program import PACKAGE, VERSION, Programs, find_programs
-from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, Vacask, read_netlist
+from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, read_netlist
 from circuitlsc.simulator.vacask.transient import Rejected, Transient
 from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, cross_check, for_referee, run_both
 from circuitlsc.studies.cross_check import Path as Compared
@@ -227,7 +228,7 @@ def test_what_is_prepared_is_read_again():
     closed = for_referee(sampler(form="residual"))
     import json
 
-    assert read_netlist(json.loads(VACASK.prepare(closed))["netlist"]) == closed.in_modules
+    assert read_netlist(json.loads(VACASK.prepare(closed))["netlist"]) == for_vacask(closed.in_modules)
 
 
 def test_tables_are_refused():
@@ -328,30 +329,6 @@ def test_what_a_cross_check_says():
 # --- in VACASK ---
 
 
-class Off(Vacask):
-    """VACASK with one conductance changed by 5 %."""
-
-    path = "test_vacask:OFF"
-
-    def prepare(self, circuit):
-        name = "xinhibition_0_2"
-        text = super().prepare(circuit).decode()
-        g = next(each for each in circuit.in_modules.instances if each.name == name).parameters["g"]
-        assert text.count(name) == 1
-        head, found, rest = text.partition(name)
-        changed = rest.replace(repr(g), repr(1.05 * g), 1)
-        assert changed != rest
-        return (head + found + changed).encode()
-
-
-OFF = Off()
-
-
-@pytest.fixture
-def on_the_workers_path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
-
-
 CASES = {
     "gram": {},
     "residual": {"form": "residual"},
@@ -385,11 +362,11 @@ def test_both_simulators_follow_numpy(case, tolerance, vacask_here):
 
 @pytest.mark.slow
 @pytest.mark.ngspice
-def test_a_conductance_that_is_five_percent_off_is_caught(vacask_here, on_the_workers_path):
+def test_a_conductance_that_is_five_percent_off_is_caught(vacask_here):
     from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
     s = for_referee(build_sampler(SparseCodingModel(bars(2), SpikeSlab(0.3, 1.4), 0.5), X))
-    here, there = run_both(s, RUN, simulators=(NGSPICE, OFF))
+    here, there = run_both(s, RUN, simulators=(NGSPICE, off("xinhibition_0_2")))
     found = cross_check(s, here, there)
     ngspice, vacask, between = found.paths
     assert found.verdict == "disagrees"

@@ -7,20 +7,37 @@ from itertools import product
 import numpy as np
 import pytest
 
-from circuitlsc import Cauchy, CustomPrior, Gaussian, InputError, Laplace, SpikeSlab, SquareRoot, veriloga
+from circuitlsc import (
+    Cauchy,
+    CustomPrior,
+    Gaussian,
+    InputError,
+    Laplace,
+    Nonidealities,
+    SpikeSlab,
+    SquareRoot,
+    veriloga,
+)
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Wires
 from circuitlsc.circuit.modules import RULES
 from circuitlsc.model.closed_forms import Curve, Forms, Rounded, _lca_code, forms_of_prior
 from circuitlsc.model.lca import threshold_code
 from circuitlsc.model.smoothing import SMOOTHINGS
+from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import Scaling
-from circuitlsc.simulator.modules import Instance, Netlist, vacask_lines
+from circuitlsc.simulator.modules import PRIMITIVES, Instance, Netlist, for_vacask, vacask_lines
 from circuitlsc.simulator.vacask.program import compiled, find_programs
 from circuitlsc.simulator.vacask.transient import read_raw
 
 WIDTH, N = 0.05, 241
 SCALING = Scaling(volt=0.07, volt_e=0.03, volt_r=0.05, c_int=2e-12, tau=3e-6, r_node=2e5)
+PARTS = {
+    "comparator": {"threshold_offset": 4e-3, "gate_offset": 3e-3},
+    "multiplier": {"gain_error": 0.1, "offset": 5e-3},
+    "prior": {"lam_error": 0.1, "lam_mismatch": 0.1},
+}
+HARDWARE = Hardware(Nonidealities(PARTS, seed=2), SCALING)
 PRIORS = {
     "nonnegative": SpikeSlab(0.3, 1.4),
     "signed": SpikeSlab(0.3, 1.4, signed=True),
@@ -122,6 +139,8 @@ def test_rules_use_modules_as_they_are():
     net = everything()[0]
     known = veriloga.modules()
     for each in net.instances:
+        if each.module in PRIMITIVES:
+            continue
         module = known[each.module]
         assert len(each.nodes) == len(module.ports)
         assert set(each.parameters) <= set(module.parameters)
@@ -157,10 +176,17 @@ def everything():
         if forms.code is not None:
             threshold = cells.Threshold("threshold", N, table=curve(forms.code))
             add(f"s_{case}", threshold, ("u",), tuple(f"s_{case}_{i}" for i in range(N)), SCALING.volt)
-        gate = cells.Gate(
-            "gate", N, comparator=curve(forms.gate), prior=curve(forms.cost), stiffness=prior.stiffness, apart=True
-        )
-        add(f"g_{case}", gate, ("u", "e"), into(f"g_{case}"), SCALING.drift_current * 1e6)
+            real = cells.DeviceThreshold(f"threshold_{case}", N, table=curve(forms.code), hardware=HARDWARE)
+            add(f"sd_{case}", real, ("u",), tuple(f"sd_{case}_{i}" for i in range(N)), SCALING.volt)
+        parts = {
+            "comparator": curve(forms.gate),
+            "prior": curve(forms.cost),
+            "stiffness": prior.stiffness,
+            "apart": True,
+        }
+        add(f"g_{case}", cells.Gate("gate", N, **parts), ("u", "e"), into(f"g_{case}"), SCALING.drift_current * 1e6)
+        real = cells.DeviceGate(f"gate_{case}", N, **parts, hardware=HARDWARE)
+        add(f"gd_{case}", real, ("u", "e"), into(f"gd_{case}"), SCALING.drift_current * 1e6)
     for name, form in LCA.items():
         case = name.replace("-", "_")
         add(
@@ -185,6 +211,7 @@ def at_dc(tmp_path_factory, vacask_here):
     """Return for each case the voltages at DC, and those wanted."""
     folder = tmp_path_factory.mktemp("dc")
     net, wanted, given = everything()
+    net = for_vacask(net)
     sources = [f"vs_{k}_{i} ({k}_{i} 0) vsource dc={v!r}" for k, x in given.items() for i, v in enumerate(x.tolist())]
     plates = [f"vp_{i} (n_{i} 0) vsource dc=0" for i in range(N)]
     saved = [node for outputs, _ in wanted.values() for node in outputs]
@@ -204,13 +231,15 @@ def at_dc(tmp_path_factory, vacask_here):
 
 @pytest.mark.slow
 def test_each_module_is_its_numpy_form(at_dc):
-    assert len(at_dc) > 30
+    assert len(at_dc) > 60
     for case, (found, wanted) in at_dc.items():
         full = np.abs(wanted).max()
         assert np.abs(found - wanted).max() < 1e-9 * full, case
     found, wanted = at_dc["g_signed_logistic"]
-    other = at_dc["g_signed_hyperbolic"][1]
-    assert np.abs(found - other).max() > 1e-3 * np.abs(wanted).max(), "negative control: the other pair"
+    for other in ("g_signed_hyperbolic", "gd_signed_logistic"):
+        assert np.abs(found - at_dc[other][1]).max() > 1e-3 * np.abs(wanted).max(), (
+            "negative control: another pair, offsets"
+        )
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The same graph for other simulators: cells as instances of Verilog-A modules, and of primitives where they are made of parts."""
+"""The same graph for other simulators: cells as Verilog-A modules, or as primitives where they are made of parts."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def _check_parts(cell: Cell) -> None:
 
 def _no_module(cell: Cell) -> InputError:
     return InputError(
-        f"cell {cell.name!r} ({type(cell).__name__}) has no Verilog-A module; cells have one of a closed loop that samples, or of "
-        'LCA, ideal or of parts. Use level = "ideal" or "device", loop = "closed".'
+        f"cell {cell.name!r} ({type(cell).__name__}) has no Verilog-A module; those of closed loops that sample have one, and "
+        'of LCA. Use level = "ideal" or "device", loop = "closed".'
     )
 
 

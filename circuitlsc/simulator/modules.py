@@ -92,11 +92,8 @@ class Netlist:
         instances = tuple(replace(e, name=plain_name(e.name), nodes=_plain_names(e.nodes)) for e in self.instances)
         sources = tuple(replace(s, name=plain_name(s.name), nodes=_plain_names(s.nodes)) for s in self.sources)
         made = Netlist(instances, sources)
-        for before, after in (
-            ([e.name for e in (*self.instances, *self.sources)], [e.name for e in (*instances, *sources)]),
-            (self.nodes, made.nodes),
-        ):
-            if len(set(before)) != len(set(after)):
+        for names in (self.nodes, {e.name for e in self.instances} | {s.name for s in self.sources}):
+            if len({plain_name(name) for name in names}) != len(names):
                 raise InputError("two names of the circuit differ in a dot alone. Give one of its cells another name.")
         return made
 
@@ -111,7 +108,7 @@ def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def for_vacask(net: Netlist) -> Netlist:
-    """Return a circuit with names and elements that VACASK has: a resistor is a source of current, a capacitor an integrator."""
+    """Return a circuit in names and elements of VACASK: a resistor is a source of current, a capacitor an integrator."""
     net = net.plain()
     return replace(net, instances=tuple(map(_in_vacask, net.instances)))
 
