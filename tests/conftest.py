@@ -29,6 +29,7 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
 from circuitlsc.simulator.ngspice.library import find_library
+from circuitlsc.simulator.vacask import program
 from circuitlsc.simulator.vacask.program import find_programs
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
@@ -83,6 +84,21 @@ def vacask_here() -> None:
         (pytest.fail if os.environ.get("CIRCUITLSC_REQUIRE_VACASK") == "1" else pytest.skip)(str(error))
 
 
+@pytest.fixture
+def without_vacask(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let no VACASK be found, neither in this Python nor on the path."""
+
+    def forget() -> None:
+        find_programs.cache_clear()
+        program.version.cache_clear()
+
+    monkeypatch.setattr(program, "find_spec", lambda _: None)
+    monkeypatch.setattr(program.shutil, "which", lambda _: None)
+    forget()
+    yield monkeypatch
+    forget()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def wide_terminal() -> Iterator[None]:
     """Let no report that is printed be wrapped, here and in processes that tests start."""
@@ -98,6 +114,20 @@ def short_paths() -> Iterator[None]:
         for module in ("judge", "memory_compare", "stream_compare"):
             patch.setattr(f"circuitlsc.validation.{module}.PATH_STEPS", 500)
         yield
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Yield a file system of 2 MB, if this system lets us make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("no rights to mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture

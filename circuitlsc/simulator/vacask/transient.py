@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from circuitlsc.simulator.vacask.deck import ANALYSIS, time_points
 from circuitlsc.simulator.vacask.program import find_programs
 
 DECK = "deck.sim"
+FULL = 1 << 16  # bytes: where less is free, a run that does not count had no room
 _COUNT = re.compile(rb"No\. (Variables|Points):[ \t]*(\d+)[ \t]*\n")
 _NAME = re.compile(rb"^\t\d+\t(\S+)\t", re.MULTILINE)
 
@@ -54,7 +58,19 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
         If a time point was taken back.
     TransientFailed
         If anything else is not as it should be: exit code, messages, header, time points, values.
+    OSError
+        If its results found no room.
     """
+    try:
+        return _counted(folder, text, saved, step, n, log)
+    except TransientFailed:
+        if shutil.disk_usage(folder).free < FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+        raise
+
+
+def _counted(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log: list[str]) -> Transient:
+    """Run a deck, and look whether the run counts."""
     raw = folder / f"{ANALYSIS}.raw"
     raw.unlink(missing_ok=True)  # a netlist with an error leaves that of the run before
     (folder / DECK).write_text(text, encoding="ascii")
@@ -70,6 +86,8 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
     )
     log[:] = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
     said = " ".join(ended.stderr.split())
+    if ended.returncode == -signal.SIGXFSZ:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(raw))
     if ended.returncode != 0:
         raise TransientFailed(f"VACASK ended with exit code {ended.returncode}: {said[:300] or 'it said nothing'}.")
     if said:
