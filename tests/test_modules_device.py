@@ -83,7 +83,7 @@ def test_primitives_are_the_elements_of_ngspice(parts):
     theirs = {e.name: (ELEMENTS[e.kind], e.nodes) for e in flatten(s.circuit) if e.kind != "B"}
     assert {name: what for name, what in ours.items() if name in theirs} == theirs
     others = set(ours) - set(theirs)
-    assert all(re.fullmatch(r"e\.xthreshold_\d\.es", name) for name in others)
+    assert all(re.fullmatch(r"e\.xthreshold_\d\.eo", name) for name in others)
     (task, *_), known = s.tasks(RUN), set(s.in_modules.nodes)
     assert {*task.nodes, *task.held} <= known
 

@@ -124,14 +124,18 @@ def _threshold(cell: cells.Threshold, wires: Wires, scaling: Scaling) -> list[In
 
 
 def _device_threshold(cell: cells.DeviceThreshold, wires: Wires, scaling: Scaling) -> list[Instance]:
-    """Return the threshold into an inner node, and a source of its voltage, which can drive a crossbar."""
     form = _form(cell, cell.table)
-    inner = tuple(f"x{element}.o".lower() for element in cell.elements)
-    u, s = cell.pins(wires)
     given = {**_parameters(form, scaling), "g": 1 / scaling.r_node, "vos": cell.offset}
-    made = _each(cell, form.module, zip(u, inner, strict=True), given)
-    named = zip(cell.elements, s, inner, strict=True)
-    return made + [Instance(f"e.x{name}.es".lower(), "vcvs", (at, "0", o, "0"), {"gain": 1.0}) for name, at, o in named]
+    return _driving(cell, form.module, wires, given)
+
+
+def _driving(cell: Cell, module: str, wires: Wires, given: Mapping[str, Any]) -> list[Instance]:
+    """Return a cell of one input whose output goes to an inner node, and a source of its voltage, which can drive a crossbar."""
+    inner = tuple(f"x{element}.o".lower() for element in cell.elements)
+    source, output = cell.pins(wires)
+    made = _each(cell, module, zip(source, inner, strict=True), given)
+    named = zip(cell.elements, output, inner, strict=True)
+    return made + [Instance(f"e.x{name}.eo".lower(), "vcvs", (at, "0", o, "0"), {"gain": 1.0}) for name, at, o in named]
 
 
 def _gate(cell: cells.Gate, wires: Wires, scaling: Scaling) -> list[Instance]:
@@ -196,6 +200,31 @@ def _crossbar(cell: cells.Crossbar, wires: Wires, scaling: Scaling) -> list[Inst
     ]
 
 
+def _of_encoder(cell: cells.Exponential | cells.Softplus, wires: Wires, scaling: Scaling) -> list[Instance]:
+    form = _form(cell, cell.table)
+    given = {"g": 1 / scaling.r_node, "volt": scaling.volt, **form.numbers}
+    return _each(cell, form.module, zip(*cell.pins(wires), strict=True), given)
+
+
+def _rectifier(cell: cells.Rectifier, wires: Wires, scaling: Scaling) -> list[Instance]:
+    return _each(cell, "lsc_rectifier", zip(*cell.pins(wires), strict=True), {"g": 1 / scaling.r_node})
+
+
+def _device_rectifier(cell: cells.DeviceRectifier, wires: Wires, scaling: Scaling) -> list[Instance]:
+    return _driving(cell, "lsc_rectifier", wires, {"g": 1 / scaling.r_node, "vos": cell.offset})
+
+
+def _laplace(cell: cells.LaplaceProduct, wires: Wires, scaling: Scaling) -> list[Instance]:
+    given = {"g": 1 / scaling.r_node, "volt": scaling.volt, **cell.parameters(scaling)}
+    return _each(cell, "lsc_laplace_product", zip(*cell.pins(wires), strict=True), given)
+
+
+def _shifted(cell: cells.ShiftedThreshold, wires: Wires, scaling: Scaling) -> list[Instance]:
+    form = _form(cell, cell.corner.code)
+    given = {**_parameters(form, scaling), "g": 1 / scaling.r_node, "volt": scaling.volt, **cell.parameters(scaling)}
+    return _each(cell, form.module, zip(*cell.pins(wires), strict=True), {**given, "rectified": cell.rectified})
+
+
 #: what cells are in modules; others are their own subcircuits, flattened to primitives
 RULES: dict[type[Cell], Callable[[Any, Wires, Scaling], list[Instance]]] = {
     cells.Integrator: _integrator,
@@ -209,6 +238,15 @@ RULES: dict[type[Cell], Callable[[Any, Wires, Scaling], list[Instance]]] = {
     cells.Gradient: _sum,
     cells.Input: _constant,
     cells.Crossbar: _crossbar,
+    cells.Layer: _sum,
+    cells.Rectifier: _rectifier,
+    cells.DeviceRectifier: _device_rectifier,
+    cells.Exponential: _of_encoder,
+    cells.Softplus: _of_encoder,
+    cells.LaplaceProduct: _laplace,
+    cells.DeviceLaplaceProduct: _laplace,
+    cells.ShiftedThreshold: _shifted,
+    cells.DeviceShiftedThreshold: _shifted,
 }
 
 

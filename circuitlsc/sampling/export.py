@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from circuitlsc import veriloga
+from circuitlsc.circuit.modules import in_modules
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.planning.run_plan import RunPlan
@@ -14,7 +15,7 @@ from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask, first_state
 from circuitlsc.simulator.vacask.deck import options, waves
 from circuitlsc.simulator.vacask.program import PACKAGE, VERSION
-from circuitlsc.simulator.vacask.simulator import chunk_deck, columns
+from circuitlsc.simulator.vacask.simulator import chunk_deck, columns, starting
 
 #: the dialects, each with what its first lines say of who has read such a text
 DIALECTS = {
@@ -48,7 +49,8 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
         raise InputError(f"--dialect {dialect} is not one of {', '.join(DIALECTS)}.")
     made = sampler.closed()
     task = made.tasks(run)[0]
-    net = for_vacask(made.in_modules) if dialect == "vacask" else made.in_modules.plain()
+    whole = in_modules(made.graph, made.scaling)
+    net = for_vacask(whole) if dialect == "vacask" else whole.plain()
     if not is_positive(length) or not 1 <= (n := round(length / task.step)) <= task.n_steps:
         raise InputError(
             f"--length {length:g} tau of noise are to be written, but the run has from {task.step:g} (a step) to "
@@ -92,8 +94,7 @@ def _spectre_noise(net: Netlist, task: ChainTask, values: Array) -> str:
 def _spectre(net: Netlist, task: ChainTask, head: tuple[str, ...], option_line: str, n: int) -> str:
     """Return the circuit with a transient whose steps are those of its noise."""
     step = task.step * task.tau
-    nodes = map(plain_name, (*task.nodes, *task.held))
-    start = dict(zip(nodes, [*(np.array(task.start) * task.volt), *task.held_start], strict=True))
+    start = starting(task, first_state(task))
     return "\n".join(
         [
             *(f"// {line}" for line in head),

@@ -225,16 +225,17 @@ def cross_check(
     bound = next(bound for tolerance, bound in BOUNDS.items() if sampler.tolerance <= tolerance)
     steps = int(twin_steps * min(1.0, 16 / sampler.model.n_latents))
     found, left_out = [], not_in_numpy(sampler)
+    letter = "u" if sampler.dynamics.has_energy else "s"  # where nothing feeds back u is noise alone
     rejected = int(here.stats["rejected"].sum())
     for what, samples, cut in (("ngspice and NumPy", here, None), ("VACASK and NumPy", there, opening())):
-        path = path_difference(sampler, samples, steps, opening=cut)
+        path = path_difference(sampler, samples, steps, letter, opening=cut)
         numbers = {"rms": path.rms, "median": path.median, "max_abs": path.max_abs, "time": path.time}
         limit = None if left_out or (samples is here and rejected) else bound
         found.append(Path(what=what, bound=limit, usual=limit, **numbers))
     # with momentum paths part for good where they open in different ways: only each with NumPy says something
     alike = sampler.dynamics.kind != "underdamped" and not rejected
     apart = (APART[0], bound if left_out else APART[1])  # where NumPy is no judge, they are each other's
-    found.append(_between(here, there, apart if alike else (None, None)))
+    found.append(_between(here, there, letter, apart if alike else (None, None)))
     verdicts = () if judged is None else (("ngspice", judged(sampler, here)), ("VACASK", judged(sampler, there)))
     versions = tuple(str(samples.attrs["ngspice_version"]) for samples in (here, there))
     return CrossCheck(
@@ -266,9 +267,9 @@ def _pieces(here: Samples, there: Samples, name: str) -> Any:
         yield a.read(first, stop), b.read(first, stop)
 
 
-def _between(here: Samples, there: Samples, bounds: tuple[float | None, float | None]) -> Path:
+def _between(here: Samples, there: Samples, letter: str, bounds: tuple[float | None, float | None]) -> Path:
     """Return how far the two simulators are from each other over the whole run."""
-    sizes = [np.abs(a - b) for a, b in _pieces(here, there, "u")]
+    sizes = [np.abs(a - b) for a, b in _pieces(here, there, letter)]
     largest, squares = max(float(size.max()) for size in sizes), sum(float(np.sum(size**2)) for size in sizes)
     count = sum(size.size for size in sizes)
     kept = sum(size.shape[1] for size in sizes)
@@ -286,11 +287,12 @@ def _between(here: Samples, there: Samples, bounds: tuple[float | None, float | 
 def _latents(sampler: Sampler, here: Samples, there: Samples) -> tuple[LatentRow, ...]:
     """Return means and P(active) of every latent in both."""
     means, active, n = np.zeros((2, sampler.model.n_latents)), np.zeros((2, sampler.model.n_latents)), 0
-    for pair in _pieces(here, there, "u"):
+    energy = sampler.dynamics.has_energy
+    for pair in _pieces(here, there, "u" if energy else "s"):
         n += pair[0].shape[0] * pair[0].shape[1]
-        for k, u in enumerate(pair):
-            means[k] += _total(sampler.read(u))
-            active[k] += _total(sampler.active(u))
+        for k, values in enumerate(pair):
+            means[k] += _total(sampler.read(values) if energy else values)
+            active[k] += _total(sampler.active(values) if energy else values != 0)
     return tuple(
         LatentRow(
             latent=i,

@@ -17,7 +17,7 @@ import numpy as np
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.processes import end_with_parent
 from circuitlsc.simulator.simulator import TransientFailed
-from circuitlsc.simulator.vacask.deck import ANALYSIS, time_points
+from circuitlsc.simulator.vacask.deck import ANALYSIS, POINT, time_points
 from circuitlsc.simulator.vacask.program import find_programs
 
 DECK = "deck.sim"
@@ -69,9 +69,23 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
         raise
 
 
-def _counted(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log: list[str]) -> Transient:
-    """Run a deck, and look whether the run counts."""
-    raw = folder / f"{ANALYSIS}.raw"
+def operating_point(folder: Path, text: str, saved: Sequence[str], log: list[str]) -> Array:
+    """Run a deck of `point_deck`, and return the voltages of the saved nodes; errors as for `run`."""
+    _, names, rows = _called(folder, text, POINT, log)
+    lost = [node for node in saved if node not in names]
+    if lost or len(rows) != 1:
+        what = f"vector {lost[0]!r}" if lost else "operating point"
+        raise TransientFailed(f"VACASK returned no {what} of what is solved once.")
+    volts = rows[0, [names.index(node) for node in saved]]
+    bad = np.flatnonzero(~np.isfinite(volts))
+    if len(bad):
+        raise TransientFailed(f"v({saved[bad[0]]}) is not finite at the operating point.")
+    return np.asarray(volts)
+
+
+def _called(folder: Path, text: str, analysis: str, log: list[str]) -> tuple[str, list[str], Array]:
+    """Run a deck; return what VACASK printed, and the vectors of its results with their names."""
+    raw = folder / f"{analysis}.raw"
     raw.unlink(missing_ok=True)  # a netlist with an error leaves that of the run before
     (folder / DECK).write_text(text, encoding="ascii")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIM_")}
@@ -92,13 +106,18 @@ def _counted(folder: Path, text: str, saved: Sequence[str], step: float, n: int,
         raise TransientFailed(f"VACASK ended with exit code {ended.returncode}: {said[:300] or 'it said nothing'}.")
     if said:
         raise TransientFailed(f"VACASK complained, and a run with a complaint does not count: {said[:300]}")
-    counted = statistics(ended.stdout)
+    return (ended.stdout, *read_raw(raw))
+
+
+def _counted(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log: list[str]) -> Transient:
+    """Run a deck, and look whether the run counts."""
+    printed, names, rows = _called(folder, text, ANALYSIS, log)
+    counted = statistics(printed)
     if counted["Rejected timepoints"] != 0:
         raise Rejected(
             f"VACASK took {counted['Rejected timepoints']} time points back: Newton's iteration did not converge. Use a "
             "smaller step or a larger width."
         )
-    names, rows = read_raw(raw)
     lost = [node for node in saved if node not in names]
     if names[:1] != ["time"] or lost:
         raise TransientFailed(f"VACASK returned no vector {(lost or ['time'])[0]!r}.")
