@@ -11,6 +11,7 @@ from PySpice.Spice.Netlist import Circuit
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell, Wires
 from circuitlsc.circuit.cells.base import number
+from circuitlsc.circuit.cells.plastic import Multipliers
 from circuitlsc.circuit.electrical_rules import Element, flatten
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.circuit.lowering import fill, many_objects
@@ -225,6 +226,31 @@ def _shifted(cell: cells.ShiftedThreshold, wires: Wires, scaling: Scaling) -> li
     return _each(cell, form.module, zip(*cell.pins(wires), strict=True), {**given, "rectified": cell.rectified})
 
 
+def _multiplier(cell: Multipliers, wires: Wires, scaling: Scaling) -> list[Instance]:
+    """Return one for each synapse."""
+    given = dict(cell.parameters(scaling))
+    p, q = (scaling.volts(quantity) for quantity in cell.quantities)
+    given["k"] = given.get("k", cell.gain) * cell.amperes(scaling) / p / q
+    out, first, second = cell.pins(wires)
+    values = {name: np.broadcast_to(value, len(out)) for name, value in given.items()}
+    return [
+        Instance(f"x{cell.element(i)}", "lsc_multiplier", nodes, {name: number(v[i]) for name, v in values.items()})
+        for i, nodes in enumerate(zip(first, second, out, strict=True))
+    ]
+
+
+def _drive(cell: cells.Drive, wires: Wires, scaling: Scaling) -> list[Instance]:
+    ohm = scaling.volts(cell.quantity) / scaling.drift_current
+    return _each(cell, "lsc_node", zip(*cell.pins(wires), strict=True), {"r": ohm})
+
+
+def _feature(cell: cells.FeatureRectifier, wires: Wires, scaling: Scaling) -> list[Instance]:
+    """Return a rectifier with a load."""
+    named = zip(cell.elements, cell.nodes, strict=True)
+    loads = [Instance(f"r.x{name}.rload".lower(), "resistor", (at, "0"), {"r": scaling.r_node}) for name, at in named]
+    return _device_rectifier(cell, wires, scaling) + loads
+
+
 #: what cells are in modules; others are their own subcircuits, flattened to primitives
 RULES: dict[type[Cell], Callable[[Any, Wires, Scaling], list[Instance]]] = {
     cells.Integrator: _integrator,
@@ -238,6 +264,12 @@ RULES: dict[type[Cell], Callable[[Any, Wires, Scaling], list[Instance]]] = {
     cells.Gradient: _sum,
     cells.Input: _constant,
     cells.Crossbar: _crossbar,
+    cells.Memory: _integrator,
+    cells.Neurons: _sum,
+    cells.Drive: _drive,
+    cells.Read: _multiplier,
+    cells.Write: _multiplier,
+    cells.FeatureRectifier: _feature,
     cells.Layer: _sum,
     cells.Rectifier: _rectifier,
     cells.DeviceRectifier: _device_rectifier,

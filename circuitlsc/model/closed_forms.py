@@ -168,7 +168,7 @@ def forms_of(model: SparseCodingModel, dynamics: Dynamics, form: str, width: flo
             )
         unit = lca_model(model).prior
         return Forms(_lca_code(unit.lam, width, signed=unit.signed, hard=dynamics.threshold == "hard"), None, None)
-    if kind not in ("langevin", "underdamped", "gradient"):
+    if kind not in ("langevin", "underdamped", "gradient", "amortised"):
         raise InputError(
             f'dynamics.kind = "{kind}" has cells without a closed form. Use one of langevin, underdamped, lca.'
         )

@@ -260,11 +260,16 @@ def not_in_numpy(sampler: Sampler) -> str:
 
 def _pieces(here: Samples, there: Samples, name: str) -> Any:
     """Yield the samples of both runs piece by piece; one that settled earlier ends the comparison."""
-    a, b = here.draws(name), there.draws(name)
-    n = min(a.n_draws, b.n_draws)
-    for first in range(0, n, DRAWS):
-        stop = min(n, first + DRAWS)
-        yield a.read(first, stop), b.read(first, stop)
+    if here.remembered:
+        rows = range(len(here.time))
+        pairs = [(here.row_draws(row, name), there.row_draws(row, name)) for row in rows]
+    else:
+        pairs = [(here.draws(name), there.draws(name))]
+    for a, b in pairs:
+        n = min(a.n_draws, b.n_draws)
+        for first in range(0, n, DRAWS):
+            stop = min(n, first + DRAWS)
+            yield a.read(first, stop), b.read(first, stop)
 
 
 def _between(here: Samples, there: Samples, letter: str, bounds: tuple[float | None, float | None]) -> Path:
@@ -278,7 +283,7 @@ def _between(here: Samples, there: Samples, letter: str, bounds: tuple[float | N
         rms=float(np.sqrt(squares / count)),
         median=float(np.median(np.concatenate([size.ravel() for size in sizes]))),
         max_abs=largest,
-        time=float(here.times(kept - 1, kept)[0]),
+        time=float(here.time.max() if here.remembered else here.times(kept - 1, kept)[0]),
         bound=bounds[0],
         usual=bounds[1],
     )

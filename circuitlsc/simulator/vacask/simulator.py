@@ -100,7 +100,7 @@ class Vacask:
                 counts.steps += n
                 width = task.width
                 samples = result.values[:, :width] / task.volt
-                u = samples[-1, : len(task.nodes)]
+                u = samples[-1, : len(state.u)]  # of neurons that are no states there are none
                 held = tuple(map(float, result.values[-1, width:]))
                 state = ChainState(counts.steps, tuple(map(float, u)), held)
                 settled = has_settled(task, counts.steps, samples)
