@@ -6,12 +6,13 @@ from typing import Any
 from circuitlsc.simulator.vacask.simulator import VACASK, Vacask
 
 
-def off(name: str) -> Vacask:
-    """Return a VACASK that is given 1.05 times the gain of the instance of this name."""
+def off(name: str, where: str = "netlist") -> Vacask:
+    """Return a VACASK that is given 1.05 times the gain of an instance; ``where`` is "solved" for what is solved once."""
 
     def prepare(circuit: Any) -> bytes:
         given = json.loads(VACASK.prepare(circuit))
-        (each,) = (each for each in given["netlist"]["instances"] if each["name"] == name)
+        net = given["netlist"] if where == "netlist" else given["solved"]["netlist"]
+        (each,) = (each for each in net["instances"] if each["name"] == name)
         each["parameters"]["gain"] *= 1.05
         return json.dumps(given).encode()
 

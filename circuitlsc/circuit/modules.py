@@ -131,7 +131,7 @@ def _device_threshold(cell: cells.DeviceThreshold, wires: Wires, scaling: Scalin
 
 
 def _driving(cell: Cell, module: str, wires: Wires, given: Mapping[str, Any]) -> list[Instance]:
-    """Return a cell of one input whose output goes to an inner node, and a source of its voltage, which can drive a crossbar."""
+    """Return a cell of one input into an inner node, and a source of its voltage, which can drive a crossbar."""
     inner = tuple(f"x{element}.o".lower() for element in cell.elements)
     source, output = cell.pins(wires)
     made = _each(cell, module, zip(source, inner, strict=True), given)
@@ -228,9 +228,9 @@ def _shifted(cell: cells.ShiftedThreshold, wires: Wires, scaling: Scaling) -> li
 
 def _multiplier(cell: Multipliers, wires: Wires, scaling: Scaling) -> list[Instance]:
     """Return one for each synapse."""
-    given = dict(cell.parameters(scaling))
+    errors = cell.parameters(scaling)
     p, q = (scaling.volts(quantity) for quantity in cell.quantities)
-    given["k"] = given.get("k", cell.gain) * cell.amperes(scaling) / p / q
+    given = {**errors, "k": errors.get("k", np.full(1, cell.gain)) * cell.amperes(scaling) / p / q}
     out, first, second = cell.pins(wires)
     values = {name: np.broadcast_to(value, len(out)) for name, value in given.items()}
     return [

@@ -8,7 +8,14 @@ from functools import cache
 from importlib.resources import files
 
 FUNCTIONS = "lsc_smoothing.vams"  # what the families include
-FAMILIES = ("lsc_integrator.va", "lsc_threshold.va", "lsc_gate.va", "lsc_cost.va", "lsc_variational.va", "lsc_memory.va")
+FAMILIES = (
+    "lsc_integrator.va",
+    "lsc_threshold.va",
+    "lsc_gate.va",
+    "lsc_cost.va",
+    "lsc_variational.va",
+    "lsc_memory.va",
+)
 
 _MODULE = re.compile(r"^module (\w+)\(([^)]*)\);(.*?)^endmodule", re.MULTILINE | re.DOTALL)
 _PARAMETER = re.compile(r"parameter (?:real|integer) (\w+)")
