@@ -231,7 +231,7 @@ def test_a_task_of_another_circuit_is_refused():
     for other, said in (
         (replace(task, nodes=(*task.nodes, "u_9")), r"node 'u_9' is not in it"),
         (replace(task, devices=task.devices[1:]), r"its sources are others"),
-        (replace(task, written=((0, 0),)), r"^VACASK runs closed loops without a memory"),
+        (replace(task, feedback=("i.xfeedback_0.if",)), r"^VACASK runs closed loops\. Use loop"),
     ):
         with pytest.raises(InputError, match=said):
             next(VACASK.advance(other, contents, Counts(), None))
