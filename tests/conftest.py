@@ -28,9 +28,10 @@ from circuitlsc import (
 from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
+from circuitlsc.simulator import verilog_a as program
 from circuitlsc.simulator.ngspice.library import find_library
-from circuitlsc.simulator.vacask import program
-from circuitlsc.simulator.vacask.program import find_programs
+from circuitlsc.simulator.ngspice.modules import check_modules
+from circuitlsc.simulator.verilog_a import find_programs
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
 
@@ -97,6 +98,15 @@ def without_vacask(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPat
     forget()
     yield monkeypatch
     forget()
+
+
+@pytest.fixture(scope="session")
+def compiled_cells_here() -> None:
+    """Skip a test where ngspice is too old for compiled cells, or nothing here compiles them."""
+    try:
+        check_modules()
+    except MissingSimulatorError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,9 +20,9 @@ from circuitlsc import (
 from circuitlsc.sampling.export import DIALECTS, exported
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.simulator import Counts
-from circuitlsc.simulator.vacask.program import find_programs
 from circuitlsc.simulator.vacask.simulator import VACASK
 from circuitlsc.simulator.vacask.transient import read_raw
+from circuitlsc.simulator.verilog_a import find_programs
 
 RUN = RunPlan(t_stop=20.0, warmup=5.0, chains=1, seed=3)
 X = np.array([1.0, 0.2, 0.9, -0.1])

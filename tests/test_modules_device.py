@@ -21,6 +21,7 @@ from circuitlsc.circuit.modules import ELEMENTS
 from circuitlsc.circuit.netlist_values import Scope
 from circuitlsc.sampling.export import DIALECTS, exported
 from circuitlsc.simulator.modules import PRIMITIVES, Instance, Netlist, for_vacask
+from circuitlsc.simulator.ngspice.modules import lines
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.studies.cross_check import cross_check, for_referee, not_in_numpy, run_both
 
@@ -136,6 +137,13 @@ def test_what_numpy_leaves_out():
     assert not_in_numpy(sampler(STATIC["offsets"])) == ""
     assert "the capacitors of gradient" in not_in_numpy(sampler(POLES["pole"]))
     assert not_in_numpy(sampler({"op_amp": {"output_resistance": 50.0}})) == "the op-amps' output resistance"
+
+
+def test_the_deck_of_compiled_cells_has_the_names_that_a_flattened_one_has():
+    s = sampler({**POLES["pole"], **STATIC["conductances"]}, form="residual")
+    named = {line.split()[0] for line in lines(s.closed().in_modules) if not line.startswith((".", "+"))}
+    assert {e.name for e in flatten(s.circuit) if e.kind != "B"} <= named
+    assert {"n.xthreshold_0", "e.xthreshold_0.eo", "n.xgate_3_e"} <= named
 
 
 # --- paths ---

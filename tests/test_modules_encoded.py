@@ -14,9 +14,9 @@ from circuitlsc.sampling.export import exported
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.vacask import simulator, transient
-from circuitlsc.simulator.vacask.program import find_programs
 from circuitlsc.simulator.vacask.simulator import VACASK
 from circuitlsc.simulator.vacask.transient import Transient, read_raw
+from circuitlsc.simulator.verilog_a import find_programs
 from circuitlsc.studies.cross_check import cross_check, for_referee, run_both
 
 X = np.array([0.3, -0.2, 0.5])

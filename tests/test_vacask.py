@@ -23,17 +23,18 @@ from circuitlsc import (
     build_sampler,
 )
 from circuitlsc.sampling.compile import rebuilt
+from circuitlsc.simulator import verilog_a as program
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL
 from circuitlsc.simulator.modules import for_vacask
 from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.store import Store
-from circuitlsc.simulator.vacask import program, simulator, transient
+from circuitlsc.simulator.vacask import simulator, transient
 from circuitlsc.simulator.vacask.deck import HALVINGS, opening, time_points
-from circuitlsc.simulator.vacask.program import PACKAGE, VERSION, Programs, find_programs
 from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, read_netlist
 from circuitlsc.simulator.vacask.transient import Rejected, Transient
+from circuitlsc.simulator.verilog_a import PACKAGE, VERSION, Programs, find_programs
 from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, cross_check, for_referee, run_both
 from circuitlsc.studies.cross_check import Path as Compared
 
@@ -165,7 +166,8 @@ def test_it_ends_with_its_worker(tmp_path):
     vacask.chmod(stat.S_IRWXU)
     lines = (
         "from pathlib import Path",
-        "from circuitlsc.simulator.vacask import program, transient",
+        "from circuitlsc.simulator import verilog_a as program",
+        "from circuitlsc.simulator.vacask import transient",
         f"transient.find_programs = lambda: program.Programs(Path({str(vacask)!r}), None)",
         f"transient.run(Path({str(tmp_path)!r}), '', (), 1e-8, 5, [])",
     )

@@ -18,8 +18,8 @@ from circuitlsc.simulator.simulator import TransientFailed
 from circuitlsc.simulator.store import Store, identity
 from circuitlsc.simulator.task import SCRATCH
 from circuitlsc.simulator.vacask import transient
-from circuitlsc.simulator.vacask.program import Programs
 from circuitlsc.simulator.vacask.simulator import VACASK
+from circuitlsc.simulator.verilog_a import Programs
 from circuitlsc.studies.cross_check import for_referee
 
 
@@ -31,7 +31,7 @@ class Waits:
     def version(self):
         return "waits 1"
 
-    def check(self):
+    def check(self, contents=b""):
         pass
 
     def prepare(self, circuit):

@@ -481,7 +481,7 @@ def test_the_encoder_of_one_input_is_solved_once(source, level):
     assert np.abs(elsewhere.s - one.s).max() > 0.1, "negative control: another input's heads"
     for sampler, there in ((once, False), (whole, True)):
         assert ("xweights_mu" in sampler.library_deck.lower()) == there
-        assert (sampler.solved_once == b"") == there
+        assert (sampler.beside_tasks == b"") == there
         assert ("solved once" in sampler.report()) == (not there)
     assert "weights_mu" in once.deck(t_stop=100.0), "a stand-alone deck has the encoder"
     np.testing.assert_allclose(once.twin.signals(np.zeros(4))["limit"], one.states["kappa"][0, 0], atol=1e-8)
@@ -506,7 +506,8 @@ def test_what_was_not_solved_is_an_error():
     tasks = sampler.tasks(RunPlan(t_stop=60.0, chains=1))
     with pytest.raises(SimulationError, match=r"an external source of the deck has no path"):
         run_chains(tasks)
-    lost = json.dumps({**json.loads(sampler.solved_once), "nodes": ["mu_0", "nowhere"]}).encode()
+    needed = json.loads(sampler.beside_tasks)
+    lost = json.dumps({"solved_once": {**needed["solved_once"], "nodes": ["mu_0", "nowhere"]}}).encode()
     with pytest.raises(SimulationError, match=r"no operating point of v\(nowhere\), which a constant input fixes"):
         run_chains(tasks, contents=[lost])
 

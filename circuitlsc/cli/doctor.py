@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from circuitlsc.errors import MissingSimulatorError
 from circuitlsc.io.install import EXTRAS, how_to_install, requirements
@@ -45,6 +40,7 @@ def examine() -> list[Finding]:
         *extras,
         _models(),
         _vacask(),
+        _cells(),
     ]
 
 
@@ -57,24 +53,13 @@ def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
 
 
 def _library() -> Finding:
-    # in a process of its own: a broken library may crash it
-    code = "from circuitlsc.simulator.ngspice.library import find_library, library_version as v; print(find_library(), v())"
-    with tempfile.TemporaryDirectory(prefix="circuitlsc-") as folder:
-        # ngspice runs the commands of the first .spiceinit that it finds, and -c takes modules from the working folder
-        (Path(folder) / ".spiceinit").write_text("* no commands\n", encoding="ascii")
-        env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
-        if os.sep in (named := env.get("NGSPICE_LIBRARY_PATH", "")):
-            env["NGSPICE_LIBRARY_PATH"] = str(Path(named).absolute())
-        run = subprocess.run(
-            [sys.executable, "-P", "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=False
-        )
-    if run.returncode == 0:
-        name, number = run.stdout.split()[-2:]
-        return Finding("ok", f"libngspice {number} ({name})")
-    last = (run.stderr.strip().splitlines() or ["it crashed"])[-1]
-    _, missing, why = last.partition(f"{MissingSimulatorError.__name__}: ")
-    broken = f"it is there, but does not start ({last}). Reinstall libngspice0."
-    return Finding("missing", "libngspice", why if missing else broken)
+    from circuitlsc.simulator.ngspice.library import version_apart
+
+    try:
+        name, number = version_apart()
+    except MissingSimulatorError as error:
+        return Finding("missing", "libngspice", str(error))
+    return Finding("ok", f"libngspice {number} ({name})")
 
 
 def _program() -> Finding:
@@ -87,13 +72,24 @@ def _program() -> Finding:
 
 
 def _vacask() -> Finding:
-    from circuitlsc.simulator.vacask.program import VERSION, find_programs
+    from circuitlsc.simulator.verilog_a import VERSION, find_programs
 
     name = "VACASK with its compiler openvaf-r"
     try:
         return Finding("ok", f"{name} ({VERSION}, as tested: {find_programs().vacask.parent})")
     except MissingSimulatorError as error:
-        return Finding("optional", name, f"only for circuitlsc cross-check. {error}")
+        return Finding("optional", name, f"only for circuitlsc cross-check, and for circuit.cells. {error}")
+
+
+def _cells() -> Finding:
+    from circuitlsc.simulator.ngspice.modules import check_modules
+
+    name = "cells of compiled Verilog-A in ngspice"
+    try:
+        check_modules()
+    except MissingSimulatorError as error:
+        return Finding("optional", name, f'only for circuit.cells = "verilog-a". {error}')
+    return Finding("ok", f'{name} (circuit.cells = "verilog-a")')
 
 
 def _models() -> Finding:

@@ -134,6 +134,7 @@ class Job:
         from circuitlsc.config.read import resolved_toml
         from circuitlsc.simulator import executors, store, workers
         from circuitlsc.simulator.ngspice.deck import fingerprint
+        from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
         resolved, kept = resolved or resolved_toml(config, sampler), self._store()
         begun = {
@@ -149,6 +150,7 @@ class Job:
         with ExitStack() as stack:
             executor = stack.enter_context(executors.connect(self.scheduler)) if self.scheduler else None
             if executor is None:
+                NGSPICE.check(NGSPICE.prepare(sampler))
                 workers.get_ready()  # what chains' processes need is loaded while the rest is prepared
             elif not executor.nthreads():
                 say(f"{self.scheduler} has no workers yet: waiting for the first")

@@ -108,7 +108,7 @@ def run(job: Job, tolerance: Tolerance = None) -> Ended:
         deck = sampler.deck(t_stop=plan.t_stop, warmup=plan.warmup, seed=plan.seed)
         out.write_text(results.folder / out.DECK, deck)
         total = sum(task.n_steps for task in tasks)
-        if found := where["store"].steps(tasks, sampler.solved_once):
+        if found := where["store"].steps(tasks, sampler.beside_tasks):
             say(f"{found} of {total} steps were found in {where['store'].folder}")
         with progress_lines() as line, beside(partial(_expected, config, sampler, line)) as expected:
             samples = _simulate(sampler, plan, job, progress=True, **where)

@@ -134,7 +134,7 @@ def load_comparison_config(path: Path, *, anywhere: bool = False) -> ComparisonC
     circuit = {**asdict(config.built), "nonideal": config.nonideal}
     shared = {name: circuit[name] for name in SHARED}
     of_kind: dict[str, dict[str, Any]] = {
-        "langevin": {name: circuit[name] for name in ("form", "loop", "smoothing")},
+        "langevin": {name: circuit[name] for name in ("form", "loop", "smoothing", "cells")},
         "variational": {"source": table.value("source")},
     }
     of_kind[kind] |= own if kind == "variational" else {**{k: circuit[k] for k in OWN}, "step": config.timing.step}

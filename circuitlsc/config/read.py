@@ -354,6 +354,7 @@ def resolved_toml(config: Config, sampler: Sampler) -> str:
         "circuit": {
             **asdict(config.built),
             "form": sampler.form,
+            "cells": "table" if sampler.cells == "closed" else sampler.cells,
             **{name: getattr(sampler.scaling, name) for name in ("volt", "tau", "c_int", "rails")},
             "smoothing": sampler.plan.smoothing.name,
             "width": sampler.plan.width if sampler.nonideal.comparator.width is None else None,

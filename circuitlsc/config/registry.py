@@ -24,6 +24,7 @@ from circuitlsc.nonideal.parameters import PARTS
 from circuitlsc.planning.broken_loop import LOOPS
 from circuitlsc.planning.run_plan import ALLOWANCE, REFERENCE_TIME
 from circuitlsc.sampling.compile import LEVELS
+from circuitlsc.sampling.kinds_of_cells import CELLS
 
 AUTO = "auto"
 METHODS = ("langevin", "variational")  # of learning
@@ -63,6 +64,7 @@ class CircuitKeys:
     )
     volt: float | None = quantity(None, "V", "volts per model unit, for example 0.1", above=True, auto=True)
     width: float | None = quantity(None, "unit of u", "a width in model units, for example 0.05", above=True, auto=True)
+    cells: str = choice("table", CELLS, '"verilog-a" is faster in large circuits: compiled cells, from ngspice 44 on')
     smoothing: str = choice("logistic", SMOOTHINGS, 'how corners are rounded: "hyperbolic" as by translinear circuits')
     rails: float | None = quantity(None, "V", "volts: the supply, plus and minus (2.5; transistors: 1.65)", above=True)
 
@@ -235,7 +237,7 @@ LEARNING = {
     "data": names(DataKeys),
     "learning": names(LearningKeys),
     "encoder": tuple(name for name in names(EncoderKeys) if name != "source"),
-    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop", "smoothing")),
+    "circuit": tuple(name for name in names(CircuitKeys) if name not in ("form", "loop", "smoothing", "cells")),
     "nonideal": SAMPLER["nonideal"],
     "run": ("timeout",),
 }

@@ -13,7 +13,7 @@ EXTRAS = {
     "schematic": "circuitlsc draw",
     "cluster": "--scheduler",
     "transistor": 'level = "transistor", with the models\' layout tools; the models alone are enough, see below',
-    "verilog-a": "circuitlsc cross-check, which needs a second simulator",
+    "verilog-a": "circuitlsc cross-check, and cells of compiled Verilog-A in ngspice 44",
     "arviz": "ArviZ on samples.to_arviz()",
 }
 

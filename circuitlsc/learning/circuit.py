@@ -45,7 +45,14 @@ from circuitlsc.reference.pathwise import trapezoid
 from circuitlsc.sampling.circuit import task_fields, written_rows
 from circuitlsc.sampling.encoded import POORLY
 from circuitlsc.simulator.engine import run_chains
-from circuitlsc.simulator.ngspice.deck import check_tolerance, library_deck, ngspice_seed, options, standalone_deck
+from circuitlsc.simulator.ngspice.deck import (
+    body,
+    check_tolerance,
+    library_deck,
+    ngspice_seed,
+    options,
+    standalone_deck,
+)
 from circuitlsc.simulator.ngspice.noise import BrownianPaths
 from circuitlsc.simulator.task import ChainTask, chunk_length
 
@@ -239,7 +246,7 @@ class CircuitLearner(SlowSettings):
         held = (s.node for s in self.graph.held(self.scaling))
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *self.slow_nodes, *held])
         tolerances = options(self.tolerance, self.scaling.volt, self.scaling.drift_current)
-        return library_deck(circuit, list(nodes), tolerances)
+        return library_deck(body(circuit), list(nodes), tolerances)
 
     @property
     def slow_nodes(self) -> tuple[str, ...]:

@@ -38,12 +38,17 @@ from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Ranges, Scaling
 from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.system import SETTLING_CHUNK, TOLERANCE, System, system_of
+from circuitlsc.simulator.fused import fused
 from circuitlsc.simulator.modules import Netlist
-from circuitlsc.simulator.ngspice.deck import fingerprint, library_deck, ngspice_seed, options, standalone_deck
+from circuitlsc.simulator.ngspice import modules
+from circuitlsc.simulator.ngspice.deck import body, fingerprint, library_deck, ngspice_seed, options, standalone_deck
 from circuitlsc.simulator.task import ChainTask, chunk_length
+from circuitlsc.simulator.verilog_a import texts_hash
+from circuitlsc.simulator.verilog_a import version as compiler_version
 
 MOST_STEPS = 1e11
-KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
+#: latents from which ngspice 42 and later factor faster with KLU than with SPARSE, by the kind of cells; 39 ignores the option
+KLU_FROM = {"table": 32, "closed": 32, "verilog-a": 16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,8 @@ class CompiledCircuit(Shown):
     sizes : Design or None
         Of a circuit in transistors.
     cells : str
-        ``"table"``, or ``"closed"``: the closed forms that the tables are of (`circuitlsc.model.closed_forms`).
+        ``"table"``, or the closed forms that the tables are of (`circuitlsc.model.closed_forms`): ``"closed"`` as expressions,
+        ``"verilog-a"`` as compiled modules, which ngspice loads from version 44 on.
     """
 
     model: SparseCodingModel
@@ -199,8 +205,19 @@ class CompiledCircuit(Shown):
         InputError
             If its cells have none.
         """
-        made = replace(self, cells="closed")
-        _ = made.in_modules, made.solved_in_modules
+        return self if self.cells != "table" else self.of_cells("closed")
+
+    def of_cells(self, cells: str) -> Self:
+        """Return the circuit with cells of another kind, ``"table"``, ``"closed"`` or ``"verilog-a"``.
+
+        Raises
+        ------
+        InputError
+            If its cells have no closed forms.
+        """
+        made = replace(self, cells=cells)
+        if cells != "table":
+            _ = made.in_modules, made.solved_in_modules
         return made
 
     @property
@@ -284,18 +301,37 @@ class CompiledCircuit(Shown):
         solved = () if self._feedback is None else self._feedback[1].nodes
         seen = (node for cell in self.observed for node in cell.nodes)
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
-        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM
-        circuit = self.circuit if self.integrated is self.graph else self._lowered(self.integrated)
-        return library_deck(circuit, list(nodes), self._option_lines(self.graph) + (" klu" if large else ""))
+        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM[self.cells]
+        option_line = self._option_lines(self.graph) + (" klu" if large else "")
+        return library_deck(self._lines(self.integrated), list(nodes), option_line)
+
+    def _lines(self, graph: SignalFlowGraph) -> list[str]:
+        """Return the elements of a graph as the engine loads them."""
+        if self.cells == "verilog-a":
+            return modules.lines(self._fused)
+        return body(self.circuit if graph is self.graph else self._lowered(graph))
 
     @cached_property
-    def solved_once(self) -> bytes:
-        """What `Held` sources are held at: a deck, and the nodes whose operating points these are, as JSON; or nothing."""
-        constant, _ = self._split
-        if constant is None:
-            return b""
-        nodes = [node for cell in self._held_cells for node in cell.nodes]
-        return json.dumps({"deck": library_deck(self._lowered(constant), nodes, self.options), "nodes": nodes}).encode()
+    def _fused(self) -> Netlist:
+        """What is integrated, as instances of larger modules."""
+        return fused(in_modules(self.integrated, self.scaling))
+
+    @cached_property
+    def beside_tasks(self) -> bytes:
+        """What ngspice needs of the circuit beside its tasks, as JSON; empty if that is nothing.
+
+        ``solved_once``: what `Held` sources are held at, a deck and the nodes whose operating points these are. ``modules``:
+        the files of Verilog-A that are compiled, with a hash of their texts and the version of the compiler.
+        """
+        needed: dict[str, Any] = {}
+        if (constant := self._split[0]) is not None:
+            nodes = [node for cell in self._held_cells for node in cell.nodes]
+            deck = library_deck(body(self._lowered(constant)), nodes, self.options)
+            needed["solved_once"] = {"deck": deck, "nodes": nodes}
+        if self.cells == "verilog-a":
+            files = modules.families(self._fused)
+            needed["modules"] = {"files": files, "texts": texts_hash(files), "compiler": compiler_version()}
+        return json.dumps(needed).encode() if needed else b""
 
     @property
     def _held_cells(self) -> tuple[Held, ...]:
@@ -525,7 +561,7 @@ class CompiledCircuit(Shown):
     def observing(self, task: ChainTask, nodes: tuple[str, ...]) -> ChainTask:
         """Return a chain of `tasks` that keeps the voltages of other nodes beside u: of the whole circuit."""
         saved = list(dict.fromkeys([*task.nodes, *nodes, *task.held]))
-        return replace(task, deck=library_deck(self.circuit, saved, self.options), observed=nodes)
+        return replace(task, deck=library_deck(self._lines(self.graph), saved, self.options), observed=nodes)
 
     def _broken(self, start: Array) -> dict[str, Any]:
         """Return what a task says of a broken loop; nothing if it is closed."""
@@ -538,7 +574,7 @@ class CompiledCircuit(Shown):
     @cached_property
     def engine_deck_hash(self) -> str:
         """SHA-256 of what the engine loads."""
-        return fingerprint(self.library_deck + self.solved_once.decode())
+        return fingerprint(self.library_deck + self.beside_tasks.decode())
 
 
 def _floats(values: Array) -> tuple[float, ...]:

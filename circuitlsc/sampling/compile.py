@@ -29,6 +29,7 @@ from circuitlsc.planning.broken_loop import broken_step, check_loop
 from circuitlsc.planning.choose_form import choose_form
 from circuitlsc.planning.scaling import scale_for
 from circuitlsc.planning.stepping import StepPlan
+from circuitlsc.sampling.kinds_of_cells import check_cells, with_cells
 from circuitlsc.sampling.sampler import Sampler
 from circuitlsc.sampling.system import system_of
 from circuitlsc.simulator.ngspice.deck import check_tolerance
@@ -63,6 +64,7 @@ def build_sampler(
     order: str | None = None,
     features: ArrayLike | None = None,
     transistor: TransistorKeys | Mapping[str, Any] | None = None,
+    cells: str = "table",
 ) -> Sampler:
     r"""Compile a model and an input into a circuit whose noise samples the posterior.
 
@@ -121,6 +123,10 @@ def build_sampler(
         Theirs, where ``dynamics.features`` is left out, or the name of these.
     transistor : TransistorKeys, mapping or None
         At transistor level: engine, area, trim, noise and weight_unit (`circuitlsc.circuit.transistor.design`).
+    cells : str
+        ``"table"``: piecewise linear comparators, in every ngspice. ``"verilog-a"``: the smooth curves themselves, as compiled
+        modules, faster in large circuits; ngspice 44 and a compiler are needed. ``"auto"``: these where they pay and this
+        machine has both, or else tables.
 
     Returns
     -------
@@ -158,6 +164,7 @@ def build_sampler(
         raise InputError(f'transistor belongs to level = "transistor", and level is "{level}". Leave it out.')
     if isinstance(halvings, bool) or not isinstance(halvings, (int, np.integer)) or not 0 <= halvings <= 10:
         raise InputError(f"halvings = {halvings!r} is not a whole number from 0 to 10.")
+    check_cells(cells)
     if wires not in WIRES:
         raise InputError(f"wires = {wires!r} is not one of {', '.join(WIRES)}.")
     parts = IDEAL if nonideal is None else as_nonidealities(nonideal)
@@ -228,7 +235,7 @@ def build_sampler(
         check_lines(*lines_at_rest(sampler.graph), sampler.scaling.volt, sampler.scaling.rails)
     with many_objects():
         check_circuit(sampler.circuit)
-    return sampler
+    return with_cells(sampler, cells)
 
 
 def _dividing(plan: StepPlan, hold: float) -> StepPlan:
@@ -279,4 +286,4 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
             named = is_kind(str(sampler.dynamics.features))
             arguments |= {"order": stream.order, "features": None if named else sampler.features.phi.T}
     made = build_sampler(sampler.model, sampler.x, **{**arguments, **changes})
-    return made if sampler.cells == "table" else made.closed()
+    return made if made.cells == sampler.cells else made.of_cells(sampler.cells)

@@ -14,8 +14,8 @@ from circuitlsc.simulator.modules import Netlist, for_vacask, plain_name, spectr
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask, first_state
 from circuitlsc.simulator.vacask.deck import options, waves
-from circuitlsc.simulator.vacask.program import PACKAGE, VERSION
 from circuitlsc.simulator.vacask.simulator import chunk_deck, columns, starting
+from circuitlsc.simulator.verilog_a import PACKAGE, VERSION
 
 #: the dialects, each with what its first lines say of who has read such a text
 DIALECTS = {
@@ -50,7 +50,7 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
     made = sampler.closed()
     task = made.tasks(run)[0]
     whole = in_modules(made.graph, made.scaling)
-    net = for_vacask(whole) if dialect == "vacask" else whole.plain()
+    net = for_vacask(whole) if dialect == "vacask" else whole.undotted()
     if not is_positive(length) or not 1 <= (n := round(length / task.step)) <= task.n_steps:
         raise InputError(
             f"--length {length:g} tau of noise are to be written, but the run has from {task.step:g} (a step) to "

@@ -489,7 +489,7 @@ def _without_posterior(
         "ngspice_version": ", ".join(sorted({r.ngspice for r in results})),
         "prior": model.prior.kind,
         "signed": int(model.prior.signed),
-        **{name: getattr(sampler, name) for name in ("form", "level", "loop", "halvings", "tolerance")},
+        **{name: getattr(sampler, name) for name in ("form", "level", "loop", "cells", "halvings", "tolerance")},
         "nonideal": json.dumps(sampler.nonideal.attributes(), sort_keys=True),
         "nonideal_seed": sampler.nonideal.seed,
         "dynamics": _dynamics(sampler),

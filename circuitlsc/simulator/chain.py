@@ -150,7 +150,7 @@ def take(folder: Path, task: ChainTask, files: dict[str, bytes] | None = None) -
 def _run(job: Job, folder: Path, stop: _Ended) -> SimulationError | None:
     """Bring a chain's folder to its end; return what went wrong, or None."""
     task, timeout, simulator = job.task, job.timeout, load(job.simulator)
-    simulator.check()
+    simulator.check(job.contents)
     folder.mkdir(parents=True, exist_ok=True)
     check_own(folder)
     try:

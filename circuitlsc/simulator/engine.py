@@ -107,11 +107,11 @@ def run_all_chains(
     """
     _check_arguments(workers, timeout, store)
     check_found(check_simulator(simulator))
-    if executor is None:
-        simulator.check()  # say so here, once, and not in every worker
     wanted = list(contents) or [b""] * len(tasks)
     if wrong := [extra for extra in wanted if not isinstance(extra, bytes)]:
         raise InputError(f"{simulator.name} prepared {wrong[0]!r:.100} for a circuit. Let its prepare return bytes.")
+    for extra in dict.fromkeys(wanted) if executor is None else ():
+        simulator.check(extra)  # say so here, once, and not in every worker
     keys = [task.key(identity(simulator, extra)) for task, extra in zip(tasks, wanted, strict=True)]
     with _folder(store) as kept, kept.token() as token, open_pool(executor, workers, len(set(keys))) as pool:
         place = str(kept.folder.absolute())

@@ -81,7 +81,7 @@ class Netlist:
         known = veriloga.modules()
         return tuple(dict.fromkeys(known[module].file for module in self.modules))
 
-    def plain(self) -> Netlist:
+    def undotted(self) -> Netlist:
         """Return the same circuit with names that have no dots.
 
         Raises
@@ -109,7 +109,7 @@ def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def for_vacask(net: Netlist) -> Netlist:
     """Return a circuit in names and elements of VACASK: a resistor is a source of current, a capacitor an integrator."""
-    net = net.plain()
+    net = net.undotted()
     return replace(net, instances=tuple(map(_in_vacask, net.instances)))
 
 
@@ -133,7 +133,7 @@ def vacask_lines(net: Netlist) -> list[str]:
 
 
 def _instance(each: Instance) -> str:
-    given = " ".join(f"{name}={_plain(value)}" for name, value in each.parameters.items())
+    given = " ".join(f"{name}={plain(value)}" for name, value in each.parameters.items())
     return f"{each.name} ({' '.join(each.nodes)}) {each.module} {given}"
 
 
@@ -149,12 +149,12 @@ def verilog_a_lines(net: Netlist, name: str) -> list[str]:
     lines = [f"module {name}({', '.join(nodes)});", f"    inout {', '.join(nodes)};"]
     lines += [f"    electrical {', '.join((*nodes, 'gnd'))};", "    ground gnd;"]
     for each in net.instances:
-        given = ", ".join(f".{name}({_plain(value)})" for name, value in each.parameters.items())
+        given = ", ".join(f".{name}({plain(value)})" for name, value in each.parameters.items())
         at = ", ".join("gnd" if node == "0" else node for node in each.nodes)
         lines.append(f"    {each.module} #({given}) {each.name} ({at});")
     return [*lines, "endmodule"]
 
 
-def _plain(value: float) -> str:
+def plain(value: float) -> str:
     """Return a number as every simulator reads it: 0 and 1 as integers, which a module may want."""
     return str(int(value)) if value in (0, 1) else repr(float(value))

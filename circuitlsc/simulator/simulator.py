@@ -72,8 +72,8 @@ class Simulator(Protocol):
     def version(self) -> str:
         """Return name and version: all that a sample's last bit may depend on, a part of the store's key."""
 
-    def check(self) -> None:
-        """Raise MissingSimulatorError if it cannot run on this machine."""
+    def check(self, contents: bytes = b"") -> None:
+        """Raise MissingSimulatorError if it cannot run on this machine, or not what `prepare` returned."""
 
     def prepare(self, circuit: Any) -> bytes:
         """Return what it needs of a compiled circuit beside its tasks (a part of the key); empty if these are all."""

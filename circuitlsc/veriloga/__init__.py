@@ -15,6 +15,8 @@ FAMILIES = (
     "lsc_cost.va",
     "lsc_variational.va",
     "lsc_memory.va",
+    "lsc_cell.va",
+    "lsc_column.va",
 )
 
 _MODULE = re.compile(r"^module (\w+)\(([^)]*)\);(.*?)^endmodule", re.MULTILINE | re.DOTALL)

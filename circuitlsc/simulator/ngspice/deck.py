@@ -81,10 +81,12 @@ def comment(line: str) -> list[str]:
     return _wrap(plain, LINE, initial_indent="* ", subsequent_indent="*          ")
 
 
-def library_deck(circuit: Circuit, nodes: Sequence[str], option_line: str) -> str:
-    """Return the deck that the engine loads: no analysis, because each chunk gives its own."""
+def library_deck(
+    lines: Sequence[str], nodes: Sequence[str], option_line: str, title: str = "circuitlsc sampler"
+) -> str:
+    """Return the deck that the engine loads from a circuit's lines: no analysis, because each chunk gives its own."""
     saved = " ".join(f"v({n})" for n in nodes)
-    return "\n".join([f"* {circuit.title}", *body(circuit), option_line, f".save {saved}", ".end", ""])
+    return "\n".join([f"* {title}", *lines, option_line, f".save {saved}", ".end", ""])
 
 
 def standalone_deck(

@@ -7,9 +7,12 @@ import ctypes.util
 import logging
 import os
 import re
+import subprocess
 import sys
+import tempfile
 from collections import deque
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,34 @@ def open_session(data: int | None = None) -> Any:
 def library_version() -> str:
     """Return the version of libngspice, e.g. ``"39"`` (loads it into this process)."""
     return session_version(open_session())
+
+
+@cache
+def version_apart() -> tuple[str, str]:
+    """Return name and version of libngspice, which is loaded in a process of its own: a broken library may crash it.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If it is not installed, or does not start.
+    """
+    code = f"from {__name__} import find_library, library_version as v; print(find_library(), v())"
+    with tempfile.TemporaryDirectory(prefix="circuitlsc-") as folder:
+        # ngspice runs the commands of the first .spiceinit that it finds, and -c takes modules from the working folder
+        (Path(folder) / ".spiceinit").write_text("* no commands\n", encoding="ascii")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("SPICE_")}
+        if os.sep in (named := env.get("NGSPICE_LIBRARY_PATH", "")):
+            env["NGSPICE_LIBRARY_PATH"] = str(Path(named).absolute())
+        run = subprocess.run(
+            [sys.executable, "-P", "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+    if run.returncode == 0:
+        name, number = run.stdout.split()[-2:]
+        return name, number
+    last = (run.stderr.strip().splitlines() or ["it crashed"])[-1]
+    _, missing, why = last.partition(f"{MissingSimulatorError.__name__}: ")
+    broken = f"it is there, but does not start ({last}). Reinstall libngspice0."
+    raise MissingSimulatorError(why if missing else broken)
 
 
 def session_version(session: Any) -> str:

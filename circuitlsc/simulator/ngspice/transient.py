@@ -18,16 +18,16 @@ from circuitlsc.simulator.ngspice.callbacks import Callbacks
 from circuitlsc.simulator.ngspice.diagnosis import diagnose
 from circuitlsc.simulator.ngspice.feedback import FeedbackState
 from circuitlsc.simulator.ngspice.library import open_session, session_version
+from circuitlsc.simulator.ngspice.modules import check_version
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
 from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
+from circuitlsc.simulator.verilog_a import compiled
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
 
 
-def integrate(
-    task: ChainTask, counts: Counts, state: ChainState | None = None, solved_once: bytes = b""
-) -> Iterator[Chunk]:
+def integrate(task: ChainTask, counts: Counts, state: ChainState | None = None, beside: bytes = b"") -> Iterator[Chunk]:
     """Yield the chunks of a chain.
 
     Every chunk restarts the capacitors from the voltages that the last one reached, a broken loop from what it
@@ -41,28 +41,35 @@ def integrate(
         Goes on counting from what it holds.
     state : ChainState or None
         Go on from here instead of from the start.
-    solved_once : bytes
-        Of `circuitlsc.sampling.circuit.CompiledCircuit`: where the task's inputs come from if it has no rows of them.
+    beside : bytes
+        ``beside_tasks`` of `circuitlsc.sampling.circuit.CompiledCircuit`: where the task's inputs come from if it has no rows
+        of them, and the modules of its deck.
 
     Raises
     ------
     TransientFailed
         If ngspice stopped early, left the grid, or returned a value that is not finite.
+    MissingSimulatorError
+        If the deck has modules, and ngspice cannot load them, or nothing here compiles them.
     """
     begin = time.perf_counter()
     before = replace(counts)
     h = task.step * task.tau
+    needed = json.loads(beside) if beside else {}
+    solved_once = needed.get("solved_once")
     given = task.inputs if solved_once or task.rows is not None else ()
     callbacks = Callbacks([*task.devices, *given, *task.feedback], h, task.chunk, task.feedback_nodes)
     session = open_session(callbacks.data_address)
     callbacks.install(session)
     units = np.array(task.units)
     try:
-        fixed = operating_point(session, **json.loads(solved_once)) if solved_once else None
+        counts.version = session_version(session)
+        fixed = operating_point(session, **solved_once) if solved_once else None
+        if "modules" in needed:
+            load_modules(session, counts.version, needed["modules"]["files"])
         at_rest = at_operating_point(task.deck)
         if not at_rest:
             session.load_circuit(task.deck)
-        counts.version = session_version(session)
         counts.setup = before.setup + time.perf_counter() - begin
         state = state or first_state(task)
         paths = task_paths(task, state.steps)
@@ -128,6 +135,19 @@ def load_with(session: Any, deck: str, volts: Mapping[str, float]) -> None:
     conditions = "".join(f".ic v({node})={float(value)!r}\n" for node, value in volts.items())
     head, end, tail = deck.rpartition(".end")
     session.load_circuit(head + conditions + end + tail)
+
+
+def load_modules(session: Any, version: str, files: Sequence[str]) -> None:
+    """Compile modules, or find them compiled, and load them.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If ngspice is too old, or there is no compiler.
+    """
+    check_version(version)
+    for path in compiled(files).values():
+        session.exec_command(f"osdi {path}")
 
 
 def through_lines(task: ChainTask, increments: Array, inputs: Array) -> tuple[Array, Array]:

@@ -20,8 +20,8 @@ from circuitlsc.simulator.ngspice.noise import BrownianPaths, task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
 from circuitlsc.simulator.task import SCRATCH, ChainState, ChainTask, first_state, has_settled
 from circuitlsc.simulator.vacask.deck import deck, options, point_deck, waves
-from circuitlsc.simulator.vacask.program import compiled, find_programs, version
 from circuitlsc.simulator.vacask.transient import Rejected, Transient, operating_point, run
+from circuitlsc.simulator.verilog_a import compiled, find_programs, version
 
 DAMPED = "nr_damping=0.7"  # three times as many iterations
 
@@ -40,7 +40,7 @@ class Vacask:
         """Return its version, with the hashes of simulator and compiler."""
         return version()
 
-    def check(self) -> None:
+    def check(self, contents: bytes = b"") -> None:
         """Raise MissingSimulatorError if simulator or compiler are not here, or are not those that were tested."""
         find_programs()
 

@@ -18,7 +18,7 @@ from circuitlsc.io.arrays import Array
 from circuitlsc.io.processes import end_with_parent
 from circuitlsc.simulator.simulator import TransientFailed
 from circuitlsc.simulator.vacask.deck import ANALYSIS, POINT, time_points
-from circuitlsc.simulator.vacask.program import find_programs
+from circuitlsc.simulator.verilog_a import find_programs
 
 DECK = "deck.sim"
 FULL = 1 << 16  # bytes: where less is free, a run that does not count had no room

