@@ -196,7 +196,8 @@ def everything():
     def add(case, cell, inputs, outputs, unit):
         wires = Wires({port: nodes[port] for port in inputs}, outputs, outputs)
         for each in RULES[type(cell)](cell, wires, SCALING):
-            instances.append(Instance(f"{case}_{each.name}", each.module, each.nodes, each.parameters))
+            name = each.name if each.module in PRIMITIVES else f"{case}_{each.name}"  # its first letter says what it is
+            instances.append(Instance(name, each.module, each.nodes, each.parameters))
         wanted[case] = outputs, cell.respond(given)[0] * unit
 
     def held(case):
