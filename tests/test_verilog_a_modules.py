@@ -237,6 +237,19 @@ def everything():
         add(f"w_{case}", write, ("d", "v"), into(f"w_{case}", 20 * 12), write.amperes(SCALING) * 1e6)
         read = cells.Read(f"read_{case}", 20, 12, **sizes)
         add(f"r_{case}", read, ("w", "phi"), into(f"r_{case}", 20), read.amperes(SCALING) * 1e6)
+    for name, given_one, ports, value in (
+        ("resistor", {"r": 5e5}, ("u", "o"), U * SCALING.volt / 1.5),
+        ("vcvs", {"gain": 1.7}, ("o", "0", "u", "z"), 1.7 * U / 2 * SCALING.volt),
+        ("vccs", {"gm": 3e-6}, ("o", "0", "u", "z"), -3.0 * U / 2 * SCALING.volt),
+        ("vsource", {"dc": 0.3}, ("o", "u"), U * SCALING.volt + 0.3),
+        ("isource", {"dc": 2e-7}, ("0", "o"), np.full(N, 0.2)),
+        ("capacitor", {"c": 1e-12}, ("u", "z"), None),
+    ):
+        at = {**nodes, "0": ("0",) * N, **({} if value is None else {"o": into(name)})}
+        each = zip(*(at[port] for port in ports), strict=True)
+        instances.extend(Instance(f"{name}_{i}", f"lsc_{name}", pins, given_one) for i, pins in enumerate(each))
+        if value is not None:
+            wanted[name] = at["o"], value
     add("v", cells.Transconductor("velocity", N, gain=1.7), ("p",), into("v"), SCALING.drift_current * 1e6)
     constant = cells.Input("input", N, value=U, target="e")
     add("i", constant, (), into("i"), SCALING.volt_e / SCALING.r_node * 1e6)

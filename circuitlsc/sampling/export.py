@@ -10,7 +10,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.simulator.modules import Netlist, for_vacask, plain_name, spectre_lines, verilog_a_lines
+from circuitlsc.simulator.modules import Netlist, for_vacask, for_verilog_a, plain_name, spectre_lines, verilog_a_lines
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask, first_state
 from circuitlsc.simulator.vacask.deck import options, waves
@@ -49,8 +49,8 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
         raise InputError(f"--dialect {dialect} is not one of {', '.join(DIALECTS)}.")
     made = sampler.closed()
     task = made.tasks(run)[0]
-    whole = in_modules(made.graph, made.scaling)
-    net = for_vacask(whole) if dialect == "vacask" else whole.undotted()
+    in_words_of = {"vacask": for_vacask, "spectre": Netlist.undotted, "verilog-a": for_verilog_a}
+    net = in_words_of[dialect](in_modules(made.graph, made.scaling))
     if not is_positive(length) or not 1 <= (n := round(length / task.step)) <= task.n_steps:
         raise InputError(
             f"--length {length:g} tau of noise are to be written, but the run has from {task.step:g} (a step) to "

@@ -9,8 +9,7 @@ from circuitlsc import veriloga
 from circuitlsc.errors import InputError
 
 CONDUCTANCE = "lsc_transconductor"  # VACASK has an element of its own for it, which loads faster
-CAPACITOR = "lsc_integrator"  # VACASK has no element of its own for one
-#: what a circuit consists of beside modules, each with its parameter (as Spectre and Verilog-A have it); nodes as in SPICE
+#: what a circuit consists of beside modules, each with its parameter (as Spectre has it); nodes as in SPICE
 PRIMITIVES = {"resistor": "r", "capacitor": "c", "vcvs": "gain", "vccs": "gm", "vsource": "dc", "isource": "dc"}
 
 
@@ -108,7 +107,7 @@ def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def for_vacask(net: Netlist) -> Netlist:
-    """Return a circuit in names and elements of VACASK: a resistor is a source of current, a capacitor an integrator."""
+    """Return a circuit in names and elements of VACASK: a resistor is a source of current, a capacitor a module."""
     net = net.undotted()
     return replace(net, instances=tuple(map(_in_vacask, net.instances)))
 
@@ -122,8 +121,16 @@ def _in_vacask(each: Instance) -> Instance:
     if each.module == "resistor":
         return replace(each, module="vccs", nodes=each.nodes * 2, parameters={"gain": 1 / each.parameters["r"]})
     if each.module == "capacitor":
-        return replace(each, module=CAPACITOR, parameters={"c": each.parameters["c"], "g": 0.0})
+        return replace(each, module="lsc_capacitor")
     return each
+
+
+def for_verilog_a(net: Netlist) -> Netlist:
+    """Return a circuit in modules alone (``lsc_parts.va``)."""
+    net = net.undotted()
+    named = (f"lsc_{each.module}" if each.module in PRIMITIVES else each.module for each in net.instances)
+    parts = (replace(each, module=module) for each, module in zip(net.instances, named, strict=True))
+    return replace(net, instances=tuple(parts))
 
 
 def vacask_lines(net: Netlist) -> list[str]:
@@ -143,7 +150,7 @@ def spectre_lines(net: Netlist) -> list[str]:
 
 
 def verilog_a_lines(net: Netlist, name: str) -> list[str]:
-    """Return a circuit of plain names as a structural module, whose ports are the nodes of its sources, then all others."""
+    """Return a circuit of `for_verilog_a` as a structural module, whose ports are the nodes of its sources, then all others."""
     ports = dict.fromkeys(node for each in net.sources for node in each.nodes if node != "0")
     nodes = [*ports, *(node for node in net.nodes if node not in ports)]
     lines = [f"module {name}({', '.join(nodes)});", f"    inout {', '.join(nodes)};"]

@@ -15,6 +15,7 @@ FAMILIES = (
     "lsc_cost.va",
     "lsc_variational.va",
     "lsc_memory.va",
+    "lsc_parts.va",
     "lsc_cell.va",
     "lsc_column.va",
 )
