@@ -28,6 +28,7 @@ from circuitlsc import (
 from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
+from circuitlsc.simulator import verilog_a as program
 from circuitlsc.simulator.ngspice.library import find_library
 from circuitlsc.simulator.ngspice.modules import check_modules
 from circuitlsc.simulator.verilog_a import find_programs
@@ -84,6 +85,21 @@ def vacask_here() -> None:
         (pytest.fail if os.environ.get("CIRCUITLSC_REQUIRE_VACASK") == "1" else pytest.skip)(str(error))
 
 
+@pytest.fixture
+def without_vacask(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let no VACASK be found, neither in this Python nor on the path."""
+
+    def forget() -> None:
+        find_programs.cache_clear()
+        program.version.cache_clear()
+
+    monkeypatch.setattr(program, "find_spec", lambda _: None)
+    monkeypatch.setattr(program.shutil, "which", lambda _: None)
+    forget()
+    yield monkeypatch
+    forget()
+
+
 @pytest.fixture(scope="session")
 def compiled_cells_here() -> None:
     """Skip a test where ngspice is too old for compiled cells, or nothing here compiles them."""
@@ -108,6 +124,20 @@ def short_paths() -> Iterator[None]:
         for module in ("judge", "memory_compare", "stream_compare"):
             patch.setattr(f"circuitlsc.validation.{module}.PATH_STEPS", 500)
         yield
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Yield a file system of 2 MB, if this system lets us make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("no rights to mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture

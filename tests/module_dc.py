@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from circuitlsc.simulator.modules import vacask_lines
+from circuitlsc.simulator.modules import for_vacask, vacask_lines
 from circuitlsc.simulator.ngspice.modules import families, lines
 from circuitlsc.simulator.vacask.transient import read_raw
 from circuitlsc.simulator.verilog_a import compiled, find_programs
@@ -25,6 +25,7 @@ print(json.dumps(operating_point(session, given["deck"], given["nodes"]).tolist(
 
 def in_vacask(folder, net, held, nodes):
     """Return the voltages of nodes with others held, {node: volts}."""
+    net = for_vacask(net)
     sources = [f"v_{node} ({node} 0) vsource dc={float(volts)!r}" for node, volts in held.items()]
     load = [f'load "{path}"' for path in compiled(net.families).values()]
     control = ["control", "abort always", "options reltol=1e-12 vntol=1e-15 abstol=1e-18"]

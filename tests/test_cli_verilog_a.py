@@ -8,8 +8,6 @@ from typer.testing import CliRunner
 from circuitlsc import Samples, veriloga
 from circuitlsc.cli.doctor import examine
 from circuitlsc.cli.main import USAGE, app
-from circuitlsc.simulator import verilog_a as program
-from circuitlsc.simulator.verilog_a import find_programs
 
 CONFIG = """
 [model]
@@ -44,17 +42,6 @@ def config(tmp_path):
     return path
 
 
-@pytest.fixture
-def without_vacask(monkeypatch):
-    monkeypatch.setattr(program, "find_spec", lambda _: None)
-    monkeypatch.setattr(program.shutil, "which", lambda _: None)
-    find_programs.cache_clear()
-    program.version.cache_clear()
-    yield
-    find_programs.cache_clear()
-    program.version.cache_clear()
-
-
 def one_line(done):
     assert (done.exit_code, done.stdout) == (USAGE, "")
     (line,) = done.stderr.splitlines()
@@ -65,17 +52,15 @@ def test_export_writes_a_folder(config, tmp_path):
     done = call("export", config, "--dialect", "spectre", "--length", "5", "-o", tmp_path / "deck")
     assert done.exit_code == 0, done.stderr
     names = {path.name for path in (tmp_path / "deck").iterdir()}
-    assert names == {"sampler.scs", "noise.scs", veriloga.FUNCTIONS, *veriloga.FAMILIES} - {
-        "lsc_cell.va",
-        "lsc_column.va",
-    }
+    families = {f"lsc_{name}.va" for name in ("integrator", "threshold", "gate", "cost")}
+    assert names == {"sampler.scs", "noise.scs", veriloga.FUNCTIONS, *families}
     assert "exists already" in one_line(call("export", config, "-o", tmp_path / "deck"))
 
 
 def test_export_refuses_in_one_line_and_writes_nothing(config, tmp_path):
     assert "is not one of vacask, spectre" in one_line(call("export", config, "--dialect", "hdl", "-o", tmp_path / "a"))
-    config.write_text(config.read_text().replace("[circuit]", '[circuit]\nlevel = "device"'))
-    assert 'level = "device" has cells that no' in one_line(call("export", config, "-o", tmp_path / "a"))
+    config.write_text(config.read_text().replace("[circuit]", '[circuit]\nlevel = "transistor"'))
+    assert 'level = "transistor" has cells that no' in one_line(call("export", config, "-o", tmp_path / "a"))
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 

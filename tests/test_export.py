@@ -89,7 +89,7 @@ def test_values_are_those_of_the_graph():
         )
     task = s.tasks(RUN)[0]
     path = np.cumsum(task_paths(task).increments(round(10.0 / task.step)), axis=0) * s.scaling.volt
-    wave = re.search(r"vnoise_2 \(n_2 0\) vsource .*wave=\[([^\]]*)\]", files["noise.sim"])[1]
+    wave = re.search(r"v_xnoise_2_vn \(n_2 0\) vsource .*wave=\[([^\]]*)\]", files["noise.sim"])[1]
     values = np.array([float(v) for v in wave.split(", ")]).reshape(-1, 2)
     np.testing.assert_allclose(values[1:, 1], path[:, 2], rtol=1e-15)
     np.testing.assert_allclose(values[1:, 0] / (task.step * task.tau), 2.0**-13 + np.arange(1, len(values)), rtol=1e-12)
@@ -98,7 +98,7 @@ def test_values_are_those_of_the_graph():
 def test_a_stream_is_a_source_of_its_own():
     s = sampler(x=np.stack([X, -X]), hold=5.0)
     files = exported(s, RunPlan(t_stop=10.0, warmup=1.0, chains=1), "vacask", 10.0)
-    wave = re.search(r"iinhibition_input_0 \(0 e_0\) isource .*wave=\[([^\]]*)\]", files["noise.sim"])[1]
+    wave = re.search(r"i_xinhibition_input_0_iin \(0 e_0\) isource .*wave=\[([^\]]*)\]", files["noise.sim"])[1]
     values = np.array([float(v) for v in wave.split(", ")]).reshape(-1, 2)[:, 1]
     drive = s.model.drives(s.x)[:, 0] * s.scaling.volt_e / s.scaling.r_node
     np.testing.assert_allclose(values[[1, -1]], -drive, rtol=1e-12)
@@ -111,7 +111,10 @@ def test_a_stream_is_a_source_of_its_own():
             {"prior": CustomPrior(lambda s: 1.4 * np.sqrt(s**2 + 0.09), reach=20.0)},
             r'^prior.kind = "table" is tabulated',
         ),
-        ({"level": "device"}, r'^level = "device" has cells that no Verilog-A module describes'),
+        (
+            {"level": "transistor", "prior": SpikeSlab(0.3, 1.4)},
+            r'^level = "transistor" has cells that no Verilog-A module',
+        ),
         ({"dynamics": "gradient"}, r'^dynamics.kind = "gradient" of nonnegative codes has a rectifier'),
         (
             {"prior": Laplace(1.4), "dynamics": "lca", "form": "residual"},
@@ -137,7 +140,13 @@ def test_what_cannot_be_asked_for():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
-    [{}, {"form": "residual", "smoothing": "hyperbolic"}, {"dynamics": "underdamped"}, {"prior": Laplace(1.4)}],
+    [
+        {},
+        {"form": "residual", "smoothing": "hyperbolic"},
+        {"dynamics": "underdamped"},
+        {"prior": Laplace(1.4)},
+        {"level": "device"},
+    ],
     ids=lambda given: "-".join(given) or "plain",
 )
 def test_vacask_runs_an_exported_deck_as_the_referee_does(given, vacask_here, tmp_path):

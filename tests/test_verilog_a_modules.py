@@ -1,26 +1,50 @@
 """The Verilog-A library: what its texts say, and each module against the NumPy form of its cell, at DC in VACASK."""
 
 import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from module_dc import RUN
 
-from circuitlsc import Cauchy, CustomPrior, Gaussian, InputError, Laplace, SpikeSlab, SquareRoot, veriloga
+from circuitlsc import (
+    Cauchy,
+    CustomPrior,
+    Gaussian,
+    InputError,
+    Laplace,
+    Nonidealities,
+    SpikeSlab,
+    SquareRoot,
+    veriloga,
+)
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Wires
+from circuitlsc.circuit.cells.adaptive import corner
+from circuitlsc.circuit.cells.variational import rectifier_table
 from circuitlsc.circuit.modules import RULES
-from circuitlsc.model.closed_forms import Curve, Forms, Rounded, _lca_code, forms_of_prior
+from circuitlsc.model.closed_forms import Curve, Forms, Rounded, _lca_code, forms_of_encoder, forms_of_prior
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.lca import threshold_code
 from circuitlsc.model.smoothing import SMOOTHINGS
+from circuitlsc.nonideal.hardware import Hardware
 from circuitlsc.planning.scaling import Scaling
-from circuitlsc.simulator.modules import Instance, Netlist
+from circuitlsc.simulator.modules import PRIMITIVES, Instance, Netlist
 from circuitlsc.simulator.verilog_a import compiled
 
 WIDTH, N = 0.05, 241
 FUSED = {"lsc_cell.va", "lsc_column.va"}  # tests/test_compiled_cells.py
 SCALING = Scaling(volt=0.07, volt_e=0.03, volt_r=0.05, c_int=2e-12, tau=3e-6, r_node=2e5)
+PARTS = {
+    "comparator": {"threshold_offset": 4e-3, "gate_offset": 3e-3},
+    "multiplier": {"gain_error": 0.1, "offset": 5e-3},
+    "prior": {"lam_error": 0.1, "lam_mismatch": 0.1},
+    "op_amp": {"offset": 4e-3},
+    "plastic": {"gain_error": 0.1, "offset": 4e-3},
+}
+GAMMA = {"alpha": 1.3, "beta": 2.2}
+HARDWARE = Hardware(Nonidealities(PARTS, seed=2), SCALING)
 PRIORS = {
     "nonnegative": SpikeSlab(0.3, 1.4),
     "signed": SpikeSlab(0.3, 1.4, signed=True),
@@ -77,7 +101,24 @@ def test_closed_thresholds_of_lca(case):
 
 def as_python(text, u):
     names = {name: getattr(np, name) for name in ("exp", "sqrt", "tanh")}
-    return eval(text, {"u": u, "ln": np.log, "abs": np.abs, **names})
+    return eval(text, {"u": u, "ln": np.log, "abs": np.abs, "min": np.minimum, "max": np.maximum, **names})
+
+
+@pytest.mark.parametrize("threshold", ["learned", "gamma", "fixed"])
+def test_closed_forms_of_an_encoder(threshold):
+    numbers = {"gamma": GAMMA, "fixed": {"lam": 0.4}}.get(threshold, {})
+    sizes = 3 if threshold == "learned" else 2
+    encoder = Encoder(weights=(np.zeros((sizes, 1)),), biases=(np.zeros(sizes),), threshold=threshold, numbers=numbers)
+    forms = forms_of_encoder(encoder, "product", WIDTH)
+    wanted = np.log1p(np.exp(-U)) if threshold == "learned" else encoder.kappa_at(U)
+    np.testing.assert_allclose(forms.limit.value(U), wanted, rtol=1e-14)
+    np.testing.assert_array_equal(forms.scale.value(U), np.exp(U))
+    for form in (forms.code, forms.gate, forms.scale, forms.limit):
+        numeric = (form.value(U + 1e-6) - form.value(U - 1e-6)) / 2e-6
+        assert np.abs(form.slope(U) - numeric).max() < 1e-8 * np.abs(numeric).max() + 1e-8
+        assert np.abs(as_python(form.spice("u"), U) - form.value(U)).max() < 1e-13 * (1 + np.abs(form.value(U)).max())
+    with pytest.raises(InputError, match=r'^encoder.source = "table" is a table of the normal distribution'):
+        forms_of_encoder(encoder, "table", WIDTH)
 
 
 def test_a_curve_stands_for_its_table():
@@ -123,6 +164,8 @@ def test_rules_use_modules_as_they_are():
     net = everything()[0]
     known = veriloga.modules()
     for each in net.instances:
+        if each.module in PRIMITIVES:
+            continue
         module = known[each.module]
         assert len(each.nodes) == len(module.ports)
         assert set(each.parameters) <= set(module.parameters)
@@ -138,18 +181,32 @@ def everything():
     instances, wanted = list[Instance](), {}
     rng = np.random.default_rng(1)
     e = rng.normal(0, 3, N)
-    nodes = {"u": tuple(f"u_{i}" for i in range(N)), "e": tuple(f"e_{i}" for i in range(N))}
+    given = {"u": U, "e": e, **{name: rng.normal(0, 1.5, N) for name in ("u2", "u3", "u4", "laplace", "mu", "kappa")}}
+    given |= {
+        "z": U / 2,
+        "b": np.exp(rng.normal(0, 0.5, N)),
+        "d": e[:20],
+        "v": U[:12],
+        "w": e[: 20 * 12],
+        "phi": U[7:19],
+    }
+    nodes = {name: tuple(f"{name}_{i}" for i in range(len(values))) for name, values in given.items()}
+    given["p"], nodes["p"] = given["u"], nodes["u"]
 
     def add(case, cell, inputs, outputs, unit):
         wires = Wires({port: nodes[port] for port in inputs}, outputs, outputs)
         for each in RULES[type(cell)](cell, wires, SCALING):
-            instances.append(Instance(f"{case}_{each.name}", each.module, each.nodes, each.parameters))
-        values = cell.respond({"u": U, "e": e, "p": U})[0] * unit
-        wanted[case] = outputs, values
+            name = each.name if each.module in PRIMITIVES else f"{case}_{each.name}"  # its first letter says what it is
+            instances.append(Instance(name, each.module, each.nodes, each.parameters))
+        wanted[case] = outputs, cell.respond(given)[0] * unit
 
-    def into(case):
+    def held(case):
+        """Nodes of a voltage."""
+        return tuple(f"s_{case}_{i}" for i in range(N))
+
+    def into(case, n=N):
         """Resistors that show a current."""
-        outputs = tuple(f"o_{case}_{i}" for i in range(N))
+        outputs = tuple(f"o_{case}_{i}" for i in range(n))
         instances.extend(Instance(f"r_{case}_{i}", "lsc_node", (node,), {"r": 1e6}) for i, node in enumerate(outputs))
         return outputs
 
@@ -157,28 +214,71 @@ def everything():
         case = name.replace("-", "_")
         if forms.code is not None:
             threshold = cells.Threshold("threshold", N, table=curve(forms.code))
-            add(f"s_{case}", threshold, ("u",), tuple(f"s_{case}_{i}" for i in range(N)), SCALING.volt)
-        gate = cells.Gate(
-            "gate", N, comparator=curve(forms.gate), prior=curve(forms.cost), stiffness=prior.stiffness, apart=True
-        )
-        add(f"g_{case}", gate, ("u", "e"), into(f"g_{case}"), SCALING.drift_current * 1e6)
+            add(f"s_{case}", threshold, ("u",), held(case), SCALING.volt)
+            real = cells.DeviceThreshold(f"threshold_{case}", N, table=curve(forms.code), hardware=HARDWARE)
+            add(f"sd_{case}", real, ("u",), held(f"d_{case}"), SCALING.volt)
+        parts = {
+            "comparator": curve(forms.gate),
+            "prior": curve(forms.cost),
+            "stiffness": prior.stiffness,
+            "apart": True,
+        }
+        add(f"g_{case}", cells.Gate("gate", N, **parts), ("u", "e"), into(f"g_{case}"), SCALING.drift_current * 1e6)
+        real = cells.DeviceGate(f"gate_{case}", N, **parts, hardware=HARDWARE)
+        add(f"gd_{case}", real, ("u", "e"), into(f"gd_{case}"), SCALING.drift_current * 1e6)
     for name, form in LCA.items():
         case = name.replace("-", "_")
-        add(
-            case,
-            cells.Threshold("threshold", N, table=curve(form)),
-            ("u",),
-            tuple(f"s_{case}_{i}" for i in range(N)),
-            0.07,
-        )
-    nodes["p"] = nodes["u"]
+        add(case, cells.Threshold("threshold", N, table=curve(form)), ("u",), held(case), SCALING.volt)
+    for case, cell in of_encoder():
+        add(case, cell, cell.ports, held(case), SCALING.volt)
+    for case, hardware in (("ideal", None), ("device", HARDWARE)):
+        sizes = {"rows": 20, "hardware": hardware}
+        write = cells.Write(f"write_{case}", 20 * 12, 12, **sizes)
+        add(f"w_{case}", write, ("d", "v"), into(f"w_{case}", 20 * 12), write.amperes(SCALING) * 1e6)
+        read = cells.Read(f"read_{case}", 20, 12, **sizes)
+        add(f"r_{case}", read, ("w", "phi"), into(f"r_{case}", 20), read.amperes(SCALING) * 1e6)
+    for name, given_one, ports, value in (
+        ("resistor", {"r": 5e5}, ("u", "o"), U * SCALING.volt / 1.5),
+        ("vcvs", {"gain": 1.7}, ("o", "0", "u", "z"), 1.7 * U / 2 * SCALING.volt),
+        ("vccs", {"gm": 3e-6}, ("o", "0", "u", "z"), -3.0 * U / 2 * SCALING.volt),
+        ("vsource", {"dc": 0.3}, ("o", "u"), U * SCALING.volt + 0.3),
+        ("isource", {"dc": 2e-7}, ("0", "o"), np.full(N, 0.2)),
+        ("capacitor", {"c": 1e-12}, ("u", "z"), None),
+    ):
+        at = {**nodes, "0": ("0",) * N, **({} if value is None else {"o": into(name)})}
+        each = zip(*(at[port] for port in ports), strict=True)
+        instances.extend(Instance(f"{name}_{i}", f"lsc_{name}", pins, given_one) for i, pins in enumerate(each))
+        if value is not None:
+            wanted[name] = at["o"], value
     add("v", cells.Transconductor("velocity", N, gain=1.7), ("p",), into("v"), SCALING.drift_current * 1e6)
-    given = cells.Input("input", N, value=U, target="e")
-    outputs = into("i")
-    add("i", given, (), outputs, SCALING.volt_e / SCALING.r_node * 1e6)
+    constant = cells.Input("input", N, value=U, target="e")
+    add("i", constant, (), into("i"), SCALING.volt_e / SCALING.r_node * 1e6)
     integrator = cells.Integrator("neuron", N, start=np.zeros(N), conductance=0.3)
     instances.extend(RULES[cells.Integrator](integrator, Wires({}, nodes["u"], nodes["u"]), SCALING))
-    return Netlist(tuple(instances), ()), wanted, {"u": U * SCALING.volt, "e": e * SCALING.volt_e}
+    del given["p"]
+    return Netlist(tuple(instances), ()), wanted, {name: v * SCALING.volts(name) for name, v in given.items()}
+
+
+def of_encoder():
+    """Yield the cells of a latent that an encoder drives, by case."""
+    encoder = Encoder(weights=(np.zeros((2, 1)),), biases=(np.zeros(2),), threshold="gamma", numbers=GAMMA)
+    fixed = replace(encoder, threshold="fixed", numbers={"lam": 0.4})
+    forms, table = forms_of_encoder(encoder, "product", WIDTH), rectifier_table()
+    both = corner(WIDTH, signed=True)
+    both = replace(both, code=curve(forms.code), gate=curve(forms.gate))
+    yield "scale", cells.Exponential("scale", N, table=curve(forms.scale))
+    yield "gamma", cells.Softplus("limit", N, table=curve(forms.limit))
+    yield "fixed", cells.Softplus("limit", N, table=curve(forms_of_encoder(fixed, "product", WIDTH).limit))
+    yield "rectifier", cells.Rectifier("hidden", N, table=table)
+    yield "rectifier_d", cells.DeviceRectifier("hidden_d", N, table=table, hardware=HARDWARE)
+    yield "feature", cells.FeatureRectifier("feature", N, table=table, hardware=HARDWARE)
+    yield "product", cells.LaplaceProduct("laplace", N)
+    yield "product_d", cells.DeviceLaplaceProduct("laplace_d", N, hardware=HARDWARE)
+    for rectified in (False, True):
+        end = "_rectified" if rectified else ""
+        yield f"shifted{end}", cells.ShiftedThreshold("threshold", N, corner=both, rectified=rectified)
+        real = cells.DeviceShiftedThreshold(f"th{end}", N, corner=both, rectified=rectified, hardware=HARDWARE)
+        yield f"shifted_d{end}", real
 
 
 @pytest.fixture(scope="module", params=RUN)
@@ -194,13 +294,18 @@ def at_dc(request, tmp_path_factory):
 
 @pytest.mark.slow
 def test_each_module_is_its_numpy_form(at_dc):
-    assert len(at_dc) > 30
+    assert len(at_dc) > 75
     for case, (found, wanted) in at_dc.items():
         full = np.abs(wanted).max()
         assert np.abs(found - wanted).max() < 1e-9 * full, case
     found, wanted = at_dc["g_signed_logistic"]
-    other = at_dc["g_signed_hyperbolic"][1]
-    assert np.abs(found - other).max() > 1e-3 * np.abs(wanted).max(), "negative control: the other pair"
+    pairs = (("product", "product_d"), ("shifted", "shifted_d"), ("w_ideal", "w_device"), ("r_ideal", "r_device"))
+    for one, other in pairs:
+        assert np.abs(at_dc[one][0] - at_dc[other][0]).max() > 1e-3 * np.abs(at_dc[one][0]).max(), "errors do something"
+    for other in ("g_signed_hyperbolic", "gd_signed_logistic"):
+        assert np.abs(found - at_dc[other][1]).max() > 1e-3 * np.abs(wanted).max(), (
+            "negative control: another pair, offsets"
+        )
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from circuitlsc.circuit.cells import Cell, Gate, Integrator, Threshold
+from circuitlsc.circuit.cells import Cell, Exponential, Gate, Integrator, ShiftedThreshold, Softplus, Threshold
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.model.closed_forms import Curve, Form, Forms
@@ -19,7 +19,6 @@ def closed(graph: SignalFlowGraph, forms: Forms) -> SignalFlowGraph:
     Parameters
     ----------
     graph : SignalFlowGraph
-        Of ideal cells.
     forms : Forms
         What its tables are of: `circuitlsc.model.closed_forms.forms_of`.
     """
@@ -31,6 +30,15 @@ def closed(graph: SignalFlowGraph, forms: Forms) -> SignalFlowGraph:
             comparator = None if cell.comparator is None else _curve(cell, cell.comparator, forms.gate)
             prior = None if cell.prior is None else _curve(cell, cell.prior, forms.cost)
             return replace(cell, comparator=comparator, prior=prior)
+        if isinstance(cell, ShiftedThreshold):
+            code, gate = (
+                _curve(cell, cell.corner.code, forms.code),
+                _curve(cell, cell.corner.gate, forms.gate),
+            )
+            return replace(cell, corner=replace(cell.corner, code=code, gate=gate))
+        if isinstance(cell, (Exponential, Softplus)):
+            form = forms.scale if isinstance(cell, Exponential) else forms.limit
+            return replace(cell, table=_curve(cell, cell.table, form))
         return cell
 
     return _with(graph, in_closed_form)

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from networkx.utils import UnionFind
 from PySpice.Spice.Netlist import Circuit, Netlist
+from PySpice.Spice.Netlist import Element as SpiceElement
 
+from circuitlsc.circuit.netlist_values import Scope
 from circuitlsc.errors import NetlistError
 
 GROUND = "0"
@@ -32,12 +34,18 @@ class Element(NamedTuple):
     nodes : tuple of str
     fixes_voltage : bool
         Whether it holds the voltage between its first two nodes.
+    spice : PySpice element
+        As its subcircuit has it.
+    scope : Scope
+        What its parameters come to.
     """
 
     name: str
     kind: str
     nodes: tuple[str, ...]
     fixes_voltage: bool
+    spice: SpiceElement
+    scope: Scope
 
     @property
     def paths(self) -> list[tuple[str, str]]:
@@ -48,10 +56,12 @@ class Element(NamedTuple):
 
 def flatten(circuit: Netlist) -> list[Element]:
     """Return the elements of a circuit with all subcircuits expanded; names as ngspice forms them."""
-    return list(_expand(circuit, "", GROUNDS, {}))
+    return list(_expand(circuit, "", GROUNDS, {}, Scope(getattr(circuit, "_parameters", {}))))
 
 
-def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist]) -> Iterator[Element]:
+def _expand(
+    netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, Netlist], scope: Scope
+) -> Iterator[Element]:
     known = {**known, **{str(s.name).lower(): s for s in netlist.subcircuits}}
     places: dict[str, str] = {}  # a node of this netlist -> the flattened circuit's
     for element in netlist.elements:
@@ -65,7 +75,8 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
         if kind != "X":
             # a B element is a voltage or a current
             fixes = kind in FIXES_VOLTAGE or getattr(element, "voltage_expression", None) is not None
-            yield Element(f"{kind}.{path}{name}".lower() if path else name.lower(), kind, tuple(nodes), fixes)
+            flat = f"{kind}.{path}{name}".lower() if path else name.lower()
+            yield Element(flat, kind, tuple(nodes), fixes, element, scope)
             continue
         called = str(element.subcircuit_name).lower()
         if called not in known:
@@ -77,7 +88,8 @@ def _expand(netlist: Netlist, path: str, pins: dict[str, str], known: dict[str, 
                 f"{name} has {len(nodes)} nodes, but the subcircuit {called!r} has {len(external)} pins."
             )
         inner = dict(zip(external, nodes, strict=True)) | GROUNDS
-        yield from _expand(definition, f"{path}{name}.".lower(), inner, known)
+        within = Scope(definition.parameters, element.parameters, scope)
+        yield from _expand(definition, f"{path}{name}.".lower(), inner, known, within)
 
 
 def _check_spelling(netlist: Netlist) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
 from PySpice.Spice.BasicElement import SubCircuitElement
 from PySpice.Spice.Netlist import Circuit, Netlist, SubCircuit
 
+from circuitlsc.circuit.cells import Cell
 from circuitlsc.circuit.graph import SignalFlowGraph
 from circuitlsc.errors import InputError
 from circuitlsc.planning.scaling import Scaling
@@ -37,15 +38,16 @@ def parameters(graph: SignalFlowGraph, scaling: Scaling, step: float) -> dict[st
     return values
 
 
-def fill(netlist: Netlist, graph: SignalFlowGraph, scaling: Scaling) -> None:
-    """Emit every cell of a graph into a netlist: definitions first, then instances.
+def fill(netlist: Netlist, graph: SignalFlowGraph, scaling: Scaling, cells: Sequence[Cell] | None = None) -> None:
+    """Emit every cell of a graph (or some) into a netlist: definitions first, then instances.
 
     Cells share a definition if its text is the same. What another cell defines otherwise under the same name gets that
     cell's name at its end.
     """
     defined: dict[str, SubCircuit] = {}
     renamed: dict[str, dict[str, str]] = {}
-    for cell in graph.cells:
+    emitted = graph.cells if cells is None else cells
+    for cell in emitted:
         own = renamed[cell.name] = {}
         for definition in cell.subcircuits(scaling):
             name = definition.name
@@ -56,7 +58,7 @@ def fill(netlist: Netlist, graph: SignalFlowGraph, scaling: Scaling) -> None:
                 own[name] = definition._name = f"{name}_{cell.name}"  # PySpice has no setter
             defined[definition.name] = definition
             netlist.subcircuit(definition)
-    for cell in graph.cells:
+    for cell in emitted:
         there = len(netlist.elements)
         cell.emit(netlist, graph.wires(cell), scaling)
         _rename(netlist, renamed[cell.name], there)

@@ -1,4 +1,4 @@
-"""The same graph for other simulators: ideal cells as instances of Verilog-A modules, what comes from outside as sources."""
+"""The same graph for other simulators: cells as Verilog-A modules, or as primitives where they are made of parts."""
 
 from __future__ import annotations
 
@@ -6,51 +6,99 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from PySpice.Spice.Netlist import Circuit
 
 from circuitlsc.circuit import cells
 from circuitlsc.circuit.cells import Cell, Wires
 from circuitlsc.circuit.cells.base import number
+from circuitlsc.circuit.cells.plastic import Multipliers
+from circuitlsc.circuit.electrical_rules import Element, flatten
 from circuitlsc.circuit.graph import SignalFlowGraph
-from circuitlsc.errors import InputError
+from circuitlsc.circuit.lowering import fill, many_objects
+from circuitlsc.errors import InputError, NetlistError
+from circuitlsc.io.arrays import Array
 from circuitlsc.model.closed_forms import Curve, Form
+from circuitlsc.nonideal.nonidealities import ideal_value
 from circuitlsc.planning.scaling import Scaling
-from circuitlsc.simulator.modules import CONDUCTANCE, Instance, Netlist, Source
+from circuitlsc.simulator.modules import CONDUCTANCE, PRIMITIVES, Instance, Netlist, Source
+
+#: what an element of a subcircuit is, by its first letter
+ELEMENTS = {"R": "resistor", "C": "capacitor", "E": "vcvs", "G": "vccs", "V": "vsource", "I": "isource"}
+#: imperfections that are tables or switches in ngspice
+WITHOUT_MODULE = ("integrator.rail", "op_amp.rail", "op_amp.slew_rate", "comparator.delay", "comparator.hysteresis")
 
 
 def in_modules(graph: SignalFlowGraph, scaling: Scaling) -> Netlist:
-    """Lower a graph of closed forms (`circuitlsc.circuit.closed`) to instances of modules.
+    """Lower a graph of closed forms (`circuitlsc.circuit.closed`) to instances of modules and of primitives.
 
     Raises
     ------
     InputError
-        If a cell has no module.
+        If a cell has neither a module, nor a subcircuit of primitives.
     """
     instances, sources = list[Instance](), list[Source]()
     for cell in graph.cells:
         wires = graph.wires(cell)
-        if type(cell) is cells.Noise:
-            sources += _outside(cell, cell.form == "external", wires, "vsource")
-        elif type(cell) is cells.Input and cell.streamed:
-            sources += _outside(cell, not cell.written, wires, "isource")
-        elif type(cell) in RULES:
-            instances += RULES[type(cell)](cell, wires, scaling)
-        else:
-            raise InputError(
-                f"cell {cell.name!r} ({type(cell).__name__}) has no Verilog-A module; ideal cells have one, of a closed loop "
-                'that samples, or of LCA. Use level = "ideal", loop = "closed".'
-            )
+        rule = RULES.get(type(cell))
+        if rule is not None and not (isinstance(cell, cells.Input) and cell.streamed):
+            instances += rule(cell, wires, scaling)
+            continue
+        for each in _elements(cell, graph, scaling):
+            made = _primitive(cell, each)
+            if isinstance(made, Source):
+                sources.append(made)
+            else:
+                instances.append(made)
     return Netlist(tuple(instances), tuple(sources))
 
 
-def _outside(cell: Any, external: bool, wires: Wires, kind: str) -> list[Source]:
-    """Return sources at the capacitors' lower plates, or currents into the nodes that an input feeds."""
-    if not external:
+def _elements(cell: Cell, graph: SignalFlowGraph, scaling: Scaling) -> list[Element]:
+    """Return the elements of a cell, flattened."""
+    _check_parts(cell)
+    if isinstance(cell, cells.Feedback):
+        raise _no_module(cell)
+    circuit = Circuit(cell.name)
+    circuit.parameter("c_int", repr(float(scaling.c_int)))
+    with many_objects():
+        fill(circuit, graph, scaling, [cell])
+        return flatten(circuit)
+
+
+def _check_parts(cell: Cell) -> None:
+    """Raise InputError if a cell has an imperfection that no module describes."""
+    hardware = getattr(cell, "hardware", None)
+    if hardware is None:
+        return
+    for imperfection in hardware.parts.imperfections():
+        if (name := imperfection.name) in WITHOUT_MODULE:
+            raise InputError(
+                f"nonideal.{name} = {imperfection.value!r} is a table or a switch, which no Verilog-A module describes. Set it "
+                f"to its ideal value, {ideal_value(name)!r}."
+            )
+
+
+def _no_module(cell: Cell) -> InputError:
+    return InputError(
+        f"cell {cell.name!r} ({type(cell).__name__}) has no Verilog-A module; those of closed loops that sample have one, and "
+        'of LCA. Use level = "ideal" or "device", loop = "closed".'
+    )
+
+
+def _primitive(cell: Cell, element: Element) -> Instance | Source:
+    """Return an element of a subcircuit: a primitive, or a source whose value comes from outside."""
+    if element.kind not in ELEMENTS:
+        raise _no_module(cell)
+    kind = ELEMENTS[element.kind]
+    text = str(element.spice).split()[1 + len(element.nodes)]
+    if text == "external":
+        return Source(element.name, element.name, element.nodes, kind)
+    try:
+        value = element.scope.number(text)
+    except NetlistError as error:
         raise InputError(
-            f"cell {cell.name!r} makes its values within ngspice. Use the form in which they come from outside."
-        )
-    named = zip(cell.devices(), cell.elements, wires.output, strict=True)
-    order = (lambda node: (node, "0")) if kind == "vsource" else (lambda node: ("0", node))
-    return [Source(device, f"{kind[0]}{element}", order(node), kind) for device, element, node in named]
+            f"cell {cell.name!r} makes its values within ngspice ({error}) Use the form in which they come from outside."
+        ) from None
+    return Instance(element.name, kind, element.nodes, {PRIMITIVES[kind]: value})
 
 
 def _each(
@@ -76,22 +124,58 @@ def _threshold(cell: cells.Threshold, wires: Wires, scaling: Scaling) -> list[In
     return _each(cell, form.module, zip(*cell.pins(wires), strict=True), given)
 
 
+def _device_threshold(cell: cells.DeviceThreshold, wires: Wires, scaling: Scaling) -> list[Instance]:
+    form = _form(cell, cell.table)
+    given = {**_parameters(form, scaling), "g": 1 / scaling.r_node, "vos": cell.offset}
+    return _driving(cell, form.module, wires, given)
+
+
+def _driving(cell: Cell, module: str, wires: Wires, given: Mapping[str, Any]) -> list[Instance]:
+    """Return a cell of one input into an inner node, and a source of its voltage, which can drive a crossbar."""
+    inner = tuple(f"x{element}.o".lower() for element in cell.elements)
+    source, output = cell.pins(wires)
+    made = _each(cell, module, zip(source, inner, strict=True), given)
+    named = zip(cell.elements, output, inner, strict=True)
+    return made + [Instance(f"e.x{name}.eo".lower(), "vcvs", (at, "0", o, "0"), {"gain": 1.0}) for name, at, o in named]
+
+
 def _gate(cell: cells.Gate, wires: Wires, scaling: Scaling) -> list[Instance]:
     """Return two instances a gate: the likelihood's force, and the prior's."""
+    return _forces(cell, wires, scaling, 1.0, 1.0)
+
+
+def _device_gate(cell: cells.DeviceGate, wires: Wires, scaling: Scaling) -> list[Instance]:
+    """Return the same with offsets, the multiplier's gain and the prior's factor."""
+    _check_parts(cell)
+    vos, gain, e_os, factor = cell.draws
+    if cell.comparator is not None:
+        return _forces(cell, wires, scaling, gain, factor, vos=vos, e_os=e_os)
+    u, *others = cell.pins(wires)
+    acts_on = others[-1] if cell.apart else u
+    amperes = gain * e_os * scaling.drift_current / scaling.volt_e
+    named = zip(cell.elements, acts_on, amperes.tolist(), strict=True)
+    shift = [Instance(f"i.x{name}.ios".lower(), "isource", (at, "0"), {"dc": i}) for name, at, i in named if i]
+    return _forces(cell, wires, scaling, gain, factor) + shift
+
+
+def _forces(
+    cell: cells.Gate, wires: Wires, scaling: Scaling, gain: Array | float, factor: Array | float, **offsets: Array
+) -> list[Instance]:
+    """Return the instances of a gate whose two forces are multiplied by numbers."""
     u, e, *on = cell.pins(wires)
     acts_on = on[0] if on else u
-    k = scaling.drift_current / scaling.volt_e
+    k = gain * scaling.drift_current / scaling.volt_e
     if cell.comparator is None:
         made = _each(cell, CONDUCTANCE, zip(e, acts_on, strict=True), {"g": -k}, "_e")
     else:
         form = _form(cell, cell.comparator)
-        given = {**_parameters(form, scaling), "k": k}
+        given = {**_parameters(form, scaling), "k": k, **offsets}
         made = _each(cell, form.module, zip(u, e, acts_on, strict=True), given, "_e")
     if cell.prior is None:
-        siemens = scaling.drift_current / scaling.volt * cell.stiffness
+        siemens = factor * scaling.drift_current / scaling.volt * cell.stiffness
         return made + _each(cell, CONDUCTANCE, zip(u, acts_on, strict=True), {"g": -siemens}, "_c")
     form = _form(cell, cell.prior)
-    given = {**_parameters(form, scaling), "i": form.factor * scaling.drift_current}
+    given = {**_parameters(form, scaling), "i": factor * form.factor * scaling.drift_current}
     return made + _each(cell, form.module, zip(u, acts_on, strict=True), given, "_c")
 
 
@@ -117,17 +201,84 @@ def _crossbar(cell: cells.Crossbar, wires: Wires, scaling: Scaling) -> list[Inst
     ]
 
 
-#: what each cell is in modules
+def _of_encoder(cell: cells.Exponential | cells.Softplus, wires: Wires, scaling: Scaling) -> list[Instance]:
+    form = _form(cell, cell.table)
+    given = {"g": 1 / scaling.r_node, "volt": scaling.volt, **form.numbers}
+    return _each(cell, form.module, zip(*cell.pins(wires), strict=True), given)
+
+
+def _rectifier(cell: cells.Rectifier, wires: Wires, scaling: Scaling) -> list[Instance]:
+    return _each(cell, "lsc_rectifier", zip(*cell.pins(wires), strict=True), {"g": 1 / scaling.r_node})
+
+
+def _device_rectifier(cell: cells.DeviceRectifier, wires: Wires, scaling: Scaling) -> list[Instance]:
+    return _driving(cell, "lsc_rectifier", wires, {"g": 1 / scaling.r_node, "vos": cell.offset})
+
+
+def _laplace(cell: cells.LaplaceProduct, wires: Wires, scaling: Scaling) -> list[Instance]:
+    given = {"g": 1 / scaling.r_node, "volt": scaling.volt, **cell.parameters(scaling)}
+    return _each(cell, "lsc_laplace_product", zip(*cell.pins(wires), strict=True), given)
+
+
+def _shifted(cell: cells.ShiftedThreshold, wires: Wires, scaling: Scaling) -> list[Instance]:
+    form = _form(cell, cell.corner.code)
+    given = {**_parameters(form, scaling), "g": 1 / scaling.r_node, "volt": scaling.volt, **cell.parameters(scaling)}
+    return _each(cell, form.module, zip(*cell.pins(wires), strict=True), {**given, "rectified": cell.rectified})
+
+
+def _multiplier(cell: Multipliers, wires: Wires, scaling: Scaling) -> list[Instance]:
+    """Return one for each synapse."""
+    errors = cell.parameters(scaling)
+    p, q = (scaling.volts(quantity) for quantity in cell.quantities)
+    given = {**errors, "k": errors.get("k", np.full(1, cell.gain)) * cell.amperes(scaling) / p / q}
+    out, first, second = cell.pins(wires)
+    values = {name: np.broadcast_to(value, len(out)) for name, value in given.items()}
+    return [
+        Instance(f"x{cell.element(i)}", "lsc_multiplier", nodes, {name: number(v[i]) for name, v in values.items()})
+        for i, nodes in enumerate(zip(first, second, out, strict=True))
+    ]
+
+
+def _drive(cell: cells.Drive, wires: Wires, scaling: Scaling) -> list[Instance]:
+    ohm = scaling.volts(cell.quantity) / scaling.drift_current
+    return _each(cell, "lsc_node", zip(*cell.pins(wires), strict=True), {"r": ohm})
+
+
+def _feature(cell: cells.FeatureRectifier, wires: Wires, scaling: Scaling) -> list[Instance]:
+    """Return a rectifier with a load."""
+    named = zip(cell.elements, cell.nodes, strict=True)
+    loads = [Instance(f"r.x{name}.rload".lower(), "resistor", (at, "0"), {"r": scaling.r_node}) for name, at in named]
+    return _device_rectifier(cell, wires, scaling) + loads
+
+
+#: what cells are in modules; others are their own subcircuits, flattened to primitives
 RULES: dict[type[Cell], Callable[[Any, Wires, Scaling], list[Instance]]] = {
     cells.Integrator: _integrator,
     cells.Momentum: _integrator,
     cells.Threshold: _threshold,
+    cells.DeviceThreshold: _device_threshold,
     cells.Gate: _gate,
+    cells.DeviceGate: _device_gate,
     cells.Transconductor: _transconductor,
     cells.Residual: _sum,
     cells.Gradient: _sum,
     cells.Input: _constant,
     cells.Crossbar: _crossbar,
+    cells.Memory: _integrator,
+    cells.Neurons: _sum,
+    cells.Drive: _drive,
+    cells.Read: _multiplier,
+    cells.Write: _multiplier,
+    cells.FeatureRectifier: _feature,
+    cells.Layer: _sum,
+    cells.Rectifier: _rectifier,
+    cells.DeviceRectifier: _device_rectifier,
+    cells.Exponential: _of_encoder,
+    cells.Softplus: _of_encoder,
+    cells.LaplaceProduct: _laplace,
+    cells.DeviceLaplaceProduct: _laplace,
+    cells.ShiftedThreshold: _shifted,
+    cells.DeviceShiftedThreshold: _shifted,
 }
 
 

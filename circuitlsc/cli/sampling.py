@@ -269,12 +269,14 @@ def cross_check(
             here, there = study.run_both(sampler, plan, keep=job.failed, progress=True, **where)
         for samples, name in ((here, "ngspice"), (there, "vacask")):
             samples.save(results.folder / f"samples.{name}.nc")
-        known = prepare(sampler, plan, **_limits(config))
+        # what parts do wrong moves the posterior: then the simulators are compared with each other and with NumPy alone
+        imperfect = bool(sampler.nonideal.imperfections())
+        known = None if imperfect else prepare(sampler, plan, **_limits(config))
 
         def judged(circuit: Sampler, samples: Samples) -> str:
             return outcome(circuit, samples, expected=known, note=say, **_judged(config)).verdict
 
-        found = study.cross_check(sampler, here, there, judged=judged)
+        found = study.cross_check(sampler, here, there, judged=None if imperfect else judged)
         results.write("cross_check.json", found.to_dict())
         results.report = found.report()
         results.simulator += f" and {VACASK.version()}"

@@ -16,6 +16,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.cost_priors import Cauchy, SquareRoot
 from circuitlsc.model.dynamics import Dynamics
+from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.lca import lca_model
 from circuitlsc.model.piecewise_linear import Table
 from circuitlsc.model.prior import Prior
@@ -84,11 +85,16 @@ class Curve(Table):
 
 
 class Forms(NamedTuple):
-    """The functions of a neuron: its code, its gate and the slope of its cost; None where a cell has no table."""
+    """The functions of a neuron: its code, its gate and the slope of its cost; None where a cell has no table.
+
+    Of a latent that an encoder drives: the two of its comparators, its scale and its threshold.
+    """
 
     code: Form | None
     gate: Form | None
     cost: Form | None
+    scale: Form | None = None
+    limit: Form | None = None
 
 
 class Rounded(NamedTuple):
@@ -162,7 +168,7 @@ def forms_of(model: SparseCodingModel, dynamics: Dynamics, form: str, width: flo
             )
         unit = lca_model(model).prior
         return Forms(_lca_code(unit.lam, width, signed=unit.signed, hard=dynamics.threshold == "hard"), None, None)
-    if kind not in ("langevin", "underdamped", "gradient"):
+    if kind not in ("langevin", "underdamped", "gradient", "amortised"):
         raise InputError(
             f'dynamics.kind = "{kind}" has cells without a closed form. Use one of langevin, underdamped, lca.'
         )
@@ -172,6 +178,48 @@ def forms_of(model: SparseCodingModel, dynamics: Dynamics, form: str, width: flo
             'codes, or dynamics.kind = "lca".'
         )
     return forms_of_prior(model.prior, Rounded(smoothing, width))
+
+
+def forms_of_encoder(encoder: Encoder, source: str | None, width: float) -> Forms:
+    """Return the functions of a latent that an encoder drives; InputError if its draws come from a table."""
+    if source == "table":
+        raise InputError(
+            'encoder.source = "table" is a table of the normal distribution, which has no closed form. Use source = "product".'
+        )
+    smooth, numbers = Rounded(LOGISTIC, width), encoder.numbers
+    shifted = "lsc_shifted_threshold", {"w": width}
+    code = Form(smooth.ramp, smooth.step, lambda v: smooth.text("ramp", v), *shifted)
+    gate = Form(smooth.step, smooth.rise, lambda v: smooth.text("step", v), *shifted)
+    if encoder.threshold == "fixed":
+        limit = _exponential(numbers["lam"], -1.0)
+    else:
+        limit = _softplus(numbers.get("alpha", 1.0), numbers.get("beta", 1.0))
+    return Forms(code, gate, None, _exponential(1.0, 1.0), limit)
+
+
+def _exponential(a: float, k: float) -> Form:
+    """Return a exp(k z)."""
+    return Form(
+        lambda z: a * np.exp(k * z),
+        lambda z: a * k * np.exp(k * z),
+        lambda z: f"{float(a)!r}*exp({float(k)!r}*{z})",
+        "lsc_exponential",
+        {},
+        {"a": a, "k": k},
+    )
+
+
+def _softplus(alpha: float, beta: float) -> Form:
+    """Return alpha ln(1 + exp(-z)/beta)."""
+    shift = float(np.log(beta))
+    return Form(
+        lambda z: alpha * np.logaddexp(0.0, -z - shift),
+        lambda z: -alpha / (1 + beta * np.exp(z)),
+        lambda z: f"{float(alpha)!r}*(ln(exp(min({z},0))+exp(-max({z},0))/{float(beta)!r})-min({z},0))",
+        "lsc_softplus",
+        {},
+        {"alpha": alpha, "beta": beta},
+    )
 
 
 def forms_of_prior(prior: Prior, smooth: Rounded) -> Forms:

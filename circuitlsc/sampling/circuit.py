@@ -26,7 +26,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, check_count
 from circuitlsc.io.output import GENERATED
 from circuitlsc.io.shown import Shown
-from circuitlsc.model.closed_forms import Forms, forms_of
+from circuitlsc.model.closed_forms import Forms, forms_of, forms_of_encoder
 from circuitlsc.model.dynamics import Dynamics
 from circuitlsc.model.encoder import Encoder
 from circuitlsc.model.features import Features
@@ -217,23 +217,32 @@ class CompiledCircuit(Shown):
         """
         made = replace(self, cells=cells)
         if cells != "table":
-            _ = made.in_modules
+            _ = made.in_modules, made.solved_in_modules
         return made
 
     @property
     def _forms(self) -> Forms:
-        """The closed forms of an ideal circuit's tables."""
-        if self.level != "ideal":
+        """The closed forms of the tables of a circuit that is not of transistors."""
+        if self.sizes is not None:
             raise InputError(
-                f'level = "{self.level}" has cells that no Verilog-A module describes: closed forms are of ideal cells. Use '
-                'level = "ideal".'
+                f'level = "{self.level}" has cells that no Verilog-A module describes. Use level = "ideal" or "device".'
             )
+        if self.encoder is not None:
+            return forms_of_encoder(self.encoder, self.source, self.plan.width)
         return forms_of(self.model, self.dynamics, self.form, self.plan.width, self.plan.smoothing)
 
     @cached_property
     def in_modules(self) -> Netlist:
-        """A circuit of closed forms as instances of Verilog-A modules."""
-        return in_modules(self.graph, self.scaling)
+        """What chains integrate of a circuit of closed forms, as instances of Verilog-A modules and primitives."""
+        return in_modules(self.integrated, self.scaling)
+
+    @property
+    def solved_in_modules(self) -> tuple[Netlist, tuple[str, ...]] | None:
+        """What is solved once, in modules, and the nodes that are held at its voltages; None if nothing is."""
+        constant, _ = self._split
+        if constant is None:
+            return None
+        return in_modules(constant, self.scaling), tuple(node for cell in self._held_cells for node in cell.nodes)
 
     def _silicon(self, nonideal: Nonidealities | None = None) -> Silicon:
         """Return the chip of a circuit in transistors, or another one of the same design."""

@@ -34,6 +34,7 @@ from circuitlsc.planning.scaling import Ranges
 from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.dynamics import System
 
+NOTHING = 1e-12  # units: what a simulator may leave of a rectified code that is 0
 LONGEST_HELD = 0.1  # tau: a stand-alone deck's noise is held so long at most where the step may be longer
 TOO_WIDE = 0.05  # of the variance of a mode, from where on noise of weights is warned of
 POORLY = 0.05  # conditioning of a kernel
@@ -107,7 +108,8 @@ class Variational(System):
     ) -> Array:
         """Return the circuit's output where abs(L) > kappa, and 0 elsewhere: there it is what leaks through a comparator."""
         threshold = next(cell for cell in graph.cells if isinstance(cell, ShiftedThreshold))
-        return np.where(threshold.active(values["laplace"], values["kappa"]), values["s"], 0.0)
+        beyond = threshold.active(values["laplace"], values["kappa"]) & (np.abs(values["s"]) > NOTHING)
+        return np.where(beyond, values["s"], 0.0)
 
     def read(self, model: SparseCodingModel, u: Array, width: float) -> Array:
         """Refuse: noise alone says nothing of a code."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from circuitlsc import veriloga
+from circuitlsc.circuit.modules import in_modules
 from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array, is_positive
 from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.sampling.sampler import Sampler
-from circuitlsc.simulator.modules import Netlist, spectre_lines, verilog_a_lines
+from circuitlsc.simulator.modules import Netlist, for_vacask, for_verilog_a, plain_name, spectre_lines, verilog_a_lines
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.task import ChainTask, first_state
 from circuitlsc.simulator.vacask.deck import options, waves
-from circuitlsc.simulator.vacask.simulator import chunk_deck, columns
+from circuitlsc.simulator.vacask.simulator import chunk_deck, columns, starting
 from circuitlsc.simulator.verilog_a import PACKAGE, VERSION
 
 #: the dialects, each with what its first lines say of who has read such a text
@@ -47,7 +48,9 @@ def exported(sampler: Sampler, run: RunPlan, dialect: str, length: float = 100.0
     if dialect not in DIALECTS:
         raise InputError(f"--dialect {dialect} is not one of {', '.join(DIALECTS)}.")
     made = sampler.closed()
-    net, task = made.in_modules, made.tasks(run)[0]
+    task = made.tasks(run)[0]
+    in_words_of = {"vacask": for_vacask, "spectre": Netlist.undotted, "verilog-a": for_verilog_a}
+    net = in_words_of[dialect](in_modules(made.graph, made.scaling))
     if not is_positive(length) or not 1 <= (n := round(length / task.step)) <= task.n_steps:
         raise InputError(
             f"--length {length:g} tau of noise are to be written, but the run has from {task.step:g} (a step) to "
@@ -91,7 +94,7 @@ def _spectre_noise(net: Netlist, task: ChainTask, values: Array) -> str:
 def _spectre(net: Netlist, task: ChainTask, head: tuple[str, ...], option_line: str, n: int) -> str:
     """Return the circuit with a transient whose steps are those of its noise."""
     step = task.step * task.tau
-    start = dict(zip((*task.nodes, *task.held), [*(np.array(task.start) * task.volt), *task.held_start], strict=True))
+    start = starting(task, first_state(task))
     return "\n".join(
         [
             *(f"// {line}" for line in head),
@@ -102,7 +105,7 @@ def _spectre(net: Netlist, task: ChainTask, head: tuple[str, ...], option_line: 
             "ic " + " ".join(f"{node}={float(volts)!r}" for node, volts in start.items()),
             f"numbers options {option_line.rpartition(' chgtol')[0].replace('abstol', 'iabstol').replace('vntol', 'vabstol')}",
             f"path tran stop={n * step!r} step={step!r} maxstep={step!r} method=traponly ic=node skipdc=yes",
-            "save " + " ".join((*task.nodes, *task.observed)),
+            "save " + " ".join(map(plain_name, (*task.nodes, *task.observed))),
             "",
         ]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from circuitlsc.simulator.journal import FAILURE, FULL, JOURNAL, SAMPLES, Cost, 
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator, load
 from circuitlsc.simulator.store import LOCK, check_own, finished
-from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
+from circuitlsc.simulator.task import ROWS, SCRATCH, SIMULATOR, TASK, ChainTask
 from circuitlsc.simulator.workers import LOG, SPICEINIT, last_lines, run_worker
 
 _LOOK = 1.0  # seconds
@@ -182,8 +183,18 @@ def _work(folder: Path, held: int, timeout: float | None, stop: _Ended) -> int |
         late = timeout is not None and time.monotonic() - begin > timeout
         return late or stop.is_set()
 
-    code = run_worker("chain", folder, give_up, [held])
+    _clear(folder)
+    try:
+        code = run_worker("chain", folder, give_up, [held])
+    finally:
+        _clear(folder)
     return None if late else code
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a worker that was killed could not remove itself."""
+    for left in folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _failure(task: ChainTask, simulator: Simulator, folder: Path, code: int) -> SimulationError:

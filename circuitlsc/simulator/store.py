@@ -35,7 +35,7 @@ from circuitlsc.simulator.journal import (
 )
 from circuitlsc.simulator.ngspice.simulator import NGSPICE
 from circuitlsc.simulator.simulator import Simulator
-from circuitlsc.simulator.task import ROWS, SIMULATOR, TASK, ChainTask
+from circuitlsc.simulator.task import ROWS, SCRATCH, SIMULATOR, TASK, ChainTask
 from circuitlsc.simulator.workers import LOG, SPICEINIT
 
 LOCK = "lock"
@@ -156,11 +156,14 @@ def finished(entry: Path, task: ChainTask) -> Record | None:
 def check_own(entry: Path) -> None:
     """Raise OSError unless a chain's folder is a folder that holds what a worker leaves there: no links, no pipes, no more.
 
+    Of a worker that was killed there may be a folder of its simulator.
+
     A stranger can know the name of the folder in which a config's chain will be kept, and put things there.
     """
     if entry.is_symlink():
         raise OSError(errno.EINVAL, "it is a link, not a folder of ours. Remove it", str(entry))
     for file in entry.iterdir():
-        if file.name not in FILES or not stat.S_ISREG(file.lstat().st_mode):
+        mode, left = file.lstat().st_mode, file.name.startswith(SCRATCH)
+        if not (stat.S_ISDIR(mode) if left else file.name in FILES and stat.S_ISREG(mode)):
             what = "it is none of the files that a chain leaves there. Remove it, and do not trust the folder"
             raise OSError(errno.EINVAL, what, str(file))

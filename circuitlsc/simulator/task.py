@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from circuitlsc.io.arrays import Array
 
 TASK, ROWS = "task.json", "rows.npy"
+SCRATCH = "scratch-"  # how a folder begins that a simulator needs while it runs, in the chain's own
 SIMULATOR = "simulator"  # beside them: where a worker finds the simulator, a line, then what it wants beside the task
 
 

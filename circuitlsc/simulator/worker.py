@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +34,8 @@ def peak_memory() -> int:
 
 
 def main(folder: Path) -> int:
-    """Run the chain in ``folder``; return the exit code."""
+    """Run the chain in ``folder``, where its temporary files are too; return the exit code."""
+    tempfile.tempdir = str(folder)
     task = ChainTask.load(folder / TASK)
     code, counts = 1, Counts()
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from circuitlsc.circuit.cells import Integrator
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.report import Facts, Report, Table
 from circuitlsc.io.shown import Shown
@@ -96,6 +97,8 @@ class CrossCheck(Shown):
     versions : tuple of str
     rejected : int
         Points that ngspice took back: it then goes on with shorter steps, which are not NumPy's.
+    left_out : str
+        What NumPy's form leaves out of the circuit, if it leaves anything out: it is then no judge of paths.
     """
 
     paths: tuple[Path, ...]
@@ -104,17 +107,19 @@ class CrossCheck(Shown):
     tolerance: float
     versions: tuple[str, ...]
     rejected: int = 0
+    left_out: str = ""
 
     @property
     def verdict(self) -> str:
         """``agrees`` if all paths do and every run agrees with the exact result; ``disagrees`` if one does not.
 
-        ``inconclusive`` if one run is, or if ngspice took points back.
+        ``inconclusive`` if one run is, if ngspice took points back, or if no path could be judged.
         """
         said = {verdict for _, verdict in self.verdicts}
         if not all(path.ok for path in self.paths) or "disagrees" in said:
             return "disagrees"
-        return "agrees" if said <= {"agrees"} and not self.rejected else "inconclusive"
+        judged = any(path.bound is not None for path in self.paths)
+        return "agrees" if said <= {"agrees"} and not self.rejected and judged else "inconclusive"
 
     @property
     def reason(self) -> str:
@@ -130,8 +135,12 @@ class CrossCheck(Shown):
         if self.rejected:
             back = f"ngspice took {self.rejected} points back, and its path is then not that of the steps"
             against.insert(0, f"{back}. Use a shorter step")
-        judged = max(path.rms for path in self.paths[:2])
-        fine = f"both simulators follow NumPy on the same noise, to {judged:.2g} rms"
+        judged = [path for path in self.paths if path.bound is not None]
+        if not judged:
+            against.insert(0, f"NumPy's form leaves out {self.left_out}, and no path could be judged")
+        followed = max((path.rms for path in judged[:2]), default=0.0)
+        what = f"each other (NumPy's form leaves out {self.left_out})" if self.left_out else "NumPy"
+        fine = f"both simulators follow {what} on the same noise, to {followed:.2g} rms"
         exact = ", and each agrees with the exact result" if self.verdicts else ""
         return "; ".join([*off, *against]) or f"{fine}{exact}"
 
@@ -162,6 +171,8 @@ class CrossCheck(Shown):
         latents = Table.grouped("latent", [r.latent for r in self.latents], groups)
         facts = [("exact", "; ".join(f"{name} {verdict}" for name, verdict in self.verdicts))] if self.verdicts else []
         facts.append(("cells", f"closed forms; Newton's tolerance {self.tolerance:g}"))
+        if self.left_out:
+            facts.append(("not judged", f"paths against NumPy's, which leaves out {self.left_out}"))
         facts.append(("simulators", ", ".join(self.versions)))
         summary = {f"rms of {path.what}": path.rms for path in self.paths}
         return Report((paths, latents, Facts(tuple(facts))), self.verdict, self.reason, summary)
@@ -213,16 +224,18 @@ def cross_check(
     """
     bound = next(bound for tolerance, bound in BOUNDS.items() if sampler.tolerance <= tolerance)
     steps = int(twin_steps * min(1.0, 16 / sampler.model.n_latents))
-    found = []
+    found, left_out = [], not_in_numpy(sampler)
+    letter = "u" if sampler.dynamics.has_energy else "s"  # where nothing feeds back u is noise alone
     rejected = int(here.stats["rejected"].sum())
     for what, samples, cut in (("ngspice and NumPy", here, None), ("VACASK and NumPy", there, opening())):
-        path = path_difference(sampler, samples, steps, opening=cut)
+        path = path_difference(sampler, samples, steps, letter, opening=cut)
         numbers = {"rms": path.rms, "median": path.median, "max_abs": path.max_abs, "time": path.time}
-        limit = None if samples is here and rejected else bound
+        limit = None if left_out or (samples is here and rejected) else bound
         found.append(Path(what=what, bound=limit, usual=limit, **numbers))
     # with momentum paths part for good where they open in different ways: only each with NumPy says something
     alike = sampler.dynamics.kind != "underdamped" and not rejected
-    found.append(_between(here, there, APART if alike else (None, None)))
+    apart = (APART[0], bound if left_out else APART[1])  # where NumPy is no judge, they are each other's
+    found.append(_between(here, there, letter, apart if alike else (None, None)))
     verdicts = () if judged is None else (("ngspice", judged(sampler, here)), ("VACASK", judged(sampler, there)))
     versions = tuple(str(samples.attrs["ngspice_version"]) for samples in (here, there))
     return CrossCheck(
@@ -232,21 +245,36 @@ def cross_check(
         tolerance=sampler.tolerance,
         versions=(f"ngspice {versions[0]}", versions[1]),
         rejected=rejected,
+        left_out=left_out,
     )
+
+
+def not_in_numpy(sampler: Sampler) -> str:
+    """Return what a circuit has that its NumPy twin leaves out: capacitors beside those of states, output resistances."""
+    poles = [cell for cell in sampler.graph.cells if not isinstance(cell, Integrator) and cell.states(sampler.scaling)]
+    found = [f"the capacitors of {cell.name}" for cell in poles]
+    if sampler.nonideal.op_amp.output_resistance > 0:
+        found.append("the op-amps' output resistance")
+    return ", ".join(found)
 
 
 def _pieces(here: Samples, there: Samples, name: str) -> Any:
     """Yield the samples of both runs piece by piece; one that settled earlier ends the comparison."""
-    a, b = here.draws(name), there.draws(name)
-    n = min(a.n_draws, b.n_draws)
-    for first in range(0, n, DRAWS):
-        stop = min(n, first + DRAWS)
-        yield a.read(first, stop), b.read(first, stop)
+    if here.remembered:
+        rows = range(len(here.time))
+        pairs = [(here.row_draws(row, name), there.row_draws(row, name)) for row in rows]
+    else:
+        pairs = [(here.draws(name), there.draws(name))]
+    for a, b in pairs:
+        n = min(a.n_draws, b.n_draws)
+        for first in range(0, n, DRAWS):
+            stop = min(n, first + DRAWS)
+            yield a.read(first, stop), b.read(first, stop)
 
 
-def _between(here: Samples, there: Samples, bounds: tuple[float | None, float | None]) -> Path:
+def _between(here: Samples, there: Samples, letter: str, bounds: tuple[float | None, float | None]) -> Path:
     """Return how far the two simulators are from each other over the whole run."""
-    sizes = [np.abs(a - b) for a, b in _pieces(here, there, "u")]
+    sizes = [np.abs(a - b) for a, b in _pieces(here, there, letter)]
     largest, squares = max(float(size.max()) for size in sizes), sum(float(np.sum(size**2)) for size in sizes)
     count = sum(size.size for size in sizes)
     kept = sum(size.shape[1] for size in sizes)
@@ -255,7 +283,7 @@ def _between(here: Samples, there: Samples, bounds: tuple[float | None, float | 
         rms=float(np.sqrt(squares / count)),
         median=float(np.median(np.concatenate([size.ravel() for size in sizes]))),
         max_abs=largest,
-        time=float(here.times(kept - 1, kept)[0]),
+        time=float(here.time.max() if here.remembered else here.times(kept - 1, kept)[0]),
         bound=bounds[0],
         usual=bounds[1],
     )
@@ -264,11 +292,12 @@ def _between(here: Samples, there: Samples, bounds: tuple[float | None, float | 
 def _latents(sampler: Sampler, here: Samples, there: Samples) -> tuple[LatentRow, ...]:
     """Return means and P(active) of every latent in both."""
     means, active, n = np.zeros((2, sampler.model.n_latents)), np.zeros((2, sampler.model.n_latents)), 0
-    for pair in _pieces(here, there, "u"):
+    energy = sampler.dynamics.has_energy
+    for pair in _pieces(here, there, "u" if energy else "s"):
         n += pair[0].shape[0] * pair[0].shape[1]
-        for k, u in enumerate(pair):
-            means[k] += _total(sampler.read(u))
-            active[k] += _total(sampler.active(u))
+        for k, values in enumerate(pair):
+            means[k] += _total(sampler.read(values) if energy else values)
+            active[k] += _total(sampler.active(values) if energy else values != 0)
     return tuple(
         LatentRow(
             latent=i,

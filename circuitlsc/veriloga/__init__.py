@@ -13,6 +13,9 @@ FAMILIES = (
     "lsc_threshold.va",
     "lsc_gate.va",
     "lsc_cost.va",
+    "lsc_variational.va",
+    "lsc_memory.va",
+    "lsc_parts.va",
     "lsc_cell.va",
     "lsc_column.va",
 )

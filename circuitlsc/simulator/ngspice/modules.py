@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from circuitlsc.errors import MissingSimulatorError
-from circuitlsc.simulator.modules import CONDUCTANCE, Instance, Netlist, plain
+from circuitlsc.simulator.modules import CONDUCTANCE, PRIMITIVES, Instance, Netlist, plain
 from circuitlsc.simulator.ngspice.library import version_apart
 from circuitlsc.simulator.verilog_a import check_compiler
 
@@ -74,10 +74,17 @@ def _input(each: Instance) -> list[str]:
     return [f"i.{each.name} 0 {each.nodes[0]} {each.parameters['i_in']!r}"]
 
 
-#: modules that are elements of ngspice
+def _element(each: Instance) -> list[str]:
+    (value,) = each.parameters.values()
+    starts = " ic=0.0" if each.module == "capacitor" else ""
+    return [f"{each.name} {' '.join(each.nodes)} {value!r}{starts}"]
+
+
+#: modules that are elements of ngspice, and its elements themselves
 NATIVE: dict[str, Callable[[Instance], list[str]]] = {
     "lsc_integrator": _integrator,
     CONDUCTANCE: _transconductor,
     "lsc_node": _node,
     "lsc_input": _input,
+    **dict.fromkeys(PRIMITIVES, _element),
 }

@@ -12,7 +12,7 @@ from circuitlsc.simulator.modules import Netlist, Source, vacask_lines
 HALVINGS = 13  # the first step is h/2^13; steps double until they are h
 FIRST_STEPS = 3  # of the shortest length, by backward Euler
 BEYOND = 0.6  # steps by which the transient's end lies beyond the last grid point, so that this is no breakpoint
-ANALYSIS = "tran1"
+ANALYSIS, POINT = "tran1", "op1"
 #: the trapezoid at given steps: no truncation-error control, no predictor's step, no step taken back
 TRANSIENT = (
     'tran_method="trap" tran_redofactor=0 tran_lteratio=1e12 tran_minpts=0 tran_fs=1.0 tran_ffmax=0 tran_itl=100 '
@@ -74,6 +74,23 @@ def waves(sources: Sequence[Source], step: float, values: Array) -> list[str]:
         wave = ", ".join(f"{t!r}, {v!r}" for t, v in zip(knots, column, strict=True))
         lines.append(f'{source.name} ({" ".join(source.nodes)}) {source.kind} type="pwl" break="none" wave=[{wave}]')
     return lines
+
+
+def point_deck(net: Netlist, load: Sequence[str], option_line: str, saved: Sequence[str]) -> str:
+    """Return a netlist whose operating point is asked for; arguments as for `deck`."""
+    lines = [
+        "circuitlsc",
+        *(f'load "{file}"' for file in load),
+        *vacask_lines(net),
+        "control",
+        "  abort always",
+        f"  options {option_line}",
+        "  save " + " ".join(f"v({node})" for node in saved),
+        f"  analysis {POINT} op",
+        "endc",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def deck(

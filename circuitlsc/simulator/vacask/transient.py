@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +17,11 @@ import numpy as np
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.processes import end_with_parent
 from circuitlsc.simulator.simulator import TransientFailed
-from circuitlsc.simulator.vacask.deck import ANALYSIS, time_points
+from circuitlsc.simulator.vacask.deck import ANALYSIS, POINT, time_points
 from circuitlsc.simulator.verilog_a import find_programs
 
 DECK = "deck.sim"
+FULL = 1 << 16  # bytes: where less is free, a run that does not count had no room
 _COUNT = re.compile(rb"No\. (Variables|Points):[ \t]*(\d+)[ \t]*\n")
 _NAME = re.compile(rb"^\t\d+\t(\S+)\t", re.MULTILINE)
 
@@ -54,8 +58,34 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
         If a time point was taken back.
     TransientFailed
         If anything else is not as it should be: exit code, messages, header, time points, values.
+    OSError
+        If its results found no room.
     """
-    raw = folder / f"{ANALYSIS}.raw"
+    try:
+        return _counted(folder, text, saved, step, n, log)
+    except TransientFailed:
+        if shutil.disk_usage(folder).free < FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from None
+        raise
+
+
+def operating_point(folder: Path, text: str, saved: Sequence[str], log: list[str]) -> Array:
+    """Run a deck of `point_deck`, and return the voltages of the saved nodes; errors as for `run`."""
+    _, names, rows = _called(folder, text, POINT, log)
+    lost = [node for node in saved if node not in names]
+    if lost or len(rows) != 1:
+        what = f"vector {lost[0]!r}" if lost else "operating point"
+        raise TransientFailed(f"VACASK returned no {what} of what is solved once.")
+    volts = rows[0, [names.index(node) for node in saved]]
+    bad = np.flatnonzero(~np.isfinite(volts))
+    if len(bad):
+        raise TransientFailed(f"v({saved[bad[0]]}) is not finite at the operating point.")
+    return np.asarray(volts)
+
+
+def _called(folder: Path, text: str, analysis: str, log: list[str]) -> tuple[str, list[str], Array]:
+    """Run a deck; return what VACASK printed, and the vectors of its results with their names."""
+    raw = folder / f"{analysis}.raw"
     raw.unlink(missing_ok=True)  # a netlist with an error leaves that of the run before
     (folder / DECK).write_text(text, encoding="ascii")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SIM_")}
@@ -70,17 +100,24 @@ def run(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log:
     )
     log[:] = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
     said = " ".join(ended.stderr.split())
+    if ended.returncode == -signal.SIGXFSZ:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(raw))
     if ended.returncode != 0:
         raise TransientFailed(f"VACASK ended with exit code {ended.returncode}: {said[:300] or 'it said nothing'}.")
     if said:
         raise TransientFailed(f"VACASK complained, and a run with a complaint does not count: {said[:300]}")
-    counted = statistics(ended.stdout)
+    return (ended.stdout, *read_raw(raw))
+
+
+def _counted(folder: Path, text: str, saved: Sequence[str], step: float, n: int, log: list[str]) -> Transient:
+    """Run a deck, and look whether the run counts."""
+    printed, names, rows = _called(folder, text, ANALYSIS, log)
+    counted = statistics(printed)
     if counted["Rejected timepoints"] != 0:
         raise Rejected(
             f"VACASK took {counted['Rejected timepoints']} time points back: Newton's iteration did not converge. Use a "
             "smaller step or a larger width."
         )
-    names, rows = read_raw(raw)
     lost = [node for node in saved if node not in names]
     if names[:1] != ["time"] or lost:
         raise TransientFailed(f"VACASK returned no vector {(lost or ['time'])[0]!r}.")
