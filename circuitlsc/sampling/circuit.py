@@ -180,6 +180,7 @@ class CompiledCircuit(Shown):
         nonideal: Nonidealities | None = None,
     ) -> SignalFlowGraph:
         """Return the graph with another form of noise, other wires, loop or parts, at the same step, width and scales."""
+        forms = None if self.cells == "table" else self._forms  # refuses before a chip is characterised
         graph = self.system.graph(
             self.model,
             self.first_x,
@@ -195,7 +196,7 @@ class CompiledCircuit(Shown):
             step=self.plan.step if noise == "external" else self._held,
             loop=loop or self.loop,
         )
-        return graph if self.cells == "table" else closed(graph, self._forms)
+        return graph if forms is None else closed(graph, forms)
 
     def closed(self) -> Self:
         """Return the circuit with the closed forms of its tables, which takes ngspice longer, and which other simulators run.

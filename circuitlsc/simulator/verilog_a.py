@@ -121,18 +121,30 @@ def _linker() -> str | None:
     return f'#!/bin/sh\nexec "{sys.executable}" -m ziglang ld.lld "$@"\n'
 
 
+def with_linker(folder: Path) -> dict[str, str]:
+    """Return an environment in which the compiler finds a linker, which may be a script that is put into a folder.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If there is none.
+    """
+    environment, linker = dict(os.environ), _linker()
+    if linker is not None:
+        (folder / "ld").write_text(linker, encoding="utf-8")
+        (folder / "ld").chmod(0o755)
+        environment["PATH"] = os.pathsep.join((str(folder), os.environ.get("PATH", os.defpath)))
+    return environment
+
+
 def _compile(file: str, path: Path) -> None:
-    compiler, linker = find_programs().openvaf, _linker()
+    compiler = find_programs().openvaf
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".compile-", dir=path.parent) as folder:
         here = Path(folder)
         for name in (veriloga.FUNCTIONS, file):
             (here / name).write_text(veriloga.text(name), encoding="utf-8")
-        environment = dict(os.environ)
-        if linker is not None:
-            (here / "ld").write_text(linker, encoding="utf-8")
-            (here / "ld").chmod(0o755)
-            environment["PATH"] = os.pathsep.join((folder, os.environ.get("PATH", os.defpath)))
+        environment = with_linker(here)
         command = [str(compiler), file, "--target_cpu", TARGET, "-o", "made.osdi"]
         run = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
         made = here / "made.osdi"
