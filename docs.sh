@@ -5,7 +5,7 @@ set -euo pipefail
 start=$PWD
 cd "$(dirname "$0")"
 . tools/setup.sh
-setup -- -e . --group docs
+setup -- -e '.[schematic]' --group docs
 case "${1:-build/site}" in
 /*) out=$1 ;;
 *) out=$([ $# -gt 0 ] && printf '%s/%s' "$start" "$1" || printf 'build/site') ;;

@@ -42,6 +42,6 @@ types=$! failed=0
 [ $# -gt 0 ] || .venv/bin/python -m pytest -q -n 2 --dist loadfile -k "plain_step and all-False or closed_form or force_is_that" \
     tests/test_learning_kernel.py tests/test_gibbs.py tests/test_slice.py tests/test_replicates.py || failed=$?
 # three at a time on two processors: tests wait for timeouts, locks and processes
-.venv/bin/python -m pytest -n 3 --dist loadgroup tests "$@" || failed=$?
+.venv/bin/python -m pytest -n 3 --dist loadgroup "$@" || failed=$?
 wait $types
 exit $failed

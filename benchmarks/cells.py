@@ -1,6 +1,6 @@
 """Processor time per step with tables and with cells of compiled Verilog-A, in one ngspice or two; prints a table.
 
-    python benchmarks/cells.py [--older LIBRARY] [--rounds 7] [--steps 1] [CIRCUIT ...]
+    python benchmarks/cells.py [--older LIBRARY] [--rounds 7] [--steps 1] [--by-hand] [--write] [CIRCUIT ...]
 
 Run it with ngspice 44 or later; ``--older`` is the file of an older libngspice, for a column of its own. Every number comes
 from a process of its own, the columns take turns, and ratios are medians over the rounds. Needs the extra ``verilog-a``.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -38,6 +39,10 @@ CIRCUITS: dict[str, tuple[Callable[..., Sampler], int]] = {
     "64 x 256 dense, residual": (lambda **o: dense_sampler(64, 256, 0.5, "residual", **o), 80),
 }
 KLU = " klu"
+SAID = (
+    "Processor time per step of one chain, sigma 0.5, {} rounds in which the engines take turns, Python {}. The last column is "
+    "the median (smallest .. largest) of the rounds' ratios. Written by `python benchmarks/cells.py --write`."
+)
 
 
 def measure(circuit: str, cells: str, factor: float) -> dict[str, Any]:
@@ -115,6 +120,7 @@ def main() -> None:
         "--solvers", action="store_true", help="both solvers for each kind of cells, in place of the older library"
     )
     parser.add_argument("--by-hand", action="store_true", help="beside a deck that is written by hand, too")
+    parser.add_argument("--write", action="store_true", help="the table to CELLS.md beside this file, too")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -130,10 +136,19 @@ def main() -> None:
     rows = [
         row for circuit in given.circuits or CIRCUITS for row in compare(circuit, columns, given.rounds, given.steps)
     ]
-    print(table(["circuit", "engine", "us per step: median (least)", "Newton iterations", "Verilog-A takes"], rows))
+    head = ["circuit", "engine", "us per step: median (least)", "Newton iterations", "Verilog-A takes"]
+    parts = ["# Tables and compiled Verilog-A", SAID.format(given.rounds, platform.python_version()), table(head, rows)]
     if given.by_hand:
-        head = ["compiled Verilog-A, us per tau", "deck written by hand, plain ngspice", "ratio"]
-        print(table(head, [by_hand(given.rounds)]))
+        head = [
+            "16 x 8 bars: compiled Verilog-A, us per tau",
+            "deck written by hand, plain ngspice of this machine",
+            "ratio",
+        ]
+        parts.append(table(head, [by_hand(given.rounds)]))
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if given.write:
+        (Path(__file__).parent / "CELLS.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

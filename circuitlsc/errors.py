@@ -11,7 +11,16 @@ class CircuitLSCError(Exception):
 
 
 class InputError(CircuitLSCError, ValueError):
-    """A value given by the user cannot be used (the command line exits with 2)."""
+    """A value given by the user cannot be used (the command line exits with 2).
+
+    Examples
+    --------
+    >>> try:
+    ...     SpikeSlab(pi=1.5, lam=1.0)
+    ... except InputError as error:
+    ...     print(error)
+    SpikeSlab: pi = 1.5, but P(active) must be in (0, 1]. Give a finite number > 0 and <= 1.
+    """
 
 
 class NetlistError(CircuitLSCError):

@@ -108,5 +108,11 @@ def test_starts():
     assert overcomplete(64, 1.25) == 80
     with pytest.raises(InputError, match=r"^overcomplete: 1\.3 x 64 features is 83\.2 latents, .* such as 1\.29688\.$"):
         overcomplete(64, 1.3)
+    for n_features in (3, 7, 13, 64):
+        for factor in np.random.default_rng(1).uniform(0.1 / n_features, 3.0, 20):
+            with pytest.raises(InputError) as refused:
+                overcomplete(n_features, factor)
+            advised = float(str(refused.value).rpartition(" ")[2].rstrip("."))  # which is accepted, and is the nearest
+            assert overcomplete(n_features, advised) == max(1, round(factor * n_features))
     with pytest.raises(InputError, match=r"^random_weights: n_latents = 0 cannot be used\. Give an integer >= 1\.$"):
         random_weights(3, 0, 1)

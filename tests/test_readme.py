@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 START = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
 RUNNING = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ONE_TEST = re.findall(r"^    \./test\.sh ((?:tests/|-k |--slow ).*?)  ", CONTRIBUTING, re.MULTILINE)
 
 
 def block(kind, page=README):
@@ -146,3 +148,22 @@ def test_dask_cluster_of_the_page(tmp_path):
 def test_scripts_are_executable():
     for name in ("demo.sh", "docs.sh", "test.sh", ".ci/run"):
         assert os.access(ROOT / name, os.X_OK), name
+
+
+@pytest.mark.parametrize("arguments", ONE_TEST)
+def test_one_test_is_one_test(arguments, tmp_path):
+    """What CONTRIBUTING.md says runs what it names, and nothing besides: with programs that only note what they are told."""
+    assert len(ONE_TEST) == 3
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "setup.sh").write_text("setup() { :; }\n")
+    (tmp_path / "test.sh").write_text((ROOT / "test.sh").read_text())
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("python", "ruff", "lint-imports", "mypy"):
+        program = tmp_path / ".venv" / "bin" / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> told\n')
+        program.chmod(0o755)
+    subprocess.run(["bash", "test.sh", *arguments.split()], cwd=tmp_path, check=True)
+    (told,) = (line.split() for line in (tmp_path / "told").read_text().splitlines() if "-m pytest" in line)
+    asked = arguments.removeprefix("--slow ").split()
+    assert told[-len(asked) :] == asked
+    assert [word for word in told if word.startswith("tests")] == [word for word in asked if word.startswith("tests")]

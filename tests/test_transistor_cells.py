@@ -20,8 +20,8 @@ from circuitlsc.circuit.transistor.cells.converter import converted, converter
 from circuitlsc.circuit.transistor.cells.input import input_current, input_ratio, kind_of
 from circuitlsc.circuit.transistor.cells.mirror import copy, mirror
 from circuitlsc.circuit.transistor.cells.pair import pair, share
-from circuitlsc.circuit.transistor.cells.splitter import split, splitter
-from circuitlsc.circuit.transistor.parts import BELOW, Chip, Current, Mos, Part, TransistorCell, Use
+from circuitlsc.circuit.transistor.cells.splitter import FIRST, LINE, LOGARITHM, LONG, split, splitter
+from circuitlsc.circuit.transistor.parts import BELOW, Chip, Current, Mos, Part, TransistorCell, Use, subcircuits
 from circuitlsc.circuit.transistor.process import include_lines
 from circuitlsc.circuit.transistor.staircase import OPTIONS, Measured, measure, on_stairs, put_cell, waveform
 
@@ -48,6 +48,18 @@ def altered(cell: TransistorCell, name: str, **sizes: float) -> TransistorCell:
     assert any(part.name == name for part in cell.parts)
     parts = [replace(p, **sizes) if isinstance(p, Mos) and p.name == name else p for p in cell.parts]
     return replace(cell, name=f"{cell.name}_altered", parts=tuple(parts))
+
+
+def test_unlike_cells_do_not_share_a_definition():
+    pins = ("x", "vp", "vn", "pn", "bn", "bp", "vr")
+    kinds = [splitter(n, diode=d, unit=u) for n in (4, 8) for d in (LOGARITHM, FIRST, LINE) for u in (None, LONG)]
+    both = [Use(f"s{k}", kind, pins) for k, kind in enumerate(kinds)] + [Use("again", splitter(), pins)]
+    found = {str(d.name): str(d) for d in subcircuits(TransistorCell("both", "splitters", pins, tuple(both)))}
+    bodies = {text.replace(name, "") for name, text in found.items()}
+    assert len(found) == len(bodies) == len(kinds) + 1
+    other = replace(altered(splitter(), "dn", w=16.0), name="splitter")
+    with pytest.raises(ValueError, match=r"^two cells have the name 'splitter', and would share one definition$"):
+        subcircuits(TransistorCell("both", "splitters", pins, (*both, Use("other", other, pins))))
 
 
 # small cells, all on one bench ----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import xarray as xr
 from test_cli import CONFIG, circuitlsc, one_line
 
 from circuitlsc import InputError, Laplace, SparseCodingModel, bars, build_sampler
+from circuitlsc.cli import doctor
 from circuitlsc.cli.main import main
 from circuitlsc.io import install
 from circuitlsc.io import lock as locks
@@ -257,12 +258,11 @@ def test_every_command_bears_a_reader_that_ends(folder, arguments, monkeypatch):
 
 def test_what_is_missing_can_be_installed_as_the_doctor_says(monkeypatch):
     """With names of packages, not with ours, which an index need not have; the command is run as far as nothing is fetched."""
-    from circuitlsc.cli import doctor
 
     def absent(name):
         raise doctor.PackageNotFoundError(name)
 
-    monkeypatch.setattr(doctor, "version", absent)
+    monkeypatch.setattr(install, "version", absent)
     findings = {f.what: f for f in doctor.examine() if f.advice.startswith("install it with")}
     assert {"numpy", "h5netcdf", "schemdraw", "scikit-image", "distributed", "ipykernel"} <= findings.keys()
     assert {f.state for f in findings.values()} == {"missing", "optional"}
@@ -276,6 +276,30 @@ def test_what_is_missing_can_be_installed_as_the_doctor_says(monkeypatch):
     assert done.returncode == 0, done.stderr
     monkeypatch.setattr(install, "find_spec", lambda _: None)
     assert how_to_install("a>=1") == f"uv pip install --python {sys.executable} 'a>=1'"
+
+
+def test_a_package_with_extras_is_found_if_what_they_add_is(monkeypatch):
+    """Not by the name with its brackets, and not by the package alone."""
+    needs = {
+        "a": ["b>=1", 'c[two, three] <2 ; extra == "x"'],
+        "c": ['d>=1,<2; extra == "two"', "e~=1.0;extra=='three'"],
+    }
+    there = {"a": "1.5", "b": "2", "c": "3", "d": "4", "e": "5"}
+
+    def version(name):
+        if name not in there:
+            raise doctor.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(install, "requires", needs.get)
+    monkeypatch.setattr(install, "version", version)
+    assert str(doctor._package("a[x]>=1", "optional")) == "ok        a[x] 1.5"
+    assert str(doctor._package("a ~= 1.5", "optional")) == "ok        a 1.5"
+    del there["e"]
+    assert str(doctor._package("a", "optional")) == "ok        a 1.5"
+    missing = doctor._package("a[x]>=1", "optional", " (only for x)")
+    assert (missing.state, missing.what) == ("optional", "a[x]")
+    assert shlex.split(missing.advice.partition(" (")[0])[-1] == "a[x]>=1"
 
 
 def test_no_message_advises_what_an_install_may_lack():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 
 from circuitlsc.errors import MissingSimulatorError
-from circuitlsc.io.install import EXTRAS, how_to_install, requirements
+from circuitlsc.io.install import EXTRAS, how_to_install, installed, named, requirements
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,10 @@ def examine() -> list[Finding]:
 
 
 def _package(requirement: str, absent: str, only_for: str = "") -> Finding:
-    name = re.split("[<>=]", requirement)[0].strip()
+    name, extras = named(requirement)
+    name += f"[{','.join(extras)}]" if extras else ""
     try:
-        return Finding("ok", f"{name} {version(name)}")
+        return Finding("ok", f"{name} {installed(requirement)}")
     except PackageNotFoundError:
         return Finding(absent, name, f"install it with: {how_to_install(requirement)}{only_for}")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from importlib.metadata import requires
+from importlib.metadata import requires, version
 from importlib.util import find_spec
 
 EXTRAS = {
@@ -18,11 +19,34 @@ EXTRAS = {
 }
 
 
-def requirements(extra: str | None = None) -> list[str]:
-    """Return the packages that circuitlsc needs, or that an extra adds."""
-    found = [requirement.replace('"', "'").partition(";") for requirement in requires("circuitlsc") or []]
-    wanted = "" if extra is None else f"extra == '{extra}'"
-    return [name.strip() for name, _, marker in found if wanted in marker and ("extra ==" in marker) == bool(wanted)]
+def requirements(extra: str | None = None, of: str = "circuitlsc") -> list[str]:
+    """Return the packages that an installed one needs, or that an extra of it adds."""
+    found = [requirement.replace('"', "'").partition(";") for requirement in requires(of) or []]
+    wanted = "" if extra is None else f"extra=='{extra}'"
+    markers = ((name.strip(), marker.replace(" ", "")) for name, _, marker in found)
+    return [name for name, marker in markers if wanted in marker and ("extra==" in marker) == bool(wanted)]
+
+
+def installed(requirement: str) -> str:
+    """Return the version that is installed of what a requirement names, as in ``arviz-stats[xarray]>=0.8``.
+
+    Raises
+    ------
+    PackageNotFoundError
+        If it, or a package that one of its extras adds, is not installed.
+    """
+    name, extras = named(requirement)
+    found = version(name)
+    for extra in extras:
+        for added in requirements(extra, name):
+            installed(added)
+    return found
+
+
+def named(requirement: str) -> tuple[str, list[str]]:
+    """Return the name of a package, and the extras, that a requirement asks for."""
+    name, extras = re.match(r"([\w.-]+)\s*(?:\[(.*?)\])?", requirement).groups()  # type: ignore[union-attr]
+    return name, [extra.strip() for extra in (extras or "").split(",") if extra.strip()]
 
 
 def how_to_install(*packages: str) -> str:

@@ -109,6 +109,13 @@ class CircuitLearner(SlowSettings):
     ------
     InputError
         If a value is out of range, or cannot be learned by a circuit.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> given = {"A0": 0.8 * model.A, "pi": 0.3, "lam": 1.0, "sigma": 0.5, "source": model, "seed": 1}
+    >>> CircuitLearner(**given, stage=Stage.of_inputs(20, hold=10.0, step=0.05, tau_A=300.0)).run().learned
+    Learned(4 features, 4 latents, pi=0.3, lam=1, sigma=0.5)
     """
 
     stage: Stage

@@ -125,6 +125,14 @@ class Learner(SlowSettings):
     A and lam have no value of their own without normalisation: (c A, c lam) has the likelihood of (A, lam) for
     every c > 0, with s/c for s. The step's bias and that of the switch are stated in `Stage`: halve the step and
     double the hold to see them.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> given = {"A0": 0.8 * model.A, "pi": 0.3, "lam": 1.0, "sigma": 0.5, "source": model, "seed": 1}
+    >>> stage = Stage(duration=200.0, step=0.05, hold=10.0, tau_A=100.0)
+    >>> Learner(**given, stages=[stage], batch=10).run().learned
+    Learned(4 features, 4 latents, pi=0.3, lam=1, sigma=0.5)
     """
 
     stages: Sequence[Stage]

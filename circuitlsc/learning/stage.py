@@ -38,6 +38,13 @@ class Stage:
     ------
     InputError
         If a time is not positive, or is no whole number of steps.
+
+    Examples
+    --------
+    >>> Stage(duration=2000.0, step=0.05, hold=20.0, tau_A=500.0).duration
+    2000.0
+    >>> Stage.of_inputs(100, hold=20.0, step=0.05, tau_A=500.0).duration
+    2000.0
     """
 
     duration: float

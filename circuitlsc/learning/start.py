@@ -51,7 +51,7 @@ def overcomplete(n_features: int, factor: float, of: str = "features") -> int:
     n_features : int
         D.
     factor : float
-        Overcompleteness Omega; > 0.
+        Overcompleteness Omega; > 0. Six digits are enough: 0.666667 is 2/3.
     of : str
         What is counted, for messages.
 
@@ -71,9 +71,11 @@ def overcomplete(n_features: int, factor: float, of: str = "features") -> int:
             f"overcomplete: {factor!r} x {n_features} {of} is {n_latents:g} latents, and at most {MOST_LATENTS:,} can be "
             "learned. Give a smaller factor."
         )
-    if not math.isclose(n_latents, round(n_latents)) or n_latents < 1:
+    whole = max(1, round(n_latents))
+    near = f"{whole / n_features:g}"
+    if f"{factor:g}" != near:
         raise InputError(
             f"overcomplete: {factor!r} x {n_features} {of} is {n_latents:g} latents, no whole number. "
-            f"Give a factor such as {max(1, round(n_latents)) / n_features:g}."
+            f"Give a factor such as {near}."
         )
-    return round(n_latents)
+    return whole

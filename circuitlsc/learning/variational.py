@@ -152,6 +152,13 @@ class VariationalLearner(Settings):
     Weights and A are trained for inputs over the root mean square of the first batch and codes in units of 1/lam, so that
     rates do not depend on units; the encoder that is returned takes inputs as they are. The gradient by a head of one input is
     cut at 50 nats (in units of 1/lam): codes of a Laplace prior have heavy tails.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> given = {"A0": model.A, "pi": 0.3, "lam": 1.0, "sigma": 0.5, "source": model, "seed": 1}
+    >>> VariationalLearner(**given, hidden=(8,), steps=50).run().encoder
+    Encoder(4-8-12, 4 latents, learned threshold, rectified)
     """
 
     pi: float

@@ -37,6 +37,11 @@ class Cauchy(Prior):
     ------
     InputError
         If a parameter is out of range: with lam <= 0.5 the density has no finite integral.
+
+    Examples
+    --------
+    >>> Cauchy(lam=2.0, scale=0.5).cost(np.array([0.5])).round(3)  # lam log(2)
+    array([1.386])
     """
 
     kind = "cauchy"
@@ -105,6 +110,11 @@ class SquareRoot(Prior):
     ------
     InputError
         If a parameter is out of range.
+
+    Examples
+    --------
+    >>> SquareRoot(lam=2.0).epsilon  # 0.05/lam^2
+    0.0125
     """
 
     kind = "square-root"

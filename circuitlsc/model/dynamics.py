@@ -91,6 +91,11 @@ class Dynamics(Shown):
     ------
     InputError
         If a value is out of range, or belongs to another kind.
+
+    Examples
+    --------
+    >>> Dynamics(kind="lca").temperature  # it settles
+    0.0
     """
 
     kind: str = choice(

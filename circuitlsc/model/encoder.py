@@ -67,6 +67,12 @@ class Encoder(Shown):
     ------
     InputError
         If shapes do not fit, or a number is not finite.
+
+    Examples
+    --------
+    >>> layers = [np.ones((3, 2)), np.zeros((6, 3))]  # x of length 2, three hidden units, K = 2
+    >>> Encoder(weights=layers, biases=[np.zeros(3), np.zeros(6)])
+    Encoder(2-3-6, 2 latents, learned threshold)
     """
 
     weights: tuple[Array, ...]

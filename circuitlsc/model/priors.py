@@ -187,6 +187,11 @@ class Laplace(SlabPrior):
         Rate, in 1/(model unit); > 0.
     signed : bool
         Whether codes may be negative.
+
+    Examples
+    --------
+    >>> Laplace(lam=2.0).threshold  # no dead zone
+    0.0
     """
 
     kind = "laplace"
@@ -209,6 +214,11 @@ class Gaussian(Prior):
     ----------
     sd : float
         Prior standard deviation, in model units; > 0.
+
+    Examples
+    --------
+    >>> Gaussian(sd=0.5).cost(np.array([1.0]))
+    array([2.])
     """
 
     kind = "gaussian"

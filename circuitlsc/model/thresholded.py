@@ -284,6 +284,12 @@ class ThresholdedLaplace(Thresholded):
     ------
     InputError
         If shapes differ, or a number is not finite or out of range.
+
+    Examples
+    --------
+    >>> law = ThresholdedLaplace(mu=[0.0, 1.0], b=[1.0, 1.0], kappa=[0.5, 0.5])
+    >>> law.p_active.round(3)  # exp(-kappa)
+    array([0.607, 0.607])
     """
 
     mu: Array

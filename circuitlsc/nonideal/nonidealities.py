@@ -70,6 +70,12 @@ class Nonidealities(Parts, Shown):
     ------
     InputError
         For an unknown part or parameter, or a value that cannot be.
+
+    Examples
+    --------
+    >>> chip = Nonidealities(op_amp={"offset": 5e-3}, seed=3)
+    >>> chip.op_amp.offset
+    0.005
     """
 
     seed: int

@@ -49,6 +49,11 @@ class Scaling(Shown):
         The supply is -rails .. +rails volts.
     volt_w : float or None
         Volts per unit of a memory's weights W; None is ``volt``.
+
+    Examples
+    --------
+    >>> Scaling(volt=0.1, volt_r=0.1, volt_e=0.1, c_int=1e-12, tau=1e-6)
+    Scaling(volt=0.1, volt_r=0.1, volt_e=0.1, c_int=1e-12, tau=1e-06, r_node=1e+06, rails=2.5)
     """
 
     volt: float = 0.1

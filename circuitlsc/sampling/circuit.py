@@ -301,7 +301,8 @@ class CompiledCircuit(Shown):
         solved = () if self._feedback is None else self._feedback[1].nodes
         seen = (node for cell in self.observed for node in cell.nodes)
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
-        large = self.level == "ideal" and self.loop == "closed" and self.model.n_latents >= KLU_FROM[self.cells]
+        dense = self.loop == "closed" and (self.level == "ideal" or self.cells == "verilog-a")
+        large = dense and self.model.n_latents >= KLU_FROM[self.cells]
         option_line = self._option_lines(self.graph) + (" klu" if large else "")
         return library_deck(self._lines(self.integrated), list(nodes), option_line)
 
@@ -314,7 +315,7 @@ class CompiledCircuit(Shown):
     @cached_property
     def _fused(self) -> Netlist:
         """What is integrated, as instances of larger modules."""
-        return fused(in_modules(self.integrated, self.scaling))
+        return fused(self.in_modules)
 
     @cached_property
     def beside_tasks(self) -> bytes:

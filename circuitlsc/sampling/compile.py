@@ -138,6 +138,15 @@ def build_sampler(
         If an argument cannot be used; the message says what can.
     NetlistError
         If the circuit breaks an electrical rule.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> s, x = model.draw(1)
+    >>> build_sampler(model, x)
+    Sampler(langevin, 4 features, 4 latents, ideal level, gram form, step 0.05 tau, tau 1e-06 s)
+    >>> build_sampler(model, x, level="device", nonideal={"op_amp": {"offset": 5e-3}}).form
+    'gram'
     """
     if level not in LEVELS:
         raise InputError(f"level = {level!r} is not one of {', '.join(LEVELS)}.")

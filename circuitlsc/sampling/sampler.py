@@ -29,7 +29,17 @@ BEYOND = 4.0  # a neuron without rails of its own may go so many times beyond th
 
 @dataclass(frozen=True, eq=False)
 class Sampler(CompiledCircuit):
-    """A compiled sampler that runs; made by `build_sampler`, and holds what `CompiledCircuit` does."""
+    """A compiled sampler that runs; made by `build_sampler`, and holds what `CompiledCircuit` does.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> sampler = build_sampler(model, model.draw(1)[1])
+    >>> sampler.deck(t_stop=10.0, warmup=1.0).splitlines()[0]
+    '* circuitlsc sampler: 4 x 4, spike-slab prior, gram form'
+    >>> sampler.run(t_stop=200.0, chains=2, seed=1)
+    Samples(2 chains x 900 draws x 4 latents, 200 tau each, ideal level, seed 1)
+    """
 
     def run_plan(
         self,

@@ -67,6 +67,13 @@ class Samples(Shown):
 
     Of a memory (`dynamics.kind = "amortised"`) u and s have a dimension row before the others, and time has one: draw is the
     number of a row's own draws, over all of its visits. `row_draws` reads those of a row.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> samples = build_sampler(model, model.draw(1)[1]).run(t_stop=200.0, chains=2, seed=1)
+    >>> samples.s.shape  # chains, draws, latents
+    (2, 900, 4)
     """
 
     tree: xr.DataTree

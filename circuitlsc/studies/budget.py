@@ -339,6 +339,13 @@ def error_budget(
         If there is nothing to measure, or an argument cannot be used.
     SimulationError
         If a circuit did not run to its end; the message names it.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> budget = error_budget(model, model.draw(1)[1], {"op_amp": {"offset": 2e-3}}, t_stop=200.0, seed=1)
+    >>> [entry.name for entry in budget.entries]
+    ['ideal', 'op_amp.offset']
     """
     check_samples_one("the budget", options, remembered=True)
     check_model(model)

@@ -156,6 +156,13 @@ def chip_yield(
         If an argument cannot be used, or no part has an imperfection.
     SimulationError
         If a chip's circuit did not run to its end.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> offsets = {"comparator": {"threshold_offset": 1e-3}}
+    >>> len(chip_yield(model, model.draw(1)[1], offsets, chips=4, t_stop=200.0, seed=1).chips)
+    4
     """
     check_samples_one("the yield", options, remembered=True)
     nonideal = as_nonidealities(nonideal)

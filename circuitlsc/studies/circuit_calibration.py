@@ -130,6 +130,12 @@ def calibrate_circuit(model: SparseCodingModel, **options: Any) -> CircuitCalibr
     **options
         ``workers``, ``executor``, ``timeout``, ``progress``, ``keep``, ``store`` as for `Sampler.run`; all others as for
         `plan_calibration`.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> calibrate_circuit(model, inputs=10, draws=15, seed=1).codes.shape
+    (10, 15, 4)
     """
     machine = {name: options.pop(name) for name in _MACHINE if name in options}
     return plan_calibration(model, **options).measure(**machine)

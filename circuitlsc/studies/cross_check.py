@@ -26,6 +26,7 @@ BOUNDS = {1e-9: 5e-9, NEWTON: 1e-6}  # model units, rms from NumPy's path: by th
 #: rms and median of two simulators: chunks open in different ways, which is an error of a step until it is forgotten, and near
 #: u = 0, where a state goes to either side, two right paths part for a moment; what is wrong with either, NumPy tells
 APART = 0.05, 1e-3
+KINDS = {"closed": "expressions", "verilog-a": "compiled Verilog-A"}
 TWIN_STEPS = 3000  # that NumPy follows; fewer for large models
 DRAWS = 50_000  # samples of a chain that are compared at a time
 
@@ -95,6 +96,8 @@ class CrossCheck(Shown):
     tolerance : float
         Of Newton's iteration.
     versions : tuple of str
+    cells : str
+        ngspice's: ``"closed"``, or ``"verilog-a"``.
     rejected : int
         Points that ngspice took back: it then goes on with shorter steps, which are not NumPy's.
     left_out : str
@@ -106,6 +109,7 @@ class CrossCheck(Shown):
     verdicts: tuple[tuple[str, str], ...]
     tolerance: float
     versions: tuple[str, ...]
+    cells: str = "closed"
     rejected: int = 0
     left_out: str = ""
 
@@ -170,7 +174,7 @@ class CrossCheck(Shown):
         }
         latents = Table.grouped("latent", [r.latent for r in self.latents], groups)
         facts = [("exact", "; ".join(f"{name} {verdict}" for name, verdict in self.verdicts))] if self.verdicts else []
-        facts.append(("cells", f"closed forms; Newton's tolerance {self.tolerance:g}"))
+        facts.append(("cells", f"closed forms, in ngspice {KINDS[self.cells]}; Newton's tolerance {self.tolerance:g}"))
         if self.left_out:
             facts.append(("not judged", f"paths against NumPy's, which leaves out {self.left_out}"))
         facts.append(("simulators", ", ".join(self.versions)))
@@ -244,6 +248,7 @@ def cross_check(
         verdicts=verdicts,
         tolerance=sampler.tolerance,
         versions=(f"ngspice {versions[0]}", versions[1]),
+        cells=sampler.cells,
         rejected=rejected,
         left_out=left_out,
     )

@@ -156,6 +156,13 @@ def friction_sweep(
     -----
     All circuits have the shortest step that one of them needs, and all keep every sample (fewer in a very long run):
     effective samples are counted among those that are kept.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> sweep = friction_sweep(model, model.draw(1)[1], frictions=[0.5, 1.0], t_stop=200.0, seed=1)
+    >>> [row.friction for row in sweep.rows]  # None: without momentum
+    [None, 0.5, 1.0]
     """
     given = as_sampling("underdamped" if dynamics is None else dynamics, "effective samples are counted")
     if np.ndim(x) != 1:

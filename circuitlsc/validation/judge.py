@@ -296,6 +296,14 @@ def judge(
     InputError
         If there are no weights, as the circuit samples the posterior; or the circuit settles, is a memory or follows a stream,
         which other functions read.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> sampler = build_sampler(model, model.draw(1)[1])
+    >>> judged = judge(sampler, sampler.run(t_stop=200.0, seed=1), tolerance=0.2)
+    >>> str(judged.comparison.verdict)  # short, and so with a wide tolerance
+    'agrees'
     """
     if sampler.features is not None:
         raise InputError("judge: a memory has a posterior for each input. Use circuitlsc.compare_memory.")

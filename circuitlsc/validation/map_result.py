@@ -141,6 +141,13 @@ def read_map(sampler: Sampler, samples: Samples, *, note: Callable[[str], None] 
     ------
     InputError
         If the circuit is one that samples.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), Laplace(lam=1.0, signed=False), sigma=0.5)
+    >>> sampler = build_sampler(model, model.draw(1)[1], dynamics="lca")
+    >>> str(read_map(sampler, sampler.run(t_stop=100.0, seed=1)).verdict)
+    'agrees'
     """
     if not sampler.dynamics.settles:
         raise InputError(

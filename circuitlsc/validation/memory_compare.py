@@ -278,6 +278,15 @@ def compare_memory(
     ------
     InputError
         If the sampler has no memory.
+
+    Examples
+    --------
+    >>> model = SparseCodingModel(bars(2), SpikeSlab(pi=0.3, lam=1.0), sigma=0.5)
+    >>> x = [model.draw(seed)[1] for seed in range(3)]
+    >>> sampler = build_sampler(model, x, dynamics="amortised", hold=2.0)
+    >>> compared = compare_memory(sampler, sampler.run(t_stop=600.0, seed=1))
+    >>> str(compared.verdict)  # it is too short for a tolerance of 0.02
+    'inconclusive'
     """
     if not sampler.dynamics.remembers:
         raise InputError("compare_memory: the sampler has no memory. Use experiment.judge, or compare_stream for rows.")

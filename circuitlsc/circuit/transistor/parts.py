@@ -369,10 +369,7 @@ def subcircuits(cell: TransistorCell, path: str = "", chip: Chip | None = None) 
     chip : Chip or None
         None is a chip of equal devices.
     """
-    chip = chip or Chip()
-    found: dict[str, SubCircuit] = {}
-    _define(cell, path, chip, found)
-    return list(found.values())
+    return list(definitions([(path, cell, ())], chip or Chip()).values())
 
 
 def definition_name(cell: TransistorCell, path: str, chip: Chip) -> str:
@@ -380,9 +377,11 @@ def definition_name(cell: TransistorCell, path: str, chip: Chip) -> str:
     return f"lsc_{cell.name}" if chip.matched else f"lsc_{cell.name}__{path.replace('.', '_')}"
 
 
-def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCircuit]) -> str:
+def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, tuple[TransistorCell, SubCircuit]]) -> str:
     name = definition_name(cell, path, chip)
     if name in found:
+        if found[name][0] != cell:
+            raise ValueError(f"two cells have the name {cell.name!r}, and would share one definition")
         return name
     inner = {
         part.name: _define(part.cell, f"{path}.{part.name}", chip, found)
@@ -412,7 +411,7 @@ def _define(cell: TransistorCell, path: str, chip: Chip, found: dict[str, SubCir
                 made.B(part.name, *part.nodes, voltage_expression=part.expression)
             case Use():
                 made.X(part.name, inner[part.name], *part.nodes)
-    found[name] = made
+    found[name] = cell, made
     return name
 
 
@@ -421,7 +420,10 @@ Placed = tuple[str, TransistorCell, tuple[str, ...]]  # an instance: its name, i
 
 def definitions(placed: Sequence[Placed], chip: Chip) -> dict[str, SubCircuit]:
     """Return what instances are made of, each definition once, by name."""
-    return {str(d.name): d for name, cell, _ in placed for d in subcircuits(cell, name, chip)}
+    found: dict[str, tuple[TransistorCell, SubCircuit]] = {}
+    for name, cell, _ in placed:
+        _define(cell, name, chip, found)
+    return {name: made for name, (_, made) in found.items()}
 
 
 def place(netlist: Netlist, placed: Sequence[Placed], chip: Chip) -> None:

@@ -22,6 +22,7 @@ LOGARITHM, FIRST, LINE = (8.0, 1.0), (16.0, 1.0), (2.0, 16.0)
 #: a unit of p-channel mirrors on whose line no copy hangs: longer, because errors of threshold count less there
 LONG = (0.5, 16.0)
 NAMES = {LOGARITHM: "", FIRST: "_first", LINE: "_line"}
+UNITS = {None: "", LONG: "_long"}
 
 
 def splitter(
@@ -36,7 +37,7 @@ def splitter(
     diode : tuple
         Width and length of the diodes: `LOGARITHM`, `FIRST`, or `LINE` if n-channel mirrors alone hang on vp and vn.
     unit : tuple or None
-        Width and length of a unit, that of the crossbar's mirrors if it is not given.
+        Width and length of a unit: `LONG`, or that of the crossbar's mirrors if it is not given.
     """
     parts = (
         Mos("p", "p", "vp", "bp", "x", 16, 1),
@@ -47,7 +48,7 @@ def splitter(
         Mos("dn", "n", "vn", "vn", "vr", *diode),
     )
     text = "splitter: p - n = I(x), p n = I0^2; vp, vn: their logarithms, pn: gate line of n"
-    name = "splitter" + NAMES[diode] + (f"_{units}" if units != 4 else "")
+    name = "splitter" + NAMES[diode] + UNITS[unit] + (f"_{units}" if units != 4 else "")
     return TransistorCell(name, text, ("x", "vp", "vn", "pn", "bn", "bp", "vr"), parts)
 
 
