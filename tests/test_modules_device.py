@@ -175,6 +175,17 @@ def test_paths(parts, form, vacask_here):
 
 @pytest.mark.slow
 @pytest.mark.ngspice
+@pytest.mark.parametrize("preset", ["rram", "pcm"])
+def test_paths_of_presets(preset, vacask_here):
+    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.4), 0.5)
+    s = for_referee(build_sampler(model, X, level="device", nonideal=Nonidealities.preset(preset)))
+    found = cross_check(s, *run_both(s, RUN, workers=2))
+    assert found.verdict == "agrees", found.report().text()
+    assert found.left_out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
 @pytest.mark.parametrize("dynamics", ["underdamped", "lca"])
 def test_paths_of_other_dynamics(dynamics, vacask_here):
     s = for_referee(sampler(STATIC["offsets"], dynamics=dynamics))
