@@ -129,8 +129,18 @@ def test_names_that_differ_in_a_dot_alone_are_refused():
 def test_tables_and_switches_have_no_module(name):
     value = {"comparator.delay": 1e-8, "comparator.hysteresis": 1e-3, "op_amp.slew_rate": 1e8}.get(name, 1.5)
     part, _, key = name.partition(".")
-    with pytest.raises(InputError, match=rf"^nonideal\.{name} = .* which no Verilog-A module describes\. Set it to"):
+    said = r"is a table or a switch in ngspice, and no Verilog-A module describes that\. Set it to its ideal value\.$"
+    with pytest.raises(InputError, match=rf"^nonideal\.{name} = \S+ \(ideal: .*\) {said}"):
         sampler({part: {key: value}}).closed()
+
+
+def test_what_has_no_module_of_a_preset_is_said_at_once():
+    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.4), 0.5)
+    board = build_sampler(model, X, level="device", nonideal=Nonidealities.preset("discrete-board"))
+    with pytest.raises(
+        InputError, match=r"op_amp\.slew_rate = .*, nonideal\.\S+ = .* are tables or switches in ngspice"
+    ):
+        board.closed()
 
 
 def test_what_numpy_leaves_out():
@@ -161,6 +171,17 @@ def test_paths(parts, form, vacask_here):
     assert (ngspice.bound is None) == (vacask.bound is None) == (parts in POLES)
     assert bool(found.left_out) == (parts in POLES)
     assert between.rms < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.ngspice
+@pytest.mark.parametrize("preset", ["rram", "pcm"])
+def test_paths_of_presets(preset, vacask_here):
+    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.4), 0.5)
+    s = for_referee(build_sampler(model, X, level="device", nonideal=Nonidealities.preset(preset)))
+    found = cross_check(s, *run_both(s, RUN, workers=2))
+    assert found.verdict == "agrees", found.report().text()
+    assert found.left_out == ""
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_a_memory_in_modules(case):
 def test_what_has_no_modules():
     with pytest.raises(InputError, match=r'^encoder.source = "table" is a table of the normal distribution'):
         build_sampler(MODEL, X, dynamics=KIND, encoder=constant(), source="table").closed()
-    with pytest.raises(InputError, match=r"^nonideal.integrator.rail = 1.5 is a table or a switch"):
+    with pytest.raises(InputError, match=r"^nonideal.integrator.rail = 1.5 \(ideal: inf\) is a table or a switch"):
         memory(**device({"integrator": {"rail": 1.5}})).closed()
 
 

@@ -65,16 +65,20 @@ def _elements(cell: Cell, graph: SignalFlowGraph, scaling: Scaling) -> list[Elem
 
 
 def _check_parts(cell: Cell) -> None:
-    """Raise InputError if a cell has an imperfection that no module describes."""
+    """Raise InputError if a cell's parts have imperfections that no module describes."""
     hardware = getattr(cell, "hardware", None)
-    if hardware is None:
-        return
-    for imperfection in hardware.parts.imperfections():
-        if (name := imperfection.name) in WITHOUT_MODULE:
-            raise InputError(
-                f"nonideal.{name} = {imperfection.value!r} is a table or a switch, which no Verilog-A module describes. Set it "
-                f"to its ideal value, {ideal_value(name)!r}."
-            )
+    found = () if hardware is None else hardware.parts.imperfections()
+    refused = [
+        f"nonideal.{each.name} = {each.value!r} (ideal: {ideal_value(each.name)!r})"
+        for each in found
+        if each.name in WITHOUT_MODULE
+    ]
+    if refused:
+        which = "is a table or a switch" if len(refused) == 1 else "are tables or switches"
+        raise InputError(
+            f"{', '.join(refused)} {which} in ngspice, and no Verilog-A module describes that. Set "
+            f"{'it to its ideal value' if len(refused) == 1 else 'each to its ideal value'}."
+        )
 
 
 def _no_module(cell: Cell) -> InputError:
