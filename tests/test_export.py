@@ -22,7 +22,7 @@ from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.simulator import Counts
 from circuitlsc.simulator.vacask.simulator import VACASK
 from circuitlsc.simulator.vacask.transient import read_raw
-from circuitlsc.simulator.verilog_a import find_programs
+from circuitlsc.simulator.verilog_a import find_programs, with_linker
 
 RUN = RunPlan(t_stop=20.0, warmup=5.0, chains=1, seed=3)
 X = np.array([1.0, 0.2, 0.9, -0.1])
@@ -153,9 +153,8 @@ def test_vacask_runs_an_exported_deck_as_the_referee_does(given, vacask_here, tm
     s = sampler(**given)
     for name, text in exported(s, RUN, "vacask", 20.0).items():
         (tmp_path / name).write_text(text)
-    run = subprocess.run(
-        [find_programs().vacask, "-qp", "-se", "-sp", "sampler.sim"], cwd=tmp_path, capture_output=True, text=True
-    )
+    command = [find_programs().vacask, "-qp", "-se", "-sp", "sampler.sim"]  # it compiles the modules itself
+    run = subprocess.run(command, cwd=tmp_path, env=with_linker(tmp_path), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     names, rows = read_raw(tmp_path / "tran1.raw")
     volts = rows[-1 - round(20.0 / s.plan.step) : -1, [names.index(f"u_{i}") for i in range(4)]]

@@ -16,7 +16,7 @@ from circuitlsc.simulator.simulator import Counts, TransientFailed
 from circuitlsc.simulator.vacask import simulator, transient
 from circuitlsc.simulator.vacask.simulator import VACASK
 from circuitlsc.simulator.vacask.transient import Transient, read_raw
-from circuitlsc.simulator.verilog_a import find_programs
+from circuitlsc.simulator.verilog_a import find_programs, with_linker
 from circuitlsc.studies.cross_check import cross_check, for_referee, run_both
 
 X = np.array([0.3, -0.2, 0.5])
@@ -221,7 +221,7 @@ def test_an_exported_encoder_is_the_whole_circuit(vacask_here, tmp_path):
 def ran(folder, sampler, n, nodes):
     """Run an exported deck, and return the voltages of nodes at the grid points."""
     command = [find_programs().vacask, "-qp", "-se", "-sp", "sampler.sim"]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, env=with_linker(folder), capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     names, rows = read_raw(folder / "tran1.raw")
     return rows[-1 - n : -1, [names.index(node) for node in nodes]]
