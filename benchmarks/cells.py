@@ -1,9 +1,9 @@
 """Processor time per step with tables and with cells of compiled Verilog-A, in one ngspice or two; prints a table.
 
-    python benchmarks/cells.py [--older LIBRARY] [--rounds 40] [--by-hand] [--write] [CIRCUIT ...]
+    python benchmarks/cells.py [--older LIBRARY] [--rounds 20] [--by-hand] [--write] [CIRCUIT ...]
 
 Run it with ngspice 44 or later; ``--older`` is the file of an older libngspice, for a column of its own. Every
-engine is a process of its own, they take turns chunk by chunk, a tenth of a second or so each, and ratios are medians over the
+engine is a process of its own, they take turns chunk by chunk, about a second each, and ratios are medians over the
 rounds. Needs the extra ``verilog-a``.
 """
 
@@ -32,13 +32,13 @@ from circuitlsc.simulator.simulator import Counts
 
 #: circuit: how it is made, and the steps of a chunk
 CIRCUITS: dict[str, tuple[Callable[..., Sampler], int]] = {
-    "16 x 8 bars, gram": (bars_sampler, 5000),
+    "16 x 8 bars, gram": (bars_sampler, 10_000),
     "16 x 16 dense, gram": (lambda **o: dense_sampler(16, 16, 0.5, "gram", **o), 2000),
-    "32 x 32 dense, gram": (lambda **o: dense_sampler(32, 32, 0.5, "gram", **o), 500),
-    "64 x 64 dense, gram": (lambda **o: dense_sampler(64, 64, 0.5, "gram", **o), 150),
-    "64 x 64 dense, residual": (lambda **o: dense_sampler(64, 64, 0.5, "residual", **o), 80),
-    "64 x 64 dense, gram, device level": (lambda **o: dense_sampler(64, 64, 0.5, "gram", level="device", **o), 40),
-    "64 x 256 dense, residual": (lambda **o: dense_sampler(64, 256, 0.5, "residual", **o), 15),
+    "32 x 32 dense, gram": (lambda **o: dense_sampler(32, 32, 0.5, "gram", **o), 1000),
+    "64 x 64 dense, gram": (lambda **o: dense_sampler(64, 64, 0.5, "gram", **o), 400),
+    "64 x 64 dense, residual": (lambda **o: dense_sampler(64, 64, 0.5, "residual", **o), 200),
+    "64 x 64 dense, gram, device level": (lambda **o: dense_sampler(64, 64, 0.5, "gram", level="device", **o), 100),
+    "64 x 256 dense, residual": (lambda **o: dense_sampler(64, 256, 0.5, "residual", **o), 120),
 }
 KLU, ROUNDS = " klu", 10_000
 SAID = (
@@ -121,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("circuits", nargs="*", metavar="CIRCUIT", help=f"of {', '.join(CIRCUITS)}")
     parser.add_argument("--older", metavar="LIBRARY", help="file of an older libngspice")
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument(
         "--solvers", action="store_true", help="both solvers for each kind of cells, in place of the older library"
     )

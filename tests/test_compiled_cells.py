@@ -210,6 +210,8 @@ def test_auto_takes_what_pays_and_is_there(with_all, monkeypatch):
         "table",
         "cells are tables: with 8 latents, below 64, compiled ones are no faster",
     )
+    device = dense(64, 64, cells="auto", level="device")
+    assert device.plan.explanation[-1] == "cells are tables: at device level compiled ones are no faster"
     none = dense(64, 64, cells="auto", loop="broken")
     assert none.cells == "table"
     assert none.plan.explanation[-1].startswith("cells are tables: cell 'feedback' (Feedback) has no Verilog-A module")

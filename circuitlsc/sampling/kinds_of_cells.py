@@ -42,6 +42,10 @@ def with_cells(circuit: Circuit, cells: str) -> Circuit:
 
 def _fast(circuit: Circuit) -> Circuit:
     """Return a circuit of compiled cells, or raise an error that says why it is none."""
+    if circuit.level != "ideal":
+        raise InputError(f"at {circuit.level} level compiled ones are no faster")
+    if circuit.encoder is not None or circuit.features is not None:
+        raise InputError(f'whether compiled ones of dynamics.kind = "{circuit.dynamics.kind}" are faster was not measured')
     if (n := circuit.model.n_latents) < PAYS_FROM:
         raise InputError(f"with {n} latents, below {PAYS_FROM}, compiled ones are no faster")
     made = circuit.of_cells("verilog-a")
