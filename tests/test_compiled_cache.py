@@ -1,12 +1,22 @@
-"""What is compiled: where it is kept, what is not taken from there, and how ngspice loads it."""
+"""What is compiled: where it is kept, what is not taken from there, how ngspice loads it, and runs that need more nodes."""
 
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from circuitlsc import InputError, MissingSimulatorError
+from circuitlsc import (
+    Encoder,
+    InputError,
+    MissingSimulatorError,
+    RunPlan,
+    SparseCodingModel,
+    SpikeSlab,
+    bars,
+    build_sampler,
+)
 from circuitlsc.io.cache import cache_folder
 from circuitlsc.simulator import verilog_a
 from circuitlsc.simulator.ngspice import transient
@@ -135,3 +145,22 @@ def test_ngspice_is_told_plain_paths(monkeypatch, tmp_path):
     with pytest.raises(MissingSimulatorError, match=r"^a compiled cell cannot be loaded \(.*elf.osdi.*\). Remove"):
         transient.load_modules(SimpleNamespace(exec_command=command), "44.2", [FILE])
     assert len(told) == 1
+
+
+def samplers(**options):
+    rng, A = np.random.default_rng(1), bars(2)
+    model = SparseCodingModel(A, SpikeSlab(0.3, 1.0), 0.5)
+    layers = [rng.normal(size=(5, 4)), rng.normal(size=(12, 5))]
+    encoder = Encoder(weights=layers, biases=[np.zeros(5), np.zeros(12)], rectified=True)
+    yield build_sampler(model, A @ np.array([1.0, 0, 0.5, 0]), **options)
+    yield build_sampler(model, model.draw(1)[1], dynamics="variational", encoder=encoder, **options)
+
+
+def test_a_run_that_keeps_other_nodes_needs_nothing_but_its_deck():
+    """It reads the currents of a whole circuit at device level: its chains are run without what is compiled."""
+    run = RunPlan(t_stop=200.0, warmup=10.0, chains=1)
+    for made, tables in zip(samplers(level="device", cells="verilog-a"), samplers(level="device"), strict=True):
+        nodes = tuple(node for cell in made.graph.cells if cell.quantity for node in cell.nodes)
+        deck = made.observing(made.tasks(run)[0], nodes).deck
+        assert deck == tables.closed().observing(tables.tasks(run)[0], nodes).deck
+        assert ".model" not in deck
