@@ -18,6 +18,7 @@ from circuitlsc import (
     build_sampler,
 )
 from circuitlsc.io.cache import cache_folder
+from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.simulator import verilog_a
 from circuitlsc.simulator.ngspice import transient
 from circuitlsc.simulator.verilog_a import HEADER, Programs, compiled
@@ -164,3 +165,9 @@ def test_a_run_that_keeps_other_nodes_needs_nothing_but_its_deck():
         deck = made.observing(made.tasks(run)[0], nodes).deck
         assert deck == tables.closed().observing(tables.tasks(run)[0], nodes).deck
         assert ".model" not in deck
+
+
+def test_what_is_compiled_again_keeps_its_cells():
+    made = next(samplers(cells="verilog-a"))
+    assert rebuilt(made, halvings=1).cells == "verilog-a"
+    assert rebuilt(made, cells="table").cells == "table"
