@@ -47,8 +47,7 @@ from circuitlsc.simulator.verilog_a import texts_hash
 from circuitlsc.simulator.verilog_a import version as compiler_version
 
 MOST_STEPS = 1e11
-#: latents from which ngspice 42 and later factor faster with KLU than with SPARSE, by the kind of cells; 39 ignores the option
-KLU_FROM = {"table": 32, "closed": 32, "verilog-a": 16}
+KLU_FROM = 32  # latents from which ngspice 42 and later factor faster with KLU than with SPARSE; 39 ignores the option
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,7 +302,7 @@ class CompiledCircuit(Shown):
         seen = (node for cell in self.observed for node in cell.nodes)
         nodes = dict.fromkeys([*self.graph.neurons.nodes, *held, *solved, *seen])
         dense = self.loop == "closed" and (self.level == "ideal" or self.cells == "verilog-a")
-        large = dense and self.model.n_latents >= KLU_FROM[self.cells]
+        large = dense and self.model.n_latents >= KLU_FROM
         option_line = self._option_lines(self.graph) + (" klu" if large else "")
         return library_deck(self._lines, list(nodes), option_line)
 
