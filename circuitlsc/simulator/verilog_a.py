@@ -191,15 +191,17 @@ def _made(file: str, folder: Path) -> Path:
         (folder / name).write_text(veriloga.text(name), encoding="utf-8")
     compiler = find_programs().openvaf
     command = [str(compiler), file, "--target_cpu", TARGET, "-o", "made.osdi"]
-    how: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "preexec_fn": end_with_parent}
+    said = folder / "said"  # no pipe, which a linker that hangs would hold open
     try:
-        run = subprocess.run(command, cwd=folder, env=with_linker(folder), timeout=PATIENCE, **how)
+        with said.open("wb") as file_said:
+            how: dict[str, Any] = {"stdout": file_said, "stderr": file_said, "preexec_fn": end_with_parent}
+            run = subprocess.run(command, cwd=folder, env=with_linker(folder), timeout=PATIENCE, check=False, **how)
     except subprocess.TimeoutExpired:
         raise InputError(f"openvaf-r had not compiled {file} after {PATIENCE:g} s. Look what it waits for.") from None
     except OSError as error:
         raise MissingSimulatorError(f"{compiler} cannot be started ({error.strerror}). Install it again.") from None
     made = folder / "made.osdi"
     if run.returncode != 0 or not made.is_file():
-        said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run.stderr or run.stdout).split())[:300]
-        raise InputError(f"openvaf-r does not compile {file} (exit {run.returncode}): {said}")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", said.read_text(encoding="utf-8", errors="replace"))
+        raise InputError(f"openvaf-r does not compile {file} (exit {run.returncode}): {' '.join(lines.split())[:300]}")
     return made
