@@ -330,9 +330,7 @@ def test_each_larger_module_is_its_numpy_form(simulator, request, tmp_path):
     instances.append(Instance("column", "lsc_column16", ("e_0", *rows), {f"g{i}": float(v) for i, v in enumerate(g)}))
     instances += [Instance(f"r_{row}", "lsc_node", (row,), {"r": 1e5}) for row in rows]
     held = {f"e_{i}": float(v * scaling.volt_e) for i, v in enumerate(e)}
-    nodes = [f"{letter}_{case}_{i}" for case, letter, i in product(cases, "us", range(N))] + [
-        f"p_{n}_{i}" for n in (8, 16) for i in range(n)
-    ]
+    nodes = [f"{letter}_{case}_{i}" for case, letter, i in product(cases, "us", range(N))] + rows
     found = RUN[simulator](tmp_path, Netlist(tuple(instances), ()), held, nodes)
     forces = {}
     for case, (prior, smoothing) in cases.items():

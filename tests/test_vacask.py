@@ -298,6 +298,13 @@ def test_capacitors_that_start_elsewhere(monkeypatch):
 # --- verdicts of a cross-check ---
 
 
+def test_a_cross_check_of_another_circuit_is_refused():
+    """Of tables, or of a tolerance with which nothing is known of the two paths."""
+    for other in (sampler(), sampler().closed()):
+        with pytest.raises(InputError, match=r"^cross_check: .* Give what for_referee returns"):
+            cross_check(other, None, None)
+
+
 def test_what_a_cross_check_says():
     path = Compared(what="a and b", rms=1e-8, median=1e-9, max_abs=1e-7, time=10.0, bound=1e-6, usual=1e-6)
     free = replace(path, rms=1.0, bound=None, usual=None)

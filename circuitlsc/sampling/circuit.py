@@ -304,13 +304,14 @@ class CompiledCircuit(Shown):
         dense = self.loop == "closed" and (self.level == "ideal" or self.cells == "verilog-a")
         large = dense and self.model.n_latents >= KLU_FROM
         option_line = self._option_lines(self.graph) + (" klu" if large else "")
-        return library_deck(self._lines(self.integrated), list(nodes), option_line)
+        return library_deck(self._lines, list(nodes), option_line)
 
-    def _lines(self, graph: SignalFlowGraph) -> list[str]:
-        """Return the elements of a graph as the engine loads them."""
+    @property
+    def _lines(self) -> list[str]:
+        """The elements of what is integrated, as the engine loads them."""
         if self.cells == "verilog-a":
             return modules.lines(self._fused)
-        return body(self.circuit if graph is self.graph else self._lowered(graph))
+        return body(self.circuit if self.integrated is self.graph else self._lowered(self.integrated))
 
     @cached_property
     def _fused(self) -> Netlist:
@@ -560,9 +561,12 @@ class CompiledCircuit(Shown):
         return {"rows": rows[visits], "written": written}
 
     def observing(self, task: ChainTask, nodes: tuple[str, ...]) -> ChainTask:
-        """Return a chain of `tasks` that keeps the voltages of other nodes beside u: of the whole circuit."""
+        """Return a chain of `tasks` that keeps the voltages of other nodes beside u: of the whole circuit.
+
+        The deck is all that it needs: compiled cells are expressions here, the same curves, and nothing is solved before.
+        """
         saved = list(dict.fromkeys([*task.nodes, *nodes, *task.held]))
-        return replace(task, deck=library_deck(self._lines(self.graph), saved, self.options), observed=nodes)
+        return replace(task, deck=library_deck(body(self.circuit), saved, self.options), observed=nodes)
 
     def _broken(self, start: Array) -> dict[str, Any]:
         """Return what a task says of a broken loop; nothing if it is closed."""

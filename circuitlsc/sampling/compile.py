@@ -295,4 +295,4 @@ def rebuilt(sampler: Sampler, **changes: Any) -> Sampler:
             named = is_kind(str(sampler.dynamics.features))
             arguments |= {"order": stream.order, "features": None if named else sampler.features.phi.T}
     made = build_sampler(sampler.model, sampler.x, **{**arguments, **changes})
-    return made if made.cells == sampler.cells else made.of_cells(sampler.cells)
+    return made if "cells" in changes or made.cells == sampler.cells else made.of_cells(sampler.cells)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from circuitlsc.circuit.cells import Integrator
+from circuitlsc.errors import InputError
 from circuitlsc.io.arrays import Array
 from circuitlsc.io.report import Facts, Report, Table
 from circuitlsc.io.shown import Shown
@@ -225,8 +226,18 @@ def cross_check(
         Returns the verdict on a run against the exact result.
     twin_steps : int
         Steps that NumPy follows; of more than 16 latents fewer.
+
+    Raises
+    ------
+    InputError
+        If the circuit is none of `for_referee`.
     """
-    bound = next(bound for tolerance, bound in BOUNDS.items() if sampler.tolerance <= tolerance)
+    bound = next((bound for tolerance, bound in BOUNDS.items() if sampler.tolerance <= tolerance), None)
+    if bound is None or sampler.cells not in KINDS:
+        raise InputError(
+            f"cross_check: the circuit's cells are {sampler.cells!r}, its tolerance is {sampler.tolerance:g}, and nothing "
+            "is known of how far apart two simulators may then be. Give what for_referee returns, and run_both's runs of it."
+        )
     steps = int(twin_steps * min(1.0, 16 / sampler.model.n_latents))
     found, left_out = [], not_in_numpy(sampler)
     letter = "u" if sampler.dynamics.has_energy else "s"  # where nothing feeds back u is noise alone
