@@ -11,7 +11,6 @@ from circuitlsc import (
     Encoder,
     InputError,
     MissingSimulatorError,
-    Nonidealities,
     RunPlan,
     SparseCodingModel,
     SpikeSlab,
@@ -19,12 +18,10 @@ from circuitlsc import (
     build_sampler,
 )
 from circuitlsc.io.cache import cache_folder
-from circuitlsc.sampling import kinds_of_cells
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.simulator import verilog_a
 from circuitlsc.simulator.ngspice import transient
 from circuitlsc.simulator.verilog_a import HEADER, Programs, compiled
-from circuitlsc.studies.frame import common_step
 
 FILE = "lsc_column.va"
 OBJECT = HEADER.pack(b"\x7fELF", 100, 10, 3) + bytes(130 - HEADER.size)
@@ -174,14 +171,3 @@ def test_what_is_compiled_again_keeps_its_cells():
     made = next(samplers(cells="verilog-a"))
     assert rebuilt(made, halvings=1).cells == "verilog-a"
     assert rebuilt(made, cells="table").cells == "table"
-
-
-@pytest.mark.parametrize(("rail", "cells"), [({}, "verilog-a"), ({"op_amp.rail": 2.0}, "table")])
-def test_a_study_chooses_cells_that_all_of_its_circuits_can_have(monkeypatch, rail, cells):
-    monkeypatch.setattr(kinds_of_cells, "PAYS_FROM", 2)
-    monkeypatch.setattr(kinds_of_cells, "check_modules", lambda: None)
-    parts = Nonidealities(op_amp={"offset": 2e-3}).changed(rail)
-    model = SparseCodingModel(bars(2), SpikeSlab(0.3, 1.0), 0.5)
-    ideal = common_step(model, np.ones(4), parts.only(), [parts.only("op_amp.offset"), parts], {"cells": "auto"})
-    assert ideal.cells == cells
-    assert rebuilt(ideal, nonideal=parts).cells == cells

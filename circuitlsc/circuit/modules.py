@@ -18,7 +18,7 @@ from circuitlsc.circuit.lowering import fill, many_objects
 from circuitlsc.errors import InputError, NetlistError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.closed_forms import Curve, Form
-from circuitlsc.nonideal.nonidealities import Nonidealities, ideal_value
+from circuitlsc.nonideal.nonidealities import ideal_value
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.simulator.modules import CONDUCTANCE, PRIMITIVES, Instance, Netlist, Source
 
@@ -64,11 +64,13 @@ def _elements(cell: Cell, graph: SignalFlowGraph, scaling: Scaling) -> list[Elem
         return flatten(circuit)
 
 
-def check_parts(parts: Nonidealities) -> None:
-    """Raise InputError if parts have imperfections that no module describes."""
+def _check_parts(cell: Cell) -> None:
+    """Raise InputError if a cell's parts have imperfections that no module describes."""
+    hardware = getattr(cell, "hardware", None)
+    found = () if hardware is None else hardware.parts.imperfections()
     refused = [
         f"nonideal.{each.name} = {each.value!r} (ideal: {ideal_value(each.name)!r})"
-        for each in parts.imperfections()
+        for each in found
         if each.name in WITHOUT_MODULE
     ]
     if refused:
@@ -77,12 +79,6 @@ def check_parts(parts: Nonidealities) -> None:
             f"{', '.join(refused)} {which} in ngspice, and no Verilog-A module describes that. Set "
             f"{'it to its ideal value' if len(refused) == 1 else 'each to its ideal value'}."
         )
-
-
-def _check_parts(cell: Cell) -> None:
-    """Raise InputError if a cell's parts have such imperfections."""
-    if (hardware := getattr(cell, "hardware", None)) is not None:
-        check_parts(hardware.parts)
 
 
 def _no_module(cell: Cell) -> InputError:

@@ -10,7 +10,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from circuitlsc.circuit.modules import check_parts
 from circuitlsc.errors import InputError
 from circuitlsc.model.dynamics import LANGEVIN, Dynamics, as_dynamics
 from circuitlsc.model.sparse_coding import SparseCodingModel
@@ -95,12 +94,12 @@ def common_step(
     circuit: dict[str, Any],
     workers: int | None = None,
 ) -> Sampler:
-    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path, and kind of cells.
+    """Return the ideal circuit at the smallest step that any variant asks for: all share one noise path.
 
     It has parts that can be imperfect: of transistors those of all variants are characterised, by so many processes.
     """
     level = "transistor" if circuit.get("level") == "transistor" else "device"
-    base = build_sampler(model, x, **{**circuit, "level": level, "nonideal": ideal, **_cells(circuit, variants)})
+    base = build_sampler(model, x, **{**circuit, "level": level, "nonideal": ideal})
     if base.sizes is not None:
         characterise(base, variants, workers)
     if circuit.get("step") is not None:
@@ -109,18 +108,6 @@ def common_step(
     x = base.x if base.dynamics.remembers else base.first_x
     step = min([base.plan.step, *(base.system.plan(model, x, w, None).step.step for w in widths)])
     return base if step == base.plan.step else rebuilt(base, step=step)
-
-
-def _cells(circuit: Mapping[str, Any], variants: Sequence[Nonidealities]) -> dict[str, str]:
-    """Return the kind of cells that all variants can have, where the choice is ours."""
-    if circuit.get("cells") != "auto":
-        return {}
-    try:
-        for parts in variants:
-            check_parts(parts)
-    except InputError:
-        return {"cells": "table"}
-    return {}
 
 
 def characterise(sampler: Sampler, variants: Sequence[Nonidealities], workers: int | None) -> None:
