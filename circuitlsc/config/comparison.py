@@ -17,7 +17,7 @@ from circuitlsc.errors import InputError
 from circuitlsc.model.encoder import Encoder
 
 KINDS = ("langevin", "variational")
-SHARED = ("level", "nonideal", "tau", "c_int", "rails")  # of both circuits: the same parts
+SHARED = ("level", "nonideal", "tau", "c_int", "rails", "cells")  # of both circuits: the same parts
 OWN = ("width", "volt")  # of the kind that the config is of: the other's are in units of something else
 RUN = ("step", "seed", "timeout")
 #: keys of other commands, which would change nothing here, and why
@@ -134,7 +134,7 @@ def load_comparison_config(path: Path, *, anywhere: bool = False) -> ComparisonC
     circuit = {**asdict(config.built), "nonideal": config.nonideal}
     shared = {name: circuit[name] for name in SHARED}
     of_kind: dict[str, dict[str, Any]] = {
-        "langevin": {name: circuit[name] for name in ("form", "loop", "smoothing", "cells")},
+        "langevin": {name: circuit[name] for name in ("form", "loop", "smoothing")},
         "variational": {"source": table.value("source")},
     }
     of_kind[kind] |= own if kind == "variational" else {**{k: circuit[k] for k in OWN}, "step": config.timing.step}

@@ -45,7 +45,9 @@ def _fast(circuit: Circuit) -> Circuit:
     if circuit.level != "ideal":
         raise InputError(f"at {circuit.level} level compiled ones are no faster")
     if circuit.encoder is not None or circuit.features is not None:
-        raise InputError(f'whether compiled ones of dynamics.kind = "{circuit.dynamics.kind}" are faster was not measured')
+        raise InputError(
+            f'whether compiled ones of dynamics.kind = "{circuit.dynamics.kind}" are faster was not measured'
+        )
     if (n := circuit.model.n_latents) < PAYS_FROM:
         raise InputError(f"with {n} latents, below {PAYS_FROM}, compiled ones are no faster")
     made = circuit.of_cells("verilog-a")
