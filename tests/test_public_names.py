@@ -45,4 +45,4 @@ def test_the_core_path_is_read_in_an_evening():
     later = named("\n9. ", "\n## What is data")
     files = named("\n1. `model/", "\n6. `planning/") - later
     assert {*(package / "circuit").rglob("*.py")} <= {*files, *later, package / "circuit" / "__init__.py"}
-    assert sum(len(file.read_text().splitlines()) for file in files) <= 5500
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 5550
