@@ -126,7 +126,7 @@ def main() -> None:
         "--solvers", action="store_true", help="both solvers for each kind of cells, in place of the older library"
     )
     parser.add_argument("--by-hand", action="store_true", help="beside a deck that is written by hand, too")
-    parser.add_argument("--write", action="store_true", help="the table to CELLS.md beside this file, too")
+    parser.add_argument("--write", action="store_true", help="the table to COMPILED.md beside this file, too")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -154,7 +154,7 @@ def main() -> None:
     text = "\n\n".join(parts) + "\n"
     print(text)
     if given.write:
-        (Path(__file__).parent / "CELLS.md").write_text(text, encoding="utf-8")
+        (Path(__file__).parent / "COMPILED.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from circuitlsc.reporting.terms import TERMS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "generated"
 GALLERY = ROOT / "docs" / "gallery"
-MEASURED = ("RESULTS", "THROUGHPUT", "LEARNING", "VARIATIONAL", "AMORTISED", "CELLS")
+MEASURED = ("RESULTS", "THROUGHPUT", "LEARNING", "VARIATIONAL", "AMORTISED", "COMPILED")
 IMPERFECT = "bars2x2-imperfect"  # the deck with one of everything that can be wrong
 WIDTH = 100  # characters of a help text
 LINE = 56  # and of a netlist beside its picture

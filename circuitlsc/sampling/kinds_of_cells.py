@@ -10,7 +10,7 @@ from circuitlsc.sampling.circuit import CompiledCircuit
 from circuitlsc.simulator.ngspice.modules import check_modules
 
 CELLS = ("table", "verilog-a", "auto")
-PAYS_FROM = 64  # latents: smaller circuits are as fast with tables (benchmarks/CELLS.md)
+PAYS_FROM = 64  # latents: smaller circuits are as fast with tables (benchmarks/COMPILED.md)
 
 Circuit = TypeVar("Circuit", bound=CompiledCircuit)
 
