@@ -20,7 +20,7 @@ from circuitlsc import (
 from circuitlsc.io.cache import cache_folder
 from circuitlsc.sampling.compile import rebuilt
 from circuitlsc.simulator import verilog_a
-from circuitlsc.simulator.ngspice import transient
+from circuitlsc.simulator.ngspice import modules
 from circuitlsc.simulator.verilog_a import HEADER, Programs, compiled
 
 FILE = "lsc_column.va"
@@ -129,22 +129,22 @@ def test_ngspice_is_told_plain_paths(monkeypatch, tmp_path):
     path = tmp_path / "My Cache; $HOME" / "Zwölf.osdi"
     path.parent.mkdir()
     path.symlink_to(library)
-    monkeypatch.setattr(transient, "compiled", lambda files: dict.fromkeys(files, path))
-    monkeypatch.setattr(transient, "check_version", lambda version: None)
+    monkeypatch.setattr(modules, "compiled", lambda files: dict.fromkeys(files, path))
+    monkeypatch.setattr(modules, "check_version", lambda version: None)
     told = []
 
     def command(text):
         word, _, name = text.partition(" ")
         told.append((word, name, Path(name).samefile(library)))
 
-    transient.load_modules(SimpleNamespace(exec_command=command), "44.2", [FILE])
+    modules.load_modules(SimpleNamespace(exec_command=command), "44.2", [FILE])
     ((word, name, there),) = told
     assert (word, there) == ("osdi", True)
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-./")
     path = path.with_name("elf.osdi")
     path.write_bytes(b"no library")
     with pytest.raises(MissingSimulatorError, match=r"^a compiled cell cannot be loaded \(.*elf.osdi.*\). Remove"):
-        transient.load_modules(SimpleNamespace(exec_command=command), "44.2", [FILE])
+        modules.load_modules(SimpleNamespace(exec_command=command), "44.2", [FILE])
     assert len(told) == 1
 
 

@@ -131,14 +131,29 @@ def test_what_is_no_cell_stays_as_it_is(prior, options):
     ]
 
 
-def test_cells_that_differ_stay_apart():
-    """One threshold with another width than its gate."""
+@pytest.mark.parametrize(
+    ("which", "change"),
+    [
+        ("xthreshold_1", {"w": 0.009}),
+        ("xgate_1_e", {"u0": 0.5}),
+        ("xgate_1_e", {"e_os": 1e-3}),
+        ("xgate_1_c", {"w": 0.009}),
+        ("xgate_1_e", "u_2"),
+        ("xgate_1_c", "u_2"),
+    ],
+)
+def test_cells_that_differ_stay_apart(which, change):
+    """One with another width, threshold or offset than the others of its neuron, or whose force acts elsewhere."""
+
+    def odd(each):
+        if each.name != which:
+            return each
+        if isinstance(change, str):
+            return replace(each, nodes=(*each.nodes[:-1], change))
+        return replace(each, parameters={**each.parameters, **change})
+
     net = sampler_of().closed().in_modules
-    odd = tuple(
-        replace(each, parameters={**each.parameters, "w": 0.009}) if each.name == "xthreshold_1" else each
-        for each in net.instances
-    )
-    made = fused(Netlist(odd, net.sources))
+    made = fused(Netlist(tuple(map(odd, net.instances)), net.sources))
     assert Counter(each.module for each in made.instances)["lsc_cell_nonnegative"] == 3
     assert {"xthreshold_1", "xgate_1_e", "xgate_1_c"} <= {each.name for each in made.instances}
 

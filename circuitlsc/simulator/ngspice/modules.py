@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import ctypes
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from circuitlsc.errors import MissingSimulatorError
 from circuitlsc.simulator.modules import CONDUCTANCE, PRIMITIVES, Instance, Netlist, plain
 from circuitlsc.simulator.ngspice.library import version_apart
-from circuitlsc.simulator.verilog_a import check_compiler
+from circuitlsc.simulator.task import SCRATCH
+from circuitlsc.simulator.verilog_a import check_compiler, compiled
 
 OLDEST = 44  # version of ngspice; 39 has no such devices
 IN_FULL = 120  # of a line's characters; what follows goes on in others
@@ -39,6 +45,31 @@ def check_modules() -> None:
     """Raise MissingSimulatorError unless this machine's ngspice loads compiled modules, and something here compiles them."""
     check_version(version_apart()[1])
     check_compiler()
+
+
+def load_modules(session: Any, version: str, files: Sequence[str]) -> None:
+    """Compile modules, or find them compiled, and load them.
+
+    ngspice takes a path apart at blanks, and knows ASCII alone: it gets links with plain names, from where it works.
+
+    Raises
+    ------
+    MissingSimulatorError
+        If ngspice is too old, there is no compiler, or what it makes cannot be loaded.
+    """
+    check_version(version)
+    with TemporaryDirectory(prefix=SCRATCH) as name:
+        for file, path in compiled(files).items():
+            try:
+                ctypes.CDLL(str(path))
+            except OSError as error:  # ngspice would go on without it
+                raise MissingSimulatorError(
+                    f"a compiled cell cannot be loaded ({error}). Remove that file; or set XDG_CACHE_HOME to a folder where "
+                    "programs may run."
+                ) from None
+            link = Path(os.path.realpath(name), Path(file).stem)
+            link.symlink_to(path)
+            session.exec_command(f"osdi {os.path.relpath(link)}")
 
 
 def _compiled(each: Instance) -> list[str]:

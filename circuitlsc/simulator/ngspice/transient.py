@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from circuitlsc.errors import MissingSimulatorError
 from circuitlsc.io.arrays import Array
 from circuitlsc.model.stream import grid_rows
 from circuitlsc.planning.extrapolation import FIRST
@@ -23,11 +18,10 @@ from circuitlsc.simulator.ngspice.callbacks import Callbacks
 from circuitlsc.simulator.ngspice.diagnosis import diagnose
 from circuitlsc.simulator.ngspice.feedback import FeedbackState
 from circuitlsc.simulator.ngspice.library import open_session, session_version
-from circuitlsc.simulator.ngspice.modules import check_version
+from circuitlsc.simulator.ngspice.modules import load_modules
 from circuitlsc.simulator.ngspice.noise import task_paths
 from circuitlsc.simulator.simulator import Chunk, Counts, TransientFailed
-from circuitlsc.simulator.task import SCRATCH, ChainState, ChainTask, first_state, has_settled
-from circuitlsc.simulator.verilog_a import compiled
+from circuitlsc.simulator.task import ChainState, ChainTask, first_state, has_settled
 
 STARTED = 1e-2  # how far the first time point, 1e-4 h after the start, may be from it (relative, and in model units)
 
@@ -140,31 +134,6 @@ def load_with(session: Any, deck: str, volts: Mapping[str, float]) -> None:
     conditions = "".join(f".ic v({node})={float(value)!r}\n" for node, value in volts.items())
     head, end, tail = deck.rpartition(".end")
     session.load_circuit(head + conditions + end + tail)
-
-
-def load_modules(session: Any, version: str, files: Sequence[str]) -> None:
-    """Compile modules, or find them compiled, and load them.
-
-    ngspice takes a path apart at blanks, and knows ASCII alone: it gets links with plain names, from where it works.
-
-    Raises
-    ------
-    MissingSimulatorError
-        If ngspice is too old, there is no compiler, or what it makes cannot be loaded.
-    """
-    check_version(version)
-    with TemporaryDirectory(prefix=SCRATCH) as name:
-        for file, path in compiled(files).items():
-            try:
-                ctypes.CDLL(str(path))
-            except OSError as error:  # ngspice would go on without it
-                raise MissingSimulatorError(
-                    f"a compiled cell cannot be loaded ({error}). Remove that file; or set XDG_CACHE_HOME to a folder where "
-                    "programs may run."
-                ) from None
-            link = Path(os.path.realpath(name), Path(file).stem)
-            link.symlink_to(path)
-            session.exec_command(f"osdi {os.path.relpath(link)}")
 
 
 def through_lines(task: ChainTask, increments: Array, inputs: Array) -> tuple[Array, Array]:
