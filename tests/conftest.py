@@ -29,9 +29,9 @@ from circuitlsc.model.prior import Prior
 from circuitlsc.planning.scaling import Scaling
 from circuitlsc.reporting import plotting
 from circuitlsc.simulator import verilog_a as program
-from circuitlsc.simulator.ngspice.library import find_library
-from circuitlsc.simulator.ngspice.modules import check_modules
-from circuitlsc.simulator.verilog_a import find_programs
+from circuitlsc.simulator.ngspice.library import find_library, version_apart
+from circuitlsc.simulator.ngspice.modules import check_version
+from circuitlsc.simulator.verilog_a import check_compiler, find_programs
 
 REQUIRED = os.environ.get("CIRCUITLSC_REQUIRE_NGSPICE") == "1"
 
@@ -102,11 +102,15 @@ def without_vacask(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPat
 
 @pytest.fixture(scope="session")
 def compiled_cells_here() -> None:
-    """Skip a test where ngspice is too old for compiled cells, or nothing here compiles them."""
+    """Skip a test where ngspice is too old for compiled cells, or nothing compiles them; fail it if a compiler was promised."""
     try:
-        check_modules()
+        check_version(version_apart()[1])
     except MissingSimulatorError as error:
         pytest.skip(str(error))
+    try:
+        check_compiler()
+    except MissingSimulatorError as error:
+        (pytest.fail if os.environ.get("CIRCUITLSC_REQUIRE_VACASK") == "1" else pytest.skip)(str(error))
 
 
 @pytest.fixture(scope="session", autouse=True)
