@@ -42,8 +42,8 @@ from circuitlsc.nonideal.nonidealities import IDEAL, Nonidealities, as_nonideali
 from circuitlsc.planning.scaling import Scaling, expected_ranges, scale_for
 from circuitlsc.planning.stepping import plan_step
 from circuitlsc.reference.pathwise import trapezoid
-from circuitlsc.sampling.circuit import task_fields, written_rows
 from circuitlsc.sampling.encoded import POORLY
+from circuitlsc.sampling.task_fields import task_fields, written_rows
 from circuitlsc.simulator.engine import run_chains
 from circuitlsc.simulator.ngspice.deck import (
     body,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit, SubCircuit
 
-from circuitlsc.circuit.cells import Cell, Feedback, Held, WrittenNoise
+from circuitlsc.circuit.cells import Cell, Feedback, Held
 from circuitlsc.circuit.closed import closed, leaking
 from circuitlsc.circuit.graph import SignalFlowGraph, Twin
 from circuitlsc.circuit.lowering import lower, lower_to_subcircuit, many_objects
@@ -38,6 +38,7 @@ from circuitlsc.planning.run_plan import RunPlan
 from circuitlsc.planning.scaling import Ranges, Scaling
 from circuitlsc.planning.stepping import StepPlan
 from circuitlsc.sampling.system import SETTLING_CHUNK, TOLERANCE, System, system_of
+from circuitlsc.sampling.task_fields import task_fields, written_rows
 from circuitlsc.simulator.fused import fused
 from circuitlsc.simulator.modules import Netlist
 from circuitlsc.simulator.ngspice import modules
@@ -584,42 +585,3 @@ class CompiledCircuit(Shown):
 
 def _floats(values: Array) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
-
-
-def written_rows(graph: SignalFlowGraph, twin: Twin, rows: Array) -> tuple[Array, tuple[tuple[int, int], ...]]:
-    """Return rows with columns for what the noise is written by, and which source and column each device's noise has.
-
-    As `simulator.task.ChainTask` has them; ``rows`` are those of a memory's inputs, as they are streamed.
-    """
-    if not twin.through_lines:
-        return rows, ()
-    inputs = {cell.name: cell.stream.rows for cell in graph.inputs_from_outside if cell.stream is not None}
-    gains, column = np.unique(twin.write_gains(inputs), axis=1, return_inverse=True)
-    others = any(not isinstance(noise, WrittenNoise) for noise in graph.noises)
-    columns = [rows, gains, np.ones((len(rows), 1 if others else 0))]  # what is in series with no weight is as it is
-    written: list[tuple[int, int]] = []
-    first, source = rows.shape[1], 0
-    for noise in graph.noises:
-        if isinstance(noise, WrittenNoise):
-            places = zip(noise.write.neurons, column.ravel(), strict=True)
-            written += [(source + int(k), first + int(c)) for k, c in places]
-        else:
-            written += [(source + k, first + gains.shape[1]) for k in range(len(noise.sources))]
-        source += len(noise.sources)
-    return np.concatenate(columns, axis=1), tuple(written)
-
-
-def task_fields(graph: SignalFlowGraph, scaling: Scaling) -> dict[str, Any]:
-    """Return what the tasks of any circuit say of its nodes, capacitors, noise sources and scales."""
-    neurons, held = graph.neurons, graph.held(scaling)
-    return {
-        "nodes": neurons.nodes,
-        "capacitors": tuple(s.capacitor for s in (*neurons.states(scaling), *held)),
-        "held": tuple(s.node for s in held),
-        "held_start": tuple(s.start for s in held),
-        "devices": tuple(device for noise in graph.noises for device in noise.devices()),
-        "sources": tuple(source for noise in graph.noises for source in noise.sources),
-        "units": tuple(unit for noise in graph.noises for unit in noise.units(scaling)),
-        "volt": scaling.volt,
-        "tau": scaling.tau,
-    }
